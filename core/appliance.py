@@ -1,0 +1,80 @@
+"""The appliance that this service administers: where its files lie, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import files
+
+DEFAULT_ADMIN = "opt/jidoteki/tinyadmin"
+
+
+class Appliance:
+    """Implements `jidoteki.hookspecs.Appliance`.
+
+    :param root: the appliance's root directory.
+    :param admin: the administration tree; by default `$JIDO_ADMIN_PATH`, else `ROOT/opt/jidoteki/tinyadmin`.
+    """
+
+    def __init__(self, root: Path, admin: Path | None = None) -> None:
+        self.root = root.absolute()
+        moved = os.environ.get("JIDO_ADMIN_PATH")
+        self.admin = admin or (Path(moved).absolute() if moved else self.root / DEFAULT_ADMIN)
+        self.etc = self.admin / "etc"
+        self.log = self.admin / "log"
+        self.bin = self.admin / "bin"
+        self.tmp = self.admin / "tmp"
+        self.jobs = self.admin / "jobs"
+        self.uploads = self.admin / "home/sftp/uploads"
+        self.system_etc = self.root / "usr/local/etc"
+        self.data = self.root / "data"
+
+    @property
+    def configuration(self) -> Path:
+        """The configuration file, unless another one is named on the command line."""
+        return self.system_etc / "jidoteki-admin-api.json"
+
+    def prepare(self) -> None:
+        """Make the directories that the service writes to, closed to other users where they hold secrets."""
+        for directory in (self.etc, self.log, self.uploads, self.system_etc):
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for directory in (self.tmp, self.jobs):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+
+    def recover(self) -> None:
+        """Finish or clear what a killed service or job left half done; call it while no job runs."""
+        files.finish_replacing(self.jobs)
+        for directory in (self.etc, self.system_etc, self.jobs, self.uploads):
+            files.remove_temporaries(directory)
+
+    def read_text(self, path: Path) -> str | None:
+        """Return the content of `path`, or None when there is no such file."""
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_json(self, path: Path) -> Any:
+        """Return the JSON value in `path`, or None when the file is missing or not JSON."""
+        text = self.read_text(path)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+
+    def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
+        """Replace one file atomically and durably."""
+        files.replace_file(path, _encoded(content), mode)
+
+    def replace_files(self, contents: Mapping[Path, str | bytes], mode: int = 0o644) -> None:
+        """Replace several files together."""
+        files.replace_files({path: _encoded(content) for path, content in contents.items()}, self.jobs, mode)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

@@ -1,0 +1,94 @@
+"""The audit log: who did what, from where, with which outcome. What cannot be written there is not done.
+
+Lines are CSV as in the original: `seconds.nanoseconds,id,location,user,action,"target"`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jidoteki.hookspecs import Event
+
+logger = logging.getLogger(__name__)
+
+MAX_SIZE = 8 * 1024 * 1024
+KEEP = 4
+
+
+class AuditUnavailable(Exception):
+    """The audit log cannot be written, so nothing may be changed."""
+
+
+class AuditLog:
+    """Appends lines to one file, and turns it over at 8 MiB, keeping four older ones.
+
+    :param notify: told of each line after it was written.
+    """
+
+    def __init__(self, path: Path, notify: Callable[[Event], None] | None = None) -> None:
+        self.path = path
+        self._notify = notify
+        self._lock = threading.Lock()
+
+    def write(self, id: str, client: str, user: str, action: str, target: str, durable: bool = False) -> None:
+        """Append one line; call it in a thread.
+
+        :param durable: whether the line must survive a power cut.
+        :raises AuditUnavailable: nothing, or part of a line, was written.
+        """
+        now = time.time_ns()
+        fields = (f"{now // 10**9}.{now % 10**9:09d}", *map(_plain, (id, client, user, action)), _quoted(target))
+        with self._lock:
+            try:
+                self._append((",".join(fields) + "\n").encode(), durable)
+            except OSError as error:
+                logger.error("The audit log %s cannot be written: %s", self.path, error)
+                raise AuditUnavailable(str(error)) from error
+        if self._notify:
+            self._notify(Event("audit", now / 1e9, action, target, client, user, id))
+
+    def _append(self, line: bytes, durable: bool) -> None:
+        self._turn_over(len(line))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is not a regular file")
+            size = os.fstat(descriptor).st_size
+            written = os.write(descriptor, line)
+            if written != len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError("the disk is full")
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _turn_over(self, more: int) -> None:
+        try:
+            if self.path.lstat().st_size + more <= MAX_SIZE:
+                return
+        except FileNotFoundError:
+            return
+        for number in range(KEEP, 0, -1):
+            newer = self.path if number == 1 else self.path.with_name(f"{self.path.name}.{number - 1}")
+            if newer.exists():
+                newer.replace(self.path.with_name(f"{self.path.name}.{number}"))
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if 32 <= ord(c) < 127 else c.encode("unicode_escape").decode() for c in text[:1024])
+
+
+def _plain(text: str) -> str:
+    return _escaped(text).replace(",", ";").replace('"', "'")
+
+
+def _quoted(text: str) -> str:
+    return '"' + _escaped(text).replace('"', '""') + '"'

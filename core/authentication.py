@@ -1,0 +1,163 @@
+"""Who may use the API: the token, the hash made with it, and the passphrase of a first run."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from jidoteki.core import files
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import ApiError
+
+PREFIX = "/api/v1/admin"
+SETUP = "/setup"
+TOKEN_CHARACTERS = frozenset(range(33, 127))
+MAX_TOKEN = 255
+
+
+def request_hash(method: str, path: str, token: str) -> str:
+    """Return the hash that authenticates a request.
+
+    :param method: HTTP method; HEAD counts as GET.
+    :param path: with the prefix, without the query.
+    :return: hexadecimal HMAC-SHA256 of method and path, keyed with the hexadecimal SHA-256 of the token.
+    """
+    return _Key(token.encode()).hash("GET" if method == "HEAD" else method, path)
+
+
+@dataclass(slots=True)
+class _Key:
+    token: bytes
+    _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def hash(self, method: str, path: str) -> str:
+        secret = hashlib.sha256(self.token).hexdigest().encode()
+        return hmac.new(secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+    def accepts(self, method: str, path: str, credential: Credential) -> bool:
+        if credential.kind == "token":
+            return hmac.compare_digest(self.token, credential.value)
+        expected = self._hashes.get((method, path))
+        if expected is None:
+            # Only paths of known endpoints get here, so their number bounds the cache.
+            expected = self._hashes[method, path] = self.hash(method, path).encode()
+        return hmac.compare_digest(expected, credential.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request shows: a `token` or a `hash`."""
+
+    kind: str
+    value: bytes
+
+
+def credential_of(query: Mapping[str, str], authorization: str | None) -> Credential | None:
+    """Return the credential of a request; with both a token and a hash in the query, the hash decides.
+
+    :raises ApiError: 400, credentials in the query and in the Authorization header.
+    """
+    if authorization is not None:
+        if "hash" in query or "token" in query:
+            raise ApiError(400, "Send one kind of credential: ?hash=, ?token= or the Authorization header")
+        scheme, _, value = authorization.partition(" ")
+        bearer = value.strip() if scheme.lower() == "bearer" else ""
+        return Credential("token", bearer.encode("utf-8", "surrogateescape"))
+    for kind in ("hash", "token"):
+        if kind in query:
+            return Credential(kind, query[kind].encode("utf-8", "surrogateescape"))
+    return None
+
+
+class Authenticator:
+    """Judges credentials against the token file, which it rereads when it changes.
+
+    :param first_run: whether the first setup needs a generated passphrase.
+    :param words: length of that passphrase in words.
+    """
+
+    def __init__(self, appliance: Appliance, first_run: bool, words: int) -> None:
+        self.first_run = first_run
+        self._words = words
+        self._token_file = appliance.etc / "api.token"
+        self._setup_file = appliance.etc / "api.token.setup"
+        self._token = files.CachedFile(self._token_file, _key_of, limit=4096)
+        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=4096)
+
+    def prepare(self) -> None:
+        """Make the passphrase of a first run that has none yet."""
+        if self.first_run and not self._token_file.exists() and not self._setup_file.exists():
+            files.create_file(self._setup_file, new_passphrase(self._words).encode() + b"\n")
+
+    def first_run_pending(self) -> bool:
+        """Whether the passphrase still waits for its first use."""
+        try:
+            return self._passphrase.get() is not None or self._setup_file.exists()
+        except OSError:
+            return True
+
+    def authenticate(self, method: str, path: str, credential: Credential | None) -> str | None:
+        """Return the user's name in the audit log, or None.
+
+        :param method: HTTP method, GET for HEAD.
+        :param path: path of an endpoint that exists, without the prefix.
+        """
+        setup = (method, path) == ("POST", SETUP)
+        pending = self.first_run_pending()
+        try:
+            key = (self._passphrase if pending else self._token).get()
+        except OSError:
+            return None
+        if pending and not setup:
+            return None
+        if credential is None:
+            return "first-setup" if setup and not pending and self._is_unset() else None
+        if key is None or not key.accepts(method, PREFIX + path, credential):
+            return None
+        return "first-run" if pending else "admin"
+
+    def set_token(self, token: str, user: str) -> None:
+        """Put a new token into force, durably.
+
+        :param user: who `authenticate` said it was.
+        :raises ApiError: 403, somebody else made the first setup meanwhile.
+        :raises OSError: the old token is still in force.
+        """
+        content = token.encode() + b"\n"
+        if user == "first-setup":
+            if not files.create_file(self._token_file, content):
+                raise ApiError(403, "Authentication error")
+        else:
+            files.replace_file(self._token_file, content, mode=0o600)
+        if user == "first-run":
+            self._setup_file.unlink(missing_ok=True)
+            files.sync_directory(self._setup_file.parent)
+
+    def _is_unset(self) -> bool:
+        """Only a token file that is not there at all may be made by anybody: an empty one may be an accident."""
+        try:
+            self._token_file.lstat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def _key_of(content: bytes) -> _Key | None:
+    token = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not 1 <= len(token) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(token):
+        return None
+    return _Key(token)
+
+
+def new_passphrase(words: int) -> str:
+    """Return a passphrase of `words` words of the EFF large word list, joined by `-`."""
+    import secrets
+
+    xkcd = import_module("xkcdpass.xkcd_password")
+    wordlist = xkcd.generate_wordlist(wordfile=xkcd.locate_wordfile("eff-long"), min_length=1, max_length=20)
+    return "-".join(secrets.choice(wordlist) for _ in range(words))

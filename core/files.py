@@ -1,0 +1,172 @@
+"""Files that are whole at any moment: atomic replacement, alone or together, and a cache for small ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+TEMPORARY_PREFIX = ".jidoteki-"
+JOURNAL = ".jidoteki-replace.json"
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace `path` atomically and durably.
+
+    :raises OSError: the old content is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, content, mode)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def create_file(path: Path, content: bytes, mode: int = 0o600) -> bool:
+    """Create `path` with its whole content; False when somebody else created it first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, content, mode)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def replace_files(files: Mapping[Path, bytes], journal_directory: Path, mode: int = 0o644) -> None:
+    """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
+
+    The new contents are written beside their targets, then a journal names the renames to make: from the moment it
+    is on disk they are made, by this call or, after a kill, by `finish_replacing`.
+
+    :raises OSError: nothing was changed.
+    """
+    finish_replacing(journal_directory)
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporaries[path] = _write_temporary(path, content, mode)
+        for directory in {path.parent for path in files}:
+            sync_directory(directory)
+        renames = [[str(temporary), str(path)] for path, temporary in temporaries.items()]
+        replace_file(journal_directory / JOURNAL, json.dumps(renames).encode(), 0o600)
+    except BaseException:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    finish_replacing(journal_directory)
+
+
+def finish_replacing(journal_directory: Path) -> None:
+    """Make the renames that a killed `replace_files` left to do; call it while no other one runs."""
+    journal = journal_directory / JOURNAL
+    try:
+        renames = json.loads(journal.read_bytes())
+    except FileNotFoundError:
+        return
+    for temporary, path in renames:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(temporary, path)
+    for directory in {os.path.dirname(path) for _, path in renames}:
+        sync_directory(Path(directory))
+    journal.unlink(missing_ok=True)
+    sync_directory(journal_directory)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed writers left in `directory`; call it while nothing writes there."""
+    if not directory.is_dir():
+        return
+    for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
+        if path.name != JOURNAL:
+            path.unlink(missing_ok=True)
+
+
+def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str | None:
+    """Return the last `lines` lines joined by newlines, from at most `limit` bytes; None when there are none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            content = file.read(limit)
+    except FileNotFoundError:
+        return None
+    last = content.decode("utf-8", "replace").rstrip("\n").split("\n")[-lines:]
+    return "\n".join(last) or None
+
+
+class CachedFile(Generic[T]):
+    """A small file parsed once for each version of it, told by its modification time, size and inode."""
+
+    __slots__ = ("_identity", "_limit", "_parse", "_path", "_value")
+
+    def __init__(self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024) -> None:
+        self._path = path
+        self._parse = parse
+        self._limit = limit
+        self._identity: tuple[int, int, int] | None = None
+        self._value: T | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def get(self) -> T | None:
+        """Return the parsed content, or None when the file is missing.
+
+        :raises OSError: it is there but cannot be read, or is longer than the limit.
+        :raises Exception: whatever `parse` raises.
+        """
+        try:
+            status = os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._identity = None
+            return None
+        identity = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if identity == self._identity:
+            return self._value
+        if status.st_size > self._limit:
+            raise OSError(f"{self._path} is longer than {self._limit} bytes")
+        value = self._parse(self._path.read_bytes())
+        self._value, self._identity = value, identity
+        return value

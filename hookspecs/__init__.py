@@ -1,0 +1,49 @@
+"""The contract between the host and its plugins: all that a plugin author needs to import.
+
+Hooks are plain functions, except `jidoteki_startup` and `jidoteki_shutdown`, which may be `async def`;
+request handlers are always `async def`; job handlers are always plain functions.
+"""
+
+from jidoteki.hookspecs import validators
+from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.endpoints import (
+    ApiError,
+    Document,
+    Download,
+    Endpoint,
+    Handler,
+    PlainText,
+    Reply,
+    Request,
+    Response,
+    Upload,
+    UploadedFile,
+)
+from jidoteki.hookspecs.hooks import PROJECT, Hooks, hookimpl, hookspec
+from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobType, StatusFiles
+
+__all__ = [
+    "PROJECT",
+    "ApiError",
+    "Appliance",
+    "Document",
+    "Download",
+    "Endpoint",
+    "Event",
+    "Handler",
+    "Hooks",
+    "Job",
+    "JobFailed",
+    "JobOutcome",
+    "JobType",
+    "PlainText",
+    "Reply",
+    "Request",
+    "Response",
+    "StatusFiles",
+    "Upload",
+    "UploadedFile",
+    "hookimpl",
+    "hookspec",
+    "validators",
+]

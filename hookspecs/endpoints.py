@@ -1,0 +1,161 @@
+"""Endpoints: what a plugin declares, what its request handler is handed and what it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.jobs import JobOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file parameter that is streamed to disk; its value is an UploadedFile.
+
+    :param max_size: bytes; by default the configuration's `limits.upload`.
+    """
+
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small file (or text) parameter kept in memory; its bytes pass through `validator`.
+
+    :param validator: takes the bytes and returns the value, or raises voluptuous.Invalid.
+    :param max_size: bytes.
+    """
+
+    validator: Callable[[bytes], Any]
+    max_size: int = 1024 * 1024
+
+
+class UploadedFile(Protocol):
+    """A file that came with the request. It is removed after the request unless `keep` was called."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies now."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    async def keep(self, name: str) -> Path:
+        """Move it to `ADMIN/home/sftp/uploads/NAME`, replacing a file of that name, and return its new path."""
+
+
+class ApiError(Exception):
+    """Ends a request with an error.
+
+    :param status: the HTTP status, 400 to 599.
+    :param message: one sentence that names the parameter and what is allowed.
+    :param code: an error code for scripts, the body's `error-code`.
+    """
+
+    def __init__(self, status: int, message: str | None = None, code: str | None = None) -> None:
+        super().__init__(message or str(status))
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A JSON answer with a status or headers of its own. A handler that returns plain data answers 200."""
+
+    data: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """A file served as `text/plain`; 404 when it is missing."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file served as an attachment, with Range and conditional requests; 404 when it is missing."""
+
+    path: Path
+    filename: str
+
+
+Response = Reply | PlainText | Download | dict[str, Any] | list[Any] | bytes
+"""What a handler returns; `bytes` are JSON already encoded."""
+
+
+class Request(Protocol):
+    """An authenticated request whose parameters passed the endpoint's validators."""
+
+    @property
+    def appliance(self) -> Appliance:
+        """The appliance this request administers."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The validated parameters."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's headers, with names in any case."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The plugin's section of the configuration, validated and with its defaults."""
+
+    @property
+    def dry_run(self) -> bool:
+        """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
+
+    async def start_job(self, kind: str, **values: Any) -> Response:
+        """Start a job and answer 202 with `Location` and `Job-Id`.
+
+        :param values: JSON values, handed to the job as `job.input`.
+
+        :raises ApiError: 400, one is running already, or one that excludes it.
+        """
+
+    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+        """Start a job, wait for its end and say how it went.
+
+        :param join: when one is running already, wait for that one.
+        :raises ApiError: 400, it cannot start.
+        """
+
+    async def cancel_job(self, kind: str) -> bool:
+        """End the running job of this kind within a second; False when none runs."""
+
+    async def job_running(self, kind: str) -> bool:
+        """Whether a job of this kind is running now."""
+
+    async def job_status(self, kind: str) -> dict[str, Any]:
+        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind."""
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path.
+
+    `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
+    `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
+    `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    parameters: Mapping[Any, Any] = field(default_factory=dict)
+    responses: Mapping[int, str] = field(default_factory=dict)
+    summary: str = ""
+    starts: str | None = None
+    changes: bool | None = None

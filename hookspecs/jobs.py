@@ -1,0 +1,153 @@
+"""Background jobs: what a plugin declares, and what its job handler is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from jidoteki.hookspecs.appliance import Appliance
+
+Status = Literal["running", "success", "failed", "cancelled"]
+
+
+class JobFailed(Exception):
+    """Ends a job as failed, with a sentence for the person who reads its status and a code for scripts."""
+
+    def __init__(self, message: str, code: str = "E1000") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class Job(Protocol):
+    """One run of a job, in a process of its own. Its methods block; it may be cancelled inside any of them."""
+
+    @property
+    def id(self) -> str:
+        """The id of this run, as in the `Job-Id` header."""
+
+    @property
+    def appliance(self) -> Appliance:
+        """The appliance to work on."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The plugin's section of the configuration, validated and with its defaults."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The whole configuration of the host, validated and with its defaults."""
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """What the request handler passed to `start_job`."""
+
+    @property
+    def workspace(self) -> Path:
+        """An empty directory of this run, removed after it however it ends."""
+
+    def progress(self, percentage: int) -> None:
+        """Record how far the job is, 0 to 100."""
+
+    def log(self, message: str) -> None:
+        """Add a line to the job's log, with the time and the job's source before it."""
+
+    def command(
+        self,
+        *argv: str | Path,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a program without a shell in a minimal environment, its output going to the job's log.
+
+        :param timeout: seconds; then the program and its children are killed.
+        :param env: variables to add to the minimal environment.
+        :return: its exit status, negative for the signal that ended it.
+        :raises JobFailed: it cannot be started, or timed out.
+        """
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        """Run `ADMIN/bin/NAME` when it is there and executable.
+
+        :return: False when there is no such command.
+        :raises JobFailed: it failed or timed out.
+        """
+
+    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
+        """Unpack a plain tar archive with its owners, modes and times into the empty directory `into`.
+
+        Whatever could reach out of `into` is refused: the rules are those of `can_restore`.
+
+        :param links_below: absolute symbolic links may lead to this directory and below.
+        :raises JobFailed: the archive is damaged or holds something that is refused; `into` is then incomplete.
+        """
+
+    def apply(self, name: str, document: dict[str, Any]) -> bool:
+        """Offer new settings to the plugins that implement `jidoteki_apply`; True when one took them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFiles:
+    """Files in `ADMIN/etc` that other tools read; None for those a kind of job does not have."""
+
+    progress: str | None = None
+    """JSON, `{"status", "percentage"}`."""
+    status: str | None = None
+    """The status as plain text."""
+    error_message: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """A kind of background job.
+
+    `run` does the work. `check` judges the input and changes nothing: it comes before `run` in the job's process, and
+    is all that a dry run calls. Both raise JobFailed. Two jobs of one kind never run at once, nor do two kinds of which
+    one names the other in `exclusive_with`.
+    """
+
+    name: str
+    run: Callable[[Job], None]
+    check: Callable[[Job], None] | None = None
+    exclusive_with: Sequence[str] = ()
+    log: str | None = None
+    """The log's file name in `ADMIN/log`; by default `NAME.log`."""
+    source: str = "SYSTEM"
+    """The word between the second brackets of a log line."""
+    status_files: StatusFiles = field(default_factory=StatusFiles)
+    location: str | None = None
+    """The path that shows how the job goes; by default `/NAME`."""
+    busy_code: str | None = None
+    """The error code of the refusal while one runs."""
+    timeout: float = 3600
+    """Seconds after which the job is ended as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How a job ended."""
+
+    id: str
+    status: Status
+    error_message: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for `jidoteki_event`."""
+
+    kind: Literal["audit", "job"]
+    time: float
+    """Seconds since the epoch."""
+    action: str
+    """`job.start`, `job.end`, `authentication.failure`, `request.begun`, `request.done`."""
+    target: str
+    client: str
+    user: str
+    id: str
+    """The id of the request or of the job."""
