@@ -27,7 +27,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
+def _write_temporary(path: Path, content: bytes, mode: int, durable: bool = True) -> Path:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -35,26 +35,29 @@ def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace `path` atomically and durably.
+def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace `path` atomically.
 
+    :param durable: whether the new content must survive a power cut from now on.
     :raises OSError: the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_temporary(path, content, mode)
+    temporary = _write_temporary(path, content, mode, durable)
     try:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
     import voluptuous as vol
 
@@ -39,6 +41,13 @@ class Hooks:
     @hookspec
     def jidoteki_commands(self, cli: click.Group) -> None:
         """Add sub-commands to the `jidoteki` command."""
+
+    @hookspec
+    def jidoteki_init(self, appliance: Appliance, vendor: Path) -> None:
+        """Called by `jidoteki init`: add to a new appliance root what makes this plugin work out of the box.
+
+        `vendor` is the directory for what only the vendor keeps, such as signing keys.
+        """
 
     @hookspec
     def jidoteki_startup(self, appliance: Appliance) -> Awaitable[None] | None:

@@ -1,0 +1,56 @@
+"""`jidoteki plugins`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jidoteki.core import config, plugins
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import json_option, root_option
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.routes import Routes
+
+
+@click.command()
+@root_option
+@json_option
+def command(root: Path, as_json: bool) -> None:
+    """List the plugins: what they serve, or why they do not."""
+    rows = describe(Appliance(root))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        state = click.style("left out", fg="red") if row["problem"] else click.style("in service", fg="green")
+        click.echo(f"{row['name']:20} {row['kind']:10} {row['version']:10} {state}  {row['problem'] or ''}")
+        for endpoint in row["endpoints"]:
+            click.echo(f"    {endpoint}")
+
+
+def describe(appliance: Appliance) -> list[dict[str, Any]]:
+    """One row for each plugin."""
+    settings = config.load(appliance.configuration)
+    loaded = plugins.load_all(appliance, settings)
+    Launcher(appliance, settings, loaded)
+    routes = Routes(loaded, settings)
+    served: dict[str, list[str]] = {}
+    for route in routes.all():
+        if route.endpoint:
+            served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
+    return [
+        {
+            "name": plugin.name,
+            "kind": plugin.source.kind,
+            "distribution": plugin.source.distribution,
+            "version": plugin.source.version,
+            "hooks": list(plugin.hooks),
+            "jobs": [job.name for job in plugin.jobs],
+            "endpoints": served.get(plugin.name, []),
+            "problem": plugin.problem,
+        }
+        for plugin in loaded.all
+    ]

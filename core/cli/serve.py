@@ -1,0 +1,99 @@
+"""`jidoteki serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import Problem, root_option
+
+PORT = 8443
+
+
+def port_number(value: str) -> int:
+    """Return the TCP port that a text names, -1 for `none`.
+
+    :raises click.BadParameter: it names none.
+    """
+    if value == "none":
+        return -1
+    if value.isascii() and value.isdecimal() and int(value) <= 65535:
+        return int(value)
+    raise click.BadParameter("must be 0 to 65535, or none")
+
+
+@click.command()
+@root_option
+@click.option("--host", help="Address to listen on.  [default: 0.0.0.0 at the root /, else 127.0.0.1]")
+@click.option("--port", type=port_number, metavar="PORT", help="HTTPS port; 0 for a free one, none for no HTTPS.  [default: 8443]")
+@click.option("--http-port", type=port_number, metavar="PORT", help="Serve plain HTTP too, for use behind a proxy.")
+@click.option("--http-host", default="127.0.0.1", show_default=True, help="Address for plain HTTP.")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--debug", is_flag=True, help="Log more, to standard error.")
+def command(
+    root: Path,
+    host: str | None,
+    port: int | None,
+    http_port: int | None,
+    http_host: str,
+    config: Path | None,
+    debug: bool,
+) -> None:
+    """Serve the API of an appliance until SIGTERM; SIGHUP reads configuration and certificates again."""
+    run(root, host, port, http_port, http_host, config, debug)
+
+
+def run(
+    root: Path,
+    host: str | None = None,
+    port: int | None = None,
+    http_port: int | None = None,
+    http_host: str = "127.0.0.1",
+    config: Path | None = None,
+    debug: bool = False,
+) -> None:
+    """Serve.
+
+    :raises Problem: the service cannot start.
+    """
+    from jidoteki.core import service_log
+    from jidoteki.core.server import Binding, serve
+    from jidoteki.core.service import Service
+
+    os.umask(0o077)
+    appliance = Appliance(root)
+    try:
+        appliance.prepare()
+    except OSError as error:
+        raise Problem(f"{error.filename} cannot be made: {error.strerror}") from error
+    log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
+    try:
+        service = Service(appliance, config or appliance.configuration)
+        listen = service.config.settings["listen"]
+        chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
+        plain = http_port if http_port is not None else _port_of_environment()
+        binding = Binding(
+            host or listen["host"] or ("0.0.0.0" if str(appliance.root) == "/" else "127.0.0.1"),  # noqa: S104
+            None if chosen < 0 else chosen,
+            http_host,
+            None if plain is None or plain < 0 else plain,
+        )
+        asyncio.run(serve(service, binding, lambda line: click.echo(line)))
+    except OSError as error:
+        raise Problem(f"The service cannot start: {error.strerror or error}") from error
+    finally:
+        log.stop()
+
+
+def _port_of_environment() -> int | None:
+    value = os.environ.get("JIDO_API_PORT")
+    if not value:
+        return None
+    try:
+        return port_number(value)
+    except click.BadParameter as error:
+        raise Problem("JIDO_API_PORT must be a port from 0 to 65535") from error

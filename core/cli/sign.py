@@ -1,0 +1,47 @@
+"""`jidoteki sign`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from jidoteki.core.authentication import request_hash
+from jidoteki.core.cli import Problem
+from jidoteki.core.responses import PREFIX
+
+
+@click.command()
+@click.argument("method")
+@click.argument("path")
+@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
+def command(method: str, path: str, token_file: Path | None) -> None:
+    """Print the hash for METHOD and PATH, to be sent as ?hash=.
+
+    The token comes from --token-file, from $JIDOTEKI_TOKEN, or is asked for.
+    """
+    click.echo(request_hash(method.upper(), full_path(path), token_from(token_file)))
+
+
+def full_path(path: str) -> str:
+    """The path with the prefix and without a query."""
+    path = "/" + path.partition("?")[0].lstrip("/")
+    return path if path.startswith(PREFIX + "/") else PREFIX + path
+
+
+def token_from(file: Path | None) -> str:
+    """The token from a file, the environment or the terminal.
+
+    :raises Problem: the file cannot be read, or the token is empty.
+    """
+    if file:
+        try:
+            token = file.read_text(encoding="ascii").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise Problem(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not ASCII'}") from error
+    else:
+        token = os.environ.get("JIDOTEKI_TOKEN") or click.prompt("Token", hide_input=True, err=True)
+    if not token:
+        raise Problem("The token is empty")
+    return token

@@ -1,0 +1,39 @@
+"""`/reboot`: keeps the system's data, then reboots."""
+
+from __future__ import annotations
+
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+
+DEFAULTS = {"persist": None, "reboot": ["reboot"]}
+
+
+async def reboot(request: Request) -> Response:
+    """Answer first; the reboot is a job."""
+    return await request.start_job("reboot")
+
+
+def run(job: Job) -> None:
+    """Persist, then reboot: a machine whose data could not be kept stays up."""
+    for name in ("persist", "reboot"):
+        argv = job.settings["commands"][name] or (DEFAULTS[name] if str(job.appliance.root) == "/" else None)
+        if argv is None:
+            job.log(f"No {name} command is configured: nothing to do")
+            continue
+        job.log(f"Running the {name} command")
+        status = job.command(*argv, timeout=job.settings["limits"]["command"])
+        if status:
+            raise JobFailed(f"The {name} command failed with exit status {status}")
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    return [JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=600)]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    responses = {202: "The system reboots", 400: "An update or a restore is running"}
+    return [
+        Endpoint(method, "/reboot", reboot, {}, responses, "Reboot the system", starts="reboot", changes=True)
+        for method in ("GET", "POST")
+    ]

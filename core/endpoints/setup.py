@@ -1,0 +1,43 @@
+"""`POST /setup`: the first token, and every change of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import voluptuous as vol
+
+from jidoteki.core.authentication import MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.requests import own
+from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, hookimpl
+
+
+def new_token(value: str) -> str:
+    """Accept 1 to 255 printable ASCII characters, no space."""
+    if not 1 <= len(value) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(map(ord, value)):
+        raise vol.Invalid(f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126)")
+    return value
+
+
+async def setup(request: Request) -> Response:
+    """Put the new token into force; it is on disk when this answers."""
+    mine = own(request)
+    if not request.dry_run:
+        try:
+            await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.user)
+        except OSError as error:
+            raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
+    return {"Status": "200 OK"}
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    return [
+        Endpoint(
+            "POST",
+            "/setup",
+            setup,
+            {vol.Required("newtoken"): new_token},
+            {200: "The token is in force", 400: "The token is not valid", 403: "Not authenticated"},
+            "Set or change the API token",
+        )
+    ]

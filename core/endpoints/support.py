@@ -1,0 +1,40 @@
+"""`/logs` and `/debug`: what helps the vendor to find out what is wrong. Concurrent calls share one packing."""
+
+from __future__ import annotations
+
+from jidoteki.core import bundles
+from jidoteki.hookspecs import ApiError, Appliance, Download, Endpoint, JobType, Request, Response, hookimpl
+
+
+async def logs(request: Request) -> Response:
+    """Pack the logs and send them."""
+    return await _packed(request, "logs", bundles.LOGS)
+
+
+async def debug(request: Request) -> Response:
+    """Make the encrypted debug bundle and send it."""
+    return await _packed(request, "debug", bundles.DEBUG_BUNDLE)
+
+
+async def _packed(request: Request, kind: str, name: str) -> Response:
+    outcome = await request.run_job(kind, join=True)
+    if outcome.status != "success":
+        raise ApiError(400, outcome.error_message)
+    return Download(request.appliance.uploads / name, name)
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    return [
+        JobType("logs", bundles.pack_logs, location="", timeout=600),
+        JobType("debug", bundles.make_debug_bundle, location="", timeout=1200),
+    ]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    failed = {400: "It could not be packed"}
+    return [
+        Endpoint("GET", "/logs", logs, {}, {200: "logs.tar.gz", **failed}, "Download the logs"),
+        Endpoint("GET", "/debug", debug, {}, {200: "debug-bundle.tar", **failed}, "Download an encrypted debug bundle"),
+    ]

@@ -1,0 +1,56 @@
+"""`/update`: takes an update package, starts the job that installs it, and tells how that goes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import voluptuous as vol
+
+from jidoteki.core.updates.job import UPDATE
+from jidoteki.hookspecs import Appliance, Endpoint, JobType, PlainText, Request, Response, Upload, hookimpl
+
+
+async def start(request: Request) -> Response:
+    """Keep the package where packages that come by SFTP lie too, and start the update."""
+    package = request.values["update"]
+    if request.dry_run:
+        return await request.start_job("update", package=str(package.path))
+    path = await package.keep(f"software_package-{secrets.token_hex(8)}.enc")
+    try:
+        return await request.start_job("update", package=str(path))
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+        raise
+
+
+async def status(request: Request) -> Response:
+    """How the last update went, or goes."""
+    return await request.job_status("update")
+
+
+async def log(request: Request) -> Response:
+    """The whole log of updates."""
+    return PlainText(request.appliance.log / "update.log")
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    return [UPDATE]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    return [
+        Endpoint(
+            "POST",
+            "/update",
+            start,
+            {vol.Required("update"): Upload()},
+            {202: "The update runs", 400: "No package came, or an update runs already"},
+            "Update the system with an encrypted, signed package",
+            starts="update",
+        ),
+        Endpoint("GET", "/update", status, {}, {200: "Status, percentage and log"}, "How the last update went, or goes"),
+        Endpoint("GET", "/update/log", log, {}, {200: "The log", 404: "There is no log"}, "The whole update log"),
+    ]

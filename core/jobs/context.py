@@ -1,0 +1,165 @@
+"""What a job's handler is handed: progress, log, commands, a workspace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import archives
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs import commands
+from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.core.plugins import Plugins
+from jidoteki.hookspecs import JobFailed, JobType
+
+MAX_LOG = 1024 * 1024
+MAX_RUN_LOG = 16 * 1024 * 1024
+MAX_LINE = 4096
+PROGRESS_INTERVAL = 0.2
+
+
+class JobCancelled(BaseException):
+    """Raised inside the job at its next step after it was told to end; not for handlers to catch."""
+
+
+class Log:
+    """The log of a kind of job, to which each run adds, and the log of this run alone."""
+
+    def __init__(self, path: Path, run_path: Path, source: str) -> None:
+        self._source = source
+        if path.exists() and path.stat().st_size > MAX_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptors = [os.open(path, flags, 0o640), os.open(run_path, flags, 0o600)]
+        self._left = MAX_RUN_LOG
+        self._at_line_start = True
+
+    def line(self, message: str) -> None:
+        """Add a message as one line, whatever it holds."""
+        plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
+        start = "" if self._at_line_start else "\n"
+        self.write(f"{start}[{int(time.time())}][{self._source}] {plain}\n".encode("utf-8", "backslashreplace"))
+
+    def write(self, output: bytes) -> None:
+        """Add the output of a program as it is."""
+        output = output[: self._left]
+        self._left -= len(output)
+        for descriptor in self._descriptors:
+            view = memoryview(output)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        if output:
+            self._at_line_start = output.endswith(b"\n")
+
+
+class Context:
+    """Implements `jidoteki.hookspecs.Job`."""
+
+    def __init__(
+        self,
+        appliance: Appliance,
+        record: Record,
+        job: JobType,
+        plugins: Plugins,
+        *,
+        config: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        input: Mapping[str, Any],
+        workspace: Path,
+        log: Log | None,
+    ) -> None:
+        self.id = record.id
+        self.appliance = appliance
+        self.config = config
+        self.settings = settings
+        self.input = input
+        self.workspace = workspace
+        self._record = record
+        self._job = job
+        self._plugins = plugins
+        self._log = log
+        self._records = Records(appliance.jobs)
+        self._written = 0.0
+        self._cancelled = False
+        self._environment = commands.environment(appliance.admin)
+        signal.signal(signal.SIGTERM, self._cancel)
+
+    def checkpoint(self) -> None:
+        """End here when the job was told to."""
+        if self._cancelled:
+            raise JobCancelled
+
+    def progress(self, percentage: int) -> None:
+        """Record how far the job is; a dry run (one without a log) records nothing."""
+        self.checkpoint()
+        if self._log is None or percentage == self._record.percentage:
+            return
+        now = time.monotonic()
+        jump = percentage - self._record.percentage
+        self._record.percentage = max(0, min(100, percentage))
+        if jump < 5 and now - self._written < PROGRESS_INTERVAL:
+            return
+        self._written = now
+        self._records.write(self._record, durable=False)
+        write_status_files(self.appliance.etc, self._job, self._record, durable=False)
+
+    def log(self, message: str) -> None:
+        """Add a line to the log."""
+        self.checkpoint()
+        if self._log:
+            self._log.line(message)
+
+    def command(
+        self,
+        *argv: str | Path,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a program, its output going to the log."""
+        return commands.run(
+            [str(each) for each in argv],
+            timeout=timeout,
+            output=self._log.write if self._log else _ignore,
+            env={**self._environment, **(env or {})},
+            cwd=cwd,
+            checkpoint=self.checkpoint,
+        )
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        """Run `ADMIN/bin/NAME` when it is there and executable."""
+        path = self.appliance.bin / name
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            return False
+        status = self.command(path, *arguments, timeout=self.settings["limits"]["command"])
+        if status:
+            raise JobFailed(f"{name} failed with exit status {status}")
+        return True
+
+    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
+        """Unpack a tar archive with everything guarded."""
+        policy = archives.Policy.restore(
+            links_below=links_below, free_space=self.settings["limits"]["free-space"], checkpoint=self.checkpoint
+        )
+        try:
+            with archive.open("rb") as file:
+                archives.unpack(file, into, policy)
+        except archives.ArchiveError as error:
+            raise JobFailed(str(error)) from error
+
+    def apply(self, name: str, document: dict[str, Any]) -> bool:
+        """Offer new settings to the plugins, the first that takes them wins."""
+        implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
+        return any(function(job=self, name=name, document=document) for _, function in implementations)
+
+    def _cancel(self, number: int, frame: object) -> None:
+        self._cancelled = True
+
+
+def _ignore(output: bytes) -> None:
+    return None

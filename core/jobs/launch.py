@@ -1,0 +1,187 @@
+"""Starting the process of a job. Everything here blocks and belongs in a thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import files
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import Config
+from jidoteki.core.jobs import commands, processes
+from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
+from jidoteki.core.plugins import Plugin, Plugins
+from jidoteki.hookspecs import JobType
+
+MAX_INPUT = 8 * 1024 * 1024
+
+
+class Busy(Exception):
+    """A job of this kind, or one that excludes it, is running.
+
+    :param kind: which kind is running.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class Launcher:
+    """Starts jobs of one appliance."""
+
+    def __init__(self, appliance: Appliance, config: Config, plugins: Plugins) -> None:
+        self.appliance = appliance
+        self.records = Records(appliance.jobs)
+        self.kinds: dict[str, tuple[Plugin, JobType]] = {}
+        self._config = config
+        self._plugins = plugins
+        for plugin in plugins.loaded:
+            for job in plugin.jobs:
+                self._add(plugin, job)
+
+    def _add(self, plugin: Plugin, job: JobType) -> None:
+        if not KIND.fullmatch(job.name):
+            self._plugins.leave_out(plugin, f"the job name {job.name!r} must be lower-case letters, digits and '-'")
+        elif job.name in self.kinds:
+            other = self.kinds[job.name][0]
+            self._plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
+        else:
+            self.kinds[job.name] = plugin, job
+
+    def lock(self, kind: str) -> Path:
+        """The file that a running job of this kind holds locked."""
+        return self.appliance.jobs / f"{kind}.lock"
+
+    def busy(self, kind: str) -> str | None:
+        """The kind of a running job that keeps this kind from starting, or None."""
+        for each in (kind, *self._excluded(kind)):
+            if processes.is_held(self.lock(each)):
+                return each
+        return None
+
+    def _excluded(self, kind: str) -> list[str]:
+        own = set(self.kinds[kind][1].exclusive_with)
+        return [name for name, (_, job) in self.kinds.items() if name != kind and (name in own or kind in job.exclusive_with)]
+
+    def start(self, kind: str, input: Mapping[str, Any], client: str, user: str) -> tuple[Record, subprocess.Popen[bytes]]:
+        """Start a job.
+
+        :raises Busy: it cannot run now.
+        :raises OSError: it cannot be started; nothing is left behind.
+        """
+        with processes.holding(self.appliance.jobs / "start.lock", tries=500):
+            try:
+                lock = processes.take(self.lock(kind), tries=3)
+            except processes.Held as error:
+                raise Busy(kind) from error
+            try:
+                for other in self._excluded(kind):
+                    if processes.is_held(self.lock(other)):
+                        raise Busy(other)
+                self.settle(kind)
+                record = self.records.new(kind, client, user)
+                write_status_files(self.appliance.etc, self.kinds[kind][1], record)
+                return record, self._spawn(record, input, lock)
+            finally:
+                os.close(lock)
+
+    def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> subprocess.Popen[bytes]:
+        try:
+            with self.records.log(record.id).open("ab") as log:
+                process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+        except BaseException as error:
+            record.fail(f"The job could not be started: {error}")
+            self.records.write(record)
+            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
+            self.clear(record.id)
+            raise
+        return process
+
+    def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Let the job's check judge an input in a process of its own, changing nothing.
+
+        :return: `{"status", "error_message"?, "error_code"?}`.
+        :raises Busy: the job could not run now.
+        :raises TimeoutError: no verdict came in time.
+        """
+        blocking = self.busy(kind)
+        if blocking:
+            raise Busy(blocking)
+        record = Record(f"dry-run-{os.urandom(8).hex()}", kind)
+        with open(os.devnull, "rb") as null:
+            process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
+        try:
+            verdict, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError("The check did not end in time") from error
+        finally:
+            processes.kill_session(process.pid)
+            process.wait()
+            self.clear(record.id)
+        try:
+            return dict(json.loads(verdict))
+        except (ValueError, TypeError):
+            return {"status": "failed", "error_message": "The check ended unexpectedly", "error_code": "E1000"}
+
+    def _process(
+        self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
+    ) -> subprocess.Popen[bytes]:
+        plugin, _ = self.kinds[record.kind]
+        wanted = {plugin.name: plugin} | {each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")}
+        directory = self.appliance.tmp / record.id
+        workspace = directory / "work"
+        workspace.mkdir(mode=0o700, parents=True)
+        sections = self._config.settings["plugins"]
+        order = {
+            "root": str(self.appliance.root),
+            "admin": str(self.appliance.admin),
+            "record": dataclasses.asdict(record),
+            "plugins": [dataclasses.asdict(each.source) for each in wanted.values()],
+            "sections": {name: sections[name] for name in wanted if name in sections},
+            "settings": {key: value for key, value in self._config.settings.items() if key != "plugins"},
+            "input": dict(input),
+            "workspace": str(workspace),
+            "dry_run": dry_run,
+        }
+        content = json.dumps(order).encode()
+        if len(content) > MAX_INPUT:
+            raise OSError("its input is too long")
+        files.replace_file(directory / "input.json", content, 0o600, durable=False)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(directory / "input.json")],
+            stdin=lock, stdout=out, stderr=errors, start_new_session=True, cwd="/",
+            env=commands.environment(self.appliance.admin),
+        )  # fmt: skip
+
+    def settle(self, kind: str) -> list[Record]:
+        """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""
+        settled = []
+        for id in self.records.ids(kind):
+            record = self.records.read(id)
+            if record and record.status == "running":
+                if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
+                    processes.kill_session(record.pid)
+                record.fail(INTERRUPTED)
+                self.finish(record)
+                settled.append(record)
+        return settled
+
+    def finish(self, record: Record) -> None:
+        """Store how a dead job ended and clear away what it left."""
+        files.finish_replacing(self.appliance.jobs)
+        self.records.write(record)
+        if record.kind in self.kinds:
+            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
+        self.clear(record.id)
+
+    def clear(self, id: str) -> None:
+        """Remove the work space of a run."""
+        shutil.rmtree(self.appliance.tmp / id, ignore_errors=True)

@@ -1,0 +1,259 @@
+"""The host's part in a job's life: start it, find it again, wait for it, end it, say how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from jidoteki.core import files
+from jidoteki.core.jobs import processes
+from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.records import INTERRUPTED, Record
+from jidoteki.hookspecs import Event, JobOutcome, JobType
+from jidoteki.hookspecs.jobs import Status
+
+logger = logging.getLogger(__name__)
+
+GRACE = 0.6
+EXTRA_TIME = 30.0
+CHECK_TIME = 600.0
+LOG_LINES = 10
+JOIN_TRIES = 20
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A running job, from its start or its discovery to its end."""
+
+    record: Record
+    pid: int
+    process: subprocess.Popen[bytes] | None
+    ended: asyncio.Future[Record]
+    cancelled: bool = False
+    late: bool = False
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class JobManager:
+    """The jobs of one appliance.
+
+    :param notify: told of each start and end, in a thread.
+    """
+
+    def __init__(self, launcher: Launcher, notify: Callable[[Event], None]) -> None:
+        self.launcher = launcher
+        self._notify = notify
+        self._watches: dict[str, _Watch] = {}
+        self._checks = asyncio.Semaphore(4)
+
+    def kind(self, name: str) -> JobType:
+        """The kind of job of this name.
+
+        :raises KeyError: there is none.
+        """
+        return self.launcher.kinds[name][1]
+
+    async def recover(self) -> None:
+        """Find the jobs that still run, settle those that died, and clear away what they left."""
+        for record, pid in await asyncio.to_thread(self._recover):
+            self._watch(record, pid, None)
+
+    def _recover(self) -> list[tuple[Record, int]]:
+        appliance = self.launcher.appliance
+        running = []
+        for kind in {*self.launcher.kinds, *(record.kind for record in self.launcher.records.all())}:
+            if processes.is_held(self.launcher.lock(kind)):
+                record = self.launcher.records.latest(kind)
+                if record and record.pid:
+                    running.append((record, record.pid))
+            else:
+                self.launcher.settle(kind)
+        keep = {record.id for record, _ in running}
+        for left in appliance.tmp.iterdir():
+            if left.name not in keep:
+                self.launcher.clear(left.name)
+        if not running:
+            appliance.recover()
+        return running
+
+    async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str) -> Record:
+        """Start a job.
+
+        :raises Busy: it cannot run now.
+        :raises OSError: it cannot be started.
+        """
+        return (await asyncio.shield(self._start(kind, values, client, user))).record
+
+    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str) -> _Watch:
+        record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user)
+        return self._watch(record, process.pid, process)
+
+    async def run(self, kind: str, values: Mapping[str, Any], client: str, user: str, join: bool = False) -> JobOutcome:
+        """Start a job and wait for its end.
+
+        :param join: when one of this kind runs already, wait for that one.
+        :raises Busy: it cannot run now.
+        """
+        for tries_left in range(JOIN_TRIES, -1, -1):
+            try:
+                watch = await asyncio.shield(self._start(kind, values, client, user))
+            except Busy as busy:
+                running = self._watches.get(kind)
+                if not join or busy.kind != kind or not (running or tries_left):
+                    raise
+                if running is None:  # it is just starting, or was started by another process
+                    await asyncio.sleep(0.05)
+                    continue
+                watch = running
+            return (await asyncio.shield(watch.ended)).outcome()
+        raise Busy(kind)
+
+    async def judge(self, kind: str, values: Mapping[str, Any]) -> JobOutcome:
+        """Let the job's check judge an input; nothing is changed.
+
+        :raises Busy: the job could not run now.
+        """
+        async with self._checks:
+            verdict = await asyncio.to_thread(self.launcher.judge, kind, values, CHECK_TIME)
+        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"))
+
+    async def busy(self, kind: str) -> str | None:
+        """The kind of a running job that keeps this kind from starting, or None."""
+        return await asyncio.to_thread(self.launcher.busy, kind)
+
+    async def is_running(self, kind: str) -> bool:
+        """Whether a job of this kind runs now."""
+        return await asyncio.to_thread(processes.is_held, self.launcher.lock(kind))
+
+    async def cancel(self, kind: str) -> bool:
+        """End the running job of this kind within a second; False when none runs."""
+        watch = self._watches.get(kind)
+        if watch is None:
+            return False
+        watch.cancelled = True
+        await self._end(watch)
+        return True
+
+    async def _end(self, watch: _Watch) -> None:
+        processes.ask_to_end(watch.pid)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(watch.ended), GRACE)
+        if not watch.ended.done():
+            await asyncio.to_thread(processes.kill_session, watch.pid)
+            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
+
+    async def status(self, kind: str) -> dict[str, Any]:
+        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind."""
+        return await asyncio.to_thread(self._status, kind)
+
+    def _status(self, kind: str) -> dict[str, Any]:
+        job = self.kind(kind)
+        log = files.tail(self.launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
+        record = self._last(kind)
+        if record is None:
+            return {"status": None, "log": log}
+        shown: dict[str, Any] = {"status": record.status, "percentage": record.percentage, "log": log}
+        if record.status == "failed":
+            shown["error-message"] = record.error_message
+            shown["error-code"] = record.error_code
+        return shown
+
+    def _last(self, kind: str) -> Record | None:
+        """The last run; before there was any, what the status files of the appliance's earlier software say."""
+        record = self.launcher.records.latest(kind) or self._from_status_files(kind)
+        if record is None or record.status != "running" or processes.is_held(self.launcher.lock(kind)):
+            return record
+        # It may have ended, and recorded so, since it was read.
+        record = self.launcher.records.latest(kind) or record
+        if record.status == "running":
+            record.fail(INTERRUPTED)
+        return record
+
+    def _from_status_files(self, kind: str) -> Record | None:
+        names = self.kind(kind).status_files
+        appliance = self.launcher.appliance
+        progress = appliance.read_json(appliance.etc / names.progress) if names.progress else None
+        shown = progress if isinstance(progress, dict) else {}
+        status = shown.get("status") or _first_line(appliance.read_text(appliance.etc / names.status) if names.status else None)
+        if status not in ("running", "success", "failed"):
+            return None
+        percentage = shown.get("percentage")
+        record = Record("", kind, cast(Status, status), percentage if isinstance(percentage, int) else 0)
+        if status == "failed":
+            record.error_message = _first_line(appliance.read_text(appliance.etc / (names.error_message or "-")))
+            record.error_code = _first_line(appliance.read_text(appliance.etc / (names.error_code or "-")))
+        return record
+
+    def _watch(self, record: Record, pid: int, process: subprocess.Popen[bytes] | None) -> _Watch:
+        watch = _Watch(record, pid, process, asyncio.get_running_loop().create_future())
+        self._watches[record.kind] = watch
+        watch.task = asyncio.create_task(self._follow(watch))
+        return watch
+
+    async def _follow(self, watch: _Watch) -> None:
+        await self._tell("job.start", watch.record)
+        limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
+        try:
+            await asyncio.wait_for(_exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (time.time() - watch.record.started)))
+        except TimeoutError:
+            watch.late = True
+            await asyncio.to_thread(processes.kill_session, watch.pid)
+        record = watch.record
+        try:
+            record = await asyncio.to_thread(self._bury, watch)
+        except OSError:
+            logger.exception("The end of %s cannot be recorded", record.id)
+            record.fail(INTERRUPTED)
+        finally:
+            if self._watches.get(record.kind) is watch:
+                del self._watches[record.kind]
+            watch.ended.set_result(record)
+        await self._tell("job.end", record)
+
+    def _bury(self, watch: _Watch) -> Record:
+        if watch.process:
+            watch.process.wait()
+        record = self.launcher.records.read(watch.record.id) or watch.record
+        if record.status == "running":
+            processes.kill_session(watch.pid)
+            if watch.cancelled:
+                record.end("cancelled")
+            else:
+                record.fail("The job took too long" if watch.late else INTERRUPTED)
+            with contextlib.suppress(OSError):
+                self.launcher.finish(record)
+        self.launcher.clear(record.id)
+        return record
+
+    async def _tell(self, action: str, record: Record) -> None:
+        outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
+        event = Event("job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id)
+        logger.info("%s: %s %s", action, record.id, outcome)
+        await asyncio.to_thread(self._notify, event)
+
+
+async def _exit_of(pid: int) -> None:
+    """Wait until a process has ended, whoever started it."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    loop.add_reader(descriptor, ended.cancel)
+    try:
+        await asyncio.wait((ended,))
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.strip().partition("\n")[0][:200] or None if text else None

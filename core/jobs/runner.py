@@ -1,0 +1,119 @@
+"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its kind as descriptor 0."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from jidoteki.core import config, plugins
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs.context import Context, JobCancelled, Log
+from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.hookspecs import JobFailed, JobType
+
+
+def main(path: Path) -> None:
+    """Run the job that the file at `path` describes, record how it ended, and exit."""
+    _keep_lock()
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    order = json.loads(path.read_bytes())
+    path.unlink()
+    appliance = Appliance(Path(order["root"]), Path(order["admin"]))
+    record = Record(**order["record"])
+    loaded = plugins.load_for_job(
+        appliance,
+        config.Config({**order["settings"], "plugins": order["sections"]}),
+        [plugins.Source(**each) for each in order["plugins"]],
+    )
+    job, section = _find(loaded, record.kind)
+    context = Context(
+        appliance, record, job, loaded,
+        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]),
+        log=None if order["dry_run"] else Log(appliance.log / (job.log or f"{job.name}.log"),
+                                               Records(appliance.jobs).log(record.id), job.source),
+    )  # fmt: skip
+    if order["dry_run"]:
+        _dry_run(context, job)
+    else:
+        _run(context, job, record)
+
+
+def _keep_lock() -> None:
+    """Hold the lock on a descriptor that no command inherits."""
+    os.set_inheritable(os.dup(0), False)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _find(loaded: plugins.Plugins, kind: str) -> tuple[JobType, Any]:
+    for plugin in loaded.loaded:
+        for job in plugin.jobs:
+            if job.name == kind:
+                return job, plugin.section
+    raise SystemExit(f"No plugin has the job {kind}: " + "; ".join(p.problem or "" for p in loaded.all))
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> None:
+    raise JobFailed("The job took too long")
+
+
+def _run(context: Context, job: JobType, record: Record) -> None:
+    record.pid = os.getpid()
+    Records(context.appliance.jobs).write(record, durable=False)
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, job.timeout)
+    try:
+        _judge(context, job)
+        job.run(context)
+        record.percentage = 100
+        record.end("success")
+    except JobCancelled:
+        record.end("cancelled")
+    except JobFailed as error:
+        record.fail(error.message, error.code)
+    except BaseException as error:
+        traceback.print_exc()
+        record.fail(_internal(error))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    write_status_files(context.appliance.etc, job, record)
+    Records(context.appliance.jobs).write(record)
+
+
+def _dry_run(context: Context, job: JobType) -> None:
+    """Judge only, and tell the verdict on standard output."""
+    verdict: dict[str, Any] = {"status": "success"}
+    try:
+        _judge(context, job)
+    except JobFailed as error:
+        verdict = {"status": "failed", "error_message": error.message, "error_code": error.code}
+    except Exception as error:
+        traceback.print_exc()
+        verdict = {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
+    print(json.dumps(verdict), flush=True)
+
+
+def _judge(context: Context, job: JobType) -> None:
+    context.checkpoint()
+    if job.check:
+        job.check(context)
+
+
+def _internal(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"An operation failed: {error.strerror}"
+    return "An internal error ended the job; its log has the details"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,191 @@
+"""The way of one request: route, authentication, form, handler, answer, with audit lines before and after a change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from jidoteki.core import forms
+from jidoteki.core.audit import AuditUnavailable
+from jidoteki.core.authentication import credential_of
+from jidoteki.core.requests import ApiRequest, refusal
+from jidoteki.core.responses import PREFIX, error_response, render
+from jidoteki.core.routes import Route
+from jidoteki.core.service import Service
+from jidoteki.core.throttle import TooManyGuesses
+from jidoteki.hookspecs import ApiError
+
+logger = logging.getLogger(__name__)
+
+FORBIDDEN = "Authentication error"
+CROSS_SITE = ("cross-site", "same-site")
+
+
+class Refused(ApiError):
+    """An error with headers of its own."""
+
+    def __init__(self, status: int, message: str | None, headers: dict[str, str]) -> None:
+        super().__init__(status, message)
+        self.headers = headers
+
+
+class Pipeline:
+    """Answers every request of the service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """The one handler of the application; never raises but for a broken connection."""
+        try:
+            response = await self._answer(request)
+        except ApiError as error:
+            response = self._error(error)
+        except web.HTTPException as error:
+            response = self._error(ApiError(error.status))
+        except ConnectionError:
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            response = self._error(ApiError(500))
+        if not request.content.at_eof():
+            response.force_close()
+        return response
+
+    def _error(self, error: ApiError) -> web.Response:
+        return error_response(error, self._service.first_run(), getattr(error, "headers", None))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.version not in (HttpVersion11, HttpVersion10):
+            raise ApiError(505, "Use HTTP/1.1")
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            raise ApiError(417, "The only expectation that can be met is 100-continue")
+        route, method = self._route(request)
+        user = await self._authenticate(request, route.path if route.endpoint is None else route.endpoint.path, method)
+        if route.endpoint is None or route.form is None:
+            raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
+        api = ApiRequest(
+            self._service.appliance, route.plugin.section, self._service, request.remote or "-", user, request.headers
+        )
+        if not route.changes:
+            api.values = await self._query_values(request, route)
+            return await render(await route.endpoint.handler(api))
+        return await self._change(request, route, api)
+
+    def _route(self, request: web.Request) -> tuple[Route, str]:
+        path = request.rel_url.raw_path
+        found = self._service.routes.find(path[len(PREFIX) :]) if path.startswith(PREFIX + "/") else None
+        if found is None:
+            raise ApiError(404)
+        method = "GET" if request.method == "HEAD" else request.method
+        route = found.get(method)
+        if route is None:
+            allowed = sorted({*found, "HEAD"} if "GET" in found else found)
+            raise Refused(405, f"Use {' or '.join(sorted(found))}", {"Allow": ", ".join(allowed)})
+        return route, method
+
+    async def _authenticate(self, request: web.Request, path: str, method: str) -> str:
+        """Return who it is.
+
+        :raises ApiError: 403, or 429 while too many guesses of this address wait.
+        """
+        credential = credential_of(request.query, request.headers.get("Authorization"))
+        service, address = self._service, request.remote or "-"
+        if service.throttle.is_free(address):
+            user = service.authenticator.authenticate(method, path, credential)
+            if user:
+                return user
+            service.throttle.failed(address)
+        else:
+            try:
+                async with service.throttle.turn(address):
+                    user = service.authenticator.authenticate(method, path, credential)
+                    if user:
+                        return user
+                    service.throttle.failed(address)
+            except TooManyGuesses as error:
+                headers = {"Retry-After": str(int(service.throttle.pause) + 1)}
+                raise Refused(429, "Too many failed authentications from this address", headers) from error
+        try:
+            await asyncio.to_thread(
+                service.audit.write, "-", address, "-", "authentication.failure", f"{method} {PREFIX}{path}"
+            )
+        except AuditUnavailable:
+            pass
+        raise ApiError(403, FORBIDDEN)
+
+    async def _query_values(self, request: web.Request, route: Route) -> dict[str, Any]:
+        assert route.form
+        if not route.form.kinds:
+            return {}
+        given = {name: request.query.getall(name) for name in route.form.kinds if name in request.query}
+        for name, values in given.items():
+            if len(values) > 1:
+                raise ApiError(400, f"{name} is given twice")
+        return await asyncio.to_thread(route.form.validate, {name: values[0] for name, values in given.items()})
+
+    async def _change(self, request: web.Request, route: Route, api: ApiRequest) -> web.StreamResponse:
+        assert route.endpoint and route.form
+        api.dry_run = _dry_run(request) or request.method == "HEAD"
+        if request.method in ("GET", "HEAD") and _by_accident(request):
+            raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
+        if route.endpoint.starts:
+            running = await self._service.jobs.busy(route.endpoint.starts)
+            if running:
+                raise refusal(self._service.jobs.kind(route.endpoint.starts), running)
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+            assert request.transport
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = forms.Body(request, route.form, self._service.limits, self._service.appliance.uploads)
+        try:
+            if request.method in ("GET", "HEAD"):
+                api.values = await self._query_values(request, route)
+            else:
+                api.values = await body.read()
+            return await self._audited(route, api)
+        finally:
+            await asyncio.shield(body.discard())
+
+    async def _audited(self, route: Route, api: ApiRequest) -> web.StreamResponse:
+        """Carry out a change between two audit lines; without the first one nothing is done."""
+        assert route.endpoint
+        target = f"{route.endpoint.method} {PREFIX}{route.endpoint.path}"
+        if api.dry_run:
+            return await render(await route.endpoint.handler(api), dry_run=True)
+        audit = self._service.audit
+        try:
+            await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", target, True)
+        except AuditUnavailable as error:
+            raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
+        status = 500
+        try:
+            response = await render(await route.endpoint.handler(api))
+            status = response.status
+            return response
+        except ApiError as error:
+            status = error.status
+            raise
+        finally:
+            done = f"{target} {status} {api.job_id}".rstrip()
+            try:
+                await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
+            except AuditUnavailable:
+                pass
+
+
+def _dry_run(request: web.Request) -> bool:
+    value = request.query.get("dry-run")
+    if value not in (None, "", "0", "1", "true", "false"):
+        raise ApiError(400, "dry-run must be 1 or 0")
+    return value in ("", "1", "true")
+
+
+def _by_accident(request: web.Request) -> bool:
+    """Whether a browser fetches ahead, or for a page of another site."""
+    purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz"))
+    return any("prefetch" in each or "prerender" in each for each in purposes) or (
+        request.headers.get("Sec-Fetch-Site", "").lower() in CROSS_SITE
+    )

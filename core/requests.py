@@ -1,0 +1,103 @@
+"""What a request handler is handed: validated values, the appliance, and jobs to start."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.responses import PREFIX, status_line
+from jidoteki.hookspecs import ApiError, Appliance, JobOutcome, JobType, Reply, Request, Response
+
+if TYPE_CHECKING:
+    from jidoteki.core.service import Service
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    """Implements `jidoteki.hookspecs.Request`; `service` is for the mandatory endpoints alone."""
+
+    appliance: Appliance
+    config: Mapping[str, Any]
+    service: Service
+    client: str
+    user: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    job_id: str = ""
+
+    async def start_job(self, kind: str, **values: Any) -> Response:
+        """Start a job and answer 202."""
+        job = self.service.jobs.kind(kind)
+        headers = {}
+        if self.dry_run:
+            await self._judged(job, values)
+        else:
+            try:
+                record = await self.service.jobs.start(kind, values, self.client, self.user)
+            except Busy as busy:
+                raise refusal(job, busy.kind) from busy
+            except OSError as error:
+                raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+            self.job_id = headers["Job-Id"] = record.id
+        body = {"Status": status_line(202)}
+        location = f"/{kind}" if job.location is None else job.location
+        if location:
+            body["Location"] = headers["Location"] = PREFIX + location
+        return Reply(body, 202, headers)
+
+    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+        """Start a job and wait for its end."""
+        job = self.service.jobs.kind(kind)
+        try:
+            if self.dry_run:
+                return await self.service.jobs.judge(kind, values)
+            outcome = await self.service.jobs.run(kind, values, self.client, self.user, join)
+        except Busy as busy:
+            raise refusal(job, busy.kind) from busy
+        except OSError as error:
+            raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+        self.job_id = outcome.id
+        return outcome
+
+    async def cancel_job(self, kind: str) -> bool:
+        """End the running job of this kind."""
+        if self.dry_run:
+            return await self.service.jobs.is_running(kind)
+        return await self.service.jobs.cancel(kind)
+
+    async def job_running(self, kind: str) -> bool:
+        """Whether a job of this kind is running now."""
+        return await self.service.jobs.is_running(kind)
+
+    async def job_status(self, kind: str) -> dict[str, Any]:
+        """How the last run of this kind went, or goes."""
+        return await self.service.jobs.status(kind)
+
+    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
+        try:
+            outcome = await self.service.jobs.judge(job.name, values)
+        except Busy as busy:
+            raise refusal(job, busy.kind) from busy
+        except OSError as error:
+            raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
+        if outcome.status == "failed":
+            raise ApiError(400, outcome.error_message, outcome.error_code)
+
+
+def refusal(job: JobType, running: str) -> ApiError:
+    """The error for a job that cannot start while `running` runs."""
+    name = job.name.replace("-", " ").capitalize()
+    if running == job.name:
+        return ApiError(400, f"{name} is already running", job.busy_code)
+    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", job.busy_code)
+
+
+def own(request: Request) -> ApiRequest:
+    """The request as the host's own endpoints may use it."""
+    assert isinstance(request, ApiRequest)
+    return request

@@ -1,0 +1,114 @@
+"""What goes out: JSON, text and attachments, all with the security headers, errors in one shape."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response
+
+JSON = "application/json"
+PREFIX = "/api/v1/admin"
+
+SECURITY_HEADERS = {
+    "Server": "jidoteki-admin-api",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
+
+
+def status_line(status: int) -> str:
+    """`404 Not Found` for 404, as the bodies show it."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+def encode(data: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer whose body is JSON already encoded."""
+    all_headers = _JSON_HEADERS.copy()
+    if headers:
+        all_headers.update(headers)
+    return web.Response(body=body, status=status, headers=all_headers)
+
+
+def error_response(error: ApiError, first_run: bool | None = None, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer that tells of an error.
+
+    :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.
+    """
+    body: dict[str, Any] = {"Status": status_line(error.status)}
+    more = dict(headers or {})
+    if error.message:
+        body["Error-Message"] = error.message
+        more["Error-Message"] = header_text(error.message)
+    if error.code:
+        body["error-code"] = error.code
+    if first_run is not None:
+        body["First-Run"] = first_run
+    return json_response(encode(body), error.status, more)
+
+
+def header_text(text: str) -> str:
+    """The part of a text that may stand in a header: printable ASCII, at most 512 characters."""
+    return "".join(c if 32 <= ord(c) < 127 else "?" for c in text[:512])
+
+
+async def render(response: Response, dry_run: bool = False) -> web.StreamResponse:
+    """Turn what a handler returned into an answer.
+
+    :raises ApiError: 404, the file to serve is missing.
+    :raises TypeError: it is none of the types that a handler may return.
+    """
+    if isinstance(response, bytes):
+        return json_response(response)
+    if isinstance(response, Reply):
+        return json_response(_body(response.data, dry_run), response.status, response.headers)
+    if isinstance(response, dict | list):
+        return json_response(_body(response, dry_run))
+    if isinstance(response, PlainText):
+        return await _file(response.path, {"Content-Type": "text/plain; charset=utf-8"})
+    if isinstance(response, Download):
+        name = "".join(c for c in response.filename if c.isascii() and (c.isalnum() or c in "._-"))
+        disposition = f'attachment; filename="{name}"'
+        return await _file(
+            response.path, {"Content-Type": "application/octet-stream", "Content-Disposition": disposition}
+        )
+    raise TypeError(f"A handler returned {type(response).__name__}, which is not a response")
+
+
+def _body(data: Any, dry_run: bool) -> bytes:
+    return encode({**data, "dry-run": True} if dry_run and isinstance(data, dict) else data)
+
+
+async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
+    if not await asyncio.to_thread(_is_file, path):
+        raise ApiError(404)
+    return web.FileResponse(path, chunk_size=256 * 1024, headers={**SECURITY_HEADERS, **headers})
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

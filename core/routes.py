@@ -1,0 +1,117 @@
+"""Which endpoint answers which method and path."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from dataclasses import dataclass
+
+from jidoteki.core.config import Config, nearest
+from jidoteki.core.forms import Form
+from jidoteki.core.plugins import Plugin, Plugins
+from jidoteki.hookspecs import Endpoint
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An endpoint, ready to serve; `problem` says why it cannot."""
+
+    path: str
+    plugin: Plugin
+    endpoint: Endpoint | None = None
+    form: Form | None = None
+    changes: bool = False
+    problem: str | None = None
+
+    @property
+    def mandatory(self) -> bool:
+        """Whether the endpoint cannot be disabled."""
+        return self.plugin.source.kind == "mandatory"
+
+
+class Routes:
+    """All that is served under one configuration."""
+
+    def __init__(self, plugins: Plugins, config: Config) -> None:
+        self._table: dict[str, dict[str, Route]] = {}
+        self.problems: list[str] = []
+        for plugin in plugins.loaded:
+            routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
+            if plugin.problem is None:
+                for route in routes:
+                    assert route.endpoint
+                    self._table.setdefault(route.path, {})[route.endpoint.method] = route
+        for name in sorted(config.endpoints):
+            self._check_enabled(name, plugins)
+
+    def find(self, path: str) -> dict[str, Route] | None:
+        """The routes of a path without the prefix, by method; None when nothing is served there."""
+        found = self._table.get(path)
+        if found is None and path:
+            # What stands below an endpoint whose plugin failed is out of service with it.
+            found = self._table.get(f"{first_level(path)}/")
+        return found
+
+    def all(self) -> list[Route]:
+        """Every route."""
+        return [route for methods in self._table.values() for route in methods.values()]
+
+    def first_levels(self) -> list[str]:
+        """The first path segments served, sorted."""
+        return sorted({first_level(route.path) for route in self.all()})
+
+    def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
+        mandatory = plugin.source.kind == "mandatory"
+        problem = _problem(endpoint)
+        if problem is None and not mandatory and first_level(endpoint.path)[1:] not in config.endpoints:
+            return None
+        taken = self._table.get(endpoint.path, {}).get(endpoint.method)
+        if taken and problem is None:
+            problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
+        if problem:
+            plugins.leave_out(plugin, problem)
+            return None
+        try:
+            form = Form(endpoint, None if mandatory else config.parameters)
+        except Exception as error:
+            plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
+            return None
+        changes = endpoint.method != "GET" if endpoint.changes is None else endpoint.changes
+        return Route(endpoint.path, plugin, endpoint, form, changes)
+
+    def _check_enabled(self, name: str, plugins: Plugins) -> None:
+        if f"/{name}" in self.first_levels():
+            return
+        failed = [plugin for plugin in plugins.all if plugin.problem]
+        at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
+        if at_fault:
+            route = Route(f"/{name}/", at_fault[0], problem=at_fault[0].problem)
+            self._table[f"/{name}"] = self._table[f"/{name}/"] = {method: route for method in METHODS}
+            return
+        known = {first_level(each.path)[1:] for plugin in plugins.all for each in plugin.endpoints}
+        self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
+
+
+def _levels(plugin: Plugin) -> set[str]:
+    return {first_level(each.path) for each in plugin.endpoints if isinstance(each.path, str)}
+
+
+def _problem(endpoint: Endpoint) -> str | None:
+    if endpoint.method not in METHODS:
+        return f"{endpoint.method!r} is not one of {', '.join(METHODS)}"
+    if not isinstance(endpoint.path, str) or not _PATH.fullmatch(endpoint.path):
+        return f"the path {endpoint.path!r} must look like /name/part"
+    if not inspect.iscoroutinefunction(endpoint.handler):
+        return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
+    return None
+
+
+def first_level(path: str) -> str:
+    """`/backup` for `/backup/download`."""
+    return "/" + path.split("/", 2)[1]

@@ -1,0 +1,118 @@
+"""The running service: listeners, signals, a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from jidoteki.core.app import create_app
+from jidoteki.core.health import HealthMonitor
+from jidoteki.core.listener import Connections, Listener
+from jidoteki.core.responses import PREFIX
+from jidoteki.core.service import Service
+from jidoteki.core.service_log import AccessLogger
+from jidoteki.core.tls import Certificate
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10.0
+DESCRIPTORS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where to listen; a port that is None is not served.
+
+    :param http_port: for plain HTTP behind a proxy.
+    """
+
+    host: str
+    port: int | None
+    http_host: str = "127.0.0.1"
+    http_port: int | None = None
+
+
+async def serve(service: Service, binding: Binding, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    :param announce: told of the address of each listener once requests are answered there.
+    :raises OSError: an address cannot be listened on.
+    """
+    _allow_descriptors()
+    ending = _ending()
+    runner = web.AppRunner(create_app(service), access_log_class=AccessLogger, handle_signals=False)
+    await runner.setup()
+    assert runner.server
+    certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
+    limits = service.config.settings["limits"]
+    connections = Connections(limits["connections"], limits["connections-per-address"])
+    listeners: list[Listener] = []
+    try:
+        if certificate and binding.port is not None:
+            listeners.append(
+                Listener(runner.server, binding.host, binding.port, connections, AccessLogger, certificate.context)
+            )
+        if binding.http_port is not None:
+            listeners.append(
+                Listener(runner.server, binding.http_host, binding.http_port, connections, AccessLogger, None)
+            )
+        await service.start()
+        health = HealthMonitor(service)
+        health.start()
+        for listener in listeners:
+            listener.start()
+            announce(f"Listening on {listener.url}{PREFIX}")
+        _reload_on_hangup(service, certificate, connections)
+        await ending.wait()
+    finally:
+        for listener in listeners:
+            await listener.stop()
+    logger.info("Ending: requests in flight have %g seconds", GRACE)
+    health.stop()
+    await runner.server.shutdown(GRACE)
+    await service.stop()
+    await runner.cleanup()
+
+
+def _ending() -> asyncio.Event:
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    return ending
+
+
+def _reload_on_hangup(service: Service, certificate: Certificate | None, connections: Connections) -> None:
+    lock = asyncio.Lock()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        async with lock:
+            await service.reload()
+            if certificate:
+                await asyncio.to_thread(certificate.reload)
+            limits = service.config.settings["limits"]
+            connections.limit, connections.limit_by_address = limits["connections"], limits["connections-per-address"]
+
+    def begin() -> None:
+        if len(tasks) < 2:  # one at work and one that sees the newest files are enough
+            task = asyncio.create_task(reload())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+
+
+def _allow_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,103 @@
+"""The service of one appliance: the parts of the host put together, and put together anew on a reload."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from pathlib import Path
+
+from jidoteki.core import config as configuration
+from jidoteki.core import plugins as plugin_loading
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.audit import AuditLog
+from jidoteki.core.authentication import Authenticator
+from jidoteki.core.config import Config
+from jidoteki.core.events import Events
+from jidoteki.core.forms import Limits
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.jobs.manager import JobManager
+from jidoteki.core.plugins import Plugin, PluginError, Plugins
+from jidoteki.core.routes import Routes
+from jidoteki.core.throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+HOOK_TIME = 10.0
+
+
+class Service:
+    """Everything a request may need.
+
+    :param path: the configuration file.
+    """
+
+    def __init__(self, appliance: Appliance, path: Path) -> None:
+        self.appliance = appliance
+        self._path = path
+        self._started: set[str] = set()
+        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
+        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
+        self._use(configuration.load(path))
+        self.jobs = JobManager(self._launcher, self._events.notify)
+        self.throttle = Throttle(self.config.settings["limits"]["failed-authentication-pause"])
+
+    def _use(self, config: Config) -> None:
+        """Put a configuration into force."""
+        self.config = config
+        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config)
+        self._launcher = Launcher(self.appliance, config, self.plugins)
+        self.routes = Routes(self.plugins, config)
+        self.authenticator = Authenticator(
+            self.appliance, config.first_run, config.settings["first-run"]["word-length"]
+        )
+        self.authenticator.prepare()
+        limits = config.settings["limits"]
+        self.limits = Limits(limits["upload"], limits["free-space"], limits["idle-body"], limits["minimum-upload-rate"])
+        for problem in (*config.problems, *self.routes.problems):
+            logger.error("Configuration: %s", problem)
+
+    def first_run(self) -> bool | None:
+        """Whether the first-run passphrase is pending; None where first runs are not enabled."""
+        return self.authenticator.first_run_pending() if self.authenticator.first_run else None
+
+    async def start(self) -> None:
+        """Find running jobs and start the plugins; called once."""
+        await self.jobs.recover()
+        await self._start_plugins()
+
+    async def reload(self) -> None:
+        """Read the configuration again; jobs and connections go on."""
+        config = await asyncio.to_thread(configuration.load, self._path)
+        await asyncio.to_thread(self._use, config)
+        self.jobs.launcher = self._launcher
+        self.throttle.pause = config.settings["limits"]["failed-authentication-pause"]
+        await self._start_plugins()
+        logger.info("The configuration was read again")
+
+    async def stop(self) -> None:
+        """Let the plugins end; jobs go on."""
+        for plugin, function in self.plugins.implementations("jidoteki_shutdown"):
+            await self._life_cycle(plugin, function, "jidoteki_shutdown")
+        await asyncio.to_thread(self._events.close, 2.0)
+
+    async def _start_plugins(self) -> None:
+        for plugin, function in self.plugins.implementations("jidoteki_startup"):
+            if plugin.name not in self._started:
+                self._started.add(plugin.name)
+                await self._life_cycle(plugin, function, "jidoteki_startup")
+
+    async def _life_cycle(self, plugin: Plugin, function: object, hook: str) -> None:
+        """Await a hook that may be `async def`; a plain one runs in a thread."""
+        assert callable(function)
+        try:
+            async with asyncio.timeout(HOOK_TIME):
+                result = await asyncio.to_thread(
+                    plugin_loading.within, HOOK_TIME, lambda: function(appliance=self.appliance)
+                )
+                if inspect.isawaitable(result):
+                    await result
+        except TimeoutError:
+            logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
+        except (PluginError, Exception, SystemExit) as error:
+            logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)

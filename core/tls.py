@@ -1,0 +1,148 @@
+"""TLS: the certificate in use, a self-signed one when there is none, and a change of it for new connections."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import files
+from jidoteki.core.appliance import Appliance
+
+logger = logging.getLogger(__name__)
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+VALID = datetime.timedelta(days=3650)
+
+
+def bundle(appliance: Appliance) -> Path:
+    """The PEM file with the key, the certificate and the CA chain in use."""
+    return appliance.system_etc / "pki/tls/enterprise.pem"
+
+
+def context_from(pem: Path) -> ssl.SSLContext:
+    """Return a context for serving: TLS 1.2 and 1.3, forward secrecy, no renegotiation, no compression.
+
+    :raises OSError: the file cannot be read or is no usable bundle (ssl.SSLError is an OSError).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(pem, password=lambda: b"")
+    return context
+
+
+class Certificate:
+    """The context for the next connection, made anew when the bundle changes; a bad one leaves the old in use."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self.path = bundle(appliance)
+        if not self.path.exists():
+            make_self_signed(appliance)
+        try:
+            self._context = context_from(self.path)
+        except OSError as error:
+            logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
+            self._context = _temporary(appliance)
+        self._identity = self._look()
+
+    def context(self) -> ssl.SSLContext:
+        """The context in force now."""
+        identity = self._look()
+        if identity != self._identity:
+            self._identity = identity
+            self.reload()
+        return self._context
+
+    def reload(self) -> None:
+        """Read the bundle again."""
+        try:
+            self._context = context_from(self.path)
+            logger.info("The certificate in %s is used from now on", self.path)
+        except OSError as error:
+            logger.error("%s cannot be used, the certificate stays as it was: %s", self.path, error)
+
+    def _look(self) -> tuple[int, int, int] | None:
+        with contextlib.suppress(OSError):
+            status = os.stat(self.path)
+            return status.st_mtime_ns, status.st_size, status.st_ino
+        return None
+
+
+def make_self_signed(appliance: Appliance) -> None:
+    """Make a key and a certificate for the names and addresses of this machine."""
+    key, certificate = _self_signed()
+    tls = bundle(appliance).parent
+    for directory in ("private", "certs", "cacerts"):
+        (tls / directory).mkdir(parents=True, exist_ok=True)
+    appliance.replace_files(
+        {
+            bundle(appliance): key + certificate,
+            tls / "private/enterprise.key": key,
+            tls / "certs/enterprise.crt": certificate,
+        },
+        mode=0o600,
+    )
+
+
+def _temporary(appliance: Appliance) -> ssl.SSLContext:
+    key, certificate = _self_signed()
+    path = appliance.tmp / f"{files.TEMPORARY_PREFIX}tls.pem"
+    files.replace_file(path, key + certificate, 0o600, durable=False)
+    try:
+        return context_from(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    """Return a new P-256 key and its certificate, both in PEM."""
+    # Imported late: a service that has its certificate starts without these.
+    x509: Any = import_module("cryptography.x509")
+    hashes: Any = import_module("cryptography.hazmat.primitives.hashes")
+    serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
+    ec: Any = import_module("cryptography.hazmat.primitives.asymmetric.ec")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, socket.gethostname()[:64] or "appliance")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName(each) for each in _host_names()] + [x509.IPAddress(each) for each in _addresses()]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + VALID)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _host_names() -> list[str]:
+    return sorted({each for each in (socket.gethostname(), "localhost") if each and each.isascii()})
+
+
+def _addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    psutil: Any = import_module("psutil")
+    found = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
+    for addresses in psutil.net_if_addrs().values():
+        for each in addresses:
+            if each.family in (socket.AF_INET, socket.AF_INET6):
+                with contextlib.suppress(ValueError):
+                    found.add(ipaddress.ip_address(each.address.partition("%")[0]))
+    return sorted(found, key=str)
