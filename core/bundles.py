@@ -10,10 +10,9 @@ import secrets
 import stat
 import tarfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
-
-from isal import igzip_threaded
 
 from jidoteki.core import files
 from jidoteki.core.updates import openssl
@@ -94,7 +93,7 @@ def _put_in_place(job: Job, temporary: Path, name: str) -> None:
 
 
 def _pack_logs(job: Job, path: Path) -> None:
-    with igzip_threaded.open(path, "wb", compresslevel=COMPRESSION, threads=1) as compressed:
+    with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|", bufsize=BUFFER) as archive:
             for number, found in enumerate(_log_files(job)):
                 if number >= MAX_FILES:
@@ -103,6 +102,11 @@ def _pack_logs(job: Job, path: Path) -> None:
                 _add_file(archive, found, str(found).lstrip("/"), job)
                 if number % 100 == 0:
                     job.progress(min(35, number // 100))
+
+
+def _gzip(path: Path) -> Any:
+    threaded: Any = import_module("isal.igzip_threaded")
+    return threaded.open(path, "wb", compresslevel=COMPRESSION, threads=1)
 
 
 def _log_files(job: Job) -> Iterator[Path]:
@@ -154,7 +158,7 @@ def _pack_output(job: Job, path: Path) -> None:
     """Run each line of `debug.txt` with `sh` and pack what it says; one that fails is recorded like the others."""
     lines = (job.appliance.read_text(job.appliance.etc / "debug.txt") or "").splitlines()
     wanted = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    with igzip_threaded.open(path, "wb", compresslevel=COMPRESSION, threads=1) as compressed:
+    with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|") as archive:
             for number, line in enumerate(wanted[:MAX_COMMANDS], 1):
                 output = job.workspace / "output"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     "parameters": (None, vol.Maybe(names)),
     "first-run": ({}, _section({"enabled": (False, bool), "word-length": (4, _count(3, 32))})),
     "plugins": ({}, {vol.Extra: object}),
+    "plugin-directory": (None, vol.Maybe(vol.All(str, vol.Length(min=1)))),
     "listen": (
         {},
         _section({"host": (None, vol.Maybe(str)), "port": (None, vol.Maybe(_count(0, 65535)))}),
@@ -89,7 +90,6 @@ class Config:
     settings: Mapping[str, Any]
     problems: tuple[str, ...] = ()
     path: Path | None = None
-    plugin_settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def endpoints(self) -> frozenset[str]:

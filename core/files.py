@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -96,11 +97,26 @@ def replace_files(files: Mapping[Path, bytes], journal_directory: Path, mode: in
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
-    finish_replacing(journal_directory)
+    _finish(journal_directory)
 
 
 def finish_replacing(journal_directory: Path) -> None:
-    """Make the renames that a killed `replace_files` left to do; call it while no other one runs."""
+    """Make the renames that a killed `replace_files` left to do."""
+    with _one_at_a_time(journal_directory):
+        _finish(journal_directory)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory / "replace.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _finish(journal_directory: Path) -> None:
     journal = journal_directory / JOURNAL
     try:
         renames = json.loads(journal.read_bytes())

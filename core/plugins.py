@@ -7,10 +7,14 @@ import importlib.metadata
 import importlib.util
 import inspect
 import logging
+import os
 import pkgutil
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
@@ -21,7 +25,7 @@ from jidoteki.hookspecs import PROJECT, Appliance, Endpoint, Hooks, JobType, val
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["mandatory", "built-in", "installed"]
+Kind = Literal["mandatory", "built-in", "installed", "file"]
 
 LOADING_TIME = 10.0
 MANDATORY = "jidoteki.core.endpoints"
@@ -49,6 +53,8 @@ class Source:
         """
         if self.kind == "installed":
             return importlib.metadata.EntryPoint(self.name, self.target, PROJECT).load()
+        if self.kind == "file":
+            return _load_file(self.name, Path(self.target))
         return importlib.import_module(self.target)
 
 
@@ -97,8 +103,28 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     raise PluginError(f"{type(value).__name__}: {value}") from value
 
 
-def sources(enabled: frozenset[str]) -> Iterator[Source]:
+def _load_file(name: str, path: Path) -> object:
+    """Import a one-file plugin, if only root or this user can have written it.
+
+    :raises PluginError: somebody else could have.
+    """
+    for each in (path, path.parent):
+        status = each.lstat()
+        if stat.S_ISLNK(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+            raise PluginError(f"{each} must belong to root or the service's user and be writable by nobody else")
+    module_name = f"jidoteki_file_plugins.{name}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def sources(config: Config, root: Path) -> Iterator[Source]:
     """All plugins of this installation; of the built-in ones those whose endpoint is enabled."""
+    enabled = config.endpoints
     for kind, package in (("mandatory", MANDATORY), ("built-in", BUILT_IN)):
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
             if kind == "mandatory" or module in enabled:
@@ -112,6 +138,10 @@ def sources(enabled: frozenset[str]) -> Iterator[Source]:
             distribution.name if distribution else "",
             distribution.version if distribution else "",
         )
+    directory = config.settings["plugin-directory"]
+    if directory:
+        for path in sorted((root / directory.lstrip("/")).glob("*.py")):
+            yield Source(path.stem, "file", str(path))
 
 
 class Plugins:
@@ -228,7 +258,7 @@ def _caller(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..
 def load_all(appliance: Appliance, config: Config) -> Plugins:
     """Load every plugin of this installation that the configuration enables."""
     plugins = Plugins(appliance, config)
-    for source in sources(config.endpoints):
+    for source in sources(config, appliance.root):
         plugins.load(source)
     return plugins
 
@@ -239,5 +269,3 @@ def load_for_job(appliance: Appliance, config: Config, wanted: list[Source]) -> 
     for source in wanted:
         plugins.load(source)
     return plugins
-
-

@@ -52,7 +52,9 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
     return web.Response(body=body, status=status, headers=all_headers)
 
 
-def error_response(error: ApiError, first_run: bool | None = None, headers: Mapping[str, str] | None = None) -> web.Response:
+def error_response(
+    error: ApiError, first_run: bool | None = None, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """An answer that tells of an error.
 
     :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.

@@ -92,7 +92,7 @@ class Routes:
         at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
         if at_fault:
             route = Route(f"/{name}/", at_fault[0], problem=at_fault[0].problem)
-            self._table[f"/{name}"] = self._table[f"/{name}/"] = {method: route for method in METHODS}
+            self._table[f"/{name}"] = self._table[f"/{name}/"] = dict.fromkeys(METHODS, route)
             return
         known = {first_level(each.path)[1:] for plugin in plugins.all for each in plugin.endpoints}
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")

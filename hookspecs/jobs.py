@@ -125,6 +125,8 @@ class JobType:
     """The error code of the refusal while one runs."""
     timeout: float = 3600
     """Seconds after which the job is ended as failed."""
+    persist: bool = False
+    """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it."""
 
 
 @dataclass(frozen=True, slots=True)

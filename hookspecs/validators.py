@@ -1,1 +1,203 @@
-"""The vocabulary of the reference's character classes and lengths. Each raises voluptuous.Invalid with what is allowed."""
+"""The vocabulary of the reference's character classes and lengths. Each raises voluptuous.Invalid with what is allowed.
+
+A message continues the parameter's name: "must be 3 to 14 letters and digits". `explain` puts the two together.
+The composed validators keep what they were made of in attributes, from which a description of the API can be made.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import voluptuous as vol
+
+from jidoteki.hookspecs.documents import json_document
+from jidoteki.hookspecs.explanations import explain, unknown
+
+__all__ = [
+    "Text",
+    "address",
+    "device",
+    "explain",
+    "hostname",
+    "interface",
+    "json_document",
+    "mount_options",
+    "netmask",
+    "port",
+    "prefix_length",
+    "printable",
+    "server",
+    "share",
+    "strict",
+    "target",
+    "together",
+    "token",
+    "unknown",
+    "variants",
+]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string of ASCII characters out of one class.
+
+    :param characters: the inside of a regular expression's `[…]`.
+    :param minimum: the least number of characters.
+    :param maximum: the greatest number of characters.
+    :param allowed: the rule in words, after "must be".
+    :param parse: raises ValueError for strings that have the right characters and mean nothing.
+    """
+
+    characters: str
+    minimum: int
+    maximum: int
+    allowed: str
+    parse: Callable[[str], object] | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The characters and lengths as a regular expression, as JSON Schema has them."""
+        return f"^[{self.characters}]{{{self.minimum},{self.maximum}}}$"
+
+    def __call__(self, value: object) -> str:
+        """Return `value` as it is, or raise voluptuous.Invalid."""
+        if not isinstance(value, str):
+            raise vol.Invalid(f"must be a string: {self.allowed}")
+        if not re.fullmatch(f"[{self.characters}]{{{self.minimum},{self.maximum}}}", value):
+            raise vol.Invalid(f"must be {self.allowed}")
+        if self.parse is not None:
+            try:
+                self.parse(value)
+            except ValueError:
+                raise vol.Invalid(f"must be {self.allowed}") from None
+        return value
+
+
+def prefix_length(mask: str, version: int) -> int:
+    """Return the prefix length that a netmask stands for.
+
+    :param mask: `255.255.255.0`, `ffff:ffff::`, `24`, `/24`, or an IPv6 prefix with its length, `2001:db8::/64`.
+    :param version: of the address that the mask belongs to, 4 or 6.
+    :raises ValueError: it is no netmask of that version.
+    """
+    network, slash, length = mask.rpartition("/")
+    bits = {4: 32, 6: 128}[version]
+    if network and (version == 4 or ipaddress.ip_address(network).version != version):
+        raise ValueError(f"{mask} is not a netmask of IPv{version}")
+    if not slash and ("." in mask or ":" in mask):
+        return _ones(mask, bits)
+    if not re.fullmatch("[0-9]{1,3}", length) or not 1 <= int(length) <= bits:
+        raise ValueError(f"{length} is not a prefix length of IPv{version}")
+    return int(length)
+
+
+def _ones(mask: str, bits: int) -> int:
+    address = ipaddress.ip_address(mask)
+    ones = int(address).bit_count()
+    if not ones or address.max_prefixlen != bits or int(address) != ((1 << ones) - 1) << (bits - ones):
+        raise ValueError(f"{mask} is not a netmask of {bits} bits")
+    return ones
+
+
+def _netmask(mask: str) -> int:
+    try:
+        return prefix_length(mask, 4)
+    except ValueError:
+        return prefix_length(mask, 6)
+
+
+def _port_number(value: str) -> None:
+    if not re.fullmatch("[0-9]+", value) or not 1 <= int(value) <= 65535:
+        raise ValueError(value)
+
+
+_HEXADECIMAL: Final = "abcdef0123456789ABCDEF.:"
+_PORT: Final = Text("0-9._/-", 1, 5, "a number from 1 to 65535", _port_number)
+
+interface: Final = Text("a-zA-Z0-9", 3, 14, "3 to 14 letters and digits")
+hostname: Final = Text("a-zA-Z0-9.-", 3, 255, "3 to 255 letters, digits, '.' and '-'")
+"""A host's name. It may begin with '-', as the reference lets it: a command line needs `--` before it."""
+server: Final = Text("a-zA-Z0-9.:-", 3, 255, "3 to 255 letters, digits, '.', '-' and ':'")
+"""A host by name or address, such as a time server."""
+address: Final = Text(_HEXADECIMAL, 3, 45, "an IPv4 or IPv6 address of 3 to 45 characters", ipaddress.ip_address)
+netmask: Final = Text(
+    _HEXADECIMAL + "/",
+    2,
+    45,
+    "a netmask such as 255.255.255.0, or a prefix length such as 24 or /64, of 2 to 45 characters",
+    _netmask,
+)
+printable: Final = Text("!-~", 3, 255, "3 to 255 printable ASCII characters without spaces")
+token: Final = Text("!-~", 1, 255, "1 to 255 printable ASCII characters without spaces")
+device: Final = hostname
+share: Final = Text("a-zA-Z0-9._/-", 3, 255, "3 to 255 letters, digits, '.', '-', '_' and '/'")
+mount_options: Final = Text("a-zA-Z0-9.=,-", 3, 255, "3 to 255 letters, digits, '.', '-', '=' and ','")
+target: Final = Text("a-zA-Z0-9._:-", 3, 255, "3 to 255 letters, digits, '.', '-', '_' and ':'")
+"""The name of an iSCSI target."""
+
+
+def port(value: object) -> str:
+    """Return a TCP port, given as a string or a number, as a string."""
+    if type(value) is not int:
+        return _PORT(value)
+    if not 1 <= value <= 65535:
+        raise vol.Invalid(f"must be {_PORT.allowed}")
+    return str(value)
+
+
+@final
+class strict:
+    """An object with the keys of `schema` and no others; the error for another one names the nearest known key.
+
+    :param schema: maps names, or voluptuous markers of names, to validators.
+    """
+
+    def __init__(self, schema: Mapping[Any, Any]) -> None:
+        self.schema: Final = vol.Schema(dict(schema))
+        self.known: Final = frozenset(str(key) for key in schema)
+
+    def __call__(self, value: object) -> Any:
+        """Return the validated object, or raise voluptuous.Invalid."""
+        if not isinstance(value, dict):
+            raise vol.DictInvalid("must be an object")
+        for key in value:
+            if key not in self.known:
+                raise unknown(key, self.known)
+        return self.schema(value)
+
+
+@final
+class variants:
+    """An object whose other keys depend on the value of one of them.
+
+    :param key: the key that decides.
+    :param schemas: for each of its values, the schema of the other keys.
+    """
+
+    def __init__(self, key: str, schemas: Mapping[str, Mapping[Any, Any]]) -> None:
+        self.key: Final = key
+        self.schemas: Final = {name: strict({vol.Required(key): name, **rest}) for name, rest in schemas.items()}
+
+    def __call__(self, value: object) -> Any:
+        """Return the validated object, or raise voluptuous.Invalid."""
+        if not isinstance(value, dict):
+            raise vol.DictInvalid("must be an object")
+        if self.key not in value:
+            raise vol.RequiredFieldInvalid("is required", path=[self.key])
+        name = value[self.key]
+        if not isinstance(name, str) or name not in self.schemas:
+            raise vol.Invalid(f"must be one of {', '.join(self.schemas)}", path=[self.key])
+        return self.schemas[name](value)
+
+
+def together(**validators: Any) -> dict[vol.Inclusive, Any]:
+    """Return a part of a schema: optional keys that come all together or not at all."""
+    *most, last = validators
+    names = f"{', '.join(most)} and {last}"
+    message = f"needs {names} together or none of them"
+    return {vol.Inclusive(name, names, msg=message): validator for name, validator in validators.items()}

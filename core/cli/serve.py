@@ -29,7 +29,9 @@ def port_number(value: str) -> int:
 @click.command()
 @root_option
 @click.option("--host", help="Address to listen on.  [default: 0.0.0.0 at the root /, else 127.0.0.1]")
-@click.option("--port", type=port_number, metavar="PORT", help="HTTPS port; 0 for a free one, none for no HTTPS.  [default: 8443]")
+@click.option(
+    "--port", type=port_number, metavar="PORT", help="HTTPS port; 0 for a free one, none for no HTTPS.  [default: 8443]"
+)
 @click.option("--http-port", type=port_number, metavar="PORT", help="Serve plain HTTP too, for use behind a proxy.")
 @click.option("--http-host", default="127.0.0.1", show_default=True, help="Address for plain HTTP.")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")

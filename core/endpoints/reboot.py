@@ -7,6 +7,10 @@ from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Req
 DEFAULTS = {"persist": None, "reboot": ["reboot"]}
 
 
+def run_persist(job: Job) -> None:
+    """Nothing but what the host does after it: run the persist command."""
+
+
 async def reboot(request: Request) -> Response:
     """Answer first; the reboot is a job."""
     return await request.start_job("reboot")
@@ -27,7 +31,10 @@ def run(job: Job) -> None:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    return [JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=600)]
+    return [
+        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=600),
+        JobType("persist", run_persist, location="", timeout=600, persist=True),
+    ]
 
 
 @hookimpl

@@ -55,7 +55,9 @@ class Services:
             return True
         script = self._appliance.system_etc / "init.d" / name
         if script.exists():
-            return _asked([str(script), "status"] if os.access(script, os.X_OK) else ["sh", str(script), "status"], self)
+            return _asked(
+                [str(script), "status"] if os.access(script, os.X_OK) else ["sh", str(script), "status"], self
+            )
         if str(self._appliance.root) == "/" and Path("/run/systemd/system").is_dir():
             return _asked(["systemctl", "is-active", "--quiet", "--", name], self)
         return False

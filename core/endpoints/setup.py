@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import voluptuous as vol
 
 from jidoteki.core.authentication import MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.requests import own
 from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, hookimpl
+
+TRIES = 50
 
 
 def new_token(value: str) -> str:
@@ -26,7 +29,18 @@ async def setup(request: Request) -> Response:
             await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.user)
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
+        if mine.service.config.settings["commands"]["persist"]:
+            await _persist(request)
     return {"Status": "200 OK"}
+
+
+async def _persist(request: Request) -> None:
+    """Keep the new token through a reboot; a persist that is running already may have missed it."""
+    for _ in range(TRIES):
+        with contextlib.suppress(ApiError):
+            await request.run_job("persist")
+            return
+        await asyncio.sleep(0.1)
 
 
 @hookimpl

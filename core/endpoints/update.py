@@ -51,6 +51,8 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "Update the system with an encrypted, signed package",
             starts="update",
         ),
-        Endpoint("GET", "/update", status, {}, {200: "Status, percentage and log"}, "How the last update went, or goes"),
+        Endpoint(
+            "GET", "/update", status, {}, {200: "Status, percentage and log"}, "How the last update went, or goes"
+        ),
         Endpoint("GET", "/update/log", log, {}, {200: "The log", 404: "There is no log"}, "The whole update log"),
     ]

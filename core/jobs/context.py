@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands
 from jidoteki.core.jobs.records import Record, Records, write_status_files
@@ -141,8 +140,18 @@ class Context:
             raise JobFailed(f"{name} failed with exit status {status}")
         return True
 
+    def persist(self) -> None:
+        """Run the configured command that keeps the system's data, if there is one."""
+        argv = self.settings["commands"]["persist"]
+        status = self.command(*argv, timeout=self.settings["limits"]["command"]) if argv else 0
+        if status:
+            raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
+
     def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
         """Unpack a tar archive with everything guarded."""
+        # Imported late: few jobs unpack anything, and every job starts.
+        from jidoteki.core import archives
+
         policy = archives.Policy.restore(
             links_below=links_below, free_space=self.settings["limits"]["free-space"], checkpoint=self.checkpoint
         )

@@ -69,9 +69,15 @@ class Launcher:
 
     def _excluded(self, kind: str) -> list[str]:
         own = set(self.kinds[kind][1].exclusive_with)
-        return [name for name, (_, job) in self.kinds.items() if name != kind and (name in own or kind in job.exclusive_with)]
+        return [
+            name
+            for name, (_, job) in self.kinds.items()
+            if name != kind and (name in own or kind in job.exclusive_with)
+        ]
 
-    def start(self, kind: str, input: Mapping[str, Any], client: str, user: str) -> tuple[Record, subprocess.Popen[bytes]]:
+    def start(
+        self, kind: str, input: Mapping[str, Any], client: str, user: str
+    ) -> tuple[Record, subprocess.Popen[bytes]]:
         """Start a job.
 
         :raises Busy: it cannot run now.
@@ -135,7 +141,9 @@ class Launcher:
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
     ) -> subprocess.Popen[bytes]:
         plugin, _ = self.kinds[record.kind]
-        wanted = {plugin.name: plugin} | {each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")}
+        wanted = {plugin.name: plugin} | {
+            each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")
+        }
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)

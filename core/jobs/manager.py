@@ -181,7 +181,9 @@ class JobManager:
         appliance = self.launcher.appliance
         progress = appliance.read_json(appliance.etc / names.progress) if names.progress else None
         shown = progress if isinstance(progress, dict) else {}
-        status = shown.get("status") or _first_line(appliance.read_text(appliance.etc / names.status) if names.status else None)
+        status = shown.get("status") or _first_line(
+            appliance.read_text(appliance.etc / names.status) if names.status else None
+        )
         if status not in ("running", "success", "failed"):
             return None
         percentage = shown.get("percentage")
@@ -201,7 +203,9 @@ class JobManager:
         await self._tell("job.start", watch.record)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
-            await asyncio.wait_for(_exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (time.time() - watch.record.started)))
+            await asyncio.wait_for(
+                _exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (time.time() - watch.record.started))
+            )
         except TimeoutError:
             watch.late = True
             await asyncio.to_thread(processes.kill_session, watch.pid)

@@ -76,6 +76,8 @@ def _run(context: Context, job: JobType, record: Record) -> None:
     try:
         _judge(context, job)
         job.run(context)
+        if job.persist:
+            context.persist()
         record.percentage = 100
         record.end("success")
     except JobCancelled:

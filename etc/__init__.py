@@ -1,0 +1,1 @@
+"""The example configuration, which `jidoteki init` starts from."""

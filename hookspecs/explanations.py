@@ -1,0 +1,73 @@
+"""Sentences for the person whose request was refused: they name the parameter and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+import voluptuous as vol
+from voluptuous.schema_builder import VirtualPathComponent
+
+MAX_ECHO: Final = 64
+"""How many characters of what a client sent an error message repeats at most."""
+MAX_SENTENCE: Final = 400
+
+
+def explain(error: vol.Invalid, prefix: str = "") -> str:
+    """Return one sentence of printable ASCII that names the parameter and says what is allowed.
+
+    Of the client's own words it repeats MAX_ECHO characters at most, as long as the validators' messages hold none.
+
+    :param error: whatever a voluptuous schema raised; of several errors the first is told.
+    :param prefix: a name to put before the error's path.
+    """
+    error = _first(error)
+    path = [part for part in error.path if not isinstance(part, VirtualPathComponent)]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in ([prefix] if prefix else []) + path)
+    return clip(f"{clip(name.removeprefix('.'), MAX_ECHO) or 'value'} {_predicate(error)}", MAX_SENTENCE)
+
+
+def _first(error: vol.Invalid) -> vol.Invalid:
+    """A missing key is told last, and of several the first by name: voluptuous keeps them in a set."""
+    while isinstance(error, vol.MultipleInvalid):
+        if not error.errors:
+            return vol.Invalid("is not valid")
+        error = min(error.errors, key=lambda each: str(each.path) if isinstance(each, vol.RequiredFieldInvalid) else "")
+    return error
+
+
+_TYPES: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "an object",
+    "a dictionary": "an object",
+}
+_OWN_WORDS: Final = {"required key not provided": "is required", "extra keys not allowed": "is unknown"}
+
+
+def _predicate(error: vol.Invalid) -> str:
+    message = _OWN_WORDS.get(error.msg, error.msg).removeprefix("value ")
+    if message.startswith("expected "):
+        expected = message.removeprefix("expected ")
+        return f"must be {_TYPES.get(expected, expected)}"
+    if message.startswith("not "):
+        return f"is {message}"
+    return message if message.startswith(("must ", "is ", "needs ")) else f"is refused: {message}"
+
+
+def clip(text: str, length: int) -> str:
+    """Return at most `length` characters of `text`, with `?` for what is not printable ASCII."""
+    shown = "".join(c if " " <= c <= "~" else "?" for c in text[: length + 1])
+    return shown if len(shown) <= length else f"{shown[: length - 3]}..."
+
+
+def unknown(key: object, known: Iterable[str]) -> vol.Invalid:
+    """Return the error for a key that is not among the known ones; it names the nearest, or all when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(key)[:MAX_ECHO], names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(names) or 'none'}"
+    return vol.Invalid(f"is unknown; {hint}", path=[str(key)])

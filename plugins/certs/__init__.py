@@ -1,0 +1,41 @@
+"""`POST /certs` replaces the TLS key and certificate; `GET /certs` tells how that went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidoteki.hookspecs import Appliance, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.certs.jobs import CERTS
+from jidoteki.plugins.certs.validators import PARAMETERS
+
+
+async def update(request: Request) -> Response:
+    """Start the job that judges and installs the files."""
+    return await request.start_job("certs", **request.values)
+
+
+async def status(request: Request) -> Response:
+    """Tell how the last update went."""
+    last = await request.job_status("certs")
+    answer: dict[str, Any] = {"status": last.get("status"), "log": last.get("log")}
+    if answer["status"] == "failed" and last.get("error-message"):
+        answer["error-message"] = last["error-message"]
+    return answer
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    """The job that installs certificates."""
+    return [CERTS]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """The two methods of `/certs`."""
+    accepted = {202: "The certificates are being judged and installed", 400: "A parameter is wrong, or an update runs"}
+    return [
+        Endpoint("POST", "/certs", update, PARAMETERS, accepted, "Replace the TLS certificates", starts="certs"),
+        Endpoint(
+            "GET", "/certs", status, responses={200: "How it went"}, summary="How the last certificate update went"
+        ),
+    ]

@@ -1,0 +1,160 @@
+"""The job that puts a new TLS key and certificate into force, all of its files or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles
+from jidoteki.plugins.certs import bundle
+from jidoteki.plugins.certs.bundle import Bundle
+
+BLOCK_BEGIN: Final = b"# BEGIN authorities of the enterprise certificate\n"
+BLOCK_END: Final = b"# END authorities of the enterprise certificate\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Where the TLS files of an appliance lie."""
+
+    directory: Path
+
+    @classmethod
+    def of(cls, appliance: Appliance) -> TlsFiles:
+        """The TLS files of this appliance."""
+        return cls(appliance.system_etc / "pki/tls")
+
+    @property
+    def served(self) -> Path:
+        """Key, certificate and chain in one file: what the service itself serves."""
+        return self.directory / "enterprise.pem"
+
+    @property
+    def key(self) -> Path:
+        """The private key."""
+        return self.directory / "private/enterprise.key"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate alone."""
+        return self.directory / "certs/enterprise.crt"
+
+    @property
+    def authorities(self) -> Path:
+        """The certificates above it."""
+        return self.directory / "cacerts/enterprise-ca.crt"
+
+    @property
+    def trusted(self) -> Path:
+        """What programs of the appliance trust: the system's authorities and those above the certificate."""
+        return self.directory / "ca-bundle.crt"
+
+    def document(self) -> dict[str, str]:
+        """The paths, for whoever puts the certificate into force elsewhere."""
+        return {
+            "pem": str(self.served),
+            "key": str(self.key),
+            "certificate": str(self.certificate),
+            "ca": str(self.authorities),
+            "bundle": str(self.trusted),
+        }
+
+
+def check(job: Job) -> None:
+    """Judge the key and certificates."""
+    job.log("Validating and adding TLS certificates")
+    judged = _read(job)
+    for warning in bundle.warnings(judged):
+        job.log(warning)
+    try:
+        bundle.check_loads(judged, job.workspace)
+    except bundle.Refused as error:
+        raise _failed(job, error) from error
+
+
+def run(job: Job) -> None:
+    """Install the files together and tell the rest of the appliance; a failure puts the old ones back."""
+    judged = _read(job)
+    files = TlsFiles.of(job.appliance)
+    job.progress(30)
+    previous = _current(files)
+    try:
+        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged))
+        job.progress(70)
+        _announce(job, files)
+    except OSError as error:
+        raise _failed(job, f"The certificates cannot be stored: {error.strerror or error}") from error
+    except JobFailed:
+        job.log("Putting the previous certificates back")
+        _install(job.appliance, files, previous, previous.pop(files.trusted, None))
+        raise
+    job.progress(100)
+    job.log("The new TLS certificates are in use")
+
+
+def _read(job: Job) -> Bundle:
+    try:
+        return bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
+    except bundle.Refused as error:
+        raise _failed(job, error) from error
+
+
+def _failed(job: Job, reason: object) -> JobFailed:
+    job.log(str(reason))
+    return JobFailed(str(reason))
+
+
+def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
+    authorities = judged.chain or ((judged.certificate,) if judged.self_signed else ())
+    return {
+        files.key: judged.key.encode("ascii"),
+        files.certificate: bundle.pem([judged.certificate]).encode("ascii"),
+        files.authorities: bundle.pem(authorities).encode("ascii"),
+        files.served: judged.pem().encode("ascii"),
+    }
+
+
+def _trusted(files: TlsFiles, judged: Bundle) -> bytes | None:
+    """What is trusted now, with the authorities of an earlier certificate replaced; None when nothing changes."""
+    now = files.trusted.read_bytes() if files.trusted.exists() else b""
+    before, begin, rest = now.partition(BLOCK_BEGIN)
+    _, _, after = rest.partition(BLOCK_END) if begin else (b"", b"", b"")
+    kept = before + after
+    if kept and not kept.endswith(b"\n"):
+        kept += b"\n"
+    block = BLOCK_BEGIN + bundle.pem(judged.chain).encode("ascii") + BLOCK_END if judged.chain else b""
+    return None if kept + block == now else kept + block
+
+
+def _current(files: TlsFiles) -> dict[Path, bytes]:
+    paths = (files.key, files.certificate, files.authorities, files.served, files.trusted)
+    return {path: path.read_bytes() for path in paths if path.exists()}
+
+
+def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:
+    """What is trusted comes first: should the machine stop in between, the old certificate is in use and complete."""
+    files.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if trusted is not None:
+        appliance.replace_file(files.trusted, trusted, 0o644)
+    appliance.replace_files(dict(contents), 0o600)
+    for path in (files.certificate, files.authorities):  # programs of other users read these
+        if path in contents:
+            path.chmod(0o644)
+
+
+def _announce(job: Job, files: TlsFiles) -> None:
+    if not job.apply("certs", files.document()):
+        job.vendor_command("certs.sh")
+
+
+CERTS: Final = JobType(
+    "certs",
+    run=run,
+    check=check,
+    exclusive_with=("restore",),
+    log="update_certs.log",
+    status_files=StatusFiles(status="status_certs.txt"),
+    location="/certs",
+    timeout=300,
+)

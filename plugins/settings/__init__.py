@@ -1,0 +1,58 @@
+"""Network and application settings: `POST /settings`, `GET /settings`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import ApiError, Appliance, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.settings import jobs
+from jidoteki.plugins.settings.validators import SETTINGS
+
+
+async def change(request: Request) -> Response:
+    """Start the job that writes the settings and puts them into force."""
+    return await request.start_job("settings", **request.values["settings"])
+
+
+async def show(request: Request) -> Response:
+    """Answer with what is set, in the form in which it can be posted back."""
+    settings = await asyncio.to_thread(jobs.stored, request.appliance)
+    if not settings:
+        raise ApiError(404, "There are no settings yet: send them with POST /settings")
+    return settings
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    """The job `settings`."""
+    return [
+        JobType("settings", run=jobs.change, exclusive_with=("restore",), persist=True),
+    ]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """Both methods of `/settings`."""
+    return [
+        Endpoint(
+            "POST",
+            "/settings",
+            change,
+            {vol.Required("settings"): Document(SETTINGS)},
+            responses={
+                202: "The settings are being changed",
+                400: "The settings are refused, or being changed already",
+            },
+            summary="Change the network and application settings",
+            starts="settings",
+        ),
+        Endpoint(
+            "GET",
+            "/settings",
+            show,
+            responses={200: "The settings", 404: "Nothing has been set yet"},
+            summary="Show the network and application settings",
+        ),
+    ]

@@ -1,0 +1,97 @@
+"""Writes the settings where the appliance's other tools read them, and puts them into force."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs.conf import shell_conf
+from jidoteki.hookspecs.validators import prefix_length
+from jidoteki.plugins.settings.validators import with_mode
+
+
+def stored(appliance: Appliance) -> dict[str, Any]:
+    """Return what is set: `network` and `app`, each only when there is one."""
+    network = appliance.read_json(appliance.etc / "network.json")
+    app = appliance.read_json(appliance.etc / "app.json")
+    settings = {"network": with_mode(network) if isinstance(network, dict) else None, "app": app}
+    return {name: value for name, value in settings.items() if isinstance(value, dict)}
+
+
+def change(job: Job) -> None:
+    """Write what came of `network` and `app`, leaving the other as it is, and put it into force.
+
+    :raises JobFailed: they cannot be written, and nothing was changed; or the vendor's command failed.
+    """
+    network, app = job.input.get("network"), job.input.get("app")
+    for warning in warnings(network or {}):
+        job.log(f"Warning: {warning}")
+    job.log("Writing the settings")
+    try:
+        job.appliance.replace_files(_files(job.appliance, network, app))
+    except OSError as error:
+        raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
+    job.progress(50)
+    if app is not None:
+        job.apply("app", app)
+    if network is not None:
+        _put_into_force(job, network)
+    job.log("Settings changed")
+    job.progress(100)
+
+
+def _put_into_force(job: Job, network: dict[str, Any]) -> None:
+    if not (job.apply("network", network) or job.vendor_command("network.sh", network["mode"])):
+        job.log("There is no network.sh: the network settings come into force when the network is next started")
+
+
+def _files(appliance: Appliance, network: dict[str, Any] | None, app: dict[str, Any] | None) -> dict[Path, str]:
+    files = {}
+    if network is not None:
+        files[appliance.etc / "network.json"] = _json(network)
+        files[appliance.system_etc / "network.conf"] = network_conf(network)
+    if app is not None:
+        files[appliance.etc / "app.json"] = _json(app)
+    return files
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def network_conf(network: dict[str, str]) -> str:
+    """Return `network.conf` for network settings that passed the validator; what is not set has no line."""
+    own = _static_lines(network) if network["mode"] == "static" else {}
+    lines = {
+        "mode": network["mode"],
+        "interface": network["interface"],
+        **own,
+        "hostname": network["hostname"],
+        "ntpserver": network.get("ntpserver", ""),
+    }
+    return shell_conf({key: value for key, value in lines.items() if value})
+
+
+def _static_lines(network: dict[str, str]) -> dict[str, str]:
+    own = _interface(network)
+    subnet = {"subnet": str(own.netmask)} if own.version == 4 else {"subnet_ipv6": str(own.network.prefixlen)}
+    dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network)
+    return {"ip": network["ip_address"], **subnet, "router": network["gateway"], "dns": dns}
+
+
+def warnings(network: dict[str, str]) -> list[str]:
+    """Return a sentence for each setting that is allowed and most likely a mistake."""
+    if "ip_address" not in network:
+        return ["dns1 and dns2 have no effect with DHCP"] if {"dns1", "dns2"} & network.keys() else []
+    gateway = ipaddress.ip_address(network["gateway"])
+    if gateway in _interface(network).network or gateway.is_link_local:
+        return []
+    return [f"gateway {gateway} is not in the subnet of ip_address, {_interface(network).network}"]
+
+
+def _interface(network: dict[str, str]) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    version = ipaddress.ip_address(network["ip_address"]).version
+    return ipaddress.ip_interface(f"{network['ip_address']}/{prefix_length(network['netmask'], version)}")

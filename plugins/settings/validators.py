@@ -1,0 +1,69 @@
+"""What `POST /settings` accepts (section 8 of the API reference, and addresses that mean something)."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+import voluptuous as vol
+
+from jidoteki.hookspecs.validators import (
+    address,
+    hostname,
+    interface,
+    json_document,
+    netmask,
+    prefix_length,
+    server,
+    strict,
+    together,
+)
+
+
+def with_mode(network: dict[str, Any]) -> dict[str, Any]:
+    """Return the network settings with the `mode` that follows from them, `static` or `dhcp`, whatever it was."""
+    return {**network, "mode": "static" if "ip_address" in network else "dhcp"}
+
+
+def one_family(network: dict[str, Any]) -> dict[str, Any]:
+    """Return the network settings, or raise voluptuous.Invalid when IPv4 and IPv6 are mixed in its own addresses."""
+    if "ip_address" not in network:
+        return network
+    version = ipaddress.ip_address(network["ip_address"]).version
+    if ipaddress.ip_address(network["gateway"]).version != version:
+        raise vol.Invalid(f"must be an IPv{version} address as ip_address is", path=["gateway"])
+    try:
+        prefix_length(network["netmask"], version)
+    except ValueError:
+        raise vol.Invalid(
+            f"must be an IPv{version} netmask or prefix length, as ip_address is", path=["netmask"]
+        ) from None
+    return network
+
+
+def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings, or raise voluptuous.Invalid when there is nothing to set."""
+    if not settings:
+        raise vol.Invalid("must hold network, app or both")
+    return settings
+
+
+NETWORK: Final = vol.All(
+    strict(
+        {
+            vol.Optional("mode"): str,
+            vol.Required("interface"): interface,
+            vol.Required("hostname"): hostname,
+            **together(ip_address=address, netmask=netmask, gateway=address),
+            vol.Optional("dns1"): address,
+            vol.Optional("dns2"): address,
+            vol.Optional("ntpserver"): server,
+        }
+    ),
+    one_family,
+    with_mode,
+)
+
+SETTINGS: Final = json_document(
+    vol.All(strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}), not_empty)
+)

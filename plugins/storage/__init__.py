@@ -1,0 +1,82 @@
+"""Where the appliance keeps its data: `POST /storage`, `GET /storage`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import ApiError, Appliance, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.storage import jobs
+from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
+
+
+async def change(request: Request) -> Response:
+    """Start the job that writes the storage settings, if this appliance offers that type of storage."""
+    storage = request.values["settings"]["storage"]
+    await asyncio.to_thread(_judge, request.appliance, storage)
+    return await request.start_job("storage", storage=storage)
+
+
+def _judge(appliance: Appliance, storage: dict[str, Any]) -> None:
+    options = jobs.options(appliance)
+    if storage["type"] not in options:
+        raise ApiError(400, f"settings.storage.type must be one of {', '.join(options)} on this appliance")
+    try:
+        jobs.unmasked(appliance, storage)
+    except ValueError as error:
+        raise ApiError(400, str(error)) from error
+
+
+async def show(request: Request) -> Response:
+    """Answer with the settings, the password masked, and the types of storage this appliance offers."""
+    storage, options = await asyncio.to_thread(
+        lambda: (jobs.stored(request.appliance), jobs.options(request.appliance)),
+    )
+    if storage is None:
+        raise ApiError(404, "There are no storage settings yet: send them with POST /storage")
+    return {"storage": jobs.masked(storage), "options": options}
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    """The job `storage`."""
+    return [
+        JobType("storage", run=jobs.change, exclusive_with=("restore",), persist=True),
+    ]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """Both methods of `/storage`."""
+    return [
+        Endpoint(
+            "POST",
+            "/storage",
+            change,
+            {vol.Required("settings"): Document(SETTINGS)},
+            responses={
+                202: "The settings are being changed",
+                400: "The settings are refused, or being changed already",
+            },
+            summary="Change where the appliance keeps its data, from the next reboot on",
+            starts="storage",
+        ),
+        Endpoint(
+            "GET",
+            "/storage",
+            show,
+            responses={200: "The settings and the types on offer", 404: "Nothing has been set yet"},
+            summary="Show where the appliance keeps its data",
+        ),
+    ]
+
+
+@hookimpl
+def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
+    """Offer every type of storage."""
+    offered = {"options": list(STORAGE.schemas)}
+    appliance.replace_file(appliance.system_etc / "storage-options.json", json.dumps(offered) + "\n")

@@ -1,0 +1,8 @@
+"""The test kit for plugin authors: a temporary appliance and a running host, as pytest fixtures.
+
+Installed with the distribution; pytest finds the fixtures by itself (see `jidoteki.testing.fixtures`).
+"""
+
+from jidoteki.testing.host import Answer, Host, wait_until
+
+__all__ = ["Answer", "Host", "wait_until"]

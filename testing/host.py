@@ -1,0 +1,188 @@
+"""A host as a process of its own, and how to talk to it like its users do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.authentication import PREFIX, request_hash
+
+COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")
+STARTS_WITHIN = 20.0
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, interval: float = 0.02) -> Any:
+    """Return the first true value of `condition`.
+
+    :raises AssertionError: there was none in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(interval)
+    raise AssertionError(f"not so within {seconds:g} seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the host answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+class Host:
+    """A running `jidoteki serve` on a temporary appliance.
+
+    :param appliance: its root was made by `jidoteki init`.
+    :param token: the API token in force.
+    """
+
+    def __init__(self, appliance: Appliance, token: str | None) -> None:
+        self.appliance = appliance
+        self.token = token
+        self.url = ""
+        self.plain_url = ""
+        self.process: subprocess.Popen[str] | None = None
+        self._directory = Path(tempfile.mkdtemp(prefix="jidoteki-host-"))
+
+    def configure(self, **sections: Any) -> None:
+        """Change keys of the configuration; `_` in a name stands for `-`. Call `start` or `reload` afterwards."""
+        path = self.appliance.configuration
+        document = json.loads(path.read_text())
+        document.update({name.replace("_", "-"): value for name, value in sections.items()})
+        self.appliance.replace_file(path, json.dumps(document))
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> Host:
+        """Start it and wait until it listens.
+
+        :param arguments: more arguments of `jidoteki serve`.
+        :param prefix: a command to run it under.
+        """
+        argv = [*prefix, *COMMAND, "serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")} | dict(env or {})
+        with (self._directory / "errors").open("ab") as errors:
+            self.process = subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
+            )
+        assert self.process.stdout
+        for _ in range(2 if "--http-port" in arguments else 1):
+            line = self.process.stdout.readline()
+            if not line.startswith("Listening on "):
+                raise AssertionError(f"The host did not start: {self.errors()}")
+            url = line.split()[-1].removesuffix(PREFIX)
+            if url.startswith("https"):
+                self.url = url
+            else:
+                self.plain_url = url
+        return self
+
+    def errors(self) -> str:
+        """What it wrote to standard error."""
+        return (self._directory / "errors").read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and return its exit status."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        status = self.process.wait(20)
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process = None
+        return status
+
+    def reload(self) -> None:
+        """Make it read its configuration again, and wait until it has."""
+        assert self.process
+        log = self.appliance.log / "jidoteki-admin-api.log"
+        before = log.read_text().count("The configuration was read again")
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.read_text().count("The configuration was read again") > before)
+
+    def query(self, method: str, path: str, auth: str = "hash") -> str:
+        """The query that authenticates a request: `auth` is hash, token or none."""
+        if auth == "none" or self.token is None:
+            return ""
+        if auth == "token":
+            return f"?token={self.token}"
+        return f"?hash={request_hash(method, PREFIX + path, self.token)}"
+
+    def curl(
+        self, method: str, path: str, *arguments: str, auth: str = "hash", query: str = "", source: str = "127.0.0.1"
+    ) -> Answer:
+        """Make a request with the real curl over TLS.
+
+        :param path: without the prefix.
+        :param arguments: more arguments of curl, such as `-F`, `name=value`.
+        :param query: more of the query, such as `dry-run=1`.
+        :param source: the loopback address to call from.
+        """
+        certificate = self.appliance.system_etc / "pki/tls/certs/enterprise.crt"
+        asked = "&".join(each for each in (self.query(method, path, auth).removeprefix("?"), query) if each)
+        with tempfile.TemporaryDirectory(dir=self._directory) as directory:
+            body, head = Path(directory, "body"), Path(directory, "head")
+            body.touch()
+            how = ["--head"] if method == "HEAD" else ["-X", method]
+            done = subprocess.run(
+                ["curl", "-sS", "--cacert", str(certificate), "--interface", source, "--max-time", "120",
+                 "-o", str(body), "-D", str(head), *how, f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}",
+                 *arguments],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            lines = (
+                head.read_text().replace("\r", "").rstrip("\n").split("\n\n")[-1].split("\n") if head.exists() else []
+            )
+            if done.returncode and not lines:
+                raise AssertionError(f"curl failed: {done.stderr}")
+            headers = {name: value for name, _, value in (line.partition(": ") for line in lines[1:])}
+            return Answer(int(lines[0].split()[1]), headers, body.read_bytes())
+
+    def get(self, path: str, **options: str) -> Answer:
+        """`curl -X GET`."""
+        return self.curl("GET", path, **options)
+
+    def post(self, path: str, *arguments: str, **options: str) -> Answer:
+        """`curl -X POST`."""
+        return self.curl("POST", path, *arguments, **options)
+
+    def wait_for_job(self, path: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Poll the status at `path` until it is no longer `running`, and return it."""
+
+        def ended() -> dict[str, Any] | None:
+            answer = self.get(path)
+            assert answer.status == 200, answer
+            status: dict[str, Any] = answer.json
+            return status if status["status"] != "running" else None
+
+        result: dict[str, Any] = wait_until(ended, seconds)
+        return result
+
+    def audit(self) -> list[list[str]]:
+        """The lines of the audit log: time, id, location, user, action, target."""
+        path = self.appliance.log / "jidoteki-audit.log"
+        return list(csv.reader(path.read_text().splitlines())) if path.exists() else []

@@ -1,0 +1,412 @@
+"""Network and application settings: what is accepted, and what the job leaves on the appliance."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import voluptuous as vol
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import ApiError, JobFailed
+from jidoteki.hookspecs.validators import explain
+from jidoteki.plugins import settings as plugin
+from jidoteki.plugins.settings import jobs
+from jidoteki.plugins.settings.validators import SETTINGS
+
+DHCP = {"interface": "eth0", "hostname": "test.host"}
+STATIC = {
+    "interface": "eth0",
+    "hostname": "test.host",
+    "ip_address": "192.168.1.100",
+    "netmask": "255.255.255.0",
+    "gateway": "192.168.1.1",
+    "dns1": "192.168.1.2",
+    "dns2": "192.168.1.3",
+    "ntpserver": "pool.ntp.org",
+}
+IPV6 = {**DHCP, "ip_address": "2001:db8::10", "netmask": "/64", "gateway": "2001:db8::1", "dns2": "2001:db8::2"}
+
+
+@dataclass
+class FakeJob:
+    """A job in this process: the appliance is real, only what would reconfigure the host is recorded instead."""
+
+    appliance: Appliance
+    input: Mapping[str, Any]
+    taken_by_a_plugin: bool = False
+    vendor_status: int = 0
+    lines: list[str] = field(default_factory=list)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    percentages: list[int] = field(default_factory=list)
+
+    def progress(self, percentage: int) -> None:
+        self.percentages.append(percentage)
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def apply(self, name: str, document: dict[str, Any]) -> bool:
+        self.calls.append(("apply", name, document))
+        return self.taken_by_a_plugin
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        self.calls.append(("command", name, *arguments))
+        if self.vendor_status:
+            raise JobFailed(f"{name} failed with exit status {self.vendor_status}")
+        return True
+
+
+@dataclass
+class FakeRequest:
+    appliance: Appliance
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    async def start_job(self, kind: str, **values: Any) -> dict[str, Any]:
+        return {"kind": kind, **values}
+
+
+@pytest.fixture
+def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Appliance:
+    monkeypatch.delenv("JIDO_ADMIN_PATH", raising=False)
+    appliance = Appliance(tmp_path)
+    appliance.prepare()
+    return appliance
+
+
+def accepted(value: object) -> dict[str, Any]:
+    settings: dict[str, Any] = SETTINGS(json.dumps(value).encode())
+    return settings
+
+
+def refusal(value: object) -> str:
+    with pytest.raises(vol.Invalid) as caught:
+        vol.Schema({"settings": SETTINGS})({"settings": json.dumps(value).encode()})
+    return explain(caught.value)
+
+
+def posted(appliance: Appliance, value: object, **circumstances: Any) -> FakeJob:
+    """The job after it handled what was posted."""
+    job = FakeJob(appliance, accepted(value), **circumstances)
+    jobs.change(job)  # type: ignore[arg-type]
+    return job
+
+
+def shown(appliance: Appliance) -> Any:
+    return asyncio.run(plugin.show(FakeRequest(appliance)))  # type: ignore[arg-type]
+
+
+def conf(appliance: Appliance) -> str:
+    return (appliance.system_etc / "network.conf").read_text()
+
+
+@pytest.mark.parametrize("network", [DHCP, STATIC, IPV6])
+def test_settings_of_the_reference_are_accepted_and_get_their_mode(network: dict[str, str]) -> None:
+    mode = "static" if "ip_address" in network else "dhcp"
+
+    settings = accepted({"network": network, "app": {"name": "testapp"}})
+
+    assert settings == {"network": {**network, "mode": mode}, "app": {"name": "testapp"}}
+
+
+@pytest.mark.parametrize("mode", ["static", "dhcp", "STATIC", ""])
+def test_a_mode_that_was_sent_is_tolerated_and_makes_no_difference(mode: str) -> None:
+    assert accepted({"network": {**STATIC, "mode": mode}})["network"]["mode"] == "static"
+    assert accepted({"network": {**DHCP, "mode": mode}})["network"]["mode"] == "dhcp"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({}, "settings must hold network, app or both"),
+        ([], "settings must be an object"),
+        ({"netwrk": DHCP}, "settings.netwrk is unknown; did you mean network?"),
+        ({"app": ["a"]}, "settings.app must be an object"),
+        ({"app": None}, "settings.app must be an object"),
+        ({"network": None}, "settings.network must be an object"),
+        ({"network": {}}, "settings.network.hostname is required"),
+        ({"network": {"hostname": "test.host"}}, "settings.network.interface is required"),
+        ({"network": {"interface": "eth0"}}, "settings.network.hostname is required"),
+        ({"network": {**DHCP, "mode": 1}}, "settings.network.mode must be a string"),
+        ({"network": {**DHCP, "gatway": "192.168.1.1"}}, "settings.network.gatway is unknown; did you mean gateway?"),
+        ({"network": {**STATIC, "dns3": "1.1.1.1"}}, "settings.network.dns3 is unknown; did you mean dns"),
+    ],
+)
+def test_settings_of_another_shape_are_refused(value: object, sentence: str) -> None:
+    assert refusal(value).startswith(sentence)
+
+
+ADDRESS = "an IPv4 or IPv6 address of 3 to 45 characters"
+HOST = "3 to 255 letters, digits, '.' and '-'"
+SERVER = "3 to 255 letters, digits, '.', '-' and ':'"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("interface", "e0", "3 to 14 letters and digits"),
+        ("interface", "eth0.1", "3 to 14 letters and digits"),
+        ("interface", "e" * 15, "3 to 14 letters and digits"),
+        ("hostname", "ab", HOST),
+        ("hostname", "test_host", HOST),
+        ("hostname", "h" * 256, HOST),
+        ("hostname", "test.host\n", HOST),
+        ("ip_address", "192.168.1", ADDRESS),
+        ("gateway", "192.168.1.1/24", ADDRESS),
+        ("netmask", "255.0.255.0", "a netmask such as 255.255.255.0"),
+        ("dns1", "dns.example", ADDRESS),
+        ("dns2", "1:2", ADDRESS),
+        ("ntpserver", "pool ntp", SERVER),
+        ("ntpserver", "n" * 256, SERVER),
+    ],
+)
+def test_each_value_outside_the_reference_is_refused_with_what_is_allowed(key: str, value: str, allowed: str) -> None:
+    assert refusal({"network": {**STATIC, key: value}}).startswith(f"settings.network.{key} must be {allowed}")
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, None, ["eth0"], {"a": "b"}])
+@pytest.mark.parametrize("key", STATIC)
+def test_a_network_value_that_is_no_string_is_refused(key: str, value: object) -> None:
+    assert refusal({"network": {**STATIC, key: value}}).startswith(f"settings.network.{key} must be a string: ")
+
+
+@pytest.mark.parametrize("missing", ["ip_address", "netmask", "gateway"])
+def test_a_static_network_with_a_part_missing_is_refused_and_never_becomes_dhcp(missing: str) -> None:
+    network = {key: value for key, value in STATIC.items() if key != missing}
+
+    assert (
+        refusal({"network": network})
+        == "settings.network needs ip_address, netmask and gateway together or none of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"gateway": "2001:db8::1"}, "settings.network.gateway must be an IPv4 address as ip_address is"),
+        ({"netmask": "/64"}, "settings.network.netmask must be an IPv4 netmask or prefix length, as ip_address is"),
+        ({"netmask": "ffff::"}, "settings.network.netmask must be an IPv4 netmask or prefix length, as ip_address is"),
+        ({"ip_address": "2001:db8::9"}, "settings.network.gateway must be an IPv6 address as ip_address is"),
+        (
+            {"ip_address": "2001:db8::9", "gateway": "2001:db8::1"},
+            "settings.network.netmask must be an IPv6 netmask or prefix length, as ip_address is",
+        ),
+    ],
+)
+def test_addresses_of_two_families_are_refused(change: dict[str, str], sentence: str) -> None:
+    assert refusal({"network": {**STATIC, **change}}) == sentence
+
+
+def test_static_settings_are_written_for_the_other_tools(appliance: Appliance) -> None:
+    job = posted(appliance, {"network": STATIC, "app": {"name": "testäpp"}})
+
+    assert json.loads((appliance.etc / "network.json").read_bytes()) == {**STATIC, "mode": "static"}
+    assert json.loads((appliance.etc / "app.json").read_bytes()) == {"name": "testäpp"}
+    assert conf(appliance) == (
+        'mode="static"\ninterface="eth0"\nip="192.168.1.100"\nsubnet="255.255.255.0"\nrouter="192.168.1.1"\n'
+        'dns="192.168.1.2 192.168.1.3"\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
+    )
+    assert job.percentages[-1] == 100
+
+
+def test_ipv6_settings_have_a_prefix_length_in_network_conf(appliance: Appliance) -> None:
+    posted(appliance, {"network": IPV6})
+
+    assert conf(appliance) == (
+        'mode="static"\ninterface="eth0"\nip="2001:db8::10"\nsubnet_ipv6="64"\nrouter="2001:db8::1"\n'
+        'dns="2001:db8::2"\nhostname="test.host"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        ({**STATIC, "netmask": "255.255.254.0"}, 'subnet="255.255.254.0"'),
+        ({**STATIC, "netmask": "23"}, 'subnet="255.255.254.0"'),
+        ({**STATIC, "netmask": "/23"}, 'subnet="255.255.254.0"'),
+        ({**IPV6, "netmask": "48"}, 'subnet_ipv6="48"'),
+        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, 'subnet_ipv6="48"'),
+        ({**IPV6, "netmask": "2001:db8::/48"}, 'subnet_ipv6="48"'),
+    ],
+)
+def test_each_form_of_a_netmask_comes_out_in_one(appliance: Appliance, network: dict[str, str], line: str) -> None:
+    posted(appliance, {"network": network})
+
+    assert line in conf(appliance).splitlines()
+
+
+def test_dhcp_settings_have_no_addresses_in_network_conf(appliance: Appliance) -> None:
+    job = posted(appliance, {"network": {**DHCP, "dns1": "192.168.1.2", "ntpserver": "pool.ntp.org"}})
+
+    assert conf(appliance) == 'mode="dhcp"\ninterface="eth0"\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
+    assert shown(appliance)["network"]["dns1"] == "192.168.1.2"
+    assert "Warning: dns1 and dns2 have no effect with DHCP" in job.lines
+
+
+@given(st.ip_addresses(v=4), st.integers(1, 32), st.from_regex("[a-zA-Z0-9.-]{3,255}", fullmatch=True))
+def test_network_conf_is_what_a_shell_and_its_tools_expect(address: Any, length: int, hostname: str) -> None:
+    network = {**STATIC, "ip_address": str(address), "netmask": f"/{length}", "hostname": hostname}
+
+    lines = jobs.network_conf(accepted({"network": network})["network"]).splitlines()
+
+    assert [line.partition("=")[0] for line in lines] == [
+        *["mode", "interface", "ip", "subnet", "router", "dns", "hostname", "ntpserver"]
+    ]
+    assert f'ip="{address}"' in lines
+    assert f'hostname="{hostname}"' in lines
+
+
+def test_network_conf_can_be_sourced(appliance: Appliance) -> None:
+    posted(appliance, {"network": STATIC})
+
+    script = '. "$1"; echo $mode $interface $ip $subnet $router $hostname $ntpserver; printf "<%s>" $dns'
+    run = subprocess.run(
+        ["sh", "-eu", "-c", script, "sh", appliance.system_etc / "network.conf"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert run.stdout == (
+        "static eth0 192.168.1.100 255.255.255.0 192.168.1.1 test.host pool.ntp.org\n<192.168.1.2><192.168.1.3>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"network": STATIC}, {"app": {"a": 1}}), ({"app": {"a": 1}}, {"network": STATIC})],
+)
+def test_network_and_app_leave_each_other_alone(
+    appliance: Appliance, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    posted(appliance, first)
+
+    posted(appliance, second)
+
+    assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}
+
+
+@pytest.mark.parametrize(("network", "mode"), [(STATIC, "static"), (DHCP, "dhcp")])
+def test_new_network_settings_are_put_into_force_by_the_vendors_command(
+    appliance: Appliance, network: dict[str, str], mode: str
+) -> None:
+    job = posted(appliance, {"network": network})
+
+    assert job.calls == [("apply", "network", {**network, "mode": mode}), ("command", "network.sh", mode)]
+
+
+def test_a_plugin_that_takes_the_network_settings_replaces_the_vendors_command(appliance: Appliance) -> None:
+    job = posted(appliance, {"network": DHCP}, taken_by_a_plugin=True)
+
+    assert job.calls == [("apply", "network", {**DHCP, "mode": "dhcp"})]
+
+
+def test_new_app_settings_are_offered_to_plugins_and_do_not_touch_the_network(appliance: Appliance) -> None:
+    job = posted(appliance, {"app": {"a": 1}})
+
+    assert job.calls == [("apply", "app", {"a": 1})]
+    assert not (appliance.system_etc / "network.conf").exists()
+
+
+def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
+    with pytest.raises(JobFailed, match="network.sh failed with exit status 3"):
+        posted(appliance, {"network": DHCP}, vendor_status=3)
+
+
+def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_force(appliance: Appliance) -> None:
+    posted(appliance, {"network": STATIC, "app": {"a": 1}})
+    appliance.system_etc.rename(appliance.system_etc.with_name("kept"))
+    appliance.system_etc.touch()
+    job = FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}}))
+
+    with pytest.raises(JobFailed, match="The settings cannot be written and stay as they were: "):
+        jobs.change(job)  # type: ignore[arg-type]
+
+    assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}
+    assert job.calls == []
+
+
+@pytest.mark.parametrize(
+    ("network", "lines"),
+    [
+        (STATIC, []),
+        ({**IPV6, "gateway": "fe80::1"}, []),
+        (
+            {**STATIC, "gateway": "10.0.0.1"},
+            ["Warning: gateway 10.0.0.1 is not in the subnet of ip_address, 192.168.1.0/24"],
+        ),
+        (
+            {**IPV6, "gateway": "2001:db8:1::1"},
+            ["Warning: gateway 2001:db8:1::1 is not in the subnet of ip_address, 2001:db8::/64"],
+        ),
+    ],
+)
+def test_a_gateway_outside_the_subnet_is_a_warning_in_the_log(
+    appliance: Appliance, network: dict[str, str], lines: list[str]
+) -> None:
+    job = posted(appliance, {"network": network})
+
+    assert [line for line in job.lines if line.startswith("Warning")] == lines
+    assert (appliance.system_etc / "network.conf").exists()
+
+
+@pytest.mark.parametrize("network", [DHCP, STATIC, IPV6])
+def test_what_is_shown_can_be_posted_back_and_changes_nothing(appliance: Appliance, network: dict[str, str]) -> None:
+    posted(appliance, {"network": network, "app": {"name": "testapp", "list": [1, None, {}]}})
+    before, conf_before = shown(appliance), conf(appliance)
+
+    posted(appliance, before)
+
+    assert shown(appliance) == before
+    assert conf(appliance) == conf_before
+
+
+def test_network_settings_that_another_tool_wrote_without_mode_are_shown_with_it(appliance: Appliance) -> None:
+    (appliance.etc / "network.json").write_text(json.dumps(STATIC))
+
+    assert shown(appliance) == {"network": {**STATIC, "mode": "static"}}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_unreadable_settings_count_as_none(appliance: Appliance, content: str) -> None:
+    (appliance.etc / "network.json").write_text(content)
+
+    with pytest.raises(ApiError) as caught:
+        shown(appliance)
+
+    assert caught.value.status == 404
+
+
+def test_without_settings_the_answer_is_404(appliance: Appliance) -> None:
+    with pytest.raises(ApiError) as caught:
+        shown(appliance)
+
+    assert caught.value.status == 404
+
+
+def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance) -> None:
+    request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
+
+    assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}  # type: ignore[arg-type]
+
+
+def test_the_plugin_declares_both_endpoints_and_a_job_that_a_restore_excludes(appliance: Appliance) -> None:
+    post, get = plugin.jidoteki_endpoints(appliance)
+    [job] = plugin.jidoteki_jobs(appliance)
+
+    assert [(each.method, each.path, each.starts) for each in (post, get)] == [
+        ("POST", "/settings", "settings"),
+        ("GET", "/settings", None),
+    ]
+    assert (job.name, job.log, job.location, job.exclusive_with) == (
+        *("settings", "settings.log", "/settings"),
+        ("restore",),
+    )
