@@ -150,7 +150,7 @@ class Host:
             how = ["--head"] if method == "HEAD" else ["-X", method]
             done = subprocess.run(
                 ["curl", "-sS", "--cacert", str(certificate), "--interface", source, "--max-time", "120",
-                 "-o", str(body), "-D", str(head), *how, f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}",
+                 "-o", os.devnull if method == "HEAD" else str(body), "-D", str(head), *how, f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}",
                  *arguments],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
@@ -162,9 +162,9 @@ class Host:
             headers = {name: value for name, _, value in (line.partition(": ") for line in lines[1:])}
             return Answer(int(lines[0].split()[1]), headers, body.read_bytes())
 
-    def get(self, path: str, **options: str) -> Answer:
+    def get(self, path: str, *arguments: str, **options: str) -> Answer:
         """`curl -X GET`."""
-        return self.curl("GET", path, **options)
+        return self.curl("GET", path, *arguments, **options)
 
     def post(self, path: str, *arguments: str, **options: str) -> Answer:
         """`curl -X POST`."""

@@ -23,8 +23,9 @@ CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
 BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"
-CERTIFICATE_BLOCK: Final = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", re.DOTALL)
-KEY_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9]+ )?PRIVATE KEY-----\n.*?-----END \1?PRIVATE KEY-----", re.DOTALL)
+BLOCK: Final = r"-----BEGIN {0}-----\n(?:[^-]|-(?!----))*-----END {0}-----"
+CERTIFICATE_BLOCK: Final = re.compile(BLOCK.format("CERTIFICATE"))
+KEY_BLOCK: Final = re.compile(BLOCK.format("(?:[A-Z0-9]+ )?PRIVATE KEY"))
 
 
 class Refused(Exception):
@@ -144,7 +145,7 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
 
 
 def _key_block(content: str) -> str:
-    blocks = [match.group() for match in KEY_BLOCK.finditer(_text(content))]
+    blocks = KEY_BLOCK.findall(_text(content))
     if not blocks:
         raise Refused("private holds no PEM private key (-----BEGIN PRIVATE KEY-----)")
     if len(blocks) > 1:

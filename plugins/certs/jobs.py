@@ -71,6 +71,8 @@ def check(job: Job) -> None:
         bundle.check_loads(judged, job.workspace)
     except bundle.Refused as error:
         raise _failed(job, error) from error
+    except OSError as error:
+        raise _failed(job, f"The certificates cannot be checked: {error.strerror or error}") from error
 
 
 def run(job: Job) -> None:
@@ -78,8 +80,8 @@ def run(job: Job) -> None:
     judged = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
-    previous = _current(files)
     try:
+        previous = _current(files)
         _install(job.appliance, files, _contents(files, judged), _trusted(files, judged))
         job.progress(70)
         _announce(job, files)
@@ -87,7 +89,8 @@ def run(job: Job) -> None:
         raise _failed(job, f"The certificates cannot be stored: {error.strerror or error}") from error
     except JobFailed:
         job.log("Putting the previous certificates back")
-        _install(job.appliance, files, previous, previous.pop(files.trusted, None))
+        trusted = previous.pop(files.trusted, None)
+        _install(job.appliance, files, previous, trusted)
         raise
     job.progress(100)
     job.log("The new TLS certificates are in use")

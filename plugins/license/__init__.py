@@ -1,0 +1,66 @@
+"""`POST /license` replaces the license; `GET /license` shows what the one in force says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidoteki.hookspecs import ApiError, Appliance, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.license.gpg import LicenseInvalid
+from jidoteki.plugins.license.jobs import INVALID, LICENSE
+from jidoteki.plugins.license.programs import ToolFailed
+from jidoteki.plugins.license.reading import LicenseInForce
+from jidoteki.plugins.license.validators import PARAMETERS
+
+
+class Handlers:
+    """The handlers of one appliance, which share what they know of its license."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._in_force = LicenseInForce(appliance)
+
+    async def update(self, request: Request) -> Response:
+        """Install a license and answer with what it says."""
+        outcome = await request.run_job("license", license=request.values["license"])
+        if outcome.status != "success":
+            raise ApiError(
+                404 if outcome.error_code == INVALID else 400,
+                outcome.error_message or f"The license was not changed: the job ended as {outcome.status}",
+            )
+        return {"Status": "200 OK"} if request.dry_run else await self._document()
+
+    async def show(self, request: Request) -> Response:
+        """Answer with what the license in force says."""
+        return await self._document()
+
+    async def _document(self) -> dict[str, Any]:
+        try:
+            return await self._in_force.get()
+        except LicenseInvalid as error:
+            raise ApiError(404, str(error)) from error
+        except ToolFailed as error:
+            raise ApiError(503, str(error)) from error
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    """The job that installs a license."""
+    return [LICENSE]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """The two methods of `/license`."""
+    handlers = Handlers(appliance)
+    shown = {200: "What the license says", 404: "The license is not valid", 503: "Licenses cannot be read"}
+    return [
+        Endpoint(
+            "POST",
+            "/license",
+            handlers.update,
+            PARAMETERS,
+            {**shown, 400: "The license is missing or cannot be stored"},
+            "Replace the license",
+            starts="license",
+        ),
+        Endpoint("GET", "/license", handlers.show, responses=shown, summary="What the license says"),
+    ]

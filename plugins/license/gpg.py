@@ -1,0 +1,226 @@
+"""Licenses as OpenPGP messages, read and made by GnuPG in a home directory of their own that lives as long as one call.
+
+The status lines that decide are those of GnuPG's doc/DETAILS. Its exit status alone does not: it is 0 for a signature
+made by an expired key, and for a message that nobody signed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jidoteki.plugins.license.programs import ToolFailed, environment, run
+
+MAX_SIZE: Final = 1024 * 1024
+MAX_STATUS: Final = 256 * 1024
+TIMEOUT: Final = 30.0
+LONGEST_HOME: Final = 80
+"""A socket's path has at most 107 characters, and the agent's sockets lie in the home directory."""
+
+OPTIONS: Final = (
+    "--no-options", "--batch", "--no-tty", "--yes", "--status-fd", "1", "--pinentry-mode", "error",
+    "--trust-model", "always", "--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-check-trustdb",
+)  # fmt: skip
+
+SIGNATURE_FAULTS: Final = {
+    "BADSIG": "The signature of the license is wrong: it was changed after it was signed",
+    "EXPSIG": "The signature of the license has expired: ask your vendor for a new license",
+    "EXPKEYSIG": "The key that signed the license has expired: ask your vendor for a new license or license.pub",
+    "REVKEYSIG": "The key that signed the license was revoked: ask your vendor for a new license",
+    "ERRSIG": "The license is not signed by the key in license.pub",
+}
+
+
+class LicenseInvalid(Exception):
+    """Why a license is not accepted, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What GnuPG said of one run: `(keyword, arguments)` of each status line."""
+
+    code: int
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def count(self, keyword: str) -> int:
+        """How often it said so."""
+        return sum(each == keyword for each, _ in self.lines)
+
+    def arguments(self, keyword: str) -> list[tuple[str, ...]]:
+        """What came with each of these lines."""
+        return [arguments for each, arguments in self.lines if each == keyword]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A GnuPG home directory, under a name short enough for sockets."""
+
+    program: str
+    path: Path
+
+    def run(self, *arguments: str | Path) -> Status:
+        """Run GnuPG.
+
+        :raises ToolFailed: it cannot be started, takes too long or says too much.
+        """
+        argv = [self.program, "--homedir", self.path, *OPTIONS, *arguments]
+        code, output = run(argv, env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
+        words = [line.split() for line in output.decode("utf-8", "replace").split("\n")]
+        return Status(
+            code, tuple((line[1], tuple(line[2:])) for line in words if line[:1] == ["[GNUPG:]"] and line[1:])
+        )
+
+    def add(self, content: bytes, secret: bool = False) -> list[str]:
+        """Import keys and return the fingerprints of those that are there with their secret part, or at all."""
+        source = self.path / "import"
+        source.write_bytes(content)
+        imported = self.run("--import", "--", source).arguments("IMPORT_OK")
+        source.unlink()
+        return [words[1] for words in imported if len(words) > 1 and (not secret or int(words[0]) & 16)]
+
+    def export(self, *arguments: str) -> str:
+        """Return keys in ASCII armor."""
+        target = self.path / "export"
+        if self.run("--armor", "--output", target, *arguments).code != 0:
+            raise ToolFailed("gpg cannot export the key it made")
+        return target.read_text(encoding="ascii")
+
+
+def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) -> bytes:
+    """Decrypt a message and verify its signature.
+
+    :param message: an OpenPGP message, in ASCII armor or binary.
+    :param key: the OpenPGP secret key it is encrypted to, without a passphrase.
+    :param signers: the OpenPGP certificate of which one valid signature is required; None when none is needed.
+    :param directory: where the keys lie meanwhile, in a directory closed to other users.
+    :raises LicenseInvalid: it cannot be decrypted or verified.
+    :raises ToolFailed: GnuPG is missing or does not work.
+    """
+    with _home(directory) as home:
+        if not home.add(key, secret=True):
+            raise LicenseInvalid("The license cannot be decrypted: license.key holds no OpenPGP secret key")
+        trusted = None if signers is None else home.add(signers)
+        if trusted is not None and not trusted:
+            raise LicenseInvalid("The license cannot be verified: license.pub holds no OpenPGP certificate")
+        source, target = home.path / "message", home.path / "content"
+        source.write_bytes(message)
+        verify = () if trusted is not None else ("--skip-verify",)
+        status = home.run(*verify, "--max-output", str(MAX_SIZE), "--output", target, "--decrypt", "--", source)
+        content = target.read_bytes() if target.exists() else b""
+        _check_decrypted(status, len(content))
+        if trusted is not None:
+            _check_signed(status, frozenset(trusted))
+        if status.code != 0:
+            raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
+        return content
+
+
+def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, directory: Path | None = None) -> str:
+    """Make a license: a JSON object, signed and encrypted, in ASCII armor.
+
+    :param recipient: the OpenPGP certificate of the appliance's `license.key`.
+    :param signer: the vendor's OpenPGP secret key, without a passphrase; its certificate is the `license.pub`.
+    :param directory: where the keys lie meanwhile; by default the system's temporary directory.
+    :raises ToolFailed: GnuPG is missing, or a key cannot be used.
+    """
+    with _home(directory) as home:
+        recipients, signers = home.add(recipient), home.add(signer, secret=True)
+        if not recipients or not signers:
+            raise ToolFailed("A license needs the appliance's OpenPGP certificate and the vendor's OpenPGP secret key")
+        source, target = home.path / "content", home.path / "message"
+        source.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        parties = ("--recipient", recipients[0], "--local-user", signers[0])
+        if home.run("--armor", "--output", target, *parties, "--sign", "--encrypt", "--", source).code != 0:
+            raise ToolFailed("gpg cannot make the license: neither key may be expired or revoked or have a passphrase")
+        return target.read_text(encoding="ascii")
+
+
+def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
+    """Make an OpenPGP key that signs and decrypts, without a passphrase and an end.
+
+    :param name: its user id, such as `Enterprise Company <cto@enterprise>`.
+    :param directory: where the key lies meanwhile; by default the system's temporary directory.
+    :return: the secret key and the certificate, in ASCII armor.
+    :raises ToolFailed: GnuPG is missing or does not work.
+    """
+    unprotected = ("--pinentry-mode", "loopback", "--passphrase", "")
+    with _home(directory) as home:
+        made = home.run(*unprotected, "--quick-generate-key", name, "ed25519", "cert,sign", "never")
+        fingerprints = [words[1] for words in made.arguments("KEY_CREATED") if len(words) > 1]
+        if made.code != 0 or not fingerprints:
+            raise ToolFailed("gpg cannot make a key")
+        if home.run(*unprotected, "--quick-add-key", fingerprints[0], "cv25519", "encr", "never").code != 0:
+            raise ToolFailed("gpg cannot make a key that decrypts")
+        secret = home.export(*unprotected, "--export-secret-keys", fingerprints[0])
+        return secret, home.export("--export", fingerprints[0])
+
+
+@contextmanager
+def _home(directory: Path | None) -> Iterator[Home]:
+    program = shutil.which("gpg")
+    if program is None:
+        raise ToolFailed("gpg is not installed: install GnuPG, or provide the command license.sh")
+    try:
+        with tempfile.TemporaryDirectory(prefix="gnupg-", dir=directory) as path, _short(Path(path)) as short:
+            (short / "common.conf").touch()  # or some versions write one that starts a key daemon
+            (short / "gpg-agent.conf").write_text("disable-scdaemon\nno-allow-external-cache\n", encoding="ascii")
+            try:
+                yield Home(program, short)
+            finally:
+                _stop_agent(short)
+    except OSError as error:
+        raise ToolFailed(f"gpg cannot work: {error.strerror or error}") from error
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[Path]:
+    """Lead to a deep directory by a short name; the keys still lie where whoever named it clears up."""
+    if len(str(path)) <= LONGEST_HOME:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="gnupg-") as beside:
+        link = Path(beside) / "h"
+        link.symlink_to(path)
+        yield link
+
+
+def _stop_agent(home: Path) -> None:
+    """End the agent at once; without gpgconf it ends by itself soon after its home directory is gone."""
+    program = shutil.which("gpgconf")
+    if program is not None:
+        run([program, "--homedir", home, "--kill", "all"], env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
+
+
+def _check_decrypted(status: Status, size: int) -> None:
+    if not status.count("BEGIN_DECRYPTION"):
+        seen = status.count("PLAINTEXT") or status.count("ENC_TO")
+        raise LicenseInvalid("The license is not encrypted" if seen else "The license is not an OpenPGP message")
+    if status.count("ERROR"):
+        raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
+    if status.count("NO_SECKEY") and not status.count("DECRYPTION_OKAY"):
+        raise LicenseInvalid(
+            "The license was made for another appliance: it is not encrypted to the key in license.key"
+        )
+    if status.count("DECRYPTION_FAILED") or status.count("DECRYPTION_OKAY") != 1:
+        raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
+    if status.code != 0 and size >= MAX_SIZE:
+        raise LicenseInvalid(f"The license holds more than {MAX_SIZE} bytes")
+    if status.count("PLAINTEXT") != 1:
+        raise LicenseInvalid("The license must hold exactly one document")
+
+
+def _check_signed(status: Status, trusted: frozenset[str]) -> None:
+    for keyword, fault in SIGNATURE_FAULTS.items():
+        if status.count(keyword):
+            raise LicenseInvalid(fault)
+    made_by = [words[-1] for words in status.arguments("VALIDSIG") if words]
+    if not made_by or not status.count("GOODSIG"):
+        raise LicenseInvalid("The license is not signed: a signature by the key in license.pub is needed")
+    if not trusted.issuperset(made_by):
+        raise LicenseInvalid(SIGNATURE_FAULTS["ERRSIG"])

@@ -1,0 +1,25 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.testing import Host
+from jidoteki.testing.fixtures import TOKEN
+
+
+@pytest.fixture(scope="module")
+def jidoteki_module_host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One host for all tests of a module that leave it as it was."""
+    root = tmp_path_factory.mktemp("module-host") / "root"
+    shutil.copytree(_jidoteki_template, root, symlinks=True)
+    appliance = Appliance(root, root / "opt/jidoteki/tinyadmin")
+    appliance.replace_file(appliance.etc / "api.token", TOKEN + "\n", mode=0o600)
+    host = Host(appliance, TOKEN).start()
+    yield host
+    host.stop()

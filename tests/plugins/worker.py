@@ -1,0 +1,100 @@
+"""A one-file plugin whose job does what the request says."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, StatusFiles, hookimpl
+
+
+def check(job: Job) -> None:
+    if job.input["do"] == "refuse":
+        raise JobFailed("refused by the check", "W1")
+
+
+def run(job: Job) -> None:
+    job.log("Working")
+    job.progress(10)
+    match job.input["do"]:
+        case "fail":
+            raise JobFailed("it went wrong", "W2")
+        case "crash":
+            raise RuntimeError("planted-internal-detail")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            raise SystemExit(3)
+        case "sleep":
+            job.progress(42)
+            for _ in range(600):
+                time.sleep(0.1)
+                job.progress(42)
+        case "hang":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+        case "command":
+            status = job.command("sh", "-c", "echo out; echo err >&2; echo $0 $PATH; env; exit 7", timeout=5)
+            raise JobFailed(f"status {status}")
+        case "slow command":
+            job.command("sh", "-c", "sleep 300 & echo $! > child; sleep 300", timeout=1, cwd=job.workspace)
+        case "child":
+            pid_file = Path(job.input["file"])
+            job.command("sh", "-c", f"sleep 300 & echo $! > {pid_file}; sleep 300", timeout=100)
+        case "noise":
+            job.command("sh", "-c", "yes x | head -c 50000000", timeout=30)
+        case "lines":
+            job.log("a\n[1][SYSTEM] forged\r\x1b[31m")
+        case "stdin":
+            raise JobFailed(f"{os.readlink('/proc/self/fd/0')} {sorted(os.listdir('/proc/self/fd'))}")
+
+
+async def start(request: Request) -> Response:
+    return await request.start_job("worker", **request.values)
+
+
+async def run_and_wait(request: Request) -> Response:
+    outcome = await request.run_job("worker", join=request.values["do"] == "sleep", **request.values)
+    return {"status": outcome.status, "id": outcome.id, "message": outcome.error_message}
+
+
+async def status(request: Request) -> Response:
+    return await request.job_status("worker")
+
+
+async def stop(request: Request) -> Response:
+    return {"cancelled": await request.cancel_job("worker")}
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    files = StatusFiles("worker.json", "worker.txt", "worker_message.txt", "worker_code.txt")
+    return [
+        JobType("worker", run, check, status_files=files, busy_code="BUSY"),
+        JobType("other", lambda job: None, exclusive_with=("worker",)),
+        JobType("short", run, timeout=1),
+    ]
+
+
+async def other(request: Request) -> Response:
+    return await request.start_job("other")
+
+
+async def short(request: Request) -> Response:
+    outcome = await request.run_job("short", **request.values)
+    return {"status": outcome.status, "message": outcome.error_message}
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    what = {vol.Required("do"): str, vol.Optional("file"): str}
+    return [
+        Endpoint("POST", "/worker", start, what),
+        Endpoint("GET", "/worker", status),
+        Endpoint("DELETE", "/worker", stop),
+        Endpoint("POST", "/worker/wait", run_and_wait, what),
+        Endpoint("POST", "/worker/other", other),
+        Endpoint("POST", "/worker/short", short, what),
+    ]

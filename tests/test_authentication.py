@@ -1,0 +1,239 @@
+"""Who gets in: token, hash, first setup, first-run passphrase, throttling."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.testing.fixtures import TOKEN, MakeHost
+
+FORBIDDEN = {"Status": "403 Forbidden", "Error-Message": "Authentication error"}
+
+
+def openssl_hash(method: str, path: str, token: str) -> str:
+    """The hash as the reference makes it, with the openssl command."""
+    secret = subprocess.run(["openssl", "dgst", "-sha256"], input=token.encode(), capture_output=True, check=True)
+    key = secret.stdout.decode().split()[-1]
+    signed = subprocess.run(
+        ["openssl", "dgst", "-sha256", "-hmac", key], input=f"{method}{path}".encode(), capture_output=True, check=True
+    )
+    return signed.stdout.decode().split()[-1]
+
+
+def test_the_hash_is_that_of_the_reference() -> None:
+    assert request_hash("GET", "/api/v1/admin/version", "yourtoken") == (
+        "b714a60732e096ccef06e360eefe0f1ba4fa5d16ef7da726612e2026e5523241"
+    )
+
+
+def test_first_setup_needs_no_credential_and_every_later_one_does(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None)
+
+    first = host.post("/setup", "-F", "newtoken=yourtoken")
+    second = host.post("/setup", "-F", "newtoken=mine", source="127.0.0.2")
+    signed = host.get("/version", query=f"hash={openssl_hash('GET', PREFIX + '/version', 'yourtoken')}")
+
+    assert (first.status, first.body) == (200, b'{"Status":"200 OK"}')
+    assert (second.status, second.json) == (403, FORBIDDEN)
+    assert signed.json == {"version": "1.0.0"}
+    token_file = host.appliance.etc / "api.token"
+    assert token_file.read_text() == "yourtoken\n"
+    assert token_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_of_two_first_setups_at_once_exactly_one_succeeds(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda n: host.post("/setup", "-F", f"newtoken=token{n}", source=f"127.0.1.{n}"), range(1, 9))
+        )
+
+    assert sorted(answer.status for answer in answers) == [200] + [403] * 7
+    winner = [answer.status for answer in answers].index(200) + 1
+    assert (host.appliance.etc / "api.token").read_text() == f"token{winner}\n"
+
+
+def test_changing_the_token_makes_the_old_one_worthless(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    changed = host.post("/setup", "-F", "newtoken=another")
+    old = host.get("/version", auth="token", source="127.0.0.2")
+    host.token = "another"
+    new = host.get("/version", auth="token", source="127.0.0.3")
+
+    assert (changed.status, old.status, new.status) == (200, 403, 200)
+
+
+@pytest.mark.parametrize("newtoken", ["", "has space", "tab\there", "ümlaut", "x" * 256, "line\nbreak", "nul\x01"])
+def test_a_token_outside_of_the_allowed_characters_is_refused(jidoteki_host: MakeHost, newtoken: str) -> None:
+    host = jidoteki_host()
+
+    answer = host.post("/setup", "-F", f"newtoken={newtoken}")
+
+    assert answer.status == 400
+    assert "newtoken must be 1 to 255 printable ASCII characters" in answer.json["Error-Message"]
+    assert answer.headers["Error-Message"] == answer.json["Error-Message"]
+    assert host.get("/version").status == 200
+
+
+@pytest.mark.parametrize("newtoken", ["x", "x" * 255, "".join(map(chr, range(33, 127)))])
+def test_every_token_of_the_reference_is_accepted(jidoteki_host: MakeHost, newtoken: str) -> None:
+    host = jidoteki_host(token=None)
+
+    answer = host.post("/setup", "--form-string", f"newtoken={newtoken}")
+    host.token = newtoken
+
+    assert answer.status == 200
+    assert host.get("/version").status == 200
+
+
+def test_a_bearer_token_keeps_the_token_out_of_the_url(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    bearer = host.get("/version", "-H", f"Authorization: Bearer {TOKEN}", auth="none")
+    both = host.get("/version", "-H", f"Authorization: Bearer {TOKEN}", auth="token")
+    wrong = host.get("/version", "-H", "Authorization: Bearer nonsense", auth="none", source="127.0.0.2")
+
+    assert (bearer.status, both.status, wrong.status) == (200, 400, 403)
+
+
+def test_with_a_token_and_a_hash_the_hash_decides(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    good = request_hash("GET", f"{PREFIX}/version", TOKEN)
+
+    hash_good = host.get("/version", auth="none", query=f"token=wrong&hash={good}")
+    hash_bad = host.get("/version", auth="token", query="hash=wrong", source="127.0.0.2")
+
+    assert (hash_good.status, hash_bad.status) == (200, 403)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "has space\n", "two\nlines\n", "ünprintable\n"])
+def test_a_damaged_token_file_authenticates_nobody(jidoteki_host: MakeHost, content: str) -> None:
+    host = jidoteki_host()
+    (host.appliance.etc / "api.token").write_text(content)
+    empty = hmac.new(hashlib.sha256(b"").hexdigest().encode(), f"GET{PREFIX}/version".encode(), hashlib.sha256)
+
+    by_hash = host.get("/version", auth="none", query=f"hash={empty.hexdigest()}")
+    by_token = host.get("/version", auth="none", query="token=", source="127.0.0.2")
+    setup = host.post("/setup", "-F", "newtoken=mine", auth="none", source="127.0.0.3")
+
+    assert (by_hash.status, by_token.status, setup.status) == (403, 403, 403)
+
+
+def test_a_token_written_by_another_tool_counts_at_once(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    assert host.get("/version").status == 200
+
+    (host.appliance.etc / "api.token").write_text("fromshell\n")
+    host.token = "fromshell"
+
+    assert host.get("/version").status == 200
+
+
+def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, first_run={"enabled": True, "word-length": 5})
+    setup_file = host.appliance.etc / "api.token.setup"
+    passphrase = setup_file.read_text().strip()
+
+    early = host.get("/version", auth="none")
+    bare = host.post("/setup", "-F", "newtoken=mine", source="127.0.0.2")
+    wrong = host.post("/setup", "-F", "newtoken=mine", query="token=guess", source="127.0.0.3")
+    other = host.get("/version", query=f"token={passphrase}", source="127.0.0.4")
+    right = host.post("/setup", "-F", "newtoken=mine", query=f"token={passphrase}", source="127.0.0.5")
+    again = host.post("/setup", "-F", "newtoken=evil", query=f"token={passphrase}", source="127.0.0.6")
+    host.token = "mine"
+    missing = host.get("/changelog/nothing", source="127.0.0.7")
+    later = host.get("/version", source="127.0.0.7")
+
+    assert re.fullmatch(r"[a-z]+(-[a-z]+){4,}", passphrase)
+    assert early.json == {**FORBIDDEN, "First-Run": True}
+    assert [each.status for each in (bare, wrong, other, right, again)] == [403, 403, 403, 200, 403]
+    assert again.json["First-Run"] is False
+    assert missing.json == {"Status": "404 Not Found", "First-Run": False}
+    assert later.status == 200
+    assert not setup_file.exists()
+
+
+def test_unknown_paths_are_404_without_authentication(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    answers = [host.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version/")]
+
+    assert [answer.json for answer in answers] == [{"Status": "404 Not Found"}] * 4
+
+
+def test_failed_guesses_take_turns_over_any_number_of_connections_and_nobody_else_waits(
+    jidoteki_host: MakeHost,
+) -> None:
+    host = jidoteki_host()
+    started = time.monotonic()
+
+    with ThreadPoolExecutor(12) as pool:
+        guesses = [
+            pool.submit(lambda n=n: host.get("/version", query=f"token=guess{n}", auth="none", source="127.0.0.66"))
+            for n in range(4)
+        ]
+        time.sleep(0.3)
+        others = []
+        for number in range(10):
+            before = time.monotonic()
+            assert host.get("/version", source=f"127.0.2.{number + 1}").status == 200
+            others.append(time.monotonic() - before)
+        statuses = [guess.result().status for guess in guesses]
+
+    assert statuses == [403] * 4
+    assert time.monotonic() - started >= 3 * 2
+    assert max(others) < 1.0
+    failures = [float(line[0]) for line in host.audit() if line[4] == "authentication.failure"]
+    assert len(failures) == 4
+    assert all(later - earlier >= 1.95 for earlier, later in zip(failures, failures[1:], strict=False))
+
+
+def test_too_many_waiting_guesses_are_refused_unheard(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(limits={"failed-authentication-pause": 0.5})
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda n: host.get("/version", query=f"token=x{n}", auth="none"), range(30)))
+
+    assert {answer.status for answer in answers} == {403, 429}
+    assert all(int(each.headers["Retry-After"]) >= 1 for each in answers if each.status == 429)
+
+
+def test_a_wrong_token_is_refused_before_the_body_is_sent(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    big = host.appliance.root / "big"
+    with big.open("wb") as file:
+        file.truncate(3 * 1024**3)
+
+    before = time.monotonic()
+    answer = host.post("/update", "-F", f"update=@{big}", "-w", "%{size_upload}", query="token=wrong", auth="none")
+
+    assert answer.status == 403
+    assert time.monotonic() - before < 2
+    assert list(host.appliance.uploads.glob(".jidoteki-*")) == []
+
+
+def test_credentials_reach_no_log_and_no_answer(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    secret = "planted-secret-4711"
+
+    host.get("/version", auth="token")
+    signed = request_hash("GET", f"{PREFIX}/version", TOKEN)
+    host.get("/version")
+    host.get("/version", auth="none", query=f"token={secret}", source="127.0.0.9")
+    answer = host.post("/setup", "-F", f"newtoken={secret} with space")
+    host.get("/nothing", auth="token")
+    host.stop()
+
+    logs = b"".join(path.read_bytes() for path in host.appliance.log.iterdir()) + host.errors().encode()
+    for each in (TOKEN, signed, secret):
+        assert each.encode() not in logs
+    assert secret not in answer.text

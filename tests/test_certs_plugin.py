@@ -1,0 +1,563 @@
+"""TLS certificates: what is accepted, and what the job leaves on the appliance. The witness is `openssl`."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import voluptuous as vol
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import JobFailed
+from jidoteki.plugins import certs as plugin
+from jidoteki.plugins.certs import bundle, jobs
+from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
+
+AUTHORITY = "basicConstraints=critical,CA:TRUE"
+SERVER = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:appliance.example"
+
+
+@dataclass
+class FakeJob:
+    """A job in this process: the appliance is real, only what would reconfigure the host is recorded instead."""
+
+    appliance: Appliance
+    input: Mapping[str, Any]
+    workspace: Path
+    taken_by_a_plugin: bool = False
+    vendor_failure: str = ""
+    lines: list[str] = field(default_factory=list)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def progress(self, percentage: int) -> None:
+        pass
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def apply(self, name: str, document: dict[str, Any]) -> bool:
+        self.calls.append(("apply", name, document))
+        return self.taken_by_a_plugin
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        self.calls.append(("command", name, *arguments))
+        if self.vendor_failure:
+            raise JobFailed(self.vendor_failure)
+        return True
+
+
+def openssl(*arguments: str | Path, given: str = "") -> str:
+    return subprocess.run(["openssl", *arguments], input=given, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass
+class Pki:
+    """Keys and certificates made by `openssl` in a directory."""
+
+    directory: Path
+
+    def key(self, name: str, *how: str) -> str:
+        how = how or ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+        path = self.directory / f"{name}.key"
+        path.write_text(openssl("genpkey", *how))
+        return path.read_text()
+
+    def self_signed(self, name: str, *how: str, digest: str = "-sha256") -> str:
+        path = self.directory / f"{name}.key"
+        return openssl("req", "-x509", "-key", path, "-subj", f"/CN={name}", "-days", "30", digest, *how)
+
+    def signed(
+        self, name: str, issuer: str, issuer_pem: str, extensions: str, *how: str, digest: str = "-sha256"
+    ) -> str:
+        request = openssl("req", "-new", "-key", self.directory / f"{name}.key", "-subj", f"/CN={name}")
+        (self.directory / "ext").write_text(extensions)
+        (self.directory / "issuer.pem").write_text(issuer_pem)
+        signer = ("-CA", self.directory / "issuer.pem", "-CAkey", self.directory / f"{issuer}.key", "-set_serial", "7")
+        days = () if how else ("-days", "30")
+        return openssl("x509", "-req", *signer, "-extfile", self.directory / "ext", digest, *days, *how, given=request)
+
+
+@dataclass
+class Chain:
+    pki: Pki
+    key: str
+    leaf: str
+    intermediate: str
+    root: str
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def chain(pki: Pki) -> Chain:
+    key = pki.key("leaf")
+    pki.key("intermediate")
+    pki.key("root", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+    root = pki.self_signed("root")
+    intermediate = pki.signed("intermediate", "root", root, AUTHORITY)
+    return Chain(pki, key, pki.signed("leaf", "intermediate", intermediate, SERVER), intermediate, root)
+
+
+@pytest.fixture(scope="module")
+def self_signed(pki: Pki) -> dict[str, str]:
+    key = pki.key("alone")
+    return {"private": key, "public": pki.self_signed("alone")}
+
+
+@pytest.fixture
+def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Appliance:
+    monkeypatch.delenv("JIDO_ADMIN_PATH", raising=False)
+    appliance = Appliance(tmp_path / "root")
+    appliance.prepare()
+    return appliance
+
+
+@pytest.fixture
+def tls(appliance: Appliance) -> jobs.TlsFiles:
+    return jobs.TlsFiles(appliance.root / "usr/local/etc/pki/tls")
+
+
+def job_with(appliance: Appliance, **values: str) -> FakeJob:
+    appliance.tmp.mkdir(exist_ok=True)
+    return FakeJob(appliance, values, appliance.tmp)
+
+
+def perform(job: FakeJob) -> None:
+    jobs.check(job)
+    jobs.run(job)
+
+
+def refusal(appliance: Appliance, **values: str) -> str:
+    job = job_with(appliance, **values)
+    with pytest.raises(JobFailed) as failure:
+        jobs.check(job)
+    assert job.lines[-1] == failure.value.message
+    assert list(appliance.tmp.iterdir()) == []
+    return failure.value.message
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_self_signed_certificate_is_installed(
+    appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str]
+) -> None:
+    job = job_with(appliance, **self_signed)
+
+    perform(job)
+
+    assert job.lines[0] == "Validating and adding TLS certificates"
+    assert tls.key.read_text() == self_signed["private"]
+    assert tls.certificate.read_text() == tls.authorities.read_text() == self_signed["public"]
+    assert tls.served.read_text() == self_signed["private"] + self_signed["public"]
+    assert not tls.trusted.exists()
+
+
+def test_an_installed_chain_verifies_with_openssl(appliance: Appliance, tls: jobs.TlsFiles, chain: Chain) -> None:
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate + chain.root))
+
+    assert openssl("verify", "-CAfile", tls.authorities, tls.certificate).strip().endswith("OK")
+    assert openssl("verify", "-CAfile", tls.trusted, tls.certificate).strip().endswith("OK")
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.served)
+
+
+def test_the_key_is_closed_and_the_certificates_are_open_to_other_users(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
+) -> None:
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate))
+
+    assert [mode(path) for path in (tls.key.parent, tls.key, tls.served)] == [0o700, 0o600, 0o600]
+    assert [mode(path) for path in (tls.certificate, tls.authorities, tls.trusted)] == [0o644, 0o644, 0o644]
+
+
+def test_a_chain_may_come_in_public_and_again_in_ca(appliance: Appliance, tls: jobs.TlsFiles, chain: Chain) -> None:
+    perform(job_with(appliance, public=chain.leaf + chain.intermediate, private=chain.key, ca=chain.intermediate))
+
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate
+    assert tls.authorities.read_text() == chain.intermediate
+
+
+def test_an_earlier_authority_goes_with_its_certificate(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    tls.directory.mkdir(parents=True)
+    tls.trusted.write_bytes(b"# system \xff\nsystem authorities\n")
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate))
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate))
+    with_authority = tls.trusted.read_bytes()
+    perform(job_with(appliance, **self_signed))
+
+    assert with_authority.startswith(b"# system \xff\nsystem authorities\n")
+    assert with_authority.count(chain.intermediate.encode()) == 1
+    assert tls.trusted.read_bytes() == b"# system \xff\nsystem authorities\n"
+    assert tls.authorities.read_text() == self_signed["public"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
+        ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
+        ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"),
+    ],
+    ids=["rsa-2048", "p-384", "p-521"],
+)
+def test_an_allowed_kind_of_key_is_installed_in_both_formats(
+    appliance: Appliance, tls: jobs.TlsFiles, pki: Pki, how: tuple[str, ...]
+) -> None:
+    modern = pki.key("kind", *how)
+    public = pki.self_signed("kind")
+    traditional = openssl("pkey", "-traditional", given=modern)
+
+    perform(job_with(appliance, public=public, private=modern))
+    first = tls.key.read_text()
+    perform(job_with(appliance, public=public, private=traditional))
+
+    assert (first, tls.key.read_text()) == (modern, traditional)
+    assert "BEGIN PRIVATE" in modern
+    assert "BEGIN PRIVATE" not in traditional
+
+
+def test_the_parameters_that_openssl_writes_before_an_ec_key_are_tolerated(appliance: Appliance, pki: Pki) -> None:
+    private = openssl("ecparam", "-name", "prime256v1", "-genkey")
+    (pki.directory / "param.key").write_text(private)
+
+    jobs.check(job_with(appliance, public=pki.self_signed("param"), private=private))
+
+    assert private.startswith("-----BEGIN EC PARAMETERS-----")
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_normalised(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
+) -> None:
+    sent = {"public": chain.leaf, "private": chain.key, "ca": chain.intermediate}
+    windows = {name: pem_text(text.replace("\n", "\r\n").encode("utf-8-sig")) for name, text in sent.items()}
+
+    perform(job_with(appliance, **windows))
+
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate
+
+
+def test_a_key_pasted_into_the_public_file_is_not_published(
+    appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str]
+) -> None:
+    both = self_signed["private"] + "Bag Attributes: none\n" + self_signed["public"]
+
+    perform(job_with(appliance, public=both, private=both))
+
+    assert tls.certificate.read_text() == self_signed["public"]
+    assert tls.key.read_text() == self_signed["private"]
+
+
+def test_an_expired_certificate_is_installed_with_a_warning(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
+) -> None:
+    times = ("-not_before", "20200101000000Z", "-not_after", "20210101000000Z")
+    expired = aged(chain, *times)
+    job = job_with(appliance, public=expired, private=chain.key, ca=chain.intermediate)
+
+    perform(job)
+
+    assert "Warning: the certificate CN=leaf expired on 2021-01-01" in job.lines
+    assert tls.certificate.read_text() == expired
+
+
+def test_a_certificate_of_the_future_is_installed_with_a_warning(appliance: Appliance, chain: Chain) -> None:
+    future = aged(chain, "-not_before", "20900101000000Z", "-not_after", "20910101000000Z")
+    job = job_with(appliance, public=future, private=chain.key, ca=chain.intermediate)
+
+    jobs.check(job)
+
+    assert "Warning: the certificate CN=leaf is not valid before 2090-01-01" in job.lines
+
+
+def aged(chain: Chain, *times: str) -> str:
+    """A certificate for other times; `openssl ca` is what can make one in every version."""
+    at = {name.replace("not_before", "startdate").replace("not_after", "enddate"): time for name, time in
+          zip(times[::2], times[1::2], strict=True)}  # fmt: skip
+    base = chain.pki.directory
+    (base / "index.txt").write_text("")
+    (base / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index.txt\nnew_certs_dir={base}\nrand_serial=yes\n"
+        "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+    )
+    (base / "intermediate.pem").write_text(chain.intermediate)
+    (base / "leaf.csr").write_text(openssl("req", "-new", "-key", base / "leaf.key", "-subj", "/CN=leaf"))
+    signer = ("-cert", base / "intermediate.pem", "-keyfile", base / "intermediate.key", "-in", base / "leaf.csr")
+    dates = [word for pair in at.items() for word in pair]
+    return openssl("ca", "-batch", "-notext", "-config", base / "ca.cnf", *signer, *dates)
+
+
+def test_an_encrypted_key_is_refused(appliance: Appliance, self_signed: dict[str, str]) -> None:
+    encrypted = openssl("pkey", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
+    traditional = openssl("ec", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
+    expected = "The private key is encrypted: remove its passphrase"
+
+    assert refusal(appliance, public=self_signed["public"], private=encrypted) == expected
+    assert refusal(appliance, public=self_signed["public"], private=traditional) == expected
+
+
+def test_a_key_of_another_certificate_is_refused(
+    appliance: Appliance, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    message = refusal(appliance, public=chain.leaf, private=self_signed["private"])
+
+    assert message == "The private key does not belong to the certificate in public"
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        (("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"), "RSA of 1024 bits"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "EC on secp256k1"),
+        (("-algorithm", "ED25519"), "Ed25519"),
+    ],
+    ids=["rsa-1024", "secp256k1", "ed25519"],
+)
+def test_a_kind_of_key_that_is_not_allowed_is_named(
+    appliance: Appliance, pki: Pki, how: tuple[str, ...], kind: str
+) -> None:
+    private = pki.key("weak", *how)
+
+    message = refusal(appliance, public=pki.self_signed("weak"), private=private)
+
+    assert message == f"The private key is {kind}: {bundle.ALLOWED_KEYS}"
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (("leaf", "root"), "Certificate 2 of the chain (the certificate CN=root) did not sign certificate 1"),
+        (("leaf", "root", "intermediate"), "Certificate 2 of the chain (the certificate CN=root) did not sign"),
+        (("intermediate", "leaf"), "The private key belongs to certificate 2 in public, which must be the first"),
+    ],
+)
+def test_certificates_in_the_wrong_order_are_refused(
+    appliance: Appliance, chain: Chain, order: tuple[str, ...], reason: str
+) -> None:
+    public = "".join(getattr(chain, name) for name in order)
+
+    assert refusal(appliance, public=public, private=chain.key).startswith(reason)
+
+
+def test_an_authority_that_did_not_sign_the_certificate_is_refused(
+    appliance: Appliance, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    message = refusal(appliance, public=chain.leaf, private=chain.key, ca=self_signed["public"])
+
+    assert "(the certificate CN=alone) did not sign certificate 1 (the certificate CN=leaf)" in message
+
+
+@pytest.mark.parametrize("extensions", [SERVER, f"{AUTHORITY}\nkeyUsage=digitalSignature"], ids=["no-ca", "key-usage"])
+def test_a_certificate_signed_by_something_that_may_not_sign_is_refused(
+    appliance: Appliance, chain: Chain, extensions: str
+) -> None:
+    chain.pki.key("server")
+    server = chain.pki.signed("server", "intermediate", chain.intermediate, extensions)
+    below = chain.pki.signed("leaf", "server", server, SERVER)
+
+    message = refusal(appliance, public=below, private=chain.key, ca=server)
+
+    assert message == "Certificate 2 of the chain (the certificate CN=server) is not the certificate of an authority"
+
+
+@pytest.mark.parametrize("digest", ["-sha1", "-md5"])
+def test_a_weak_signature_is_refused(appliance: Appliance, chain: Chain, digest: str) -> None:
+    weak = chain.pki.signed("leaf", "root", chain.root, SERVER, digest=digest)
+
+    message = refusal(appliance, public=weak, private=chain.key)
+
+    assert message.startswith("The signature of the certificate CN=leaf is too weak")
+
+
+def test_a_chain_that_openssl_itself_would_not_serve_is_refused(appliance: Appliance, chain: Chain) -> None:
+    chain.pki.key("small", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024")
+    small = chain.pki.self_signed("small")
+    below = chain.pki.signed("leaf", "small", small, SERVER)
+
+    message = refusal(appliance, public=below, private=chain.key, ca=small)
+
+    assert message.startswith("OpenSSL cannot serve this key and certificate: ")
+    assert "TOO_SMALL" in message
+
+
+@pytest.mark.parametrize("parameter", ["public", "private", "ca"])
+@pytest.mark.parametrize("content", ["hello", "\xff\xfe\x00", "-----BEGIN CERTIFICATE-----\n"])
+def test_what_is_not_pem_is_refused_by_name(appliance: Appliance, chain: Chain, parameter: str, content: str) -> None:
+    sent = {"public": chain.leaf, "private": chain.key, "ca": chain.intermediate, parameter: content}
+
+    assert refusal(appliance, **sent).startswith(f"{parameter} holds no PEM")
+
+
+def test_a_damaged_certificate_or_key_is_refused(appliance: Appliance, chain: Chain) -> None:
+    lines = chain.leaf.splitlines(keepends=True)
+    cut_certificate = "".join(lines[:3] + lines[-1:])
+    cut_key = "".join(chain.key.splitlines(keepends=True)[::2])
+
+    assert refusal(appliance, public=cut_certificate, private=chain.key).startswith(
+        "Certificate 1 in public is damaged"
+    )
+    assert refusal(appliance, public=chain.leaf, private=cut_key).startswith("The private key is damaged")
+
+
+def test_two_keys_or_a_heap_of_certificates_are_refused(appliance: Appliance, chain: Chain) -> None:
+    assert "exactly one" in refusal(appliance, public=chain.leaf, private=chain.key + chain.key)
+    assert "at most 16" in refusal(appliance, public=chain.leaf, private=chain.key, ca=chain.root * 17)
+
+
+def test_a_refused_certificate_changes_nothing(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    perform(job_with(appliance, **self_signed))
+    before = snapshot(tls)
+
+    refusal(appliance, public=chain.leaf, private=self_signed["private"])
+
+    assert snapshot(tls) == before
+
+
+def test_a_failing_vendor_command_puts_the_old_certificate_back(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    tls.directory.mkdir(parents=True)
+    tls.trusted.write_text("system authorities\n")
+    perform(job_with(appliance, **self_signed))
+    before = snapshot(tls)
+    job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate)
+    job.vendor_failure = "certs.sh failed"
+
+    with pytest.raises(JobFailed, match=r"certs\.sh failed"):
+        perform(job)
+
+    assert snapshot(tls) == before
+
+
+def snapshot(tls: jobs.TlsFiles) -> dict[str, tuple[bytes, int]]:
+    return {path.name: (path.read_bytes(), mode(path)) for path in tls.directory.rglob("*") if path.is_file()}
+
+
+def test_a_plugin_that_applies_certificates_replaces_the_vendor_command(
+    appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str]
+) -> None:
+    job = job_with(appliance, **self_signed)
+    job.taken_by_a_plugin = True
+
+    perform(job)
+
+    assert job.calls == [("apply", "certs", tls.document())]
+    assert job.calls[0][2]["pem"] == str(appliance.root / "usr/local/etc/pki/tls/enterprise.pem")
+
+
+def test_the_vendor_command_is_called_where_no_plugin_applies(
+    appliance: Appliance, self_signed: dict[str, str]
+) -> None:
+    job = job_with(appliance, **self_signed)
+
+    perform(job)
+
+    assert job.calls[1:] == [("command", "certs.sh")]
+
+
+def test_files_that_cannot_be_stored_fail_the_job(
+    appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str]
+) -> None:
+    tls.directory.parent.mkdir(parents=True)
+    tls.directory.write_text("in the way")
+
+    with pytest.raises(JobFailed, match="cannot be stored: "):
+        perform(job_with(appliance, **self_signed))
+
+
+def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
+    pki.key("forger")
+    forged = openssl("req", "-x509", "-key", pki.directory / "forger.key", "-subj", "/CN=a\n[0][SYSTEM] success\x1b[2J")
+
+    shown = bundle.name(x509.load_pem_x509_certificate(forged.encode()))
+
+    assert shown.isprintable()
+
+
+@given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
+def test_no_text_does_anything_but_get_refused(public: str, private: str) -> None:
+    with pytest.raises(bundle.Refused):
+        bundle.read(public, private)
+
+
+def test_a_million_beginnings_are_refused_at_once() -> None:
+    with pytest.raises(bundle.Refused):
+        bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
+
+
+@given(st.binary(min_size=1))
+def test_the_validator_loses_no_byte(content: bytes) -> None:
+    assert pem_text(b"x" + content).encode("latin-1") == b"x" + content
+
+
+@pytest.mark.parametrize("content", [b"", b" \r\n\t"])
+def test_the_validator_refuses_an_empty_file(content: bytes) -> None:
+    with pytest.raises(vol.Invalid, match="must not be empty"):
+        pem_text(content)
+
+
+def test_the_form_needs_a_certificate_and_a_key() -> None:
+    required = {str(marker.schema): isinstance(marker, vol.Required) for marker in PARAMETERS}
+
+    assert required == {"public": True, "private": True, "ca": False}
+
+
+@dataclass
+class FakeRequest:
+    values: Mapping[str, Any] = field(default_factory=dict)
+    last: Mapping[str, Any] = field(default_factory=dict)
+
+    async def start_job(self, kind: str, **values: Any) -> dict[str, Any]:
+        return {"kind": kind, **values}
+
+    async def job_status(self, kind: str) -> Mapping[str, Any]:
+        return self.last
+
+
+async def test_posting_starts_the_job_with_what_came() -> None:
+    answer = await plugin.update(FakeRequest({"public": "p", "private": "k"}))
+
+    assert answer == {"kind": "certs", "public": "p", "private": "k"}
+
+
+@pytest.mark.parametrize(
+    ("last", "shown"),
+    [
+        ({"status": None, "percentage": None, "log": None}, {"status": None, "log": None}),
+        ({"status": "success", "percentage": 100, "log": "a"}, {"status": "success", "log": "a"}),
+        (
+            {"status": "failed", "log": "a", "error-message": "why", "error-code": "E1000"},
+            {"status": "failed", "log": "a", "error-message": "why"},
+        ),
+    ],
+)
+async def test_the_status_shows_what_the_reference_shows(last: dict[str, Any], shown: dict[str, Any]) -> None:
+    assert await plugin.status(FakeRequest(last=last)) == shown
+
+
+def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) -> None:
+    [kind] = plugin.jidoteki_jobs(appliance)
+
+    assert (kind.name, kind.log, kind.status_files.status) == ("certs", "update_certs.log", "status_certs.txt")
+    assert [(each.method, each.path) for each in plugin.jidoteki_endpoints(appliance)] == [
+        ("POST", "/certs"),
+        ("GET", "/certs"),
+    ]

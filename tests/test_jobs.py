@@ -1,0 +1,308 @@
+"""The job engine: a job is a process that holds a lock, and its record says the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+WORKER = Path(__file__).parent / "plugins/worker.py"
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host(plugins=(WORKER,), enable=("worker",))
+
+
+def record(host: Host, id: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((host.appliance.jobs / f"{id}.json").read_text())
+    return content
+
+
+def pid_of(host: Host, id: str) -> int:
+    return int(wait_until(lambda: record(host, id)["pid"]))
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def lock_is_free(host: Host) -> bool:
+    done = subprocess.run(["flock", "-n", str(host.appliance.jobs / "worker.lock"), "true"], check=False)
+    return done.returncode == 0
+
+
+def test_a_job_is_accepted_runs_and_leaves_a_record(host: Host) -> None:
+    answer = host.post("/worker", "-F", "do=nothing")
+
+    assert answer.status == 202
+    assert answer.json == {"Status": "202 Accepted", "Location": "/api/v1/admin/worker"}
+    assert answer.headers["Location"] == "/api/v1/admin/worker"
+    assert answer.headers["Job-Id"] == "000001-worker"
+    status = host.wait_for_job("/worker")
+    assert status["status"] == "success"
+    assert status["percentage"] == 100
+    assert status["log"].endswith("[SYSTEM] Working")
+    kept = record(host, "000001-worker")
+    assert (kept["kind"], kept["client"], kept["user"]) == ("worker", "127.0.0.1", "admin")
+    assert kept["started"] <= kept["ended"] <= time.time()
+    assert json.loads((host.appliance.etc / "worker.json").read_text()) == {"status": "success", "percentage": 100}
+    assert (host.appliance.etc / "worker.txt").read_text() == "success\n"
+    assert [line[4:] for line in host.audit()] == [
+        ["request.begun", "POST /api/v1/admin/worker"],
+        ["request.done", "POST /api/v1/admin/worker 202 000001-worker"],
+    ]
+
+
+def test_nothing_ran_yet(host: Host) -> None:
+    assert host.get("/worker").body == b'{"status":null,"log":null}'
+
+
+@pytest.mark.parametrize(
+    ("do", "message", "code"),
+    [
+        ("refuse", "refused by the check", "W1"),
+        ("fail", "it went wrong", "W2"),
+        ("crash", "An internal error ended the job; its log has the details", "E1000"),
+        ("exit", "An internal error ended the job; its log has the details", "E1000"),
+        ("die", "The job ended unexpectedly: it was killed, or the power failed", "E1000"),
+    ],
+)
+def test_a_failure_says_why(host: Host, do: str, message: str, code: str) -> None:
+    host.post("/worker", "-F", f"do={do}")
+
+    status = host.wait_for_job("/worker")
+
+    assert (status["status"], status["error-message"], status["error-code"]) == ("failed", message, code)
+    wait_until(lambda: json.loads((host.appliance.etc / "worker.json").read_text())["status"] == "failed")
+    assert (host.appliance.etc / "worker_code.txt").read_text() == f"{code}\n"
+    wait_until(lambda: not list(host.appliance.tmp.iterdir()))
+    assert "planted" not in json.dumps(status)
+    assert ("planted" in (host.appliance.jobs / "000001-worker.log").read_text()) == (do == "crash")
+
+
+def test_a_second_one_is_refused_and_leaves_the_first_alone(host: Host) -> None:
+    host.post("/worker", "-F", "do=sleep")
+    wait_until(lambda: host.get("/worker").json["percentage"] == 42)
+
+    second = host.post("/worker", "-F", "do=nothing")
+    other = host.post("/worker/other")
+
+    assert (second.status, second.json["Error-Message"]) == (400, "Worker is already running")
+    assert second.json["error-code"] == "BUSY"
+    assert other.json["Error-Message"] == "Other cannot start while worker is running"
+    assert host.get("/worker").json["status"] == "running"
+    assert len(list(host.appliance.jobs.glob("*-worker.json"))) == 1
+
+
+def test_of_many_at_once_exactly_one_starts(host: Host) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: host.post("/worker", "-F", "do=sleep"), range(16)))
+
+    assert sorted(answer.status for answer in answers) == [202] + [400] * 15
+
+
+def test_the_job_holds_the_lock_for_as_long_as_it_lives(host: Host) -> None:
+    assert lock_is_free(host)
+
+    id = host.post("/worker", "-F", "do=sleep").headers["Job-Id"]
+    held = not lock_is_free(host)
+    os.kill(pid_of(host, id), signal.SIGKILL)
+
+    assert held
+    wait_until(lambda: lock_is_free(host))
+    assert host.get("/worker").json["status"] == "failed"
+
+
+def test_cancelling_takes_less_than_a_second_even_for_a_job_that_ignores_it(host: Host) -> None:
+    for do in ("sleep", "hang"):
+        id = host.post("/worker", "-F", f"do={do}").headers["Job-Id"]
+        pid = pid_of(host, id)
+        wait_until(lambda: (host.appliance.jobs / f"{id}.log").read_text())
+        before = time.monotonic()
+
+        answer = host.curl("DELETE", "/worker")
+
+        assert time.monotonic() - before < 1.0
+        assert answer.json == {"cancelled": True}
+        assert record(host, id)["status"] == "cancelled"
+        assert not is_running(pid)
+    assert host.curl("DELETE", "/worker").json == {"cancelled": False}
+
+
+def test_cancelling_ends_the_commands_of_the_job_too(host: Host) -> None:
+    pid_file = host.appliance.root / "child.pid"
+    host.post("/worker", "-F", "do=child", "-F", f"file={pid_file}")
+    pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text()))
+
+    host.curl("DELETE", "/worker")
+
+    wait_until(lambda: not is_running(pid))
+
+
+def test_a_killed_job_takes_its_commands_with_it(host: Host) -> None:
+    pid_file = host.appliance.root / "child.pid"
+    id = host.post("/worker", "-F", "do=child", "-F", f"file={pid_file}").headers["Job-Id"]
+    pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text()))
+
+    os.kill(pid_of(host, id), signal.SIGKILL)
+
+    wait_until(lambda: not is_running(pid))
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_job_survives_the_host_and_is_found_again(host: Host, end: signal.Signals) -> None:
+    id = host.post("/worker", "-F", "do=sleep").headers["Job-Id"]
+    pid = pid_of(host, id)
+
+    host.stop(end)
+    alive = is_running(pid)
+    host.start()
+
+    assert alive
+    assert host.get("/worker").json["status"] == "running"
+    assert host.post("/worker", "-F", "do=nothing").status == 400
+    assert host.curl("DELETE", "/worker").json == {"cancelled": True}
+    assert record(host, id)["status"] == "cancelled"
+    assert host.post("/worker", "-F", "do=nothing").status == 202
+    assert host.wait_for_job("/worker")["status"] == "success"
+
+
+def test_a_job_that_dies_while_the_host_is_down_is_failed_afterwards(host: Host) -> None:
+    pid_file = host.appliance.root / "child.pid"
+    id = host.post("/worker", "-F", "do=child", "-F", f"file={pid_file}").headers["Job-Id"]
+    child = int(wait_until(lambda: pid_file.exists() and pid_file.read_text()))
+    pid = pid_of(host, id)
+
+    host.stop(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid))
+    host.start()
+
+    status = host.get("/worker").json
+    assert (status["status"], status["error-code"]) == ("failed", "E1000")
+    assert json.loads((host.appliance.etc / "worker.json").read_text())["status"] == "failed"
+    assert list(host.appliance.tmp.iterdir()) == []
+    wait_until(lambda: not is_running(child))
+
+
+def test_status_files_of_earlier_software_are_shown_until_a_job_ran(host: Host) -> None:
+    (host.appliance.etc / "worker.json").write_text('{"status":"success","percentage":100}')
+
+    assert host.get("/worker").json == {"status": "success", "percentage": 100, "log": None}
+
+
+def test_a_stale_running_is_never_shown(host: Host) -> None:
+    (host.appliance.etc / "worker.json").write_text('{"status":"running","percentage":30}')
+
+    status = host.get("/worker").json
+
+    assert (status["status"], status["percentage"], status["error-code"]) == ("failed", 30, "E1000")
+
+
+def test_a_dry_run_judges_like_the_job_and_starts_none(host: Host) -> None:
+    good = host.post("/worker", "-F", "do=nothing", query="dry-run=1")
+    bad = host.post("/worker", "-F", "do=refuse", query="dry-run=1")
+
+    assert good.json == {"Status": "202 Accepted", "Location": "/api/v1/admin/worker", "dry-run": True}
+    assert "Job-Id" not in good.headers
+    assert (bad.status, bad.json["Error-Message"], bad.json["error-code"]) == (400, "refused by the check", "W1")
+    assert list(host.appliance.jobs.glob("*-worker.json")) == []
+    assert list(host.appliance.tmp.iterdir()) == []
+    assert host.get("/worker").body == b'{"status":null,"log":null}'
+    assert host.audit() == []
+
+
+def test_a_request_can_wait_for_a_job_and_join_one(host: Host) -> None:
+    waited = host.post("/worker/wait", "-F", "do=fail")
+    with ThreadPoolExecutor(3) as pool:
+        joined = [pool.submit(host.post, "/worker/wait", "-F", "do=sleep") for _ in range(3)]
+        wait_until(lambda: host.get("/worker").json["percentage"] == 42)
+        host.curl("DELETE", "/worker")
+
+    assert waited.json == {"status": "failed", "id": "000001-worker", "message": "it went wrong"}
+    assert [each.result().json["id"] for each in joined] == ["000002-worker"] * 3
+
+
+def test_a_job_that_takes_too_long_is_ended(host: Host) -> None:
+    answer = host.post("/worker/short", "-F", "do=sleep")
+
+    assert answer.json == {"status": "failed", "message": "The job took too long"}
+
+
+def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(host: Host) -> None:
+    host.post("/worker", "-F", "do=command")
+
+    status = host.wait_for_job("/worker")
+
+    assert status["error-message"] == "status 7"
+    log = (host.appliance.log / "worker.log").read_text().splitlines()
+    assert log[1:3] == ["out", "err"]
+    names = {line.split("=")[0] for line in log[4:] if "=" in line}
+    assert names <= {"PATH", "LANG", "HOME", "JIDO_ADMIN_PATH", "PWD", "SHLVL", "_", "OLDPWD"}
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(host: Host) -> None:
+    host.post("/worker", "-F", "do=slow command")
+
+    status = host.wait_for_job("/worker")
+
+    assert status["error-message"] == "sh did not end within 1 seconds"
+    done = subprocess.run(["pgrep", "-fx", "sleep 300"], capture_output=True, text=True, check=False)
+    wait_until(lambda: not [pid for pid in done.stdout.split() if is_running(int(pid))])
+
+
+def test_the_log_of_a_noisy_command_is_cut(host: Host) -> None:
+    host.post("/worker", "-F", "do=noise")
+
+    assert host.wait_for_job("/worker")["status"] == "success"
+    log = host.appliance.log / "worker.log"
+    assert log.stat().st_size < 9 * 1024 * 1024
+    assert "[output cut here]" in log.read_text()
+
+
+def test_no_message_forges_a_log_line(host: Host) -> None:
+    host.post("/worker", "-F", "do=lines")
+
+    host.wait_for_job("/worker")
+
+    lines = (host.appliance.log / "worker.log").read_text().splitlines()
+    assert len(lines) == 2
+    assert "\x1b" not in lines[1]
+
+
+def test_commands_of_a_job_do_not_inherit_its_lock(host: Host) -> None:
+    host.post("/worker", "-F", "do=stdin")
+
+    assert host.wait_for_job("/worker")["error-message"].startswith("/dev/null ")
+
+
+def test_the_last_hundred_runs_are_kept_and_the_last_of_each_kind(host: Host) -> None:
+    from jidoteki.core.jobs.records import Records
+
+    records = Records(host.appliance.jobs)
+    for _ in range(3):
+        made = records.new("first", "", "")
+        records.log(made.id).touch()
+    for _ in range(150):
+        records.log(records.new("second", "", "").id).touch()
+
+    ids = records.ids()
+
+    assert len(ids) == 101
+    assert records.ids("first") == ["000003-first"]
+    assert ids[-1] == "000153-second"
+    assert {path.stem for path in host.appliance.jobs.glob("*.log")} == set(ids)
