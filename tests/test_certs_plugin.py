@@ -385,6 +385,14 @@ def test_a_weak_signature_is_refused(appliance: Appliance, chain: Chain, digest:
     assert message.startswith("The signature of the certificate CN=leaf is too weak")
 
 
+def test_the_signature_of_a_root_may_be_weak_because_nobody_relies_on_it(appliance: Appliance, chain: Chain) -> None:
+    root = chain.pki.self_signed("root", digest="-sha1")
+
+    jobs.check(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate + root))
+
+    assert "sha1With" in openssl("x509", "-noout", "-text", given=root)
+
+
 def test_a_chain_that_openssl_itself_would_not_serve_is_refused(appliance: Appliance, chain: Chain) -> None:
     chain.pki.key("small", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024")
     small = chain.pki.self_signed("small")

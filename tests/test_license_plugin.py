@@ -1,0 +1,632 @@
+"""Licenses: what is accepted, and what the job leaves on the appliance. The witness is `gpg`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import voluptuous as vol
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import ApiError, Endpoint, JobFailed, JobOutcome
+from jidoteki.plugins import license as plugin
+from jidoteki.plugins.license import gpg, jobs, reading
+from jidoteki.plugins.license.programs import ToolFailed, run
+from jidoteki.plugins.license.validators import PARAMETERS, message_text
+
+LICENSE = {"app": "enterprise", "users": 20, "expires": "19 January 2038", "name": "Ünternehmen", "contact": "cto@e"}
+FOREVER = "never"
+IN_2020 = ("--faked-system-time", "20200101T000000")
+SIX_HOURS_LATER = ("--faked-system-time", "20200101T060000")
+
+
+@dataclass
+class FakeJob:
+    """A job in this process, on a real appliance."""
+
+    appliance: Appliance
+    input: Mapping[str, Any]
+    workspace: Path
+    lines: list[str] = field(default_factory=list)
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@dataclass
+class FakeRequest:
+    """Runs the job in this process, as the host would in another one."""
+
+    appliance: Appliance
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    outcome: JobOutcome | None = None
+
+    async def run_job(self, kind: str, **values: Any) -> JobOutcome:
+        return self.outcome or await asyncio.to_thread(self._run, values)
+
+    def _run(self, values: Mapping[str, Any]) -> JobOutcome:
+        job = FakeJob(self.appliance, values, self.appliance.tmp)
+        try:
+            jobs.check(job)
+            if not self.dry_run:
+                jobs.run(job)
+        except JobFailed as failure:
+            return JobOutcome("1", "failed", failure.message, failure.code)
+        return JobOutcome("1", "success")
+
+
+@dataclass
+class Keyring:
+    """What a vendor has at home: a `gpg` with keys in it."""
+
+    home: Path
+
+    def gpg(self, *arguments: str | Path, given: bytes = b"") -> bytes:
+        options = ("--homedir", self.home, "--batch", "--quiet", "--trust-model", "always")
+        unprotected = ("--pinentry-mode", "loopback", "--passphrase", "")
+        argv = ["gpg", *options, *unprotected, *arguments]
+        return subprocess.run(argv, input=given, capture_output=True, check=True, timeout=60).stdout
+
+    def license(self, *how: str, content: bytes | None = None, by: str = "vendor", to: str = "appliance") -> bytes:
+        """Sign and encrypt with the defaults of `gpg`, and `how`."""
+        plain = json.dumps(LICENSE).encode() if content is None else content
+        return self.gpg("--armor", "--sign", "--encrypt", *how, "-u", f"={by}", "-r", f"={to}", given=plain)
+
+    def secret(self, name: str) -> bytes:
+        return self.gpg("--armor", "--export-secret-keys", f"={name}")
+
+    def certificate(self, name: str) -> bytes:
+        return self.gpg("--armor", "--export", f"={name}")
+
+
+@pytest.fixture(scope="module")
+def keyring() -> Iterator[Keyring]:
+    home = Path(tempfile.mkdtemp(prefix="ring-"))
+    ring = Keyring(home)
+    (home / "gpg-agent.conf").write_text("s2k-count 65536\n")
+    ring.gpg(*IN_2020, "--quick-generate-key", "appliance", "default", "default", FOREVER)
+    ring.gpg(*IN_2020, "--quick-generate-key", "vendor", "ed25519", "cert,sign", FOREVER)
+    ring.gpg(*IN_2020, "--quick-generate-key", "stranger", "ed25519", "cert,sign", FOREVER)
+    ring.gpg(*IN_2020, "--quick-generate-key", "late", "ed25519", "cert,sign", "1d")
+    yield ring
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyring: Keyring) -> Appliance:
+    monkeypatch.delenv("JIDO_ADMIN_PATH", raising=False)
+    appliance = Appliance(tmp_path / "root")
+    appliance.prepare()
+    (appliance.etc / "license.key").write_bytes(keyring.secret("appliance"))
+    (appliance.etc / "license.pub").write_bytes(keyring.certificate("vendor"))
+    return appliance
+
+
+def job_with(appliance: Appliance, message: bytes) -> FakeJob:
+    return FakeJob(appliance, {"license": message_text(message)}, appliance.tmp)
+
+
+def install(appliance: Appliance, message: bytes) -> dict[str, Any]:
+    """Run the job and read what it left."""
+    job = job_with(appliance, message)
+    jobs.check(job)
+    jobs.run(job)
+    return reading.read(appliance, appliance.etc / "license.asc", appliance.tmp)
+
+
+def refusal(appliance: Appliance, message: bytes, code: str = jobs.INVALID) -> str:
+    job = job_with(appliance, message)
+    with pytest.raises(JobFailed) as failure:
+        jobs.check(job)
+    assert failure.value.code == code
+    assert job.lines[-1] == failure.value.message
+    assert list(appliance.tmp.iterdir()) == []
+    return failure.value.message
+
+
+def without_signer(appliance: Appliance) -> Appliance:
+    (appliance.etc / "license.pub").unlink()
+    return appliance
+
+
+def agents() -> list[list[str]]:
+    """The agents of homes that the plugin made."""
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [line for line in lines if line[:1] == ["gpg-agent"] and any("/gnupg-" in word for word in line)]
+
+
+def agents_that_stay() -> list[list[str]]:
+    deadline = time.monotonic() + 5
+    while agents() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return agents()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        (),
+        ("--compress-algo", "none"),
+        ("--compress-algo", "zip"),
+        ("--compress-algo", "zlib"),
+        ("--compress-algo", "bzip2"),
+        ("--cipher-algo", "3DES"),
+        ("--no-armor",),
+        ("--hidden-recipient", "=appliance"),
+        ("--comment", "made for you"),
+    ],
+    ids=lambda how: " ".join(how) or "defaults",
+)
+def test_a_license_made_by_gpg_is_installed(appliance: Appliance, keyring: Keyring, how: tuple[str, ...]) -> None:
+    message = keyring.license(*how)
+
+    assert install(appliance, message) == LICENSE
+    assert (appliance.etc / "license.asc").read_bytes() == message
+    assert (appliance.etc / "license.asc").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_license_with_windows_line_ends_is_installed(appliance: Appliance, keyring: Keyring) -> None:
+    assert install(appliance, keyring.license().replace(b"\n", b"\r\n")) == LICENSE
+
+
+def test_nothing_is_left_of_reading_a_license(appliance: Appliance, keyring: Keyring) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("gnupg-*"))
+
+    install(appliance, keyring.license())
+
+    assert agents_that_stay() == []
+    assert list(appliance.tmp.iterdir()) == []
+    assert set(Path(tempfile.gettempdir()).glob("gnupg-*")) == before
+
+
+def test_a_license_is_read_below_a_root_with_a_very_long_name(tmp_path: Path, keyring: Keyring) -> None:
+    appliance = Appliance(tmp_path / "/".join(["a-rather-long-directory-name"] * 6))
+    appliance.prepare()
+    (appliance.etc / "license.key").write_bytes(keyring.secret("appliance"))
+
+    assert len(str(appliance.tmp)) > 150
+    assert install(appliance, keyring.license()) == LICENSE
+
+
+def test_the_secret_key_lies_only_where_the_appliance_clears_up(
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes: list[Path] = []
+    started = gpg.Home.run
+    monkeypatch.setattr(
+        gpg.Home, "run", lambda home, *words: homes.append(home.path.resolve()) or started(home, *words)
+    )
+
+    install(appliance, keyring.license())
+
+    assert {home.parent for home in homes} == {appliance.tmp.resolve()}
+
+
+def test_an_unsigned_license_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    unsigned = keyring.gpg("--armor", "--encrypt", "-r", "=appliance", given=b"{}")
+
+    message = refusal(appliance, unsigned)
+
+    assert message == "The license is not signed: a signature by the key in license.pub is needed"
+
+
+def test_an_unsigned_license_is_enough_where_no_signer_is_known(appliance: Appliance, keyring: Keyring) -> None:
+    unsigned = keyring.gpg("--armor", "--encrypt", "-r", "=appliance", given=b'{"users": 1}')
+
+    assert install(without_signer(appliance), unsigned) == {"users": 1}
+
+
+def test_the_signature_does_not_matter_where_no_signer_is_known(appliance: Appliance, keyring: Keyring) -> None:
+    assert install(without_signer(appliance), keyring.license(by="late", *SIX_HOURS_LATER)) == LICENSE
+
+
+@pytest.mark.parametrize("signer", ["stranger", "appliance"])
+def test_a_license_signed_by_another_key_is_refused(appliance: Appliance, keyring: Keyring, signer: str) -> None:
+    message = refusal(appliance, keyring.license(by=signer))
+
+    assert message == "The license is not signed by the key in license.pub"
+
+
+def test_a_license_that_a_stranger_signed_too_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    message = refusal(appliance, keyring.license("-u", "=stranger"))
+
+    assert message == "The license is not signed by the key in license.pub"
+
+
+def test_a_license_signed_by_an_expired_key_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    (appliance.etc / "license.pub").write_bytes(keyring.certificate("late"))
+
+    message = refusal(appliance, keyring.license(*SIX_HOURS_LATER, by="late"))
+
+    assert message.startswith("The key that signed the license has expired")
+
+
+def test_a_license_whose_signature_has_expired_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    message = refusal(appliance, keyring.license(*SIX_HOURS_LATER, "--default-sig-expire", "1"))
+
+    assert message.startswith("The signature of the license has expired")
+
+
+def test_a_license_signed_by_a_revoked_key_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    revocation = next((keyring.home / "openpgp-revocs.d").glob(f"{fingerprint(keyring, 'vendor')}.rev"))
+    certificate = keyring.certificate("vendor") + revocation.read_bytes().replace(b":-----", b"-----")
+    (appliance.etc / "license.pub").write_bytes(certificate)
+
+    message = refusal(appliance, keyring.license())
+
+    assert message.startswith("The key that signed the license was revoked")
+
+
+def fingerprint(keyring: Keyring, name: str) -> str:
+    listing = keyring.gpg("--with-colons", "--list-keys", f"={name}").decode()
+    return next(line for line in listing.splitlines() if line.startswith("fpr")).split(":")[9]
+
+
+def test_a_license_that_was_only_signed_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    signed = keyring.gpg("--armor", "--sign", "-u", "=vendor", given=b"{}")
+
+    assert refusal(appliance, signed) == "The license is not encrypted"
+
+
+def test_a_license_for_another_appliance_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    other, _ = gpg.make_keys("other appliance")
+    message = keyring.license()
+    (appliance.etc / "license.key").write_text(other)
+
+    assert refusal(appliance, message).startswith("The license was made for another appliance")
+
+
+def test_a_license_encrypted_with_a_passphrase_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    symmetric = keyring.gpg("--passphrase", "x", "--armor", "--sign", "-u", "=vendor", "--symmetric", given=b"{}")
+
+    assert "license" in refusal(appliance, symmetric)
+
+
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_truncated_license_is_refused(appliance: Appliance, keyring: Keyring, tenths: int) -> None:
+    whole = keyring.license("--no-armor", "--compress-algo", "none")
+
+    assert refusal(appliance, b"\n" + whole[: max(1, len(whole) * tenths // 10)])
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.8, 0.95])
+def test_a_license_with_a_flipped_bit_is_refused(appliance: Appliance, keyring: Keyring, position: float) -> None:
+    damaged = bytearray(keyring.license("--no-armor"))
+    damaged[int(len(damaged) * position)] ^= 1
+
+    assert refusal(appliance, bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "message", [b"hello", b"\x00\xff", b"-----BEGIN PGP MESSAGE-----\n\n\n-----END PGP MESSAGE-----\n"]
+)
+def test_what_is_not_openpgp_is_refused(appliance: Appliance, message: bytes) -> None:
+    assert refusal(appliance, message) == "The license is not an OpenPGP message"
+
+
+@pytest.mark.parametrize("content", [b"", b"users=20", b"[1]", b'"text"', b'{"users": NaN}', b'{"a":' * 5000, b"\xff"])
+def test_a_license_that_holds_no_json_object_is_refused(appliance: Appliance, keyring: Keyring, content: bytes) -> None:
+    assert refusal(appliance, keyring.license(content=content)) == "The license does not hold a JSON object"
+
+
+def test_a_license_that_unpacks_to_very_much_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    bomb = keyring.license("--compress-algo", "bzip2", content=b" " * 50_000_000)
+
+    assert refusal(appliance, bomb) == "The license holds more than 1048576 bytes"
+
+
+def test_a_license_of_two_documents_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    first = keyring.license("--no-armor")
+
+    assert refusal(appliance, first + keyring.license("--no-armor"))
+
+
+def test_a_signature_lent_to_another_document_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    signed = keyring.gpg("--sign", "--compress-algo", "none", "-u", "=vendor", given=b'{"users": 1}')
+    forged = signed.replace(b'"users": 1', b'"users": 9')
+    message = keyring.gpg("--armor", "--no-literal", "--encrypt", "-r", "=appliance", given=forged)
+
+    assert forged != signed
+    assert refusal(appliance, message)
+
+
+def test_without_a_secret_key_a_license_is_refused(appliance: Appliance, keyring: Keyring) -> None:
+    (appliance.etc / "license.key").unlink()
+
+    message = refusal(appliance, keyring.license())
+
+    assert message == "The license cannot be decrypted: this appliance has no license.key"
+
+
+@pytest.mark.parametrize("content", [b"", b"junk"])
+def test_a_file_that_holds_no_key_is_named(appliance: Appliance, keyring: Keyring, content: bytes) -> None:
+    (appliance.etc / "license.pub").write_bytes(content)
+    without_certificate = refusal(appliance, keyring.license())
+    (appliance.etc / "license.key").write_bytes(content)
+    without_key = refusal(appliance, keyring.license())
+
+    assert without_certificate == "The license cannot be verified: license.pub holds no OpenPGP certificate"
+    assert without_key == "The license cannot be decrypted: license.key holds no OpenPGP secret key"
+
+
+def test_a_certificate_instead_of_the_secret_key_is_named(appliance: Appliance, keyring: Keyring) -> None:
+    (appliance.etc / "license.key").write_bytes(keyring.certificate("appliance"))
+
+    assert "no OpenPGP secret key" in refusal(appliance, keyring.license())
+
+
+def test_a_secret_key_with_a_passphrase_is_named(appliance: Appliance, keyring: Keyring) -> None:
+    keyring.gpg("--passphrase", "x", "--quick-generate-key", "locked", "future-default", "default", FOREVER)
+    locked = keyring.gpg("--passphrase", "x", "--armor", "--export-secret-keys", "=locked")
+    (appliance.etc / "license.key").write_bytes(locked)
+
+    message = refusal(appliance, keyring.license(to="locked"))
+
+    assert message == "license.key cannot decrypt the license: it must be usable without a passphrase"
+
+
+def test_a_missing_gpg_is_named(appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = keyring.license()
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    assert refusal(appliance, message, "E1000").startswith("gpg is not installed")
+
+
+def test_a_gpg_that_hangs_is_stopped(
+    appliance: Appliance, keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = keyring.license()
+    script(tmp_path / "gpg", "exec sleep 100")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(gpg, "TIMEOUT", 0.2)
+
+    assert refusal(appliance, message, "E1000") == "gpg did not end within 0.2 seconds"
+
+
+def test_an_invalid_license_leaves_the_one_in_force(appliance: Appliance, keyring: Keyring) -> None:
+    valid = keyring.license()
+    install(appliance, valid)
+
+    refusal(appliance, keyring.license(by="stranger"))
+
+    assert (appliance.etc / "license.asc").read_bytes() == valid
+
+
+def test_a_license_that_cannot_be_stored_fails_the_job(appliance: Appliance, keyring: Keyring) -> None:
+    (appliance.etc / "license.asc").mkdir()
+
+    with pytest.raises(JobFailed, match="cannot be stored"):
+        install(appliance, keyring.license())
+
+
+def script(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def test_the_vendor_command_reads_licenses_in_place_of_gpg(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", 'cat "$1"')
+
+    assert install(appliance, b'{"users": 5}') == {"users": 5}
+    assert (appliance.etc / "license.asc").read_text() == '{"users": 5}'
+
+
+def test_the_vendor_command_gets_a_minimal_environment(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIDOTEKI_TOKEN", "secret")
+    script(appliance.bin / "license.sh", 'printf \'{"token":"%s","admin":"%s"}\' "$JIDOTEKI_TOKEN" "$JIDO_ADMIN_PATH"')
+
+    assert install(appliance, b"any") == {"token": "", "admin": str(appliance.admin)}
+
+
+def test_a_license_that_the_vendor_command_refuses_is_invalid(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", "echo '{}'; exit 3")
+
+    assert refusal(appliance, b"any") == "The license was refused by license.sh"
+
+
+def test_a_vendor_command_that_prints_no_end_or_hangs_is_stopped(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SCRIPT_TIMEOUT", 0.3)
+    script(appliance.bin / "license.sh", "sleep 100 & sleep 100")
+    hanging = refusal(appliance, b"any", "E1000")
+    monkeypatch.setattr(reading, "SCRIPT_TIMEOUT", 10)
+    script(appliance.bin / "license.sh", "exec yes")
+    endless = refusal(appliance, b"any", "E1000")
+
+    assert hanging == "license.sh did not end within 0.3 seconds"
+    assert endless == "license.sh printed more than 1048576 bytes"
+
+
+def test_a_vendor_command_may_leave_a_daemon_behind(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", "sleep 3 & echo '{}'")
+    started = time.monotonic()
+
+    assert install(appliance, b"any") == {}
+    assert time.monotonic() - started < 2
+
+
+def test_a_vendor_command_that_is_not_executable_is_not_called(appliance: Appliance, keyring: Keyring) -> None:
+    script(appliance.bin / "license.sh", "echo '{}'")
+    (appliance.bin / "license.sh").chmod(0o644)
+
+    assert install(appliance, keyring.license()) == LICENSE
+
+
+def handlers(appliance: Appliance) -> dict[str, Endpoint]:
+    return {endpoint.method: endpoint for endpoint in plugin.jidoteki_endpoints(appliance)}
+
+
+async def test_posting_a_license_answers_with_it_and_getting_shows_it(appliance: Appliance, keyring: Keyring) -> None:
+    methods = handlers(appliance)
+
+    posted = await methods["POST"].handler(FakeRequest(appliance, {"license": keyring.license().decode()}))
+    shown = await methods["GET"].handler(FakeRequest(appliance))
+
+    assert posted == shown == LICENSE
+
+
+async def test_getting_no_license_is_not_found(appliance: Appliance) -> None:
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+
+    assert (error.value.status, error.value.message) == (404, "There is no license yet: send one with POST /license")
+
+
+async def test_posting_an_invalid_license_is_not_found_and_another_fault_is_a_bad_request(
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = handlers(appliance)["POST"].handler
+    unsigned = keyring.gpg("--armor", "--encrypt", "-r", "=appliance", given=b"{}").decode()
+
+    with pytest.raises(ApiError) as invalid:
+        await post(FakeRequest(appliance, {"license": unsigned}))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ApiError) as broken:
+        await post(FakeRequest(appliance, {"license": unsigned}))
+
+    assert (invalid.value.status, broken.value.status) == (404, 400)
+    assert "not signed" in str(invalid.value.message)
+    assert "gpg is not installed" in str(broken.value.message)
+
+
+async def test_a_cancelled_job_is_a_bad_request(appliance: Appliance) -> None:
+    request = FakeRequest(appliance, {"license": "any"}, outcome=JobOutcome("1", "cancelled"))
+
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["POST"].handler(request)
+
+    assert (error.value.status, error.value.message) == (400, "The license was not changed: the job ended as cancelled")
+
+
+async def test_a_dry_run_judges_and_changes_nothing(appliance: Appliance, keyring: Keyring) -> None:
+    post = handlers(appliance)["POST"].handler
+
+    answer = await post(FakeRequest(appliance, {"license": keyring.license().decode()}, dry_run=True))
+    with pytest.raises(ApiError) as error:
+        await post(FakeRequest(appliance, {"license": "junk"}, dry_run=True))
+
+    assert answer == {"Status": "200 OK"}
+    assert error.value.status == 404
+    assert not (appliance.etc / "license.asc").exists()
+
+
+async def test_many_readers_of_one_license_share_one_reading(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", f'echo x >> {appliance.tmp}/calls; cat "$1"')
+    (appliance.etc / "license.asc").write_text('{"users": 1}')
+    get = handlers(appliance)["GET"].handler
+
+    answers = await asyncio.gather(*[get(FakeRequest(appliance)) for _ in range(20)])
+
+    assert answers == [{"users": 1}] * 20
+    assert (appliance.tmp / "calls").read_text() == "x\n"
+
+
+async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyring: Keyring) -> None:
+    install(appliance, keyring.license())
+    get = handlers(appliance)["GET"].handler
+    first = await get(FakeRequest(appliance))
+
+    (appliance.etc / "license.pub").write_bytes(keyring.certificate("stranger"))
+    with pytest.raises(ApiError) as distrusted:
+        await get(FakeRequest(appliance))
+    (appliance.etc / "license.asc").write_bytes(keyring.license(by="stranger", content=b'{"users": 2}'))
+
+    assert first == LICENSE
+    assert distrusted.value.status == 404
+    assert await get(FakeRequest(appliance)) == {"users": 2}
+
+
+async def test_a_judgement_is_renewed_after_a_while(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(appliance.bin / "license.sh", f"echo x >> {appliance.tmp}/calls; echo '{{}}'")
+    get = handlers(appliance)["GET"].handler
+    monkeypatch.setattr(reading, "MAX_AGE", 0.0)
+
+    await get(FakeRequest(appliance))
+    await get(FakeRequest(appliance))
+
+    assert (appliance.tmp / "calls").read_text() == "x\nx\n"
+
+
+async def test_getting_a_license_without_gpg_says_so(
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(appliance, keyring.license())
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+
+    assert error.value.status == 503
+
+
+def test_what_the_plugin_makes_is_read_by_the_plugin_and_by_gpg(appliance: Appliance, keyring: Keyring) -> None:
+    key, recipient = gpg.make_keys("Test appliance <appliance@example>")
+    signer, signer_certificate = gpg.make_keys("Test vendor <vendor@example>")
+    (appliance.etc / "license.key").write_text(key)
+    (appliance.etc / "license.pub").write_text(signer_certificate)
+
+    message = gpg.make_license(LICENSE, recipient.encode(), signer.encode())
+
+    assert install(appliance, message.encode()) == LICENSE
+    keyring.gpg("--import", given=key.encode())
+    assert json.loads(keyring.gpg("--skip-verify", "--decrypt", given=message.encode())) == LICENSE
+
+
+def test_a_license_needs_a_secret_key_to_be_made() -> None:
+    _, certificate = gpg.make_keys("Somebody")
+
+    with pytest.raises(
+        ToolFailed, match="needs the appliance's OpenPGP certificate and the vendor's OpenPGP secret key"
+    ):
+        gpg.make_license(LICENSE, certificate.encode(), certificate.encode())
+
+
+def test_keys_are_not_made_without_gpg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(ToolFailed, match="gpg is not installed"):
+        gpg.make_keys("Somebody")
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ToolFailed, match="nothing cannot be run: No such file or directory"):
+        run(["/nowhere/nothing"], env={}, timeout=1, limit=1)
+
+
+@given(st.binary(min_size=1))
+def test_the_validator_loses_no_byte(content: bytes) -> None:
+    assert message_text(b"x" + content).encode("latin-1") == b"x" + content
+
+
+@pytest.mark.parametrize("content", [b"", b" \r\n\t"])
+def test_the_validator_refuses_an_empty_file(content: bytes) -> None:
+    with pytest.raises(vol.Invalid, match="must not be empty"):
+        message_text(content)
+
+
+def test_the_form_needs_a_license() -> None:
+    assert [(type(marker), marker.schema) for marker in PARAMETERS] == [(vol.Required, "license")]
+
+
+def test_the_job_is_known_by_its_names(appliance: Appliance) -> None:
+    [kind] = plugin.jidoteki_jobs(appliance)
+
+    assert (kind.name, kind.log, kind.location) == ("license", "license.log", "/license")
+    assert os.fspath(reading.LicenseFiles.of(appliance).license) == f"{appliance.admin}/etc/license.asc"
