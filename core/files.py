@@ -132,10 +132,8 @@ def _finish(journal_directory: Path) -> None:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Remove what killed writers left in `directory`; call it while nothing writes there."""
-    if not directory.is_dir():
-        return
-    for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
+    """Remove what killed writers left in `directory` and below; call it while nothing writes there."""
+    for path in directory.rglob(f"{TEMPORARY_PREFIX}*"):
         if path.name != JOURNAL:
             path.unlink(missing_ok=True)
 

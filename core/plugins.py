@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import logging
@@ -52,7 +51,9 @@ class Source:
         :raises Exception: whatever its import raises.
         """
         if self.kind == "installed":
-            return importlib.metadata.EntryPoint(self.name, self.target, PROJECT).load()
+            from importlib import metadata
+
+            return metadata.EntryPoint(self.name, self.target, PROJECT).load()
         if self.kind == "file":
             return _load_file(self.name, Path(self.target))
         return importlib.import_module(self.target)
@@ -124,12 +125,15 @@ def _load_file(name: str, path: Path) -> object:
 
 def sources(config: Config, root: Path) -> Iterator[Source]:
     """All plugins of this installation; of the built-in ones those whose endpoint is enabled."""
+    # Imported late: it is slow, and the process of a job does without.
+    from importlib import metadata
+
     enabled = config.endpoints
     for kind, package in (("mandatory", MANDATORY), ("built-in", BUILT_IN)):
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
             if kind == "mandatory" or module in enabled:
                 yield Source(module, kind, f"{package}.{module}")  # type: ignore[arg-type]
-    for entry in importlib.metadata.entry_points(group=PROJECT):
+    for entry in metadata.entry_points(group=PROJECT):
         distribution = entry.dist
         yield Source(
             entry.name,

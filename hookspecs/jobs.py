@@ -45,6 +45,10 @@ class Job(Protocol):
         """What the request handler passed to `start_job`."""
 
     @property
+    def dry_run(self) -> bool:
+        """True when `check` alone is called, for a request that asks what would happen."""
+
+    @property
     def workspace(self) -> Path:
         """An empty directory of this run, removed after it however it ends."""
 

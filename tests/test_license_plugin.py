@@ -232,7 +232,7 @@ def test_an_unsigned_license_is_enough_where_no_signer_is_known(appliance: Appli
 
 
 def test_the_signature_does_not_matter_where_no_signer_is_known(appliance: Appliance, keyring: Keyring) -> None:
-    assert install(without_signer(appliance), keyring.license(by="late", *SIX_HOURS_LATER)) == LICENSE
+    assert install(without_signer(appliance), keyring.license(*SIX_HOURS_LATER, by="late")) == LICENSE
 
 
 @pytest.mark.parametrize("signer", ["stranger", "appliance"])
@@ -288,20 +288,25 @@ def test_a_license_for_another_appliance_is_refused(appliance: Appliance, keyrin
     message = keyring.license()
     (appliance.etc / "license.key").write_text(other)
 
-    assert refusal(appliance, message).startswith("The license was made for another appliance")
+    assert refusal(appliance, message).startswith("The license is not encrypted to the key in license.key")
 
 
 def test_a_license_encrypted_with_a_passphrase_is_refused(appliance: Appliance, keyring: Keyring) -> None:
     symmetric = keyring.gpg("--passphrase", "x", "--armor", "--sign", "-u", "=vendor", "--symmetric", given=b"{}")
 
-    assert "license" in refusal(appliance, symmetric)
+    assert refusal(appliance, symmetric).startswith("The license is not encrypted to the key in license.key")
 
 
-@pytest.mark.parametrize("tenths", range(10))
+DAMAGED = "The license is damaged: send the file as your vendor made it"
+NO_MESSAGE = "The license is not an OpenPGP message"
+CHANGED = "The signature of the license is wrong: it was changed after it was signed"
+
+
+@pytest.mark.parametrize("tenths", range(1, 10))
 def test_a_truncated_license_is_refused(appliance: Appliance, keyring: Keyring, tenths: int) -> None:
     whole = keyring.license("--no-armor", "--compress-algo", "none")
 
-    assert refusal(appliance, b"\n" + whole[: max(1, len(whole) * tenths // 10)])
+    assert refusal(appliance, whole[: len(whole) * tenths // 10]) in (NO_MESSAGE, DAMAGED)
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.8, 0.95])
@@ -309,7 +314,7 @@ def test_a_license_with_a_flipped_bit_is_refused(appliance: Appliance, keyring: 
     damaged = bytearray(keyring.license("--no-armor"))
     damaged[int(len(damaged) * position)] ^= 1
 
-    assert refusal(appliance, bytes(damaged))
+    assert refusal(appliance, bytes(damaged)) in (DAMAGED, CHANGED)
 
 
 @pytest.mark.parametrize(
@@ -330,19 +335,36 @@ def test_a_license_that_unpacks_to_very_much_is_refused(appliance: Appliance, ke
     assert refusal(appliance, bomb) == "The license holds more than 1048576 bytes"
 
 
-def test_a_license_of_two_documents_is_refused(appliance: Appliance, keyring: Keyring) -> None:
-    first = keyring.license("--no-armor")
+def test_two_licenses_in_one_file_are_refused(appliance: Appliance, keyring: Keyring) -> None:
+    assert refusal(appliance, keyring.license("--no-armor") * 2) in (DAMAGED, CHANGED)
 
-    assert refusal(appliance, first + keyring.license("--no-armor"))
+
+@pytest.mark.parametrize("order", [("signed", "other"), ("other", "signed"), ("signed", "signed")])
+def test_a_signed_document_beside_another_one_is_refused(
+    appliance: Appliance, keyring: Keyring, order: tuple[str, str]
+) -> None:
+    parts = {
+        "signed": keyring.gpg("--sign", "--compress-algo", "none", "-u", "=vendor", given=b'{"users": 1}'),
+        "other": keyring.gpg("--store", "--compress-algo", "none", given=b'{"users": 9}'),
+    }
+
+    message = sealed(keyring, parts[order[0]] + parts[order[1]])
+
+    assert install(appliance, sealed(keyring, parts["signed"])) == {"users": 1}
+    assert refusal(appliance, message) in (DAMAGED, CHANGED)
 
 
 def test_a_signature_lent_to_another_document_is_refused(appliance: Appliance, keyring: Keyring) -> None:
     signed = keyring.gpg("--sign", "--compress-algo", "none", "-u", "=vendor", given=b'{"users": 1}')
-    forged = signed.replace(b'"users": 1', b'"users": 9')
-    message = keyring.gpg("--armor", "--no-literal", "--encrypt", "-r", "=appliance", given=forged)
 
-    assert forged != signed
-    assert refusal(appliance, message)
+    message = sealed(keyring, signed.replace(b'"users": 1', b'"users": 9'))
+
+    assert refusal(appliance, message) == CHANGED
+
+
+def sealed(keyring: Keyring, packets: bytes) -> bytes:
+    """Encrypt packets as they are."""
+    return keyring.gpg("--no-literal", "--encrypt", "-r", "=appliance", given=packets)
 
 
 def test_without_a_secret_key_a_license_is_refused(appliance: Appliance, keyring: Keyring) -> None:

@@ -78,6 +78,7 @@ class Context:
         self.settings = settings
         self.input = input
         self.workspace = workspace
+        self.dry_run = log is None
         self._record = record
         self._job = job
         self._plugins = plugins

@@ -145,7 +145,7 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
 
 
 def _key_block(content: str) -> str:
-    blocks = KEY_BLOCK.findall(_text(content))
+    blocks: list[str] = KEY_BLOCK.findall(_text(content))
     if not blocks:
         raise Refused("private holds no PEM private key (-----BEGIN PRIVATE KEY-----)")
     if len(blocks) > 1:

@@ -28,6 +28,9 @@ OPTIONS: Final = (
     "--trust-model", "always", "--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-check-trustdb",
 )  # fmt: skip
 
+PASSPHRASE_ERRORS: Final = (11, 85, 99, 177)
+"""Of libgpg-error: bad passphrase, no pinentry, cancelled, no passphrase given."""
+
 SIGNATURE_FAULTS: Final = {
     "BADSIG": "The signature of the license is wrong: it was changed after it was signed",
     "EXPSIG": "The signature of the license has expired: ask your vendor for a new license",
@@ -113,11 +116,11 @@ def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) 
         verify = () if trusted is not None else ("--skip-verify",)
         status = home.run(*verify, "--max-output", str(MAX_SIZE), "--output", target, "--decrypt", "--", source)
         content = target.read_bytes() if target.exists() else b""
-        _check_decrypted(status, len(content))
+        _check_key(status)
+        _check_signatures(status)
+        _check_whole(status, len(content))
         if trusted is not None:
             _check_signed(status, frozenset(trusted))
-        if status.code != 0:
-            raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
         return content
 
 
@@ -197,28 +200,38 @@ def _stop_agent(home: Path) -> None:
         run([program, "--homedir", home, "--kill", "all"], env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
 
 
-def _check_decrypted(status: Status, size: int) -> None:
+def _check_key(status: Status) -> None:
     if not status.count("BEGIN_DECRYPTION"):
         seen = status.count("PLAINTEXT") or status.count("ENC_TO")
         raise LicenseInvalid("The license is not encrypted" if seen else "The license is not an OpenPGP message")
-    if status.count("ERROR"):
+    if any(_asks_for_passphrase(words) for words in status.arguments("ERROR")):
         raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
-    if status.count("NO_SECKEY") and not status.count("DECRYPTION_OKAY"):
-        raise LicenseInvalid(
-            "The license was made for another appliance: it is not encrypted to the key in license.key"
-        )
-    if status.count("DECRYPTION_FAILED") or status.count("DECRYPTION_OKAY") != 1:
-        raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
-    if status.code != 0 and size >= MAX_SIZE:
-        raise LicenseInvalid(f"The license holds more than {MAX_SIZE} bytes")
-    if status.count("PLAINTEXT") != 1:
-        raise LicenseInvalid("The license must hold exactly one document")
+    for_others = status.count("NO_SECKEY") and not status.count("DECRYPTION_KEY")
+    if for_others or not status.count("ENC_TO"):
+        raise LicenseInvalid("The license is not encrypted to the key in license.key: it is for another appliance")
 
 
-def _check_signed(status: Status, trusted: frozenset[str]) -> None:
+def _asks_for_passphrase(words: tuple[str, ...]) -> bool:
+    """Whether `words` are `pkdecrypt_failed` and one of these error codes, the low half of the number."""
+    return len(words) > 1 and words[0] == "pkdecrypt_failed" and int(words[1]) & 0xFFFF in PASSPHRASE_ERRORS
+
+
+def _check_signatures(status: Status) -> None:
+    """Come before `_check_whole`: at some of these faults GnuPG ends without a word on the decryption."""
     for keyword, fault in SIGNATURE_FAULTS.items():
         if status.count(keyword):
             raise LicenseInvalid(fault)
+
+
+def _check_whole(status: Status, size: int) -> None:
+    if status.code != 0 and size >= MAX_SIZE:
+        raise LicenseInvalid(f"The license holds more than {MAX_SIZE} bytes")
+    decrypted = status.count("DECRYPTION_OKAY") == 1 and not status.count("DECRYPTION_FAILED")
+    if status.code != 0 or not decrypted or status.count("PLAINTEXT") != 1:
+        raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
+
+
+def _check_signed(status: Status, trusted: frozenset[str]) -> None:
     made_by = [words[-1] for words in status.arguments("VALIDSIG") if words]
     if not made_by or not status.count("GOODSIG"):
         raise LicenseInvalid("The license is not signed: a signature by the key in license.pub is needed")

@@ -17,8 +17,8 @@ def check(job: Job) -> None:
     """Decrypt, verify and parse the license."""
     job.log("Validating the license")
     candidate = job.workspace / "license.asc"
-    candidate.touch(mode=0o600)
     try:
+        candidate.touch(mode=0o600)
         candidate.write_bytes(_content(job))
         read(job.appliance, candidate, job.workspace)
     except LicenseInvalid as error:
@@ -28,7 +28,7 @@ def check(job: Job) -> None:
         job.log(str(error))
         raise JobFailed(str(error)) from error
     finally:
-        candidate.unlink()
+        candidate.unlink(missing_ok=True)
 
 
 def run(job: Job) -> None:

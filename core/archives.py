@@ -1,0 +1,313 @@
+"""The one place where archives are unpacked: every member is judged, and nothing is written outside the target.
+
+Members are created through descriptors of directories that this module made itself, never by a path, so that no
+link in the archive is ever followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tarfile
+import tempfile
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
+from jidoteki.hookspecs.restorable import can_restore, parts
+
+__all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
+
+MIB = 1024 * 1024
+CHECK_SPACE_EACH = 16 * MIB
+SMALLEST_ON_DISK = 4096
+NO_LIMIT = 1 << 62
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an archive may hold and take. Sizes are bytes."""
+
+    max_size: int
+    """Of all files together."""
+    max_members: int
+    free_space: int
+    """What must stay free on the target's file system."""
+    links_below: Path | None = None
+    """Where absolute symbolic links may lead; None when there may be none."""
+    fold_names: bool = False
+    """Whether names that differ in case or encoding alone are refused."""
+    keep: bool = False
+    """Whether owners, all mode bits and the times of directories are kept, beside permissions and times of files."""
+    checkpoint: Callable[[], None] = _nothing
+    """Called often; what it raises ends the unpacking."""
+
+    @classmethod
+    def update(
+        cls, *, max_size: int, max_members: int, free_space: int, checkpoint: Callable[[], None] = _nothing
+    ) -> Policy:
+        """For the content of an update package."""
+        return cls(max_size, max_members, free_space, fold_names=True, checkpoint=checkpoint)
+
+    @classmethod
+    def restore(
+        cls,
+        *,
+        links_below: Path,
+        free_space: int,
+        max_members: int = 4_000_000,
+        checkpoint: Callable[[], None] = _nothing,
+    ) -> Policy:
+        """For a backup, which is as long as what is in it."""
+        return cls(NO_LIMIT, max_members, free_space, links_below, keep=True, checkpoint=checkpoint)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was unpacked."""
+
+    members: int = 0
+    size: int = 0
+    """Bytes in all files."""
+
+
+def unpack(source: Source, into: Path, policy: Policy) -> Summary:
+    """Unpack an uncompressed tar archive into an empty directory that nobody else writes to.
+
+    :param source: the archive; it is read once, to its end.
+    :raises ArchiveError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
+    :raises OSError: the disk is full, or the like.
+    """
+    reader = TarReader(source, MAX_HEADER)
+    with _Tree(into, policy) as tree:
+        while (info := reader.next()) is not None:
+            tree.add(info, reader.data())
+        tree.finish()
+        return tree.summary
+
+
+class _Digests:
+    """A set of strings in 16 to 32 bytes for each: an archive may have millions of names."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1024))
+        self._used = 0
+
+    def add(self, text: str) -> bool:
+        """Add a string; False when it was there, or has the same 64-bit digest as one that was."""
+        # 0 marks a free slot.
+        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") or 1
+        if self._used * 2 >= len(self._slots):
+            self._grow()
+        slot = self._find(self._slots, digest)
+        if self._slots[slot]:
+            return False
+        self._slots[slot] = digest
+        self._used += 1
+        return True
+
+    @staticmethod
+    def _find(slots: array[int], digest: int) -> int:
+        mask = len(slots) - 1
+        slot = digest & mask
+        while slots[slot] not in (0, digest):
+            slot = (slot + 1) & mask
+        return slot
+
+    def _grow(self) -> None:
+        larger = array("Q", bytes(16 * len(self._slots)))
+        for digest in self._slots:
+            if digest:
+                larger[self._find(larger, digest)] = digest
+        self._slots = larger
+
+
+class _Later:
+    """What directories get once everything is in them, kept on disk: an archive may have millions of them."""
+
+    def __init__(self, beside: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
+        self._starts = array("Q")
+
+    def add(self, record: list[Any]) -> None:
+        self._starts.append(self._file.tell())
+        self._file.write(json.dumps(record).encode() + b"\n")
+
+    def last_first(self) -> Iterator[list[Any]]:
+        for start in reversed(self._starts):
+            self._file.seek(start)
+            yield json.loads(self._file.readline())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Tree:
+    """The directory that an archive is unpacked into."""
+
+    def __init__(self, into: Path, policy: Policy) -> None:
+        self._policy = policy
+        self._later = _Later(into)
+        self._root = os.open(into, DIRECTORY)
+        self._open: list[tuple[str, int]] = []
+        self._listed = _Digests()
+        self._folded = _Digests()
+        self._since_check = CHECK_SPACE_EACH
+        self.summary = Summary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(0)
+        os.close(self._root)
+        self._later.close()
+
+    def add(self, info: tarfile.TarInfo, data: Iterator[memoryview]) -> None:
+        """Create one member."""
+        self._policy.checkpoint()
+        self._count(info)
+        reason = can_restore(info.name, info, self._policy.links_below)
+        if reason:
+            raise refuse(info.name, reason)
+        try:
+            self._create(info, parts(info.name), data)
+        except FileExistsError as error:
+            raise refuse(info.name, "comes twice") from error
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise refuse(info.name, "lies below something that is not a directory") from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise refuse(info.name, "has a name that is too long for the file system") from error
+            raise
+
+    def finish(self) -> None:
+        """Give the directories their owners, modes and times, those deep down first."""
+        for name, mode, uid, gid, mtime in self._later.last_first():
+            self._policy.checkpoint()
+            self._dress(self._enter(parts(name)), mode, uid, gid, mtime)
+
+    def _count(self, info: tarfile.TarInfo) -> None:
+        self.summary.members += 1
+        self.summary.size += info.size
+        if self.summary.members > self._policy.max_members:
+            raise ArchiveError(f"The archive has more than the {self._policy.max_members} members that are allowed")
+        if self.summary.size > self._policy.max_size:
+            raise ArchiveError(f"The archive unpacks to more than the {self._policy.max_size} bytes that are allowed")
+        self._use(SMALLEST_ON_DISK, info.size if info.size >= CHECK_SPACE_EACH else 0)
+
+    def _use(self, size: int, coming: int = 0) -> None:
+        """Take note of bytes that are written, and look now and then whether enough stays free."""
+        self._since_check += size
+        if self._since_check < CHECK_SPACE_EACH and not coming:
+            return
+        self._since_check = 0
+        status = os.fstatvfs(self._root)
+        free = status.f_bavail * status.f_frsize
+        if free < coming + self._policy.free_space:
+            raise ArchiveError(
+                f"Unpacking the archive would leave less than {self._policy.free_space} bytes of disk free: "
+                f"{free} are free and {coming} more are needed"
+            )
+
+    def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview]) -> None:
+        if info.isdir():
+            self._directory(info, names)
+            return
+        parent = self._enter(names[:-1])
+        self._claim(names)
+        if info.issym():
+            self._link(info, names[-1], parent)
+        else:
+            self._file(info, names[-1], parent, data)
+
+    def _directory(self, info: tarfile.TarInfo, names: list[str]) -> None:
+        name = "/".join(names)
+        if not self._listed.add(name):
+            raise FileExistsError(name)
+        descriptor = self._enter(names)
+        if self._policy.keep:
+            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, info.mtime])
+        elif names:
+            os.fchmod(descriptor, info.mode & 0o777 | 0o700)
+
+    def _file(self, info: tarfile.TarInfo, name: str, parent: int, data: Iterator[memoryview]) -> None:
+        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
+        try:
+            for chunk in data:
+                self._write(descriptor, chunk)
+            mode = info.mode & 0o7777 if self._policy.keep else info.mode & 0o777 | 0o600
+            self._dress(descriptor, mode, info.uid, info.gid, info.mtime)
+        finally:
+            os.close(descriptor)
+
+    def _write(self, descriptor: int, chunk: memoryview) -> None:
+        self._policy.checkpoint()
+        self._use(len(chunk))
+        while chunk:
+            chunk = chunk[os.write(descriptor, chunk) :]
+
+    def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:
+        os.symlink(info.linkname, name, dir_fd=parent)
+        if self._policy.keep:
+            if os.geteuid() == 0:
+                os.chown(name, info.uid, info.gid, dir_fd=parent, follow_symlinks=False)
+            time = int(info.mtime * 1e9)
+            os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
+
+    def _dress(self, descriptor: int, mode: int, uid: int, gid: int, mtime: float) -> None:
+        if self._policy.keep and os.geteuid() == 0:
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        time = int(mtime * 1e9)
+        os.utime(descriptor, ns=(time, time))
+
+    def _claim(self, names: list[str]) -> None:
+        """Make sure that a new name is not another one's in other letters."""
+        if not self._policy.fold_names:
+            return
+        name = "/".join(names)
+        folded = name.lower()
+        if not name.isascii():
+            folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+        if not self._folded.add(folded):
+            raise refuse(name, "comes twice, or differs from another one only in case or encoding")
+
+    def _enter(self, names: list[str]) -> int:
+        """Return the descriptor of a directory, which is made when it is not there."""
+        common = 0
+        for (name, _), wanted in zip(self._open, names, strict=False):
+            if name != wanted:
+                break
+            common += 1
+        self._leave(common)
+        for depth in range(common, len(names)):
+            parent = self._open[-1][1] if self._open else self._root
+            try:
+                descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
+            except FileNotFoundError:
+                self._claim(names[: depth + 1])
+                os.mkdir(names[depth], 0o700, dir_fd=parent)
+                descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
+            self._open.append((names[depth], descriptor))
+        return self._open[-1][1] if self._open else self._root
+
+    def _leave(self, depth: int) -> None:
+        """Close the directories deeper than this."""
+        while len(self._open) > depth:
+            os.close(self._open.pop()[1])

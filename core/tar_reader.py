@@ -1,0 +1,171 @@
+"""Tar archives read forward only, in constant memory, where nothing but the end is taken for the end.
+
+`tarfile` parses the headers. What it leaves open is decided here: how much it may read for one header, that a damaged
+header is an error and no end, that what lies between and behind the members is zero.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+from typing import Protocol
+
+BLOCK = tarfile.BLOCKSIZE
+CHUNK = 512 * 1024
+MAX_HEADER = 32 * 1024
+MAX_SHOWN = 100
+#: Only sizes from here on do not fit the header's own field and need the extended one.
+EXTENDED_SIZE = 8 * 1024**3
+
+#: No name that is allowed has as many digits in a row, and tarfile takes quadratic time over them.
+_LONG_NUMBER = re.compile(b"[0-9]{256}")
+
+#: What tarfile raises on headers made to break it, beside its own errors.
+_BROKEN = (tarfile.TarError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError)
+
+
+class Source(Protocol):
+    """Anything that is read from its beginning to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; nothing at the end."""
+
+
+class ArchiveError(Exception):
+    """The archive is damaged, or holds something that is refused; the message is a sentence that says what."""
+
+
+def refuse(name: str, reason: str) -> ArchiveError:
+    """The error for one member, whose name may hold anything."""
+    shown = name.encode("unicode_escape", "backslashreplace").decode("ascii")
+    if len(shown) > MAX_SHOWN:
+        shown = f"{shown[: MAX_SHOWN - 3]}..."
+    return ArchiveError(f"The archive's member '{shown}' {reason}")
+
+
+class _Window:
+    """The file that `tarfile` sees: it moves forward only, and what one header may take is limited."""
+
+    def __init__(self, source: Source, max_header: int) -> None:
+        self._source = source
+        self._max_header = max_header
+        self._chunk = memoryview(b"")
+        self._position = 0
+        self._budget = 0
+        self.last_block = b""
+
+    def begin_header(self) -> bytes:
+        """Return the next block without moving; less than a block at the end of the source."""
+        self._budget = self._max_header
+        self._fill(BLOCK)
+        return bytes(self._chunk[:BLOCK])
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes of a header."""
+        if not 0 <= size <= self._budget:
+            raise ArchiveError(f"The archive has a header longer than {self._max_header} bytes")
+        self._budget -= size
+        data = self.exactly(size)
+        if size == BLOCK:
+            self.last_block = data
+        elif _LONG_NUMBER.search(data):
+            raise ArchiveError("The archive is damaged: it has a header with an endless number")
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """Return `size` bytes, few enough to hold in memory."""
+        self._fill(size)
+        if len(self._chunk) < size:
+            raise ArchiveError("The archive is cut off")
+        return bytes(self.some(size)) if size else b""
+
+    def some(self, limit: int) -> memoryview:
+        """Return from 1 to `limit` bytes without copying; nothing at the end of the source."""
+        if not self._chunk:
+            self._chunk = memoryview(self._source.read(CHUNK))
+        taken, self._chunk = self._chunk[:limit], self._chunk[limit:]
+        self._position += len(taken)
+        return taken
+
+    def _fill(self, size: int) -> None:
+        while len(self._chunk) < size:
+            more = self._source.read(CHUNK)
+            if not more:
+                return
+            self._chunk = memoryview(bytes(self._chunk) + more)
+
+
+class TarReader:
+    """Reads the members of an archive one after another.
+
+    :param source: an uncompressed archive.
+    :param max_header: the most bytes that the headers of one member may take.
+    """
+
+    def __init__(self, source: Source, max_header: int = MAX_HEADER) -> None:
+        self._window = _Window(source, max_header)
+        # tarfile passes over damaged headers when it iterates itself: this one only parses them.
+        self._tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK * 2)), encoding="utf-8", errors="surrogateescape")
+        self._tar.fileobj = self._window  # type: ignore[assignment]
+        self._left = 0
+        self._padding = 0
+
+    def next(self) -> tarfile.TarInfo | None:
+        """Go on to the next member; None at the end of the archive.
+
+        :raises ArchiveError: the archive is damaged or cut off.
+        """
+        for _ in self.data():
+            pass
+        block = self._window.begin_header()
+        if len(block) < BLOCK:
+            raise ArchiveError("The archive is cut off")
+        if not block.strip(b"\0"):
+            self._check_rest()
+            return None
+        info = self._parse()
+        if info.isreg():
+            self._left, self._padding = info.size, -info.size % BLOCK
+        return info
+
+    def data(self) -> Iterator[memoryview]:
+        """Give out the content of the current member, as far as it was not yet, in chunks up to 512 KiB.
+
+        :raises ArchiveError: the archive is damaged or cut off.
+        """
+        while self._left:
+            chunk = self._window.some(self._left)
+            if not chunk:
+                raise ArchiveError("The archive is cut off")
+            self._left -= len(chunk)
+            yield chunk
+        if self._window.exactly(self._padding).strip(b"\0"):
+            raise ArchiveError("The archive is damaged: there is something between its members")
+        self._padding = 0
+
+    def _parse(self) -> tarfile.TarInfo:
+        try:
+            info = tarfile.TarInfo.fromtarfile(self._tar)
+        except _BROKEN as error:
+            raise ArchiveError("The archive is damaged: it has a header that makes no sense") from error
+        if info.size < 0:
+            raise refuse(info.name, "has an impossible size")
+        if set(self._tar.pax_headers) - {"comment"}:
+            raise ArchiveError("The archive has a global header that changes its members")
+        if "size" in info.pax_headers and info.size < EXTENDED_SIZE and info.size != self._plain_size():
+            raise refuse(info.name, "has two sizes")
+        return info
+
+    def _plain_size(self) -> int:
+        """The size in the member's own header, before an extended one replaced it."""
+        return tarfile.TarInfo.frombuf(self._window.last_block, "utf-8", "surrogateescape").size
+
+    def _check_rest(self) -> None:
+        while chunk := self._window.some(CHUNK):
+            if bytes(chunk).strip(b"\0"):
+                raise ArchiveError("The archive is damaged: there is something behind its end")

@@ -1,0 +1,1 @@
+"""Update packages: how they are decrypted, verified, unpacked, compared and installed."""

@@ -1,0 +1,267 @@
+"""The job that installs an update package."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jidoteki.core.archives import Policy
+from jidoteki.core.updates import package, versions
+from jidoteki.core.updates.package import PackageError
+from jidoteki.core.updates.versions import VersionError
+from jidoteki.hookspecs import Job, JobFailed, JobType, StatusFiles
+
+PACKAGES = "software_package-*.enc"
+SCRIPT = "update.sh"
+VERSION = "version.txt"
+CHANGELOG = "changelog.txt"
+MAX_VERSION = 4096
+MAX_CHANGELOG = 4 * 1024 * 1024
+MAX_MESSAGE = 200
+MAX_STATUS_FILE = 4096
+#: Longer than the longest `script-timeout`: what that one ends is told better.
+TIMEOUT = 2 * 86400.0
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_FILES = StatusFiles(
+    progress="status_update.json",
+    status="status_update.txt",
+    error_message="status_error_message.txt",
+    error_code="status_error_code.txt",
+)
+_CODE = re.compile("[A-Za-z0-9_-]{1,16}")
+_Stamp = tuple[int, int, int] | None
+
+
+def check(job: Job) -> None:
+    """Find, decrypt, verify and unpack the package in the work space and compare versions; `run` goes on from there."""
+    with _failures(job):
+        try:
+            _judge(job)
+        except BaseException:
+            _discard(job)
+            raise
+
+
+def run(job: Job) -> None:
+    """Run the package's `update.sh` and install its version and changelog; the package is gone afterwards."""
+    with _failures(job):
+        try:
+            _install(job, job.workspace / "package")
+        finally:
+            _discard(job)
+    job.log("Updating system successful")
+
+
+@contextlib.contextmanager
+def _failures(job: Job) -> Iterator[None]:
+    """Turn what went wrong into the codes of the API, and log it."""
+    try:
+        yield
+    except (JobFailed, PackageError, VersionError, OSError) as error:
+        failure = _failure(error)
+        with contextlib.suppress(OSError):
+            job.log(failure.message)
+            job.log("Failed updating...")
+        raise failure from error
+
+
+def _failure(error: Exception) -> JobFailed:
+    if isinstance(error, JobFailed):
+        return error
+    if isinstance(error, PackageError):
+        return JobFailed(str(error), "E1005")
+    if isinstance(error, VersionError):
+        return JobFailed(str(error), "E1001")
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return JobFailed("The disk is full: free some space, then update again", "E1000")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return JobFailed(f"The update could not go on: {reason}", "E1000")
+
+
+def _judge(job: Job) -> None:
+    job.log("Updating system. Please wait..")
+    job.progress(10)
+    found = _find(job)
+    job.progress(20)
+    if found is None:
+        raise JobFailed("Missing update package", "E1003")
+    (job.workspace / "found").write_text(str(found))
+    keys = package.load_keys(job.appliance.etc)
+    job.progress(30)
+    with found.open("rb", buffering=0) as file:
+        decrypted = package.decrypt(
+            file,
+            keys,
+            job.workspace,
+            legacy=job.settings["update"]["legacy-packages"],
+            free_space=job.settings["limits"]["free-space"],
+            checkpoint=lambda: job.progress(30),
+        )
+    job.progress(40)
+    package.verify(decrypted, keys)
+    job.progress(50)
+    unpacked = job.workspace / "package"
+    unpacked.mkdir(mode=0o700)
+    package.unpack(decrypted.archive, unpacked, _policy(job))
+    decrypted.archive.unlink()
+    _compare(_version(unpacked), _installed(job))
+    _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    job.progress(60)
+
+
+def _policy(job: Job) -> Policy:
+    return Policy.update(
+        max_size=job.settings["update"]["max-unpacked-size"],
+        max_members=job.settings["update"]["max-members"],
+        free_space=job.settings["limits"]["free-space"],
+        checkpoint=lambda: job.progress(50),
+    )
+
+
+def _find(job: Job) -> Path | None:
+    """The package that was handed over, else the newest of those that were dropped into the uploads directory."""
+    handed_over = job.input.get("package")
+    candidates = [Path(handed_over)] if handed_over else job.appliance.uploads.glob(PACKAGES)
+    found = [(status.st_mtime_ns, path) for path in candidates if (status := _regular(path)) is not None]
+    return max(found)[1] if found else None
+
+
+def _regular(path: Path) -> os.stat_result | None:
+    with contextlib.suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            return status
+    return None
+
+
+def _discard(job: Job) -> None:
+    """Remove the package, for it is used up; one that lies elsewhere than packages do is somebody else's to remove.
+
+    A dry run's package is of the second sort: it never gets the name that packages have.
+    """
+    with contextlib.suppress(OSError):
+        found = Path((job.workspace / "found").read_text())
+        if found.parent == job.appliance.uploads and found.match(PACKAGES):
+            found.unlink()
+
+
+def _read(path: Path, limit: int) -> bytes | None:
+    """The content of a file in the package, None when it is not there."""
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        raise PackageError(f"The package's {path.name} is not a file")
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise PackageError(f"The package's {path.name} is longer than {limit} bytes")
+    return content
+
+
+def _version(unpacked: Path) -> str:
+    content = _read(unpacked / VERSION, MAX_VERSION)
+    if content is None:
+        raise VersionError(f"The package has no {VERSION}")
+    try:
+        return versions.parse(content.decode("ascii", "replace"))
+    except VersionError as error:
+        raise VersionError(f"The package's {VERSION} is not valid: {error}") from error
+
+
+def _installed(job: Job) -> str | None:
+    """The version in force; one that cannot be read must not keep the appliance from being repaired by an update."""
+    text = job.appliance.read_text(job.appliance.etc / VERSION)
+    if not text or not text.strip():
+        return None
+    try:
+        return versions.parse(text)
+    except VersionError:
+        job.log(f"The installed {VERSION} is not valid: the package counts as newer")
+        return None
+
+
+def _compare(candidate: str, installed: str | None) -> None:
+    if not versions.is_newer(candidate, installed):
+        raise VersionError(f"The package's version {candidate} is not newer than the installed version {installed}")
+
+
+def _install(job: Job, unpacked: Path) -> None:
+    # Read before the script runs: it may move everything away.
+    version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    job.progress(70)
+    if os.path.lexists(unpacked / SCRIPT):
+        _run_script(job, unpacked)
+    job.progress(80)
+    if changelog is not None:
+        job.appliance.replace_file(job.appliance.etc / CHANGELOG, changelog)
+    job.appliance.replace_file(job.appliance.etc / VERSION, f"{version}\n")
+
+
+def _run_script(job: Job, unpacked: Path) -> None:
+    etc = job.appliance.etc
+    before = _stamps(etc)
+    try:
+        status = job.command(
+            *_command(unpacked / SCRIPT), timeout=job.settings["update"]["script-timeout"], cwd=unpacked
+        )
+    except JobFailed as error:
+        raise JobFailed(error.message, "E1002") from error
+    if status:
+        message = f"{SCRIPT} failed with exit status {status}"
+        raise _own_failure(etc, before) or JobFailed(message, "E1002")
+
+
+def _command(script: Path) -> tuple[str | Path, ...]:
+    """How to start the script: by itself when it can, else by the shell."""
+    if not script.is_file():
+        raise JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
+    with script.open("rb") as file:
+        start = file.read(4)
+    if os.access(script, os.X_OK) and (start[:2] == b"#!" or start == b"\x7fELF"):
+        return (script,)
+    return ("sh", script)
+
+
+def _stamps(etc: Path) -> dict[str, _Stamp]:
+    """Which versions of the error files are there."""
+    stamps: dict[str, _Stamp] = {}
+    for name in (_FILES.error_message, _FILES.error_code):
+        status = _regular(etc / str(name))
+        stamps[str(name)] = (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+    return stamps
+
+
+def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
+    """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
+    after = _stamps(etc)
+    texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
+    message, code = texts[str(_FILES.error_message)], texts[str(_FILES.error_code)]
+    if not message and not code:
+        return None
+    return JobFailed(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
+
+
+def _line(path: Path) -> str:
+    with path.open("rb") as file:
+        text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
+    words = " ".join(text.split())
+    return "".join(character for character in words if character.isprintable())[:MAX_MESSAGE]
+
+
+UPDATE = JobType(
+    "update",
+    run=run,
+    check=check,
+    exclusive_with=("restore", "reboot"),
+    log="update.log",
+    status_files=_FILES,
+    busy_code="E1004",
+    timeout=TIMEOUT,
+)
+"""The kind of job that installs update packages."""

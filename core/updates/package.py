@@ -1,0 +1,203 @@
+"""Update packages: decrypting them in one pass, verifying their signature, and only then unpacking what they hold.
+
+A package is `openssl enc` of a tar archive of `software_package.tar.gz` and its signature, `software_package.tar.gz.sign`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from jidoteki.core import archives
+from jidoteki.core.tar_reader import ArchiveError, TarReader, refuse
+from jidoteki.core.updates.openssl import DecryptingReader, DecryptionError, load_public_key, read_passphrase
+from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.hookspecs.restorable import can_restore
+
+ARCHIVE = "software_package.tar.gz"
+SIGNATURE = "software_package.tar.gz.sign"
+MAX_SIGNATURE = 8 * 1024
+#: The two members need hardly any: nothing has been verified yet when these headers are read.
+MAX_HEADER = 8 * 1024
+#: Headers and padding of an archive, beside the files that its limit is about.
+OVERHEAD = 1024 * 1024
+
+T = TypeVar("T")
+
+
+class PackageError(Exception):
+    """The package is refused; the message is a sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What opens and verifies packages."""
+
+    passphrase: bytes
+    public: rsa.RSAPublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """What was in a package, not verified yet."""
+
+    archive: Path
+    digest: bytes
+    """SHA-256 of the archive."""
+    signature: bytes
+
+
+def load_keys(etc: Path) -> Keys:
+    """Read `updates.key` and `updates.pub`.
+
+    :raises PackageError: one of them is missing or makes no sense.
+    """
+    return Keys(_load(etc / "updates.key", read_passphrase), _load(etc / "updates.pub", _read_public_key))
+
+
+def _load(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        raise PackageError(f"The appliance has no {path.name}, without which it cannot take updates") from error
+    except OSError as error:
+        raise PackageError(f"The appliance's {path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise PackageError(f"The appliance's {path.name} cannot be used: {error}") from error
+
+
+def _read_public_key(path: Path) -> rsa.RSAPublicKey:
+    return load_public_key(path.read_bytes())
+
+
+def decrypt(
+    package: BinaryIO,
+    keys: Keys,
+    into: Path,
+    *,
+    legacy: bool = False,
+    free_space: int = 0,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Decrypted:
+    """Decrypt a package and write the archive in it, as it is, to the directory `into`.
+
+    :param legacy: whether packages encrypted with `-md md5` are accepted too.
+    :param free_space: bytes to leave free where the archive is written.
+    :param checkpoint: called for each chunk; what it raises ends this.
+    :raises PackageError: it cannot be decrypted, or holds anything else than it should.
+    :raises OSError: the disk is full, or the like.
+    """
+    try:
+        plain = _plain(package, keys.passphrase, legacy)
+        with ReadAhead(plain) as source:
+            return _split(TarReader(source, MAX_HEADER), into / ARCHIVE, free_space, checkpoint)
+    except DecryptionError as error:
+        raise PackageError(f"The package cannot be decrypted: {_lower(error)}") from error
+    except ArchiveError as error:
+        raise PackageError(f"The package is damaged or not an update package: {_lower(error)}") from error
+
+
+def _plain(package: BinaryIO, passphrase: bytes, legacy: bool) -> DecryptingReader:
+    """Tell the two ways of encryption apart by the first header of the archive, which one of them makes sense of."""
+    if legacy:
+        try:
+            tarfile.TarInfo.frombuf(DecryptingReader(package, passphrase).read(tarfile.BLOCKSIZE), "utf-8", "replace")
+        except (DecryptionError, tarfile.TarError, ValueError):
+            package.seek(0)
+            return DecryptingReader(package, passphrase, legacy=True)
+        package.seek(0)
+    return DecryptingReader(package, passphrase)
+
+
+def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callable[[], None]) -> Decrypted:
+    """Take the two members apart, which come in either order."""
+    digest = signature = None
+    while (info := reader.next()) is not None:
+        name = info.name.removeprefix("./")
+        if name not in (ARCHIVE, SIGNATURE):
+            raise refuse(info.name, f"is neither {ARCHIVE} nor {SIGNATURE}")
+        # Nobody reads the owner's name; but nothing in a package may be anything but what was packed.
+        reason = can_restore(info.name, info, None) or _owner(info)
+        if reason or info.isdir() or info.issym():
+            raise refuse(info.name, reason or "is not a file")
+        if (digest if name == ARCHIVE else signature) is not None:
+            raise refuse(info.name, "comes twice")
+        if name == SIGNATURE:
+            signature = _read_signature(info, reader)
+        else:
+            digest = _store(info, reader.data(), archive, free_space, checkpoint)
+    if digest is None or signature is None:
+        raise ArchiveError(f"There is no {SIGNATURE if digest else ARCHIVE} in it")
+    return Decrypted(archive, digest, signature)
+
+
+def _owner(info: tarfile.TarInfo) -> str | None:
+    return None if (info.uname + info.gname).isprintable() else "has an owner's name that makes no sense"
+
+
+def _read_signature(info: tarfile.TarInfo, reader: TarReader) -> bytes:
+    if info.size > MAX_SIGNATURE:
+        raise refuse(info.name, f"is longer than {MAX_SIGNATURE} bytes")
+    return b"".join(reader.data())
+
+
+def _store(
+    info: tarfile.TarInfo, data: Iterator[memoryview], path: Path, free_space: int, checkpoint: Callable[[], None]
+) -> bytes:
+    status = os.statvfs(path.parent)
+    free = status.f_bavail * status.f_frsize
+    if free < info.size + free_space:
+        raise ArchiveError(
+            f"Its {info.size} bytes would leave less than {free_space} bytes of disk free: {free} are free"
+        )
+    digest = hashlib.sha256()
+    with path.open("xb", buffering=0) as file:
+        for chunk in data:
+            checkpoint()
+            digest.update(chunk)
+            while chunk:
+                chunk = chunk[file.write(chunk) :]
+    return digest.digest()
+
+
+def verify(decrypted: Decrypted, keys: Keys) -> None:
+    """Check the signature (RSA, PKCS#1 v1.5, SHA-256) over the archive.
+
+    :raises PackageError: it was not made with the private half of `updates.pub`, or not for this archive.
+    """
+    try:
+        keys.public.verify(decrypted.signature, decrypted.digest, PKCS1v15(), Prehashed(SHA256()))
+    except InvalidSignature as error:
+        raise PackageError(
+            "The package's signature is not valid: it was changed, or signed with another key"
+        ) from error
+
+
+def unpack(archive: Path, into: Path, policy: archives.Policy) -> archives.Summary:
+    """Unpack a verified archive into the empty directory `into`.
+
+    :raises PackageError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
+    :raises OSError: the disk is full, or the like.
+    """
+    limit = policy.max_size + policy.max_members * tarfile.BLOCKSIZE + OVERHEAD
+    try:
+        with archive.open("rb", buffering=0) as compressed, ReadAhead(GunzipReader(compressed, limit)) as source:
+            return archives.unpack(source, into, policy)
+    except (GunzipError, ArchiveError) as error:
+        raise PackageError(f"The package cannot be unpacked: {_lower(error)}") from error
+
+
+def _lower(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,130 @@
+"""Streams for whoever unpacks: gzip with a limit, and a source that is read ahead in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from types import TracebackType
+from typing import Protocol, Self
+
+from isal import igzip_lib
+
+CHUNK = 512 * 1024
+COMPRESSED_CHUNK = 128 * 1024
+AHEAD = 4
+PATIENCE = 0.1
+
+
+class Source(Protocol):
+    """Anything that is read from its beginning to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; nothing at the end."""
+
+
+class GunzipError(Exception):
+    """The content cannot be decompressed; the message says why."""
+
+
+class GunzipReader:
+    """Decompresses gzip, of one member or of several, and checks it.
+
+    :param limit: the most bytes to hand out.
+    """
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source = source
+        self._limit = self._left = limit
+        self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        self._pending = b""
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, at least one; nothing at the end.
+
+        :raises GunzipError: the content is cut off, damaged, or longer than the limit.
+        """
+        while not self._decompressor.eof or self._begin_next():
+            chunk = self._decompress(size)
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise GunzipError(f"It unpacks to more than the {self._limit} bytes that are allowed")
+            if chunk:
+                return chunk
+        return b""
+
+    def _decompress(self, size: int) -> bytes:
+        compressed = b""
+        if self._decompressor.needs_input:
+            compressed = self._pending or self._source.read(COMPRESSED_CHUNK)
+            self._pending = b""
+            if not compressed:
+                raise GunzipError("It is cut off: the compressed data end too early")
+        try:
+            return bytes(self._decompressor.decompress(compressed, size))
+        except igzip_lib.IsalError as error:
+            raise GunzipError("It is not compressed with gzip, or is damaged") from error
+
+    def _begin_next(self) -> bool:
+        """Go on to the next gzip member, over padding of zeros; False at the end."""
+        rest = self._decompressor.unused_data.lstrip(b"\0")
+        while not rest:
+            chunk = self._source.read(COMPRESSED_CHUNK)
+            if not chunk:
+                return False
+            rest = chunk.lstrip(b"\0")
+        self._pending = rest
+        self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        return True
+
+
+class ReadAhead:
+    """Reads a source in a thread, a few chunks ahead: what decrypts or decompresses works beside what writes."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._chunks: queue.Queue[bytes | Exception] = queue.Queue(AHEAD)
+        self._closed = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, name="read-ahead", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def read(self, size: int) -> bytes:
+        """Return the next chunk, at most 512 KiB whatever `size` is; nothing at the end.
+
+        :raises Exception: what reading the source raised.
+        """
+        if self._ended:
+            return b""
+        chunk = self._chunks.get()
+        if isinstance(chunk, Exception):
+            self._ended = True
+            raise chunk
+        self._ended = not chunk
+        return chunk
+
+    def _work(self) -> None:
+        going_on = True
+        while going_on:
+            item: bytes | Exception
+            try:
+                item = self._source.read(CHUNK)
+            except Exception as error:
+                item = error
+            going_on = self._put(item) and isinstance(item, bytes) and bool(item)
+
+    def _put(self, item: bytes | Exception) -> bool:
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._chunks.put(item, timeout=PATIENCE)
+                return True
+        return False
