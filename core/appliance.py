@@ -71,9 +71,12 @@ class Appliance:
         """Replace one file atomically and durably."""
         files.replace_file(path, _encoded(content), mode)
 
-    def replace_files(self, contents: Mapping[Path, str | bytes], mode: int = 0o644) -> None:
+    def replace_files(
+        self, contents: Mapping[Path, str | bytes], mode: int = 0o644, modes: Mapping[Path, int] | None = None
+    ) -> None:
         """Replace several files together."""
-        files.replace_files({path: _encoded(content) for path, content in contents.items()}, self.jobs, mode)
+        encoded = {path: _encoded(content) for path, content in contents.items()}
+        files.replace_files(encoded, self.jobs, {path: (modes or {}).get(path, mode) for path in encoded})
 
 
 def _encoded(content: str | bytes) -> bytes:

@@ -11,15 +11,14 @@ import json
 import os
 import tarfile
 import tempfile
-import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs.restorable import can_restore, parts
 
@@ -99,42 +98,6 @@ def unpack(source: Source, into: Path, policy: Policy) -> Summary:
         return tree.summary
 
 
-class _Digests:
-    """A set of strings in 16 to 32 bytes for each: an archive may have millions of names."""
-
-    def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 * 1024))
-        self._used = 0
-
-    def add(self, text: str) -> bool:
-        """Add a string; False when it was there, or has the same 64-bit digest as one that was."""
-        # 0 marks a free slot.
-        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") or 1
-        if self._used * 2 >= len(self._slots):
-            self._grow()
-        slot = self._find(self._slots, digest)
-        if self._slots[slot]:
-            return False
-        self._slots[slot] = digest
-        self._used += 1
-        return True
-
-    @staticmethod
-    def _find(slots: array[int], digest: int) -> int:
-        mask = len(slots) - 1
-        slot = digest & mask
-        while slots[slot] not in (0, digest):
-            slot = (slot + 1) & mask
-        return slot
-
-    def _grow(self) -> None:
-        larger = array("Q", bytes(16 * len(self._slots)))
-        for digest in self._slots:
-            if digest:
-                larger[self._find(larger, digest)] = digest
-        self._slots = larger
-
-
 class _Later:
     """What directories get once everything is in them, kept on disk: an archive may have millions of them."""
 
@@ -163,8 +126,8 @@ class _Tree:
         self._later = _Later(into)
         self._root = os.open(into, DIRECTORY)
         self._open: list[tuple[str, int]] = []
-        self._listed = _Digests()
-        self._folded = _Digests()
+        self._listed = Names()
+        self._taken = Names()
         self._since_check = CHECK_SPACE_EACH
         self.summary = Summary()
 
@@ -282,10 +245,7 @@ class _Tree:
         if not self._policy.fold_names:
             return
         name = "/".join(names)
-        folded = name.lower()
-        if not name.isascii():
-            folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
-        if not self._folded.add(folded):
+        if not self._taken.add(folded(name)):
             raise refuse(name, "comes twice, or differs from another one only in case or encoding")
 
     def _enter(self, names: list[str]) -> int:

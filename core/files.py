@@ -75,7 +75,7 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> bool:
     return True
 
 
-def replace_files(files: Mapping[Path, bytes], journal_directory: Path, mode: int = 0o644) -> None:
+def replace_files(files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int]) -> None:
     """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
 
     The new contents are written beside their targets, then a journal names the renames to make: from the moment it
@@ -88,7 +88,7 @@ def replace_files(files: Mapping[Path, bytes], journal_directory: Path, mode: in
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporaries[path] = _write_temporary(path, content, mode)
+            temporaries[path] = _write_temporary(path, content, modes[path])
         for directory in {path.parent for path in files}:
             sync_directory(directory)
         renames = [[str(temporary), str(path)] for path, temporary in temporaries.items()]

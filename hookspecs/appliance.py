@@ -61,8 +61,12 @@ class Appliance(Protocol):
         :raises OSError: nothing was changed.
         """
 
-    def replace_files(self, contents: Mapping[Path, str | bytes], mode: int = 0o644) -> None:
+    def replace_files(
+        self, contents: Mapping[Path, str | bytes], mode: int = 0o644, modes: Mapping[Path, int] | None = None
+    ) -> None:
         """Write several files so that a power cut leaves all of them old or, after the next start, all new.
+
+        :param mode: permission bits of those that `modes` does not name.
 
         :raises OSError: nothing was changed.
         """

@@ -11,7 +11,7 @@ import pytest
 
 from jidoteki.core.authentication import PREFIX
 from jidoteki.testing import Host
-from jidoteki.testing.fixtures import TOKEN, MakeHost
+from jidoteki.testing.fixtures import TOKEN
 
 SECURITY_HEADERS = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
@@ -35,9 +35,7 @@ def raw(host: Host) -> Raw:
 
     def send(request: bytes) -> tuple[int, dict[str, str], bytes]:
         address, port = host.url.removeprefix("https://").split(":")
-        context = ssl.create_default_context(
-            cafile=str(host.appliance.system_etc / "pki/tls/certs/enterprise.crt")
-        )
+        context = ssl.create_default_context(cafile=str(host.appliance.system_etc / "pki/tls/certs/enterprise.crt"))
         with socket.create_connection((address, int(port)), 15) as plain:
             with context.wrap_socket(plain, server_hostname="127.0.0.1") as tls:
                 tls.sendall(request)
@@ -73,9 +71,7 @@ def raw(host: Host) -> Raw:
         ("PUT", "/update", 405),
     ],
 )
-def test_every_answer_has_the_security_headers_and_no_version(
-    host: Host, method: str, path: str, status: int
-) -> None:
+def test_every_answer_has_the_security_headers_and_no_version(host: Host, method: str, path: str, status: int) -> None:
     answer = host.curl(method, path)
 
     assert answer.status == status

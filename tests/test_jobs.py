@@ -127,19 +127,19 @@ def test_the_job_holds_the_lock_for_as_long_as_it_lives(host: Host) -> None:
     assert host.get("/worker").json["status"] == "failed"
 
 
-def test_cancelling_takes_less_than_a_second_even_for_a_job_that_ignores_it(host: Host) -> None:
-    for do in ("sleep", "hang"):
-        id = host.post("/worker", "-F", f"do={do}").headers["Job-Id"]
-        pid = pid_of(host, id)
-        wait_until(lambda: (host.appliance.jobs / f"{id}.log").read_text())
-        before = time.monotonic()
+@pytest.mark.parametrize("do", ["sleep", "hang"])
+def test_cancelling_takes_less_than_a_second_even_for_a_job_that_ignores_it(host: Host, do: str) -> None:
+    id = host.post("/worker", "-F", f"do={do}").headers["Job-Id"]
+    pid = pid_of(host, id)
+    wait_until(lambda: (host.appliance.jobs / f"{id}.log").read_text())
+    before = time.monotonic()
 
-        answer = host.curl("DELETE", "/worker")
+    answer = host.curl("DELETE", "/worker")
 
-        assert time.monotonic() - before < 1.0
-        assert answer.json == {"cancelled": True}
-        assert record(host, id)["status"] == "cancelled"
-        assert not is_running(pid)
+    assert time.monotonic() - before < 1.0
+    assert answer.json == {"cancelled": True}
+    assert record(host, id)["status"] == "cancelled"
+    assert not is_running(pid)
     assert host.curl("DELETE", "/worker").json == {"cancelled": False}
 
 

@@ -645,10 +645,3 @@ def test_the_validator_refuses_an_empty_file(content: bytes) -> None:
 
 def test_the_form_needs_a_license() -> None:
     assert [(type(marker), marker.schema) for marker in PARAMETERS] == [(vol.Required, "license")]
-
-
-def test_the_job_is_known_by_its_names(appliance: Appliance) -> None:
-    [kind] = plugin.jidoteki_jobs(appliance)
-
-    assert (kind.name, kind.log, kind.location) == ("license", "license.log", "/license")
-    assert os.fspath(reading.LicenseFiles.of(appliance).license) == f"{appliance.admin}/etc/license.asc"

@@ -302,9 +302,7 @@ def test_killed_in_the_middle_the_update_is_failed_and_the_next_one_works(
     wait_until(lambda: not list(host.appliance.tmp.iterdir()))
 
 
-def test_an_update_goes_on_when_the_service_is_killed_and_is_found_again(
-    host: Host, make_package: MakePackage
-) -> None:
+def test_an_update_goes_on_when_the_service_is_killed_and_is_found_again(host: Host, make_package: MakePackage) -> None:
     script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo step $i; sleep 0.2; done"
     host.post("/update", "-F", f"update=@{make_package(script=script)}")
     wait_until(lambda: host.get("/update").json["percentage"] == 70)

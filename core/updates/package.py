@@ -1,6 +1,6 @@
 """Update packages: decrypting them in one pass, verifying their signature, and only then unpacking what they hold.
 
-A package is `openssl enc` of a tar archive of `software_package.tar.gz` and its signature, `software_package.tar.gz.sign`.
+A package is `openssl enc` of a tar archive of two files: `software_package.tar.gz`, and with `.sign` its signature.
 """
 
 from __future__ import annotations
@@ -109,15 +109,25 @@ def decrypt(
 
 
 def _plain(package: BinaryIO, passphrase: bytes, legacy: bool) -> DecryptingReader:
-    """Tell the two ways of encryption apart by the first header of the archive, which one of them makes sense of."""
-    if legacy:
-        try:
-            tarfile.TarInfo.frombuf(DecryptingReader(package, passphrase).read(tarfile.BLOCKSIZE), "utf-8", "replace")
-        except (DecryptionError, tarfile.TarError, ValueError):
-            package.seek(0)
-            return DecryptingReader(package, passphrase, legacy=True)
+    """Find out how the package was encrypted, by the first header of the archive in it."""
+    if _makes_sense(DecryptingReader(package, passphrase)):
         package.seek(0)
-    return DecryptingReader(package, passphrase)
+        return DecryptingReader(package, passphrase)
+    package.seek(0)
+    if not _makes_sense(DecryptingReader(package, passphrase, legacy=True)):
+        raise DecryptionError("It was encrypted with another passphrase, or its beginning is damaged")
+    if not legacy:
+        raise DecryptionError("It was encrypted with -md md5, which is too weak unless 'legacy-packages' allows it")
+    package.seek(0)
+    return DecryptingReader(package, passphrase, legacy=True)
+
+
+def _makes_sense(plain: DecryptingReader) -> bool:
+    start = plain.read(tarfile.BLOCKSIZE * 2)[: tarfile.BLOCKSIZE]
+    try:
+        return not start.strip(b"\0") or bool(tarfile.TarInfo.frombuf(start, "utf-8", "replace"))
+    except (tarfile.TarError, ValueError):
+        return False
 
 
 def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callable[[], None]) -> Decrypted:
@@ -179,9 +189,7 @@ def verify(decrypted: Decrypted, keys: Keys) -> None:
     try:
         keys.public.verify(decrypted.signature, decrypted.digest, PKCS1v15(), Prehashed(SHA256()))
     except InvalidSignature as error:
-        raise PackageError(
-            "The package's signature is not valid: it was changed, or signed with another key"
-        ) from error
+        raise PackageError("The package's signature is not valid: it was changed or signed with another key") from error
 
 
 def unpack(archive: Path, into: Path, policy: archives.Policy) -> archives.Summary:
@@ -201,3 +209,7 @@ def unpack(archive: Path, into: Path, policy: archives.Policy) -> archives.Summa
 def _lower(error: Exception) -> str:
     text = str(error)
     return text[:1].lower() + text[1:]
+
+
+def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
+    pass

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from isal import igzip_lib
 
@@ -14,6 +14,9 @@ CHUNK = 512 * 1024
 COMPRESSED_CHUNK = 128 * 1024
 AHEAD = 4
 PATIENCE = 0.1
+
+# The type stubs of isal take the class for an instance.
+_IsalError = cast(type[Exception], igzip_lib.IsalError)
 
 
 class Source(Protocol):
@@ -62,7 +65,7 @@ class GunzipReader:
                 raise GunzipError("It is cut off: the compressed data end too early")
         try:
             return bytes(self._decompressor.decompress(compressed, size))
-        except igzip_lib.IsalError as error:
+        except _IsalError as error:
             raise GunzipError("It is not compressed with gzip, or is damaged") from error
 
     def _begin_next(self) -> bool:

@@ -136,14 +136,10 @@ def _current(files: TlsFiles) -> dict[Path, bytes]:
 
 
 def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:
-    """What is trusted comes first: should the machine stop in between, the old certificate is in use and complete."""
     files.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if trusted is not None:
-        appliance.replace_file(files.trusted, trusted, 0o644)
-    appliance.replace_files(dict(contents), 0o600)
-    for path in (files.certificate, files.authorities):  # programs of other users read these
-        if path in contents:
-            path.chmod(0o644)
+    everything = contents if trusted is None else {**contents, files.trusted: trusted}
+    public = (files.certificate, files.authorities, files.trusted)  # programs of other users read these
+    appliance.replace_files(dict(everything), 0o600, dict.fromkeys(public, 0o644))
 
 
 def _announce(job: Job, files: TlsFiles) -> None:
@@ -158,6 +154,6 @@ CERTS: Final = JobType(
     exclusive_with=("restore",),
     log="update_certs.log",
     status_files=StatusFiles(status="status_certs.txt"),
-    location="/certs",
     timeout=300,
+    persist=True,
 )

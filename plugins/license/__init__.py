@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 from jidoteki.hookspecs import ApiError, Appliance, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.jobs import INVALID, LICENSE
 from jidoteki.plugins.license.programs import ToolFailed
 from jidoteki.plugins.license.reading import LicenseInForce
 from jidoteki.plugins.license.validators import PARAMETERS
+
+logger = logging.getLogger(__name__)
+
+SAMPLE = {
+    "app": "enterprise",
+    "users": 20,
+    "expires": "19 January 2038",
+    "name": "Enterprise Company",
+    "contact": "cto@enterprise",
+}
 
 
 class Handlers:
@@ -64,3 +77,21 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         ),
         Endpoint("GET", "/license", handlers.show, responses=shown, summary="What the license says"),
     ]
+
+
+@hookimpl
+def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
+    """Make the keys of the appliance and of its vendor, and a sample license."""
+    try:
+        secret, public = gpg.make_keys("Appliance")
+        vendor_secret, vendor_public = gpg.make_keys("Vendor")
+        license = gpg.make_license(SAMPLE, public.encode(), vendor_secret.encode())
+    except ToolFailed as error:
+        logger.warning("There is no sample license: %s", error)
+        return
+    appliance.replace_file(appliance.etc / "license.key", secret, mode=0o600)
+    appliance.replace_file(appliance.etc / "license.pub", vendor_public)
+    appliance.replace_file(appliance.etc / "license.asc", license, mode=0o600)
+    appliance.replace_file(vendor / "appliance.pub.asc", public)
+    appliance.replace_file(vendor / "license-signing.asc", vendor_secret, mode=0o600)
+    appliance.replace_file(vendor / "license-sample.asc", license)

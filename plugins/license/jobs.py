@@ -50,7 +50,6 @@ LICENSE: Final = JobType(
     run=run,
     check=check,
     exclusive_with=("restore",),
-    log="license.log",
-    location="/license",
     timeout=300,
+    persist=True,
 )

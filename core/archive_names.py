@@ -1,0 +1,50 @@
+"""The names that an archive has used up so far, in little memory: there may be millions."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from hashlib import blake2b
+
+
+def folded(name: str) -> str:
+    """What names have in common that differ in case or in the way their characters are encoded alone."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+class Names:
+    """A set of names that takes 16 to 32 bytes for each."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1024))
+        self._used = 0
+
+    def add(self, name: str) -> bool:
+        """Add a name; False when it was there, or has the same 64-bit digest as one that was."""
+        # 0 marks a free slot.
+        digest = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") or 1
+        if self._used * 2 >= len(self._slots):
+            self._grow()
+        slot = self._find(self._slots, digest)
+        if self._slots[slot]:
+            return False
+        self._slots[slot] = digest
+        self._used += 1
+        return True
+
+    @staticmethod
+    def _find(slots: array[int], digest: int) -> int:
+        mask = len(slots) - 1
+        slot = digest & mask
+        while slots[slot] not in (0, digest):
+            slot = (slot + 1) & mask
+        return slot
+
+    def _grow(self) -> None:
+        larger = array("Q", bytes(16 * len(self._slots)))
+        for digest in self._slots:
+            if digest:
+                larger[self._find(larger, digest)] = digest
+        self._slots = larger

@@ -1,0 +1,259 @@
+"""Every example of the reference for the mandatory endpoints, and what a broken appliance still answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+MANDATORY = ["build", "changelog", "debug", "endpoints", "health", "logs", "reboot", "services", "setup", "update",
+             "version"]  # fmt: skip
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host()
+
+
+def test_version(host: Host) -> None:
+    answer = host.get("/version")
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.body == b'{"version":"1.0.0"}'
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_no_version(host: Host, content: str | None) -> None:
+    path = host.appliance.etc / "version.txt"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+
+    assert host.get("/version").json == {"Status": "404 Not Found"}
+
+
+def test_changelog(host: Host) -> None:
+    text = "# Changelog\n\n## 1.0.9 (2015-08-21)\n\n* Update app to version 2.1.2\n"
+    host.appliance.replace_file(host.appliance.etc / "changelog.txt", text)
+
+    answer = host.get("/changelog")
+    (host.appliance.etc / "changelog.txt").unlink()
+    missing = host.get("/changelog")
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.text == text
+    assert missing.json == {"Status": "404 Not Found"}
+
+
+def test_build(host: Host) -> None:
+    path = host.appliance.system_etc / "build.json"
+    path.write_text('{\n  "builddate": "123456789"\n}\n')
+    answer = host.get("/build")
+    path.write_text("{broken")
+    broken = host.get("/build")
+    path.unlink()
+    missing = host.get("/build")
+
+    assert answer.body == b'{"builddate":"123456789"}'
+    assert (broken.status, missing.status) == (404, 404)
+
+
+def test_health_is_refreshed_by_the_service(host: Host) -> None:
+    wait_until(lambda: host.get("/health").status == 200)
+
+    health = host.get("/health").json
+
+    assert re.fullmatch(r"\d+(\.\d)?[KMGTPE]", health["disk"]["used"])
+    assert 0 <= health["disk"]["percentage"] <= 100
+    assert re.fullmatch(r"\d+M", health["memory"]["total"])
+    assert 0 < health["memory"]["percentage"] <= 100
+    assert health["cpu"]["num"] >= 1
+    assert re.fullmatch(r"\d+\.\d\d, \d+\.\d\d, \d+\.\d\d", health["cpu"]["load"])
+    assert isinstance(health["cpu"]["cpu5min"], int)
+
+
+def test_health_of_the_vendors_own_collector_is_left_alone(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(health={"refresh": 0.2})
+    path = host.appliance.etc / "health.json"
+    wait_until(path.exists)
+
+    host.appliance.replace_file(path, '{"mine":1}')
+
+    for _ in range(3):
+        assert host.get("/health").json == {"mine": 1}
+    wait_until(lambda: "disk" in host.get("/health").json)
+
+
+def test_services(host: Host) -> None:
+    scripts = {
+        "exits": "exit 0",
+        "says": "echo $1: it is running; exit 1",
+        "online": "echo online; exit 1",
+        "stopped": "echo stopped; exit 3",
+        "hangs": "exec sleep 100",
+    }
+    names = ["openssh", *scripts, "unknown", "../../evil", "bad name"]
+    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "\n".join(names))
+    for name, script in scripts.items():
+        host.appliance.replace_file(host.appliance.system_etc / f"init.d/{name}", f"#!/bin/sh\n{script}\n", 0o755)
+
+    answer = host.get("/services")
+
+    assert answer.json == {
+        "services": [
+            {"openssh": "running"}, {"exits": "running"}, {"says": "running"}, {"online": "running"},
+            {"stopped": "not running"}, {"hangs": "not running"}, {"unknown": "not running"},
+            {"jidoteki-admin-api": "running"},
+        ]
+    }  # fmt: skip
+
+
+def test_endpoints_are_sorted_and_follow_the_configuration(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(endpoints=["settings"])
+
+    listed = host.get("/endpoints").json["endpoints"]
+
+    assert listed == sorted(f"/api/v1/admin/{name}" for name in [*MANDATORY, "settings"])
+    assert host.get("/storage", auth="none").status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_reboot_answers_first_and_then_keeps_the_data_and_reboots(jidoteki_host: MakeHost, method: str) -> None:
+    host = jidoteki_host(start=False)
+    proof = host.appliance.root / "proof"
+    host.configure(
+        commands={
+            "persist": ["sh", "-c", f"sleep 0.5; echo persisted >> {proof}"],
+            "reboot": ["sh", "-c", f"echo rebooted >> {proof}"],
+        }
+    )
+    host.start()
+
+    answer = host.curl(method, "/reboot")
+
+    assert (answer.status, answer.body) == (202, b'{"Status":"202 Accepted"}')
+    assert answer.headers["Job-Id"] == "000001-reboot"
+    assert not proof.exists()
+    wait_until(lambda: proof.exists() and proof.read_text() == "persisted\nrebooted\n")
+
+
+def test_a_machine_whose_data_cannot_be_kept_stays_up(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    proof = host.appliance.root / "proof"
+    host.configure(commands={"persist": ["false"], "reboot": ["touch", str(proof)]})
+    host.start()
+
+    id = host.get("/reboot").headers["Job-Id"]
+
+    record = host.appliance.jobs / f"{id}.json"
+    wait_until(lambda: json.loads(record.read_text())["status"] == "failed")
+    assert not proof.exists()
+
+
+def test_a_reboot_outside_of_a_real_root_is_a_log_line(host: Host) -> None:
+    host.get("/reboot")
+
+    log = host.appliance.log / "reboot.log"
+    wait_until(lambda: log.exists() and "No reboot command is configured" in log.read_text())
+
+
+def test_a_new_token_is_kept_through_a_reboot(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    proof = host.appliance.root / "proof"
+    token = host.appliance.etc / "api.token"
+    host.configure(commands={"persist": ["cp", str(token), str(proof)]})
+    host.start()
+
+    host.post("/setup", "-F", "newtoken=another")
+
+    assert proof.read_text() == "another\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{broken",
+        "[]",
+        '"text"',
+        '{"endpoints": 7}',
+        '{"first-run": 3, "nonsense": 1}',
+        '{"limits": {"upload": -1}}',
+        "",
+    ],
+)
+def test_a_broken_configuration_takes_no_mandatory_endpoint_down(jidoteki_host: MakeHost, content: str) -> None:
+    host = jidoteki_host(start=False)
+    host.appliance.configuration.write_text(content)
+    host.start()
+
+    listed = host.get("/endpoints").json["endpoints"]
+
+    assert {f"/api/v1/admin/{name}" for name in MANDATORY} <= set(listed)
+    assert "Configuration: " in host.errors()
+
+
+def test_a_missing_configuration_serves_the_mandatory_endpoints(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    host.appliance.configuration.unlink()
+    host.start()
+
+    assert host.get("/endpoints").json["endpoints"] == [f"/api/v1/admin/{name}" for name in MANDATORY]
+
+
+def test_a_reload_takes_endpoints_in_and_out(host: Host) -> None:
+    host.configure(endpoints=["storage"])
+    host.reload()
+
+    assert [host.get(path).status for path in ("/settings/", "/settings", "/storage")] == [404, 404, 404]
+    assert host.get("/settings", auth="none").json == {"Status": "404 Not Found"}
+    assert host.get("/storage").json["Error-Message"]
+
+
+def test_without_an_audit_log_nothing_is_changed_and_reading_goes_on(host: Host) -> None:
+    audit = host.appliance.log / "jidoteki-audit.log"
+    audit.unlink(missing_ok=True)
+    audit.mkdir()
+
+    change = host.post("/setup", "-F", "newtoken=other")
+    reboot = host.get("/reboot")
+
+    assert (change.status, reboot.status) == (503, 503)
+    assert "audit log" in change.json["Error-Message"]
+    assert host.get("/version").status == 200
+    audit.rmdir()
+    assert host.post("/setup", "-F", "newtoken=other").status == 200
+
+
+def test_the_service_stops_gracefully_and_says_where_it_listens(host: Host) -> None:
+    assert re.fullmatch(r"https://127\.0\.0\.1:\d+", host.url)
+
+    assert host.stop() == 0
+
+
+def test_plain_http_is_served_for_a_proxy_when_asked_for(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    host.start("--http-port", "0")
+
+    host.url = host.plain_url
+
+    assert host.url.startswith("http://127.0.0.1:")
+    assert host.get("/version").status == 200
+
+
+def test_the_files_of_the_service_are_closed_to_others_whatever_the_umask(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, start=False)
+    host.start(prefix=("sh", "-c", 'umask 0; exec "$@"', "sh"))
+    host.post("/setup", "-F", "newtoken=secret")
+    host.get("/reboot")
+
+    secret = [host.appliance.etc / "api.token", *host.appliance.jobs.rglob("*"), *host.appliance.log.iterdir()]
+    assert [path for path in secret if path.stat().st_mode & 0o077 and not _is_log_of_a_job(path)] == []
+
+
+def _is_log_of_a_job(path: Path) -> bool:
+    return path.parent.name == "log" and path.stat().st_mode & 0o777 in (0o640, 0o600)

@@ -1,0 +1,108 @@
+"""`/logs` and `/debug`, opened again with the real tar and openssl."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jidoteki.testing import Host
+from jidoteki.testing.fixtures import MakeHost
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    host = jidoteki_host()
+    logs = host.appliance.root / "var/log/app"
+    logs.mkdir(parents=True)
+    (logs / "app.log").write_text("line\n" * 10_000)
+    (logs / "sub").mkdir()
+    (logs / "sub/other.log").write_text("other\n")
+    (logs / "link").symlink_to("/etc/passwd")
+    host.appliance.replace_file(host.appliance.etc / "logs.txt", "/var/log/app\n/var/log/missing.log\n# comment\n")
+    return host
+
+
+def tar_list(path: Path) -> list[str]:
+    return subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_logs_hold_the_admin_tree_and_what_is_listed(host: Host, tmp_path: Path) -> None:
+    answer = host.get("/logs")
+    (tmp_path / "logs.tar.gz").write_bytes(answer.body)
+    names = tar_list(tmp_path / "logs.tar.gz")
+    subprocess.run(["tar", "xzf", "logs.tar.gz"], cwd=tmp_path, check=True)
+
+    root = str(host.appliance.root).lstrip("/")
+    assert f"{root}/var/log/app/app.log" in names
+    assert f"{root}/var/log/app/sub/other.log" in names
+    assert f"{root}/opt/jidoteki/tinyadmin/log/jidoteki-admin-api.log" in names
+    assert not any("link" in name for name in names)
+    assert (tmp_path / root / "var/log/app/app.log").read_text() == "line\n" * 10_000
+    assert "missing.log is missing" in (host.appliance.log / "logs.log").read_text()
+
+
+def test_concurrent_calls_share_one_packing(host: Host) -> None:
+    (host.appliance.root / "var/log/app/big.log").write_bytes(b"some text that compresses\n" * 4_000_000)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: host.get("/logs"), range(6)))
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert len(list(host.appliance.jobs.glob("*-logs.json"))) < 6
+
+
+def test_the_debug_bundle_is_opened_with_openssl(host: Host, tmp_path: Path) -> None:
+    commands = "echo hello; echo problem >&2\n\n# comment\nexit 3\nyes | head -c 100000\ncat /nonexistent\n"
+    host.appliance.replace_file(host.appliance.etc / "debug.txt", commands)
+
+    answer = host.get("/debug")
+
+    assert answer.status == 200
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="debug-bundle.tar"'
+    (tmp_path / "debug-bundle.tar").write_bytes(answer.body)
+    assert tar_list(tmp_path / "debug-bundle.tar") == ["debug.key.enc", "debug.tar.gz.enc", "logs.tar.gz.enc"]
+    key = host.appliance.root / "vendor/private.pem"
+    subprocess.run(
+        ["sh", "-ec", f"""
+            tar xf debug-bundle.tar
+            openssl pkeyutl -decrypt -inkey {key} -in debug.key.enc -out debug.key
+            decrypt="openssl enc -d -aes-256-cbc -md sha256 -pbkdf2 -pass file:debug.key"
+            for part in debug logs; do $decrypt -in $part.tar.gz.enc -out $part.tar.gz; tar xzf $part.tar.gz; done
+        """], cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    output = {path.name: path.read_text() for path in (tmp_path / "debug").iterdir()}
+    assert output["01.txt"] == "$ echo hello; echo problem >&2\n# exit status 0\nhello\nproblem\n"
+    assert output["02.txt"] == "$ exit 3\n# exit status 3\n"
+    assert len(output["03.txt"]) > 100_000
+    assert "# exit status 1" in output["04.txt"]
+    assert (tmp_path / "logs.tar.gz").stat().st_size > 100
+
+
+def test_no_debug_bundle_without_the_vendors_key(host: Host) -> None:
+    (host.appliance.etc / "updates.pub").unlink()
+
+    answer = host.get("/debug")
+
+    assert (answer.status, answer.json["Error-Message"]) == (
+        400, "There is no updates.pub to encrypt the debug bundle to",
+    )  # fmt: skip
+
+
+def test_a_command_that_hangs_does_not_keep_the_bundle_from_being_made(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(limits={"command": 1})
+    host.appliance.replace_file(host.appliance.etc / "debug.txt", "sleep 100\n")
+
+    assert host.get("/debug").status == 200
+
+
+def test_a_file_that_grows_while_it_is_packed_does_no_harm(host: Host, tmp_path: Path) -> None:
+    growing = host.appliance.root / "var/log/app/growing.log"
+    with subprocess.Popen(["sh", "-c", f"while :; do echo more >> {growing}; done"]) as writer:
+        answer = host.get("/logs")
+        writer.kill()
+
+    (tmp_path / "logs.tar.gz").write_bytes(answer.body)
+    assert any(name.endswith("growing.log") for name in tar_list(tmp_path / "logs.tar.gz"))
