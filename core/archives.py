@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import tarfile
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -161,9 +163,9 @@ class _Tree:
 
     def finish(self) -> None:
         """Give the directories their owners, modes and times, those deep down first."""
-        for name, mode, uid, gid, mtime in self._later.last_first():
+        for name, mode, uid, gid, time in self._later.last_first():
             self._policy.checkpoint()
-            self._dress(self._enter(parts(name)), mode, uid, gid, mtime)
+            self._dress(self._enter(parts(name)), mode, uid, gid, time)
 
     def _count(self, info: tarfile.TarInfo) -> None:
         self.summary.members += 1
@@ -205,7 +207,7 @@ class _Tree:
             raise FileExistsError(name)
         descriptor = self._enter(names)
         if self._policy.keep:
-            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, info.mtime])
+            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info)])
         elif names:
             os.fchmod(descriptor, info.mode & 0o777 | 0o700)
 
@@ -215,7 +217,7 @@ class _Tree:
             for chunk in data:
                 self._write(descriptor, chunk)
             mode = info.mode & 0o7777 if self._policy.keep else info.mode & 0o777 | 0o600
-            self._dress(descriptor, mode, info.uid, info.gid, info.mtime)
+            self._dress(descriptor, mode, info.uid, info.gid, _nanoseconds(info))
         finally:
             os.close(descriptor)
 
@@ -230,14 +232,13 @@ class _Tree:
         if self._policy.keep:
             if os.geteuid() == 0:
                 os.chown(name, info.uid, info.gid, dir_fd=parent, follow_symlinks=False)
-            time = int(info.mtime * 1e9)
+            time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
-    def _dress(self, descriptor: int, mode: int, uid: int, gid: int, mtime: float) -> None:
+    def _dress(self, descriptor: int, mode: int, uid: int, gid: int, time: int) -> None:
         if self._policy.keep and os.geteuid() == 0:
             os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)
-        time = int(mtime * 1e9)
         os.utime(descriptor, ns=(time, time))
 
     def _claim(self, names: list[str]) -> None:
@@ -271,3 +272,11 @@ class _Tree:
         """Close the directories deeper than this."""
         while len(self._open) > depth:
             os.close(self._open.pop()[1])
+
+
+def _nanoseconds(info: tarfile.TarInfo) -> int:
+    """The time of a member, as exact as the archive tells it."""
+    try:
+        return math.floor(Decimal(info.pax_headers.get("mtime", info.mtime)) * 10**9)
+    except ArithmeticError:
+        return math.floor(info.mtime * 1e9)

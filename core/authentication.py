@@ -16,6 +16,7 @@ PREFIX = "/api/v1/admin"
 SETUP = "/setup"
 TOKEN_CHARACTERS = frozenset(range(33, 127))
 MAX_TOKEN = 255
+MAX_HASHES = 1024
 
 
 def request_hash(method: str, path: str, token: str) -> str:
@@ -42,7 +43,8 @@ class _Key:
             return hmac.compare_digest(self.token, credential.value)
         expected = self._hashes.get((method, path))
         if expected is None:
-            # Only paths of known endpoints get here, so their number bounds the cache.
+            if len(self._hashes) >= MAX_HASHES:
+                self._hashes.clear()
             expected = self._hashes[method, path] = self.hash(method, path).encode()
         return hmac.compare_digest(expected, credential.value)
 

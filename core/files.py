@@ -79,11 +79,16 @@ def replace_files(files: Mapping[Path, bytes], journal_directory: Path, modes: M
     """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
 
     The new contents are written beside their targets, then a journal names the renames to make: from the moment it
-    is on disk they are made, by this call or, after a kill, by `finish_replacing`.
+    is on disk they are made, by this call or, after a kill, by `finish_replacing`. Other processes wait meanwhile.
 
     :raises OSError: nothing was changed.
     """
-    finish_replacing(journal_directory)
+    with _one_at_a_time(journal_directory):
+        _finish(journal_directory)
+        _write_and_rename(files, journal_directory, modes)
+
+
+def _write_and_rename(files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int]) -> None:
     temporaries: dict[Path, Path] = {}
     try:
         for path, content in files.items():

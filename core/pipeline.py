@@ -48,7 +48,7 @@ class Pipeline:
             response = self._error(ApiError(error.status))
         except ConnectionError:
             raise
-        except Exception:
+        except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not end the service
             logger.exception("%s %s failed", request.method, request.path)
             response = self._error(ApiError(500))
         if not request.content.at_eof():
@@ -64,7 +64,7 @@ class Pipeline:
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise ApiError(417, "The only expectation that can be met is 100-continue")
         route, method = self._route(request)
-        user = await self._authenticate(request, route.path if route.endpoint is None else route.endpoint.path, method)
+        user = await self._authenticate(request, request.rel_url.raw_path[len(PREFIX) :], method)
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(

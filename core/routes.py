@@ -69,13 +69,13 @@ class Routes:
     def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
         mandatory = plugin.source.kind == "mandatory"
         problem = _problem(endpoint)
-        if problem is None and not mandatory and first_level(endpoint.path)[1:] not in config.endpoints:
-            return None
         taken = self._table.get(endpoint.path, {}).get(endpoint.method)
         if taken and problem is None:
             problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
         if problem:
             plugins.leave_out(plugin, problem)
+            return None
+        if not mandatory and first_level(endpoint.path)[1:] not in config.endpoints:
             return None
         try:
             form = Form(endpoint, None if mandatory else config.parameters)
@@ -94,12 +94,12 @@ class Routes:
             route = Route(f"/{name}/", at_fault[0], problem=at_fault[0].problem)
             self._table[f"/{name}"] = self._table[f"/{name}/"] = dict.fromkeys(METHODS, route)
             return
-        known = {first_level(each.path)[1:] for plugin in plugins.all for each in plugin.endpoints}
+        known = {level[1:] for plugin in plugins.all for level in _levels(plugin)}
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
 
 
 def _levels(plugin: Plugin) -> set[str]:
-    return {first_level(each.path) for each in plugin.endpoints if isinstance(each.path, str)}
+    return {first_level(each.path) for each in plugin.endpoints if _problem(each) is None}
 
 
 def _problem(endpoint: Endpoint) -> str | None:

@@ -19,6 +19,7 @@ from jidoteki.core.responses import PREFIX
 from jidoteki.core.service import Service
 from jidoteki.core.service_log import AccessLogger
 from jidoteki.core.tls import Certificate
+from jidoteki.core.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         await service.start()
         health = HealthMonitor(service)
         health.start()
+        watchdog = Watchdog(lambda: service.plugins.loaded)
+        watchdog.start()
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
@@ -76,6 +79,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
             await listener.stop()
     logger.info("Ending: requests in flight have %g seconds", GRACE)
     health.stop()
+    watchdog.stop()
     await runner.server.shutdown(GRACE)
     await service.stop()
     await runner.cleanup()

@@ -46,15 +46,15 @@ def jidoteki_appliance(_jidoteki_template: Path, tmp_path: Path) -> MakeApplianc
 
 @pytest.fixture
 def jidoteki_host(jidoteki_appliance: MakeAppliance) -> Iterator[MakeHost]:
-    """Return a function that makes and starts a host: `jidoteki_host(plugins=[module or file], …)`.
+    """Return a function that makes and starts a host: `jidoteki_host(load=[module or file], …)`.
 
-    `plugins` are one-file plugins to load; `enable` are endpoints to enable beside all the built-in ones; further
+    `load` are one-file plugins to load; `enable` are endpoints to enable beside all the built-in ones; further
     keywords are sections of the configuration; `start=False` leaves it to the test to start it.
     """
     hosts: list[Host] = []
 
     def make_one(
-        plugins: tuple[ModuleType | Path, ...] = (),
+        load: tuple[ModuleType | Path, ...] = (),
         enable: tuple[str, ...] = (),
         token: str | None = TOKEN,
         start: bool = True,
@@ -64,7 +64,7 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance) -> Iterator[MakeHost]:
         hosts.append(host)
         directory = host.appliance.system_etc / "plugins"
         directory.mkdir(mode=0o755, exist_ok=True)
-        for each in plugins:
+        for each in load:
             source = Path(str(each.__file__)) if isinstance(each, ModuleType) else each
             host.appliance.replace_file(directory / source.name, source.read_bytes())
         built_in = ["settings", "certs", "license", "storage", "backup"]

@@ -148,17 +148,17 @@ class Host:
             body, head = Path(directory, "body"), Path(directory, "head")
             body.touch()
             how = ["--head"] if method == "HEAD" else ["-X", method]
+            where = os.devnull if method == "HEAD" else str(body)
+            url = f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}"
             done = subprocess.run(
                 ["curl", "-sS", "--cacert", str(certificate), "--interface", source, "--max-time", "120",
-                 "-o", os.devnull if method == "HEAD" else str(body), "-D", str(head), *how, f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}",
-                 *arguments],
+                 "-o", where, "-D", str(head), *how, url, *arguments],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            lines = (
-                head.read_text().replace("\r", "").rstrip("\n").split("\n\n")[-1].split("\n") if head.exists() else []
-            )
-            if done.returncode and not lines:
-                raise AssertionError(f"curl failed: {done.stderr}")
+            blocks = head.read_text().replace("\r", "").rstrip("\n").split("\n\n") if head.exists() else [""]
+            lines = blocks[-1].split("\n")
+            if not lines[0]:
+                raise AssertionError(f"curl failed: {done.stderr}{self.errors()}")
             headers = {name: value for name, _, value in (line.partition(": ") for line in lines[1:])}
             return Answer(int(lines[0].split()[1]), headers, body.read_bytes())
 

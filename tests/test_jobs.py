@@ -22,7 +22,7 @@ WORKER = Path(__file__).parent / "plugins/worker.py"
 
 @pytest.fixture
 def host(jidoteki_host: MakeHost) -> Host:
-    return jidoteki_host(plugins=(WORKER,), enable=("worker",))
+    return jidoteki_host(load=(WORKER,), enable=("worker",))
 
 
 def record(host: Host, id: str) -> dict[str, Any]:
@@ -306,3 +306,12 @@ def test_the_last_hundred_runs_are_kept_and_the_last_of_each_kind(host: Host) ->
     assert records.ids("first") == ["000003-first"]
     assert ids[-1] == "000153-second"
     assert {path.stem for path in host.appliance.jobs.glob("*.log")} == set(ids)
+
+
+def test_the_next_one_can_be_started_as_soon_as_the_last_is_seen_to_have_ended(host: Host) -> None:
+    record_file = host.appliance.jobs / "000001-worker.json"
+    host.post("/worker", "-F", "do=nothing")
+    while json.loads(record_file.read_text())["status"] == "running":
+        pass
+
+    assert host.post("/worker", "-F", "do=nothing").status == 202

@@ -46,7 +46,7 @@ class Services:
         with ThreadPoolExecutor(PARALLEL) as pool:
             states = dict(zip(names, pool.map(self._is_running, names), strict=True))
         for _, answer in plugins.call("jidoteki_services", appliance=self._appliance):
-            states.update((str(name), bool(running)) for name, running in answer or ())
+            states.update(dict(_pairs(answer)))
         states[OWN] = True
         return [{name: "running" if running else "not running"} for name, running in states.items()]
 
@@ -66,6 +66,12 @@ class Services:
     def environment(self) -> dict[str, str]:
         """The variables for a status command."""
         return commands.environment(self._appliance.admin)
+
+
+def _pairs(answer: Any) -> list[tuple[str, bool]]:
+    """What a plugin said, as far as it makes sense."""
+    said = answer if isinstance(answer, list) else []
+    return [(str(each[0]), bool(each[1])) for each in said if isinstance(each, tuple | list) and len(each) == 2]
 
 
 def _asked(argv: list[str], services: Services) -> bool:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jidoteki.core.plugins import Plugin, Plugins
 from jidoteki.hookspecs import JobType
 
 MAX_INPUT = 8 * 1024 * 1024
+PATIENCE = 200
 
 
 class Busy(Exception):
@@ -63,9 +65,20 @@ class Launcher:
     def busy(self, kind: str) -> str | None:
         """The kind of a running job that keeps this kind from starting, or None."""
         for each in (kind, *self._excluded(kind)):
-            if processes.is_held(self.lock(each)):
+            if self._is_busy(each):
                 return each
         return None
+
+    def _is_busy(self, kind: str) -> bool:
+        """Whether a job of this kind runs; one that recorded its end may take a moment more to let go of its lock."""
+        for _ in range(PATIENCE):
+            if not processes.is_held(self.lock(kind)):
+                return False
+            record = self.records.latest(kind)
+            if record is None or record.status == "running":
+                return True
+            time.sleep(0.01)
+        return True
 
     def _excluded(self, kind: str) -> list[str]:
         own = set(self.kinds[kind][1].exclusive_with)
@@ -84,14 +97,14 @@ class Launcher:
         :raises OSError: it cannot be started; nothing is left behind.
         """
         with processes.holding(self.appliance.jobs / "start.lock", tries=500):
+            blocking = self.busy(kind)
+            if blocking:
+                raise Busy(blocking)
             try:
-                lock = processes.take(self.lock(kind), tries=3)
+                lock = processes.take(self.lock(kind), tries=10)
             except processes.Held as error:
                 raise Busy(kind) from error
             try:
-                for other in self._excluded(kind):
-                    if processes.is_held(self.lock(other)):
-                        raise Busy(other)
                 self.settle(kind)
                 record = self.records.new(kind, client, user)
                 write_status_files(self.appliance.etc, self.kinds[kind][1], record)

@@ -90,6 +90,9 @@ def _run(context: Context, job: JobType, record: Record) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     write_status_files(context.appliance.etc, job, record)
     Records(context.appliance.jobs).write(record)
+    # At once: the lock is held until the very end, and whoever saw the record may start the next one.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _dry_run(context: Context, job: JobType) -> None:

@@ -209,7 +209,3 @@ def unpack(archive: Path, into: Path, policy: archives.Policy) -> archives.Summa
 def _lower(error: Exception) -> str:
     text = str(error)
     return text[:1].lower() + text[1:]
-
-
-def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
-    pass

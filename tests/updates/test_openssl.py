@@ -58,7 +58,9 @@ def test_openssl_decrypts_what_is_encrypted(key: Path, size: int) -> None:
     assert enc(key, encrypted(content, openssl.read_passphrase(key)), *MODERN, "-d") == content
 
 
-@pytest.mark.parametrize("content", [b"one", b"one\n", b"\n", b"one\r\n", b"one \ntwo", b"a\0b\n", b"x" * 3000, b"\xff\n"])
+@pytest.mark.parametrize(
+    "content", [b"one", b"one\n", b"\n", b"one\r\n", b"one \ntwo", b"a\0b\n", b"x" * 3000, b"\xff\n"]
+)
 def test_a_passphrase_file_is_read_as_openssl_reads_it(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any.key"
     path.write_bytes(content)
@@ -79,7 +81,9 @@ def test_the_wrong_passphrase_is_told_apart() -> None:
         decrypted(b"Salted__saltsalt" + bytes(32), b"wrong")
 
 
-@pytest.mark.parametrize("content", [b"", b"Salted__", b"Salted__1234567", b"PK\3\4" + bytes(100), b"salted__" + bytes(24)])
+@pytest.mark.parametrize(
+    "content", [b"", b"Salted__", b"Salted__1234567", b"PK\3\4" + bytes(100), b"salted__" + bytes(24)]
+)
 def test_what_openssl_did_not_encrypt_is_told_apart(content: bytes) -> None:
     with pytest.raises(openssl.DecryptionError, match="not a file that was encrypted"):
         decrypted(content, b"any")

@@ -1,0 +1,238 @@
+"""Third-party plugins: what they can do, and that a bad one never takes the host down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing.host import COMMAND
+
+HEAD = """
+from jidoteki.hookspecs import *
+import asyncio, os, sys, time
+import voluptuous as vol
+
+async def handler(request):
+    return {"hello": "world"}
+
+"""
+
+GOOD = HEAD + '@hookimpl\ndef jidoteki_endpoints(appliance):\n    return [Endpoint("GET", "/good", handler)]\n'
+
+
+@pytest.fixture
+def make(jidoteki_host: MakeHost, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Runs a host with one good plugin and one with the given code, called `other`."""
+
+    def with_plugin(code: str, **sections: object) -> Host:
+        for name, content in (("good", GOOD), ("other", HEAD + code)):
+            (tmp_path / f"{name}.py").write_text(content)
+        files = (tmp_path / "good.py", tmp_path / "other.py")
+        return jidoteki_host(load=files, enable=("good", "other"), **sections)
+
+    return with_plugin
+
+
+def plugins(host: Host) -> dict[str, str | None]:
+    """Why each plugin is left out, as the command line tells."""
+    done = subprocess.run(
+        [*COMMAND, "plugins", "--json", "--root", str(host.appliance.root)], capture_output=True, check=True
+    )
+    return {row["name"]: row["problem"] for row in json.loads(done.stdout)}
+
+
+ENDPOINTS = "@hookimpl\ndef jidoteki_endpoints(appliance):\n    "
+
+LEFT_OUT = {
+    "raise RuntimeError('planted')": "RuntimeError: planted",
+    "sys.exit(3)": "SystemExit: 3",
+    "def :": "SyntaxError",
+    "pass": "implements no hook",
+    "@hookimpl\ndef jidoteki_endpoints(appliance, more): return []": "does not follow the contract",
+    "@hookimpl\ndef jidoteki_nonsense(): pass": "jidoteki_nonsense, which is not a hook",
+    ENDPOINTS + "raise ValueError('planted')": "ValueError: planted",
+    ENDPOINTS + "sys.exit(0)": "SystemExit",
+    ENDPOINTS + "return 'text'": "must return a list of Endpoint",
+    ENDPOINTS + "return [1]": "must return a list of Endpoint",
+    ENDPOINTS + "return [Endpoint('GET', '/version', handler)]": "belongs to the plugin information already",
+    ENDPOINTS + "return [Endpoint('GET', '/good', handler)]": "belongs to the plugin good already",
+    ENDPOINTS + "return [Endpoint('GET', 'other', handler)]": "must look like /name/part",
+    ENDPOINTS + "return [Endpoint('FETCH', '/other', handler)]": "is not one of GET",
+    ENDPOINTS + "return [Endpoint('GET', '/other', lambda request: {})]": "must be an async function",
+    ENDPOINTS + "return [Endpoint('POST', '/other', handler, 17)]": "are not a schema",
+    "@hookimpl\nasync def jidoteki_endpoints(appliance): return []": "must not be async",
+    "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('update', run=print)]": "belongs to the plugin update",
+    "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('Bad Name', run=print)]": "must be lower-case",
+    "@hookimpl\ndef jidoteki_config_schema(): return {}": "must return a voluptuous.Schema",
+    "@hookimpl\ndef jidoteki_config_schema(): return vol.Schema({vol.Required('x'): int})": "x is required",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", LEFT_OUT)
+def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make, code: str) -> None:  # type: ignore[no-untyped-def]
+    host = make(code)
+
+    assert host.get("/version").status == 200
+    assert host.get("/good").json == {"hello": "world"}
+    problem = plugins(host)["other"]
+    assert problem
+    assert LEFT_OUT[code] in problem
+    assert "The plugin other is left out" in host.errors()
+    out_of_service = host.get("/other")
+    assert out_of_service.status == 503
+    assert "The plugin other is out of service" in out_of_service.json["Error-Message"]
+    assert host.get("/other", auth="none", source="127.0.0.2").status == 403
+
+
+def test_a_plugin_that_hangs_while_loading_is_given_up_on(make) -> None:  # type: ignore[no-untyped-def]
+    host = make("time.sleep(1000)")
+
+    assert host.get("/good").status == 200
+    assert host.get("/other").json["Error-Message"].endswith("did not finish within 10 seconds")
+
+
+HANDLERS = {
+    "raise RuntimeError('planted')": 500,
+    "sys.exit(3)": 500,
+    "return object()": 500,
+    "return {'a': object()}": 500,
+    "return Reply({}, status=299)": 299,
+    "raise ApiError(409, 'planted\\r\\nX: y')": 409,
+    "return PlainText(request.appliance.etc / 'nothing')": 404,
+    "raise KeyboardInterrupt": 500,
+    "return [1, 2]": 200,
+    "return b'[3]'": 200,
+}
+
+
+@pytest.mark.parametrize("code", HANDLERS)
+def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make, code: str) -> None:  # type: ignore[no-untyped-def]
+    host = make(f"async def other(request):\n    {code}\n{ENDPOINTS}return [Endpoint('GET', '/other', other)]")
+
+    answer = host.get("/other")
+
+    assert answer.status == HANDLERS[code]
+    assert "planted" not in answer.text or answer.status == 409
+    assert "X" not in answer.headers
+    assert host.get("/good").json == {"hello": "world"}
+
+
+def test_hooks_that_fail_or_hang_at_events_do_not_matter(make) -> None:  # type: ignore[no-untyped-def]
+    host = make("""
+@hookimpl
+def jidoteki_event(event): sys.exit(1)
+@hookimpl
+async def jidoteki_startup(appliance): raise RuntimeError("planted startup")
+@hookimpl
+def jidoteki_shutdown(appliance): sys.exit(1)
+@hookimpl
+def jidoteki_services(appliance): return 17
+@hookimpl
+def jidoteki_health(appliance): time.sleep(1000)
+""")
+
+    assert host.get("/services").status == 200
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
+    assert "planted startup" in host.errors()
+    assert host.stop() == 0
+
+
+def test_what_plugins_add_to_services_and_health_is_shown(make) -> None:  # type: ignore[no-untyped-def]
+    host = make("""
+@hookimpl
+def jidoteki_services(appliance): return [("mine", True), ("yours", False)]
+@hookimpl
+def jidoteki_health(appliance): return {"temperature": 42}
+""")
+
+    services = host.get("/services").json["services"]
+
+    assert {"mine": "running"} in services
+    assert {"yours": "not running"} in services
+    wait_until(lambda: host.get("/health").json.get("other") == {"temperature": 42})
+
+
+def test_a_plugin_is_told_of_audit_lines_and_jobs(make) -> None:  # type: ignore[no-untyped-def]
+    host = make("""
+@hookimpl
+def jidoteki_event(event):
+    with open(os.path.join(os.environ["PROOF"]), "a") as file:
+        file.write(f"{event.kind} {event.action} {event.target} {event.user} {event.id}\\n")
+""", start=False)  # fmt: skip
+    proof = host.appliance.root / "proof"
+    host.start(env={"PROOF": str(proof)})
+
+    host.get("/reboot")
+    host.get("/version", auth="none", source="127.0.0.2")
+
+    wait_until(lambda: proof.exists() and "job.end" in proof.read_text() and "failure" in proof.read_text())
+    text = proof.read_text()
+    assert "job job.start reboot running admin 000001-reboot" in text
+    assert "job job.end reboot success admin 000001-reboot" in text
+    assert "audit request.done GET /api/v1/admin/reboot 202 000001-reboot admin" in text
+    assert "audit authentication.failure GET /api/v1/admin/version" in text
+
+
+def test_a_plugin_puts_settings_into_force_in_its_own_way(make) -> None:  # type: ignore[no-untyped-def]
+    host = make("""
+@hookimpl
+def jidoteki_apply(job, name, document):
+    if name == "network":
+        job.log(f"applied {document['hostname']}")
+        return True
+""")
+
+    host.post("/settings", "-F", 'settings={"network": {"interface": "eth0", "hostname": "test.host"}}')
+
+    log = host.appliance.log / "settings.log"
+    wait_until(lambda: log.exists() and "applied test.host" in log.read_text())
+
+
+def test_a_section_of_the_configuration_is_validated_and_handed_on(make) -> None:  # type: ignore[no-untyped-def]
+    host = make(
+        """
+async def other(request): return dict(request.config)
+@hookimpl
+def jidoteki_config_schema(): return vol.Schema({vol.Optional("count", default=3): int, vol.Optional("name"): str})
+@hookimpl
+def jidoteki_endpoints(appliance): return [Endpoint("GET", "/other", other)]
+""",
+        plugins={"other": {"name": "x"}},
+    )
+
+    assert host.get("/other").json == {"count": 3, "name": "x"}
+
+
+def test_a_plugin_file_that_others_can_write_is_refused(make) -> None:  # type: ignore[no-untyped-def]
+    host = make(ENDPOINTS + "return []", start=False)
+    path = host.appliance.system_etc / "plugins/other.py"
+    path.chmod(0o666)
+    host.start()
+
+    assert "must belong to root or the service's user" in str(plugins(host)["other"])
+
+
+def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(make) -> None:  # type: ignore[no-untyped-def]
+    host = make(f"async def other(request):\n    time.sleep(1.5)\n    return {{}}\n{ENDPOINTS}"
+                "return [Endpoint('GET', '/other', other)]")  # fmt: skip
+
+    host.get("/other")
+
+    wait_until(lambda: "blocked the event loop" in host.errors())
+    assert "the plugin other" in host.errors()
+
+
+def test_the_kit_waits_for_jobs_and_reads_the_audit_log(jidoteki_host: MakeHost) -> None:
+    started = time.time()
+    host = jidoteki_host()
+
+    host.post("/setup", "-F", "newtoken=another")
+
+    assert [line[4] for line in host.audit()] == ["request.begun", "request.done"]
+    assert float(host.audit()[0][0]) >= started

@@ -1,0 +1,258 @@
+"""The update job: its steps, its codes, and what it leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.updates.job import UPDATE
+from jidoteki.hookspecs import JobFailed
+
+VERSION = {"version.txt": "1.1.0\n"}
+RAN = "#!/bin/sh\necho ran; touch $JIDO_ADMIN_PATH/ran\n"
+
+
+def install(job) -> None:
+    """What the host does with a job."""
+    assert UPDATE.check is not None
+    UPDATE.check(job)
+    UPDATE.run(job)
+
+
+def failure(job) -> tuple[str, str]:
+    with pytest.raises(JobFailed) as caught:
+        install(job)
+    return caught.value.code, caught.value.message
+
+
+@pytest.fixture
+def make(vendor, tmp_path: Path) -> Callable[..., bytes]:
+    """Return a function that makes packages of files."""
+
+    def one(files: dict[str, str]) -> bytes:
+        return vendor.package(tmp_path / f"made-{len(list(tmp_path.glob('made-*')))}", files)
+
+    return one
+
+
+def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop, make) -> None:
+    package = drop(make({**VERSION, "update.sh": RAN, "changelog.txt": "# News\n"}))
+    job = new_job(package)
+
+    install(job)
+
+    assert job.steps == [10, 20, 30, 40, 50, 60, 70, 80]
+    assert job.lines == ["Updating system. Please wait..", "ran", "Updating system successful"]
+    assert (appliance.admin / "ran").exists()
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+    assert (appliance.etc / "changelog.txt").read_text() == "# News\n"
+    assert not package.exists()
+
+
+@pytest.mark.parametrize(
+    "script", ["touch here\n", "#!/bin/sh\ntouch here\n", "#!/bin/sh -e\n[ -f version.txt ]\ntouch here\n"]
+)
+def test_update_sh_runs_in_the_unpacked_directory(new_job, drop, make, script: str) -> None:
+    job = new_job(drop(make({**VERSION, "update.sh": script})))
+
+    install(job)
+
+    assert (job.workspace / "package/here").exists()
+
+
+def test_a_package_without_update_sh_is_installed_too(appliance: Appliance, new_job, drop, make) -> None:
+    install(new_job(drop(make(VERSION))))
+
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+
+
+def test_without_a_package_the_newest_that_was_dropped_is_taken(appliance: Appliance, new_job, drop, make) -> None:
+    newest = drop(make({"version.txt": "1.2.0"}), "software_package-a.enc")
+    older = drop(make({"version.txt": "1.3.0"}), "software_package-z.enc")
+    os.utime(older, (1, 1))
+    (appliance.uploads / "software_package-link.enc").symlink_to(older)
+
+    install(new_job())
+
+    assert (appliance.etc / "version.txt").read_text() == "1.2.0\n"
+    assert not newest.exists()
+    assert older.exists()
+
+
+def test_no_package_is_e1003_at_20_percent(new_job) -> None:
+    job = new_job()
+
+    assert failure(job) == ("E1003", "Missing update package")
+    assert job.steps == [10, 20]
+    assert job.lines[-1] == "Failed updating..."
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"version.txt": "1.0.0"}, "The package's version 1.0.0 is not newer than the installed version 1.0.0"),
+        ({"version.txt": "0.9.9"}, "The package's version 0.9.9 is not newer than the installed version 1.0.0"),
+        ({"other.txt": ""}, "The package has no version.txt"),
+        ({"version.txt": ""}, "The package's version.txt is not valid"),
+        ({"version.txt": "2.0.0\n2.0.1\n"}, "The package's version.txt is not valid"),
+    ],
+)
+def test_a_version_that_is_not_newer_is_e1001(
+    appliance: Appliance, new_job, drop, make, files: dict[str, str], message: str
+) -> None:
+    package = drop(make({**files, "update.sh": RAN}))
+
+    code, told = failure(new_job(package))
+
+    assert code == "E1001" and told.startswith(message)
+    assert not (appliance.admin / "ran").exists()
+    assert not package.exists()
+
+
+@pytest.mark.parametrize("installed", ["", "\n", "\x00broken\x00"])
+def test_an_appliance_without_a_readable_version_can_be_updated(
+    appliance: Appliance, new_job, drop, make, installed: str
+) -> None:
+    (appliance.etc / "version.txt").write_text(installed)
+
+    install(new_job(drop(make(VERSION))))
+
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: b"rubbish", lambda content: b""])
+def test_a_damaged_package_is_e1005_and_the_next_good_one_works(
+    appliance: Appliance, new_job, drop, make, damage: Callable[[bytes], bytes]
+) -> None:
+    content = make({**VERSION, "update.sh": RAN})
+    package = drop(damage(content))
+
+    code, _ = failure(new_job(package))
+
+    assert code == "E1005"
+    assert not (appliance.admin / "ran").exists()
+    assert not package.exists()
+    install(new_job(drop(content)))
+    assert (appliance.admin / "ran").exists()
+
+
+def test_a_package_signed_by_somebody_else_never_runs(
+    appliance: Appliance, new_job, drop, vendor, stranger, tmp_path: Path
+) -> None:
+    archive = vendor.archive(tmp_path / "made", {**VERSION, "update.sh": RAN})
+    job = new_job(drop(vendor.seal(archive, stranger.sign(archive))))
+
+    code, message = failure(job)
+
+    assert (code, message.partition(":")[0]) == ("E1005", "The package's signature is not valid")
+    assert not (job.workspace / "package").exists()
+    assert not (appliance.admin / "ran").exists()
+
+
+def test_a_missing_key_is_e1005_and_named(appliance: Appliance, new_job, drop, make) -> None:
+    (appliance.etc / "updates.pub").unlink()
+
+    code, message = failure(new_job(drop(make(VERSION))))
+
+    assert code == "E1005" and "updates.pub" in message
+
+
+def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance, new_job, drop, make) -> None:
+    package = drop(make({**VERSION, "update.sh": "#!/bin/sh\nexit 3\n", "changelog.txt": "new"}))
+    job = new_job(package)
+
+    assert failure(job) == ("E1002", "update.sh failed with exit status 3")
+    assert job.lines[-2:] == ["update.sh failed with exit status 3", "Failed updating..."]
+    assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
+    assert not (appliance.etc / "changelog.txt").exists()
+    assert not package.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'No disk' > $etc_message.txt; echo E1007 > $etc_code.txt", ("E1007", "No disk")),
+        ("echo 'No disk' > $etc_message.txt", ("E1002", "No disk")),
+        ("echo E1007 > $etc_code.txt", ("E1007", "update.sh failed")),
+        ("printf 'a\\nb\\033[2J\\n' > $etc_message.txt; echo '{}' > $etc_code.txt", ("E1002", "a b[2J")),
+        ("ln -s /etc/passwd $etc_message.txt", ("E1002", "update.sh failed with exit status 1")),
+    ],
+)
+def test_what_update_sh_says_about_its_own_failure_counts(
+    new_job, drop, make, script: str, expected: tuple[str, str]
+) -> None:
+    start = "#!/bin/sh\netc_message=$JIDO_ADMIN_PATH/etc/status_error_message etc_code=$JIDO_ADMIN_PATH/etc/status_error_code\n"
+    script = script.replace("$etc_message", "${etc_message}").replace("$etc_code", "${etc_code}")
+
+    assert failure(new_job(drop(make({**VERSION, "update.sh": f"{start}{script}\nexit 1\n"})))) == expected
+
+
+def test_what_another_run_said_does_not_count(appliance: Appliance, new_job, drop, make) -> None:
+    (appliance.etc / "status_error_message.txt").write_text("old\n")
+
+    code, message = failure(new_job(drop(make({**VERSION, "update.sh": "exit 1\n"}))))
+
+    assert (code, message) == ("E1002", "update.sh failed with exit status 1")
+
+
+def test_a_directory_in_place_of_update_sh_is_e1002(new_job, drop, make) -> None:
+    assert failure(new_job(drop(make({**VERSION, "update.sh/x": ""})))) == (
+        "E1002",
+        "The package's update.sh is not a file",
+    )
+
+
+def test_a_dry_run_changes_nothing(appliance: Appliance, new_job, drop, make) -> None:
+    package = drop(make({**VERSION, "update.sh": RAN}))
+
+    UPDATE.check(new_job(package))
+
+    assert package.exists()
+    assert not (appliance.admin / "ran").exists()
+    assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
+
+
+def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job, drop) -> None:
+    package = drop(b"rubbish", ".jidoteki-upload-1")
+
+    with pytest.raises(JobFailed):
+        UPDATE.check(new_job(package))
+
+    assert package.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"), [("max-unpacked-size", 100, "100 bytes"), ("max-members", 2, "2 members")]
+)
+def test_the_configured_limits_count(new_job, drop, make, setting: str, value: int, message: str) -> None:
+    job = new_job(drop(make({**VERSION, "data": "x" * 200})))
+    job.settings["update"][setting] = value
+
+    code, told = failure(job)
+
+    assert code == "E1005" and message in told
+
+
+def test_free_space_is_kept(new_job, drop, make) -> None:
+    job = new_job(drop(make(VERSION)))
+    job.settings["limits"]["free-space"] = 1 << 60
+
+    code, message = failure(job)
+
+    assert code == "E1005" and "bytes of disk free" in message
+
+
+def test_a_full_disk_is_e1000_and_told(appliance: Appliance, new_job, drop, make) -> None:
+    job = new_job(drop(make(VERSION)))
+
+    def full(path: Path, content: str, mode: int = 0o644) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    appliance.replace_file = full  # type: ignore[method-assign,assignment]
+
+    assert failure(job) == ("E1000", "The disk is full: free some space, then update again")
