@@ -133,6 +133,11 @@ class TarReader:
             self._left, self._padding = info.size, -info.size % BLOCK
         return info
 
+    @property
+    def header(self) -> bytes:
+        """The block that describes the current member, as it is in the archive."""
+        return self._window.last_block
+
     def data(self) -> Iterator[memoryview]:
         """Give out the content of the current member, as far as it was not yet, in chunks up to 512 KiB.
 
@@ -157,13 +162,13 @@ class TarReader:
             raise refuse(info.name, "has an impossible size")
         if set(self._tar.pax_headers) - {"comment"}:
             raise ArchiveError("The archive has a global header that changes its members")
-        if "size" in info.pax_headers and info.size < EXTENDED_SIZE and info.size != self._plain_size():
+        if "size" in info.pax_headers and info.size < EXTENDED_SIZE and info.size != self._own_size():
             raise refuse(info.name, "has two sizes")
         return info
 
-    def _plain_size(self) -> int:
+    def _own_size(self) -> int:
         """The size in the member's own header, before an extended one replaced it."""
-        return tarfile.TarInfo.frombuf(self._window.last_block, "utf-8", "surrogateescape").size
+        return tarfile.TarInfo.frombuf(self.header, "utf-8", "surrogateescape").size
 
     def _check_rest(self) -> None:
         while chunk := self._window.some(CHUNK):

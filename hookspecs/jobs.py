@@ -129,6 +129,8 @@ class JobType:
     """The error code of the refusal while one runs."""
     timeout: float = 3600
     """Seconds after which the job is ended as failed."""
+    recover: Callable[[Appliance], None] | None = None
+    """Called in the service when a run was killed, or hit by a power cut, before the next one can start."""
     persist: bool = False
     """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it."""
 

@@ -88,6 +88,7 @@ def test_a_failure_says_why(host: Host, do: str, message: str, code: str) -> Non
 
     assert (status["status"], status["error-message"], status["error-code"]) == ("failed", message, code)
     wait_until(lambda: json.loads((host.appliance.etc / "worker.json").read_text())["status"] == "failed")
+    wait_until((host.appliance.etc / "worker_code.txt").exists)
     assert (host.appliance.etc / "worker_code.txt").read_text() == f"{code}\n"
     wait_until(lambda: not list(host.appliance.tmp.iterdir()))
     assert "planted" not in json.dumps(status)

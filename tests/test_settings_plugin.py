@@ -396,17 +396,3 @@ def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance)
     request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
 
     assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}  # type: ignore[arg-type]
-
-
-def test_the_plugin_declares_both_endpoints_and_a_job_that_a_restore_excludes(appliance: Appliance) -> None:
-    post, get = plugin.jidoteki_endpoints(appliance)
-    [job] = plugin.jidoteki_jobs(appliance)
-
-    assert [(each.method, each.path, each.starts) for each in (post, get)] == [
-        ("POST", "/settings", "settings"),
-        ("GET", "/settings", None),
-    ]
-    assert (job.name, job.log, job.location, job.exclusive_with) == (
-        *("settings", "settings.log", "/settings"),
-        ("restore",),
-    )

@@ -405,15 +405,3 @@ def test_unreadable_settings_count_as_none(appliance: Appliance, content: str) -
         shown(appliance)
 
     assert caught.value.status == 404
-
-
-def test_the_plugin_declares_both_endpoints_and_a_job_that_a_restore_excludes(appliance: Appliance) -> None:
-    post, get = plugin.jidoteki_endpoints(appliance)
-    [job] = plugin.jidoteki_jobs(appliance)
-
-    assert [(each.method, each.path, each.starts) for each in (post, get)] == [
-        ("POST", "/storage", "storage"),
-        ("GET", "/storage", None),
-    ]
-    assert (job.name, job.log, job.location) == ("storage", "storage.log", "/storage")
-    assert job.exclusive_with == ("restore",)

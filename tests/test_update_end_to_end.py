@@ -139,7 +139,7 @@ def test_e1001_says_both_versions(host: Host, make_package: MakePackage) -> None
     status = host.wait_for_job("/update")
 
     assert status["percentage"] == 50
-    assert status["error-message"] == "The package's version 0.1.0 is not newer than the installed 1.0.0"
+    assert status["error-message"] == "The package's version 0.1.0 is not newer than the installed version 1.0.0"
     assert (host.appliance.etc / "status_error_code.txt").read_text() == "E1001\n"
 
 
@@ -218,7 +218,7 @@ def test_e1004_while_one_is_running(host: Host, make_package: MakePackage) -> No
     assert (reboot.status, reboot.json["Error-Message"]) == (400, "Reboot cannot start while update is running")
     status = host.get("/update").json
     assert (status["status"], status["percentage"]) == ("running", 70)
-    assert list(host.appliance.uploads.iterdir()) == []
+    assert len(list(host.appliance.uploads.iterdir())) == 1
 
 
 def test_e1005_for_a_wrong_passphrase(host: Host, make_package: MakePackage, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_e1005_for_a_signature_of_somebody_else_and_nothing_is_unpacked(
 
     status = host.wait_for_job("/update")
     assert (status["percentage"], status["error-code"]) == (40, "E1005")
-    assert status["error-message"] == "The signature of the package is not valid"
+    assert "signature is not valid" in status["error-message"]
     assert not proof.exists()
 
 
@@ -303,7 +303,7 @@ def test_killed_in_the_middle_the_update_is_failed_and_the_next_one_works(
 
 
 def test_an_update_goes_on_when_the_service_is_killed_and_is_found_again(host: Host, make_package: MakePackage) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo step $i; sleep 0.2; done"
+    script = "for i in $(seq 40); do echo step $i; sleep 0.2; done"
     host.post("/update", "-F", f"update=@{make_package(script=script)}")
     wait_until(lambda: host.get("/update").json["percentage"] == 70)
 
@@ -313,7 +313,7 @@ def test_an_update_goes_on_when_the_service_is_killed_and_is_found_again(host: H
     assert host.get("/update").json["status"] == "running"
     assert host.post("/update", "-F", f"update=@{make_package()}").json["error-code"] == "E1004"
     assert host.wait_for_job("/update")["status"] == "success"
-    assert "step 10" in host.get("/update/log").text
+    assert "step 40" in host.get("/update/log").text
     assert host.get("/version").json == {"version": "1.1.0"}
 
 

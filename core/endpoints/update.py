@@ -7,8 +7,50 @@ import secrets
 
 import voluptuous as vol
 
-from jidoteki.core.updates.job import UPDATE
-from jidoteki.hookspecs import Appliance, Endpoint, JobType, PlainText, Request, Response, Upload, hookimpl
+from jidoteki.hookspecs import (
+    Appliance,
+    Endpoint,
+    Job,
+    JobType,
+    PlainText,
+    Request,
+    Response,
+    StatusFiles,
+    Upload,
+    hookimpl,
+)
+
+#: Longer than the longest `script-timeout`: what that one ends is told better.
+TIMEOUT = 2 * 86400.0
+
+
+def check(job: Job) -> None:
+    """Open the package and compare its version."""
+    # Imported in the job's own process: the service does without what opens packages.
+    from jidoteki.core.updates import job as updates
+
+    updates.check(job)
+
+
+def run(job: Job) -> None:
+    """Install the package that was opened."""
+    from jidoteki.core.updates import job as updates
+
+    updates.run(job)
+
+
+UPDATE = JobType(
+    "update",
+    run,
+    check,
+    exclusive_with=("restore", "reboot"),
+    status_files=StatusFiles(
+        "status_update.json", "status_update.txt", "status_error_message.txt", "status_error_code.txt"
+    ),
+    busy_code="E1004",
+    timeout=TIMEOUT,
+    persist=True,
+)
 
 
 async def start(request: Request) -> Response:

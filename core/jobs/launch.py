@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -18,11 +19,15 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
-from jidoteki.core.plugins import Plugin, Plugins
+from jidoteki.core.plugins import Plugin, PluginError, Plugins, within
 from jidoteki.hookspecs import JobType
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
+RECOVERY_TIME = 600.0
+
+
+logger = logging.getLogger(__name__)
 
 
 class Busy(Exception):
@@ -198,10 +203,22 @@ class Launcher:
     def finish(self, record: Record) -> None:
         """Store how a dead job ended and clear away what it left."""
         files.finish_replacing(self.appliance.jobs)
+        self._recover(record.kind)
         self.records.write(record)
         if record.kind in self.kinds:
             write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
         self.clear(record.id)
+
+    def _recover(self, kind: str) -> None:
+        """Let the plugin put right what the dead job left half done."""
+        plugin, job = self.kinds.get(kind, (None, None))
+        if plugin is None or job is None or job.recover is None:
+            return
+        recover = job.recover
+        try:
+            within(RECOVERY_TIME, lambda: recover(self.appliance))
+        except PluginError as error:
+            logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
 
     def clear(self, id: str) -> None:
         """Remove the work space of a run."""

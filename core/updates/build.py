@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,6 +26,9 @@ from jidoteki.hookspecs.restorable import can_restore
 
 VERSION = "version.txt"
 BUFFER = 256 * 1024
+
+# The type stubs of isal leave this one without types.
+_gzip: Any = igzip.IGzipFile
 
 
 class _Writer(io.RawIOBase):
@@ -85,8 +88,8 @@ def _pack(source: Path, version: str, archive: Path) -> None:
     epoch = _epoch()
     content = f"{version}\n".encode()
     # No file name and no time go into the gzip header.
-    with archive.open("wb") as file, igzip.IGzipFile("", "wb", 2, cast(BinaryIO, file), mtime=0) as compressed:
-        with tarfile.open(fileobj=cast(BinaryIO, compressed), mode="w", format=tarfile.GNU_FORMAT) as tar:
+    with archive.open("wb") as file, _gzip("", "wb", 2, file, mtime=0) as compressed:
+        with tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar:
             info = tarfile.TarInfo(VERSION)
             info.size, info.mtime = len(content), epoch or 0
             tar.addfile(info, io.BytesIO(content))

@@ -14,7 +14,7 @@ from jidoteki.core.archives import Policy
 from jidoteki.core.updates import package, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
-from jidoteki.hookspecs import Job, JobFailed, JobType, StatusFiles
+from jidoteki.hookspecs import Job, JobFailed
 
 PACKAGES = "software_package-*.enc"
 SCRIPT = "update.sh"
@@ -24,16 +24,9 @@ MAX_VERSION = 4096
 MAX_CHANGELOG = 4 * 1024 * 1024
 MAX_MESSAGE = 200
 MAX_STATUS_FILE = 4096
-#: Longer than the longest `script-timeout`: what that one ends is told better.
-TIMEOUT = 2 * 86400.0
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_FILES = StatusFiles(
-    progress="status_update.json",
-    status="status_update.txt",
-    error_message="status_error_message.txt",
-    error_code="status_error_code.txt",
-)
+ERROR_FILES = ("status_error_message.txt", "status_error_code.txt")
 _CODE = re.compile("[A-Za-z0-9_-]{1,16}")
 _Stamp = tuple[int, int, int] | None
 
@@ -141,10 +134,9 @@ def _regular(path: Path) -> os.stat_result | None:
 
 
 def _discard(job: Job) -> None:
-    """Remove the package, for it is used up; one that lies elsewhere than packages do is somebody else's to remove.
-
-    A dry run's package is of the second sort: it never gets the name that packages have.
-    """
+    """Remove the package, for it is used up; one that lies elsewhere than packages do is somebody else's to remove."""
+    if job.dry_run:
+        return
     with contextlib.suppress(OSError):
         found = Path((job.workspace / "found").read_text())
         if found.parent == job.appliance.uploads and found.match(PACKAGES):
@@ -231,9 +223,9 @@ def _command(script: Path) -> tuple[str | Path, ...]:
 def _stamps(etc: Path) -> dict[str, _Stamp]:
     """Which versions of the error files are there."""
     stamps: dict[str, _Stamp] = {}
-    for name in (_FILES.error_message, _FILES.error_code):
-        status = _regular(etc / str(name))
-        stamps[str(name)] = (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+    for name in ERROR_FILES:
+        status = _regular(etc / name)
+        stamps[name] = (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
     return stamps
 
 
@@ -241,7 +233,7 @@ def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
     """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
     after = _stamps(etc)
     texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
-    message, code = texts[str(_FILES.error_message)], texts[str(_FILES.error_code)]
+    message, code = (texts[name] for name in ERROR_FILES)
     if not message and not code:
         return None
     return JobFailed(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
@@ -252,16 +244,3 @@ def _line(path: Path) -> str:
         text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
     words = " ".join(text.split())
     return "".join(character for character in words if character.isprintable())[:MAX_MESSAGE]
-
-
-UPDATE = JobType(
-    "update",
-    run=run,
-    check=check,
-    exclusive_with=("restore", "reboot"),
-    log="update.log",
-    status_files=_FILES,
-    busy_code="E1004",
-    timeout=TIMEOUT,
-)
-"""The kind of job that installs update packages."""

@@ -76,6 +76,7 @@ class FakeJob:
         self.workspace = workspace
         self.steps: list[int] = []
         self.lines: list[str] = []
+        self.dry_run = False
 
     def progress(self, percentage: int) -> None:
         self.steps += [percentage] if percentage not in self.steps else []

@@ -179,6 +179,17 @@ def test_anything_but_an_archive_and_its_signature_is_refused(
         take(vendor.encrypt(outer(*members)))
 
 
+@pytest.mark.parametrize("place", [30, 170, 320, 400, 505])
+def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, vendor, place: int) -> None:
+    plain = bytearray(outer(ARCHIVE, SIGNATURE))
+    plain[place] = 1
+    plain[148:156] = b" " * 8
+    plain[148:156] = b"%06o\0 " % sum(plain[:512])
+
+    with pytest.raises(PackageError, match="damaged header"):
+        take(vendor.encrypt(bytes(plain)))
+
+
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
 def test_a_missing_key_is_named(vendor, tmp_path: Path, name: str) -> None:
     etc = Path(shutil.copytree(vendor.directory, tmp_path / "etc"))

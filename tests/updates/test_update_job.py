@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates.job import UPDATE
+from jidoteki.core.endpoints.update import UPDATE
 from jidoteki.hookspecs import JobFailed
 
 VERSION = {"version.txt": "1.1.0\n"}
@@ -186,10 +186,10 @@ def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance
 def test_what_update_sh_says_about_its_own_failure_counts(
     new_job, drop, make, script: str, expected: tuple[str, str]
 ) -> None:
-    start = "#!/bin/sh\netc_message=$JIDO_ADMIN_PATH/etc/status_error_message etc_code=$JIDO_ADMIN_PATH/etc/status_error_code\n"
+    names = "etc_message=$JIDO_ADMIN_PATH/etc/status_error_message etc_code=$JIDO_ADMIN_PATH/etc/status_error_code"
     script = script.replace("$etc_message", "${etc_message}").replace("$etc_code", "${etc_code}")
 
-    assert failure(new_job(drop(make({**VERSION, "update.sh": f"{start}{script}\nexit 1\n"})))) == expected
+    assert failure(new_job(drop(make({**VERSION, "update.sh": f"{names}\n{script}\nexit 1\n"})))) == expected
 
 
 def test_what_another_run_said_does_not_count(appliance: Appliance, new_job, drop, make) -> None:

@@ -1,0 +1,122 @@
+"""Backup and restore of what `backup.txt` lists below the data directory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Download,
+    Endpoint,
+    JobType,
+    PlainText,
+    Reply,
+    Request,
+    Response,
+    Upload,
+    hookimpl,
+)
+from jidoteki.plugins.backup import jobs
+from jidoteki.plugins.backup.validators import action
+
+LOCATION = "/api/v1/admin/backup"
+
+
+async def start_or_stop(request: Request) -> Response:
+    """Start a backup; or cancel the one that runs, and delete the one that is there."""
+    if request.values["action"] == "START":
+        return await request.start_job("backup")
+    if not request.dry_run:
+        await request.cancel_job("backup")
+        await request.run_job("backup-delete", join=True)
+    return Reply({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
+
+
+async def status(request: Request) -> Response:
+    """How the last backup went, or goes."""
+    last = await request.job_status("backup")
+    if last["status"] == "running":
+        return {"status": "running"}
+    if last["status"] == "failed":
+        return {"status": "failed", "error-message": last["error-message"]}
+    return {"status": "success", **await asyncio.to_thread(_facts, request.appliance)}
+
+
+def _facts(appliance: Appliance) -> dict[str, Any]:
+    """Size and hash of the backup.
+
+    :raises ApiError: 404, there is none.
+    """
+    facts = appliance.read_json(jobs.description(appliance))
+    path = jobs.archive(appliance)
+    if not isinstance(facts, dict) or not path.is_file() or path.stat().st_size != facts.get("size"):
+        raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
+    return {"filesize": facts["filesize"], "sha256": facts["sha256"]}
+
+
+async def download(request: Request) -> Response:
+    """The backup itself."""
+    await asyncio.to_thread(_facts, request.appliance)
+    return Download(jobs.archive(request.appliance), "backup.tar")
+
+
+async def log(request: Request) -> Response:
+    """The log of backups."""
+    return PlainText(request.appliance.log / jobs.LOG)
+
+
+async def restore(request: Request) -> Response:
+    """Restore a backup and wait for the end of it."""
+    outcome = await request.run_job("restore", archive=str(request.values["archive"].path))
+    if outcome.status != "success":
+        raise ApiError(400, outcome.error_message)
+    return {"Status": "200 OK"}
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    """Making, deleting and restoring a backup."""
+    return jobs.JOBS
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """All of `/backup`."""
+    missing = {404: "There is none"}
+    return [
+        Endpoint(
+            "POST",
+            "/backup",
+            start_or_stop,
+            {vol.Required("action"): action},
+            {202: "The backup runs, or is deleted", 400: "The action is not valid, or a backup runs already"},
+            "Start a backup (START), or stop or delete it (STOP)",
+        ),
+        Endpoint("GET", "/backup", status, {}, {200: "Status, size, hash", **missing}, "How the last backup went"),
+        Endpoint("GET", "/backup/download", download, {}, {200: "backup.tar", **missing}, "Download the backup"),
+        Endpoint("GET", "/backup/log", log, {}, {200: "The log", **missing}, "The log of backups"),
+        Endpoint(
+            "POST",
+            "/backup/restore",
+            restore,
+            {vol.Required("archive"): Upload()},
+            {200: "Everything is restored", 400: "The archive is refused, and nothing was restored"},
+            "Restore a backup",
+            starts="restore",
+        ),
+    ]
+
+
+@hookimpl
+def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
+    """Some data to back up."""
+    (appliance.data / "app/uploads").mkdir(parents=True)
+    appliance.replace_file(appliance.data / "app/settings.json", '{"theme": "dark"}\n')
+    appliance.replace_file(appliance.data / "app/uploads/hello.txt", "Hello\n")
+    (appliance.data / "app/current").symlink_to("uploads/hello.txt")
+    appliance.replace_file(appliance.etc / "backup.txt", "app\n")
