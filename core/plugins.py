@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import logging
 import os
-import pkgutil
-import stat
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config import Config
-from jidoteki.hookspecs import PROJECT, Appliance, Endpoint, Hooks, JobType, validators
+from jidoteki.core.plugin_sources import PluginError, Source, sources
+from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
+
+__all__ = ["Plugin", "PluginError", "Plugins", "Source", "load_all", "load_for_job", "within"]
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["mandatory", "built-in", "installed", "file"]
-
 LOADING_TIME = 10.0
-MANDATORY = "jidoteki.core.endpoints"
-BUILT_IN = "jidoteki.plugins"
-
-
-class PluginError(Exception):
-    """Why a plugin was left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a plugin comes from; enough to load it again in another process."""
-
-    name: str
-    kind: Kind
-    target: str
-    distribution: str = ""
-    version: str = ""
-
-    def load(self) -> object:
-        """Import the plugin.
-
-        :raises Exception: whatever its import raises.
-        """
-        if self.kind == "installed":
-            from importlib import metadata
-
-            return metadata.EntryPoint(self.name, self.target, PROJECT).load()
-        if self.kind == "file":
-            return _load_file(self.name, Path(self.target))
-        return importlib.import_module(self.target)
+TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
 
 
 @dataclass(slots=True)
@@ -70,6 +38,7 @@ class Plugin:
     endpoints: list[Endpoint] = field(default_factory=list)
     jobs: list[JobType] = field(default_factory=list)
     hooks: tuple[str, ...] = ()
+    contract: str = CONTRACT
 
     @property
     def name(self) -> str:
@@ -104,59 +73,15 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     raise PluginError(f"{type(value).__name__}: {value}") from value
 
 
-def _load_file(name: str, path: Path) -> object:
-    """Import a one-file plugin, if only root or this user can have written it.
-
-    :raises PluginError: somebody else could have.
-    """
-    for each in (path, path.parent):
-        status = each.lstat()
-        if stat.S_ISLNK(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            raise PluginError(f"{each} must belong to root or the service's user and be writable by nobody else")
-    module_name = f"jidoteki_file_plugins.{name}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def sources(config: Config, root: Path) -> Iterator[Source]:
-    """All plugins of this installation; of the built-in ones those whose endpoint is enabled."""
-    # Imported late: it is slow, and the process of a job does without.
-    from importlib import metadata
-
-    enabled = config.endpoints
-    for kind, package in (("mandatory", MANDATORY), ("built-in", BUILT_IN)):
-        for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
-            if kind == "mandatory" or module in enabled:
-                yield Source(module, kind, f"{package}.{module}")  # type: ignore[arg-type]
-    for entry in metadata.entry_points(group=PROJECT):
-        distribution = entry.dist
-        yield Source(
-            entry.name,
-            "installed",
-            entry.value,
-            distribution.name if distribution else "",
-            distribution.version if distribution else "",
-        )
-    directory = config.settings["plugin-directory"]
-    if directory:
-        for path in sorted((root / directory.lstrip("/")).glob("*.py")):
-            yield Source(path.stem, "file", str(path))
-
-
 class Plugins:
     """The plugins of one appliance under one configuration."""
 
-    def __init__(self, appliance: Appliance, config: Config) -> None:
+    def __init__(self, appliance: Appliance, config: Config, hooks: type = Hooks) -> None:
         self.all: list[Plugin] = []
         self._appliance = appliance
         self._raw: Mapping[str, Any] = config.settings["plugins"]
         self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(Hooks)
+        self._manager.add_hookspecs(hooks)
 
     @property
     def loaded(self) -> list[Plugin]:
@@ -196,11 +121,12 @@ class Plugins:
         found = []
         for each in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
             if each.plugin_name in by_name:
-                found.append((by_name[each.plugin_name], _caller(each.function, each.argnames)))
+                found.append((by_name[each.plugin_name], _caller(hook, each)))
         return found
 
     def _load(self, plugin: Plugin) -> None:
         module = plugin.source.load()
+        plugin.contract = _contract(module)
         if any(other.name == plugin.name for other in self.all if other is not plugin):
             raise PluginError(f"another plugin is called {plugin.name} already")
         self._register(plugin, module)
@@ -209,16 +135,23 @@ class Plugins:
         plugin.endpoints = self._ask(plugin, "jidoteki_endpoints", Endpoint)
 
     def _register(self, plugin: Plugin, module: object) -> None:
-        try:
-            self._manager.register(module, plugin.name)
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"does not follow the contract: {error}") from error
-        finally:
-            plugin.module = module
-        plugin.hooks = tuple(caller.name for caller in self._manager.get_hookcallers(module) or ())
-        for hook in plugin.hooks:
-            if not hasattr(Hooks, hook):
-                raise PluginError(f"implements {hook}, which is not a hook of this version")
+        with warnings.catch_warnings(record=True) as deprecations:
+            warnings.simplefilter("always")
+            try:
+                self._manager.register(module, plugin.name)
+            except pluggy.PluginValidationError as error:
+                raise PluginError(f"does not follow the contract: {error}") from error
+            finally:
+                plugin.module = module
+        for each in deprecations:
+            logger.warning("The plugin %s: %s", plugin.name, each.message)
+        callers = self._manager.get_hookcallers(module) or []
+        plugin.hooks = tuple(caller.name for caller in callers)
+        for caller in callers:
+            if not caller.has_spec():
+                raise PluginError(f"implements {caller.name}, which is not a hook of this version")
+            if any(each.plugin is module and (each.wrapper or each.hookwrapper) for each in caller.get_hookimpls()):
+                raise PluginError(f"implements {caller.name} as a wrapper, which this contract does not have")
         if not plugin.hooks:
             raise PluginError("implements no hook")
 
@@ -247,16 +180,41 @@ class Plugins:
     def _one(self, plugin: Plugin, hook: str) -> Any:
         for each in getattr(self._manager.hook, hook).get_hookimpls():
             if each.plugin is plugin.module:
-                result = _caller(each.function, each.argnames)(appliance=self._appliance)
+                result = _caller(hook, each)(appliance=self._appliance)
                 if inspect.isawaitable(result):
                     raise PluginError(f"{hook} must not be async")
                 return result
         return None
 
 
-def _caller(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
-    """The function with the arguments that it asks for, as pluggy calls it."""
-    return lambda **arguments: function(*(arguments[name] for name in names))
+def _caller(hook: str, implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """The implementation with the arguments that it asks for, as pluggy calls it; traced if the environment says so."""
+
+    def call(**arguments: Any) -> Any:
+        started = time.monotonic()
+        result = implementation.function(*(arguments[name] for name in implementation.argnames))
+        if TRACE:
+            taken = (time.monotonic() - started) * 1000
+            logger.info("Trace: %s of %s returned %.200r in %.1f ms", hook, implementation.plugin_name, result, taken)
+        return result
+
+    return call
+
+
+def _contract(module: object) -> str:
+    """The version of the contract that a plugin was written for.
+
+    :raises PluginError: this host does not have it.
+    """
+    wanted = getattr(module, "JIDOTEKI_CONTRACT", CONTRACT)
+    try:
+        major, minor = (int(part) for part in str(wanted).split("."))
+    except ValueError as error:
+        raise PluginError(f"JIDOTEKI_CONTRACT is {wanted!r}, which is not a version such as {CONTRACT!r}") from error
+    own_major, own_minor = (int(part) for part in CONTRACT.split("."))
+    if major != own_major or minor > own_minor:
+        raise PluginError(f"needs version {wanted} of the contract, and this host has {CONTRACT}: update the host")
+    return str(wanted)
 
 
 def load_all(appliance: Appliance, config: Config) -> Plugins:

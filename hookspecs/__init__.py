@@ -16,13 +16,15 @@ from jidoteki.hookspecs.endpoints import (
     Reply,
     Request,
     Response,
+    Text,
     Upload,
     UploadedFile,
 )
-from jidoteki.hookspecs.hooks import PROJECT, Hooks, hookimpl, hookspec
+from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobType, StatusFiles
 
 __all__ = [
+    "CONTRACT",
     "PROJECT",
     "ApiError",
     "Appliance",
@@ -41,6 +43,7 @@ __all__ = [
     "Request",
     "Response",
     "StatusFiles",
+    "Text",
     "Upload",
     "UploadedFile",
     "hookimpl",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PROJECT: Final = "jidoteki"
 
+CONTRACT: Final = "1.0"
+"""The version of this contract. A plugin says with `JIDOTEKI_CONTRACT = "1.0"` which one it was written for; a host
+takes plugins of its own major version, up to its own minor one."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from jidoteki.core.config import Config, defaults
+from jidoteki.core.plugin_sources import Source
+from jidoteki.core.plugins import Plugins
+from jidoteki.hookspecs import Hooks, hookspec
 from jidoteki.testing import Host, wait_until
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
 HEAD = """
@@ -50,6 +54,10 @@ def plugins(host: Host) -> dict[str, str | None]:
 ENDPOINTS = "@hookimpl\ndef jidoteki_endpoints(appliance):\n    "
 
 LEFT_OUT = {
+    "JIDOTEKI_CONTRACT = '1.99'\n" + ENDPOINTS + "return []": "needs version 1.99 of the contract",
+    "JIDOTEKI_CONTRACT = '2.0'\n" + ENDPOINTS + "return []": "needs version 2.0 of the contract",
+    "JIDOTEKI_CONTRACT = 'new'\n" + ENDPOINTS + "return []": "is not a version",
+    "@hookimpl(wrapper=True)\ndef jidoteki_endpoints(appliance):\n    return (yield)": "as a wrapper",
     "raise RuntimeError('planted')": "RuntimeError: planted",
     "sys.exit(3)": "SystemExit: 3",
     "def :": "SyntaxError",
@@ -236,3 +244,32 @@ def test_the_kit_waits_for_jobs_and_reads_the_audit_log(jidoteki_host: MakeHost)
 
     assert [line[4] for line in host.audit()] == ["request.begun", "request.done"]
     assert float(host.audit()[0][0]) >= started
+
+
+def test_a_plugin_that_implements_a_deprecated_hook_is_told_so_and_works(
+    jidoteki_appliance: MakeAppliance, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Later(Hooks):
+        @hookspec(warn_on_impl=DeprecationWarning("jidoteki_old goes away with version 2: implement jidoteki_jobs"))
+        def jidoteki_old(self, appliance: object) -> None:
+            """Was replaced."""
+
+    appliance = jidoteki_appliance()
+    path = appliance.root / "older.py"
+    path.write_text(HEAD + "@hookimpl\ndef jidoteki_old(appliance): pass\n")
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    loaded = Plugins(appliance, Config(defaults()), Later)
+
+    plugin = loaded.load(Source("older", "file", str(path)))
+
+    assert plugin.problem is None
+    assert "jidoteki_old goes away with version 2: implement jidoteki_jobs" in caplog.text
+
+
+def test_a_trace_of_the_hooks_is_logged_when_asked_for(make) -> None:  # type: ignore[no-untyped-def]
+    host = make(ENDPOINTS + "return []", start=False)
+    host.start(env={"JIDOTEKI_TRACE_PLUGINS": "1"})
+
+    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    assert "Trace: jidoteki_endpoints of good returned [Endpoint(" in log

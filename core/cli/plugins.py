@@ -47,6 +47,7 @@ def describe(appliance: Appliance) -> list[dict[str, Any]]:
             "kind": plugin.source.kind,
             "distribution": plugin.source.distribution,
             "version": plugin.source.version,
+            "contract": plugin.contract,
             "hooks": list(plugin.hooks),
             "jobs": [job.name for job in plugin.jobs],
             "endpoints": served.get(plugin.name, []),

@@ -21,7 +21,7 @@ from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
 
-GRACE = 0.6
+GRACE = 0.4
 EXTRA_TIME = 30.0
 CHECK_TIME = 600.0
 LOG_LINES = 10

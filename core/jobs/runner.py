@@ -17,6 +17,7 @@ from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs.context import Context, JobCancelled, Log
 from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.core.plugin_sources import Source
 from jidoteki.hookspecs import JobFailed, JobType
 
 
@@ -33,7 +34,7 @@ def main(path: Path) -> None:
     loaded = plugins.load_for_job(
         appliance,
         config.Config({**order["settings"], "plugins": order["sections"]}),
-        [plugins.Source(**each) for each in order["plugins"]],
+        [Source(**each) for each in order["plugins"]],
     )
     job, section = _find(loaded, record.kind)
     context = Context(

@@ -317,7 +317,7 @@ def test_whatever_an_archive_holds_nothing_outside_changes(
 
     assert sorted(path.name for path in sandbox.iterdir()) == ["a", "into"]
     assert (sandbox / "a").read_text() == "old"
-    resolved = [path.resolve() for path in (sandbox / "into").rglob("*") if path.is_symlink()]
+    resolved = [Path(os.path.realpath(path)) for path in (sandbox / "into").rglob("*") if path.is_symlink()]
     assert all(path.is_relative_to(sandbox / "into") or path.is_relative_to("/data") for path in resolved)
     assert unpacked in (None, len(members))
 
