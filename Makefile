@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := core plugins hookspecs testing tests
+SOURCES := client core plugins hookspecs testing tests
 
 .PHONY: help run test check types lock clean
 
@@ -18,12 +18,12 @@ test: $(READY) ## all tests that run in CI
 check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing
+	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	$(BIN)/lint-imports
 
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki
-	@for part in core hookspecs plugins testing; do ln -sfn ../../../$$part build/types/jidoteki/$$part; done
+	@for part in client core hookspecs plugins testing; do ln -sfn ../../../$$part build/types/jidoteki/$$part; done
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

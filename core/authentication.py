@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from jidoteki.core import files
+from jidoteki.core import files, users
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.users import User
 from jidoteki.hookspecs import ApiError
 
 PREFIX = "/api/v1/admin"
@@ -35,8 +36,12 @@ class _Key:
     _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def hash(self, method: str, path: str) -> str:
-        secret = hashlib.sha256(self.token).hexdigest().encode()
-        return hmac.new(secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        return hmac.new(self.secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+    @property
+    def secret(self) -> bytes:
+        """What keys hashes and signatures."""
+        return hashlib.sha256(self.token).hexdigest().encode()
 
     def accepts(self, method: str, path: str, credential: Credential) -> bool:
         if credential.kind == "token":
@@ -79,14 +84,16 @@ class Authenticator:
 
     :param first_run: whether the first setup needs a generated passphrase.
     :param words: length of that passphrase in words.
+    :param named_tokens: whether tokens beside the administrator's count.
     """
 
-    def __init__(self, appliance: Appliance, first_run: bool, words: int) -> None:
+    def __init__(self, appliance: Appliance, first_run: bool, words: int, named_tokens: bool = False) -> None:
         self.first_run = first_run
         self._words = words
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
         self._token = files.CachedFile(self._token_file, _key_of, limit=4096)
+        self._named = files.CachedFile(appliance.etc / users.FILE, users.parse) if named_tokens else None
         self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=4096)
 
     def prepare(self) -> None:
@@ -101,8 +108,8 @@ class Authenticator:
         except OSError:
             return True
 
-    def authenticate(self, method: str, path: str, credential: Credential | None) -> str | None:
-        """Return the user's name in the audit log, or None.
+    def authenticate(self, method: str, path: str, credential: Credential | None) -> User | None:
+        """Return whose credential it is, or None.
 
         :param method: HTTP method, GET for HEAD.
         :param path: path of an endpoint that exists, without the prefix.
@@ -116,10 +123,49 @@ class Authenticator:
         if pending and not setup:
             return None
         if credential is None:
-            return "first-setup" if setup and not pending and self._is_unset() else None
-        if key is None or not key.accepts(method, PREFIX + path, credential):
+            return User("first-setup") if setup and not pending and self._is_unset() else None
+        if key is None:
             return None
-        return "first-run" if pending else "admin"
+        if key.accepts(method, PREFIX + path, credential):
+            return User("first-run" if pending else "admin")
+        return None if pending else self._named_user(method, path, credential)
+
+    def signing_key(self, keyid: str) -> bytes | None:
+        """The key for signatures of `admin` or of a named token; None while there is none."""
+        try:
+            if keyid == "admin":
+                key = None if self.first_run_pending() else self._token.get()
+                return key.secret if key else None
+            token = self._tokens().get(keyid)
+        except OSError:
+            return None
+        return token.key if token else None
+
+    def signer(self, keyid: str) -> User | None:
+        """Who signs with this key."""
+        if keyid == "admin":
+            return User("admin")
+        token = self._tokens().get(keyid)
+        return token.user if token else None
+
+    def _tokens(self) -> Mapping[str, users.NamedToken]:
+        return (self._named.get() if self._named else None) or {}
+
+    def _named_user(self, method: str, path: str, credential: Credential) -> User | None:
+        try:
+            tokens = self._tokens()
+        except OSError:
+            return None
+        digest = hashlib.sha256(credential.value).hexdigest().encode()
+        found = None
+        for each in tokens.values():
+            if credential.kind == "token":
+                matches = hmac.compare_digest(each.key, digest)
+            else:
+                expected = hmac.new(each.key, (method + PREFIX + path).encode("utf-8", "surrogateescape"), "sha256")
+                matches = hmac.compare_digest(expected.hexdigest().encode(), credential.value)
+            found = each.user if matches else found
+        return found
 
     def set_token(self, token: str, user: str) -> None:
         """Put a new token into force, durably.

@@ -11,8 +11,14 @@ from typing import Any
 
 import voluptuous as vol
 
+from jidoteki.core.json_positions import Keys, Positions
+from jidoteki.hookspecs.explanations import MAX_ECHO, clip, explain
+
 MIB = 1024 * 1024
 MAX_SIZE = MIB
+#: Where editors find the JSON Schema of the file; means nothing to the service.
+SCHEMA_KEY = "$schema"
+UNKNOWN = "is unknown"
 
 #: Parameters of the reference that its own example configuration does not list, yet its endpoints need.
 MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
@@ -43,6 +49,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     "endpoints": ([], names),
     "parameters": (None, vol.Maybe(names)),
     "first-run": ({}, _section({"enabled": (False, bool), "word-length": (4, _count(3, 32))})),
+    "authentication": ({}, _section({"named-tokens": (False, bool), "signatures": (False, bool)})),
     "plugins": ({}, {vol.Extra: object}),
     "plugin-directory": (None, vol.Maybe(vol.All(str, vol.Length(min=1)))),
     "listen": (
@@ -79,8 +86,24 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
             }
         ),
     ),
-    "health": ({}, _section({"refresh": (60, vol.Any(0, seconds))})),
+    "health": ({}, _section({"refresh": (60, vol.Union(0, seconds))})),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something in the configuration file that cannot be used."""
+
+    keys: Keys
+    """The key that it is about; none where it is the file itself."""
+    message: str
+    """A sentence that begins with the key."""
+    line: int = 0
+    """Counted from 1; 0 where there is none."""
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.message}" if self.line else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +111,13 @@ class Config:
     """The configuration in force, defaults filled in, and what is wrong with the file."""
 
     settings: Mapping[str, Any]
-    problems: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
     path: Path | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The mistakes in words, with file, line and column."""
+        return tuple(f"{self.path}:{' ' if not each.line else ''}{each}" for each in self.mistakes)
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -117,22 +145,29 @@ def load(path: Path) -> Config:
     """Read the configuration; never raises: what cannot be used is replaced by its default and told in `problems`."""
     settings = defaults()
     try:
-        document = _read(path)
+        text = read(path)
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError("must hold a JSON object")
+        positions = Positions(text)
     except FileNotFoundError:
         return Config(settings, (), path)
+    except json.JSONDecodeError as error:
+        return Config(settings, (Mistake((), error.msg, error.lineno, error.colno),), path)
     except (OSError, ValueError, RecursionError) as error:
-        return Config(settings, (f"{path}: {error}",), path)
-    problems = []
+        return Config(settings, (Mistake((), _in_words(error)),), path)
+    mistakes = [Mistake(each, f"{named(each)} comes twice", *place) for each, *place in positions.twice]
     for name, value in document.items():
-        if name not in SECTIONS:
-            problems.append(f"{path}: unknown key {name!r}{nearest(name, SECTIONS)}")
-            continue
-        settings[name], wrong = _salvage(name, value)
-        problems += [f"{path}: {each}" for each in wrong]
-    return Config(settings, tuple(problems), path)
+        if name in SECTIONS:
+            settings[name], wrong = _salvage(name, value)
+            mistakes += [Mistake(keys, message, *positions.of(keys)) for keys, message in wrong]
+        elif name != SCHEMA_KEY:
+            message = f"{clip(name, MAX_ECHO)} {UNKNOWN}{nearest(name, SECTIONS)}"
+            mistakes.append(Mistake((name,), message, *positions.of((name,))))
+    return Config(settings, tuple(mistakes), path)
 
 
-def _salvage(name: str, value: Any) -> tuple[Any, list[str]]:
+def _salvage(name: str, value: Any) -> tuple[Any, list[tuple[Keys, str]]]:
     """Validate one section, leaving out the keys that are wrong; what guards the appliance fails closed."""
     default, check = SECTIONS[name]
     schema = vol.Schema(check)
@@ -140,7 +175,7 @@ def _salvage(name: str, value: Any) -> tuple[Any, list[str]]:
         return schema(value), []
     except vol.Invalid as error:
         wrong = _errors(error)
-    problems = [_where(name, each) for each in wrong]
+    mistakes = [_mistake(name, each) for each in wrong]
     broken = {each.path[0] for each in wrong if each.path}
     if isinstance(value, dict) and broken and all(each.path for each in wrong):
         section = schema({key: kept for key, kept in value.items() if key not in broken})
@@ -149,34 +184,45 @@ def _salvage(name: str, value: Any) -> tuple[Any, list[str]]:
         broken = {"enabled"}
     if name == "first-run" and "enabled" in broken:
         section["enabled"] = True
-    return section, problems
+    return section, mistakes
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> str:
+    """Return the text of a configuration file.
+
+    :raises OSError: it cannot be read.
+    :raises ValueError: it is too long, or not UTF-8.
+    """
     with path.open("rb") as file:
         content = file.read(MAX_SIZE + 1)
     if len(content) > MAX_SIZE:
-        raise ValueError(f"longer than {MAX_SIZE} bytes")
-    try:
-        document = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
-    if not isinstance(document, dict):
-        raise ValueError("must hold a JSON object")
-    return document
+        raise ValueError(f"must not be longer than {MAX_SIZE} bytes")
+    return content.decode("utf-8-sig")
 
 
 def _errors(error: vol.Invalid) -> list[vol.Invalid]:
     return list(error.errors) if isinstance(error, vol.MultipleInvalid) else [error]
 
 
-def _where(name: str, error: vol.Invalid) -> str:
-    path = ".".join(str(part) for part in (name, *error.path))
-    hint = ""
-    if error.error_message == "extra keys not allowed":
-        known = [str(key) for key in SECTIONS[name][1].schema] if isinstance(SECTIONS[name][1], vol.Schema) else []
-        hint = nearest(str(error.path[-1]), known)
-    return f"{path}: {error.error_message}{hint}"
+def _mistake(name: str, error: vol.Invalid) -> tuple[Keys, str]:
+    keys: Keys = (name, *(each if isinstance(each, int) else str(each) for each in error.path))
+    message = explain(error, name)
+    if message.endswith(UNKNOWN) and isinstance(SECTIONS[name][1], vol.Schema):
+        message += nearest(str(keys[-1]), [str(key) for key in SECTIONS[name][1].schema])
+    return keys, message
+
+
+def named(keys: Keys) -> str:
+    """`limits.upload`, `endpoints[1]`."""
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in keys).removeprefix(".")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"must be UTF-8 text, and byte {error.start + 1} is not"
+    return "is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def nearest(word: str, known: Any) -> str:

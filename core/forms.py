@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -117,14 +118,19 @@ def _non_empty(value: StoredUpload) -> StoredUpload:
 
 @dataclass(slots=True)
 class Body:
-    """The fields of one request while they are read."""
+    """The fields of one request while they are read.
+
+    :param digest: SHA-256 that the whole body must have; None for any body.
+    """
 
     request: web.Request
     form: Form
     limits: Limits
     uploads: Path
+    digest: bytes | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
+    _hash: Any = None
 
     async def read(self) -> dict[str, Any]:
         """Read and validate the whole body.
@@ -132,6 +138,8 @@ class Body:
         :raises ApiError: 400, 408, 413 or 415.
         """
         kind = self.request.content_type
+        if self.digest is not None:
+            self._hash = hashlib.sha256()
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ApiError(415, "Send the form without Content-Encoding")
         if kind == "multipart/form-data":
@@ -140,6 +148,8 @@ class Body:
             await self._read_urlencoded()
         elif self.request.can_read_body:
             raise ApiError(415, "Send the parameters as multipart/form-data")
+        if self._hash is not None and self._hash.digest() != self.digest:
+            raise ApiError(400, "The body is not the one that was signed")
         return await asyncio.to_thread(self.form.validate, self.fields)
 
     async def discard(self) -> None:
@@ -163,6 +173,8 @@ class Body:
             if not chunk:
                 return
             received += len(chunk)
+            if self._hash is not None:
+                self._hash.update(chunk)
             late = loop.time() - started - 30
             if late > 0 and received < late * self.limits.rate:
                 raise ApiError(408, f"The body came at less than {self.limits.rate} bytes a second")

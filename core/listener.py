@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable
 
@@ -23,6 +24,11 @@ HEADER_TIME = 8.0
 LINGERING_TIME = 1.0
 READ_BUFFER = 256 * 1024
 PAUSE_WHEN_EXHAUSTED = 0.5
+TLS_BUFFER = 16 * 1024
+
+# asyncio allocates this much for each TLS connection before the first byte has come; its own 256 KiB would give a
+# thousand clients that never finish their handshake 256 MiB of this machine.
+SSLProtocol.max_size = TLS_BUFFER
 
 
 class Connections:
@@ -132,6 +138,8 @@ class Listener:
             task = asyncio.create_task(self._serve(connection, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            # Accepting does not yield while connections wait: a burst of them would keep all others waiting.
+            await asyncio.sleep(0)
 
     async def _serve(self, connection: socket.socket, address: str) -> None:
         """Hand a connection to the protocol, which counts it off when it is lost."""

@@ -8,28 +8,18 @@ from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from jidoteki.core import forms
+from jidoteki.core import docs_page, forms
 from jidoteki.core.audit import AuditUnavailable
-from jidoteki.core.authentication import credential_of
+from jidoteki.core.gate import SIGNED, admit
 from jidoteki.core.requests import ApiRequest, refusal
-from jidoteki.core.responses import PREFIX, error_response, render
+from jidoteki.core.responses import PREFIX, Refused, error_response, render
 from jidoteki.core.routes import Route
 from jidoteki.core.service import Service
-from jidoteki.core.throttle import TooManyGuesses
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
 
-FORBIDDEN = "Authentication error"
 CROSS_SITE = ("cross-site", "same-site")
-
-
-class Refused(ApiError):
-    """An error with headers of its own."""
-
-    def __init__(self, status: int, message: str | None, headers: dict[str, str]) -> None:
-        super().__init__(status, message)
-        self.headers = headers
 
 
 class Pipeline:
@@ -37,6 +27,7 @@ class Pipeline:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._docs = docs_page.Docs()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """The one handler of the application; never raises but for a broken connection."""
@@ -63,17 +54,32 @@ class Pipeline:
             raise ApiError(505, "Use HTTP/1.1")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise ApiError(417, "The only expectation that can be met is 100-continue")
+        if docs_page.is_below(request.rel_url.raw_path):
+            return await self._show_docs(request)
         route, method = self._route(request)
-        user = await self._authenticate(request, request.rel_url.raw_path[len(PREFIX) :], method)
+        user = await admit(self._service, request, method, request.rel_url.raw_path[len(PREFIX) :])
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(
-            self._service.appliance, route.plugin.section, self._service, request.remote or "-", user, request.headers
+            self._service.appliance,
+            route.plugin.section,
+            self._service,
+            request.remote or "-",
+            user.name,
+            request.headers,
         )
+        if not user.may(method, route.path, route.changes):
+            raise ApiError(403, "This token may not do that")
         if not route.changes:
             api.values = await self._query_values(request, route)
             return await render(await route.endpoint.handler(api))
         return await self._change(request, route, api)
+
+    async def _show_docs(self, request: web.Request) -> web.Response:
+        """The pages that describe the API: outside of its prefix and without authentication."""
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
+        return await self._docs.answer(request.rel_url.raw_path, self._service.routes)
 
     def _route(self, request: web.Request) -> tuple[Route, str]:
         path = request.rel_url.raw_path
@@ -86,36 +92,6 @@ class Pipeline:
             allowed = sorted({*found, "HEAD"} if "GET" in found else found)
             raise Refused(405, f"Use {' or '.join(sorted(found))}", {"Allow": ", ".join(allowed)})
         return route, method
-
-    async def _authenticate(self, request: web.Request, path: str, method: str) -> str:
-        """Return who it is.
-
-        :raises ApiError: 403, or 429 while too many guesses of this address wait.
-        """
-        credential = credential_of(request.query, request.headers.get("Authorization"))
-        service, address = self._service, request.remote or "-"
-        if service.throttle.is_free(address):
-            user = service.authenticator.authenticate(method, path, credential)
-            if user:
-                return user
-            service.throttle.failed(address)
-        else:
-            try:
-                async with service.throttle.turn(address):
-                    user = service.authenticator.authenticate(method, path, credential)
-                    if user:
-                        return user
-                    service.throttle.failed(address)
-            except TooManyGuesses as error:
-                headers = {"Retry-After": str(int(service.throttle.pause) + 1)}
-                raise Refused(429, "Too many failed authentications from this address", headers) from error
-        try:
-            await asyncio.to_thread(
-                service.audit.write, "-", address, "-", "authentication.failure", f"{method} {PREFIX}{path}"
-            )
-        except AuditUnavailable:
-            pass
-        raise ApiError(403, FORBIDDEN)
 
     async def _query_values(self, request: web.Request, route: Route) -> dict[str, Any]:
         assert route.form
@@ -139,7 +115,14 @@ class Pipeline:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = forms.Body(request, route.form, self._service.limits, self._service.appliance.uploads)
+        signed = request.get(SIGNED)
+        body = forms.Body(
+            request,
+            route.form,
+            self._service.limits,
+            self._service.appliance.uploads,
+            signed.digest if signed else None,
+        )
         try:
             if request.method in ("GET", "HEAD"):
                 api.values = await self._query_values(request, route)

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response
+from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text
 
 JSON = "application/json"
 PREFIX = "/api/v1/admin"
@@ -29,6 +29,14 @@ SECURITY_HEADERS = {
 }
 
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
+
+
+class Refused(ApiError):
+    """An error with headers of its own."""
+
+    def __init__(self, status: int, message: str | None, headers: dict[str, str]) -> None:
+        super().__init__(status, message)
+        self.headers = headers
 
 
 def status_line(status: int) -> str:
@@ -88,6 +96,9 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
         return json_response(_body(response.data, dry_run), response.status, response.headers)
     if isinstance(response, dict | list):
         return json_response(_body(response, dry_run))
+    if isinstance(response, Text):
+        headers = {**SECURITY_HEADERS, "Content-Type": response.content_type}
+        return web.Response(body=response.content.encode("utf-8", "backslashreplace"), headers=headers)
     if isinstance(response, PlainText):
         return await _file(response.path, {"Content-Type": "text/plain; charset=utf-8"})
     if isinstance(response, Download):

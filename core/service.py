@@ -19,6 +19,7 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.core.routes import Routes
+from jidoteki.core.signatures import Nonces
 from jidoteki.core.throttle import Throttle
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,13 @@ class Service:
         self._launcher = Launcher(self.appliance, config, self.plugins)
         self.routes = Routes(self.plugins, config)
         self.authenticator = Authenticator(
-            self.appliance, config.first_run, config.settings["first-run"]["word-length"]
+            self.appliance,
+            config.first_run,
+            config.settings["first-run"]["word-length"],
+            config.settings["authentication"]["named-tokens"],
         )
+        signatures = config.settings["authentication"]["signatures"]
+        self.nonces = Nonces(self.appliance.jobs / "nonces") if signatures else None
         self.authenticator.prepare()
         limits = config.settings["limits"]
         self.limits = Limits(limits["upload"], limits["free-space"], limits["idle-body"], limits["minimum-upload-rate"])

@@ -73,6 +73,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A text made on the spot, in UTF-8."""
+
+    content: str
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
 class PlainText:
     """A file served as `text/plain`; 404 when it is missing."""
 
@@ -87,7 +95,7 @@ class Download:
     filename: str
 
 
-Response = Reply | PlainText | Download | dict[str, Any] | list[Any] | bytes
+Response = Reply | Text | PlainText | Download | dict[str, Any] | list[Any] | bytes
 """What a handler returns; `bytes` are JSON already encoded."""
 
 

@@ -3,6 +3,7 @@
 Installed with the distribution; pytest finds the fixtures by itself (see `jidoteki.testing.fixtures`).
 """
 
+from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import Answer, Host, wait_until
 
-__all__ = ["Answer", "Host", "wait_until"]
+__all__ = ["Answer", "Host", "MakeAppliance", "MakeHost", "wait_until"]

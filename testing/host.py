@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,9 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.testing.forms import form
 
 COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")
 STARTS_WITHIN = 20.0
@@ -132,6 +136,11 @@ class Host:
             return f"?token={self.token}"
         return f"?hash={request_hash(method, PREFIX + path, self.token)}"
 
+    @property
+    def certificate(self) -> Path:
+        """The certificate that it serves, to be trusted by clients."""
+        return self.appliance.system_etc / "pki/tls/certs/enterprise.crt"
+
     def curl(
         self, method: str, path: str, *arguments: str, auth: str = "hash", query: str = "", source: str = "127.0.0.1"
     ) -> Answer:
@@ -142,7 +151,6 @@ class Host:
         :param query: more of the query, such as `dry-run=1`.
         :param source: the loopback address to call from.
         """
-        certificate = self.appliance.system_etc / "pki/tls/certs/enterprise.crt"
         asked = "&".join(each for each in (self.query(method, path, auth).removeprefix("?"), query) if each)
         with tempfile.TemporaryDirectory(dir=self._directory) as directory:
             body, head = Path(directory, "body"), Path(directory, "head")
@@ -151,7 +159,7 @@ class Host:
             where = os.devnull if method == "HEAD" else str(body)
             url = f"{self.url}{PREFIX}{path}{'?' if asked else ''}{asked}"
             done = subprocess.run(
-                ["curl", "-sS", "--cacert", str(certificate), "--interface", source, "--max-time", "120",
+                ["curl", "-sS", "--cacert", str(self.certificate), "--interface", source, "--max-time", "120",
                  "-o", where, "-D", str(head), *how, url, *arguments],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
@@ -161,6 +169,35 @@ class Host:
                 raise AssertionError(f"curl failed: {done.stderr}{self.errors()}")
             headers = {name: value for name, _, value in (line.partition(": ") for line in lines[1:])}
             return Answer(int(lines[0].split()[1]), headers, body.read_bytes())
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        values: Mapping[str, str | bytes] | None = None,
+        auth: str = "hash",
+        query: str = "",
+    ) -> Answer:
+        """Make a request over TLS from Python, without a process of its own.
+
+        :param path: without the prefix.
+        :param values: the form; bytes are sent as a file. For GET and HEAD the part of the query.
+        """
+        fields = dict(values or {})
+        asked = [self.query(method, path, auth).removeprefix("?"), query]
+        if method in ("GET", "HEAD"):
+            asked.append(urlencode(fields))
+            fields = {}
+        body, headers = form(fields)
+        context = ssl.create_default_context(cafile=self.certificate)
+        server = urlsplit(self.url)
+        connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=120, context=context)
+        try:
+            connection.request(method, f"{PREFIX}{path}?{'&'.join(filter(None, asked))}", body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
 
     def get(self, path: str, *arguments: str, **options: str) -> Answer:
         """`curl -X GET`."""
@@ -186,3 +223,19 @@ class Host:
         """The lines of the audit log: time, id, location, user, action, target."""
         path = self.appliance.log / "jidoteki-audit.log"
         return list(csv.reader(path.read_text().splitlines())) if path.exists() else []
+
+    def assert_audited(self, action: str, target: str) -> None:
+        """Assert that the audit log has a line of this action whose target begins so; wait a moment for it.
+
+        :param action: such as `request.done`.
+        :param target: such as `POST /api/v1/admin/setup 200`.
+        :raises AssertionError: it has none, and these are its lines.
+        """
+
+        def is_there() -> bool:
+            return any(line[4] == action and line[5].startswith(target) for line in self.audit())
+
+        try:
+            wait_until(is_there, seconds=5)
+        except AssertionError:
+            raise AssertionError(f"No line {action} {target} in the audit log: {self.audit()}") from None

@@ -8,9 +8,15 @@ from pathlib import Path
 import click
 
 COMMANDS = {
+    "call": "Make a signed request of an appliance.",
     "check": "Check an appliance's configuration, certificates, keys, permissions and space.",
+    "config-schema": "Print the JSON Schema of the configuration file.",
+    "debug-bundle": "Open the debug bundles that customers send.",
     "demo": "Make a demo appliance, kept between runs, and serve it.",
     "init": "Make a complete appliance root in a new directory.",
+    "new-plugin": "Make a new plugin's folder: a project with an endpoint, a validator, a job and tests.",
+    "package": "Build update packages, or find out whether an appliance would accept one.",
+    "openapi": "Print the OpenAPI 3.1 document of an appliance.",
     "plugins": "List the plugins: what they serve, or why they do not.",
     "serve": "Serve the API of an appliance.",
     "sign": "Print the hash that authenticates a request.",
@@ -27,19 +33,29 @@ class Problem(click.ClickException):
 
 
 class _Commands(click.Group):
+    """The host's commands, and those of plugins, which are loaded only when no other has the name that is asked for."""
+
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted({*COMMANDS, *super().list_commands(context)})
+        return sorted({*COMMANDS, *self._contributed(context)})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
-            command: click.Command = import_module(f"jidoteki.core.cli.{name}").command
+            command: click.Command = import_module(f"jidoteki.core.cli.{name.replace('-', '_')}").command
             return command
-        return super().get_command(context, name)
+        return self._contributed(context).get(name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing each."""
+        """List the host's commands without importing each."""
+        contributed = {name: each.get_short_help_str() for name, each in self._contributed(context).items()}
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS.get(name, "")) for name in self.list_commands(context)])
+            formatter.write_dl(sorted((contributed | COMMANDS).items()))
+
+    def _contributed(self, context: click.Context) -> dict[str, click.Command]:
+        """The commands of plugins; they find the appliance in the context."""
+        if context.obj is None:
+            contributed = import_module("jidoteki.core.cli.contributed")
+            context.obj, self._of_plugins = contributed.find()
+        return self._of_plugins
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,7 +68,9 @@ root_option = click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("/"),
+    envvar="JIDOTEKI_ROOT",
     show_default=True,
+    show_envvar=True,
     help="The appliance's root directory.",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jidoteki.hookspecs import ApiError, Appliance, Endpoint, JobType, Request, Response, hookimpl
 from jidoteki.plugins.license import gpg
@@ -13,6 +13,9 @@ from jidoteki.plugins.license.jobs import INVALID, LICENSE
 from jidoteki.plugins.license.programs import ToolFailed
 from jidoteki.plugins.license.reading import LicenseInForce
 from jidoteki.plugins.license.validators import PARAMETERS
+
+if TYPE_CHECKING:
+    import click
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,15 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         ),
         Endpoint("GET", "/license", handlers.show, responses=shown, summary="What the license says"),
     ]
+
+
+@hookimpl
+def jidoteki_commands(cli: click.Group) -> None:
+    """`jidoteki license`."""
+    # Imported late: the service does without.
+    from jidoteki.plugins.license.commands import license
+
+    cli.add_command(license)
 
 
 @hookimpl

@@ -1,0 +1,13 @@
+"""An async client for the administration API of an appliance, this service's or the original's.
+
+async with Client("https://appliance:8443", token, cafile="enterprise.crt") as api:
+    print(await api.get("/version"))
+    await api.post("/update", files={"update": Path("software_package-1.1.0.enc")})
+    await api.wait("/update", on_progress=lambda status: print(status["percentage"]))
+    await api.download("/logs", Path("logs.tar.gz"))
+"""
+
+from jidoteki.client.connection import Answer, Client
+from jidoteki.client.problems import ApiProblem, ClientProblem, JobProblem, Unreachable
+
+__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "JobProblem", "Unreachable"]

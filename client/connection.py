@@ -1,0 +1,270 @@
+"""The client itself: signed requests over one pool of connections."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from jidoteki.client import downloads, jobs
+from jidoteki.client.forms import Form, Sent
+from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
+from jidoteki.core.authentication import PREFIX, request_hash
+
+Scheme = Literal["hash", "bearer", "token"]
+
+CONNECT_WITHIN = 15.0
+IDLE = 60.0
+#: Bytes a second: an upload that is slower on the whole is given up.
+SLOWEST = 16 * 1024
+#: An answer that is kept in memory; longer ones are for `download`.
+MAX_ANSWER = 64 * 1024 * 1024
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the appliance answered, errors aside."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def data(self) -> Any:
+        """The JSON value of the body, or its text where it is no JSON."""
+        text = self.body.decode("utf-8", "replace")
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+
+    @property
+    def location(self) -> str | None:
+        """Where to look how the job goes that the request started; None where it started none."""
+        named = self.headers.get("Location")
+        if named is None and isinstance(self.data, dict):
+            named = self.data.get("Location")
+        return str(named) if named else None
+
+
+class Client:
+    """Makes requests of one appliance; use it with `async with`.
+
+    :param url: `https://HOST:PORT`, with or without `/api/v1/admin` behind it.
+    :param token: the API token; None for requests that need none, such as the first setup.
+    :param cafile: a PEM file of certificates to trust, as curl's `--cacert`; by default those of the system.
+    :param verify: False trusts any certificate, as curl's `--insecure`.
+    :param scheme: how to show the token: `hash` sends a hash of it, `bearer` and `token` the token itself.
+    :param timeout: seconds to wait for an answer once the request is sent; some, such as to a restore, take long.
+    :raises ClientProblem: the address makes no sense, or the file holds no certificates.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        cafile: Path | str | None = None,
+        verify: bool = True,
+        scheme: Scheme = "hash",
+        timeout: float = 600.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ClientProblem(f"{url} is not an address such as https://HOST:8443")
+        self._base = url.partition("?")[0].rstrip("/").removesuffix(PREFIX)
+        self._token = token
+        self._scheme = scheme
+        self._timeout = timeout
+        self._ssl = _trust(cafile) if verify else False
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=8), auto_decompress=False
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, path: str) -> Any:
+        """Return what `GET PATH` answers: the JSON value, or the text where it is no JSON.
+
+        :raises ClientProblem: as `request` does.
+        """
+        return (await self.request("GET", path)).data
+
+    async def post(
+        self,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        files: Mapping[str, Path] | None = None,
+        on_sent: Sent | None = None,
+    ) -> Any:
+        """Return what `POST PATH` answers, as `get` does; files are streamed from disk.
+
+        :param on_sent: told how many bytes of the files are sent so far.
+        :raises ClientProblem: as `request` does.
+        """
+        return (await self.request("POST", path, fields, files, on_sent)).data
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        files: Mapping[str, Path] | None = None,
+        on_sent: Sent | None = None,
+    ) -> Answer:
+        """Make a request and return its answer of at most 64 MiB.
+
+        :param path: with or without the prefix, with a query or without.
+        :raises ApiProblem: the answer is an error.
+        :raises Unreachable: there was no whole answer.
+        :raises ClientProblem: the answer is too long.
+        :raises OSError: a file cannot be read.
+        """
+        async with self.open(method, path, fields, files, on_sent) as response:
+            body = await _read(response, MAX_ANSWER)
+            if body is None:
+                raise ClientProblem(f"The answer is longer than {MAX_ANSWER} bytes: download it to a file")
+            return Answer(response.status, response.headers, body)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        files: Mapping[str, Path] | None = None,
+        on_sent: Sent | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make a request whose answer is read by the caller, chunk by chunk.
+
+        :param accept: statuses of errors that the caller looks at itself.
+        :raises ClientProblem: as `request` does.
+        """
+        if self._session is None:
+            raise RuntimeError("A Client works within 'async with' alone")
+        with Form(fields or {}, files or {}, on_sent) as form:
+            total = self._timeout + form.size / SLOWEST
+            timeout = aiohttp.ClientTimeout(
+                total=None if method == "GET" else total, sock_connect=CONNECT_WITHIN, sock_read=self._timeout
+            )
+            data = form.data() if fields or files else None
+            try:
+                async with self._session.request(
+                    method, self._url(method, path), data=data, headers={**self._credential(), **(headers or {})},
+                    timeout=timeout, allow_redirects=False, expect100=form.size > CHUNK,
+                ) as response:  # fmt: skip
+                    if response.status >= 300 and response.status not in accept:
+                        body = await _read(response, CHUNK) or b""
+                        raise problem_of(response.status, response.headers, body)
+                    yield response
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise Unreachable(_reason(error, self._base)) from error
+
+    async def wait(
+        self,
+        path: str,
+        on_progress: Callable[[Mapping[str, Any]], None] | None = None,
+        *,
+        seconds: float = 24 * 3600.0,
+        interval: float = 0.5,
+    ) -> Mapping[str, Any]:
+        """Follow a job to its end and return its last status.
+
+        The service may be restarted meanwhile: a connection that is lost is made again for two minutes.
+
+        :param path: where the job's status is, such as `/update`, or the `Location` of the answer that started it.
+        :param on_progress: called with each status that differs from the one before.
+        :param seconds: how long to wait at most.
+        :param interval: seconds between two looks.
+        :raises JobProblem: it did not end with success, or not in time, or nothing is told of it.
+        :raises ClientProblem: as `request` does.
+        """
+        return await jobs.follow(lambda: self.get(path), on_progress, seconds, interval)
+
+    async def download(
+        self, path: str, target: Path, on_progress: Callable[[int, int | None], None] | None = None
+    ) -> Path:
+        """Download to a file, which is there only once it is whole.
+
+        What a lost connection left in `TARGET.part` is gone on with, in this call and in a later one, as long as the
+        appliance says that it still has the same file.
+
+        :param on_progress: told how many bytes are there, and of how many, None where that is unknown.
+        :raises ClientProblem: as `request` does.
+        :raises OSError: the file cannot be written.
+        """
+        return await downloads.download(self, path, target, on_progress)
+
+    def _url(self, method: str, path: str) -> URL:
+        path, _, query = path.partition("?")
+        path = full_path(path)
+        shown = ""
+        if self._token is not None and self._scheme == "hash":
+            shown = f"hash={request_hash(method, path, self._token)}"
+        elif self._token is not None and self._scheme == "token":
+            shown = str(URL.build(query={"token": self._token})).removeprefix("?")
+        asked = "&".join(each for each in (shown, query) if each)
+        # As it is: the hash was made for this very spelling of the path.
+        return URL(f"{self._base}{path}{'?' if asked else ''}{asked}", encoded=True)
+
+    def _credential(self) -> dict[str, str]:
+        if self._token is not None and self._scheme == "bearer":
+            return {"Authorization": f"Bearer {self._token}"}
+        return {}
+
+
+def full_path(path: str) -> str:
+    """The path with the prefix."""
+    path = "/" + path.lstrip("/")
+    return path if path.startswith(PREFIX + "/") else PREFIX + path
+
+
+def _trust(cafile: Path | str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except OSError as error:
+        raise ClientProblem(f"{cafile} holds no certificates to trust: {error.strerror or error}") from error
+    # Python 3.13 refuses self-signed certificates that lack key identifiers, which curl and browsers take.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """The body, None when it is longer than `limit`."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+def _reason(error: Exception, base: str) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"The certificate of {base} is not trusted: name the one to trust, or allow any"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{base} cannot be reached: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, TimeoutError):
+        return f"{base} did not answer in time"
+    return f"The connection to {base} was lost: {error or type(error).__name__}"

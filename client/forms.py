@@ -1,0 +1,76 @@
+"""What a request sends: a form, whose files are read from disk while they are sent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+Sent = Callable[[int], None]
+
+
+class _Counted(io.BufferedReader):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, raw: io.FileIO, tell: Sent) -> None:
+        super().__init__(raw)
+        self._tell_sent = tell
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = super().read(size)
+        if chunk:
+            self._tell_sent(len(chunk))
+        return chunk
+
+
+class Form:
+    """Fields and files of a form; its files are open within `with`.
+
+    :param on_sent: told how many bytes of the files are sent so far.
+    :raises OSError: a file cannot be read.
+    """
+
+    def __init__(self, fields: Mapping[str, str], files: Mapping[str, Path], on_sent: Sent | None = None) -> None:
+        self._fields = fields
+        self._files = files
+        self._on_sent = on_sent
+        self._sent = 0
+        self._open: dict[str, _Counted] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for name, path in self._files.items():
+                self._open[name] = stack.enter_context(_Counted(io.FileIO(path), self._count))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(os.fstat(file.fileno()).st_size for file in self._open.values())
+
+    def data(self) -> aiohttp.FormData:
+        """The form as aiohttp sends it."""
+        form = aiohttp.FormData(default_to_multipart=True)
+        for name, value in self._fields.items():
+            form.add_field(name, value)
+        for name, file in self._open.items():
+            form.add_field(name, file, filename=self._files[name].name, content_type="application/octet-stream")
+        return form
+
+    def _count(self, size: int) -> None:
+        self._sent += size
+        if self._on_sent:
+            self._on_sent(self._sent)

@@ -1,0 +1,74 @@
+"""Following a job to its end by looking at its status again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from jidoteki.client.problems import ApiProblem, JobProblem, Unreachable
+
+#: Seconds for which an appliance may be away, for example while its service is restarted.
+AWAY = 120.0
+#: Seconds for which an appliance may say that no job ran: it may show a job a moment after it was started.
+NOT_YET = 10.0
+
+
+async def follow(
+    look: Callable[[], Awaitable[Any]],
+    on_progress: Callable[[Mapping[str, Any]], None] | None,
+    seconds: float,
+    interval: float,
+) -> Mapping[str, Any]:
+    """Look until the job has ended, and return its last status; see `Client.wait`."""
+    started = seen = time.monotonic()
+    shown: Mapping[str, Any] | None = None
+    while time.monotonic() - started < seconds:
+        status: Mapping[str, Any] | None
+        try:
+            status = _status(await look())
+            seen = time.monotonic()
+        except (Unreachable, ApiProblem) as error:
+            if not _passes(error) or time.monotonic() - seen > AWAY:
+                raise
+            status = shown
+        if status is not None and status != shown:
+            shown = status
+            if on_progress:
+                on_progress(status)
+        if status is not None and _has_ended(status, time.monotonic() - started):
+            return status
+        await asyncio.sleep(interval)
+    raise JobProblem(f"The job did not end within {seconds:g} seconds", status=shown)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it may be over soon: the service is being restarted, perhaps behind a proxy."""
+    return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.status in (502, 503, 504))
+
+
+def _status(answer: Any) -> Mapping[str, Any]:
+    if not isinstance(answer, dict) or "status" not in answer:
+        raise JobProblem("What the appliance answers there does not say how a job goes")
+    return answer
+
+
+def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
+    """Whether it ended with success.
+
+    :raises JobProblem: it ended in another way.
+    """
+    match status["status"]:
+        case "success":
+            return True
+        case "running":
+            return False
+        case None if waited < NOT_YET:
+            return False
+        case None:
+            raise JobProblem("No such job ran", status=status)
+        case other:
+            code = status.get("error-code")
+            message = status.get("error-message") or f"The job ended as {other}"
+            raise JobProblem(str(message), None if code is None else str(code), status)

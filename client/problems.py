@@ -1,0 +1,65 @@
+"""What may go wrong between a client and an appliance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+
+class ClientProblem(Exception):
+    """The request did not do what was asked; the message is a sentence for a person."""
+
+
+class Unreachable(ClientProblem):
+    """No whole answer came: wrong address, certificate not trusted, connection lost, or too late."""
+
+
+class ApiProblem(ClientProblem):
+    """The appliance answered with an error.
+
+    :param status: the HTTP status.
+    :param message: what the appliance said, else the status in words.
+    :param code: the error code for scripts, such as `E1004`; None where the answer has none.
+    """
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+class JobProblem(ClientProblem):
+    """The job that was waited for ended in another way than with success, or says nothing of its end.
+
+    :param message: what the appliance said about it.
+    :param code: the error code, such as `E1001`; None where there is none.
+    :param status: the last status that the appliance told.
+    """
+
+    def __init__(self, message: str, code: str | None = None, status: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status: Mapping[str, Any] = status or {}
+
+
+def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProblem:
+    """Make an exception of an error's answer."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    told = document if isinstance(document, dict) else {}
+    message = told.get("Error-Message") or headers.get("Error-Message") or told.get("Status") or _in_words(status)
+    code = told.get("error-code")
+    return ApiProblem(status, str(message), None if code is None else str(code))
+
+
+def _in_words(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"The appliance answered with status {status}"

@@ -1,0 +1,184 @@
+"""`jidoteki call`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jidoteki.client import Answer, ApiProblem, Client, ClientProblem, JobProblem
+from jidoteki.core.cli import Problem
+from jidoteki.core.cli.meters import Meter
+from jidoteki.core.cli.sign import token_from
+from jidoteki.core.responses import encode
+
+URL = "https://127.0.0.1:8443"
+CHUNK = 256 * 1024
+MAX_TEXT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked for."""
+
+    method: str
+    path: str
+    fields: Mapping[str, str]
+    files: Mapping[str, Path]
+    wait: bool
+    output: Path | None
+
+
+@click.command()
+@click.argument("method")
+@click.argument("path")
+@click.option("--url", default=URL, envvar="JIDOTEKI_URL", show_default=True, show_envvar=True, help="The appliance.")
+@click.option(
+    "-F", "--form", "parts", multiple=True, metavar="NAME=VALUE",
+    help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
+)  # fmt: skip
+@click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the answer to a file; a download that was cut off goes on where it stopped.",
+)  # fmt: skip
+@click.option("--cacert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificates to trust.")
+@click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
+@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
+@click.option("--bearer", is_flag=True, help="Send the token itself, in a header, in place of a hash of it.")
+@click.option("--no-token", is_flag=True, help="Send no token, for the first setup.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86400), default=600, show_default=True, help="Seconds to wait for an answer."
+)
+def command(
+    method: str, path: str, url: str, parts: tuple[str, ...], wait: bool, output: Path | None, cacert: Path | None,
+    insecure: bool, token_file: Path | None, bearer: bool, no_token: bool, timeout: float,
+) -> None:  # fmt: skip
+    """Make a signed request and print the answer's body.
+
+    PATH is with or without /api/v1/admin, and may have a query. The token comes from --token-file, from
+    $JIDOTEKI_TOKEN, or is asked for. Errors of the appliance are told on standard error, with exit status 1.
+    """
+    fields, files = _form(parts)
+    if wait and output:
+        raise click.UsageError("--wait and --output exclude each other")
+    call = Call(method.upper(), path, fields, files, wait, output)
+    token = None if no_token else token_from(token_file)
+    try:
+        client = Client(
+            url, token, cafile=cacert, verify=not insecure, scheme="bearer" if bearer else "hash", timeout=timeout
+        )
+        asyncio.run(_make(client, call))
+    except ApiProblem as error:
+        raise Problem(_with_code(error.message, error.code)) from error
+    except JobProblem as error:
+        raise Problem(_with_code(error.message, error.code)) from error
+    except ClientProblem as error:
+        raise Problem(str(error)) from error
+    except BrokenPipeError:
+        # Whoever reads the answer has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise Problem(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}") from error
+
+
+def _form(parts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Path]]:
+    fields: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-F {part}: must be NAME=VALUE, NAME=@FILE or NAME=<FILE")
+        if name in fields or name in files:
+            raise click.UsageError(f"-F {name} is given twice")
+        if value.startswith("@"):
+            files[name] = _file(value[1:])
+        else:
+            fields[name] = _text(_file(value[1:])) if value.startswith("<") else value
+    return fields, files
+
+
+def _file(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise click.UsageError(f"{name or 'An empty name'} is not a file")
+    return path
+
+
+def _text(path: Path) -> str:
+    """The text in a file without the newline at its end."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read(MAX_TEXT).removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path} cannot be read as text") from error
+
+
+async def _make(client: Client, call: Call) -> None:
+    async with client:
+        if call.output and call.method == "GET":
+            with Meter("Downloading", "bytes") as meter:
+                await client.download(call.path, call.output, meter.show)
+            return
+        if call.wait:
+            _print(await _follow(client, call, await _send(client, call)))
+        elif call.output:
+            call.output.write_bytes((await _send(client, call)).body)
+        else:
+            await _stream(client, call)
+
+
+async def _send(client: Client, call: Call) -> Answer:
+    size = sum(path.stat().st_size for path in call.files.values())
+    with Meter("Sending", "bytes") as meter:
+        return await client.request(
+            call.method, call.path, call.fields, call.files, lambda sent: meter.show(sent, size)
+        )
+
+
+async def _follow(client: Client, call: Call, answer: Answer) -> Any:
+    """The last status of the job that the answer tells of; the answer itself when there is none."""
+    data = answer.data
+    if answer.status != 202 or answer.location is None:
+        return data
+    with Meter("Waiting", "%") as meter:
+        return await client.wait(answer.location, lambda status: meter.show(_percentage(status), 100))
+
+
+def _percentage(status: Mapping[str, Any]) -> int:
+    told = status.get("percentage")
+    if status.get("status") == "success":
+        return 100
+    return told if isinstance(told, int) else 0
+
+
+async def _stream(client: Client, call: Call) -> None:
+    """Print the body as it comes."""
+    target = sys.stdout.buffer
+    size = sum(path.stat().st_size for path in call.files.values())
+    last = b"\n"
+    with Meter("Sending", "bytes") as meter:
+        async with client.open(
+            call.method, call.path, call.fields, call.files, lambda sent: meter.show(sent, size)
+        ) as response:
+            meter.close()
+            async for chunk in response.content.iter_chunked(CHUNK):
+                target.write(chunk)
+                last = chunk
+    if not last.endswith(b"\n") and sys.stdout.isatty():
+        target.write(b"\n")
+    target.flush()
+
+
+def _print(data: Any) -> None:
+    click.echo(data if isinstance(data, str) else encode(data))
+
+
+def _with_code(message: str, code: str | None) -> str:
+    return f"{message} ({code})" if code else message

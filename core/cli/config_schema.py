@@ -1,0 +1,38 @@
+"""`jidoteki config-schema`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from jidoteki.core import config
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import Problem, root_option
+
+
+@click.command()
+@root_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it to a file in place of printing it.",
+)
+def command(root: Path, output: Path | None) -> None:
+    """Print the JSON Schema of the configuration file, the sections of this appliance's plugins included.
+
+    Editors check and complete the file with it when its key "$schema" says where it is.
+    """
+    from jidoteki.core import config_schema
+
+    appliance = Appliance(root)
+    sections = config_schema.sections_of(appliance, config.load(appliance.configuration))
+    text = config_schema.as_text(config_schema.describe(sections))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        appliance.replace_file(output, text)
+    except OSError as error:
+        raise Problem(f"{output} cannot be written: {error.strerror}") from error

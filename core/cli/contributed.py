@@ -1,0 +1,43 @@
+"""The sub-commands of plugins: those of the appliance at `$JIDOTEKI_ROOT`, or of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from jidoteki.core import config, plugins
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import COMMANDS
+from jidoteki.core.plugins import Plugin
+
+
+def find() -> tuple[Appliance, dict[str, click.Command]]:
+    """Return the appliance and what its plugins add to the command; what cannot be added is told on standard error."""
+    appliance = Appliance(Path(os.environ.get("JIDOTEKI_ROOT") or "/"))
+    loaded = plugins.load_all(appliance, config.load(appliance.configuration))
+    found: dict[str, click.Command] = {}
+    for plugin, function in loaded.implementations("jidoteki_commands"):
+        for name, command in _commands_of(plugin, function).items():
+            if name in COMMANDS or name in found:
+                _tell(plugin, f"the command {name!r} exists already")
+            else:
+                found[name] = command
+    return appliance, found
+
+
+def _commands_of(plugin: Plugin, function: Callable[..., object]) -> dict[str, click.Command]:
+    """What one plugin adds, collected in a group of its own so that it can replace nothing."""
+    group = click.Group()
+    try:
+        plugins.within(plugins.LOADING_TIME, lambda: function(cli=group))
+    except plugins.PluginError as error:
+        _tell(plugin, str(error))
+        return {}
+    return {name: each for name, each in group.commands.items() if isinstance(each, click.Command)}
+
+
+def _tell(plugin: Plugin, problem: str) -> None:
+    click.echo(f"jidoteki: commands of the plugin {plugin.name}: {problem}", err=True)

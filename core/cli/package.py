@@ -1,0 +1,97 @@
+"""`jidoteki package`: update packages, for vendors."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from jidoteki.core import config
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import Problem, json_option, root_option
+
+readable = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Build update packages, and find out whether an appliance would accept one."""
+
+
+@command.command()
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--version", required=True, help="The version that the appliance has afterwards.")
+@click.option("--key", type=readable, required=True, help="updates.key, the passphrase file of the appliances.")
+@click.option("--sign-key", type=readable, required=True, help="The RSA private key in PEM that updates.pub verifies.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write it.  [default: software_package-VERSION.enc]",
+)  # fmt: skip
+def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | None) -> None:
+    """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package."""
+    from jidoteki.core.updates.build import build_package
+    from jidoteki.core.updates.package import PackageError
+    from jidoteki.core.updates.versions import VersionError
+
+    target = output or Path(f"software_package-{version}.enc")
+    if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
+        raise click.UsageError(f"{target} lies in {source}, and would become a part of the next package")
+    try:
+        build_package(source, version, key, sign_key, target)
+    except (PackageError, VersionError) as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
+    click.echo(f"Built {target}, {target.stat().st_size} bytes")
+
+
+@command.command()
+@click.argument("file", type=readable)
+@root_option
+@json_option
+def verify(file: Path, root: Path, as_json: bool) -> None:
+    """Say whether the appliance at --root would accept the package FILE; nothing of it is applied.
+
+    Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not.
+    """
+    from jidoteki.core.updates.job import CHANGELOG, VERSION
+    from jidoteki.hookspecs import JobFailed
+
+    appliance = Appliance(root)
+    with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
+        try:
+            _judge(appliance, file, Path(work))
+        except JobFailed as failure:
+            if as_json:
+                click.echo(json.dumps({"accepted": False, "code": failure.code, "reason": failure.message}, indent=2))
+                raise click.exceptions.Exit(1) from failure
+            raise Problem(f"{failure.message} ({failure.code})") from failure
+        unpacked = Path(work, "package")
+        version = (unpacked / VERSION).read_text(encoding="ascii", errors="replace").strip()
+        has_changelog = (unpacked / CHANGELOG).exists()
+    if as_json:
+        click.echo(json.dumps({"accepted": True, "version": version, "changelog": has_changelog}, indent=2))
+    else:
+        click.echo(f"{file} would be accepted: version {version}{'' if has_changelog else ', without a changelog'}")
+
+
+def _judge(appliance: Appliance, file: Path, work: Path) -> None:
+    """Let the job's own check judge, as it does before an update.
+
+    :raises JobFailed: the package is refused.
+    """
+    from jidoteki.core.jobs.context import Context
+    from jidoteki.core.jobs.records import Record
+    from jidoteki.core.plugins import Plugins
+    from jidoteki.core.updates import job
+    from jidoteki.hookspecs import JobType
+
+    settings = config.load(appliance.configuration)
+    kind = JobType("update", run=job.run, check=job.check)
+    context = Context(
+        appliance, Record("verify", kind.name), kind, Plugins(appliance, settings),
+        config={}, settings=settings.settings, input={"package": str(file.absolute())}, workspace=work, log=None,
+    )  # fmt: skip
+    job.check(context)

@@ -1,0 +1,75 @@
+"""Answers requests for `/docs` and what is below it.
+
+They need no credential: the page and the document hold no secret, and say no more of an appliance than its answers to
+anybody do (an endpoint that is not enabled is 404 to all, one that is enabled 403).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import resources
+
+from aiohttp import web
+
+from jidoteki.core.responses import JSON, SECURITY_HEADERS, encode
+from jidoteki.core.routes import Routes
+from jidoteki.hookspecs import ApiError
+
+PATH = "/docs"
+
+#: Scripts, styles and calls of the page's own origin, and nothing else; nothing inline.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_ASSETS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def is_below(path: str) -> bool:
+    """Whether a path without a query is one of these."""
+    return path == PATH or path.startswith(f"{PATH}/")
+
+
+class Docs:
+    """The page, its assets and the document, made once for each table of routes."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._routes: Routes | None = None
+        self._files: dict[str, tuple[bytes, str]] = {}
+
+    async def answer(self, path: str, routes: Routes) -> web.Response:
+        """The file at a path.
+
+        :param path: one that `is_below` is true of.
+        :raises ApiError: 404, there is none.
+        """
+        async with self._lock:
+            if self._routes is not routes:
+                self._files = await asyncio.to_thread(_make, routes)
+                self._routes = routes
+        name = path.removeprefix(PATH).removeprefix("/")
+        if name not in self._files:
+            raise ApiError(404)
+        body, kind = self._files[name]
+        headers = {**SECURITY_HEADERS, "Content-Security-Policy": POLICY, "Content-Type": kind}
+        return web.Response(body=body, headers=headers)
+
+
+def _make(routes: Routes) -> dict[str, tuple[bytes, str]]:
+    # Imported with the first request for them: a service that nobody asks for its manual does without.
+    from jidoteki.core import openapi
+    from jidoteki.core.docs_page import page
+
+    document = openapi.describe(routes)
+    here = resources.files("jidoteki.core.docs_page")
+    return {
+        "": (page.render(document).encode(), "text/html; charset=utf-8"),
+        "openapi.json": (encode(document), JSON),
+        **{name: (here.joinpath(name).read_bytes(), kind) for name, kind in _ASSETS.items()},
+    }

@@ -1,0 +1,136 @@
+"""What operations of the document share: schemas, error answers, headers, ways to authenticate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidoteki.core.responses import status_line
+
+_STRING = {"type": "string"}
+
+SCHEMAS: dict[str, Any] = {
+    "Error": {
+        "type": "object",
+        "description": "Every error has this shape, whoever raises it",
+        "required": ["Status"],
+        "properties": {
+            "Status": {"type": "string", "pattern": "^[45][0-9][0-9] .+$"},
+            "Error-Message": {"type": "string", "description": "One sentence that says what is wrong"},
+            "error-code": {"type": "string", "description": "A code for scripts"},
+            "First-Run": {
+                "type": "boolean",
+                "description": "Only where first runs are enabled: whether the passphrase still waits for its use",
+            },
+        },
+        "additionalProperties": False,
+    },
+    "Done": {
+        "type": "object",
+        "required": ["Status"],
+        "properties": {"Status": _STRING, "dry-run": {"const": True, "description": "Nothing was changed"}},
+        "additionalProperties": False,
+    },
+    "Accepted": {
+        "type": "object",
+        "description": "A job was started and goes on in the background; poll Location until it has ended",
+        "required": ["Status"],
+        "properties": {
+            "Status": {"const": "202 Accepted"},
+            "Location": {"type": "string", "description": "Where to look how the job goes"},
+            "dry-run": {"const": True, "description": "No job was started"},
+        },
+        "additionalProperties": False,
+    },
+    "JobStatus": {
+        "type": "object",
+        "description": "How the last job of this kind went, or goes",
+        "required": ["status", "log"],
+        "properties": {
+            "status": {"enum": ["running", "success", "failed", None], "description": "null: nothing ran yet"},
+            "percentage": {"type": "integer", "minimum": 0, "maximum": 100},
+            "log": {"type": ["string", "null"], "description": "The last ten lines"},
+            "error-message": _STRING,
+            "error-code": _STRING,
+        },
+        "additionalProperties": False,
+    },
+}
+
+HEADERS: dict[str, Any] = {
+    "Error-Message": {"description": "The message of the body, up to 512 characters", "schema": _STRING},
+    "Location": {"description": "Where to look how the job goes", "schema": _STRING},
+    "Job-Id": {"description": "The number of the job that was started", "schema": _STRING},
+    "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+    "Content-Range": {"description": "Which part this is, and of how many bytes", "schema": _STRING},
+    "Content-Disposition": {"description": "attachment, with the file's name", "schema": _STRING},
+}
+
+_ERRORS = {
+    400: ("BadRequest", "A parameter is missing, unknown, given twice or not valid; or it cannot be done now"),
+    403: ("Forbidden", "Not authenticated"),
+    404: ("NotFound", "What this shows is not there"),
+    408: ("RequestTimeout", "The body came too slowly, or stopped coming"),
+    413: ("ContentTooLarge", "The body or a part of it is too long"),
+    415: ("UnsupportedMediaType", "The body is no form"),
+    417: ("ExpectationFailed", "The header Expect asks for more than 100-continue"),
+    429: ("TooManyRequests", "Too many failed authentications from this address"),
+    500: ("InternalError", "Something is wrong in the service; its log says what"),
+    503: ("ServiceUnavailable", "Out of service: the log cannot be written, or a plugin or program failed"),
+}
+
+EVERYWHERE = (400, 403, 417, 429, 500, 503)
+WITH_BODY = (408, 413, 415)
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """References to shared headers."""
+    return {name: _reference(name) for name in names}
+
+
+def error(status: int, description: str) -> dict[str, Any]:
+    """An error answer."""
+    names = ("Error-Message", "Retry-After") if status == 429 else ("Error-Message",)
+    example = {"Status": status_line(status), "Error-Message": description}
+    if status == 403:
+        example["Error-Message"] = "Authentication error"
+    return {
+        "description": description,
+        "headers": headers(*names),
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example},
+        },
+    }
+
+
+def shared_error(status: int) -> dict[str, str]:
+    """A reference to one of the shared error answers."""
+    return {"$ref": f"#/components/responses/{_ERRORS[status][0]}"}
+
+
+RESPONSES: dict[str, Any] = {
+    **{name: error(status, description) for status, (name, description) in _ERRORS.items()},
+    "NotModified": {"description": "You have it already"},
+    "PreconditionFailed": {"description": "A condition of the request does not hold"},
+    "RangeNotSatisfiable": {"description": "No such part", "headers": headers("Content-Range")},
+    "OtherError": {
+        "description": "An error that a plugin raises",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    },
+}
+
+SECURITY_SCHEMES: dict[str, Any] = {
+    "hash": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "hash",
+        "description": "Recommended, the token never leaves your machine: hexadecimal HMAC-SHA256 of method and path "
+        "(`GET/api/v1/admin/version`, without the query), keyed with the hexadecimal SHA-256 of the token. "
+        "HEAD uses the hash of GET.",
+    },
+    "token": {"type": "apiKey", "in": "query", "name": "token", "description": "The token itself"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The token itself, but in no URL"},
+}

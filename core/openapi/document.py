@@ -1,0 +1,79 @@
+"""The whole document, made from the table of routes that the server runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidoteki.core.openapi import components, operations
+from jidoteki.core.responses import PREFIX
+from jidoteki.core.routes import Routes, first_level
+
+OPENAPI = "3.1.0"
+#: The version of the API on the wire, which is that of the reference; never that of the software.
+API_VERSION = "1.24.0"
+
+INTRODUCTION = """\
+Administers an appliance: set up, update, configure, back up, diagnose, reboot. This document describes what **this**
+appliance serves.
+
+What takes time answers 202 with the header `Location`, and goes on in the background as a *job*: poll that location
+until `status` is no longer `running`. With `dry-run=1` in the query, a request that changes something is checked and
+answered as for real, and nothing is changed.
+"""
+
+
+def describe(routes: Routes) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an appliance: exactly the endpoints in service, third parties' included.
+
+    https://spec.openapis.org/oas/v3.1.0
+    """
+    paths: dict[str, Any] = {}
+    for route in sorted(routes.all(), key=lambda each: each.path):
+        if route.endpoint is not None:
+            operation = operations.describe(route)
+            item = paths.setdefault(PREFIX + route.path, {})
+            item[route.endpoint.method.lower()] = operation
+            if route.endpoint.method == "GET":
+                item["head"] = operations.describe_head(operation)
+    return {
+        "openapi": OPENAPI,
+        "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
+        "servers": [{"url": "/", "description": "This appliance"}],
+        "security": [{name: []} for name in components.SECURITY_SCHEMES],
+        "tags": [{"name": name} for name in _tags(routes)],
+        "paths": {**paths, **_own_paths()},
+        "components": {
+            "schemas": components.SCHEMAS,
+            "headers": components.HEADERS,
+            "parameters": {"dry-run": operations.DRY_RUN},
+            "responses": components.RESPONSES,
+            "securitySchemes": components.SECURITY_SCHEMES,
+        },
+    }
+
+
+def _tags(routes: Routes) -> list[str]:
+    served = {first_level(route.path)[1:] for route in routes.all() if route.endpoint is not None}
+    return sorted({*served, "docs"})
+
+
+def _own_paths() -> dict[str, Any]:
+    """The pages that describe the API, which need no credential."""
+    return {
+        "/docs": _page("getDocs", "The manual and an interactive reference, for people", "text/html", {}),
+        "/docs/openapi.json": _page("getDocument", "This document", "application/json", {"schema": {"type": "object"}}),
+    }
+
+
+def _page(identity: str, summary: str, media: str, body: dict[str, Any]) -> dict[str, Any]:
+    get = {
+        "operationId": identity,
+        "summary": summary,
+        "tags": ["docs"],
+        "security": [],
+        "responses": {
+            "200": {"description": summary, "content": {media: body}},
+            **{str(status): components.shared_error(status) for status in (417, 500)},
+        },
+    }
+    return {"get": get, "head": operations.describe_head(get)}

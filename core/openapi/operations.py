@@ -1,0 +1,179 @@
+"""One operation of the document: what one method of one path takes and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jidoteki.core.openapi import components, schemas
+from jidoteki.core.responses import PREFIX
+from jidoteki.core.routes import Route, first_level
+from jidoteki.hookspecs import Endpoint, Upload
+
+FILES = ("text/plain", "application/octet-stream")
+
+
+@cache
+def _reference() -> dict[str, Any]:
+    """Parameters and answers of the original API's reference, in words and examples of version 1.24.0."""
+    text = resources.files("jidoteki.core.openapi").joinpath("reference.json").read_text("utf-8")
+    reference: dict[str, Any] = json.loads(text)
+    return reference
+
+
+def describe(route: Route) -> dict[str, Any]:
+    """The operation object of a route in service."""
+    endpoint = _endpoint(route)
+    summary = endpoint.summary or f"{endpoint.method} {endpoint.path}"
+    operation: dict[str, Any] = {
+        "operationId": _identity(endpoint),
+        "summary": summary,
+        "tags": [first_level(endpoint.path)[1:]],
+        "responses": _responses(route, endpoint),
+    }
+    if endpoint.starts:
+        operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."
+    parameters = _query(route, endpoint)
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.method != "GET":
+        operation["requestBody"] = _body(route, endpoint)
+    if (endpoint.method, endpoint.path) == ("POST", "/setup"):
+        operation["security"] = [*({name: []} for name in components.SECURITY_SCHEMES), {}]
+        operation["description"] = "Needs no credential as long as no token is set."
+    return operation
+
+
+def describe_head(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The HEAD operation that goes with a GET: the same headers, no content, and nothing is changed."""
+    responses = {
+        status: {key: each for key, each in _resolved(response).items() if key != "content"}
+        for status, response in operation["responses"].items()
+    }
+    kept = {key: each for key, each in operation.items() if key in ("tags", "parameters", "security")}
+    return {
+        "operationId": operation["operationId"].replace("get", "head", 1),
+        "summary": f"{operation['summary']}: the headers only",
+        **kept,
+        "responses": responses,
+    }
+
+
+def _resolved(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = response.get("$ref", "").rpartition("/")[2]
+    resolved: Mapping[str, Any] = components.RESPONSES[name] if name else response
+    return resolved
+
+
+def _endpoint(route: Route) -> Endpoint:
+    assert route.endpoint is not None
+    return route.endpoint
+
+
+def _identity(endpoint: Endpoint) -> str:
+    words = "".join(c if c.isalnum() else " " for c in endpoint.path).split()
+    return endpoint.method.lower() + "".join(word.capitalize() for word in words)
+
+
+def _of_reference(route: Route) -> bool:
+    return route.plugin.source.kind in ("mandatory", "built-in")
+
+
+def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
+    assert route.form is not None
+    form = schemas.of_form(endpoint.parameters, route.form.kinds)
+    if _of_reference(route):
+        known = _reference()["parameters"]
+        form["properties"] = {name: {**each, **known.get(name, {})} for name, each in form["properties"].items()}
+    return form
+
+
+def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = []
+    if endpoint.method == "GET":
+        form = _form(route, endpoint)
+        parameters += [
+            {"name": name, "in": "query", "required": name in form.get("required", ()), "schema": schema}
+            for name, schema in form["properties"].items()
+        ]
+    if route.changes:
+        parameters.append({"$ref": "#/components/parameters/dry-run"})
+    return parameters
+
+
+DRY_RUN = {
+    "name": "dry-run",
+    "in": "query",
+    "description": "1: everything is checked and answered as for real, and nothing is changed",
+    "schema": {"type": "string", "enum": ["1", "true", "", "0", "false"]},
+}
+
+
+def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
+    assert route.form is not None
+    form = _form(route, endpoint)
+    examples = _reference()["forms"].get(f"{endpoint.method} {endpoint.path}") if _of_reference(route) else None
+    extra = {"examples": examples} if examples else {}
+    documents = {name: {"contentType": "application/json"} for name, v in route.form.kinds.items() if schemas.is_json(v)}
+    multipart: dict[str, Any] = {"schema": form, **extra}
+    if documents:
+        multipart["encoding"] = documents
+    content = {"multipart/form-data": multipart}
+    uploads = any(isinstance(each, Upload) for each in route.form.kinds.values())
+    if not uploads and not documents:
+        content["application/x-www-form-urlencoded"] = {"schema": form, **extra}
+    return {"required": bool(form.get("required")), "content": content}
+
+
+def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
+    statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method != "GET" else ())]
+    responses: dict[int, Any] = {status: components.shared_error(status) for status in statuses}
+    for status, description in (endpoint.responses or _unsaid(route)).items():
+        if status >= 400:
+            responses[status] = components.error(status, description)
+        else:
+            responses[status] = _success(route, endpoint, status, description)
+    if _is_file(responses.get(200, {})):
+        responses |= _partial(responses[200])
+    answers = {str(status): responses[status] for status in sorted(responses)}
+    return answers if _of_reference(route) else {**answers, "default": {"$ref": "#/components/responses/OtherError"}}
+
+
+def _unsaid(route: Route) -> dict[int, str]:
+    return {200: "Done", 202: "A job was started"} if route.changes else {200: "The answer"}
+
+
+def _success(route: Route, endpoint: Endpoint, status: int, description: str) -> dict[str, Any]:
+    key = f"{endpoint.method} {endpoint.path} {status}"
+    known = _reference()["answers"].get(key) if _of_reference(route) else None
+    response: dict[str, Any] = {"description": description}
+    if status == 202:
+        accepted = {"schema": {"$ref": "#/components/schemas/Accepted"}}
+        shown = {"example": {"Status": "202 Accepted", "Location": PREFIX + endpoint.path}} if known is None else known
+        response["headers"] = components.headers("Location", "Job-Id")
+        response["content"] = {"application/json": {**accepted, **shown} if _of_reference(route) else {}}
+    elif known is None:
+        response["content"] = {media: {} for media in ("application/json", *FILES)}
+    elif "media" in known:
+        body = {key: each for key, each in known.items() if key != "media"}
+        response["content"] = {known["media"]: body}
+    else:
+        response["content"] = {"application/json": known}
+    if "application/octet-stream" in response["content"]:
+        response["headers"] = components.headers("Content-Disposition")
+    return response
+
+
+def _is_file(response: Mapping[str, Any]) -> bool:
+    return any(media in response.get("content", {}) for media in FILES)
+
+
+def _partial(response: Mapping[str, Any]) -> dict[int, Any]:
+    """What requests with a Range or a condition are answered."""
+    content = {media: {} for media in FILES if media in response["content"]}
+    part = {"description": "The part asked for", "headers": components.headers("Content-Range"), "content": content}
+    names = {304: "NotModified", 412: "PreconditionFailed", 416: "RangeNotSatisfiable"}
+    return {206: part, **{status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}}

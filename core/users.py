@@ -1,0 +1,87 @@
+"""Who a request comes from, and what they may do: the administrator, or a named token with scopes.
+
+Named tokens are in `ADMIN/etc/api.tokens.json`:
+`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
+A scope is `all`, `read`, a path (`/backup`: everything there and below), or a method and a path (`GET /backup`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FILE = "api.tokens.json"
+MAX_TOKENS = 64
+NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+SCOPE = re.compile(r"all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+")
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+#: What no named token may use, whatever its scopes: with these it could give itself everything.
+RESERVED = ("/setup", "/tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a request comes from; `scopes` is None for those who may do everything."""
+
+    name: str
+    scopes: tuple[str, ...] | None = None
+
+    def may(self, method: str, path: str, changes: bool) -> bool:
+        """Whether this user may make a request.
+
+        :param method: GET for HEAD.
+        :param path: without the prefix.
+        :param changes: whether it changes the appliance.
+        """
+        if self.scopes is None:
+            return True
+        if any(_covers(reserved, path) for reserved in RESERVED):
+            return False
+        return any(_allows(scope, method, path, changes) for scope in self.scopes)
+
+
+def _allows(scope: str, method: str, path: str, changes: bool) -> bool:
+    if scope in ("all", "read"):
+        return scope == "all" or not changes
+    wanted, _, prefix = scope.rpartition(" ")
+    return wanted in ("", method) and _covers(prefix, path)
+
+
+def _covers(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedToken:
+    """A token beside the administrator's: its hash, which is also the key of `?hash=`, and who it stands for."""
+
+    key: bytes
+    user: User
+
+
+def parse(content: bytes) -> Mapping[str, NamedToken]:
+    """Return the tokens in a file by name; entries that are not valid are nobody's."""
+    try:
+        listed = json.loads(content)["tokens"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    found: dict[str, NamedToken] = {}
+    for name, entry in list(listed.items())[:MAX_TOKENS] if isinstance(listed, dict) else []:
+        token = _token(name, entry)
+        if token:
+            found[name] = token
+    return found
+
+
+def _token(name: str, entry: object) -> NamedToken | None:
+    if not NAME.fullmatch(name) or name == "admin" or not isinstance(entry, dict):
+        return None
+    key, scopes = entry.get("key"), entry.get("scopes")
+    if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(scopes, list):
+        return None
+    if not all(isinstance(scope, str) and SCOPE.fullmatch(scope) for scope in scopes):
+        return None
+    return NamedToken(key.encode(), User(name, tuple(scopes)))

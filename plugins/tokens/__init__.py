@@ -1,0 +1,71 @@
+"""Named tokens beside the administrator's: each with scopes, listed and revoked one by one.
+
+They count when the configuration says `"authentication": {"named-tokens": true}`; only the administrator's own token
+may use these endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, hookimpl
+from jidoteki.plugins.tokens.store import Store
+from jidoteki.plugins.tokens.validators import name, scopes
+
+
+class Handlers:
+    """The handlers of one appliance."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._store = Store(appliance)
+
+    async def list(self, request: Request) -> Response:
+        """Names, scopes and when they were made."""
+        return {"tokens": await asyncio.to_thread(self._store.described)}
+
+    async def add(self, request: Request) -> Response:
+        """Make a token and show it once."""
+        if request.dry_run:
+            return {"Status": "200 OK"}
+        wanted = request.values
+        try:
+            token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"])
+        except OSError as error:
+            raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
+        return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"]}
+
+    async def revoke(self, request: Request) -> Response:
+        """Make a token worthless, at once."""
+        if not request.dry_run:
+            try:
+                await asyncio.to_thread(self._store.revoke, request.values["name"])
+            except OSError as error:
+                raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
+        return {"Status": "200 OK"}
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """All of `/tokens`."""
+    handlers = Handlers(appliance)
+    return [
+        Endpoint("GET", "/tokens", handlers.list, {}, {200: "The named tokens"}, "List the named tokens"),
+        Endpoint(
+            "POST",
+            "/tokens",
+            handlers.add,
+            {vol.Required("name"): name, vol.Required("scopes"): scopes},
+            {200: "The token, shown this once", 400: "The name or a scope is not valid"},
+            "Make a named token",
+        ),
+        Endpoint(
+            "POST",
+            "/tokens/revoke",
+            handlers.revoke,
+            {vol.Required("name"): name},
+            {200: "It is worthless now", 404: "There is no such token"},
+            "Revoke a named token",
+        ),
+    ]

@@ -1,0 +1,70 @@
+"""The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads at each request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+import time
+from typing import Any
+
+from jidoteki.hookspecs import ApiError, Appliance
+
+FILE = "api.tokens.json"
+MAX_TOKENS = 64
+BYTES = 32
+
+
+class Store:
+    """Lists, adds and revokes; the tokens themselves are never stored, only their hashes."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+        self._path = appliance.etc / FILE
+        self._lock = threading.Lock()
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """The tokens by name, without their hashes."""
+        return {
+            name: {"scopes": entry.get("scopes"), "created": entry.get("created")}
+            for name, entry in sorted(self._read().items())
+        }
+
+    def add(self, name: str, scopes: list[str]) -> str:
+        """Make a token and return it: nobody can see it again.
+
+        :raises ApiError: 400, there is one of that name, or there are too many.
+        :raises OSError: it cannot be stored.
+        """
+        with self._lock:
+            tokens = self._read()
+            if name in tokens:
+                raise ApiError(400, f"name: there is a token called {name} already; revoke it first")
+            if len(tokens) >= MAX_TOKENS:
+                raise ApiError(400, f"There are {MAX_TOKENS} tokens already; revoke one first")
+            token = secrets.token_urlsafe(BYTES)
+            key = hashlib.sha256(token.encode()).hexdigest()
+            self._write({**tokens, name: {"key": key, "scopes": scopes, "created": int(time.time())}})
+        return token
+
+    def revoke(self, name: str) -> None:
+        """Make a token worthless.
+
+        :raises ApiError: 404, there is none of that name.
+        :raises OSError: it is still in force.
+        """
+        with self._lock:
+            tokens = self._read()
+            if tokens.pop(name, None) is None:
+                raise ApiError(404, f"name: there is no token called {name}")
+            self._write(tokens)
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        content = self._appliance.read_json(self._path)
+        tokens = content.get("tokens") if isinstance(content, dict) else None
+        found = tokens if isinstance(tokens, dict) else {}
+        return {str(name): entry for name, entry in found.items() if isinstance(entry, dict)}
+
+    def _write(self, tokens: dict[str, dict[str, Any]]) -> None:
+        self._appliance.replace_file(self._path, json.dumps({"tokens": tokens}, indent=1) + "\n", mode=0o600)

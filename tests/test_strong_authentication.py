@@ -1,0 +1,234 @@
+"""What can be switched on beside the reference's authentication: named tokens with scopes, and signed requests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
+
+from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.testing import Answer, Host
+from jidoteki.testing.fixtures import TOKEN, MakeHost
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host(enable=("tokens",), authentication={"named-tokens": True, "signatures": True})
+
+
+def add(host: Host, name: str, scopes: str) -> str:
+    answer = host.post("/tokens", "-F", f"name={name}", "-F", f"scopes={scopes}")
+    assert answer.status == 200, answer
+    token: str = answer.json["token"]
+    return token
+
+
+def with_token(host: Host, token: str, method: str, path: str, *arguments: str, source: str = "127.0.0.1") -> int:
+    return host.curl(method, path, *arguments, auth="none", query=f"token={token}", source=source).status
+
+
+def test_a_named_token_does_what_its_scopes_say_and_nothing_else(host: Host) -> None:
+    token = add(host, "monitor", "read, POST /backup")
+
+    assert with_token(host, token, "GET", "/version") == 200
+    assert with_token(host, token, "POST", "/backup", "-F", "action=START") == 202
+    assert with_token(host, token, "POST", "/backup/restore", "-F", "archive=@/etc/hostname") == 400
+    assert with_token(host, token, "GET", "/reboot") == 403
+    assert with_token(host, token, "POST", "/update") == 403
+    assert with_token(host, token, "GET", "/version") == 200
+
+
+@pytest.mark.parametrize("path", ["/setup", "/tokens"])
+def test_no_named_token_can_give_itself_more(host: Host, path: str) -> None:
+    token = add(host, "all", "all")
+
+    assert with_token(host, token, "POST", path, "-F", "newtoken=mine", "-F", "name=x", "-F", "scopes=all") == 403
+    assert with_token(host, token, "GET", "/tokens") == 403
+    assert with_token(host, token, "GET", "/reboot") == 202
+
+
+def test_a_named_token_makes_hashes_and_is_named_in_the_audit_log(host: Host) -> None:
+    token = add(host, "robot", "/reboot")
+    signed = request_hash("GET", f"{PREFIX}/reboot", token)
+
+    answer = host.get("/reboot", auth="none", query=f"hash={signed}")
+
+    assert answer.status == 202
+    assert [line[3] for line in host.audit()][-2:] == ["robot", "robot"]
+
+
+def test_tokens_are_listed_without_their_secrets_and_revoked_at_once(host: Host) -> None:
+    token = add(host, "one", "read")
+    add(host, "two", "/backup")
+
+    listed = host.get("/tokens").json["tokens"]
+    revoked = host.post("/tokens/revoke", "-F", "name=one")
+    again = host.post("/tokens/revoke", "-F", "name=one")
+
+    assert {name: entry["scopes"] for name, entry in listed.items()} == {"one": ["read"], "two": ["/backup"]}
+    assert (revoked.status, again.status) == (200, 404)
+    assert with_token(host, token, "GET", "/version", source="127.0.0.2") == 403
+    stored = host.appliance.etc / "api.tokens.json"
+    assert stored.stat().st_mode & 0o777 == 0o600
+    assert token not in stored.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes"),
+    [("admin", "read"), ("Bad", "read"), ("ok", "everything"), ("ok", ""), ("ok", "GET version"), ("ok", "/a,,/b")],
+)
+def test_wrong_names_and_scopes_are_refused(host: Host, name: str, scopes: str) -> None:
+    answer = host.post("/tokens", "-F", f"name={name}", "-F", f"scopes={scopes}")
+
+    assert (answer.status, "must" in answer.json["Error-Message"]) == (400, True)
+
+
+def test_named_tokens_count_only_when_they_are_switched_on(host: Host) -> None:
+    token = add(host, "one", "read")
+    host.configure(authentication={})
+    host.reload()
+
+    assert with_token(host, token, "GET", "/version") == 403
+
+
+class Keys(HTTPSignatureKeyResolver):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def resolve_private_key(self, key_id: str) -> bytes:
+        return hashlib.sha256(self._token.encode()).hexdigest().encode()
+
+
+class Message:
+    """A request for the library to sign."""
+
+    def __init__(self, method: str, url: str, headers: dict[str, str]) -> None:
+        self.method, self.url, self.headers = method, url, headers
+
+
+def sign(
+    host: Host,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    token: str = TOKEN,
+    keyid: str = "admin",
+    covered: tuple[str, ...] = ("@method", "@authority", "@path", "@query"),
+    age: float = 0,
+    nonce: str | None = "new",
+) -> dict[str, str]:
+    """The headers of a signed request."""
+    headers: dict[str, Any] = {"Host": host.url.removeprefix("https://")}
+    if body is not None:
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        headers["Content-Digest"] = f"sha-256=:{digest}:"
+        covered = (*covered, "content-digest")
+    message = Message(method, f"{host.url}{PREFIX}{path}", headers)
+    HTTPMessageSigner(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=Keys(token)).sign(
+        message,
+        key_id=keyid,
+        created=datetime.now(UTC) - timedelta(seconds=age),
+        nonce=secrets.token_urlsafe(24) if nonce == "new" else nonce,
+        covered_component_ids=covered,
+        use_existing_digest=body is not None,
+    )
+    return {name: str(value) for name, value in message.headers.items() if name != "Host"}
+
+
+def send(host: Host, method: str, path: str, headers: dict[str, str], *more: str, source: str = "127.0.0.1") -> Answer:
+    arguments = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    return host.curl(method, path, *arguments, *more, auth="none", source=source)
+
+
+BODY = b"newtoken=another"
+FORM = ("-H", "Content-Type: application/x-www-form-urlencoded", "--data-binary")
+
+
+def test_a_signed_request_counts_once_also_after_a_restart(host: Host) -> None:
+    headers = sign(host, "GET", "/version")
+
+    first = send(host, "GET", "/version", headers)
+    second = send(host, "GET", "/version", headers, source="127.0.0.2")
+    port = host.url.rpartition(":")[2]
+    host.stop()
+    host.start("--port", port)
+    third = send(host, "GET", "/version", headers, source="127.0.0.3")
+
+    assert (first.status, second.status, third.status) == (200, 403, 403)
+
+
+def test_a_signed_body_must_be_the_one_that_was_signed(host: Host) -> None:
+    changed = send(host, "POST", "/setup", sign(host, "POST", "/setup", BODY), *FORM, "newtoken=evil")
+    right = send(host, "POST", "/setup", sign(host, "POST", "/setup", BODY), *FORM, BODY.decode())
+
+    assert (changed.status, changed.json["Error-Message"]) == (400, "The body is not the one that was signed")
+    assert right.status == 200
+    assert (host.appliance.etc / "api.token").read_text() == "another\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"token": "wrong"},
+        {"keyid": "nobody"},
+        {"age": 400},
+        {"age": -400},
+        {"nonce": None},
+        {"nonce": "short"},
+        {"covered": ("@method", "@authority", "@path")},
+        {"covered": ("@authority", "@path", "@query")},
+        {"covered": ("@method", "@authority", "@query")},
+    ],
+    ids=str,
+)
+def test_a_signature_that_proves_too_little_is_refused(host: Host, options: dict[str, Any]) -> None:
+    assert send(host, "GET", "/version", sign(host, "GET", "/version", **options)).status == 403
+
+
+def test_a_signature_is_worth_nothing_for_another_request(host: Host) -> None:
+    headers = sign(host, "GET", "/version")
+
+    other_path = send(host, "GET", "/build", headers)
+    other_method = send(host, "POST", "/version", headers, source="127.0.0.2")
+    no_digest = send(host, "POST", "/setup", sign(host, "POST", "/setup"), *FORM, "newtoken=x", source="127.0.0.3")
+
+    assert (other_path.status, other_method.status, no_digest.status) == (403, 405, 403)
+
+
+def test_a_named_token_signs_within_its_scopes(host: Host) -> None:
+    token = add(host, "signer", "read")
+
+    read = send(host, "GET", "/version", sign(host, "GET", "/version", token=token, keyid="signer"))
+    change = send(host, "GET", "/reboot", sign(host, "GET", "/reboot", token=token, keyid="signer"))
+
+    assert (read.status, change.status) == (200, 403)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Signature-Input: ",
+        "Signature-Input: sig=(",
+        'Signature-Input: a=("@method");created=1',
+        "Signature-Input: \x7f",
+    ],
+)
+def test_nonsense_in_the_signature_headers_is_refused(host: Host, header: str) -> None:
+    answer = host.get("/version", "-H", header, "-H", "Signature: sig=:AA==:", auth="none")
+
+    assert answer.status in (400, 403)
+
+
+def test_signatures_are_ignored_unless_they_are_switched_on(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    signed = send(host, "GET", "/version", sign(host, "GET", "/version"))
+
+    assert signed.status == 403
+    assert json.loads(signed.body)["Status"] == "403 Forbidden"
