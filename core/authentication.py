@@ -102,9 +102,11 @@ class Authenticator:
             files.create_file(self._setup_file, new_passphrase(self._words).encode() + b"\n")
 
     def first_run_pending(self) -> bool:
-        """Whether the passphrase still waits for its first use."""
+        """Whether the passphrase still waits for its first use; a file that holds none waits for ever."""
+        if not self.first_run:
+            return False
         try:
-            return self._passphrase.get() is not None or self._setup_file.exists()
+            return self._passphrase.get() is not None or self._passphrase.present
         except OSError:
             return True
 

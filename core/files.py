@@ -162,16 +162,16 @@ class CachedFile(Generic[T]):
     __slots__ = ("_identity", "_limit", "_parse", "_path", "_value")
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024) -> None:
-        self._path = path
+        self._path = str(path)
         self._parse = parse
         self._limit = limit
         self._identity: tuple[int, int, int] | None = None
         self._value: T | None = None
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
+    def present(self) -> bool:
+        """Whether there was such a file when it was last looked at."""
+        return self._identity is not None
 
     def get(self) -> T | None:
         """Return the parsed content, or None when the file is missing.
@@ -188,7 +188,9 @@ class CachedFile(Generic[T]):
         if identity == self._identity:
             return self._value
         if status.st_size > self._limit:
+            self._identity = (0, 0, 0)
             raise OSError(f"{self._path} is longer than {self._limit} bytes")
-        value = self._parse(self._path.read_bytes())
+        with open(self._path, "rb") as file:
+            value = self._parse(file.read())
         self._value, self._identity = value, identity
         return value

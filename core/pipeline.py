@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -11,6 +12,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from jidoteki.core import docs_page, forms
 from jidoteki.core.audit import AuditUnavailable
 from jidoteki.core.gate import SIGNED, admit
+from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
 from jidoteki.core.responses import PREFIX, Refused, error_response, render
 from jidoteki.core.routes import Route
@@ -105,6 +107,7 @@ class Pipeline:
 
     async def _change(self, request: web.Request, route: Route, api: ApiRequest) -> web.StreamResponse:
         assert route.endpoint and route.form
+        api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
         if request.method in ("GET", "HEAD") and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
@@ -116,6 +119,7 @@ class Pipeline:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         signed = request.get(SIGNED)
+        receive_in_bulk(request.transport)
         body = forms.Body(
             request,
             route.form,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ class ApiRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     dry_run: bool = False
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = ""
+    """Names a change in the audit log."""
     job_id: str = ""
 
     async def start_job(self, kind: str, **values: Any) -> Response:
