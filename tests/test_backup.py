@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.plugins.backup import swapping
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 
@@ -310,9 +311,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from jidoteki.core.appliance import Appliance
+from jidoteki.plugins.backup import swapping
 from jidoteki.plugins.backup.swapping import Swap
 root, when = Path(sys.argv[1]), int(sys.argv[2])
-swap = Swap(Appliance(root, root / "opt/jidoteki/tinyadmin"))
+swap = Swap(Appliance(root, root / "opt/jidoteki/tinyadmin"), "000001-restore")
+swap.prepare()
+for name in ("one", "two", "fresh"):
+    (swap.new / name).mkdir()
+    (swap.new / name / "file").write_text("new")
 calls = 0
 def counted(function):
     def call(*arguments, **options):
@@ -324,37 +330,29 @@ def counted(function):
     return call
 for name in ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "open"):
     setattr(os, name, counted(getattr(os, name)))
-swap.commit(sys.argv[3].split(","))
+swap.commit(["one", "two", "gone", "fresh"])
 """
 
 
-@pytest.mark.parametrize("when", range(1, 45, 1))
+@pytest.mark.parametrize("when", range(1, 45))
 def test_killed_at_any_step_of_the_swap_the_tree_is_the_old_or_the_new_one(
     jidoteki_appliance: MakeAppliance, when: int
 ) -> None:
-    from jidoteki.plugins.backup.swapping import Swap
-
     appliance = jidoteki_appliance()
     for name in ("one", "two", "gone"):
         (appliance.data / name).mkdir()
         (appliance.data / name / "file").write_text("old")
-    swap = Swap(appliance)
-    swap.prepare()
-    for name in ("one", "two", "fresh"):
-        (swap.new / name).mkdir()
-        (swap.new / name / "file").write_text("new")
 
-    arguments = [str(appliance.root), str(when), "one,two,gone,fresh"]
-    subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
-    Swap(appliance).finish()
+    subprocess.run([sys.executable, "-c", KILLED, str(appliance.root), str(when)], check=False)
+    swapping.finish_all(appliance)
+    swapping.remove_all(appliance)
 
     contents = {path.parent.name: path.read_text() for path in appliance.data.glob("*/file")}
     assert contents in (
         {"one": "old", "two": "old", "gone": "old"},
         {"one": "new", "two": "new", "fresh": "new"},
     )
-    assert not (appliance.data / ".jidoteki-restore").exists()
-    assert not (appliance.jobs / "restore-journal.json").exists()
+    assert list(appliance.data.glob(".jidoteki-*")) == []
 
 
 @pytest.mark.parametrize("kind", ["backup", "restore"])

@@ -21,7 +21,7 @@ from jidoteki.hookspecs import (
     Upload,
     hookimpl,
 )
-from jidoteki.plugins.backup import jobs
+from jidoteki.plugins.backup import jobs, restoring, stored
 from jidoteki.plugins.backup.validators import action
 
 LOCATION = "/api/v1/admin/backup"
@@ -33,36 +33,32 @@ async def start_or_stop(request: Request) -> Response:
         return await request.start_job("backup")
     if not request.dry_run:
         await request.cancel_job("backup")
-        await request.run_job("backup-delete", join=True)
+        outcome = await request.run_job("backup-delete", join=True)
+        if outcome.status == "failed":
+            raise ApiError(400, outcome.error_message)
     return Reply({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
 
 
 async def status(request: Request) -> Response:
     """How the last backup went, or goes."""
-    last = await request.job_status("backup")
-    if last["status"] == "running":
+    if await request.job_running("backup"):
         return {"status": "running"}
-    if last["status"] == "failed":
-        return {"status": "failed", "error-message": last["error-message"]}
-    return {"status": "success", **await asyncio.to_thread(_facts, request.appliance)}
+    return await _stored(request)
 
 
-def _facts(appliance: Appliance) -> dict[str, Any]:
-    """Size and hash of the backup.
-
-    :raises ApiError: 404, there is none.
-    """
-    facts = appliance.read_json(jobs.description(appliance))
-    path = jobs.archive(appliance)
-    if not isinstance(facts, dict) or not path.is_file() or path.stat().st_size != facts.get("size"):
+async def _stored(request: Request) -> dict[str, Any]:
+    found = await asyncio.to_thread(stored.status, request.appliance)
+    if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
-    return {"filesize": facts["filesize"], "sha256": facts["sha256"]}
+    return found
 
 
 async def download(request: Request) -> Response:
     """The backup itself."""
-    await asyncio.to_thread(_facts, request.appliance)
-    return Download(jobs.archive(request.appliance), "backup.tar")
+    found = await _stored(request)
+    if found["status"] != "success":
+        raise ApiError(404, f"There is no backup, for the last one failed: {found['error-message']}")
+    return Download(stored.archive(request.appliance), "backup.tar")
 
 
 async def log(request: Request) -> Response:
@@ -110,6 +106,12 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             starts="restore",
         ),
     ]
+
+
+@hookimpl
+def jidoteki_startup(appliance: Appliance) -> None:
+    """Complete and clear away what the host does not know of, such as a dry run that the power failed in."""
+    restoring.recover(appliance)
 
 
 @hookimpl

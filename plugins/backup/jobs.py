@@ -1,34 +1,25 @@
-"""The jobs behind `/backup`: making a backup, deleting it, restoring one."""
+"""The jobs behind `/backup`: making a backup and deleting it."""
 
 from __future__ import annotations
 
 import errno
-import json
 import secrets
 import shutil
-from pathlib import Path
+from contextlib import suppress
+from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType
-from jidoteki.plugins.backup import packing
-from jidoteki.plugins.backup.selection import members, selected
-from jidoteki.plugins.backup.swapping import Swap
+from jidoteki.plugins.backup import packing, restoring, stored, swapping
+from jidoteki.plugins.backup.selection import Tree, selected
+from jidoteki.plugins.backup.sink import Sink
 
-LOG = "update_backup.log"
-MAX_NOTES = 100
-UNITS = "KMGTPE"
-
-
-def archive(appliance: Appliance) -> Path:
-    """The backup."""
-    return appliance.uploads / "backup.tar"
+LOG: Final = "update_backup.log"
+INTERRUPTED: Final = "The backup ended unexpectedly: it was killed, or the power failed"
+_MAX_NOTES: Final = 100
+_LONG: Final = 24 * 3600.0
 
 
-def description(appliance: Appliance) -> Path:
-    """What is known of the backup: its presence says that the archive is complete."""
-    return appliance.uploads / "backup.json"
-
-
-class Notes:
+class _Notes:
     """Log lines about single members, of which there may be millions."""
 
     def __init__(self, job: Job) -> None:
@@ -36,135 +27,96 @@ class Notes:
         self._count = 0
 
     def __call__(self, text: str) -> None:
-        """Log it, if there are not too many already."""
         self._count += 1
-        if self._count <= MAX_NOTES:
+        if self._count <= _MAX_NOTES:
             self._job.log(text)
-        elif self._count == MAX_NOTES + 1:
-            self._job.log("There are more lines like these; they are left out")
+
+    def end(self) -> None:
+        """Tell of the lines that were left out."""
+        if self._count > _MAX_NOTES:
+            self._job.log(f"{self._count - _MAX_NOTES} more lines like these are left out")
 
 
 def back_up(job: Job) -> None:
-    """Write `backup.tar` and then `backup.json`; an older backup is gone from the start."""
-    _remove(job.appliance)
+    """Make a backup; an older one is gone from the start, for on a live image it takes up memory.
+
+    :raises JobFailed: it cannot be made; nothing is left of it but the reason.
+    """
     try:
-        _write(job)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        job.log(f"Backup failed: {reason}")
-        raise JobFailed(f"The backup failed: {reason}") from error
+        stored.delete(job.appliance)
+        swapping.finish_all(job.appliance)
+        _make(job)
+    except (JobFailed, OSError) as error:
+        message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
+        job.log(message)
+        with suppress(OSError):
+            stored.delete(job.appliance)
+            stored.record_failure(job.appliance, message)
+        raise JobFailed(message) from error
 
 
-def _write(job: Job) -> None:
+def _reason(error: OSError) -> str:
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+
+
+def _make(job: Job) -> None:
     appliance = job.appliance
     job.log("Validating backup file size")
-    size = packing.estimated(members(appliance, lambda text: None))
+    names = selected(appliance)
+    size = packing.estimated(Tree(appliance.data, names, lambda text: None), lambda found: job.progress(0))
     room = shutil.disk_usage(appliance.uploads).free - job.settings["limits"]["free-space"]
     if size > room:
-        raise _no_room(job, size, room)
+        raise _no_room(size, room)
     job.log("Starting backup")
-    temporary = appliance.uploads / f".jidoteki-backup-{secrets.token_hex(8)}"
+    partial = appliance.uploads / f"{stored.PARTIAL}{secrets.token_hex(8)}"
+    notes = _Notes(job)
     try:
-        packed = packing.pack(
-            members(appliance, Notes(job)), temporary, room, Notes(job),
-            lambda done: job.progress(min(99, done * 99 // max(1, size))),
-        )  # fmt: skip
-        temporary.rename(archive(appliance))
+        with Sink(partial) as sink:
+            packed = packing.pack(
+                Tree(appliance.data, names, notes), sink, room, appliance.data, notes,
+                lambda written: job.progress(min(99, written * 99 // size)),
+            )  # fmt: skip
+            shown = stored.store(appliance, partial, packed)
     except packing.TooBig as error:
-        raise _no_room(job, size, room) from error
+        raise _no_room(size, room) from error
     finally:
-        temporary.unlink(missing_ok=True)
-    shown = human_size(packed.size)
-    facts = {"status": "success", "filesize": shown, "sha256": packed.sha256, "size": packed.size}
-    appliance.replace_file(description(appliance), json.dumps(facts) + "\n")
-    job.log(f"Created file: {archive(appliance)} - size: {shown} - hash: {packed.sha256}")
+        partial.unlink(missing_ok=True)
+    notes.end()
+    job.log(f"Created file: {stored.archive(appliance)} - size: {shown} - hash: {packed.sha256}")
     job.log("Backup complete")
 
 
-def _no_room(job: Job, size: int, room: int) -> JobFailed:
-    message = f"The backup needs about {size} bytes, but only {max(0, room)} may be used"
-    job.log(message)
-    return JobFailed(message)
+def _no_room(size: int, room: int) -> JobFailed:
+    return JobFailed(f"The backup needs about {size} bytes, but only {max(0, room)} may be used")
 
 
 def delete(job: Job) -> None:
-    """Delete the backup."""
-    if archive(job.appliance).exists() or description(job.appliance).exists():
+    """Delete the backup, or what tells why there is none."""
+    if stored.exists(job.appliance):
         job.log("Deleting backup archive")
-    _remove(job.appliance)
-
-
-def _remove(appliance: Appliance) -> None:
-    description(appliance).unlink(missing_ok=True)
-    archive(appliance).unlink(missing_ok=True)
-    for left in appliance.uploads.glob(".jidoteki-backup-*"):
-        left.unlink(missing_ok=True)
-
-
-def human_size(size: int) -> str:
-    """A size in the style of `du -h`, such as `128.0K`."""
-    value, unit = max(1.0, size / 1024), 0
-    while value >= 1024 and unit < len(UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f}{UNITS[unit]}"
-
-
-def check_archive(job: Job) -> None:
-    """Unpack the archive beside the data, every member judged; a refused one is removed again."""
-    job.log("Validating backup archive")
-    swap = Swap(job.appliance)
-    chosen = selected(job.appliance)
-    try:
-        swap.prepare()
-        job.unpack(Path(job.input["archive"]), swap.new, job.appliance.data)
-        swap.targets(chosen)
-    except OSError as error:
-        swap.finish()
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        raise _refused(job, f"The archive cannot be unpacked: {reason}") from error
-    except JobFailed as error:
-        swap.finish()
-        raise _refused(job, error.message) from error
-    if job.dry_run:
-        swap.finish()
-
-
-def _refused(job: Job, message: str) -> JobFailed:
-    job.log(message)
-    return JobFailed(message)
-
-
-def restore(job: Job) -> None:
-    """Put the unpacked tree in place of the old one."""
-    swap = Swap(job.appliance)
-    job.progress(60)
-    job.log("Restoring backup")
-    try:
-        swap.commit(swap.targets(selected(job.appliance)))
-    except OSError as error:
-        raise _refused(job, f"The restore failed: {error.strerror or error}") from error
-    except JobFailed:
-        swap.finish()
-        raise
-    job.log("Restore complete")
+    stored.delete(job.appliance)
 
 
 def recover(appliance: Appliance) -> None:
-    """Complete or undo what a killed restore left."""
-    Swap(appliance).finish()
+    """Remove what a killed backup left, and say that there is none."""
+    stored.remove_partial(appliance)
+    if stored.status(appliance) is None:
+        stored.record_failure(appliance, INTERRUPTED)
 
 
-JOBS = [
-    JobType("backup", back_up, exclusive_with=("restore",), log=LOG, source="LIVE IMAGE", timeout=24 * 3600),
-    JobType("backup-delete", delete, exclusive_with=("backup", "restore"), log=LOG, source="LIVE IMAGE", timeout=60),
+JOBS: Final = [
+    JobType(
+        "backup", back_up, exclusive_with=("restore",), log=LOG, source="LIVE IMAGE", timeout=_LONG, recover=recover
+    ),
+    JobType("backup-delete", delete, exclusive_with=("backup",), log=LOG, source="LIVE IMAGE", timeout=600),
     JobType(
         "restore",
-        restore,
-        check_archive,
+        restoring.restore,
+        restoring.check,
         exclusive_with=("update", "backup", "reboot", "settings", "storage", "certs", "license"),
         log="update_restore.log",
-        timeout=24 * 3600,
+        timeout=_LONG,
         persist=True,
-        recover=recover,
+        recover=restoring.recover,
     ),
 ]

@@ -2,159 +2,164 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import queue
+import stat
 import tarfile
-import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from jidoteki.plugins.backup.selection import Member, Note
+from jidoteki.hookspecs.restorable import can_restore
+from jidoteki.plugins.backup import headers
+from jidoteki.plugins.backup.selection import Found, Note, Tree
+from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 
-CHUNK = 1024 * 1024
-PENDING = 4
+SMALL = 64 * 1024
 END = bytes(2 * tarfile.BLOCKSIZE)
+_PADDINGS = [bytes(-size % tarfile.BLOCKSIZE) for size in range(tarfile.BLOCKSIZE)]
+
+Progress = Callable[[int], None]
 
 
 class TooBig(Exception):
     """The archive would leave too little space."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """An archive that was written."""
+def estimated(tree: Tree, progress: Progress) -> int:
+    """How long the archive of a tree will about be, in bytes.
 
-    size: int
-    sha256: str
-
-
-class _Sink:
-    """Collects small pieces, and hashes and writes large ones in a thread of its own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._buffer = bytearray()
-        self._hash = hashlib.sha256()
-        self._queue: queue.Queue[bytes | bytearray | None] = queue.Queue(PENDING)
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-        self.size = 0
-
-    def write(self, piece: bytes) -> None:
-        """Take a piece.
-
-        :raises OSError: an earlier one could not be written.
-        """
-        self.size += len(piece)
-        if len(piece) >= CHUNK and not self._buffer:
-            self._hand_over(piece)
-            return
-        self._buffer += piece
-        if len(self._buffer) >= CHUNK:
-            self._hand_over(self._buffer)
-            self._buffer = bytearray()
-
-    def finish(self) -> str:
-        """Write the rest and return the hash of all."""
-        self._hand_over(self._buffer)
-        self._hand_over(None)
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._hash.hexdigest()
-
-    def abandon(self) -> None:
-        """End the thread, whatever was written."""
-        while self._thread.is_alive():
-            with suppress(queue.Full):
-                self._queue.put(None, timeout=0.1)
-            self._thread.join(0.1)
-
-    def _hand_over(self, piece: bytes | bytearray | None) -> None:
-        if self._error:
-            raise self._error
-        self._queue.put(piece)
-
-    def _work(self) -> None:
-        while (piece := self._queue.get()) is not None:
-            if self._error is None:
-                self._hash.update(piece)
-                try:
-                    view = memoryview(piece)
-                    while view:
-                        view = view[os.write(self._descriptor, view) :]
-                except OSError as error:
-                    self._error = error
+    :param progress: told of the bytes found, often; what it raises ends it.
+    """
+    total = len(END)
+    for found in tree:
+        total += headers.SIZE
+        if found.is_file:
+            try:
+                size = os.stat(found.base, dir_fd=found.parent, follow_symlinks=False).st_size
+            except OSError:
+                continue
+            total += size + -size % tarfile.BLOCKSIZE
+        progress(total)
+    return total
 
 
-def pack(members: Iterable[Member], target: Path, limit: int, note: Note, progress: Callable[[int], None]) -> Packed:
-    """Write members to a new file, durably.
+def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
+    """Write a tree as an archive.
 
     :param limit: bytes that the archive may have.
+    :param data: the data directory, to which and below absolute symbolic links may lead.
     :param progress: told of the bytes written, often; what it raises ends the packing.
     :raises TooBig: the limit is reached.
     :raises OSError: the archive cannot be written.
     """
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        sink = _Sink(descriptor)
+    packer = _Packer(tree, sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress)
+    for found in tree:
+        if found.is_file:
+            packer.add_file(found)
+        else:
+            packer.add_other(found)
+    sink.write(END)
+    sink.write(bytes(-sink.size % tarfile.RECORDSIZE))
+    return sink.finish()
+
+
+class _Packer:
+    """Adds members to an archive."""
+
+    def __init__(self, tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> None:
+        self._tree = tree
+        self._sink = sink
+        self._limit = limit
+        self._data = data
+        self._note = note
+        self._progress = progress
+
+    def add_file(self, found: Found) -> None:
+        """Add a regular file, as it is once it is open."""
         try:
-            for member in members:
-                _add(member, sink, note, progress)
-                if sink.size > limit:
-                    raise TooBig
-            sink.write(END)
-            sha256 = sink.finish()
+            descriptor = os.open(
+                found.base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=found.parent
+            )
+        except OSError as error:
+            self._leave_out(found, error)
+            return
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                self._note(f"{found.name} is left out: it is no file any more")
+                return
+            header = headers.plain(found.name, status) or self._header(found, status)
+            if header is not None:
+                self._add_content(found, descriptor, header, status.st_size)
         finally:
-            sink.abandon()
-        os.fsync(descriptor)
-        return Packed(sink.size, sha256)
-    finally:
-        os.close(descriptor)
+            os.close(descriptor)
 
+    def add_other(self, found: Found) -> None:
+        """Add a directory or a symbolic link; what is neither is left out, and so is what lies below it."""
+        try:
+            status = os.stat(found.base, dir_fd=found.parent, follow_symlinks=False)
+            link = os.readlink(found.base, dir_fd=found.parent) if stat.S_ISLNK(status.st_mode) else ""
+        except OSError as error:
+            self._leave_out(found, error)
+            return
+        header = self._header(found, status, link)
+        if header is None:
+            self._tree.skip()
+        else:
+            self._check_room(len(header))
+            self._sink.write(header)
+            self._progress(self._sink.size)
 
-def _add(member: Member, sink: _Sink, note: Note, progress: Callable[[int], None]) -> None:
-    if member.info.type != tarfile.REGTYPE:
-        sink.write(_header(member.info))
-        return
-    try:
-        descriptor = os.open(member.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        note(f"{member.name} is left out: {error.strerror}")
-        return
-    try:
-        sink.write(_header(member.info))
-        _add_content(member, descriptor, sink, note, progress)
-    finally:
-        os.close(descriptor)
+    def _leave_out(self, found: Found, error: OSError) -> None:
+        self._note(f"{found.name} is left out: {error.strerror}")
+        self._tree.skip()
 
+    def _header(self, found: Found, status: os.stat_result, link: str = "") -> bytes | None:
+        """The header of a member, or None when it could not be restored."""
+        info = headers.describe(found.name, status, link)
+        if info.isreg() and info.mode & 0o6000:
+            self._note(f"{found.name} loses its set-user-id and set-group-id bits")
+            info.mode &= 0o1777
+        reason = can_restore(found.name, info, self._data)
+        if reason:
+            self._note(f"{found.name} is left out: it {reason}")
+            return None
+        return headers.header(info)
 
-def _add_content(member: Member, descriptor: int, sink: _Sink, note: Note, progress: Callable[[int], None]) -> None:
-    """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
-    left = member.info.size
-    while left:
-        chunk = os.read(descriptor, min(CHUNK, left))
-        if not chunk:
-            note(f"{member.name} became shorter while it was read and is filled up with zeros")
-            chunk = bytes(min(CHUNK, left))
-        sink.write(chunk)
-        left -= len(chunk)
-        progress(sink.size)
-    padding = -member.info.size % tarfile.BLOCKSIZE
-    if padding:
-        sink.write(bytes(padding))
-    progress(sink.size)
+    def _check_room(self, size: int) -> None:
+        if self._sink.size + size > self._limit:
+            raise TooBig
 
+    def _add_content(self, found: Found, descriptor: int, header: bytes, size: int) -> None:
+        """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
+        padding = _PADDINGS[size % tarfile.BLOCKSIZE]
+        self._check_room(len(header) + size + len(padding))
+        left = size
+        if size <= SMALL:
+            content = self._read(found, descriptor, size)
+            if len(content) == size:
+                self._sink.write(b"".join((header, content, padding)))
+                self._progress(self._sink.size)
+                return
+            header, left = header + content, size - len(content)
+        self._sink.write(header)
+        self._add_chunks(found, descriptor, left)
+        self._sink.write(padding)
 
-def _header(info: tarfile.TarInfo) -> bytes:
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    def _add_chunks(self, found: Found, descriptor: int, left: int) -> None:
+        ended = False
+        while left:
+            chunk = b"" if ended else self._read(found, descriptor, min(CHUNK, left))
+            if not (chunk or ended):
+                self._note(f"{found.name} became shorter while it was read and is filled up with zeros")
+                ended = True
+            chunk = chunk or bytes(min(CHUNK, left))
+            self._sink.write(chunk)
+            left -= len(chunk)
+            self._progress(self._sink.size)
 
-
-def estimated(members: Iterable[Member]) -> int:
-    """How long the archive of these members will about be, in bytes."""
-    block = tarfile.BLOCKSIZE
-    return sum(block + -(-member.info.size // block) * block for member in members) + len(END)
+    @staticmethod
+    def _read(found: Found, descriptor: int, size: int) -> bytes:
+        try:
+            return os.read(descriptor, size)
+        except OSError as error:
+            raise OSError(error.errno, f"{found.name} cannot be read: {error.strerror}") from error

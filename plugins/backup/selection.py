@@ -1,31 +1,27 @@
-"""What belongs to a backup: the paths in `backup.txt`, and the members below them that can be restored."""
+"""What belongs to a backup: the paths in `backup.txt`, and all that lies below them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import tarfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jidoteki.hookspecs import Appliance, JobFailed
-from jidoteki.hookspecs.restorable import can_restore, parts
+from jidoteki.hookspecs.restorable import MAX_DEPTH, parts
 
-STAGING = ".jidoteki-restore"
-EVERYTHING = "."
+if TYPE_CHECKING:
+    _Entries = os._ScandirIterator[str]
+
+STAGING: Final = ".jidoteki-restore-"
+"""How the names of the directories begin that restores work in."""
+EVERYTHING: Final = "."
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Something to pack: its name in the archive, where it lies, and its header."""
-
-    name: str
-    path: str
-    info: tarfile.TarInfo
 
 
 def selected(appliance: Appliance) -> list[str]:
@@ -41,94 +37,153 @@ def selected(appliance: Appliance) -> list[str]:
         name = line.strip()
         if name and not name.startswith("#"):
             components = parts(name)
-            if ".." in components or STAGING in components:
+            if ".." in components or any(part.startswith(STAGING) for part in components):
                 raise JobFailed(f"backup.txt lists {name}, which is not a path below the data directory")
             found.add("/".join(components) or EVERYTHING)
     if not found:
         raise JobFailed("backup.txt lists nothing that belongs to a backup")
     if EVERYTHING in found:
         return [EVERYTHING]
-    return sorted(name for name in found if not any(name.startswith(f"{other}/") for other in found))
+    return sorted(name for name in found if not any(parent in found for parent in _parents(name)))
 
 
-def members(appliance: Appliance, note: Note) -> Iterator[Member]:
-    """Everything to pack, a directory before what is in it; what cannot be restored is noted and left out."""
-    data = str(appliance.data)
-    for name in selected(appliance):
-        path = data if name == EVERYTHING else f"{data}/{name}"
-        if not os.path.lexists(path):
-            note(f"{name} is missing")
-        elif name == EVERYTHING:
-            yield from _below("", path, appliance.data, note)
-        else:
-            yield from _with_content(name, path, appliance.data, note)
+def _parents(name: str) -> list[str]:
+    components = name.split("/")
+    return ["/".join(components[:depth]) for depth in range(1, len(components))]
 
 
-def _with_content(name: str, path: str, data: Path, note: Note) -> Iterator[Member]:
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        note(f"{name} is left out: {error.strerror}")
-        return
-    member = _member(name, path, status, data, note)
-    if member is None:
-        return
-    yield member
-    if member.info.type == tarfile.DIRTYPE:
-        yield from _below(name, path, data, note)
+class Found(NamedTuple):
+    """A file, directory or other thing that belongs to a backup."""
+
+    name: str
+    """Its path below the data directory."""
+    parent: int
+    """A descriptor of the directory that it lies in, open until the next one is asked for."""
+    base: str
+    """Its name in there."""
+    is_file: bool
 
 
-def _below(name: str, path: str, data: Path, note: Note) -> Iterator[Member]:
-    """The content of a directory; walked with a stack of its own, for trees may be deep."""
-    waiting = [(name, path)]
-    while waiting:
-        directory, where = waiting.pop()
-        try:
-            with os.scandir(where) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            note(f"{directory} cannot be read: {error.strerror}")
-            continue
-        inner = []
-        for entry in entries:
-            full = f"{directory}/{entry.name}" if directory else entry.name
-            if full == STAGING:
-                continue
+class Tree:
+    """All that lies at and below the selected paths, a directory before what is in it.
+
+    Directories are opened one by one from the data directory down, so that no symbolic link is followed, not even one
+    that takes a directory's place meanwhile. The directories above a selected path come too, without their content:
+    where they are missing, a restore makes them as they were.
+
+    :param names: from `selected`.
+    :param note: told of what is missing or cannot be read.
+    """
+
+    def __init__(self, data: Path, names: Sequence[str], note: Note) -> None:
+        self._data = data
+        self._names = names
+        self._note = note
+        self._skip = False
+
+    def skip(self) -> None:
+        """Leave out the content of the directory that came last."""
+        self._skip = True
+
+    def __iter__(self) -> Iterator[Found]:
+        """Go through the tree.
+
+        :raises JobFailed: a selected path lies below a symbolic link.
+        """
+        given: set[str] = set()
+        with ExitStack() as opened:
             try:
-                status = entry.stat(follow_symlinks=False)
+                data = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:
-                note(f"{full} is left out: {error.strerror}")
-                continue
-            member = _member(full, entry.path, status, data, note)
-            if member is not None:
-                yield member
-                if member.info.type == tarfile.DIRTYPE:
-                    inner.append((full, entry.path))
-        waiting.extend(reversed(inner))
+                self._note(f"The data directory cannot be read: {error.strerror}")
+                return
+            opened.callback(os.close, data)
+            for name in self._names:
+                yield from self._below("", os.dup(data)) if name == EVERYTHING else self._selected(name, data, given)
+
+    def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Found]:
+        """One selected path with its content, after the directories above it that did not come yet."""
+        with ExitStack() as opened:
+            for parent in _parents(name):
+                base = parent.rpartition("/")[2]
+                inner = self._open(base, directory, parent)
+                if inner is None:
+                    self._note(f"{name} is missing")
+                    return
+                opened.callback(os.close, inner)
+                if parent not in given:
+                    given.add(parent)
+                    yield Found(parent, directory, base, False)
+                directory = inner
+            yield from self._last(name, directory)
+
+    def _open(self, base: str, parent: int, name: str) -> int | None:
+        """Open a directory above a selected path."""
+        try:
+            return os.open(base, DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            if error.errno == errno.ENOTDIR and stat.S_ISLNK(_mode(base, parent)):
+                raise JobFailed(
+                    f"backup.txt lists a path below {name}, which is a symbolic link: list what it leads to instead"
+                ) from error
+            return None
+
+    def _last(self, name: str, parent: int) -> Iterator[Found]:
+        base = name.rpartition("/")[2]
+        try:
+            mode = _mode(base, parent)
+        except OSError as error:
+            self._note(f"{name} is missing" if error.errno == errno.ENOENT else f"{name}: {error.strerror}")
+            return
+        self._skip = False
+        yield Found(name, parent, base, stat.S_ISREG(mode))
+        if stat.S_ISDIR(mode) and not self._skip:
+            inner = self._enter(name, base, parent)
+            if inner is not None:
+                yield from self._below(f"{name}/", inner)
+
+    def _below(self, prefix: str, descriptor: int) -> Iterator[Found]:
+        """The content of a directory, whose descriptor is closed after it; in the order of the file system, as tar."""
+        stack = [_Level(prefix, descriptor, os.scandir(descriptor))]
+        try:
+            while stack:
+                level = stack[-1]
+                entry = next(level.entries, None)
+                if entry is None:
+                    stack.pop().close()
+                    continue
+                name = level.prefix + entry.name
+                if name.startswith(STAGING):
+                    continue
+                self._skip = False
+                yield Found(name, level.descriptor, entry.name, entry.is_file(follow_symlinks=False))
+                if not self._skip and entry.is_dir(follow_symlinks=False) and len(stack) < MAX_DEPTH:
+                    inner = self._enter(name, entry.name, level.descriptor)
+                    if inner is not None:
+                        stack.append(_Level(f"{name}/", inner, os.scandir(inner)))
+        finally:
+            for level in stack:
+                level.close()
+
+    def _enter(self, name: str, base: str, parent: int) -> int | None:
+        try:
+            return os.open(base, DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            self._note(f"{name} cannot be read: {error.strerror}")
+            return None
 
 
-def _member(name: str, path: str, status: os.stat_result, data: Path, note: Note) -> Member | None:
-    info = tarfile.TarInfo(name)
-    info.mode = stat.S_IMODE(status.st_mode)
-    info.uid, info.gid = status.st_uid, status.st_gid
-    info.mtime = status.st_mtime_ns // 10**9
-    if status.st_mtime_ns % 10**9:
-        info.pax_headers = {"mtime": str(Decimal(status.st_mtime_ns).scaleb(-9))}  # a float would lose digits
-    kind = stat.S_IFMT(status.st_mode)
-    if kind == stat.S_IFREG:
-        info.size = status.st_size
-        if info.mode & 0o6000:
-            note(f"{name} loses its set-user-id and set-group-id bits")
-            info.mode &= 0o1777
-    elif kind == stat.S_IFDIR:
-        info.type = tarfile.DIRTYPE
-    elif kind == stat.S_IFLNK:
-        info.type = tarfile.SYMTYPE
-        info.linkname = os.readlink(path)
-    else:
-        info.type = tarfile.FIFOTYPE
-    reason = can_restore(name, info, data)
-    if reason:
-        note(f"{name} is left out: it {reason}")
-        return None
-    return Member(name, path, info)
+class _Level(NamedTuple):
+    """A directory that is being read."""
+
+    prefix: str
+    descriptor: int
+    entries: _Entries
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
+
+
+def _mode(base: str, parent: int) -> int:
+    return os.stat(base, dir_fd=parent, follow_symlinks=False).st_mode

@@ -1,126 +1,158 @@
 """Putting a restored tree in place of the old one, all of it or nothing.
 
-The new tree is complete, beside the old one on the same file system, before a journal lists the renames to make. From
-the moment the journal is on disk they are made: by the job, or by whoever finds the journal after it was killed.
+The new tree is complete, in a directory of its own on the same file system, before a journal lists the renames to make.
+From the moment the journal is on disk they are made: by the job, or by whoever finds the journal after it was killed.
+When one of them is impossible, those before it are taken back.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from jidoteki.hookspecs import Appliance, JobFailed
-from jidoteki.plugins.backup.selection import EVERYTHING, STAGING
+from jidoteki.hookspecs import Appliance
+from jidoteki.plugins.backup.locking import abandoned, hold
+from jidoteki.plugins.backup.selection import STAGING
+
+Plan = list[tuple[str, bool]]
+"""What is replaced, by its path below the data directory, and whether something new takes its place."""
+
+SYNC_TIME: Final = 600.0
+_IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
 class Swap:
-    """A restore of one appliance."""
+    """One restore, and the directory that it works in."""
 
-    def __init__(self, appliance: Appliance) -> None:
+    def __init__(self, appliance: Appliance, id: str) -> None:
+        self.directory = appliance.data / f"{STAGING}{id}"
+        self.new = self.directory / "new"
         self._appliance = appliance
         self._data = appliance.data
-        self._staging = appliance.data / STAGING
-        self._journal = appliance.admin / "jobs/restore-journal.json"
-        self.new = self._staging / "new"
-        self._old = self._staging / "old"
-
-    def finish(self) -> None:
-        """Complete what a killed restore began to swap, and remove what it left; call it while none runs."""
-        plan = self._appliance.read_json(self._journal)
-        if isinstance(plan, list):
-            self._swap(plan)
-        self._clear()
+        self._old = self.directory / "old"
+        self._journal = self.directory / "journal.json"
 
     def prepare(self) -> None:
-        """Make an empty directory for the new tree."""
-        self.finish()
-        self._data.mkdir(parents=True, exist_ok=True)
-        self._staging.mkdir(mode=0o700)
-        self.new.mkdir()
-        self._old.mkdir()
+        """Make an empty directory `new` for the new tree, which is this process's own until it ends.
 
-    def targets(self, selected: list[str]) -> list[str]:
-        """The paths that the new tree replaces.
-
-        :raises JobFailed: it is empty, or holds something that does not belong to a backup of this appliance.
+        :raises OSError: that is impossible.
         """
-        if selected == [EVERYTHING]:
-            names = {*os.listdir(self.new), *os.listdir(self._data)} - {STAGING}
-            found = sorted(names) if os.listdir(self.new) else []
-        else:
-            found = self._found("", selected)
-        if not found:
-            raise JobFailed("The archive holds nothing that belongs to a backup of this appliance")
-        for target in found:
-            self._check_file_system(target)
-        return found
-
-    def _found(self, directory: str, selected: list[str]) -> list[str]:
-        found = []
-        for name in sorted(os.listdir(self.new / directory)):
-            path = f"{directory}/{name}" if directory else name
-            if path in selected:
-                found.append(path)
-            elif any(each.startswith(f"{path}/") for each in selected) and self._is_directory(self.new / path):
-                found += self._found(path, selected)
-            else:
-                raise JobFailed(f"The archive holds {path[:100]!a}, which backup.txt does not list")
-        return found
-
-    @staticmethod
-    def _is_directory(path: Path) -> bool:
-        return path.is_dir() and not path.is_symlink()
-
-    def _check_file_system(self, target: str) -> None:
-        """Refuse what cannot be renamed: a mount point, or what lies below one or below a link."""
-        device = self._staging.stat().st_dev
-        path = self._data
-        for part in target.split("/"):
-            path = path / part
-            if not os.path.lexists(path):
-                return
-            if os.lstat(path).st_dev != device:
-                raise JobFailed(f"{target} lies on another file system than the data directory and cannot be restored")
-            if path.is_symlink() and path != self._data / target:
-                raise JobFailed(f"{target} lies below a symbolic link and cannot be restored")
+        if not self._data.is_dir():
+            self._data.mkdir(parents=True)
+            self._data.chmod(0o755)
+        self.directory.mkdir(mode=0o700)
+        if hold(self.directory) is None:
+            raise OSError(errno.EBUSY, "the directory for the restored data cannot be locked")
+        self.new.mkdir(mode=0o700)
+        self._old.mkdir(mode=0o700)
 
     def commit(self, targets: list[str]) -> None:
-        """Replace the targets.
+        """Replace the targets by what is in `new`; one that is not in there is removed.
 
-        :raises OSError: before the journal was written nothing was changed; after it the next `finish` goes on.
+        :raises OSError: nothing was changed, or, when even that is impossible, `finish` has to be tried again later.
         """
-        _sync_file_system(self._staging)
-        plan = [[target, os.path.lexists(self.new / target)] for target in targets]
-        self._appliance.replace_file(self._journal, json.dumps(plan), mode=0o600)
-        self._swap(plan)
-        self._clear()
+        plan = [(target, os.path.lexists(self.new / target)) for target in targets]
+        _sync_file_system(self.directory)
+        try:
+            self._appliance.replace_file(self._journal, json.dumps(plan), mode=0o600)
+        except BaseException:
+            self._journal.unlink(missing_ok=True)
+            raise
+        self._carry_out(plan)
 
-    def _swap(self, plan: list[list[Any]]) -> None:
-        """Make the renames of a plan of `[target, whether a new one comes]`; each can be repeated at any point."""
-        parents = set()
-        for target, coming in plan:
-            new, old, place = self.new / target, self._old / target, self._data / target
-            arrived = coming and not os.path.lexists(new)
-            parents.add(place.parent)
-            if not arrived and os.path.lexists(place) and not os.path.lexists(old):
-                old.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(place, old)
-            if coming and not arrived:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(new, place)
+    def finish(self) -> None:
+        """Complete what a killed process began to swap.
+
+        :raises OSError: it can neither be completed nor taken back now.
+        """
+        plan = self._appliance.read_json(self._journal)
+        if plan is not None:
+            self._carry_out(plan)
+
+    def discard(self) -> None:
+        """Remove all that is left of it, unless it still has to be completed. What was swapped stays so."""
+        if not os.path.lexists(self._journal):
+            with suppress(RecursionError):
+                shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _carry_out(self, plan: Plan) -> None:
+        try:
+            for number, (target, coming) in enumerate(plan):
+                self._replace(number, target, coming)
+        except BaseException:
+            for number, (target, coming) in enumerate(plan):
+                self._take_back(number, target, coming)
+            self._close(plan)
+            raise
+        self._close(plan)
+
+    def _replace(self, number: int, target: str, coming: bool) -> None:
+        """Make the two renames for a target, or those that were not made yet."""
+        new, old, place = self.new / target, self._old / str(number), self._data / target
+        if coming and not os.path.lexists(new):
+            return
+        if os.path.lexists(place) and not os.path.lexists(old):
+            os.rename(place, old)
+        if coming:
+            self._move(new, place)
+
+    def _take_back(self, number: int, target: str, coming: bool) -> None:
+        new, old, place = self.new / target, self._old / str(number), self._data / target
+        if coming and not os.path.lexists(new):
+            os.rename(place, new)
+        if os.path.lexists(old):
+            self._move(old, place)
+
+    def _move(self, source: Path, place: Path) -> None:
+        """Rename something to a free place: what another program may have made there in the meantime goes away."""
+        try:
+            os.rename(source, place)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            os.rename(place, self._old / secrets.token_hex(8))
+            os.rename(source, place)
+
+    def _close(self, plan: Plan) -> None:
+        """Make the renames durable before the journal that could repeat them goes."""
+        parents = {(self._data / target).parent for target, _ in plan} | {self._old, self.new}
         for parent in parents:
-            if parent.is_dir():
-                _sync_directory(parent)
-        self._journal.unlink(missing_ok=True)
-        _sync_directory(self._journal.parent)
+            _sync_directory(parent)
+        self._journal.unlink()
+        _sync_directory(self.directory)
 
-    def _clear(self) -> None:
-        if self._staging.is_dir():
-            shutil.rmtree(self._staging, ignore_errors=True)
+
+def finish_all(appliance: Appliance) -> None:
+    """Complete what killed restores began to swap, and leave alone those that live.
+
+    :raises OSError: one can neither be completed nor taken back now.
+    """
+    for swap in _abandoned(appliance):
+        swap.finish()
+
+
+def remove_all(appliance: Appliance) -> None:
+    """Remove what killed restores left, once it is completed."""
+    for swap in _abandoned(appliance):
+        with suppress(OSError):
+            swap.finish()
+            swap.discard()
+
+
+def _abandoned(appliance: Appliance) -> Iterator[Swap]:
+    """The swaps whose process has died, each locked for as long as it is looked at."""
+    for directory in sorted(appliance.data.glob(f"{STAGING}*")):
+        with abandoned(directory) as dead:
+            if dead:
+                yield Swap(appliance, directory.name.removeprefix(STAGING))
 
 
 def _sync_directory(path: Path) -> None:
@@ -134,6 +166,6 @@ def _sync_directory(path: Path) -> None:
 def _sync_file_system(path: Path) -> None:
     """Make everything on a file system durable at once: much faster than file by file."""
     try:
-        subprocess.run(["sync", "-f", str(path)], check=True, timeout=600, capture_output=True)
+        subprocess.run(["sync", "-f", str(path)], check=True, timeout=SYNC_TIME, capture_output=True)
     except (OSError, subprocess.SubprocessError):
         os.sync()

@@ -1,0 +1,104 @@
+"""Headers of a tar archive in the pax format (POSIX.1-2017, pax), with times as exact as the file system has them.
+
+`tarfile` makes them all but the commonest kind: a backup may have millions of small files, and most of its time would
+go into their headers.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+
+SIZE: Final = 3 * tarfile.BLOCKSIZE
+"""How long the header of a member is that has no extraordinary name, in bytes."""
+
+_NANOSECONDS: Final = 10**9
+_TIME: Final = b"30 mtime=%d.%09d\n"
+_SHORT_NAME: Final = 100
+_SMALL_ID: Final = 8**7
+_SMALL_SIZE: Final = 8**11
+
+_TYPES: Final = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+}
+
+
+def describe(name: str, status: os.stat_result, link: str = "") -> tarfile.TarInfo:
+    """Describe a member; a socket, which no archive can hold, like a named pipe.
+
+    :param link: where a symbolic link leads.
+    """
+    info = tarfile.TarInfo(name)
+    info.type = _TYPES.get(stat.S_IFMT(status.st_mode), tarfile.FIFOTYPE)
+    info.mode = stat.S_IMODE(status.st_mode)
+    info.uid, info.gid = status.st_uid, status.st_gid
+    info.size = status.st_size if info.type == tarfile.REGTYPE else 0
+    info.linkname = link
+    info.mtime = status.st_mtime_ns // _NANOSECONDS
+    if status.st_mtime_ns % _NANOSECONDS:
+        # A float would lose digits.
+        info.pax_headers = {"mtime": str(Decimal(status.st_mtime_ns).scaleb(-9))}
+    return info
+
+
+def header(info: tarfile.TarInfo) -> bytes:
+    """The header of a member."""
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _template() -> tuple[bytes, bytes, int]:
+    """The blocks before and behind the fields that differ from file to file, and the sum of the latter."""
+    extended = tarfile.TarInfo("././@PaxHeader")
+    extended.type = tarfile.XHDTYPE
+    extended.size = len(_TIME % (_NANOSECONDS, 0))
+    rest = tarfile.TarInfo("file").tobuf(tarfile.USTAR_FORMAT)[156:]
+    return extended.tobuf(tarfile.USTAR_FORMAT), rest, sum(rest) + 8 * ord(" ")
+
+
+_EXTENDED, _REST, _REST_SUM = _template()
+_FILLED: Final = [bytes(_SHORT_NAME - length) for length in range(_SHORT_NAME + 1)]
+_TIME_FILLED: Final = bytes(tarfile.BLOCKSIZE - len(_TIME % (_NANOSECONDS, 0)))
+
+
+@lru_cache(256)
+def _access(mode: int, uid: int, gid: int) -> tuple[bytes, int]:
+    """The fields that most files share with many others, and the sum of their bytes."""
+    fields = b"%07o\0%07o\0%07o\0" % (stat.S_IMODE(mode), uid, gid)
+    return fields, sum(fields)
+
+
+def plain(name: str, status: os.stat_result) -> bytes | None:
+    """The header of a regular file about which there is nothing extraordinary, at a tenth of the cost.
+
+    None for any other: only what `can_restore` cannot object to has a header here.
+
+    :param name: relative, without `.`, `..` and empty components.
+    """
+    seconds, fraction = divmod(status.st_mtime_ns, _NANOSECONDS)
+    mode, uid, gid, size = status.st_mode, status.st_uid, status.st_gid, status.st_size
+    if (
+        len(name) > _SHORT_NAME
+        or not (name.isascii() and name.isprintable())
+        or mode & 0o6000
+        or uid >= _SMALL_ID
+        or gid >= _SMALL_ID
+        or size >= _SMALL_SIZE
+        or not _NANOSECONDS <= seconds < _SMALL_SIZE
+    ):
+        return None
+    start = name.encode()
+    access, access_sum = _access(mode, uid, gid)
+    numbers = b"%011o\0%011o\0" % (size, seconds)
+    total = b"%06o\0 " % (sum(start) + access_sum + sum(numbers) + _REST_SUM)
+    own = (start, _FILLED[len(start)], access, numbers, total, _REST)
+    if not fraction:
+        return b"".join(own)
+    return b"".join((_EXTENDED, _TIME % (seconds, fraction), _TIME_FILLED, *own))

@@ -1,0 +1,48 @@
+"""Who works on a file or directory holds its lock: what is not locked was left by a process that died."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def hold(path: Path) -> int | None:
+    """Lock a file or directory until the descriptor that is returned is closed, or this process ends.
+
+    :return: None when another process holds it, it is gone, or it does not belong to this user.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before may have removed it.
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)) and os.fstat(descriptor).st_uid == os.geteuid():
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Hold the lock for a while, if nobody else does; whether it is held."""
+    descriptor = hold(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_abandoned(directory: Path, pattern: str) -> None:
+    """Remove the files in a directory that dead processes left."""
+    for path in directory.glob(pattern):
+        with abandoned(path) as dead, suppress(FileNotFoundError):
+            if dead:
+                path.unlink()
