@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := client core plugins hookspecs testing tests
+SOURCES := bench client core docs examples hookspecs plugins testing tests
 
-.PHONY: help run test check types lock clean
+FAULTS := build/faults
+
+.PHONY: faults faults-plain bench bench-quick soak help run test check types lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,11 +17,38 @@ run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
 test: $(READY) ## all tests that run in CI
 	$(BIN)/python -m pytest
 
+.PHONY: fuzz browser
+fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
+	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -n0 tests/fuzz
+
+browser: $(READY) ## /docs in a real browser; needs the program chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
+	$(BIN)/python -m pytest -n0 tests/browser
+
 check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	$(BIN)/lint-imports
+
+faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (an hour; as root for tmpfs)
+	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
+	-JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest -n 2 --timeout 3600 tests/faults
+	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest tests/updates --junitxml $(FAULTS)/packages.xml
+	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
+
+faults-plain: $(READY) ## the wire once more without asserts and without aiohttp's C extensions
+	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 \
+		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/test_http.py
+
+bench: $(READY) ## ratios against references run side by side, in bench/results.json
+	$(BIN)/python -m bench
+
+bench-quick: $(READY) ## the same with small sizes, in two minutes
+	$(BIN)/python -m bench --quick
+
+soak: $(READY) ## ten minutes of mixed work, after which nothing may have grown
+	$(BIN)/python -m bench.soak
 
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki

@@ -11,7 +11,18 @@ from pathlib import Path
 from bench.rows import Row, table, write
 
 #: In the order in which users feel them.
-ALL = ("version", "upload", "latency", "update_job", "backup", "download", "logs", "start", "many_plugins", "connections")
+ALL = (
+    "version",
+    "upload",
+    "latency",
+    "update_job",
+    "backup",
+    "download",
+    "logs",
+    "start",
+    "many_plugins",
+    "connections",
+)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bench import content, processes, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.testing import Host
 
 MIB = 1024 * 1024
@@ -18,7 +17,7 @@ PIPELINE = 'tar cf "$2/backup.tar" -C "$1" . && sha256sum "$2/backup.tar"'
 
 def rows(quick: bool) -> list[Row]:
     """Seconds from `POST /backup` to the job's end."""
-    size, number, runs = (128 * MIB, 5000, 3) if quick else (1024 * MIB, 100_000, 5)
+    size, number, runs = (64 * MIB, 2000, 2) if quick else (1024 * MIB, 100_000, 5)
     return [
         _row(f"backup, one file of {size // MIB} MiB", 0.8, runs, lambda data: content.write_one(data / "one", size)),
         _row(f"backup, {number:,} files of 1 KiB", 1.5, runs, lambda data: content.write_many(data, number)),

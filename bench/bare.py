@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
 from multidict import CIMultiDict
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 FIXED = ("content-length", "date", "connection")
 
@@ -32,7 +35,7 @@ async def main(pem: str, answer: str, below: str) -> None:
     await asyncio.Event().wait()
 
 
-def _answering(response: bytes) -> web.RequestHandler | object:
+def _answering(response: bytes) -> Handler:
     head, _, body = response.partition(b"\r\n\r\n")
     lines = (line.partition(": ") for line in head.decode().split("\r\n")[1:])
     headers = CIMultiDict((name, value) for name, _, value in lines if name.lower() not in FIXED)
@@ -43,7 +46,7 @@ def _answering(response: bytes) -> web.RequestHandler | object:
     return handler
 
 
-def _storing(path: Path) -> object:
+def _storing(path: Path) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         with path.open("wb", buffering=0) as file:
             async for chunk in request.content.iter_any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,10 +64,16 @@ def write_logs(directory: Path, size: int) -> None:
 def _log_lines(chance: random.Random) -> Iterator[bytes]:
     """Endless pieces of a log, 1,000 lines each."""
     words = ["request", "accepted", "closed", "timeout", "user", "session", "disk", "queue", "worker", "retry", "ok"]
+    clients = [f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}" for _ in range(300)]
+    now = 1_700_000_000.0
     while True:
         lines = []
         for _ in range(1000):
-            address = f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}"
-            text = " ".join(chance.choices(words, k=6))
-            lines.append(f"{chance.randrange(1 << 31)} INFO worker-{chance.randrange(16)} {address} {text}\n")
+            now += chance.expovariate(20)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+            text = " ".join(chance.choices(words, k=5))
+            lines.append(
+                f"{stamp}.{int(now % 1 * 1000):03} INFO worker-{chance.randrange(16)} {chance.choice(clients)} {text} "
+                f"{chance.randrange(5000)} ms\n"
+            )
         yield "".join(lines).encode()

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from bench import content, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.responses import PREFIX
 from jidoteki.testing import Host, wait_until

@@ -10,7 +10,6 @@ from bench import content, load, servers
 from bench.rows import Row
 from bench.update_job import make_package
 from bench.upload import post_package
-
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host
 
@@ -21,8 +20,9 @@ CONNECTIONS = 4
 
 def rows(quick: bool) -> list[Row]:
     """p99 in milliseconds at a steady 200 requests a second, at rest and under load."""
-    seconds, runs, size = (3.0, 1, 32 * MIB) if quick else (10.0, 3, 512 * MIB)
-    busy, idle, upload = [], [], []
+    seconds, runs, size = (2.0, 1, 8 * MIB) if quick else (10.0, 2, 256 * MIB)
+    busy: list[float] = []
+    idle: list[float] = []
     with servers.directory() as below:
         on = servers.appliance(below)
         _fill(on, size)

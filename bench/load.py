@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from bench import servers
 from bench.servers import pinned
-
 from jidoteki.testing import Host
 
 RECEIVED = 256 * 1024

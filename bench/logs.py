@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bench import content, processes, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.testing import Host
 
 MIB = 1024 * 1024

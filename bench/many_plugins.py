@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from bench import load, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.core.appliance import Appliance
 
 PLUGINS = 1000
@@ -30,7 +30,7 @@ def jidoteki_endpoints(appliance):
 
 def rows(quick: bool) -> list[Row]:
     """Requests a second, and seconds to the first answer."""
-    seconds, runs, starts = (1.0, 3, 1) if quick else (3.0, 7, 5)
+    seconds, runs, starts = (0.7, 3, 1) if quick else (2.0, 5, 3)
     with servers.directory() as below:
         few, many = servers.appliance(below / "few"), _with_plugins(below / "many")
         with servers.service(few) as without, servers.service(many, **_enabled()) as with_them:
@@ -55,7 +55,7 @@ def _with_plugins(below: Path) -> Appliance:
     return on
 
 
-def _enabled() -> dict[str, object]:
+def _enabled() -> dict[str, Any]:
     names = ["settings", "certs", "license", "storage", "backup", *(f"extra-{number}" for number in range(PLUGINS))]
     return {"endpoints": names, "plugin_directory": "usr/local/etc/plugins"}
 

@@ -1,4 +1,4 @@
-"""From the start of the process to its first answer, beside importing aiohttp; and memory at rest, beside bare aiohttp."""
+"""From the start to the first answer, beside importing aiohttp; and memory at rest, beside bare aiohttp."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import psutil
+
 from bench import load, processes, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.core.appliance import Appliance
 
 MIB = 1024 * 1024
@@ -18,7 +18,7 @@ RESTING = 1.0
 
 def rows(quick: bool) -> list[Row]:
     """Milliseconds and resident MiB."""
-    runs = 5 if quick else 15
+    runs = 3 if quick else 15
     with servers.directory() as below:
         on = servers.appliance(below)
         mine, its = interleaved(lambda: _start(on), _import, runs)

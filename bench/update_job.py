@@ -13,7 +13,6 @@ from pathlib import Path
 
 from bench import content, processes, servers
 from bench.rows import Row, interleaved
-
 from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs.launch import Launcher
@@ -40,7 +39,7 @@ UNPACKED_BY_PACKED = 1.35
 
 def rows(quick: bool) -> list[Row]:
     """Seconds, and the job's memory."""
-    size, runs = (64 * MIB, 3) if quick else (512 * MIB, 5)
+    size, runs = (32 * MIB, 2) if quick else (512 * MIB, 5)
     memory: list[float] = []
     with servers.directory() as below:
         on = servers.appliance(below)

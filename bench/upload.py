@@ -1,4 +1,4 @@
-"""`POST /update` with a large package over TLS, beside a raw body to a bare handler that writes it to the same disk."""
+"""`POST /update` of a large package over TLS, beside a raw body to a bare handler that writes to the same disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from bench import servers
 from bench.processes import Peak, pid_of
 from bench.rows import Row, interleaved
-
 from jidoteki.core.responses import PREFIX
 from jidoteki.testing import Host
 

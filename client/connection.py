@@ -23,7 +23,6 @@ from jidoteki.core.authentication import PREFIX, request_hash
 Scheme = Literal["hash", "bearer", "token"]
 
 CONNECT_WITHIN = 15.0
-IDLE = 60.0
 #: Bytes a second: an upload that is slower on the whole is given up.
 SLOWEST = 16 * 1024
 #: An answer that is kept in memory; longer ones are for `download`.
@@ -139,7 +138,7 @@ class Client:
         :raises ClientProblem: the answer is too long.
         :raises OSError: a file cannot be read.
         """
-        async with self.open(method, path, fields, files, on_sent) as response:
+        async with self.open(method, path, fields, files, on_sent, bounded=True) as response:
             body = await _read(response, MAX_ANSWER)
             if body is None:
                 raise ClientProblem(f"The answer is longer than {MAX_ANSWER} bytes: download it to a file")
@@ -155,10 +154,12 @@ class Client:
         on_sent: Sent | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
+        bounded: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Make a request whose answer is read by the caller, chunk by chunk.
 
         :param accept: statuses of errors that the caller looks at itself.
+        :param bounded: whether the answer to a GET must be whole in time too; without it, bytes must keep coming.
         :raises ClientProblem: as `request` does.
         """
         if self._session is None:
@@ -166,7 +167,9 @@ class Client:
         with Form(fields or {}, files or {}, on_sent) as form:
             total = self._timeout + form.size / SLOWEST
             timeout = aiohttp.ClientTimeout(
-                total=None if method == "GET" else total, sock_connect=CONNECT_WITHIN, sock_read=self._timeout
+                total=total if bounded or method != "GET" else None,
+                sock_connect=CONNECT_WITHIN,
+                sock_read=self._timeout,
             )
             data = form.data() if fields or files else None
             try:
@@ -217,6 +220,8 @@ class Client:
         return await downloads.download(self, path, target, on_progress)
 
     def _url(self, method: str, path: str) -> URL:
+        if not path.isascii() or not path.isprintable() or " " in path:
+            raise ClientProblem(f"{path!r} is not a path: other characters than ASCII must be percent-encoded")
         path, _, query = path.partition("?")
         path = full_path(path)
         shown = ""

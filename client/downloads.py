@@ -7,12 +7,14 @@ ETag or Last-Modified): a rest is asked for only of that very file (`If-Range`).
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import aiohttp
 
@@ -38,56 +40,72 @@ class Opener(Protocol):
 
 async def download(client: Opener, path: str, target: Path, on_progress: Progress | None) -> Path:
     """Download to a file; see `Client.download`."""
-    part = _Part(target)
-    tries = 0
-    while True:
-        before = part.size()
-        try:
-            if await _attempt(client, path, part, on_progress):
-                part.finish()
-                return target
-        except Unreachable:
+    with _Part(target) as part:
+        tries = 0
+        while True:
+            before = part.size()
+            try:
+                if await _attempt(client, path, part, on_progress):
+                    part.finish()
+                    return target
+                lost: ClientProblem = ClientProblem("The appliance has another file each time: try again later")
+            except Unreachable as error:
+                lost = error
             tries = 0 if part.size() > before else tries + 1
             if tries >= TRIES:
-                raise
-        else:
-            tries += 1
-            if tries >= TRIES:
-                raise ClientProblem("The appliance has another file each time: the download cannot go on")
-        await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2**tries))
+                raise lost
+            await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2**tries))
 
 
 class _Part:
-    """What is there so far."""
+    """What is there so far; nobody else may download to the same file meanwhile."""
 
     def __init__(self, target: Path) -> None:
-        self.target = target
-        self.path = target.with_name(f"{target.name}.part")
-        self.tag_file = target.with_name(f"{target.name}.part.tag")
+        self._target = target
+        self._path = target.with_name(f"{target.name}.part")
+        self._tag_file = target.with_name(f"{target.name}.part.tag")
+        self._file = self._path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise ClientProblem(f"{self._target} is being downloaded already") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and self.size() == 0:
+            self._path.unlink(missing_ok=True)
+            self._tag_file.unlink(missing_ok=True)
+        self._file.close()
 
     def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
+        return os.fstat(self._file.fileno()).st_size
 
     def rest(self) -> dict[str, str]:
         """The headers that ask for the rest, none when all of it is wanted."""
-        tag = self.tag_file.read_text(encoding="ascii", errors="replace") if self.tag_file.exists() else ""
+        tag = self._tag_file.read_text(encoding="ascii", errors="replace") if self._tag_file.exists() else ""
         size = self.size()
         return {"Range": f"bytes={size}-", "If-Range": tag} if size and tag else {}
 
     def begin(self, tag: str | None) -> None:
-        """Start over with a file that has this name for itself."""
-        self.tag_file.unlink(missing_ok=True)
-        self.path.write_bytes(b"")
+        """Start over with a file that the appliance calls by this tag."""
+        self._tag_file.unlink(missing_ok=True)
+        self._file.truncate(0)
         if tag:
-            self.tag_file.write_text(tag, encoding="ascii", errors="replace")
+            self._tag_file.write_text(tag, encoding="ascii", errors="replace")
 
-    def discard(self) -> None:
-        self.tag_file.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+    def write(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
 
     def finish(self) -> None:
-        os.replace(self.path, self.target)
-        self.tag_file.unlink(missing_ok=True)
+        os.replace(self._path, self._target)
+        self._tag_file.unlink(missing_ok=True)
 
 
 async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress | None) -> bool:
@@ -97,13 +115,13 @@ async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress
     headers = {"Accept-Encoding": "identity", **wanted}
     async with client.open("GET", path, headers=headers, accept=(416,)) as response:
         if response.status == 416:
-            part.discard()
+            part.begin(None)
             return False
         total = response.content_length
         if response.status == 206:
             start, total = _range(response)
             if start != part.size():
-                part.discard()
+                part.begin(None)
                 return False
         else:
             part.begin(_tag(response))
@@ -116,13 +134,10 @@ async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress
 async def _append(
     response: aiohttp.ClientResponse, part: _Part, total: int | None, on_progress: Progress | None
 ) -> None:
-    with part.path.open("ab", buffering=0) as file:
-        size = part.size()
-        async for chunk in response.content.iter_chunked(CHUNK):
-            size += len(chunk)
-            await asyncio.to_thread(file.write, chunk)
-            if on_progress:
-                on_progress(size, total)
+    async for chunk in response.content.iter_chunked(CHUNK):
+        await asyncio.to_thread(part.write, chunk)
+        if on_progress:
+            on_progress(part.size(), total)
 
 
 def _range(response: aiohttp.ClientResponse) -> tuple[int, int | None]:

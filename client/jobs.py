@@ -44,8 +44,8 @@ async def follow(
 
 
 def _passes(error: Exception) -> bool:
-    """Whether it may be over soon: the service is being restarted, perhaps behind a proxy."""
-    return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.status in (502, 503, 504))
+    """Whether it may be over soon: the service is being restarted, perhaps behind a proxy, or busy."""
+    return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.status in (429, 502, 503, 504))
 
 
 def _status(answer: Any) -> Mapping[str, Any]:

@@ -174,7 +174,9 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _update_keys(appliance: Appliance) -> Iterator[Finding]:
-    package = import_module("jidoteki.core.updates.package")
+    # Imported late, as what else only one finding needs.
+    from jidoteki.core.updates import package
+
     try:
         package.load_keys(appliance.etc)
     except package.PackageError as error:

@@ -38,6 +38,11 @@ def _count(minimum: int, maximum: int) -> vol.All:
     return vol.All(whole, vol.Range(min=minimum, max=maximum))
 
 
+def _or_null(check: Any) -> vol.Any:
+    """Like `vol.Maybe`, but what it says of a wrong value is what `check` says."""
+    return vol.Any(check, None)
+
+
 def _section(keys: Mapping[str, tuple[Any, Any]]) -> Any:
     """A schema of optional keys, given as `{key: (default, validator)}`."""
     return vol.Schema({vol.Optional(key, default=default): check for key, (default, check) in keys.items()})
@@ -47,14 +52,14 @@ names = [vol.All(str, vol.Length(min=1, max=64))]
 
 SECTIONS: dict[str, tuple[Any, Any]] = {
     "endpoints": ([], names),
-    "parameters": (None, vol.Maybe(names)),
+    "parameters": (None, _or_null(names)),
     "first-run": ({}, _section({"enabled": (False, bool), "word-length": (4, _count(3, 32))})),
     "authentication": ({}, _section({"named-tokens": (False, bool), "signatures": (False, bool)})),
     "plugins": ({}, {vol.Extra: object}),
-    "plugin-directory": (None, vol.Maybe(vol.All(str, vol.Length(min=1)))),
+    "plugin-directory": (None, _or_null(vol.All(str, vol.Length(min=1)))),
     "listen": (
         {},
-        _section({"host": (None, vol.Maybe(str)), "port": (None, vol.Maybe(_count(0, 65535)))}),
+        _section({"host": (None, _or_null(str)), "port": (None, _or_null(_count(0, 65535)))}),
     ),
     "limits": (
         {},
@@ -73,7 +78,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "commands": (
         {},
-        _section({"reboot": (None, vol.Maybe(command)), "persist": (None, vol.Maybe(command))}),
+        _section({"reboot": (None, _or_null(command)), "persist": (None, _or_null(command))}),
     ),
     "update": (
         {},
@@ -86,7 +91,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
             }
         ),
     ),
-    "health": ({}, _section({"refresh": (60, vol.Union(0, seconds))})),
+    "health": ({}, _section({"refresh": (60, vol.Union(seconds, 0))})),
 }
 
 

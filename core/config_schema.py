@@ -6,7 +6,9 @@ https://json-schema.org/draft/2020-12/schema
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import voluptuous as vol
@@ -85,12 +87,19 @@ def describe(sections: Mapping[str, vol.Schema] | None = None) -> dict[str, Any]
 
 def sections_of(appliance: Appliance, config: Config) -> dict[str, vol.Schema]:
     """The schemas of the sections of an appliance's plugins, those included whose section is wrong now."""
-    found = {}
-    for source in plugin_sources.sources(config, appliance.root):
-        schema = _schema_of(source)
-        if schema is not None:
-            found[source.name] = schema
-    return found
+    return built_in_sections() | _ask(plugin_sources.sources(config, appliance.root))
+
+
+def built_in_sections() -> dict[str, vol.Schema]:
+    """The schemas of the sections of the plugins that come with the service, enabled or not."""
+    package = import_module(plugin_sources.BUILT_IN)
+    names = [each.name for each in pkgutil.iter_modules(package.__path__)]
+    return _ask(plugin_sources.Source(name, "built-in", f"{package.__name__}.{name}") for name in names)
+
+
+def _ask(sources: Iterable[plugin_sources.Source]) -> dict[str, vol.Schema]:
+    answers = ((source.name, _schema_of(source)) for source in sources)
+    return {name: schema for name, schema in answers if schema is not None}
 
 
 def as_text(schema: Mapping[str, Any]) -> str:

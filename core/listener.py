@@ -24,11 +24,12 @@ HEADER_TIME = 8.0
 LINGERING_TIME = 1.0
 READ_BUFFER = 256 * 1024
 PAUSE_WHEN_EXHAUSTED = 0.5
-TLS_BUFFER = 16 * 1024
+IDLE_BUFFER = 8 * 1024
+BULK_BUFFER = 256 * 1024
 
-# asyncio allocates this much for each TLS connection before the first byte has come; its own 256 KiB would give a
-# thousand clients that never finish their handshake 256 MiB of this machine.
-SSLProtocol.max_size = TLS_BUFFER
+# asyncio allocates this much for each TLS connection before the first byte has come. Its own 256 KiB would give 256 MiB
+# to a thousand clients that never finish their handshake; they matter for uploads only, see `receive_in_bulk`.
+SSLProtocol.max_size = IDLE_BUFFER
 
 
 class Connections:
@@ -81,6 +82,14 @@ class _Protocol(web.RequestHandler):
         response = error_response(ApiError(status, message))
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):  # of aiohttp itself, for a target that is no path, such as `*`
+            resp = error_response(ApiError(resp.status))
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
 
 class Listener:
@@ -159,6 +168,13 @@ class Listener:
         except (OSError, TimeoutError) as error:
             logger.debug("A handshake with %s failed: %s", address, error)
             protocol.lost()
+
+
+def receive_in_bulk(transport: asyncio.BaseTransport | None) -> None:
+    """Let a connection receive an upload in large steps, which halves the work; for authenticated clients only."""
+    protocol = getattr(transport, "_ssl_protocol", None)  # not public: without it uploads are slower, no more
+    if protocol is not None:
+        protocol.max_size = BULK_BUFFER
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -69,6 +69,11 @@ def _load_file(name: str, path: Path) -> object:
     return module
 
 
+def built_in() -> list[str]:
+    """The names of the built-in plugins."""
+    return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(BUILT_IN).__path__))
+
+
 def sources(config: Config, root: Path) -> Iterator[Source]:
     """All plugins of this installation; of the built-in ones those whose endpoint is enabled."""
     # Imported late: it is slow, and the process of a job does without.

@@ -30,7 +30,13 @@ class Caller:
     def __call__(self, *arguments: str | Path, trust: bool = True) -> subprocess.CompletedProcess[str]:
         argv = [*COMMAND, "call", *arguments, *(["--cacert", self.certificate] if trust else [])]
         return subprocess.run(
-            argv, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+            argv,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
         )
 
 
@@ -75,6 +81,7 @@ def test_an_error_is_one_sentence_and_exit_status_1(call: Caller) -> None:
         (["-F", "a=1", "-F", "a=2"], "given twice"),
         (["-F", "update=@/nonexistent"], "is not a file"),
         (["--wait", "-o", "x"], "exclude each other"),
+        (["-F", f"text=<{Path(__file__).parent.parent / 'requirements.txt'}"], "too long for text"),
         (["--nonsense"], "No such option"),
     ],
 )
@@ -84,6 +91,14 @@ def test_wrong_usage_is_exit_status_2_without_a_request(call: Caller, arguments:
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/version\r\nX: y", "/vers ion", "/versión"])
+def test_a_path_that_is_none_is_never_sent(call: Caller, path: str) -> None:
+    done = call("GET", path)
+
+    assert done.returncode == 1
+    assert "is not a path" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_update_is_waited_for(call: Caller, tmp_path: Path) -> None:
@@ -131,7 +146,11 @@ def test_a_download_goes_to_a_file_that_tar_opens(call: Caller, tmp_path: Path) 
 def test_a_download_into_a_pipe_comes_whole(call: Caller, tmp_path: Path) -> None:
     with (tmp_path / "piped").open("wb") as target:
         subprocess.run(
-            [*COMMAND, "call", "GET", "/logs", "--insecure"], env=call.environment, stdout=target, timeout=60, check=True
+            [*COMMAND, "call", "GET", "/logs", "--insecure"],
+            env=call.environment,
+            stdout=target,
+            timeout=60,
+            check=True,
         )
 
     subprocess.run(["tar", "tzf", tmp_path / "piped"], capture_output=True, check=True)

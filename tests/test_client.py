@@ -1,4 +1,4 @@
-"""`jidoteki.client` against the real service, and against servers that misbehave or speak only what the original does."""
+"""`jidoteki.client` against the real service, and against servers that misbehave or speak like the original."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from jidoteki.client import ApiProblem, Client, JobProblem, Unreachable
+from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem, Unreachable
 from jidoteki.core.authentication import PREFIX
 from jidoteki.core.updates.build import build_package
 from jidoteki.testing import Host
@@ -190,9 +190,7 @@ async def test_a_later_call_goes_on_too_unless_the_appliance_has_another_file(tm
     async def answer(request: web.Request) -> web.Response:
         asked.append((request.headers.get("Range"), request.headers.get("If-Range")))
         if request.headers.get("If-Range") == tag:
-            return web.Response(
-                status=206, body=b"56789", headers={"ETag": tag, "Content-Range": "bytes 5-9/10"}
-            )
+            return web.Response(status=206, body=b"56789", headers={"ETag": tag, "Content-Range": "bytes 5-9/10"})
         return web.Response(body=b"abcdefghij", headers={"ETag": tag})
 
     for name, known in (("same", '"one"'), ("other", '"gone"')):
@@ -223,7 +221,40 @@ async def test_a_download_that_never_gets_anywhere_is_given_up(tmp_path: Path) -
             await api.download("/logs", tmp_path / "logs")
 
     assert len(attempts) == 5
-    assert not (tmp_path / "logs").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_two_downloads_to_one_file_do_not_mix(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        begun.set()
+        await go_on.wait()
+        return web.Response(body=b"whole")
+
+    async with serving(answer) as url, Client(url, TOKEN) as api:
+        first = asyncio.create_task(api.download("/logs", tmp_path / "logs"))
+        await begun.wait()
+        with pytest.raises(ClientProblem, match="being downloaded already"):
+            await api.download("/logs", tmp_path / "logs")
+        go_on.set()
+        await first
+
+    assert (tmp_path / "logs").read_bytes() == b"whole"
+
+
+async def test_an_answer_that_trickles_for_ever_is_given_up() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b"x")
+            await asyncio.sleep(0.1)
+        return response
+
+    async with serving(answer) as url, Client(url, TOKEN, timeout=0.6) as api:
+        with pytest.raises(Unreachable, match="did not answer in time"):
+            await api.get("/version")
 
 
 async def test_the_original_api_is_enough_to_follow_a_job() -> None:

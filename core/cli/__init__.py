@@ -35,6 +35,8 @@ class Problem(click.ClickException):
 class _Commands(click.Group):
     """The host's commands, and those of plugins, which are loaded only when no other has the name that is asked for."""
 
+    _of_plugins: dict[str, click.Command]
+
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted({*COMMANDS, *self._contributed(context)})
 

@@ -115,9 +115,12 @@ def _text(path: Path) -> str:
     """The text in a file without the newline at its end."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return file.read(MAX_TEXT).removesuffix("\n").removesuffix("\r")
+            text = file.read(MAX_TEXT + 1)
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path} cannot be read as text") from error
+    if len(text) > MAX_TEXT:
+        raise click.UsageError(f"{path} is too long for text: send it as a file, with @")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 async def _make(client: Client, call: Call) -> None:

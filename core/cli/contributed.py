@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugins
+from jidoteki.core import config, plugin_sources, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import COMMANDS
 from jidoteki.core.plugins import Plugin
@@ -17,9 +17,13 @@ from jidoteki.core.plugins import Plugin
 def find() -> tuple[Appliance, dict[str, click.Command]]:
     """Return the appliance and what its plugins add to the command; what cannot be added is told on standard error."""
     appliance = Appliance(Path(os.environ.get("JIDOTEKI_ROOT") or "/"))
-    loaded = plugins.load_all(appliance, config.load(appliance.configuration))
+    settings = config.load(appliance.configuration)
+    # A vendor's desk has no appliance, and still needs the commands of the built-in plugins.
+    everything = {**settings.settings, "endpoints": [*settings.endpoints, *plugin_sources.built_in()]}
+    loaded = plugins.load_all(appliance, config.Config(everything))
     found: dict[str, click.Command] = {}
-    for plugin, function in loaded.implementations("jidoteki_commands"):
+    # In the order of loading: the built-in plugins' commands stay theirs.
+    for plugin, function in reversed(loaded.implementations("jidoteki_commands")):
         for name, command in _commands_of(plugin, function).items():
             if name in COMMANDS or name in found:
                 _tell(plugin, f"the command {name!r} exists already")

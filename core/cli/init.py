@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from jidoteki.core import config, plugins, tls
+from jidoteki.core import config, config_schema, plugins, tls
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.authentication import Authenticator
 from jidoteki.core.cli import Problem
@@ -54,6 +54,8 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
     _write_token(appliance, token, first_run)
     tls.make_self_signed(appliance)
     settings = config.load(appliance.configuration)
+    schema = config_schema.as_text(config_schema.describe(config_schema.sections_of(appliance, settings)))
+    appliance.replace_file(appliance.system_etc / "jidoteki-admin-api.schema.json", schema)
     loaded = plugins.load_all(appliance, settings)
     loaded.call("jidoteki_init", seconds=120, appliance=appliance, vendor=vendor)
     return appliance

@@ -23,7 +23,9 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-_ASSETS = {
+_KINDS = {
+    "": "text/html; charset=utf-8",
+    "openapi.json": JSON,
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
@@ -36,12 +38,12 @@ def is_below(path: str) -> bool:
 
 
 class Docs:
-    """The page, its assets and the document, made once for each table of routes."""
+    """The page, its assets and the document, each made once for each table of routes, when it is first asked for."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._routes: Routes | None = None
-        self._files: dict[str, tuple[bytes, str]] = {}
+        self._made: dict[str, bytes] = {}
 
     async def answer(self, path: str, routes: Routes) -> web.Response:
         """The file at a path.
@@ -49,27 +51,28 @@ class Docs:
         :param path: one that `is_below` is true of.
         :raises ApiError: 404, there is none.
         """
+        name = path.removeprefix(PATH).removeprefix("/")
+        if name not in _KINDS:
+            raise ApiError(404)
         async with self._lock:
             if self._routes is not routes:
-                self._files = await asyncio.to_thread(_make, routes)
-                self._routes = routes
-        name = path.removeprefix(PATH).removeprefix("/")
-        if name not in self._files:
-            raise ApiError(404)
-        body, kind = self._files[name]
-        headers = {**SECURITY_HEADERS, "Content-Security-Policy": POLICY, "Content-Type": kind}
+                self._routes, self._made = routes, {}
+            if name not in self._made:
+                self._made[name] = await asyncio.to_thread(_make, name, routes)
+            body = self._made[name]
+        headers = {**SECURITY_HEADERS, "Content-Security-Policy": POLICY, "Content-Type": _KINDS[name]}
         return web.Response(body=body, headers=headers)
 
 
-def _make(routes: Routes) -> dict[str, tuple[bytes, str]]:
-    # Imported with the first request for them: a service that nobody asks for its manual does without.
-    from jidoteki.core import openapi
-    from jidoteki.core.docs_page import page
+def _make(name: str, routes: Routes) -> bytes:
+    # Imported with the first request for it: a service that nobody asks for its manual does without.
+    if name == "":
+        from jidoteki.core import openapi
+        from jidoteki.core.docs_page import page
 
-    document = openapi.describe(routes)
-    here = resources.files("jidoteki.core.docs_page")
-    return {
-        "": (page.render(document).encode(), "text/html; charset=utf-8"),
-        "openapi.json": (encode(document), JSON),
-        **{name: (here.joinpath(name).read_bytes(), kind) for name, kind in _ASSETS.items()},
-    }
+        return page.render(openapi.describe(routes)).encode()
+    if name == "openapi.json":
+        from jidoteki.core import openapi
+
+        return encode(openapi.describe(routes))
+    return resources.files("jidoteki.core.docs_page").joinpath(name).read_bytes()

@@ -117,13 +117,13 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     form = _form(route, endpoint)
     examples = _reference()["forms"].get(f"{endpoint.method} {endpoint.path}") if _of_reference(route) else None
     extra = {"examples": examples} if examples else {}
-    documents = {name: {"contentType": "application/json"} for name, v in route.form.kinds.items() if schemas.is_json(v)}
+    json_names = [name for name, kind in route.form.kinds.items() if schemas.is_json(kind)]
     multipart: dict[str, Any] = {"schema": form, **extra}
-    if documents:
-        multipart["encoding"] = documents
+    if json_names:
+        multipart["encoding"] = {name: {"contentType": "application/json"} for name in json_names}
     content = {"multipart/form-data": multipart}
     uploads = any(isinstance(each, Upload) for each in route.form.kinds.values())
-    if not uploads and not documents:
+    if not uploads and not json_names:
         content["application/x-www-form-urlencoded"] = {"schema": form, **extra}
     return {"required": bool(form.get("required")), "content": content}
 
@@ -173,7 +173,7 @@ def _is_file(response: Mapping[str, Any]) -> bool:
 
 def _partial(response: Mapping[str, Any]) -> dict[int, Any]:
     """What requests with a Range or a condition are answered."""
-    content = {media: {} for media in FILES if media in response["content"]}
+    content: dict[str, Any] = {media: {} for media in FILES if media in response["content"]}
     part = {"description": "The part asked for", "headers": components.headers("Content-Range"), "content": content}
     names = {304: "NotModified", 412: "PreconditionFailed", 416: "RangeNotSatisfiable"}
     return {206: part, **{status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}}

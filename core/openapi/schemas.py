@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import voluptuous as vol
 from voluptuous_openapi import UNSUPPORTED, OpenApiVersion, convert
@@ -47,7 +47,8 @@ def _serialize(validator: Any) -> Any:
     if isinstance(validator, Upload):
         return {**FILE, "maxLength": validator.max_size} if validator.max_size else dict(FILE)
     if isinstance(validator, Document):
-        return of_validator(validator.validator.schema) if is_json(validator) else dict(FILE)
+        judge = validator.validator
+        return of_validator(judge.schema) if isinstance(judge, json_document) else dict(FILE)
     if isinstance(validator, Text):
         return _text(validator)
     if validator is port:
@@ -67,9 +68,20 @@ def _combined(validator: Any) -> Any:
     if isinstance(validator, vol.All):
         parts = [part for each in validator.validators if (part := of_validator(each))]
         return _merged(parts)
-    if validator is object:
+    if validator is object or _is_opaque(validator):
         return {}
     return UNSUPPORTED
+
+
+def _is_opaque(validator: Any) -> bool:
+    """Whether a validator is a callable of somebody's own that does not even say which type it takes."""
+    if isinstance(validator, type) or get_origin(validator) or not callable(validator):
+        return False
+    function = validator if inspect.isroutine(validator) else type(validator).__call__
+    if function.__module__.startswith("voluptuous"):
+        return False
+    taken = [hint for name, hint in get_type_hints(function).items() if name != "return"]
+    return not taken or taken[0] in (object, Any)
 
 
 def _schema(validator: vol.Schema) -> Schema:
@@ -90,16 +102,13 @@ def _merged(parts: list[Schema]) -> Schema:
 
 
 def _text(text: Text) -> Schema:
-    schema: Schema = {
+    return {
         "type": "string",
         "pattern": text.pattern,
         "minLength": text.minimum,
         "maxLength": text.maximum,
         "description": text.allowed[0].upper() + text.allowed[1:],
     }
-    if text.parse is ipaddress.ip_address:
-        schema["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
-    return schema
 
 
 def _whole(minimum: int, maximum: int) -> Schema:

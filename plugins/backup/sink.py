@@ -36,9 +36,10 @@ class Sink:
     def __init__(self, target: Path) -> None:
         self._descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._waiting = 0
         self._hash = hashlib.sha256()
-        self._queue: queue.Queue[bytes | bytearray | None] = queue.Queue(PENDING)
+        self._queue: queue.Queue[bytes | None] = queue.Queue(PENDING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -62,20 +63,21 @@ class Sink:
         :raises OSError: an earlier one could not be written.
         """
         self.size += len(piece)
-        if len(piece) >= CHUNK and not self._buffer:
-            self._hand_over(piece)
-            return
-        self._buffer += piece
-        if len(self._buffer) >= CHUNK:
-            self._hand_over(self._buffer)
-            self._buffer = bytearray()
+        self._waiting += len(piece)
+        self._pieces.append(piece)
+        if self._waiting >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        pieces, self._pieces, self._waiting = self._pieces, [], 0
+        self._hand_over(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def finish(self) -> Packed:
         """Make all of it durable.
 
         :raises OSError: it could not be written.
         """
-        self._hand_over(self._buffer)
+        self._flush()
         self._hand_over(None)
         self._thread.join()
         if self._error:
@@ -83,7 +85,7 @@ class Sink:
         os.fsync(self._descriptor)
         return Packed(self.size, self._hash.hexdigest())
 
-    def _hand_over(self, piece: bytes | bytearray | None) -> None:
+    def _hand_over(self, piece: bytes | None) -> None:
         if self._error:
             raise self._error
         self._queue.put(piece)

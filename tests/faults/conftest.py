@@ -19,7 +19,8 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     yield tally
     results = os.environ.get("JIDOTEKI_FAULTS_RESULTS")
     if results:
-        line = json.dumps({"row": row, "cases": tally.cases, "failed": len(tally.failed), "figures": tally.figures})
+        counted = {"row": row, "long": LONG, "cases": tally.cases, "failed": len(tally.failed)}
+        line = json.dumps({**counted, "figures": tally.figures})
         with Path(results).open("a") as file:
             file.write(line + "\n")
 

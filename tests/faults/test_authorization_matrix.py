@@ -5,7 +5,11 @@ The table below names every route. One that it does not know fails the build, an
 
 from __future__ import annotations
 
+import hashlib
+import json
+import pkgutil
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import pytest
 from faultkit import Tally, ask
@@ -47,8 +51,13 @@ OPTIONAL = {
     ("GET", "/backup/download"): 404,
     ("GET", "/backup/log"): 404,
     ("POST", "/backup/restore"): 400,
+    ("GET", "/tokens"): 200,
+    ("POST", "/tokens"): 400,
+    ("POST", "/tokens/revoke"): 400,
 }
 TABLE = MANDATORY | OPTIONAL
+
+BUILT_IN = [module.name for module in pkgutil.iter_modules(import_module("jidoteki.plugins").__path__)]
 
 Credential = Callable[[str, str], tuple[str, dict[str, str]]]
 
@@ -118,7 +127,7 @@ def cell(host: Host, route: tuple[str, str], credential: Credential, source: str
 
 
 def test_the_table_knows_every_route(jidoteki_host: MakeHost, tally: Tally) -> None:
-    host = jidoteki_host(start=False)
+    host = jidoteki_host(start=False, endpoints=BUILT_IN)
 
     routes = routes_of(host)
 
@@ -129,7 +138,7 @@ def test_the_table_knows_every_route(jidoteki_host: MakeHost, tally: Tally) -> N
 def test_every_cell_of_an_appliance_with_everything_enabled(
     jidoteki_host: MakeHost, addresses: Iterator[str], tally: Tally
 ) -> None:
-    host = jidoteki_host(start=False).start("--http-port", "0")
+    host = jidoteki_host(start=False, endpoints=BUILT_IN).start("--http-port", "0")
 
     for route, status in TABLE.items():
         for kind, credential in RIGHT.items():
@@ -167,7 +176,7 @@ def test_every_cell_of_an_appliance_with_nothing_enabled(
 def test_without_a_usable_token_nobody_gets_in(
     jidoteki_host: MakeHost, addresses: Iterator[str], tally: Tally, content: str | None
 ) -> None:
-    host = jidoteki_host(token=content and "replaced", start=False)
+    host = jidoteki_host(token=content and "replaced", start=False, endpoints=BUILT_IN)
     if content is not None:
         host.appliance.replace_file(host.appliance.etc / "api.token", content, 0o600)
     host.start("--http-port", "0")
@@ -191,7 +200,7 @@ def test_without_a_usable_token_nobody_gets_in(
 def test_while_the_first_run_is_pending_only_setup_takes_the_passphrase(
     jidoteki_host: MakeHost, addresses: Iterator[str], tally: Tally
 ) -> None:
-    host = jidoteki_host(token=None, first_run={"enabled": True, "word-length": 4}, start=False)
+    host = jidoteki_host(token=None, first_run={"enabled": True, "word-length": 4}, start=False, endpoints=BUILT_IN)
     host.start("--http-port", "0")
     passphrase = (host.appliance.etc / "api.token.setup").read_text().strip()
 
@@ -199,5 +208,39 @@ def test_while_the_first_run_is_pending_only_setup_takes_the_passphrase(
         for kind, expected in {passphrase: 400 if route == ("POST", "/setup") else 403, "wrong": 403}.items():
             got = ask(host, *route, query=f"token={kind}&dry-run=1", source=next(addresses))
             tally.case(got.status == expected and b'"First-Run":true' in got.body, f"{route}: {got}")
+
+    assert tally.failed == []
+
+
+CHANGES = {route for route in TABLE if route[0] == "POST"} | {("GET", "/reboot")}
+RESERVED = {route for route in TABLE if route[1].startswith(("/setup", "/tokens"))}
+SCOPES = {
+    "all": set(TABLE) - RESERVED,
+    "read": set(TABLE) - RESERVED - CHANGES,
+    "/backup": {route for route in TABLE if route[1].startswith("/backup")},
+    "GET /update": {("GET", "/update"), ("GET", "/update/log")},
+    "/setup": set(),
+    "/tokens": set(),
+}
+
+
+def test_a_named_token_opens_what_its_scope_says_and_nothing_else(
+    jidoteki_host: MakeHost, addresses: Iterator[str], tally: Tally
+) -> None:
+    host = jidoteki_host(start=False, endpoints=BUILT_IN, authentication={"named-tokens": True})
+    tokens = {f"name{number}": (scope, f"named-token-{number}") for number, scope in enumerate(SCOPES)}
+    stored = {
+        name: {"key": hashlib.sha256(token.encode()).hexdigest(), "scopes": [scope], "created": 0}
+        for name, (scope, token) in tokens.items()
+    }
+    host.appliance.replace_file(host.appliance.etc / "api.tokens.json", json.dumps({"tokens": stored}), 0o600)
+    host.start("--http-port", "0")
+
+    for scope, token in tokens.values():
+        for route, status in TABLE.items():
+            expected = status if route in SCOPES[scope] else 403
+            for query in (f"token={token}", hashed(*route, token)):
+                got = ask(host, *route, query=f"{query}&dry-run=1", source=next(addresses)).status
+                tally.case(got == expected, f"{route} with scope {scope}: {got} instead of {expected}")
 
     assert tally.failed == []

@@ -54,7 +54,9 @@ def jidoteki_services() -> list[tuple[str, bool]]:
 @hookimpl
 def jidoteki_health() -> dict[str, Any]:
     """How many events wait, and how many were dropped because too many waited."""
-    return {name: {"waiting": len(each.spool), "dropped": each.spool.dropped} for name, each in forwarder.senders.items()}
+    return {
+        name: {"waiting": len(each.spool), "dropped": each.spool.dropped} for name, each in forwarder.senders.items()
+    }
 
 
 @hookimpl

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import voluptuous as vol
+from jidoteki_forwarder import jidoteki_config_schema
 from receivers import Syslog, Webhook
 
 from jidoteki.testing import Host, MakeHost, wait_until
@@ -77,12 +79,12 @@ def test_the_oldest_make_room_when_too_many_wait(jidoteki_host: MakeHost, hook: 
         plugins={"forwarder": {"webhook": hook.url, "max-waiting": 2, "longest-pause": 0.5}}, health={"refresh": 0.5}
     )
 
-    host.request("POST", "/setup", {"newtoken": "another"})
-    host.token = "another"
-    host.request("POST", "/setup", {"newtoken": "third"})
-    host.token = "third"
+    host.request("POST", "/setup", {"newtoken": str(host.token)})
+    host.request("POST", "/setup", {"newtoken": str(host.token)})
 
-    wait_until(lambda: host.request("GET", "/health").json.get("forwarder") == {"webhook": {"waiting": 2, "dropped": 2}})
+    wait_until(
+        lambda: host.request("GET", "/health").json.get("forwarder") == {"webhook": {"waiting": 2, "dropped": 2}}
+    )
     assert len(waiting(host, "webhook")) == 2
     hook.status = 200
     wait_until(lambda: hook.actions() == ["request.begun", "request.done"])
@@ -116,9 +118,23 @@ def test_a_configuration_that_is_read_again_is_used_from_the_next_event_on(
     wait_until(lambda: hook.actions() == ["authentication.failure"])
 
 
-@pytest.mark.parametrize("section", [{"webhook": "ftp://a.example"}, {"syslog": "log.example"}, {"max-waiting": 0}])
-def test_a_section_that_makes_no_sense_leaves_the_plugin_out(jidoteki_host: MakeHost, section: dict[str, object]) -> None:
-    host = jidoteki_host(plugins={"forwarder": section})
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"webhook": "ftp://a.example"},
+        {"webhook": "https://[broken"},
+        {"syslog": "log.example"},
+        {"syslog": "tcp://log.example"},
+        {"syslog": "udp://log.example:0"},
+        {"max-waiting": 0},
+        {"webhook-token": "two words"},
+        {"webhok": "https://a.example"},
+    ],
+)
+def test_a_section_that_makes_no_sense_is_refused(section: dict[str, object]) -> None:
+    with pytest.raises(vol.Invalid):
+        jidoteki_config_schema()(section)
 
-    assert f"The plugin forwarder is left out: plugins.forwarder: {next(iter(section))}" in host.errors()
-    assert host.request("GET", "/version").status == 200
+
+def test_a_local_syslog_socket_is_accepted() -> None:
+    assert jidoteki_config_schema()({"syslog": "unix:/dev/log"})["syslog"] == "unix:/dev/log"

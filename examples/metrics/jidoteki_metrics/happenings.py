@@ -16,9 +16,14 @@ class Happenings:
             "jidoteki_authentication_failures", "Requests whose credentials were wrong.", registry=self.registry
         )
         self._ended = Counter("jidoteki_jobs_ended", "Jobs that ended.", ("job", "status"), registry=self.registry)
-        self._running = Gauge("jidoteki_job_running", "Whether a job of this kind runs.", ("job",), registry=self.registry)
+        self._running = Gauge(
+            "jidoteki_job_running", "Whether a job of this kind runs.", ("job",), registry=self.registry
+        )
         self._last = Gauge(
-            "jidoteki_job_last_end_timestamp_seconds", "When a job of this kind ended.", ("job",), registry=self.registry
+            "jidoteki_job_last_end_timestamp_seconds",
+            "When a job of this kind ended.",
+            ("job",),
+            registry=self.registry,
         )
 
     def count(self, event: Event) -> None:

@@ -50,7 +50,9 @@ def test_jobs_are_counted_by_how_they_ended(host: Host) -> None:
     host.request("POST", "/backup", {"action": "START"})
     host.wait_for_job("/backup")
 
-    found = wait_until(lambda: (all := samples(host)).get("jidoteki_jobs_ended_total{job=backup,status=success}") and all)
+    found = wait_until(
+        lambda: (all := samples(host)).get("jidoteki_jobs_ended_total{job=backup,status=success}") and all
+    )
 
     assert found["jidoteki_job_running{job=backup}"] == 0
     assert found["jidoteki_job_last_end_timestamp_seconds{job=backup}"] > 1_600_000_000

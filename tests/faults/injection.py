@@ -1,0 +1,71 @@
+"""Faults injected with strace into the process of a job, and into nothing else."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+from jidoteki.testing import Host
+from jidoteki.testing import host as kit
+
+KILLED_AT = ("write", "fsync", "rename", "unlink", "mkdir", "unlinkat", "link", "ftruncate")
+
+
+class Injector:
+    """A Python interpreter for jobs that fails where it is told to."""
+
+    def __init__(self, host: Host) -> None:
+        directory = host.appliance.root.parent
+        self._options = directory / "injection"
+        self._trace = directory / "trace"
+        self.python = directory / "python"
+        self.python.write_text(
+            f"#!/bin/sh\nexec strace -DDD -qq -o {self._trace} $(cat {self._options}) "
+            f'{shlex.quote(sys.executable)} "$@"\n'
+        )
+        self.python.chmod(0o755)
+        self.nothing()
+
+    def nothing(self) -> None:
+        """Let jobs run undisturbed."""
+        self._options.write_text("-e trace=none")
+
+    def use(self, call: str, nth: int | str, what: str) -> None:
+        """Let the n-th call of the next job fail."""
+        self._options.write_text(f"-e trace={call} -e inject={call}:{what}:when={nth}")
+
+    def count(self, calls: tuple[str, ...], *steps: Callable[[], object]) -> Counter[str]:
+        """How often a job makes each call while the steps are carried out."""
+        self._options.write_text(f"-e trace={','.join(calls)}")
+        for step in steps:
+            step()
+        self.nothing()
+        return Counter(re.findall(r"^(\w+)\(", Path(self._trace).read_text(), re.MULTILINE))
+
+
+def injected_host(host: Host, injector: Injector) -> None:
+    """Start a host whose jobs run under the injector."""
+    program = f"import sys; sys.executable = {str(injector.python)!r}; from jidoteki.core.cli import main; main()"
+    with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", program)):
+        host.start()
+
+
+def points(counts: Counter[str], most: int) -> list[tuple[str, int]]:
+    """The calls to fail at: all, or `most` of them spread evenly."""
+    every = [(call, nth) for call in sorted(counts) for nth in range(1, counts[call] + 1)]
+    step = max(1, len(every) // most)
+    return every[::step]
+
+
+def ptrace_works() -> bool:
+    """Whether strace may trace here: a container can forbid it."""
+    try:
+        return subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True).returncode == 0
+    except OSError:
+        return False

@@ -1,0 +1,136 @@
+"""Two of everything at once: exactly one wins, the rest get the documented refusal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from faultkit import Reply, Scaled, Tally, ask, multipart
+from jobcases import KINDS, case_of, records, settings_form, start, temporaries, wait_for_end
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+PARALLEL = 50
+
+
+def at_once(host: Host, kind: str, number: int) -> list[Reply]:
+    case = case_of(kind)
+    case.request(host)
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(lambda _: start(host, case), range(number)))
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("license", "restore")])
+def test_of_many_requests_at_once_one_starts_the_job(
+    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
+) -> None:
+    host = jidoteki_host(start=False)
+    case_of(kind).prepare(host)
+    host.start("--http-port", "0")
+    slow = "#!/bin/sh\nsleep 1\n"
+    for command in ("network.sh", "storage.sh", "certs.sh"):
+        host.appliance.replace_file(host.appliance.bin / command, slow, 0o755)
+
+    for number in range(scaled(2, 200)):
+        answers = Counter(reply.status for reply in at_once(host, kind, scaled(12, PARALLEL)))
+        begun = answers.pop(202, 0)
+        wait_for_end(host, kind, len(records(host, kind)) - 1)
+        started = len(records(host, kind))
+        tally.case(set(answers) <= {400}, f"{kind}: {answers}")
+        tally.case(
+            begun >= 1 and not _overlap(_ended(host, kind)), f"{kind} round {number}: {begun} begun, {started} records"
+        )
+    assert tally.failed == []
+
+
+def _ended(host: Host, kind: str) -> list[tuple[float, float]]:
+    """When each run began and ended."""
+    return [(float(str(each["started"])), float(str(each["ended"]))) for each in records(host, kind)]
+
+
+def _overlap(runs: list[tuple[float, float]]) -> bool:
+    return any(later[0] < earlier[1] for earlier, later in zip(runs, runs[1:], strict=False))
+
+
+@pytest.mark.timeout(600)
+def test_of_two_first_setups_one_wins(jidoteki_host: MakeHost, tally: Tally, scaled: Scaled) -> None:
+    host = jidoteki_host(token=None, start=False).start("--http-port", "0")
+
+    def set_up(number: int) -> int:
+        body, headers = multipart(("newtoken", f"token{number}".encode()), files=False)
+        return ask(host, "POST", "/setup", "", headers, body, f"127.0.9.{number}").status
+
+    for number in range(scaled(5, 200)):
+        (host.appliance.etc / "api.token").unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(set_up, range(8 * (number % 25) + 1, 8 * (number % 25) + 9)))
+        tally.case(sorted(statuses) == [200] + [403] * 7, f"round {number}: {statuses}")
+    assert tally.failed == []
+
+
+@pytest.mark.timeout(600)
+def test_a_storm_of_start_and_stop_leaves_no_half_backup(jidoteki_host: MakeHost, tally: Tally, scaled: Scaled) -> None:
+    host = jidoteki_host(start=False)
+    case_of("backup").prepare(host)
+    (host.appliance.data / "db/large").write_bytes(bytes(8 * 1024 * 1024))
+    host.start("--http-port", "0")
+
+    def storm(number: int) -> Reply:
+        body, headers = multipart(("action", b"START" if number % 2 else b"STOP"), files=False)
+        return ask(host, "POST", "/backup", host.query("POST", "/backup")[1:], headers, body)
+
+    for _ in range(scaled(1, 20)):
+        with ThreadPoolExecutor(16) as pool:
+            for reply in pool.map(storm, range(scaled(16, PARALLEL))):
+                tally.case(reply.status in (202, 400, 404), reply)
+    wait_until(lambda: all(each["status"] != "running" for kind in ("backup", "backup-delete")
+                           for each in records(host, kind)))  # fmt: skip
+    described = (host.appliance.uploads / "backup.json").exists()
+    tally.case(described == (host.appliance.uploads / "backup.tar").exists(), "archive and description do not agree")
+    wait_until(lambda: not temporaries(host.appliance))
+    assert tally.failed == []
+
+
+@pytest.mark.timeout(600)
+def test_fifty_different_settings_at_once_never_mix(jidoteki_host: MakeHost, tally: Tally, scaled: Scaled) -> None:
+    host = jidoteki_host(start=False).start("--http-port", "0")
+
+    def post(number: int) -> int:
+        document = {
+            "network": {"interface": f"eth{number}", "hostname": f"host{number}.example"},
+            "app": {"name": f"app{number}"},
+        }
+        body, headers = settings_form(document)
+        return ask(host, "POST", "/settings", host.query("POST", "/settings")[1:], headers, body).status
+
+    for _ in range(scaled(1, 20)):
+        with ThreadPoolExecutor(scaled(20, PARALLEL)) as pool:
+            answers = Counter(pool.map(post, range(scaled(20, PARALLEL))))
+        wait_for_end(host, "settings", len(records(host, "settings")) - 1)
+        shown = json.loads(ask(host, "GET", "/settings", host.query("GET", "/settings")[1:]).body)
+        number = shown["app"]["name"].removeprefix("app")
+        tally.case(set(answers) <= {202, 400} and answers[202] >= 1, answers)
+        tally.case(shown["network"]["hostname"] == f"host{number}.example", shown)
+        tally.case(shown["network"]["interface"] == f"eth{number}", shown)
+    assert tally.failed == []
+
+
+@pytest.mark.timeout(600)
+def test_a_restore_during_a_backup_is_refused_or_waits(jidoteki_host: MakeHost, tally: Tally, scaled: Scaled) -> None:
+    host = jidoteki_host(start=False)
+    case_of("restore").prepare(host)
+    host.start("--http-port", "0")
+    old, new = b"old" * 5000, b"new" * 5000
+
+    for _ in range(scaled(2, 40)):
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda kind: start(host, case_of(kind)), ["backup", "restore"]))
+        wait_until(lambda: all(each["status"] != "running" for each in records(host, "backup")))
+        contents = {(host.appliance.data / name).read_bytes() for name in ("db/one", "db/two", "more")}
+        tally.case({each.status for each in answers} <= {200, 202, 400}, answers)
+        tally.case(contents in ({old}, {new}), "the data are mixed")
+    assert tally.failed == []

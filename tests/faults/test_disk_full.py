@@ -1,0 +1,149 @@
+"""A small disk that fills up: tmpfs of 4, 8 and 16 MiB under parts of the appliance.
+
+It needs root, to mount.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faultkit import Reply, Tally, ask, multipart
+from jobcases import KINDS, JobCase, case_of, records, start, wait_for_end
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+Mount = Callable[[Path, int], None]
+READ = ("/version", "/update", "/endpoints", "/build", "/services", "/health")
+
+
+def may_mount(directory: Path) -> bool:
+    return subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(directory)], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Return a function that puts a directory on a tmpfs of so many MiB."""
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    if not may_mount(probe):
+        pytest.skip("mounting a tmpfs needs root")
+    mounted = [probe]
+
+    def make(directory: Path, size: int) -> None:
+        kept = tmp_path / f"kept-{len(mounted)}"
+        shutil.copytree(directory, kept, symlinks=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=0755", "tmpfs", str(directory)], check=True)
+        mounted.append(directory)
+        shutil.copytree(kept, directory, symlinks=True, dirs_exist_ok=True)
+
+    yield make
+    for directory in reversed(mounted):
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def fill(directory: Path) -> Path:
+    """Write until nothing more fits."""
+    ballast = directory / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+    return ballast
+
+
+def reads(host: Host) -> dict[str, int]:
+    return {path: ask(host, "GET", path, host.query("GET", path)[1:]).status for path in READ}
+
+
+def attempt(host: Host, case: JobCase) -> tuple[Reply, str]:
+    """Start the job and return the answer and how the job ended, if it began."""
+    before = len(records(host, case.kind))
+    reply = start(host, case)
+    if reply.status != 202:
+        return reply, "not begun"
+    if len(records(host, case.kind)) == before:
+        return reply, "not begun"
+    return reply, str(wait_for_end(host, case.kind, before)["status"])
+
+
+PARTS: dict[str, tuple[Callable[[Appliance], Path], int]] = {
+    "the administration tree": (lambda appliance: appliance.admin, 16),
+    "the administration's etc": (lambda appliance: appliance.etc, 4),
+    "the logs": (lambda appliance: appliance.log, 4),
+    "the uploads": (lambda appliance: appliance.uploads, 8),
+    "the work space": (lambda appliance: appliance.tmp, 8),
+    "the jobs": (lambda appliance: appliance.jobs, 4),
+    "the system's etc": (lambda appliance: appliance.system_etc, 8),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_full_part_refuses_or_fails_and_recovers_without_a_restart(
+    jidoteki_host: MakeHost, tally: Tally, mount: Mount, part: str
+) -> None:
+    host = jidoteki_host(start=False, limits={"free-space": 0})
+    place, size = PARTS[part]
+    for kind in KINDS:
+        case_of(kind).prepare(host)
+        case_of(kind).request(host)
+    directory = place(host.appliance)
+    mount(directory, size)
+    host.start()
+    wait_until(lambda: set(reads(host).values()) == {200})
+    old = {kind: case_of(kind).state(host) for kind in KINDS}
+
+    ballast = fill(directory)
+    for kind in KINDS:
+        reply, ended = attempt(host, case_of(kind))
+        state = case_of(kind).state(host)
+        tally.case(reply.status in (200, 202, 400, 404, 503, 507), f"{part} full, {kind}: {reply}")
+        tally.case(
+            ended == "success" or reply.status == 200 or state == old[kind], f"{part} full, {kind}: changed, {ended}"
+        )
+        tally.case(set(reads(host).values()) == {200}, f"{part} full, {kind}: {reads(host)}")
+        case_of(kind).reset({path: content for path, content in old[kind].items() if path.parent != directory})
+    token = (host.appliance.etc / "api.token").read_text()
+    body, headers = multipart(("newtoken", b"another"), files=False)
+    changed = ask(host, "POST", "/setup", host.query("POST", "/setup")[1:], headers, body)
+    tally.case(changed.status in (200, 400, 503, 507), f"{part} full, setup: {changed}")
+    if changed.status == 200:
+        host.token = "another"
+    else:
+        tally.case((host.appliance.etc / "api.token").read_text() == token, f"{part} full: the token changed")
+
+    ballast.unlink()
+    for kind in KINDS:
+        reply, ended = attempt(host, case_of(kind))
+        shown = f"{part} with space again, {kind}: {reply} {ended} {records(host, kind)[-1:]}"
+        again = kind == "update" and "not newer" in str(records(host, kind)[-1:])
+        tally.case(reply.status in (200, 202) and (again or ended in ("success", "not begun")), shown)
+    assert tally.failed == []
+
+
+def test_a_full_audit_log_is_no_excuse_to_change_anything(jidoteki_host: MakeHost, tally: Tally, mount: Mount) -> None:
+    host = jidoteki_host(start=False)
+    mount(host.appliance.log, 4)
+    host.start()
+    ballast = fill(host.appliance.log)
+    body, headers = multipart(("newtoken", b"another"), files=False)
+
+    refused = ask(host, "POST", "/setup", host.query("POST", "/setup")[1:], headers, body)
+    unchanged = reads(host)
+    os.unlink(ballast)
+    accepted = ask(host, "POST", "/setup", host.query("POST", "/setup")[1:], headers, body)
+
+    tally.case(refused.status == 503, refused)
+    tally.case(set(unchanged.values()) == {200}, unchanged)
+    tally.case(accepted.status == 200, accepted)
+    assert tally.failed == []

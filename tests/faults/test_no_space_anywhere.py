@@ -1,0 +1,50 @@
+"""A full disk at each write of each job.
+
+`strace` answers ENOSPC to the n-th write of a job and to all that follow.
+"""
+
+from __future__ import annotations
+
+import pytest
+from faultkit import Scaled, Tally, ask
+from injection import Injector, injected_host, points, ptrace_works
+from jobcases import KINDS, case_of, records, start, wait_for_end
+
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = pytest.mark.skipif(not ptrace_works(), reason="strace injects the faults")
+READ = ("/version", "/update", "/endpoints", "/health", "/build", "/services")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
+    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
+) -> None:
+    case = case_of(kind)
+    host = jidoteki_host(start=False)
+    case.prepare(host)
+    injector = Injector(host)
+    injected_host(host, injector)
+    old = case.state(host)
+    counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, kind, 0))
+    new = case.state(host)
+
+    for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=1):
+        case.reset(old)
+        injector.use(call, f"{nth}+", "error=ENOSPC")
+        reply = start(host, case)
+        record = wait_for_end(host, kind, number)
+        injector.nothing()
+        statuses = {path: ask(host, "GET", path, host.query("GET", path)[1:]).status for path in READ}
+        tally.case(case.state(host) in (old, new), f"{kind} without space at write {nth}: torn")
+        tally.case(reply.status < 500, f"{kind} without space at write {nth}: {reply}")
+        tally.case(record["status"] == "failed", f"{kind} without space at write {nth}: {record}")
+        tally.case(set(statuses.values()) == {200}, f"{kind} without space at write {nth}: {statuses}")
+
+    case.reset(old)
+    start(host, case)
+    again = wait_for_end(host, kind, len(records(host, kind)) - 1)
+    tally.case(again["status"] == "success", f"{kind} with space again: {again}")
+    tally.case(case.state(host) == new, f"{kind} with space again: the new state did not come")
+    assert tally.failed == []
