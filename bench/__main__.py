@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ ALL = (
 
 def main() -> None:
     """Run them."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends the servers too
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios against references run side by side.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; all by default")
     parser.add_argument("--quick", action="store_true", help="small sizes and few runs")

@@ -14,7 +14,7 @@ from jidoteki.testing import Host
 
 MIB = 1024 * 1024
 PIECE = b"\xa5" * MIB
-BOUNDARY = "bench"
+BOUNDARY = "------------------------d74496d66958873eQxRb7Z"  # as long as that of curl
 HEAD = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="update"; filename="package.enc"\r\n'
     "Content-Type: application/octet-stream\r\n\r\n"

@@ -118,7 +118,7 @@ def test_endpoints_are_sorted_and_follow_the_configuration(jidoteki_host: MakeHo
 
     listed = host.get("/endpoints").json["endpoints"]
 
-    assert listed == sorted(f"/api/v1/admin/{name}" for name in [*MANDATORY, "settings"])
+    assert listed == [*sorted(f"/api/v1/admin/{name}" for name in [*MANDATORY, "settings"]), "/docs"]
     assert host.get("/storage", auth="none").status == 404
 
 
@@ -202,7 +202,7 @@ def test_a_missing_configuration_serves_the_mandatory_endpoints(jidoteki_host: M
     host.appliance.configuration.unlink()
     host.start()
 
-    assert host.get("/endpoints").json["endpoints"] == [f"/api/v1/admin/{name}" for name in MANDATORY]
+    assert host.get("/endpoints").json["endpoints"] == [*(f"/api/v1/admin/{name}" for name in MANDATORY), "/docs"]
 
 
 def test_a_reload_takes_endpoints_in_and_out(host: Host) -> None:

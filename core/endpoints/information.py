@@ -52,7 +52,8 @@ async def changelog(request: Request) -> Response:
 
 async def endpoints(request: Request) -> Response:
     """The endpoints of this appliance, first level only."""
-    return {"endpoints": sorted(PREFIX + each for each in own(request).service.routes.first_levels())}
+    served = own(request).service.routes.first_levels()
+    return {"endpoints": sorted([*(PREFIX + each for each in served), "/docs"])}
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from faultkit import Reply, Scaled, Tally, ask, multipart
+from faultkit import Reply, Scaled, Tally, ask, multipart, some
 from jobcases import KINDS, case_of, records, settings_form, start, temporaries, wait_for_end
 
 from jidoteki.testing import Host, wait_until
@@ -24,7 +24,9 @@ def at_once(host: Host, kind: str, number: int) -> list[Reply]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("license", "restore")])
+@pytest.mark.parametrize(
+    "kind", some([kind for kind in KINDS if kind not in ("license", "restore")], ("settings", "update"))
+)
 def test_of_many_requests_at_once_one_starts_the_job(
     jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
 ) -> None:

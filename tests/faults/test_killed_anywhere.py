@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from faultkit import Scaled, Tally
+from faultkit import Scaled, Tally, some
 from injection import KILLED_AT, Injector, injected_host, points, ptrace_works
 from jobcases import KINDS, case_of, records, start, temporaries, wait_for_end
 
@@ -27,7 +27,7 @@ def _is_clean(host: Host) -> bool:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(KINDS, ("settings", "restore", "update")))
 def test_a_job_killed_at_any_step_leaves_the_old_state_or_the_new_one(
     jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
 ) -> None:
