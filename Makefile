@@ -6,7 +6,7 @@ SOURCES := bench client core docs examples hookspecs plugins testing tests
 
 FAULTS := build/faults
 
-.PHONY: faults faults-plain bench bench-quick soak help run test check types lock clean
+.PHONY: docs faults faults-plain bench bench-quick soak help run test check types lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-quick: $(READY) ## the same with small sizes, in two minutes
 
 soak: $(READY) ## ten minutes of mixed work, after which nothing may have grown
 	$(BIN)/python -m bench.soak
+
+docs: $(READY) ## write the reference of the hooks from their specifications
+	$(BIN)/python docs/hooks.py
 
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki

@@ -15,13 +15,14 @@ from jidoteki.core.gate import SIGNED, admit
 from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
 from jidoteki.core.responses import PREFIX, Refused, error_response, render
-from jidoteki.core.routes import Route
+from jidoteki.core.routes import METHODS, Route
 from jidoteki.core.service import Service
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
 
 CROSS_SITE = ("cross-site", "same-site")
+KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
 
 
 class Pipeline:
@@ -44,6 +45,8 @@ class Pipeline:
         except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not end the service
             logger.exception("%s %s failed", request.method, request.path)
             response = self._error(ApiError(500))
+        method = request.method if request.method in KNOWN_METHODS else "other"
+        self._service.answered[method, response.status] += 1
         if not request.content.at_eof():
             response.force_close()
         return response

@@ -24,6 +24,7 @@ __all__ = ["Plugin", "PluginError", "Plugins", "Source", "load_all", "load_for_j
 logger = logging.getLogger(__name__)
 
 LOADING_TIME = 10.0
+MAY_BE_ASYNC = ("jidoteki_startup", "jidoteki_shutdown")
 TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
 
 
@@ -121,7 +122,8 @@ class Plugins:
         found = []
         for each in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
             if each.plugin_name in by_name:
-                found.append((by_name[each.plugin_name], _caller(hook, each)))
+                plugin = by_name[each.plugin_name]
+                found.append((plugin, _caller(hook, each, plugin)))
         return found
 
     def _load(self, plugin: Plugin) -> None:
@@ -143,15 +145,16 @@ class Plugins:
                 raise PluginError(f"does not follow the contract: {error}") from error
             finally:
                 plugin.module = module
-        for each in deprecations:
-            logger.warning("The plugin %s: %s", plugin.name, each.message)
+        for deprecation in deprecations:
+            logger.warning("The plugin %s: %s", plugin.name, deprecation.message)
         callers = self._manager.get_hookcallers(module) or []
         plugin.hooks = tuple(caller.name for caller in callers)
         for caller in callers:
             if not caller.has_spec():
                 raise PluginError(f"implements {caller.name}, which is not a hook of this version")
-            if any(each.plugin is module and (each.wrapper or each.hookwrapper) for each in caller.get_hookimpls()):
-                raise PluginError(f"implements {caller.name} as a wrapper, which this contract does not have")
+            for each in caller.get_hookimpls():
+                if each.plugin is module:
+                    _check(caller.name, each)
         if not plugin.hooks:
             raise PluginError("implements no hook")
 
@@ -180,25 +183,37 @@ class Plugins:
     def _one(self, plugin: Plugin, hook: str) -> Any:
         for each in getattr(self._manager.hook, hook).get_hookimpls():
             if each.plugin is plugin.module:
-                result = _caller(hook, each)(appliance=self._appliance)
+                result = _caller(hook, each, plugin)(appliance=self._appliance)
                 if inspect.isawaitable(result):
                     raise PluginError(f"{hook} must not be async")
                 return result
         return None
 
 
-def _caller(hook: str, implementation: pluggy.HookImpl) -> Callable[..., Any]:
+def _caller(hook: str, implementation: pluggy.HookImpl, plugin: Plugin) -> Callable[..., Any]:
     """The implementation with the arguments that it asks for, as pluggy calls it; traced if the environment says so."""
 
     def call(**arguments: Any) -> Any:
         started = time.monotonic()
-        result = implementation.function(*(arguments[name] for name in implementation.argnames))
+        given = {"config": plugin.section, **arguments}
+        result = implementation.function(*(given[name] for name in implementation.argnames))
         if TRACE:
             taken = (time.monotonic() - started) * 1000
             logger.info("Trace: %s of %s returned %.200r in %.1f ms", hook, implementation.plugin_name, result, taken)
         return result
 
     return call
+
+
+def _check(hook: str, implementation: pluggy.HookImpl) -> None:
+    """Look whether a hook is implemented in a way that this contract has.
+
+    :raises PluginError: it is not.
+    """
+    if implementation.wrapper or implementation.hookwrapper:
+        raise PluginError(f"implements {hook} as a wrapper, which this contract does not have")
+    if hook not in MAY_BE_ASYNC and inspect.iscoroutinefunction(implementation.function):
+        raise PluginError(f"{hook} must not be async")
 
 
 def _contract(module: object) -> str:

@@ -30,6 +30,11 @@ class ApiRequest:
     """Names a change in the audit log."""
     job_id: str = ""
 
+    @property
+    def answered(self) -> Mapping[tuple[str, int], int]:
+        """How many requests the service answered since its start, by method and status."""
+        return self.service.answered
+
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202."""
         job = self.service.jobs.kind(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import Counter
 from pathlib import Path
 
 from jidoteki.core import config as configuration
@@ -37,6 +38,7 @@ class Service:
         self.appliance = appliance
         self._path = path
         self._started: set[str] = set()
+        self.answered: Counter[tuple[str, int]] = Counter()
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
         self._use(configuration.load(path))

@@ -6,7 +6,12 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
+from collections import deque
 from pathlib import Path
+from time import localtime, strftime
+from time import time as now
+from typing import ClassVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -16,7 +21,7 @@ KEEP = 3
 MAX_PENDING = 10_000
 MAX_FIELD = 256
 
-_access = logging.getLogger("jidoteki.access")
+FLUSH_EACH = 1.0
 
 
 class _Queue(logging.handlers.QueueHandler):
@@ -37,8 +42,8 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record)
 
 
-def start(path: Path, debug: bool = False) -> logging.handlers.QueueListener:
-    """Send all logging to `path`, warnings to standard error too; stop the listener at the end."""
+def start(path: Path, debug: bool = False) -> ServiceLog:
+    """Send all logging to `path`, warnings to standard error too, and requests to `jidoteki-access.log` beside it."""
     format = _OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -55,21 +60,77 @@ def start(path: Path, debug: bool = False) -> logging.handlers.QueueListener:
     logging.raiseExceptions = False
     listener = logging.handlers.QueueListener(pending, *handlers, respect_handler_level=True)
     listener.start()
-    return listener
+    try:
+        access = _AccessFile(path.with_name("jidoteki-access.log"))
+    except OSError as error:
+        logging.getLogger(__name__).error("The access log cannot be written: %s", error)
+        access = None
+    return ServiceLog(listener, access)
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line for each request: never the query, which may hold a token."""
+    """One line for each request: never the query, which may hold a token.
+
+    Lines are collected and written once a second: one log record for each would cost two thirds of the requests.
+    """
+
+    pending: ClassVar[deque[tuple[object, ...]]] = deque(maxlen=MAX_PENDING)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Write the line."""
-        _access.info(
-            "%s %s %s %d %d %.1fms",
-            request.remote, request.method[:MAX_FIELD], request.path[:MAX_FIELD], response.status,
-            response.body_length, time * 1000,
-        )  # fmt: skip
+        """Note a request."""
+        self.pending.append((now(), request.remote, request.method, request.path, response.status,
+                             response.body_length, time * 1000))  # fmt: skip
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody reads it."""
-        return _access.isEnabledFor(logging.INFO)
+        """Always."""
+        return True
+
+
+class _AccessFile:
+    """Writes the collected lines to a file of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_SIZE, backupCount=KEEP, delay=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write the rest."""
+        self._ended.set()
+        self._thread.join(5)
+        self._handler.close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(FLUSH_EACH):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        lines = []
+        while AccessLogger.pending and len(lines) < MAX_PENDING:
+            moment, client, method, path, *rest = AccessLogger.pending.popleft()
+            stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(float(str(moment))))
+            start = f"{stamp} {client} {_plain(str(method))} {_plain(str(path))}"
+            lines.append("{} {} {} {:.1f}ms".format(start, *rest))
+        if lines:
+            text = "\n".join(lines)
+            self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, None, None))
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() and c != " " else repr(c)[1:-1] for c in text[:MAX_FIELD])
+
+
+class ServiceLog:
+    """The logs of a running service."""
+
+    def __init__(self, listener: logging.handlers.QueueListener, access: _AccessFile | None) -> None:
+        self._listener, self._access = listener, access
+
+    def stop(self) -> None:
+        """Write what is pending."""
+        if self._access:
+            self._access.stop()
+        self._listener.stop()

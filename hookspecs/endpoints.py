@@ -122,6 +122,10 @@ class Request(Protocol):
     def dry_run(self) -> bool:
         """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
 
+    @property
+    def answered(self) -> Mapping[tuple[str, int], int]:
+        """How many requests the service answered since its start, by method (or `other`) and status."""
+
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -28,23 +28,27 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """Every hook of the contract. A plugin implements the ones it needs; none is called per request."""
+    """Every hook of the contract. A plugin implements the ones it needs; none is called per request.
+
+    An implementation takes the arguments that it needs and leaves the others out. `config` is the plugin's section of
+    the configuration in force, validated and with its defaults.
+    """
 
     @hookspec
     def jidoteki_config_schema(self) -> vol.Schema | None:
         """Return the schema of this plugin's section below `plugins` in the configuration."""
 
     @hookspec
-    def jidoteki_jobs(self, appliance: Appliance) -> list[JobType] | None:
+    def jidoteki_jobs(self, appliance: Appliance, config: Mapping[str, Any]) -> list[JobType] | None:
         """Return the kinds of background job this plugin runs; called at start-up and in each job's process."""
 
     @hookspec
-    def jidoteki_endpoints(self, appliance: Appliance) -> list[Endpoint] | None:
+    def jidoteki_endpoints(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint] | None:
         """Return the endpoints this plugin serves; called at start-up and when the configuration is reloaded."""
 
     @hookspec
     def jidoteki_commands(self, cli: click.Group) -> None:
-        """Add sub-commands to the `jidoteki` command."""
+        """Add sub-commands to `cli`, the `jidoteki` command; `click.pass_obj` hands them the appliance."""
 
     @hookspec
     def jidoteki_init(self, appliance: Appliance, vendor: Path) -> None:
@@ -54,28 +58,28 @@ class Hooks:
         """
 
     @hookspec
-    def jidoteki_startup(self, appliance: Appliance) -> Awaitable[None] | None:
+    def jidoteki_startup(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:
         """Called once before the first request is accepted; may be `async def`."""
 
     @hookspec
-    def jidoteki_services(self, appliance: Appliance) -> list[tuple[str, bool]] | None:
+    def jidoteki_services(self, appliance: Appliance, config: Mapping[str, Any]) -> list[tuple[str, bool]] | None:
         """Return `(name, running)` of services to add to `GET /services`; called in a thread."""
 
     @hookspec
-    def jidoteki_health(self, appliance: Appliance) -> dict[str, Any] | None:
+    def jidoteki_health(self, appliance: Appliance, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return figures to show in `GET /health` under the plugin's name; called in a thread at each refresh."""
 
     @hookspec(firstresult=True)
-    def jidoteki_apply(self, job: Job, name: str, document: dict[str, Any]) -> bool | None:
+    def jidoteki_apply(self, job: Job, name: str, document: dict[str, Any], config: Mapping[str, Any]) -> bool | None:
         """Put new settings (`name`: network, storage, …) into force in place of the built-in command.
 
         Called in the job's process. The first plugin that returns True has done it; one that cannot raises JobFailed.
         """
 
     @hookspec
-    def jidoteki_event(self, event: Event) -> None:
+    def jidoteki_event(self, event: Event, config: Mapping[str, Any]) -> None:
         """Told of every audit line and every job's start and end; called in a thread, after the fact."""
 
     @hookspec
-    def jidoteki_shutdown(self, appliance: Appliance) -> Awaitable[None] | None:
+    def jidoteki_shutdown(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:
         """Called once after the last request was answered; may be `async def`."""

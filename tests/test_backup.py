@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -19,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.plugins.backup import swapping
 from jidoteki.testing import Host, wait_until
-from jidoteki.testing.fixtures import MakeAppliance, MakeHost
+from jidoteki.testing.fixtures import MakeHost
 
 Tree = dict[str, tuple[object, ...]]
 
@@ -305,54 +303,6 @@ def test_a_storm_of_starts_and_stops_mixes_nothing(host: Host) -> None:
     host.post("/backup", "-F", "action=STOP")
     assert list(host.appliance.uploads.iterdir()) == []
     assert back_up(host)["status"] == "success"
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from jidoteki.core.appliance import Appliance
-from jidoteki.plugins.backup import swapping
-from jidoteki.plugins.backup.swapping import Swap
-root, when = Path(sys.argv[1]), int(sys.argv[2])
-swap = Swap(Appliance(root, root / "opt/jidoteki/tinyadmin"), "000001-restore")
-swap.prepare()
-for name in ("one", "two", "fresh"):
-    (swap.new / name).mkdir()
-    (swap.new / name / "file").write_text("new")
-calls = 0
-def counted(function):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == when:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return call
-for name in ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "open"):
-    setattr(os, name, counted(getattr(os, name)))
-swap.commit(["one", "two", "gone", "fresh"])
-"""
-
-
-@pytest.mark.parametrize("when", range(1, 45))
-def test_killed_at_any_step_of_the_swap_the_tree_is_the_old_or_the_new_one(
-    jidoteki_appliance: MakeAppliance, when: int
-) -> None:
-    appliance = jidoteki_appliance()
-    for name in ("one", "two", "gone"):
-        (appliance.data / name).mkdir()
-        (appliance.data / name / "file").write_text("old")
-
-    subprocess.run([sys.executable, "-c", KILLED, str(appliance.root), str(when)], check=False)
-    swapping.finish_all(appliance)
-    swapping.remove_all(appliance)
-
-    contents = {path.parent.name: path.read_text() for path in appliance.data.glob("*/file")}
-    assert contents in (
-        {"one": "old", "two": "old", "gone": "old"},
-        {"one": "new", "two": "new", "fresh": "new"},
-    )
-    assert list(appliance.data.glob(".jidoteki-*")) == []
 
 
 @pytest.mark.parametrize("kind", ["backup", "restore"])

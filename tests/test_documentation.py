@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,11 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def session(tmp_path: Path) -> str:
     """The shell session of the README, on a directory and a port of this test's own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    text = "".join(blocks).replace("/tmp/appliance", str(tmp_path / "appliance")).replace("8443", "18443")
-    text = text.replace("jidoteki serve", "jidoteki serve --port 18443").replace("API=", "sleep 3; API=")
+    text = "".join(blocks).replace("/tmp/appliance", str(tmp_path / "appliance")).replace("8443", port)
+    text = text.replace("jidoteki serve", f"jidoteki serve --port {port}").replace("API=", "sleep 3; API=")
     return text.replace(". .venv/bin/activate", f"PATH={Path(sys.executable).parent}:$PATH")
 
 

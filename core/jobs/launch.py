@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import logging
 import os
@@ -57,6 +58,8 @@ class Launcher:
     def _add(self, plugin: Plugin, job: JobType) -> None:
         if not KIND.fullmatch(job.name):
             self._plugins.leave_out(plugin, f"the job name {job.name!r} must be lower-case letters, digits and '-'")
+        elif any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
+            self._plugins.leave_out(plugin, f"the handlers of the job {job.name} must not be async")
         elif job.name in self.kinds:
             other = self.kinds[job.name][0]
             self._plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")

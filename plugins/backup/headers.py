@@ -19,6 +19,8 @@ SIZE: Final = 3 * tarfile.BLOCKSIZE
 _NANOSECONDS: Final = 10**9
 _TIME: Final = b"30 mtime=%d.%09d\n"
 _SHORT_NAME: Final = 100
+_KIND: Final = 0o176000
+"""The type of a file, and whether it is set-user-id or set-group-id."""
 _SMALL_ID: Final = 8**7
 _SMALL_SIZE: Final = 8**11
 
@@ -87,7 +89,7 @@ def plain(name: str, status: os.stat_result) -> bytes | None:
     if (
         len(name) > _SHORT_NAME
         or not (name.isascii() and name.isprintable())
-        or mode & 0o6000
+        or mode & _KIND != stat.S_IFREG
         or uid >= _SMALL_ID
         or gid >= _SMALL_ID
         or size >= _SMALL_SIZE

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from jidoteki.hookspecs.restorable import can_restore
 from jidoteki.plugins.backup import headers
-from jidoteki.plugins.backup.selection import Found, Note, Tree
+from jidoteki.plugins.backup.selection import Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 
 SMALL = 64 * 1024
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 END = bytes(2 * tarfile.BLOCKSIZE)
 _PADDINGS = [bytes(-size % tarfile.BLOCKSIZE) for size in range(tarfile.BLOCKSIZE)]
 
@@ -31,14 +32,19 @@ def estimated(tree: Tree, progress: Progress) -> int:
     """
     total = len(END)
     for found in tree:
-        total += headers.SIZE
-        if found.is_file:
-            try:
-                size = os.stat(found.base, dir_fd=found.parent, follow_symlinks=False).st_size
-            except OSError:
-                continue
-            total += size + -size % tarfile.BLOCKSIZE
+        total += headers.SIZE if isinstance(found, Other) else _size(found)
         progress(total)
+    return total
+
+
+def _size(files: Files) -> int:
+    total = 0
+    for name in files.names:
+        try:
+            size = os.stat(name, dir_fd=files.parent, follow_symlinks=False).st_size
+        except OSError:
+            continue
+        total += headers.SIZE + size + -size % tarfile.BLOCKSIZE
     return total
 
 
@@ -51,12 +57,13 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
     :raises TooBig: the limit is reached.
     :raises OSError: the archive cannot be written.
     """
-    packer = _Packer(tree, sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress)
+    packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress)
     for found in tree:
-        if found.is_file:
-            packer.add_file(found)
-        else:
-            packer.add_other(found)
+        if isinstance(found, Files):
+            packer.add_files(found)
+        elif not packer.add_other(found):
+            tree.skip()
+        progress(sink.size)
     sink.write(END)
     sink.write(bytes(-sink.size % tarfile.RECORDSIZE))
     return sink.finish()
@@ -65,101 +72,91 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
 class _Packer:
     """Adds members to an archive."""
 
-    def __init__(self, tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> None:
-        self._tree = tree
+    def __init__(self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> None:
         self._sink = sink
         self._limit = limit
         self._data = data
         self._note = note
         self._progress = progress
 
-    def add_file(self, found: Found) -> None:
-        """Add a regular file, as it is once it is open."""
-        try:
-            descriptor = os.open(
-                found.base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=found.parent
-            )
-        except OSError as error:
-            self._leave_out(found, error)
-            return
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                self._note(f"{found.name} is left out: it is no file any more")
-                return
-            header = headers.plain(found.name, status) or self._header(found, status)
-            if header is not None:
-                self._add_content(found, descriptor, header, status.st_size)
-        finally:
-            os.close(descriptor)
+    def add_files(self, files: Files) -> None:
+        """Add regular files, each as it is once it is open; one that is none any more is left out."""
+        prefix, parent, names = files
+        for base in names:
+            try:
+                descriptor = os.open(base, FILE, dir_fd=parent)
+            except OSError as error:
+                self._note(f"{prefix}{base} is left out: {error.strerror}")
+                continue
+            try:
+                self._add_file(prefix + base, descriptor)
+            except OSError as error:
+                raise OSError(error.errno, f"{prefix}{base} cannot be packed: {error.strerror}") from error
+            finally:
+                os.close(descriptor)
 
-    def add_other(self, found: Found) -> None:
-        """Add a directory or a symbolic link; what is neither is left out, and so is what lies below it."""
-        try:
-            status = os.stat(found.base, dir_fd=found.parent, follow_symlinks=False)
-            link = os.readlink(found.base, dir_fd=found.parent) if stat.S_ISLNK(status.st_mode) else ""
-        except OSError as error:
-            self._leave_out(found, error)
-            return
-        header = self._header(found, status, link)
+    def _add_file(self, name: str, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        header = headers.plain(name, status)
         if header is None:
-            self._tree.skip()
-        else:
-            self._check_room(len(header))
-            self._sink.write(header)
-            self._progress(self._sink.size)
-
-    def _leave_out(self, found: Found, error: OSError) -> None:
-        self._note(f"{found.name} is left out: {error.strerror}")
-        self._tree.skip()
-
-    def _header(self, found: Found, status: os.stat_result, link: str = "") -> bytes | None:
-        """The header of a member, or None when it could not be restored."""
-        info = headers.describe(found.name, status, link)
-        if info.isreg() and info.mode & 0o6000:
-            self._note(f"{found.name} loses its set-user-id and set-group-id bits")
-            info.mode &= 0o1777
-        reason = can_restore(found.name, info, self._data)
-        if reason:
-            self._note(f"{found.name} is left out: it {reason}")
-            return None
-        return headers.header(info)
-
-    def _check_room(self, size: int) -> None:
-        if self._sink.size + size > self._limit:
-            raise TooBig
-
-    def _add_content(self, found: Found, descriptor: int, header: bytes, size: int) -> None:
-        """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
+            if not stat.S_ISREG(status.st_mode):
+                self._note(f"{name} is left out: it changed meanwhile")
+                return
+            header = self._header(name, status)
+            if header is None:
+                return
         padding = _PADDINGS[size % tarfile.BLOCKSIZE]
         self._check_room(len(header) + size + len(padding))
-        left = size
-        if size <= SMALL:
-            content = self._read(found, descriptor, size)
-            if len(content) == size:
-                self._sink.write(b"".join((header, content, padding)))
-                self._progress(self._sink.size)
-                return
-            header, left = header + content, size - len(content)
-        self._sink.write(header)
-        self._add_chunks(found, descriptor, left)
-        self._sink.write(padding)
+        content = os.read(descriptor, size) if size <= SMALL else b""
+        self._sink.write(b"".join((header, content, padding) if len(content) == size else (header, content)))
+        if len(content) < size:
+            self._add_chunks(name, descriptor, size - len(content))
+            self._sink.write(padding)
 
-    def _add_chunks(self, found: Found, descriptor: int, left: int) -> None:
+    def _add_chunks(self, name: str, descriptor: int, left: int) -> None:
+        """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
         ended = False
         while left:
-            chunk = b"" if ended else self._read(found, descriptor, min(CHUNK, left))
+            chunk = b"" if ended else os.read(descriptor, min(CHUNK, left))
             if not (chunk or ended):
-                self._note(f"{found.name} became shorter while it was read and is filled up with zeros")
+                self._note(f"{name} became shorter while it was read and is filled up with zeros")
                 ended = True
             chunk = chunk or bytes(min(CHUNK, left))
             self._sink.write(chunk)
             left -= len(chunk)
             self._progress(self._sink.size)
 
-    @staticmethod
-    def _read(found: Found, descriptor: int, size: int) -> bytes:
+    def add_other(self, other: Other) -> bool:
+        """Add a directory or a symbolic link; False when it is left out."""
         try:
-            return os.read(descriptor, size)
+            status = os.stat(other.base, dir_fd=other.parent, follow_symlinks=False)
+            link = os.readlink(other.base, dir_fd=other.parent) if stat.S_ISLNK(status.st_mode) else ""
         except OSError as error:
-            raise OSError(error.errno, f"{found.name} cannot be read: {error.strerror}") from error
+            self._note(f"{other.name} is left out: {error.strerror}")
+            return False
+        if stat.S_ISREG(status.st_mode):
+            self._note(f"{other.name} is left out: it changed meanwhile")
+            return False
+        header = self._header(other.name, status, link)
+        if header is None:
+            return False
+        self._check_room(len(header))
+        self._sink.write(header)
+        return True
+
+    def _header(self, name: str, status: os.stat_result, link: str = "") -> bytes | None:
+        """The header of a member, or None when it could not be restored."""
+        info = headers.describe(name, status, link)
+        if info.isreg() and info.mode & 0o6000:
+            self._note(f"{name} loses its set-user-id and set-group-id bits")
+            info.mode &= 0o1777
+        reason = can_restore(name, info, self._data)
+        if reason:
+            self._note(f"{name} is left out: it {reason}")
+            return None
+        return headers.header(info)
+
+    def _check_room(self, size: int) -> None:
+        if self._sink.size + size > self._limit:
+            raise TooBig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STAGING: Final = ".jidoteki-restore-"
 """How the names of the directories begin that restores work in."""
 EVERYTHING: Final = "."
+BATCH: Final = 256
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Note = Callable[[str], None]
@@ -52,16 +53,25 @@ def _parents(name: str) -> list[str]:
     return ["/".join(components[:depth]) for depth in range(1, len(components))]
 
 
-class Found(NamedTuple):
-    """A file, directory or other thing that belongs to a backup."""
+class Files(NamedTuple):
+    """Some regular files of one directory: one by one, they would cost more than their content."""
+
+    prefix: str
+    """The path of their directory below the data directory, with a slash at the end if it has one at all."""
+    parent: int
+    """A descriptor of their directory, open until the next are asked for."""
+    names: list[str]
+
+
+class Other(NamedTuple):
+    """A directory, a symbolic link or something else that is no regular file."""
 
     name: str
     """Its path below the data directory."""
     parent: int
-    """A descriptor of the directory that it lies in, open until the next one is asked for."""
+    """A descriptor of the directory that it lies in, open until the next is asked for."""
     base: str
     """Its name in there."""
-    is_file: bool
 
 
 class Tree:
@@ -85,7 +95,7 @@ class Tree:
         """Leave out the content of the directory that came last."""
         self._skip = True
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[Files | Other]:
         """Go through the tree.
 
         :raises JobFailed: a selected path lies below a symbolic link.
@@ -101,7 +111,7 @@ class Tree:
             for name in self._names:
                 yield from self._below("", os.dup(data)) if name == EVERYTHING else self._selected(name, data, given)
 
-    def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Found]:
+    def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Files | Other]:
         """One selected path with its content, after the directories above it that did not come yet."""
         with ExitStack() as opened:
             for parent in _parents(name):
@@ -113,7 +123,7 @@ class Tree:
                 opened.callback(os.close, inner)
                 if parent not in given:
                     given.add(parent)
-                    yield Found(parent, directory, base, False)
+                    yield Other(parent, directory, base)
                 directory = inner
             yield from self._last(name, directory)
 
@@ -128,42 +138,62 @@ class Tree:
                 ) from error
             return None
 
-    def _last(self, name: str, parent: int) -> Iterator[Found]:
+    def _last(self, name: str, parent: int) -> Iterator[Files | Other]:
         base = name.rpartition("/")[2]
         try:
             mode = _mode(base, parent)
         except OSError as error:
             self._note(f"{name} is missing" if error.errno == errno.ENOENT else f"{name}: {error.strerror}")
             return
+        if stat.S_ISREG(mode):
+            yield Files(name.removesuffix(base), parent, [base])
+            return
         self._skip = False
-        yield Found(name, parent, base, stat.S_ISREG(mode))
+        yield Other(name, parent, base)
         if stat.S_ISDIR(mode) and not self._skip:
             inner = self._enter(name, base, parent)
             if inner is not None:
                 yield from self._below(f"{name}/", inner)
 
-    def _below(self, prefix: str, descriptor: int) -> Iterator[Found]:
+    def _below(self, prefix: str, descriptor: int) -> Iterator[Files | Other]:
         """The content of a directory, whose descriptor is closed after it; in the order of the file system, as tar."""
         stack = [_Level(prefix, descriptor, os.scandir(descriptor))]
         try:
             while stack:
                 level = stack[-1]
-                entry = next(level.entries, None)
-                if entry is None:
+                inner = yield from self._content(level, len(stack) < MAX_DEPTH)
+                if inner:
+                    stack.append(inner)
+                else:
                     stack.pop().close()
-                    continue
-                name = level.prefix + entry.name
-                if name.startswith(STAGING):
-                    continue
-                self._skip = False
-                yield Found(name, level.descriptor, entry.name, entry.is_file(follow_symlinks=False))
-                if not self._skip and entry.is_dir(follow_symlinks=False) and len(stack) < MAX_DEPTH:
-                    inner = self._enter(name, entry.name, level.descriptor)
-                    if inner is not None:
-                        stack.append(_Level(f"{name}/", inner, os.scandir(inner)))
         finally:
             for level in stack:
                 level.close()
+
+    def _content(self, level: _Level, descend: bool) -> Generator[Files | Other, None, _Level | None]:
+        """What is left to give of a directory, until one in it comes whose content is to come next."""
+        prefix, descriptor, entries = level
+        names: list[str] = []
+        for entry in entries:
+            is_file = entry.is_file(follow_symlinks=False)
+            if is_file:
+                names.append(entry.name)
+                if len(names) < BATCH:
+                    continue
+            if names:
+                yield Files(prefix, descriptor, names)
+                names = []
+            if is_file or (not prefix and entry.name.startswith(STAGING)):
+                continue
+            self._skip = False
+            yield Other(prefix + entry.name, descriptor, entry.name)
+            if descend and not self._skip and entry.is_dir(follow_symlinks=False):
+                inner = self._enter(prefix + entry.name, entry.name, descriptor)
+                if inner is not None:
+                    return _Level(f"{prefix}{entry.name}/", inner, os.scandir(inner))
+        if names:
+            yield Files(prefix, descriptor, names)
+        return None
 
     def _enter(self, name: str, base: str, parent: int) -> int | None:
         try:

@@ -1,0 +1,625 @@
+"""Backup and restore at the level of their jobs: what a kill, a full disk or a hostile file leaves behind."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jidoteki.core import archives
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.restorable import can_restore
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, stored, swapping, targets
+from jidoteki.plugins.backup.selection import Other, Tree
+
+Tree_ = dict[str, tuple[object, ...]]
+
+
+class Job:
+    """A job without a process of its own."""
+
+    def __init__(self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False) -> None:
+        self.id = "dry-run-1" if dry_run else "000001-restore"
+        self.appliance = appliance
+        self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
+        self.input = {"archive": str(archive)}
+        self.dry_run = dry_run
+        self.lines: list[str] = []
+
+    def progress(self, percentage: int) -> None:
+        assert 0 <= percentage <= 100
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
+        try:
+            with archive.open("rb") as file:
+                archives.unpack(file, into, archives.Policy.restore(links_below=links_below, free_space=1))
+        except archives.ArchiveError as error:
+            raise JobFailed(str(error)) from error
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Appliance:
+    made = Appliance(tmp_path / "root", tmp_path / "root/admin")
+    made.prepare()
+    made.data.mkdir()
+    return made
+
+
+def listing(appliance: Appliance, *names: str) -> None:
+    appliance.replace_file(appliance.etc / "backup.txt", "\n".join(names) + "\n")
+
+
+def write(path: Path, content: str = "content") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def tree(root: Path) -> Tree_:
+    """Everything about what lies below a directory."""
+    found: Tree_ = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
+    return found
+
+
+def restore(job: Job) -> None:
+    restoring.check(job)  # type: ignore[arg-type]
+    restoring.restore(job)  # type: ignore[arg-type]
+
+
+def back_up(appliance: Appliance) -> list[str]:
+    job = Job(appliance)
+    jobs.back_up(job)  # type: ignore[arg-type]
+    return job.lines
+
+
+def kept(appliance: Appliance, tmp_path: Path) -> Path:
+    """A backup, out of the way of the next one."""
+    back_up(appliance)
+    return stored.archive(appliance).rename(tmp_path / "kept.tar")
+
+
+# What is packed
+
+
+def test_tar_lists_the_backup_and_sha256sum_agrees(appliance: Appliance) -> None:
+    write(appliance.data / "db/a")
+    write(appliance.data / "other")
+    listing(appliance, "db")
+
+    back_up(appliance)
+
+    path = stored.archive(appliance)
+    listed = subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.split()
+    summed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert listed == ["db/", "db/a"]
+    assert stored.status(appliance) == {"status": "success", "filesize": "10.0K", "sha256": summed}
+
+
+def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(appliance: Appliance) -> None:
+    write(appliance.data / "db/a")
+    listing(appliance, "/db/")
+
+    back_up(appliance)
+
+    assert tarfile.open(stored.archive(appliance)).getnames() == ["db", "db/a"]
+
+
+@pytest.mark.parametrize("line", ["../etc", "db/../../etc", ".jidoteki-restore-1"])
+def test_a_line_that_leads_elsewhere_fails_the_backup(appliance: Appliance, line: str) -> None:
+    listing(appliance, line)
+
+    with pytest.raises(JobFailed, match="not a path below the data directory"):
+        back_up(appliance)
+
+
+def test_a_line_that_leads_through_a_link_fails_the_backup(appliance: Appliance, tmp_path: Path) -> None:
+    write(tmp_path / "outside/secret")
+    (appliance.data / "link").symlink_to(tmp_path / "outside")
+    listing(appliance, "link/secret")
+
+    with pytest.raises(JobFailed, match="link, which is a symbolic link"):
+        back_up(appliance)
+
+
+def test_a_directory_that_becomes_a_link_while_the_tree_is_read_is_not_followed(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    write(tmp_path / "outside/secret")
+    (appliance.data / "db/sub").mkdir(parents=True)
+    notes: list[str] = []
+
+    names = []
+    for found in Tree(appliance.data, ["db"], notes.append):
+        assert isinstance(found, Other)
+        names.append(found.name)
+        if found.name == "db/sub":
+            (appliance.data / "db/sub").rmdir()
+            (appliance.data / "db/sub").symlink_to(tmp_path / "outside")
+
+    assert names == ["db", "db/sub"]
+    assert notes == ["db/sub cannot be read: Not a directory"]
+
+
+def test_what_cannot_be_restored_is_named_a_hundred_times_and_then_counted(appliance: Appliance) -> None:
+    write(appliance.data / "db/plain")
+    for number in range(150):
+        os.mkfifo(appliance.data / f"db/pipe{number}")
+    listing(appliance, "db")
+
+    lines = back_up(appliance)
+
+    assert sum("is left out: it is a named pipe" in line for line in lines) == 100
+    assert "50 more lines like these are left out" in lines
+    assert tarfile.open(stored.archive(appliance)).getnames() == ["db", "db/plain"]
+
+
+def test_a_hard_link_is_a_file_of_its_own(appliance: Appliance) -> None:
+    os.link(write(appliance.data / "db/a"), appliance.data / "db/b")
+    listing(appliance, "db")
+
+    back_up(appliance)
+
+    assert {each.type for each in tarfile.open(stored.archive(appliance)) if each.name != "db"} == {tarfile.REGTYPE}
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance) -> None:
+    size = 3 * packing.CHUNK
+    (appliance.data / "shrinks").write_bytes(b"x" * size)
+    (appliance.data / "zlast").write_text("last")
+    listing(appliance, "shrinks", "zlast")
+
+    class Shrinking(Job):
+        def progress(self, percentage: int) -> None:
+            if percentage:
+                os.truncate(appliance.data / "shrinks", packing.CHUNK)
+
+    job = Shrinking(appliance)
+    jobs.back_up(job)  # type: ignore[arg-type]
+
+    with tarfile.open(stored.archive(appliance)) as tar:
+        content = tar.extractfile("shrinks").read()  # type: ignore[union-attr]
+        last = tar.extractfile("zlast").read()  # type: ignore[union-attr]
+    assert content == b"x" * packing.CHUNK + bytes(size - packing.CHUNK)
+    assert last == b"last"
+    assert job.lines.count("shrinks became shorter while it was read and is filled up with zeros") == 1
+
+
+def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(packing.CHUNK))
+    listing(appliance, "db")
+    monkeypatch.setattr(packing, "estimated", lambda tree, progress: 1)
+    job = Job(appliance)
+    free = os.statvfs(appliance.uploads)
+    job.settings = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
+
+    with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
+        jobs.back_up(job)  # type: ignore[arg-type]
+
+    assert stored.status(appliance)["status"] == "failed"  # type: ignore[index]
+    assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
+
+
+def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(20 * packing.CHUNK))
+    listing(appliance, "db")
+    write_to_disk = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        if len(content) >= packing.CHUNK:
+            raise OSError(28, "No space left on device")
+        return write_to_disk(descriptor, content)
+
+    monkeypatch.setattr(os, "write", full)
+
+    with pytest.raises(JobFailed, match="the disk is full"):
+        back_up(appliance)
+
+    assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
+
+
+NAME = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=120).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(
+    name=NAME,
+    mode=st.integers(0, 0o7777),
+    uid=st.integers(0, 2**32 - 1),
+    gid=st.integers(0, 2**32 - 1),
+    size=st.integers(0, 2**40),
+    mtime=st.integers(-(2**62), 2**62),
+)
+def test_a_quick_header_is_what_tarfile_makes_and_what_can_be_restored(
+    name: str, mode: int, uid: int, gid: int, size: int, mtime: int
+) -> None:
+    whole = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, uid, gid, size, 0, mtime // 10**9, 0), {"st_mtime_ns": mtime})
+
+    quick = headers.plain(name, whole)
+
+    info = headers.describe(name, whole)
+    parsed = tarfile.TarInfo.fromtarfile(as_tar(quick or headers.header(info)))
+    assert (parsed.name, parsed.mode, parsed.uid, parsed.gid, parsed.size) == (name, mode, uid, gid, size)
+    assert quick is None or can_restore(name, parsed, None) is None
+    assert quick is None or archives._nanoseconds(parsed) == mtime
+
+
+def as_tar(header: bytes) -> tarfile.TarFile:
+    tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(1024)), encoding="utf-8", errors="surrogateescape")
+    tar.fileobj = io.BytesIO(header + bytes(1024))
+    return tar
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "1.0K"), (131072, "128.0K"), (1024**2 - 1, "1.0M"), (1024**2, "1.0M"), (1610612736, "1.5G")],
+)
+def test_sizes_look_like_those_of_du(size: int, shown: str) -> None:
+    assert stored.human_size(size) == shown
+
+
+# What a killed backup leaves
+
+
+def test_a_killed_backup_reads_failed_and_takes_no_space(appliance: Appliance) -> None:
+    (appliance.uploads / f"{stored.PARTIAL}1").write_bytes(b"partial")
+
+    jobs.recover(appliance)
+
+    assert stored.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
+    assert not list(appliance.uploads.glob(".*"))
+
+
+def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_written(appliance: Appliance) -> None:
+    write(appliance.data / "db")
+    listing(appliance, "db")
+    back_up(appliance)
+    before = stored.status(appliance)
+    busy = appliance.uploads / f"{stored.PARTIAL}1"
+    with busy.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        jobs.recover(appliance)
+
+        assert busy.exists()
+    assert stored.status(appliance) == before
+
+
+KILLED = """
+import os, signal, sys, tarfile
+sys.path.insert(0, os.path.dirname(sys.argv[2]))
+from test_backup_plugin import Appliance, Job, jobs, restore, Path
+root, when = Path(sys.argv[1]), int(sys.argv[3])
+calls = 0
+def counted(function):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == when:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+for name in ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir"):
+    setattr(os, name, counted(getattr(os, name)))
+appliance = Appliance(root, root / "admin")
+if sys.argv[4] == "backup":
+    jobs.back_up(Job(appliance))
+else:
+    restore(Job(appliance, Path(sys.argv[4])))
+print("done")
+"""
+
+
+def killed(appliance: Appliance, when: int, what: str) -> bool:
+    """Run a job that is killed at its n-th step; False when it has fewer."""
+    argv = [sys.executable, "-c", KILLED, str(appliance.root), __file__, str(when), what]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.parametrize("when", range(1, 12))
+def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, when: int) -> None:
+    write(appliance.data / "db/a")
+    listing(appliance, "db")
+    back_up(appliance)
+    write(appliance.data / "db/a", "other content")
+
+    killed(appliance, when, "backup")
+    jobs.recover(appliance)
+
+    path = stored.archive(appliance)
+    status = stored.status(appliance) or {}
+    assert {each.name for each in appliance.uploads.iterdir()} <= {"backup.tar", "backup.json"}
+    assert (status["status"] == "success") == path.exists()
+    assert status.get("sha256") == (hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None)
+
+
+OLD = {"one/file": "old", "two/file": "old", "deep/x/file": "old", "stays": "old"}
+NEW = {"one/file": "new", "two/file": "new", "deep/x/file": "new", "fresh/y/file": "new", "stays": "old"}
+
+
+@pytest.fixture
+def restorable(appliance: Appliance, tmp_path: Path) -> Path:
+    """An appliance with the old data, and a backup of the new ones."""
+    listing(appliance, "one", "two", "deep/x", "fresh/y")
+    for name, content in NEW.items():
+        write(appliance.data / name, content)
+    path = kept(appliance, tmp_path)
+    for name in ("one", "two", "deep", "fresh"):
+        subprocess.run(["rm", "-r", appliance.data / name], check=True)
+    for name, content in OLD.items():
+        write(appliance.data / name, content)
+    return path
+
+
+def contents(appliance: Appliance) -> dict[str, str]:
+    return {str(path.relative_to(appliance.data)): path.read_text() for path in files_of(appliance)}
+
+
+def files_of(appliance: Appliance) -> Iterator[Path]:
+    return (path for path in appliance.data.rglob("*") if path.is_file())
+
+
+# The last of these steps lies behind the end of the restore.
+@pytest.mark.parametrize("when", range(1, 50))
+def test_a_restore_killed_at_any_step_is_whole_or_has_not_happened(
+    appliance: Appliance, restorable: Path, when: int
+) -> None:
+    killed(appliance, when, str(restorable))
+    restoring.recover(appliance)
+
+    assert contents(appliance) in (OLD, NEW)
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_the_kills_reach_from_the_first_step_to_behind_the_last(appliance: Appliance, restorable: Path) -> None:
+    first = killed(appliance, 1, str(restorable))
+    restoring.recover(appliance)
+    last = killed(appliance, 49, str(restorable))
+
+    assert (first, last) == (True, False)
+    assert contents(appliance) == NEW
+
+
+@pytest.mark.parametrize("when", range(1, 8))
+def test_a_rename_that_is_impossible_takes_back_those_before_it(
+    appliance: Appliance, restorable: Path, when: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(appliance.data)
+    job = Job(appliance, restorable)
+    restoring.check(job)  # type: ignore[arg-type]
+    monkeypatch.setattr(os, "rename", failing(os.rename, when))
+
+    with pytest.raises(JobFailed, match="The restore failed: Invalid cross-device link"):
+        restoring.restore(job)  # type: ignore[arg-type]
+
+    after = tree(appliance.data)
+    assert {name: value[-1] for name, value in after.items()} == {name: value[-1] for name, value in before.items()}
+
+
+def failing(function: Callable[..., None], when: int) -> Callable[..., None]:
+    """A function that fails the n-th time it is called."""
+    calls = 0
+
+    def call(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == when:
+            raise OSError(18, "Invalid cross-device link")
+        function(*arguments)
+
+    return call
+
+
+def test_what_can_neither_be_completed_nor_taken_back_is_kept_for_later_and_stops_a_backup(
+    appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "import sys; sys.argv[3] = '12'\n" + KILLED
+    argv = [sys.executable, "-c", script, str(appliance.root), __file__, "0", str(restorable)]
+    subprocess.run(argv, check=False)
+    assert list(appliance.data.glob(".jidoteki-restore-*/journal.json"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing_always)
+        with pytest.raises(JobFailed, match="The backup failed"):
+            back_up(appliance)
+    restoring.recover(appliance)
+
+    assert contents(appliance) == NEW
+
+
+def failing_always(*arguments: object) -> None:
+    raise OSError(1, "Operation not permitted")
+
+
+def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
+    appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(appliance, restorable)
+    restoring.check(job)  # type: ignore[arg-type]
+    rename = os.rename
+
+    def busy(source: Path, place: Path) -> None:
+        rename(source, place)
+        if source == appliance.data / "two":
+            write(appliance.data / "two/file", "stray")
+
+    monkeypatch.setattr(os, "rename", busy)
+    restoring.restore(job)  # type: ignore[arg-type]
+
+    assert contents(appliance) == NEW
+
+
+# What a restore replaces
+
+
+def test_a_restore_into_an_empty_data_directory_brings_the_directories_above_too(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    write(appliance.data / "deep/x/file")
+    (appliance.data / "deep").chmod(0o2750)
+    os.chown(appliance.data / "deep", 1234, 5678)
+    listing(appliance, "deep/x")
+    path = kept(appliance, tmp_path)
+    before = tree(appliance.data)
+    subprocess.run(["rm", "-r", appliance.data], check=True)
+
+    restore(Job(appliance, path))
+
+    assert tree(appliance.data) == before
+    assert stat.S_IMODE(appliance.data.stat().st_mode) == 0o755
+
+
+def test_a_path_that_the_archive_does_not_hold_stays_and_one_that_it_holds_is_replaced_as_a_whole(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    write(appliance.data / "one/file")
+    listing(appliance, "one", "two")
+    path = kept(appliance, tmp_path)
+    write(appliance.data / "one/later")
+    write(appliance.data / "two/later")
+
+    restore(Job(appliance, path))
+
+    assert contents(appliance) == {"one/file": "content", "two/later": "content"}
+
+
+def test_with_everything_listed_what_the_archive_lacks_is_removed(appliance: Appliance, tmp_path: Path) -> None:
+    write(appliance.data / "one/file")
+    write(appliance.data / "two")
+    listing(appliance, ".")
+    path = kept(appliance, tmp_path)
+    write(appliance.data / "three/later")
+
+    restore(Job(appliance, path))
+
+    assert contents(appliance) == {"one/file": "content", "two": "content"}
+
+
+def test_without_a_list_nothing_is_restored(appliance: Appliance, restorable: Path) -> None:
+    (appliance.etc / "backup.txt").unlink()
+
+    with pytest.raises(JobFailed, match=r"There is no backup\.txt"):
+        restore(Job(appliance, restorable))
+
+    assert contents(appliance) == OLD
+
+
+def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
+    listing(appliance, "one", "two", "fresh")
+
+    with pytest.raises(JobFailed, match=r"holds 'deep/x', which backup\.txt does not list|holds 'deep'"):
+        restore(Job(appliance, restorable))
+
+    assert contents(appliance) == OLD
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_nothing_is_restored_below_a_link(appliance: Appliance, restorable: Path, tmp_path: Path) -> None:
+    subprocess.run(["mv", appliance.data / "deep", tmp_path / "elsewhere"], check=True)
+    (appliance.data / "deep").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(JobFailed, match="deep is no directory"):
+        restore(Job(appliance, restorable))
+
+    assert (tmp_path / "elsewhere/x/file").read_text() == "old"
+
+
+@pytest.mark.parametrize("mount", ["one", "one/in side", "deep"])
+def test_nothing_is_restored_over_or_below_a_mount_point(
+    appliance: Appliance, restorable: Path, mount: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
+    monkeypatch.setattr(targets, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
+
+    with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
+        restore(Job(appliance, restorable))
+
+    assert contents(appliance) == OLD
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 1000, bytes(10240)])
+def test_a_damaged_archive_changes_nothing(appliance: Appliance, restorable: Path, content: bytes) -> None:
+    restorable.write_bytes(content)
+    before = tree(appliance.data)
+
+    with pytest.raises(JobFailed):
+        restore(Job(appliance, restorable))
+
+    assert tree(appliance.data) == before
+
+
+def test_a_missing_archive_changes_nothing(appliance: Appliance, restorable: Path) -> None:
+    restorable.unlink()
+
+    with pytest.raises(JobFailed, match="cannot be unpacked: No such file"):
+        restore(Job(appliance, restorable))
+
+    assert contents(appliance) == OLD
+
+
+# Several at once
+
+
+def test_a_dry_run_leaves_a_running_restore_alone(appliance: Appliance, restorable: Path) -> None:
+    running = Job(appliance, restorable)
+    restoring.check(running)  # type: ignore[arg-type]
+
+    restoring.check(Job(appliance, restorable, dry_run=True))  # type: ignore[arg-type]
+    restoring.recover(appliance)
+    restoring.restore(running)  # type: ignore[arg-type]
+
+    assert contents(appliance) == NEW
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Appliance, restorable: Path) -> None:
+    swap = swapping.Swap(appliance, "dead")
+    (swap.new / "one").mkdir(parents=True)
+    (swap.directory / "old").mkdir()
+    write(swap.new / "one/file", "new")
+    write(swap.directory / "journal.json", json.dumps([["one", True]]))
+    listing(appliance, "one")
+
+    back_up(appliance)
+
+    with tarfile.open(stored.archive(appliance)) as tar:
+        assert tar.extractfile("one/file").read() == b"new"  # type: ignore[union-attr]
+
+
+def test_a_journal_of_another_user_is_not_followed(appliance: Appliance, restorable: Path) -> None:
+    swap = swapping.Swap(appliance, "forged")
+    swap.new.mkdir(parents=True)
+    write(swap.directory / "journal.json", json.dumps([["one", False]]))
+    os.chown(swap.directory, 1234, 1234)
+
+    restoring.recover(appliance)
+
+    assert (appliance.data / "one/file").read_text() == "old"
