@@ -23,6 +23,8 @@ MAX_FIELD = 256
 
 FLUSH_EACH = 1.0
 
+Line = tuple[float, str | None, str, str, int, int, float]
+
 
 class _Queue(logging.handlers.QueueHandler):
     """Loses lines rather than make a request wait."""
@@ -74,12 +76,12 @@ class AccessLogger(AbstractAccessLogger):
     Lines are collected and written once a second: one log record for each would cost two thirds of the requests.
     """
 
-    pending: ClassVar[deque[tuple[object, ...]]] = deque(maxlen=MAX_PENDING)
+    pending: ClassVar[deque[Line]] = deque(maxlen=MAX_PENDING)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
-        self.pending.append((now(), request.remote, request.method, request.path, response.status,
-                             response.body_length, time * 1000))  # fmt: skip
+        length = response.body_length
+        self.pending.append((now(), request.remote, request.method, request.path, response.status, length, time * 1000))
 
     @property
     def enabled(self) -> bool:
@@ -108,12 +110,11 @@ class _AccessFile:
         self._write()
 
     def _write(self) -> None:
-        lines = []
+        lines: list[str] = []
         while AccessLogger.pending and len(lines) < MAX_PENDING:
-            moment, client, method, path, *rest = AccessLogger.pending.popleft()
-            stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(float(str(moment))))
-            start = f"{stamp} {client} {_plain(str(method))} {_plain(str(path))}"
-            lines.append("{} {} {} {:.1f}ms".format(start, *rest))
+            moment, client, method, path, status, length, taken = AccessLogger.pending.popleft()
+            stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(moment))
+            lines.append(f"{stamp} {client} {_plain(method)} {_plain(path)} {status} {length} {taken:.1f}ms")
         if lines:
             text = "\n".join(lines)
             self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, None, None))

@@ -173,6 +173,18 @@ def test_stop_deletes_the_backup_and_stop_with_nothing_is_fine(host: Host) -> No
     assert host.get("/backup/log").text.count("Deleting backup archive") == 1
 
 
+def test_stop_clears_away_a_failure_too(host: Host) -> None:
+    (host.appliance.etc / "backup.txt").unlink()
+    failed = back_up(host)
+    download = host.get("/backup/download")
+
+    stopped = host.post("/backup", "-F", "action=STOP")
+
+    assert (failed["status"], download.status) == ("failed", 404)
+    assert "There is no backup.txt" in download.json["Error-Message"]
+    assert (stopped.status, host.get("/backup").status) == (202, 404)
+
+
 def test_stop_cancels_a_running_backup_within_a_second(host: Host) -> None:
     with (host.appliance.data / "db/huge").open("wb") as file:
         file.truncate(20 * 1024**3)
