@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import multipart
+import multipart  # type: ignore[import-untyped]
 import voluptuous as vol
 from aiohttp import web
 

@@ -249,18 +249,19 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
 
-NAME = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=120).filter(
-    lambda name: name not in (".", "..")
-)
+ASCII = st.text(st.characters(max_codepoint=127, exclude_characters="\0/"), min_size=1, max_size=120)
+UNICODE = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=120)
+NAME = (ASCII | UNICODE).filter(lambda name: name not in (".", ".."))
+ID = st.integers(0, 2**22) | st.integers(0, 2**32 - 1)
 
 
 @given(
     name=NAME,
-    mode=st.integers(0, 0o7777),
-    uid=st.integers(0, 2**32 - 1),
-    gid=st.integers(0, 2**32 - 1),
-    size=st.integers(0, 2**40),
-    mtime=st.integers(-(2**62), 2**62),
+    mode=st.integers(0, 0o1777) | st.integers(0, 0o7777),
+    uid=ID,
+    gid=ID,
+    size=st.integers(0, 2**34) | st.integers(0, 2**40),
+    mtime=st.integers(0, 2**61) | st.integers(-(2**62), 2**62),
 )
 def test_a_quick_header_is_what_tarfile_makes_and_what_can_be_restored(
     name: str, mode: int, uid: int, gid: int, size: int, mtime: int
@@ -274,6 +275,15 @@ def test_a_quick_header_is_what_tarfile_makes_and_what_can_be_restored(
     assert (parsed.name, parsed.mode, parsed.uid, parsed.gid, parsed.size) == (name, mode, uid, gid, size)
     assert quick is None or can_restore(name, parsed, None) is None
     assert quick is None or archives._nanoseconds(parsed) == mtime
+
+
+@given(name=ASCII.filter(lambda name: name not in (".", "..")))
+def test_no_quick_header_is_made_for_a_name_that_cannot_be_restored(name: str) -> None:
+    ordinary = os.stat_result((stat.S_IFREG | 0o644, 1, 1, 1, 0, 0, 5, 0, 10**9, 0), {"st_mtime_ns": 10**18 + 1})
+
+    quick = headers.plain(name, ordinary)
+
+    assert quick is None or can_restore(name, headers.describe(name, ordinary), None) is None
 
 
 def as_tar(header: bytes) -> tarfile.TarFile:

@@ -140,11 +140,9 @@ def finish_all(appliance: Appliance) -> None:
 
 
 def remove_all(appliance: Appliance) -> None:
-    """Remove what killed restores left, once it is completed."""
+    """Remove what killed restores left, but not what still has to be completed."""
     for swap in _abandoned(appliance):
-        with suppress(OSError):
-            swap.finish()
-            swap.discard()
+        swap.discard()
 
 
 def _abandoned(appliance: Appliance) -> Iterator[Swap]:
