@@ -79,6 +79,7 @@ class Plugins:
 
     def __init__(self, appliance: Appliance, config: Config, hooks: type = Hooks) -> None:
         self.all: list[Plugin] = []
+        self._names: set[str] = set()
         self._appliance = appliance
         self._raw: Mapping[str, Any] = config.settings["plugins"]
         self._manager = pluggy.PluginManager(PROJECT)
@@ -129,8 +130,9 @@ class Plugins:
     def _load(self, plugin: Plugin) -> None:
         module = plugin.source.load()
         plugin.contract = _contract(module)
-        if any(other.name == plugin.name for other in self.all if other is not plugin):
+        if plugin.name in self._names:
             raise PluginError(f"another plugin is called {plugin.name} already")
+        self._names.add(plugin.name)
         self._register(plugin, module)
         plugin.section = self._section(plugin)
         plugin.jobs = self._ask(plugin, "jidoteki_jobs", JobType)
@@ -152,9 +154,9 @@ class Plugins:
         for caller in callers:
             if not caller.has_spec():
                 raise PluginError(f"implements {caller.name}, which is not a hook of this version")
-            for each in caller.get_hookimpls():
-                if each.plugin is module:
-                    _check(caller.name, each)
+            own = _own(caller, module)
+            if own is not None:
+                _check(caller.name, own)
         if not plugin.hooks:
             raise PluginError("implements no hook")
 
@@ -181,13 +183,20 @@ class Plugins:
         return answer
 
     def _one(self, plugin: Plugin, hook: str) -> Any:
-        for each in getattr(self._manager.hook, hook).get_hookimpls():
-            if each.plugin is plugin.module:
-                result = _caller(hook, each, plugin)(appliance=self._appliance)
-                if inspect.isawaitable(result):
-                    raise PluginError(f"{hook} must not be async")
-                return result
-        return None
+        if hook not in plugin.hooks:
+            return None
+        own = _own(getattr(self._manager.hook, hook), plugin.module)
+        if own is None:
+            return None
+        result = _caller(hook, own, plugin)(appliance=self._appliance)
+        if inspect.isawaitable(result):
+            raise PluginError(f"{hook} must not be async")
+        return result
+
+
+def _own(caller: pluggy.HookCaller, module: object) -> pluggy.HookImpl | None:
+    """What one plugin implements of a hook; looked for from the end, where a plugin that is just being loaded is."""
+    return next((each for each in reversed(caller.get_hookimpls()) if each.plugin is module), None)
 
 
 def _caller(hook: str, implementation: pluggy.HookImpl, plugin: Plugin) -> Callable[..., Any]:

@@ -47,8 +47,10 @@ class Routes:
                 for route in routes:
                     assert route.endpoint
                     self._table.setdefault(route.path, {})[route.endpoint.method] = route
+        served = set(self.first_levels())
         for name in sorted(config.endpoints):
-            self._check_enabled(name, plugins)
+            if f"/{name}" not in served:
+                self._check_enabled(name, plugins)
 
     def find(self, path: str) -> dict[str, Route] | None:
         """The routes of a path without the prefix, by method; None when nothing is served there."""
@@ -86,8 +88,6 @@ class Routes:
         return Route(endpoint.path, plugin, endpoint, form, changes)
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:
-        if f"/{name}" in self.first_levels():
-            return
         failed = [plugin for plugin in plugins.all if plugin.problem]
         at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
         if at_fault:
