@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jidoteki.core.config import SECTIONS, defaults
+from jidoteki.testing.host import COMMAND
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> str:
-    """The shell session of the README, on a directory and a port of this test's own."""
+def demo(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A running `make run`: its port and its environment."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
+    process = subprocess.Popen([*COMMAND, "demo", "--port", port], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any(line.startswith("Listening on ") for line in process.stdout)
+    yield port, environment
+    process.terminate()
+    process.wait(20)
+
+
+def test_the_session_in_the_readme_works_when_pasted(demo: tuple[str, dict[str, str]]) -> None:
+    port, environment = demo
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    text = "".join(blocks).replace("/tmp/appliance", str(tmp_path / "appliance")).replace("8443", port)
-    text = text.replace("jidoteki serve", f"jidoteki serve --port {port}").replace("API=", "sleep 3; API=")
-    return text.replace(". .venv/bin/activate", f"PATH={Path(sys.executable).parent}:$PATH")
 
-
-def test_the_session_in_the_readme_works_when_pasted(session: str) -> None:
-    process = subprocess.Popen(
-        ["sh", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+    done = subprocess.run(
+        ["sh", "-e"], input="".join(blocks).replace("8443", port), env=environment,
+        capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
 
-    output, errors = process.communicate(session + "\nkill $!\nwait\n", timeout=60)
-
-    assert '{"Status":"200 OK"}' in output, errors
+    output = done.stdout
+    assert '{"Status":"200 OK"}' in output
     assert output.count('{"version":"1.0.0"}') == 2
     assert '{"Status":"202 Accepted","Location":"/api/v1/admin/update"}' in output
     assert "Hello from the update" in output
