@@ -133,10 +133,12 @@ class Authenticator:
         return None if pending else self._named_user(method, path, credential)
 
     def signing_key(self, keyid: str) -> bytes | None:
-        """The key for signatures of `admin` or of a named token; None while there is none."""
+        """The key for signatures of `admin` or of a named token; None where there is none, or first run is pending."""
+        if self.first_run_pending():
+            return None
         try:
             if keyid == "admin":
-                key = None if self.first_run_pending() else self._token.get()
+                key = self._token.get()
                 return key.secret if key else None
             token = self._tokens().get(keyid)
         except OSError:

@@ -39,6 +39,7 @@ class Service:
         self._path = path
         self._started: set[str] = set()
         self.answered: Counter[tuple[str, int]] = Counter()
+        self.nonces: Nonces | None = None
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
         self._use(configuration.load(path))
@@ -57,8 +58,10 @@ class Service:
             config.settings["first-run"]["word-length"],
             config.settings["authentication"]["named-tokens"],
         )
-        signatures = config.settings["authentication"]["signatures"]
-        self.nonces = Nonces(self.appliance.jobs / "nonces") if signatures else None
+        if not config.settings["authentication"]["signatures"]:
+            self.nonces = None
+        elif self.nonces is None:  # kept through reloads: a new one might not know a nonce that is just being stored
+            self.nonces = Nonces(self.appliance.jobs / "nonces")
         self.authenticator.prepare()
         limits = config.settings["limits"]
         self.limits = Limits(limits["upload"], limits["free-space"], limits["idle-body"], limits["minimum-upload-rate"])

@@ -163,6 +163,17 @@ def test_a_signed_request_counts_once_also_after_a_restart(host: Host) -> None:
     assert (first.status, second.status, third.status) == (200, 403, 403)
 
 
+def test_no_signature_counts_while_first_run_is_pending(host: Host) -> None:
+    token = add(host, "signer", "read")
+    (host.appliance.etc / "api.token").unlink()
+    host.configure(**{"first-run": {"enabled": True}})
+    host.reload()
+
+    answer = send(host, "GET", "/version", sign(host, "GET", "/version", token=token, keyid="signer"))
+
+    assert (answer.status, answer.json["First-Run"]) == (403, True)
+
+
 def test_a_signed_body_must_be_the_one_that_was_signed(host: Host) -> None:
     changed = send(host, "POST", "/setup", sign(host, "POST", "/setup", BODY), *FORM, "newtoken=evil")
     right = send(host, "POST", "/setup", sign(host, "POST", "/setup", BODY), *FORM, BODY.decode())
