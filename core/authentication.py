@@ -12,6 +12,7 @@ from jidoteki.core import files, users
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.users import User
 from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs.named_tokens import FILE as TOKENS_FILE
 
 PREFIX = "/api/v1/admin"
 SETUP = "/setup"
@@ -93,7 +94,7 @@ class Authenticator:
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
         self._token = files.CachedFile(self._token_file, _key_of, limit=4096)
-        self._named = files.CachedFile(appliance.etc / users.FILE, users.parse) if named_tokens else None
+        self._named = files.CachedFile(appliance.etc / TOKENS_FILE, users.parse) if named_tokens else None
         self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=4096)
 
     def prepare(self) -> None:

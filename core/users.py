@@ -1,9 +1,4 @@
-"""Who a request comes from, and what they may do: the administrator, or a named token with scopes.
-
-Named tokens are in `ADMIN/etc/api.tokens.json`:
-`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
-A scope is `all`, `read`, a path (`/backup`: everything there and below), or a method and a path (`GET /backup`).
-"""
+"""Who a request comes from, and what they may do: the administrator, or a named token with scopes."""
 
 from __future__ import annotations
 
@@ -12,10 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FILE = "api.tokens.json"
-MAX_TOKENS = 64
-NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-SCOPE = re.compile(r"all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+")
+from jidoteki.hookspecs import named_tokens
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 #: What no named token may use, whatever its scopes: with these it could give itself everything.
@@ -69,7 +62,7 @@ def parse(content: bytes) -> Mapping[str, NamedToken]:
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     found: dict[str, NamedToken] = {}
-    for name, entry in list(listed.items())[:MAX_TOKENS] if isinstance(listed, dict) else []:
+    for name, entry in list(listed.items())[: named_tokens.MAX_TOKENS] if isinstance(listed, dict) else []:
         token = _token(name, entry)
         if token:
             found[name] = token
@@ -77,11 +70,11 @@ def parse(content: bytes) -> Mapping[str, NamedToken]:
 
 
 def _token(name: str, entry: object) -> NamedToken | None:
-    if not NAME.fullmatch(name) or name == "admin" or not isinstance(entry, dict):
+    if not named_tokens.is_name(name) or not isinstance(entry, dict):
         return None
     key, scopes = entry.get("key"), entry.get("scopes")
     if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(scopes, list):
         return None
-    if not all(isinstance(scope, str) and SCOPE.fullmatch(scope) for scope in scopes):
+    if not all(isinstance(scope, str) and named_tokens.is_scope(scope) for scope in scopes):
         return None
     return NamedToken(key.encode(), User(name, tuple(scopes)))

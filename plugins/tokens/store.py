@@ -1,4 +1,4 @@
-"""The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads at each request."""
+"""Listing, adding and revoking named tokens in the file that the host reads at each request."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import time
 from typing import Any
 
 from jidoteki.hookspecs import ApiError, Appliance
+from jidoteki.hookspecs.named_tokens import FILE, MAX_TOKENS
 
-FILE = "api.tokens.json"
-MAX_TOKENS = 64
 BYTES = 32
 
 

@@ -1,0 +1,27 @@
+"""The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads and the endpoint `/tokens` writes.
+
+`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
+A scope is `all`, `read`, a path (`/backup`: everything there and below), or a method and a path (`GET /backup`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+FILE: Final = "api.tokens.json"
+MAX_TOKENS: Final = 64
+ADMINISTRATOR: Final = "admin"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_SCOPE: Final = re.compile(r"all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+")
+
+
+def is_name(text: str) -> bool:
+    """Whether a named token may have this name."""
+    return bool(_NAME.fullmatch(text)) and text != ADMINISTRATOR
+
+
+def is_scope(text: str) -> bool:
+    """Whether this is a scope."""
+    return bool(_SCOPE.fullmatch(text))
