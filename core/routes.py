@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jidoteki.core.config import Config, nearest
@@ -41,6 +42,8 @@ class Routes:
     def __init__(self, plugins: Plugins, config: Config) -> None:
         self._table: dict[str, dict[str, Route]] = {}
         self.problems: list[str] = []
+        #: Which ways to authenticate are in force beside those of the reference.
+        self.authentication: Mapping[str, bool] = config.settings["authentication"]
         for plugin in plugins.loaded:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
             if plugin.problem is None:

@@ -242,6 +242,39 @@ def test_answer_that_is_not_documented_is_found(document: dict[str, Any], jidote
     assert "'revision' is a required property" in str(undocumented(other_schema, "GET", f"{PREFIX}/version", answer))
 
 
+def test_only_the_ways_to_authenticate_that_are_in_force_are_described(
+    document: dict[str, Any], jidoteki_host: MakeHost
+) -> None:
+    both = document_of(jidoteki_host(authentication={"named-tokens": True, "signatures": True}))
+
+    openapi_spec_validator.validate(both)
+    assert set(document["components"]["securitySchemes"]) == {"hash", "token", "bearer"}
+    assert set(both["components"]["securitySchemes"]) == {"hash", "token", "bearer", "signatureInput", "signature"}
+    assert document["security"] == [{"hash": []}, {"token": []}, {"bearer": []}]
+    assert both["security"] == [*document["security"], {"signatureInput": [], "signature": []}]
+    assert both["paths"][f"{PREFIX}/setup"]["post"]["security"] == [*both["security"], {}]
+
+
+def test_scopes_that_a_named_token_needs_are_described(document: dict[str, Any], jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("tokens",), authentication={"named-tokens": True, "signatures": False})
+
+    paths = document_of(host)["paths"]
+    scopes = {
+        f"{method} {path}": paths[PREFIX + path][method.lower()]["x-jidoteki-scopes"]
+        for method, path in [("GET", "/version"), ("GET", "/backup/log"), ("POST", "/backup"), ("GET", "/reboot")]
+    }
+
+    assert scopes == {
+        "GET /version": ["all", "read", "/version", "GET /version"],
+        "GET /backup/log": ["all", "read", "/backup", "/backup/log", "GET /backup", "GET /backup/log"],
+        "POST /backup": ["all", "/backup", "POST /backup"],
+        "GET /reboot": ["all", "/reboot", "GET /reboot"],
+    }
+    assert paths[f"{PREFIX}/tokens"]["post"]["x-jidoteki-scopes"] == []
+    assert paths[f"{PREFIX}/version"]["head"]["x-jidoteki-scopes"] == scopes["GET /version"]
+    assert "x-jidoteki-scopes" not in json.dumps(document)
+
+
 def test_command_prints_the_same_document(document: dict[str, Any], jidoteki_module_host: Host) -> None:
     root = str(jidoteki_module_host.appliance.root)
 

@@ -121,16 +121,3 @@ RESPONSES: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     },
 }
-
-SECURITY_SCHEMES: dict[str, Any] = {
-    "hash": {
-        "type": "apiKey",
-        "in": "query",
-        "name": "hash",
-        "description": "Recommended, the token never leaves your machine: hexadecimal HMAC-SHA256 of method and path "
-        "(`GET/api/v1/admin/version`, without the query), keyed with the hexadecimal SHA-256 of the token. "
-        "HEAD uses the hash of GET.",
-    },
-    "token": {"type": "apiKey", "in": "query", "name": "token", "description": "The token itself"},
-    "bearer": {"type": "http", "scheme": "bearer", "description": "The token itself, but in no URL"},
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jidoteki.core.openapi import components, operations
+from jidoteki.core.openapi import components, operations, security
 from jidoteki.core.responses import PREFIX
 from jidoteki.core.routes import Routes, first_level
 
@@ -30,7 +30,7 @@ def describe(routes: Routes) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in sorted(routes.all(), key=lambda each: each.path):
         if route.endpoint is not None:
-            operation = operations.describe(route)
+            operation = operations.describe(routes, route)
             item = paths.setdefault(PREFIX + route.path, {})
             item[route.endpoint.method.lower()] = operation
             if route.endpoint.method == "GET":
@@ -39,7 +39,7 @@ def describe(routes: Routes) -> dict[str, Any]:
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
         "servers": [{"url": "/", "description": "This appliance"}],
-        "security": [{name: []} for name in components.SECURITY_SCHEMES],
+        "security": security.requirements(routes.authentication),
         "tags": [{"name": name} for name in _tags(routes)],
         "paths": {**paths, **_own_paths()},
         "components": {
@@ -47,7 +47,7 @@ def describe(routes: Routes) -> dict[str, Any]:
             "headers": components.HEADERS,
             "parameters": {"dry-run": operations.DRY_RUN},
             "responses": components.RESPONSES,
-            "securitySchemes": components.SECURITY_SCHEMES,
+            "securitySchemes": security.schemes(routes.authentication),
         },
     }
 

@@ -8,9 +8,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jidoteki.core.openapi import components, schemas
+from jidoteki.core.openapi import components, schemas, security
 from jidoteki.core.responses import PREFIX
-from jidoteki.core.routes import Route, first_level
+from jidoteki.core.routes import Route, Routes, first_level
 from jidoteki.hookspecs import Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
@@ -24,7 +24,7 @@ def _reference() -> dict[str, Any]:
     return reference
 
 
-def describe(route: Route) -> dict[str, Any]:
+def describe(routes: Routes, route: Route) -> dict[str, Any]:
     """The operation object of a route in service."""
     endpoint = _endpoint(route)
     summary = endpoint.summary or f"{endpoint.method} {endpoint.path}"
@@ -33,6 +33,7 @@ def describe(route: Route) -> dict[str, Any]:
         "summary": summary,
         "tags": [first_level(endpoint.path)[1:]],
         "responses": _responses(route, endpoint),
+        **security.scopes(routes, endpoint.method, endpoint.path, route.changes),
     }
     if endpoint.starts:
         operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."
@@ -42,7 +43,7 @@ def describe(route: Route) -> dict[str, Any]:
     if endpoint.method != "GET":
         operation["requestBody"] = _body(route, endpoint)
     if (endpoint.method, endpoint.path) == ("POST", "/setup"):
-        operation["security"] = [*({name: []} for name in components.SECURITY_SCHEMES), {}]
+        operation["security"] = [*security.requirements(routes.authentication), {}]
         operation["description"] = "Needs no credential as long as no token is set."
     return operation
 
@@ -53,7 +54,7 @@ def describe_head(operation: Mapping[str, Any]) -> dict[str, Any]:
         status: {key: each for key, each in _resolved(response).items() if key != "content"}
         for status, response in operation["responses"].items()
     }
-    kept = {key: each for key, each in operation.items() if key in ("tags", "parameters", "security")}
+    kept = {key: each for key, each in operation.items() if key in ("tags", "parameters", "security", security.SCOPES)}
     return {
         "operationId": operation["operationId"].replace("get", "head", 1),
         "summary": f"{operation['summary']}: the headers only",
