@@ -13,15 +13,15 @@ FILE: Final = "api.tokens.json"
 MAX_TOKENS: Final = 64
 ADMINISTRATOR: Final = "admin"
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_SCOPE: Final = re.compile(r"all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+")
+NAME: Final = "[a-z][a-z0-9-]{0,31}"
+SCOPE: Final = "all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+"
 
 
 def is_name(text: str) -> bool:
     """Whether a named token may have this name."""
-    return bool(_NAME.fullmatch(text)) and text != ADMINISTRATOR
+    return bool(re.fullmatch(NAME, text)) and text != ADMINISTRATOR
 
 
 def is_scope(text: str) -> bool:
     """Whether this is a scope."""
-    return bool(_SCOPE.fullmatch(text))
+    return bool(re.fullmatch(SCOPE, text))

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import voluptuous as vol
 
@@ -20,6 +20,7 @@ from jidoteki.hookspecs.explanations import explain, unknown
 __all__ = [
     "Text",
     "address",
+    "described",
     "device",
     "explain",
     "hostname",
@@ -39,6 +40,9 @@ __all__ = [
     "unknown",
     "variants",
 ]
+
+
+_Validator = TypeVar("_Validator", bound=Callable[..., object])
 
 
 @final
@@ -76,6 +80,20 @@ class Text:
             except ValueError:
                 raise vol.Invalid(f"must be {self.allowed}") from None
         return value
+
+
+def described(schema: Mapping[str, Any]) -> Callable[[_Validator], _Validator]:
+    """Say in JSON Schema what a validating function accepts: the API's description shows it. It judges nothing itself.
+
+    :param schema: JSON Schema 2020-12, such as `{"type": "string", "pattern": "^[a-z]+$"}`.
+    :return: a decorator.
+    """
+
+    def decorate(validator: _Validator) -> _Validator:
+        validator.json_schema = schema  # type: ignore[attr-defined]  # functions take attributes
+        return validator
+
+    return decorate
 
 
 def prefix_length(mask: str, version: int) -> int:

@@ -72,7 +72,8 @@ class Host:
         self.url = ""
         self.plain_url = ""
         self.process: subprocess.Popen[str] | None = None
-        self._directory = Path(tempfile.mkdtemp(prefix="jidoteki-host-"))
+        self._own = tempfile.TemporaryDirectory(prefix="jidoteki-host-", ignore_cleanup_errors=True)
+        self._directory = Path(self._own.name)
 
     def configure(self, **sections: Any) -> None:
         """Change keys of the configuration; `_` in a name stands for `-`. Call `start` or `reload` afterwards."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from documented import _comparison, _every_answer_is_documented
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
+
+__all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host"]
 
 
 @pytest.fixture(scope="module")

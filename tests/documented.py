@@ -1,25 +1,28 @@
-"""Compares answers of a host with what its own OpenAPI document promises.
-
-As a pytest plugin (`-p documented`) it does so for every answer that any test fetches through the kit's `Host.curl`.
-"""
+"""Compares every answer that a test fetches from a host with what the OpenAPI document of that host promises."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import multiprocessing
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 
+from jidoteki.core.cli import openapi
 from jidoteki.testing import Answer, Host
 
 PREFIX = "/api/v1/admin"
-UNSERVED = (400, 404, 405, 503)
-"""What a path that the document does not have may answer: 503 where its plugin is out of service."""
+UNSERVED = (400, 403, 404, 405, 503)
+"""What a path that the document does not have may answer; 503 and 403 where its plugin is out of service."""
+SLOW_IMPORTS = ["jidoteki.core.openapi", "jidoteki.core.cli.openapi", "jidoteki.testing", "jsonschema", "pytest"]
 
 
 def document_of(host: Host) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
     if operation is None:
         return None if answer.status in UNSERVED else f"{method} {path} answered {answer.status}, but is not described"
     responses = operation["responses"]
-    response = responses.get(str(answer.status), responses.get("default"))
+    response = responses.get(str(answer.status), responses.get(f"{answer.status // 100}XX"))
     if response is None:
         return f"{method} {path} answered {answer.status}, which is not described: {answer.body[:200]!r}"
     if "$ref" in response:
@@ -55,8 +58,7 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
 def _content(document: dict[str, Any], response: dict[str, Any], answer: Answer) -> str | None:
     if "content" not in response:
         return f"with a body: {answer.body[:200]!r}" if answer.body else None
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    media = headers.get("content-type", "").partition(";")[0]
+    media = content_type(answer)
     described = response["content"].get(media)
     if described is None:
         return f"as {media!r}"
@@ -70,24 +72,96 @@ def _content(document: dict[str, Any], response: dict[str, Any], answer: Answer)
     return None
 
 
-@pytest.fixture(autouse=True)
-def every_answer_is_documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Compare whatever `Host.curl` fetches during a test with the host's document."""
-    problems: list[str] = []
-    fetch = Host.curl
+def content_type(answer: Answer) -> str:
+    """The media type of an answer, without parameters; empty when there is none."""
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return headers.get("content-type", "").partition(";")[0]
 
-    @functools.wraps(fetch)
-    def curl(host: Host, method: str, path: str, *arguments: str, **options: Any) -> Answer:
-        answer = fetch(host, method, path, *arguments, **options)
-        try:
-            document = document_of(host)
-        except OSError:  # the test keeps the host from answering anything more
-            return answer
-        problem = undocumented(document, method, f"{PREFIX}{path}".partition("?")[0], answer)
-        if problem:
-            problems.append(problem)
+
+class Comparison:
+    """What was answered, to be compared with the documents of the hosts that answered.
+
+    A document is made by `jidoteki openapi` in a process of its own, so that the host under test has nothing to do with
+    it, and once for all hosts of the same configuration and plugins.
+    """
+
+    def __init__(self, processes: ProcessPoolExecutor) -> None:
+        self._processes = processes
+        self._documents: dict[bytes, dict[str, Any]] = {}
+        self._current: dict[int, dict[str, Any]] = {}
+        self._seen: list[tuple[dict[str, Any], str, str, Answer]] = []
+
+    def started(self, host: Host) -> None:
+        """A host has just read its configuration."""
+        key = _fingerprint(host)
+        if key not in self._documents:
+            made = self._processes.submit(_make_document, str(host.appliance.root)).result(60)
+            self._documents[key] = json.loads(made)
+        self._current[id(host)] = self._documents[key]
+
+    def answered(self, host: Host, method: str, path: str, answer: Answer) -> None:
+        """A host has answered; compared later, so that no test takes the time for it for the host's."""
+        kept = answer if "json" in content_type(answer) else Answer(answer.status, answer.headers, answer.body[:200])
+        self._seen.append((self._current[id(host)], method, f"{PREFIX}{path}".partition("?")[0], kept))
+
+    def problems(self) -> list[str]:
+        """All that was not as described since this was last asked."""
+        seen, self._seen = self._seen, []
+        return [problem for each in seen if (problem := undocumented(*each))]
+
+
+def _make_document(root: str) -> str:
+    return CliRunner().invoke(openapi.command, ["--root", root]).stdout
+
+
+def _fingerprint(host: Host) -> bytes:
+    plugins = sorted((host.appliance.system_etc / "plugins").glob("*.py"))
+    digest = hashlib.sha256()
+    for path in [host.appliance.configuration, *plugins]:
+        digest.update(f"{path.name} ".encode())
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.digest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _comparison() -> Iterator[Comparison]:
+    """See all that hosts of the kit answer."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(SLOW_IMPORTS)
+    processes = ProcessPoolExecutor(1, context, max_tasks_per_child=1)
+    comparison = Comparison(processes)
+
+    def start(host: Host, *arguments: str, **options: Any) -> Host:
+        started: Host = originals["start"](host, *arguments, **options)
+        comparison.started(host)
+        return started
+
+    def reload(host: Host) -> None:
+        originals["reload"](host)
+        comparison.started(host)
+
+    def curl(host: Host, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
+        answer: Answer = originals["curl"](host, method, path, *arguments, **options)
+        comparison.answered(host, method, path, answer)
         return answer
 
-    monkeypatch.setattr(Host, "curl", curl)
+    def request(host: Host, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
+        answer: Answer = originals["request"](host, method, path, *arguments, **options)
+        comparison.answered(host, method, path, answer)
+        return answer
+
+    wrappers = {"start": start, "reload": reload, "curl": curl, "request": request}
+    originals: dict[str, Any] = {name: getattr(Host, name) for name in wrappers}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, wrapper in wrappers.items():
+            patch.setattr(Host, name, functools.wraps(originals[name])(wrapper))
+        yield comparison
+    processes.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _every_answer_is_documented(_comparison: Comparison) -> Iterator[None]:
+    """Compare whatever hosts answered during a test with their documents."""
     yield
-    assert problems == []
+    problems = _comparison.problems()
+    assert not problems, "\n".join(problems)

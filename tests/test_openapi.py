@@ -318,6 +318,14 @@ def test_schema_accepts_and_refuses_what_the_validator_does(validator: Any, righ
     assert (fits(schema, right), fits(schema, wrong)) == (True, False)
 
 
+def test_validator_that_says_what_it_accepts_is_described_so() -> None:
+    @validators.described({"type": "string", "pattern": "^x+$"})
+    def crosses(value: str) -> str:
+        return value
+
+    assert schemas.of_validator(vol.All(str, crosses)) == {"type": "string", "pattern": "^x+$"}
+
+
 def test_extra_keys_and_unknown_validators_are_described_as_anything() -> None:
     class Odd:
         def __call__(self, value: object) -> object:

@@ -121,7 +121,8 @@ HANDLERS = {
 
 @pytest.mark.parametrize("code", HANDLERS)
 def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make, code: str) -> None:  # type: ignore[no-untyped-def]
-    host = make(f"async def other(request):\n    {code}\n{ENDPOINTS}return [Endpoint('GET', '/other', other)]")
+    endpoint = "Endpoint('GET', '/other', other, responses={200: 'Done', 299: 'Odd'})"
+    host = make(f"async def other(request):\n    {code}\n{ENDPOINTS}return [{endpoint}]")
 
     answer = host.get("/other")
 

@@ -14,6 +14,7 @@ from jidoteki.core.routes import Route, Routes, first_level
 from jidoteki.hookspecs import Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
+OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status in ("4XX", "5XX")}
 
 
 @cache
@@ -140,7 +141,7 @@ def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     if _is_file(responses.get(200, {})):
         responses |= _partial(responses[200])
     answers = {str(status): responses[status] for status in sorted(responses)}
-    return answers if _of_reference(route) else {**answers, "default": {"$ref": "#/components/responses/OtherError"}}
+    return answers if _of_reference(route) else answers | OTHER_ERRORS
 
 
 def _unsaid(route: Route) -> dict[int, str]:

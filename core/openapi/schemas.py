@@ -44,6 +44,8 @@ def is_json(validator: Any) -> bool:
 
 def _serialize(validator: Any) -> Any:
     """What voluptuous-openapi leaves to its caller; UNSUPPORTED for what it knows itself."""
+    if hasattr(validator, "json_schema"):
+        return dict(validator.json_schema)
     if isinstance(validator, Upload):
         return {**FILE, "maxLength": validator.max_size} if validator.max_size else dict(FILE)
     if isinstance(validator, Document):

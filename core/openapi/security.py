@@ -8,7 +8,7 @@ from typing import Any
 from jidoteki.core import users
 from jidoteki.core.routes import Routes
 
-#: An extension of operations: a named token needs one of these scopes; with none, only the administrator's token will do.
+#: An extension of operations: a named token needs one of these scopes; none will do where only the administrator may.
 SCOPES = "x-jidoteki-scopes"
 
 _OF_THE_REFERENCE: dict[str, Any] = {
@@ -29,10 +29,10 @@ _SIGNATURES: dict[str, Any] = {
         "type": "apiKey",
         "in": "header",
         "name": "Signature-Input",
-        "description": "What a signature covers (RFC 9421): `@method`, `@authority`, `@path`, `@query`, and with a body "
-        "`content-digest` (RFC 9530, sha-256); with the parameters `created` (not more than 300 seconds ago), `nonce` "
-        "(16 to 128 printable characters, each used once), `keyid` (`admin`, or the name of a named token) and "
-        '`alg="hmac-sha256"`.',
+        "description": "What a signature covers (RFC 9421): `@method`, `@authority`, `@path`, `@query`, and also "
+        "`content-digest` (RFC 9530, sha-256) where there is a body; with the parameters `created` (not more than 300 "
+        "seconds ago), `nonce` (16 to 128 printable characters, each used once), `keyid` (`admin`, or the name of a "
+        'named token) and `alg="hmac-sha256"`.',
     },
     "signature": {
         "type": "apiKey",
@@ -53,8 +53,8 @@ def schemes(authentication: Mapping[str, bool]) -> dict[str, Any]:
 
 def requirements(authentication: Mapping[str, bool]) -> list[dict[str, list[str]]]:
     """What a request must show, one of these: a signature is two headers."""
-    signed: dict[str, list[str]] = {name: [] for name in _SIGNATURES}
-    return [*({name: []} for name in _OF_THE_REFERENCE), *([signed] if authentication["signatures"] else [])]
+    ways = [*([name] for name in _OF_THE_REFERENCE), *([list(_SIGNATURES)] if authentication["signatures"] else [])]
+    return [{name: [] for name in names} for names in ways]
 
 
 def scopes(routes: Routes, method: str, path: str, changes: bool) -> dict[str, list[str]]:

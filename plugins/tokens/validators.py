@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import voluptuous as vol
 
-from jidoteki.hookspecs.named_tokens import is_name, is_scope
+from jidoteki.hookspecs import validators
+from jidoteki.hookspecs.named_tokens import NAME, SCOPE, is_name, is_scope
 
 MAX_SCOPES = 32
+SCOPES = f" *({SCOPE})( *, *({SCOPE})){{0,{MAX_SCOPES - 1}}} *"
 
 
+@validators.described({"type": "string", "pattern": f"^(?!admin$){NAME}$", "description": "Who it is for"})
 def name(value: str) -> str:
     """Accept the name of a token."""
     if not is_name(value):
@@ -16,6 +19,7 @@ def name(value: str) -> str:
     return value
 
 
+@validators.described({"type": "string", "pattern": f"^{SCOPES}$", "description": "all, read, /path or GET /path"})
 def scopes(value: str) -> list[str]:
     """Accept scopes separated by commas."""
     found = [each.strip() for each in value.split(",")]
