@@ -5,6 +5,9 @@ READY := $(VENV)/.ready
 SOURCES := bench client core docs examples hookspecs plugins testing tests
 
 FAULTS := build/faults
+LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest --timeout 3600
+# What is about times and memory has the machine for itself.
+MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py)
 
 .PHONY: docs faults faults-plain bench bench-quick soak help run test check types lock clean
 
@@ -33,7 +36,8 @@ check: $(READY) types ## lint, formatting, types, import rules
 
 faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (an hour; as root for tmpfs)
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
-	-JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest -n 2 --timeout 3600 tests/faults
+	-$(LONG_FAULTS) -n 0 $(MEASURED)
+	-$(LONG_FAULTS) -n 2 tests/faults $(addprefix --ignore ,$(MEASURED))
 	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest tests/updates --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 

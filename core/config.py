@@ -78,7 +78,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "commands": (
         {},
-        _section({"reboot": (None, _or_null(command)), "persist": (None, _or_null(command))}),
+        _section({name: (None, _or_null(command)) for name in ("reboot", "persist", "prefix")}),
     ),
     "update": (
         {},

@@ -46,6 +46,7 @@ MEANINGS = {
     "commands": "Programs of the vendor, each as a list of its name and arguments",
     "commands.reboot": "Reboots the machine; null for reboot, at a root other than / for nothing",
     "commands.persist": "Keeps the system's data: before a reboot and after each change",
+    "commands.prefix": "Starts the vendor's programs and update.sh, for example sudo -n where the service is no root",
     "update": "Update packages",
     "update.legacy-packages": "Whether packages encrypted with -md md5 and no PBKDF2 are accepted",
     "update.script-timeout": "Seconds for update.sh",

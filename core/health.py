@@ -42,21 +42,22 @@ class HealthMonitor:
         while True:
             interval = float(self._service.config.settings["health"]["refresh"])
             if interval:
-                try:
-                    await asyncio.to_thread(self._write, interval)
-                except OSError as error:
-                    logger.error("%s cannot be written: %s", self._path, error)
+                await asyncio.to_thread(self._measure, interval)
             await asyncio.sleep(interval or 60.0)
 
-    def _write(self, interval: float) -> None:
+    def _measure(self, interval: float) -> None:
         if self._is_foreign(interval):
+            self._service.unwritten_health = None
             return
-        figures = measure(str(self._service.appliance.root))
-        for plugin, answer in self._service.plugins.call("jidoteki_health", appliance=self._service.appliance):
-            if isinstance(answer, dict) and plugin.name not in figures:
-                figures[plugin.name] = answer
-        self._service.appliance.replace_file(self._path, json.dumps(figures) + "\n")
-        self._own = self._look()
+        figures = figures_of(self._service)
+        try:
+            self._service.appliance.replace_file(self._path, json.dumps(figures) + "\n")
+        except OSError as error:
+            self._service.unwritten_health = figures
+            logger.error("%s cannot be written: %s", self._path, error)
+        else:
+            self._service.unwritten_health = None
+            self._own = self._look()
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -71,6 +72,15 @@ class HealthMonitor:
             return False
         age = time.time() - present[0] / 1e9
         return 0 <= age < 3 * interval and self._own is not None
+
+
+def figures_of(service: Service) -> dict[str, Any]:
+    """Measure, and let the plugins add what they know; blocks, and belongs in a thread."""
+    figures = measure(str(service.appliance.root))
+    for plugin, answer in service.plugins.call("jidoteki_health", appliance=service.appliance):
+        if isinstance(answer, dict) and plugin.name not in figures:
+            figures[plugin.name] = answer
+    return figures
 
 
 def measure(root: str) -> dict[str, Any]:

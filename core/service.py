@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from jidoteki.core import config as configuration
 from jidoteki.core import plugins as plugin_loading
@@ -40,6 +41,8 @@ class Service:
         self._started: set[str] = set()
         self.answered: Counter[tuple[str, int]] = Counter()
         self.nonces: Nonces | None = None
+        #: The last figures of `/health`, while they cannot be written.
+        self.unwritten_health: dict[str, Any] | None = None
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
         self._use(configuration.load(path))

@@ -64,11 +64,13 @@ class Job(Protocol):
         timeout: float,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        privileged: bool = False,
     ) -> int:
         """Run a program without a shell in a minimal environment, its output going to the job's log.
 
         :param timeout: seconds; then the program and its children are killed.
         :param env: variables to add to the minimal environment.
+        :param privileged: start it through the configured `commands.prefix`, for example `sudo -n`.
         :return: its exit status, negative for the signal that ended it.
         :raises JobFailed: it cannot be started, or timed out.
         """

@@ -77,6 +77,28 @@ def test_health_is_refreshed_by_the_service(host: Host) -> None:
     assert isinstance(health["cpu"]["cpu5min"], int)
 
 
+def test_health_is_told_before_it_is_written_and_where_it_cannot_be(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False, health={"refresh": 0.2})
+    (host.appliance.etc / "health.json").mkdir()
+
+    host.start()
+    wait_until(lambda: "health.json cannot be written" in (host.appliance.log / "jidoteki-admin-api.log").read_text())
+    while_unwritten = host.get("/health").json
+    (host.appliance.etc / "health.json").rmdir()
+
+    assert set(while_unwritten) == {"disk", "memory", "cpu"}
+    wait_until((host.appliance.etc / "health.json").is_file)
+    assert set(host.get("/health").json) == {"disk", "memory", "cpu"}
+
+
+def test_health_is_left_to_another_collector(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False, health={"refresh": 0})
+    (host.appliance.etc / "health.json").unlink(missing_ok=True)
+    host.start()
+
+    assert host.get("/health").status == 404
+
+
 def test_health_of_the_vendors_own_collector_is_left_alone(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(health={"refresh": 0.2})
     path = host.appliance.etc / "health.json"

@@ -121,6 +121,29 @@ def test_the_vendors_command_puts_network_settings_into_force(host: Host, tmp_pa
     assert proof.read_text() == "dhcp\n"
 
 
+def test_the_configured_prefix_starts_the_vendors_commands(host: Host, tmp_path: Path) -> None:
+    sudo, proof = tmp_path / "sudo", tmp_path / "proof"
+    host.appliance.replace_file(sudo, f'#!/bin/sh\necho "$1 $2 $3 $4" >> {proof}\nshift; exec "$@"\n', 0o755)
+    for name in ("network.sh", "keep"):
+        host.appliance.replace_file(host.appliance.bin / name, "#!/bin/sh\necho ran\n", 0o755)
+    keep = str(host.appliance.bin / "keep")
+    host.configure(commands={"prefix": [str(sudo), "-n"], "persist": [keep, "data"], "reboot": [keep, "reboot"]})
+    host.reload()
+
+    post_settings(host, tmp_path, {"network": DHCP})
+    status = wait_for(host, "settings")
+    host.get("/reboot")
+    wait_for(host, "reboot")
+
+    assert status["status"] == "success"
+    assert proof.read_text().splitlines() == [
+        f"-n {host.appliance.bin}/network.sh dhcp ",
+        f"-n {keep} data ",
+        f"-n {keep} data ",
+        f"-n {keep} reboot ",
+    ]
+
+
 def test_settings_may_also_be_sent_as_text(host: Host) -> None:
     answer = host.post("/settings", "-F", f"settings={json.dumps({'app': APP})}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jidoteki.core.files import CachedFile
+from jidoteki.core.health import figures_of
 from jidoteki.core.requests import own
 from jidoteki.core.responses import PREFIX, encode
 from jidoteki.hookspecs import ApiError, Appliance, Endpoint, PlainText, Request, Response, hookimpl
@@ -45,6 +47,22 @@ class SmallFile:
         return body
 
 
+class Health(SmallFile):
+    """Answers with the figures in `health.json`, or those that a full disk kept from being written there."""
+
+    async def show(self, request: Request) -> Response:
+        """The body; 404 where another collector is to write the file and has not."""
+        service = own(request).service
+        if service.unwritten_health is not None:
+            return service.unwritten_health
+        try:
+            return await super().show(request)
+        except ApiError:
+            if not service.config.settings["health"]["refresh"]:
+                raise
+        return await asyncio.to_thread(figures_of, service)
+
+
 async def changelog(request: Request) -> Response:
     """What changed in the last update."""
     return PlainText(request.appliance.etc / "changelog.txt")
@@ -62,7 +80,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     small = {
         "version": SmallFile(appliance.etc / "version.txt", version),
         "build": SmallFile(appliance.system_etc / "build.json", json_object),
-        "health": SmallFile(appliance.etc / "health.json", json_object),
+        "health": Health(appliance.etc / "health.json", json_object),
     }
     shown = [
         Endpoint("GET", f"/{name}", file.show, {}, {200: f"The {name}", **missing}, f"The system's {name}")

@@ -24,7 +24,7 @@ def run(job: Job) -> None:
             job.log(f"No {name} command is configured: nothing to do")
             continue
         job.log(f"Running the {name} command")
-        status = job.command(*argv, timeout=job.settings["limits"]["command"])
+        status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
         if status:
             raise JobFailed(f"The {name} command failed with exit status {status}")
 

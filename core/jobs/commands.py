@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jidoteki.hookspecs import JobFailed
 
+KILL_TIME = 5.0
 MAX_OUTPUT = 8 * 1024 * 1024
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -56,9 +57,11 @@ def run(
         return process.returncode
     finally:
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
+            # A program that became somebody else, as with sudo, cannot be killed from here, and is not waited for.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(KILL_TIME)
 
 
 def _pump(

@@ -120,10 +120,12 @@ class Context:
         timeout: float,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        privileged: bool = False,
     ) -> int:
         """Run a program, its output going to the log."""
+        prefix = self.settings["commands"]["prefix"] if privileged else None
         return commands.run(
-            [str(each) for each in argv],
+            [*(prefix or ()), *(str(each) for each in argv)],
             timeout=timeout,
             output=self._log.write if self._log else _ignore,
             env={**self._environment, **(env or {})},
@@ -136,7 +138,7 @@ class Context:
         path = self.appliance.bin / name
         if not (path.is_file() and os.access(path, os.X_OK)):
             return False
-        status = self.command(path, *arguments, timeout=self.settings["limits"]["command"])
+        status = self.command(path, *arguments, timeout=self.settings["limits"]["command"], privileged=True)
         if status:
             raise JobFailed(f"{name} failed with exit status {status}")
         return True
@@ -144,7 +146,8 @@ class Context:
     def persist(self) -> None:
         """Run the configured command that keeps the system's data, if there is one."""
         argv = self.settings["commands"]["persist"]
-        status = self.command(*argv, timeout=self.settings["limits"]["command"]) if argv else 0
+        limit = self.settings["limits"]["command"]
+        status = self.command(*argv, timeout=limit, privileged=True) if argv else 0
         if status:
             raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
 

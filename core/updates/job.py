@@ -200,7 +200,10 @@ def _run_script(job: Job, unpacked: Path) -> None:
     before = _stamps(etc)
     try:
         status = job.command(
-            *_command(unpacked / SCRIPT), timeout=job.settings["update"]["script-timeout"], cwd=unpacked
+            *_command(unpacked / SCRIPT),
+            timeout=job.settings["update"]["script-timeout"],
+            cwd=unpacked,
+            privileged=True,
         )
     except JobFailed as error:
         raise JobFailed(error.message, "E1002") from error

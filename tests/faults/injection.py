@@ -1,4 +1,4 @@
-"""Faults injected with strace into the process of a job, and into nothing else."""
+"""What is put between a host and the processes of its jobs: faults, injected with strace, or a gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from unittest import mock
 from jidoteki.testing import Host
 from jidoteki.testing import host as kit
 
-KILLED_AT = ("write", "fsync", "rename", "unlink", "mkdir", "unlinkat", "link", "ftruncate")
+KILLED_AT = (
+    *("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir"),
+    *("mkdirat", "rmdir", "link", "linkat", "symlinkat", "ftruncate", "fchmod", "fchmodat", "utimensat", "flock"),
+)
 
 
 class Injector:
@@ -49,11 +52,33 @@ class Injector:
         return Counter(re.findall(r"^(\w+)\(", Path(self._trace).read_text(), re.MULTILINE))
 
 
-def injected_host(host: Host, injector: Injector) -> None:
+class Gate:
+    """A Python interpreter for jobs that waits until it is let go, a minute at most."""
+
+    def __init__(self, host: Host) -> None:
+        directory = host.appliance.root.parent
+        self._open = directory / "gate-is-open"
+        self.python = directory / "gated-python"
+        self.python.write_text(
+            f"#!/bin/sh\nn=0\nwhile [ ! -e {self._open} ] && [ $n -lt 1200 ]; do n=$((n + 1)); sleep 0.05; done\n"
+            f'exec {shlex.quote(sys.executable)} "$@"\n'
+        )
+        self.python.chmod(0o755)
+
+    def shut(self) -> None:
+        """Let the next jobs wait."""
+        self._open.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        """Let them go on."""
+        self._open.touch()
+
+
+def injected_host(host: Host, injector: Injector | Gate, *arguments: str) -> None:
     """Start a host whose jobs run under the injector."""
     program = f"import sys; sys.executable = {str(injector.python)!r}; from jidoteki.core.cli import main; main()"
     with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", program)):
-        host.start()
+        host.start(*arguments)
 
 
 def points(counts: Counter[str], most: int) -> list[tuple[str, int]]:

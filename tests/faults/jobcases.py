@@ -205,13 +205,20 @@ def records(host: Host, kind: str) -> list[dict[str, object]]:
 
 
 def wait_for_end(host: Host, kind: str, number: int) -> dict[str, object]:
-    """The record of run `number` (from 0) once it has ended."""
+    """The record of run `number` (from 1) once it has ended, on a host that runs no other kind."""
+    return _wait_for_end(lambda: host.appliance.jobs / f"{number:06}-{kind}.json")
 
+
+def wait_for_the_last(host: Host, kind: str) -> dict[str, object]:
+    """The record of the last run once it has ended."""
+    return _wait_for_end(lambda: max(host.appliance.jobs.glob(f"[0-9]*-{kind}.json")))
+
+
+def _wait_for_end(path: Callable[[], Path]) -> dict[str, object]:
     def ended() -> dict[str, object] | None:
         with contextlib.suppress(ValueError, FileNotFoundError):
-            found = records(host, kind)
-            if len(found) > number and found[number]["status"] != "running":
-                return found[number]
+            record: dict[str, object] = json.loads(path().read_text())
+            return record if record["status"] != "running" else None
         return None
 
     result: dict[str, object] = wait_until(ended, 30)

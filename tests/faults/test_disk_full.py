@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from faultkit import Reply, Tally, ask, multipart, some
-from jobcases import KINDS, JobCase, case_of, records, start, wait_for_end
+from jobcases import KINDS, JobCase, case_of, records, start, wait_for_the_last
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
@@ -73,7 +73,7 @@ def attempt(host: Host, case: JobCase) -> tuple[Reply, str]:
         return reply, "not begun"
     if len(records(host, case.kind)) == before:
         return reply, "not begun"
-    return reply, str(wait_for_end(host, case.kind, before)["status"])
+    return reply, str(wait_for_the_last(host, case.kind)["status"])
 
 
 PARTS: dict[str, tuple[Callable[[Appliance], Path], int]] = {

@@ -10,7 +10,7 @@ import time
 import pytest
 from faultkit import Scaled, Tally, some
 from injection import KILLED_AT, Injector, injected_host, points, ptrace_works
-from jobcases import KINDS, case_of, records, start, temporaries, wait_for_end
+from jobcases import KINDS, case_of, records, start, temporaries, wait_for_end, wait_for_the_last
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -37,12 +37,12 @@ def test_a_job_killed_at_any_step_leaves_the_old_state_or_the_new_one(
     injector = Injector(host)
     injected_host(host, injector)
     old = case.state(host)
-    counts = injector.count(KILLED_AT, lambda: start(host, case), lambda: wait_for_end(host, kind, 0))
+    counts = injector.count(KILLED_AT, lambda: start(host, case), lambda: wait_for_end(host, kind, 1))
     new = case.state(host)
     assert records(host, kind)[0]["status"] == "success", records(host, kind)
 
     slowest, killed = 0.0, 0
-    for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=1):
+    for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=2):
         case.reset(old)
         injector.use(call, nth, "signal=KILL")
         reply = start(host, case)
@@ -69,7 +69,7 @@ def test_a_job_killed_at_any_step_leaves_the_old_state_or_the_new_one(
     tally.case(_is_clean(host), f"{kind}: left behind {temporaries(host.appliance)}")
     case.reset(old)
     start(host, case)
-    again = wait_for_end(host, kind, len(records(host, kind)) - 1)
+    again = wait_for_the_last(host, kind)
     tally.case(again["status"] == "success", f"{kind}: {again}")
     tally.case(case.state(host) == new, f"{kind}: the next one did not bring the new state")
     tally.figure("slowest start after a kill", f"{slowest:.1f} s")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from faultkit import Scaled, Tally, ask, some
 from injection import Injector, injected_host, points, ptrace_works
-from jobcases import KINDS, case_of, records, start, wait_for_end
+from jobcases import KINDS, case_of, start, wait_for_end, wait_for_the_last
 
 from jidoteki.testing.fixtures import MakeHost
 
@@ -27,10 +27,10 @@ def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
     injector = Injector(host)
     injected_host(host, injector)
     old = case.state(host)
-    counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, kind, 0))
+    counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, kind, 1))
     new = case.state(host)
 
-    for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=1):
+    for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=2):
         case.reset(old)
         injector.use(call, f"{nth}+", "error=ENOSPC")
         reply = start(host, case)
@@ -44,7 +44,7 @@ def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
 
     case.reset(old)
     start(host, case)
-    again = wait_for_end(host, kind, len(records(host, kind)) - 1)
+    again = wait_for_the_last(host, kind)
     tally.case(again["status"] == "success", f"{kind} with space again: {again}")
     tally.case(case.state(host) == new, f"{kind} with space again: the new state did not come")
     assert tally.failed == []

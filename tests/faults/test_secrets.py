@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from faultkit import Tally, ask, multipart
-from jobcases import case_of, certificate, settings_form, start, wait_for_end
+from jobcases import case_of, certificate, settings_form, start, wait_for_the_last
 
 from jidoteki.core.authentication import PREFIX, request_hash
 from jidoteki.testing import Host
@@ -114,13 +114,13 @@ def exercise(host: Host) -> list[bytes]:
     note("GET", "/version", f"hash={WRONG}", source="127.0.0.22")
     note("POST", "/setup", f"token={TOKEN}", multipart(("newtoken", REFUSED.encode()), files=False))
     note("POST", "/storage", signed, settings_form(ISCSI))
-    wait_for_end(host, "storage", 0)
+    wait_for_the_last(host, "storage")
     note("POST", "/storage", signed, settings_form({"storage": {**ISCSI["storage"], "target": "bad target"}}))
     note("GET", "/storage", f"token={TOKEN}")
     start(host, case_of("certs"))
-    wait_for_end(host, "certs", 0)
+    wait_for_the_last(host, "certs")
     start(host, case_of("update"))
-    wait_for_end(host, "update", 0)
+    wait_for_the_last(host, "update")
     for path in ("/update", "/update/log", "/certs", "/settings", "/endpoints", "/build", "/health", "/license"):
         note("GET", path, f"token={TOKEN}")
     bundle = ask(host, "GET", "/logs", f"token={TOKEN}").body
