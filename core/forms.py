@@ -123,7 +123,7 @@ class Body:
     :param digest: SHA-256 that the whole body must have; None for any body.
     """
 
-    request: web.Request
+    request: web.BaseRequest
     form: Form
     limits: Limits
     uploads: Path

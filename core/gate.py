@@ -23,7 +23,7 @@ FORBIDDEN = "Authentication error"
 SIGNED: web.RequestKey[Signed] = web.RequestKey("signed", Signed)
 
 
-async def admit(service: Service, request: web.Request, method: str, path: str) -> User:
+async def admit(service: Service, request: web.BaseRequest, method: str, path: str) -> User:
     """Return who it is.
 
     :param method: GET for HEAD.
@@ -51,7 +51,9 @@ async def admit(service: Service, request: web.Request, method: str, path: str) 
     return user
 
 
-async def _judge_in_turn(service: Service, request: web.Request, method: str, path: str, address: str) -> User | None:
+async def _judge_in_turn(
+    service: Service, request: web.BaseRequest, method: str, path: str, address: str
+) -> User | None:
     try:
         async with service.throttle.turn(address):
             user = _judge(service, request, method, path)
@@ -63,7 +65,7 @@ async def _judge_in_turn(service: Service, request: web.Request, method: str, pa
         raise Refused(429, "Too many failed authentications from this address", headers) from error
 
 
-def _judge(service: Service, request: web.Request, method: str, path: str) -> User | None:
+def _judge(service: Service, request: web.BaseRequest, method: str, path: str) -> User | None:
     """Judge the credential, in one step of the event loop."""
     credential = credential_of(request.query, request.headers.get("Authorization"))
     if service.nonces is None or "Signature-Input" not in request.headers:

@@ -32,7 +32,7 @@ class Pipeline:
         self._service = service
         self._docs = docs_page.Docs()
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The one handler of the application; never raises but for a broken connection."""
         try:
             response = await self._answer(request)
@@ -54,7 +54,7 @@ class Pipeline:
     def _error(self, error: ApiError) -> web.Response:
         return error_response(error, self._service.first_run(), getattr(error, "headers", None))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version not in (HttpVersion11, HttpVersion10):
             raise ApiError(505, "Use HTTP/1.1")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
@@ -80,13 +80,13 @@ class Pipeline:
             return await render(await route.endpoint.handler(api))
         return await self._change(request, route, api)
 
-    async def _show_docs(self, request: web.Request) -> web.Response:
+    async def _show_docs(self, request: web.BaseRequest) -> web.Response:
         """The pages that describe the API: outside of its prefix and without authentication."""
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
         return await self._docs.answer(request.rel_url.raw_path, self._service.routes)
 
-    def _route(self, request: web.Request) -> tuple[Route, str]:
+    def _route(self, request: web.BaseRequest) -> tuple[Route, str]:
         path = request.rel_url.raw_path
         found = self._service.routes.find(path[len(PREFIX) :]) if path.startswith(PREFIX + "/") else None
         if found is None:
@@ -98,7 +98,7 @@ class Pipeline:
             raise Refused(405, f"Use {' or '.join(sorted(found))}", {"Allow": ", ".join(allowed)})
         return route, method
 
-    async def _query_values(self, request: web.Request, route: Route) -> dict[str, Any]:
+    async def _query_values(self, request: web.BaseRequest, route: Route) -> dict[str, Any]:
         assert route.form
         if not route.form.kinds:
             return {}
@@ -108,7 +108,7 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(route.form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, request: web.Request, route: Route, api: ApiRequest) -> web.StreamResponse:
+    async def _change(self, request: web.BaseRequest, route: Route, api: ApiRequest) -> web.StreamResponse:
         assert route.endpoint and route.form
         api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
@@ -166,14 +166,14 @@ class Pipeline:
                 pass
 
 
-def _dry_run(request: web.Request) -> bool:
+def _dry_run(request: web.BaseRequest) -> bool:
     value = request.query.get("dry-run")
     if value not in (None, "", "0", "1", "true", "false"):
         raise ApiError(400, "dry-run must be 1 or 0")
     return value in ("", "1", "true")
 
 
-def _by_accident(request: web.Request) -> bool:
+def _by_accident(request: web.BaseRequest) -> bool:
     """Whether a browser fetches ahead, or for a page of another site."""
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz"))
     return any("prefetch" in each or "prerender" in each for each in purposes) or (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from jidoteki.core.app import create_app
 from jidoteki.core.health import HealthMonitor
 from jidoteki.core.listener import Connections, Listener
+from jidoteki.core.pipeline import Pipeline
 from jidoteki.core.responses import PREFIX
 from jidoteki.core.service import Service
 from jidoteki.core.service_log import AccessLogger
@@ -48,9 +48,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     """
     _allow_descriptors()
     ending = _ending()
-    runner = web.AppRunner(create_app(service), access_log_class=AccessLogger, handle_signals=False)
-    await runner.setup()
-    assert runner.server
+    server = web.Server(Pipeline(service))
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
     limits = service.config.settings["limits"]
     connections = Connections(limits["connections"], limits["connections-per-address"])
@@ -58,12 +56,10 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     try:
         if certificate and binding.port is not None:
             listeners.append(
-                Listener(runner.server, binding.host, binding.port, connections, AccessLogger, certificate.context)
+                Listener(server, binding.host, binding.port, connections, AccessLogger, certificate.context)
             )
         if binding.http_port is not None:
-            listeners.append(
-                Listener(runner.server, binding.http_host, binding.http_port, connections, AccessLogger, None)
-            )
+            listeners.append(Listener(server, binding.http_host, binding.http_port, connections, AccessLogger, None))
         await service.start()
         health = HealthMonitor(service)
         health.start()
@@ -80,9 +76,8 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     logger.info("Ending: requests in flight have %g seconds", GRACE)
     health.stop()
     watchdog.stop()
-    await runner.server.shutdown(GRACE)
+    await server.shutdown(GRACE)
     await service.stop()
-    await runner.cleanup()
 
 
 def _ending() -> asyncio.Event:

@@ -58,7 +58,7 @@ class _Message:
     headers: Any
 
 
-def verify(request: web.Request, key_of: KeyOf) -> Signed:
+def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
     """Verify the signature of a request.
 
     :param key_of: returns the key of a keyid.

@@ -21,6 +21,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
+OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 Tree = dict[str, tuple[object, ...]]
 
 
@@ -45,7 +46,7 @@ def fill(appliance: Appliance) -> None:
     (data / "db" / ("long-" * 30) / ("name-" * 40)).write_text("long")
     (data / "db/table").chmod(0o640)
     (data / "db/deep").chmod(0o2750)
-    os.chown(data / "db/table", 1234, 5678)
+    os.chown(data / "db/table", *OWNER)
     for path in data.rglob("*"):
         os.utime(path, ns=(1_500_000_000_000_000_000, 1_500_000_000_123_456_789), follow_symlinks=False)
     (data / "single").write_text("single file")

@@ -183,14 +183,17 @@ def test_a_license_with_windows_line_ends_is_installed(appliance: Appliance, key
     assert install(appliance, keyring.license().replace(b"\n", b"\r\n")) == LICENSE
 
 
-def test_nothing_is_left_of_reading_a_license(appliance: Appliance, keyring: Keyring) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("gnupg-*"))
+def test_nothing_is_left_of_reading_a_license(
+    appliance: Appliance, keyring: Keyring, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path_factory.mktemp("t")
+    monkeypatch.setattr(tempfile, "tempdir", str(beside))
 
     install(appliance, keyring.license())
 
     assert agents_that_stay() == []
     assert list(appliance.tmp.iterdir()) == []
-    assert set(Path(tempfile.gettempdir()).glob("gnupg-*")) == before
+    assert list(beside.iterdir()) == []
 
 
 def test_a_license_is_read_below_a_root_with_a_very_long_name(tmp_path: Path, keyring: Keyring) -> None:
