@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from jidoteki.core import files
 from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs.restorable import can_restore, parts
@@ -224,8 +225,7 @@ class _Tree:
     def _write(self, descriptor: int, chunk: memoryview) -> None:
         self._policy.checkpoint()
         self._use(len(chunk))
-        while chunk:
-            chunk = chunk[os.write(descriptor, chunk) :]
+        files.write_all(descriptor, chunk)
 
     def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:
         os.symlink(info.linkname, name, dir_fd=parent)

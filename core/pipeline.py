@@ -9,8 +9,9 @@ from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from jidoteki.core import docs_page, forms
+from jidoteki.core import docs_page
 from jidoteki.core.audit import AuditUnavailable
+from jidoteki.core.bodies import Body
 from jidoteki.core.gate import SIGNED, admit
 from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
@@ -123,7 +124,7 @@ class Pipeline:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         signed = request.get(SIGNED)
         receive_in_bulk(request.transport)
-        body = forms.Body(
+        body = Body(
             request,
             route.form,
             self._service.limits,

@@ -14,9 +14,9 @@ from jidoteki.core import plugins as plugin_loading
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.audit import AuditLog
 from jidoteki.core.authentication import Authenticator
+from jidoteki.core.bodies import Limits
 from jidoteki.core.config import Config
 from jidoteki.core.events import Events
-from jidoteki.core.forms import Limits
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.plugins import Plugin, PluginError, Plugins

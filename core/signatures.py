@@ -156,7 +156,7 @@ class Nonces:
             files.replace_file(self._path, "".join(lines).encode(), 0o600)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            files.write_all(descriptor, line.encode())
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands
 from jidoteki.core.jobs.records import Record, Records, write_status_files
@@ -49,9 +50,7 @@ class Log:
         output = output[: self._left]
         self._left -= len(output)
         for descriptor in self._descriptors:
-            view = memoryview(output)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            files.write_all(descriptor, output)
         if output:
             self._at_line_start = output.endswith(b"\n")
 

@@ -1,0 +1,146 @@
+"""The parts of a form as they come in: text in memory, files on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jidoteki.core import files
+from jidoteki.hookspecs import ApiError
+
+UPLOAD_PREFIX = f"{files.TEMPORARY_PREFIX}upload-"
+
+
+@dataclass(slots=True)
+class StoredUpload:
+    """Implements `jidoteki.hookspecs.UploadedFile`."""
+
+    path: Path
+    size: int = 0
+    kept: bool = False
+
+    async def keep(self, name: str) -> Path:
+        """Give the file its name in the uploads directory."""
+        if "/" in name or name in ("", ".", ".."):
+            raise ValueError("keep() takes a file name, not a path")
+        target = self.path.with_name(name)
+        await asyncio.to_thread(self._move, target)
+        self.path, self.kept = target, True
+        return target
+
+    def _move(self, target: Path) -> None:
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.replace(target)
+        files.sync_directory(target.parent)
+
+
+class Part(ABC):
+    """A part that is being received. All methods raise ApiError for what cannot be taken."""
+
+    @abstractmethod
+    async def write(self, chunk: bytes) -> None:
+        """Take the next chunk."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """The part is complete."""
+
+    async def abandon(self) -> None:
+        """The rest of the part will not come."""
+        return
+
+
+class TextPart(Part):
+    """A field or a small document.
+
+    :param limit: bytes.
+    :param take: what to do with the content once it is complete.
+    """
+
+    def __init__(self, name: str, limit: int, take: Callable[[bytes], None]) -> None:
+        self._name, self._limit, self._take = name, limit, take
+        self._content = bytearray()
+
+    async def write(self, chunk: bytes) -> None:
+        """Add a chunk."""
+        self._content += chunk
+        if len(self._content) > self._limit:
+            raise ApiError(400, f"{self._name} must not be longer than {self._limit} bytes")
+
+    async def end(self) -> None:
+        """Hand the content on."""
+        self._take(bytes(self._content))
+
+
+class FilePart(Part):
+    """A file, written in a thread while the next chunk is being received: one write pending, never more.
+
+    :param uploads: the directory, made when it is missing.
+    :param max_size: bytes.
+    :param free_space: bytes that stay free on its file system.
+    """
+
+    def __init__(self, name: str, uploads: Path, max_size: int, free_space: int) -> None:
+        self.stored = StoredUpload(uploads / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+        self._name, self._uploads, self._max_size, self._free_space = name, uploads, max_size, free_space
+        self._descriptor = -1
+        self._pending: asyncio.Future[None] | None = None
+        self._checked_at = -1
+
+    async def write(self, chunk: bytes) -> None:
+        """Wait for the last chunk to be written, and begin with this one."""
+        if self._descriptor < 0:
+            self._descriptor = await asyncio.to_thread(self._open)
+        self.stored.size += len(chunk)
+        if self.stored.size > self._max_size:
+            raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
+        await self._drain()
+        self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk, self.stored.size)
+
+    async def end(self) -> None:
+        """Wait until all is written."""
+        try:
+            await self._drain()
+        finally:
+            await self._close()
+
+    async def abandon(self) -> None:
+        """Close the file; whoever has `stored` removes it."""
+        try:
+            await self._drain()
+        except ApiError:
+            pass
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            await asyncio.to_thread(os.close, descriptor)
+
+    async def _drain(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            await pending
+        except OSError as error:
+            raise ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}") from error
+
+    def _open(self) -> int:
+        self._uploads.mkdir(parents=True, exist_ok=True)
+        return os.open(self.stored.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+    def _write(self, chunk: bytes, size: int) -> None:
+        if size // (16 * 1024 * 1024) != self._checked_at:
+            self._checked_at = size // (16 * 1024 * 1024)
+            if shutil.disk_usage(self._uploads).free < self._free_space:
+                raise OSError(f"less than {self._free_space} bytes are free")
+        files.write_all(self._descriptor, chunk)
