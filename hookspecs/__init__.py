@@ -6,6 +6,7 @@ request handlers are always `async def`; job handlers are always plain functions
 
 from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described
 from jidoteki.hookspecs.endpoints import (
     ApiError,
     Document,
@@ -25,9 +26,12 @@ from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobType, 
 
 __all__ = [
     "CONTRACT",
+    "DONE",
+    "JOB_STATUS",
     "PROJECT",
     "ApiError",
     "Appliance",
+    "Described",
     "Document",
     "Download",
     "Endpoint",

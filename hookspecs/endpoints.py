@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome
 
 
@@ -159,6 +160,7 @@ class Endpoint:
     """One method of one path.
 
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
+    `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
     `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
     """
@@ -167,7 +169,8 @@ class Endpoint:
     path: str
     handler: Handler
     parameters: Mapping[Any, Any] = field(default_factory=dict)
-    responses: Mapping[int, str] = field(default_factory=dict)
+    responses: Mapping[int, str | Described] = field(default_factory=dict)
     summary: str = ""
     starts: str | None = None
     changes: bool | None = None
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

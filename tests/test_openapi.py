@@ -38,7 +38,9 @@ async def handler(request):
 def jidoteki_endpoints(appliance):
     parameters = {vol.Required("host"): validators.hostname, vol.Optional("odd"): Anything()}
     return [
-        Endpoint("POST", "/probe", handler, parameters, summary="Ping a host"),
+        Endpoint("POST", "/probe", handler, parameters, {202: "It is pinged"}, "Ping a host",
+                 examples={"A name": {"host": "a.example"}}),
+        Endpoint("GET", "/probe/last", handler, {}, {200: Described("How it went", JOB_STATUS, ({"status": None},))}),
         Endpoint("GET", "/probe", handler, {vol.Optional("count"): vol.In(["1", "2"])}),
     ]
 """
@@ -117,6 +119,30 @@ def test_third_party_endpoints_are_described(jidoteki_host: MakeHost, tmp_path: 
     assert schema["required"] == ["host"]
     assert get["parameters"][0]["schema"]["enum"] == ["1", "2"]
     assert undocumented(document, "GET", f"{PREFIX}/probe", host.get("/probe")) is None
+
+
+def test_third_parties_describe_their_answers_like_the_built_in_plugins(
+    jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "probe.py"
+    plugin.write_text(THIRD_PARTY)
+
+    document = document_of(jidoteki_host(load=(plugin,), enable=("probe",)))
+    post, last = (document["paths"][f"{PREFIX}/probe{below}"] for below in ("", "/last"))
+    form = post["post"]["requestBody"]["content"]["multipart/form-data"]
+
+    openapi_spec_validator.validate(document)
+    assert form["examples"] == {"A name": {"value": {"host": "a.example"}}}
+    assert post["post"]["responses"]["202"]["content"]["application/json"] == {
+        "schema": {"$ref": "#/components/schemas/Accepted"},
+        "example": {"Status": "202 Accepted", "Location": f"{PREFIX}/probe"},
+    }
+    assert last["get"]["responses"]["200"] == {
+        "description": "How it went",
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/JobStatus"}, "example": {"status": None}}
+        },
+    }
 
 
 @pytest.mark.parametrize(

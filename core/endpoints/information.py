@@ -12,7 +12,37 @@ from jidoteki.core.files import CachedFile
 from jidoteki.core.health import figures_of
 from jidoteki.core.requests import own
 from jidoteki.core.responses import PREFIX, encode
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, PlainText, Request, Response, hookimpl
+from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, PlainText, Request, Response, hookimpl
+
+DESCRIBED = {
+    "version": Described(
+        "The version",
+        {"type": "object", "required": ["version"], "properties": {"version": {"type": "string", "minLength": 1}}},
+        ({"version": "1.0.0"},),
+    ),
+    "build": Described("The build", {"description": "What the vendor put there"}, ({"builddate": "123456789"},)),
+    "health": Described(
+        "The health",
+        {"description": "Disk, memory, CPU, and what plugins and the vendor's own collector add"},
+        (
+            {
+                "disk": {"used": "3.4G", "total": "234G", "percentage": 2},
+                "memory": {"used": "260M", "total": "1000M", "percentage": 26},
+                "cpu": {"num": 1, "load": "0.66, 0.28, 0.14", "cpu5min": 0},
+            },
+        ),
+    ),
+}
+CHANGELOG = "# Changelog\n\n## 1.0.9 (2015-08-21)\n\n* Update app to version 2.1.2\n* Update system packages\n"
+ENDPOINTS = Described(
+    "The endpoints",
+    {
+        "type": "object",
+        "required": ["endpoints"],
+        "properties": {"endpoints": {"type": "array", "items": {"type": "string", "pattern": "^/"}}},
+    },
+    ({"endpoints": ["/api/v1/admin/build", "/api/v1/admin/version", "/docs"]},),
+)
 
 
 def version(content: bytes) -> bytes | None:
@@ -77,17 +107,18 @@ async def endpoints(request: Request) -> Response:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     missing = {404: "There is none"}
+    log = Described("The changelog", examples=(CHANGELOG,), media="text/plain")
     small = {
         "version": SmallFile(appliance.etc / "version.txt", version),
         "build": SmallFile(appliance.system_etc / "build.json", json_object),
         "health": Health(appliance.etc / "health.json", json_object),
     }
     shown = [
-        Endpoint("GET", f"/{name}", file.show, {}, {200: f"The {name}", **missing}, f"The system's {name}")
+        Endpoint("GET", f"/{name}", file.show, {}, {200: DESCRIBED[name], **missing}, f"The system's {name}")
         for name, file in small.items()
     ]
     return [
         *shown,
-        Endpoint("GET", "/changelog", changelog, {}, {200: "The changelog", **missing}, "The system's changelog"),
-        Endpoint("GET", "/endpoints", endpoints, {}, {200: "The endpoints"}, "Which endpoints this appliance has"),
+        Endpoint("GET", "/changelog", changelog, {}, {200: log, **missing}, "The system's changelog"),
+        Endpoint("GET", "/endpoints", endpoints, {}, {200: ENDPOINTS}, "Which endpoints this appliance has"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
 
 DEFAULTS = {"persist": None, "reboot": ["reboot"]}
 
@@ -39,7 +39,8 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    responses = {202: "The system reboots", 400: "An update or a restore is running"}
+    accepted = Described("The system reboots", examples=({"Status": "202 Accepted"},))
+    responses: dict[int, str | Described] = {202: accepted, 400: "An update or a restore is running"}
     return [
         Endpoint(method, "/reboot", reboot, {}, responses, "Reboot the system", starts="reboot", changes=True)
         for method in ("GET", "POST")

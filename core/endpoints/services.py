@@ -11,12 +11,31 @@ from typing import Any
 
 from jidoteki.core.jobs import commands
 from jidoteki.core.requests import own
-from jidoteki.hookspecs import Appliance, Endpoint, JobFailed, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
 
 OWN = "jidoteki-admin-api"
 FRESH = 3.0
 TIME = 10.0
 MAX_SERVICES = 256
+STATES = Described(
+    "Names and states",
+    {
+        "type": "object",
+        "required": ["services"],
+        "properties": {
+            "services": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"enum": ["running", "not running"]},
+                },
+            }
+        },
+    },
+    ({"services": [{"openssh": "running"}, {"jidoteki-admin-api": "running"}]},),
+)
 PARALLEL = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 
@@ -86,4 +105,4 @@ def _asked(argv: list[str], services: Services) -> bool:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     services = Services(appliance)
-    return [Endpoint("GET", "/services", services.show, {}, {200: "Names and states"}, "The state of system services")]
+    return [Endpoint("GET", "/services", services.show, {}, {200: STATES}, "The state of system services")]

@@ -9,11 +9,22 @@ import voluptuous as vol
 
 from jidoteki.core.authentication import MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.requests import own
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, hookimpl
+from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
 
 TRIES = 50
 
 
+@validators.described(
+    {
+        "type": "string",
+        "pattern": f"^[!-~]{{1,{MAX_TOKEN}}}$",
+        "minLength": 1,
+        "maxLength": MAX_TOKEN,
+        "writeOnly": True,
+        "description": f"1 to {MAX_TOKEN} printable ASCII characters (codes 33 to 126), no spaces",
+        "examples": ["yourtoken"],
+    }
+)
 def new_token(value: str) -> str:
     """Accept 1 to 255 printable ASCII characters, no space."""
     if not 1 <= len(value) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(map(ord, value)):
@@ -45,13 +56,15 @@ async def _persist(request: Request) -> None:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    done = Described("The token is in force", DONE, ({"Status": "200 OK"},))
     return [
         Endpoint(
             "POST",
             "/setup",
             setup,
             {vol.Required("newtoken"): new_token},
-            {200: "The token is in force", 400: "The token is not valid", 403: "Not authenticated"},
+            {200: done, 400: "The token is not valid", 403: "Not authenticated"},
             "Set or change the API token",
+            examples={"A new token": {"newtoken": "yourtoken"}},
         )
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jidoteki.core import bundles
-from jidoteki.hookspecs import ApiError, Appliance, Download, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import ApiError, Appliance, Described, Download, Endpoint, JobType, Request, Response, hookimpl
 
 
 async def logs(request: Request) -> Response:
@@ -34,7 +34,8 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     failed = {400: "It could not be packed"}
+    packed, sealed = (Described(name, media="application/octet-stream") for name in ("logs.tar.gz", "debug-bundle.tar"))
     return [
-        Endpoint("GET", "/logs", logs, {}, {200: "logs.tar.gz", **failed}, "Download the logs"),
-        Endpoint("GET", "/debug", debug, {}, {200: "debug-bundle.tar", **failed}, "Download an encrypted debug bundle"),
+        Endpoint("GET", "/logs", logs, {}, {200: packed, **failed}, "Download the logs"),
+        Endpoint("GET", "/debug", debug, {}, {200: sealed, **failed}, "Download an encrypted debug bundle"),
     ]

@@ -8,7 +8,9 @@ import secrets
 import voluptuous as vol
 
 from jidoteki.hookspecs import (
+    JOB_STATUS,
     Appliance,
+    Described,
     Endpoint,
     Job,
     JobType,
@@ -76,6 +78,28 @@ async def log(request: Request) -> Response:
     return PlainText(request.appliance.log / "update.log")
 
 
+STATUS = Described(
+    "Status, percentage and log",
+    JOB_STATUS,
+    (
+        {"status": "success", "percentage": 100, "log": "[1432140922][SYSTEM] Updating system successful"},
+        {
+            "status": "failed",
+            "percentage": 20,
+            "log": "[1432140922][SYSTEM] Failed updating...",
+            "error-message": "Missing update package",
+            "error-code": "E1003",
+        },
+        {"status": None, "log": None},
+    ),
+)
+LOG = Described(
+    "The log",
+    examples=("[1433080791][SYSTEM] Updating system. Please wait..\n",),
+    media="text/plain",
+)
+
+
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [UPDATE]
@@ -88,13 +112,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/update",
             start,
-            {vol.Required("update"): Upload()},
+            {vol.Required("update", description="An encrypted, signed update package"): Upload()},
             {202: "The update runs", 400: "No package came, or an update runs already"},
             "Update the system with an encrypted, signed package",
             starts="update",
         ),
-        Endpoint(
-            "GET", "/update", status, {}, {200: "Status, percentage and log"}, "How the last update went, or goes"
-        ),
-        Endpoint("GET", "/update/log", log, {}, {200: "The log", 404: "There is no log"}, "The whole update log"),
+        Endpoint("GET", "/update", status, {}, {200: STATUS}, "How the last update went, or goes"),
+        Endpoint("GET", "/update/log", log, {}, {200: LOG, 404: "There is no log"}, "The whole update log"),
     ]

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from jidoteki.core.openapi import components, schemas, security
 from jidoteki.core.responses import PREFIX
 from jidoteki.core.routes import Route, Routes, first_level
-from jidoteki.hookspecs import Endpoint, Upload
+from jidoteki.hookspecs import Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
+ACCEPTED = {"$ref": "#/components/schemas/Accepted"}
 OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status in ("4XX", "5XX")}
-
-
-@cache
-def _reference() -> dict[str, Any]:
-    """Parameters and answers of the original API's reference, in words and examples of version 1.24.0."""
-    text = resources.files("jidoteki.core.openapi").joinpath("reference.json").read_text("utf-8")
-    reference: dict[str, Any] = json.loads(text)
-    return reference
 
 
 def describe(routes: Routes, route: Route) -> dict[str, Any]:
@@ -86,11 +76,7 @@ def _of_reference(route: Route) -> bool:
 
 def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
     assert route.form is not None
-    form = schemas.of_form(endpoint.parameters, route.form.kinds)
-    if _of_reference(route):
-        known = _reference()["parameters"]
-        form["properties"] = {name: {**each, **known.get(name, {})} for name, each in form["properties"].items()}
-    return form
+    return schemas.of_form(endpoint.parameters, route.form.kinds)
 
 
 def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -117,7 +103,7 @@ DRY_RUN = {
 def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     assert route.form is not None
     form = _form(route, endpoint)
-    examples = _reference()["forms"].get(f"{endpoint.method} {endpoint.path}") if _of_reference(route) else None
+    examples = {title: {"value": dict(values)} for title, values in endpoint.examples.items()}
     extra = {"examples": examples} if examples else {}
     json_names = [name for name, kind in route.form.kinds.items() if schemas.is_json(kind)]
     multipart: dict[str, Any] = {"schema": form, **extra}
@@ -133,38 +119,44 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
 def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method != "GET" else ())]
     responses: dict[int, Any] = {status: components.shared_error(status) for status in statuses}
-    for status, description in (endpoint.responses or _unsaid(route)).items():
+    for status, said in (endpoint.responses or _unsaid(route)).items():
+        described = said if isinstance(said, Described) else _by_default(endpoint, status, said)
         if status >= 400:
-            responses[status] = components.error(status, description)
+            responses[status] = components.error(status, described.description)
         else:
-            responses[status] = _success(route, endpoint, status, description)
+            responses[status] = _success(status, described)
     if _is_file(responses.get(200, {})):
         responses |= _partial(responses[200])
     answers = {str(status): responses[status] for status in sorted(responses)}
-    return answers if _of_reference(route) else answers | OTHER_ERRORS
+    return answers if route.plugin.source.kind in ("mandatory", "built-in") else answers | OTHER_ERRORS
 
 
 def _unsaid(route: Route) -> dict[int, str]:
     return {200: "Done", 202: "A job was started"} if route.changes else {200: "The answer"}
 
 
-def _success(route: Route, endpoint: Endpoint, status: int, description: str) -> dict[str, Any]:
-    key = f"{endpoint.method} {endpoint.path} {status}"
-    known = _reference()["answers"].get(key) if _of_reference(route) else None
-    response: dict[str, Any] = {"description": description}
+def _by_default(endpoint: Endpoint, status: int, description: str) -> Described:
+    """What is known of an answer that is described with a sentence alone."""
+    if status != 202:
+        return Described(description, media="")
+    return Described(description, examples=({"Status": "202 Accepted", "Location": PREFIX + endpoint.path},))
+
+
+def _success(status: int, described: Described) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": described.description}
+    body: dict[str, Any] = {}
+    schema = ACCEPTED if status == 202 and described.schema is None else described.schema
+    if schema is not None:
+        body["schema"] = dict(schema)
+    if len(described.examples) == 1:
+        body["example"] = described.examples[0]
+    elif described.examples:
+        body["examples"] = {str(number): {"value": each} for number, each in enumerate(described.examples, start=1)}
+    media = (described.media,) if described.media else ("application/json", *FILES)
+    response["content"] = dict.fromkeys(media, body)
     if status == 202:
-        accepted = {"schema": {"$ref": "#/components/schemas/Accepted"}}
-        shown = {"example": {"Status": "202 Accepted", "Location": PREFIX + endpoint.path}} if known is None else known
         response["headers"] = components.headers("Location", "Job-Id")
-        response["content"] = {"application/json": {**accepted, **shown} if _of_reference(route) else {}}
-    elif known is None:
-        response["content"] = {media: {} for media in ("application/json", *FILES)}
-    elif "media" in known:
-        body = {key: each for key, each in known.items() if key != "media"}
-        response["content"] = {known["media"]: body}
-    else:
-        response["content"] = {"application/json": known}
-    if "application/octet-stream" in response["content"]:
+    elif "application/octet-stream" in media:
         response["headers"] = components.headers("Content-Disposition")
     return response
 

@@ -9,8 +9,10 @@ from typing import Any
 import voluptuous as vol
 
 from jidoteki.hookspecs import (
+    DONE,
     ApiError,
     Appliance,
+    Described,
     Download,
     Endpoint,
     JobType,
@@ -21,7 +23,7 @@ from jidoteki.hookspecs import (
     Upload,
     hookimpl,
 )
-from jidoteki.plugins.backup import jobs, restoring, stored
+from jidoteki.plugins.backup import examples, jobs, restoring, stored
 from jidoteki.plugins.backup.validators import action
 
 LOCATION = "/api/v1/admin/backup"
@@ -84,6 +86,9 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """All of `/backup`."""
     missing = {404: "There is none"}
+    told = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
+    archive = Described("backup.tar", media="application/octet-stream")
+    logged = Described("The log", examples=(examples.LOG,), media="text/plain")
     return [
         Endpoint(
             "POST",
@@ -92,16 +97,20 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             {vol.Required("action"): action},
             {202: "The backup runs, or is deleted", 400: "The action is not valid, or a backup runs already"},
             "Start a backup (START), or stop or delete it (STOP)",
+            examples={"Start a backup": {"action": "START"}, "Stop or delete it": {"action": "STOP"}},
         ),
-        Endpoint("GET", "/backup", status, {}, {200: "Status, size, hash", **missing}, "How the last backup went"),
-        Endpoint("GET", "/backup/download", download, {}, {200: "backup.tar", **missing}, "Download the backup"),
-        Endpoint("GET", "/backup/log", log, {}, {200: "The log", **missing}, "The log of backups"),
+        Endpoint("GET", "/backup", status, {}, {200: told, **missing}, "How the last backup went"),
+        Endpoint("GET", "/backup/download", download, {}, {200: archive, **missing}, "Download the backup"),
+        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups"),
         Endpoint(
             "POST",
             "/backup/restore",
             restore,
-            {vol.Required("archive"): Upload()},
-            {200: "Everything is restored", 400: "The archive is refused, and nothing was restored"},
+            {vol.Required("archive", description="A backup.tar"): Upload()},
+            {
+                200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
+                400: "The archive is refused, and nothing was restored",
+            },
             "Restore a backup",
             starts="restore",
         ),

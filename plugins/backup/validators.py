@@ -6,9 +6,19 @@ from typing import Literal
 
 import voluptuous as vol
 
+from jidoteki.hookspecs import validators
+
 Action = Literal["START", "STOP"]
 
 
+@validators.described(
+    {
+        "type": "string",
+        "pattern": "^([Ss][Tt][Aa][Rr][Tt]|[Ss][Tt][Oo][Pp])$",
+        "description": "START to start a backup, STOP to stop or delete it, in any case",
+        "examples": ["START", "STOP"],
+    }
+)
 def action(value: str) -> Action:
     """Accept START and STOP, in any case."""
     wanted = value.upper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jidoteki.hookspecs import Appliance, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import JOB_STATUS, Appliance, Described, Endpoint, JobType, Request, Response, hookimpl
 from jidoteki.plugins.certs.jobs import CERTS
 from jidoteki.plugins.certs.validators import PARAMETERS
 
@@ -33,9 +33,9 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """The two methods of `/certs`."""
     accepted = {202: "The certificates are being judged and installed", 400: "A parameter is wrong, or an update runs"}
+    example = {"status": "success", "log": "[1459884203][SYSTEM] Validating and adding TLS certificates"}
+    went = Described("How it went", JOB_STATUS, (example,))
     return [
         Endpoint("POST", "/certs", update, PARAMETERS, accepted, "Replace the TLS certificates", starts="certs"),
-        Endpoint(
-            "GET", "/certs", status, responses={200: "How it went"}, summary="How the last certificate update went"
-        ),
+        Endpoint("GET", "/certs", status, {}, {200: went}, "How the last certificate update went"),
     ]

@@ -22,7 +22,7 @@ def pem_text(content: bytes) -> str:
 
 
 PARAMETERS: Final[dict[Any, Any]] = {
-    vol.Required("public"): Document(pem_text, MAX_SIZE),
-    vol.Required("private"): Document(pem_text, MAX_SIZE),
-    vol.Optional("ca"): Document(pem_text, MAX_SIZE),
+    vol.Required("public", description="The certificate and its intermediates, PEM"): Document(pem_text, MAX_SIZE),
+    vol.Required("private", description="The private key, PEM, unencrypted"): Document(pem_text, MAX_SIZE),
+    vol.Optional("ca", description="Intermediate or root certificates, PEM"): Document(pem_text, MAX_SIZE),
 }

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, JobType, Request, Response, hookimpl
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.jobs import INVALID, LICENSE
@@ -67,18 +67,20 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """The two methods of `/license`."""
     handlers = Handlers(appliance)
-    shown = {200: "What the license says", 404: "The license is not valid", 503: "Licenses cannot be read"}
+    says = Described("What the license says", {"type": "object"}, (SAMPLE,))
+    posted = Described("What the license says; for a dry run, the status", {"type": "object"}, (SAMPLE,))
+    failed = {404: "The license is not valid", 503: "Licenses cannot be read"}
     return [
         Endpoint(
             "POST",
             "/license",
             handlers.update,
             PARAMETERS,
-            {**shown, 400: "The license is missing or cannot be stored"},
+            {200: posted, **failed, 400: "The license is missing or cannot be stored"},
             "Replace the license",
             starts="license",
         ),
-        Endpoint("GET", "/license", handlers.show, responses=shown, summary="What the license says"),
+        Endpoint("GET", "/license", handlers.show, responses={200: says, **failed}, summary="What the license says"),
     ]
 
 

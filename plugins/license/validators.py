@@ -21,4 +21,6 @@ def message_text(content: bytes) -> str:
     return content.decode("latin-1")
 
 
-PARAMETERS: Final[dict[Any, Any]] = {vol.Required("license"): Document(message_text, MAX_SIZE)}
+PARAMETERS: Final[dict[Any, Any]] = {
+    vol.Required("license", description="The encrypted license"): Document(message_text, MAX_SIZE)
+}

@@ -6,8 +6,8 @@ import asyncio
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Document, Endpoint, JobType, Request, Response, hookimpl
-from jidoteki.plugins.settings import jobs
+from jidoteki.hookspecs import ApiError, Appliance, Described, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.settings import examples, jobs
 from jidoteki.plugins.settings.validators import SETTINGS
 
 
@@ -46,13 +46,17 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 400: "The settings are refused, or being changed already",
             },
             summary="Change the network and application settings",
+            examples=examples.POSTED,
             starts="settings",
         ),
         Endpoint(
             "GET",
             "/settings",
             show,
-            responses={200: "The settings", 404: "Nothing has been set yet"},
+            responses={
+                200: Described("The settings", examples.SHOWN_SCHEMA, (examples.SHOWN,)),
+                404: "Nothing has been set yet",
+            },
             summary="Show the network and application settings",
         ),
     ]

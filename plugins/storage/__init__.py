@@ -9,8 +9,8 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Document, Endpoint, JobType, Request, Response, hookimpl
-from jidoteki.plugins.storage import jobs
+from jidoteki.hookspecs import ApiError, Appliance, Described, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.plugins.storage import examples, jobs
 from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
 
 
@@ -63,13 +63,17 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 400: "The settings are refused, or being changed already",
             },
             summary="Change where the appliance keeps its data, from the next reboot on",
+            examples=examples.POSTED,
             starts="storage",
         ),
         Endpoint(
             "GET",
             "/storage",
             show,
-            responses={200: "The settings and the types on offer", 404: "Nothing has been set yet"},
+            responses={
+                200: Described("The settings and the types on offer", examples.SHOWN_SCHEMA, (examples.SHOWN,)),
+                404: "Nothing has been set yet",
+            },
             summary="Show where the appliance keeps its data",
         ),
     ]

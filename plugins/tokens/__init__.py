@@ -10,9 +10,37 @@ import asyncio
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, hookimpl
+from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import name, scopes
+
+_SCOPES = {"type": "array", "items": {"type": "string"}}
+LISTED = Described(
+    "The named tokens",
+    {
+        "type": "object",
+        "required": ["tokens"],
+        "properties": {
+            "tokens": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["scopes", "created"],
+                    "properties": {
+                        "scopes": _SCOPES,
+                        "created": {"type": "integer", "description": "Seconds since the epoch"},
+                    },
+                },
+            }
+        },
+    },
+    ({"tokens": {"monitor": {"scopes": ["read"], "created": 1432140922}}},),
+)
+MADE = Described(
+    "The token, shown this once; for a dry run, the status",
+    {"type": "object", "properties": {"name": {"type": "string"}, "token": {"type": "string"}, "scopes": _SCOPES}},
+    ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
+)
 
 
 class Handlers:
@@ -51,21 +79,22 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """All of `/tokens`."""
     handlers = Handlers(appliance)
     return [
-        Endpoint("GET", "/tokens", handlers.list, {}, {200: "The named tokens"}, "List the named tokens"),
+        Endpoint("GET", "/tokens", handlers.list, {}, {200: LISTED}, "List the named tokens"),
         Endpoint(
             "POST",
             "/tokens",
             handlers.add,
             {vol.Required("name"): name, vol.Required("scopes"): scopes},
-            {200: "The token, shown this once", 400: "The name or a scope is not valid"},
+            {200: MADE, 400: "The name or a scope is not valid"},
             "Make a named token",
+            examples={"For monitoring": {"name": "monitor", "scopes": "read"}},
         ),
         Endpoint(
             "POST",
             "/tokens/revoke",
             handlers.revoke,
             {vol.Required("name"): name},
-            {200: "It is worthless now", 404: "There is no such token"},
+            {200: Described("It is worthless now", DONE, ({"Status": "200 OK"},)), 404: "There is no such token"},
             "Revoke a named token",
         ),
     ]
