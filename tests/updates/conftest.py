@@ -85,7 +85,12 @@ class FakeJob:
         self.lines.append(message)
 
     def command(
-        self, *argv: str | Path, timeout: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        *argv: str | Path,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        privileged: bool = False,
     ) -> int:
         environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin), **(env or {})}
         ran = subprocess.run(argv, timeout=timeout, cwd=cwd, env=environment, capture_output=True, check=False)
