@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
     session = "".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(), re.DOTALL))
     session = session.replace(". .venv/bin/activate\n", "").replace("/tmp/appliance", str(directory / "appliance"))
     session = session.replace('"count": 2', f'"count": 2, "program": "{programs}/ping"')
-    session = session.replace("8443", "18444").replace("jidoteki serve", "jidoteki serve --port 18444")
-    answers = "curl -sk --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null https://127.0.0.1:18444/"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    session = session.replace("8443", port).replace("jidoteki serve", f"jidoteki serve --port {port}")
+    answers = f"curl -sk --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null https://127.0.0.1:{port}/"
     session = session.replace("API=", f"server=$!; {answers}; API=")
     session = "server=; trap '[ -z \"$server\" ] || kill $server' EXIT\n" + session
     done = subprocess.run(
