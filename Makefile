@@ -22,7 +22,7 @@ test: $(READY) ## all tests that run in CI
 
 .PHONY: fuzz browser
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
-	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -n0 tests/fuzz
+	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -n0 -s tests/fuzz
 
 browser: $(READY) ## /docs in a real browser; needs the program chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
