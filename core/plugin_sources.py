@@ -36,6 +36,11 @@ class Source:
     distribution: str = ""
     version: str = ""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it came with the host."""
+        return self.kind in ("mandatory", "built-in")
+
     def load(self) -> object:
         """Import the plugin.
 

@@ -58,6 +58,8 @@ def tree(root: Path) -> Tree:
     """Everything about what lies below a directory."""
     found: Tree = {}
     for path in root.rglob("*"):
+        if path.name.startswith(".jidoteki-"):  # the service itself replaces a file at this moment
+            continue
         status = path.lstat()
         content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
         kind = (status.st_mode, status.st_uid, status.st_gid)

@@ -100,7 +100,7 @@ def test_health_is_left_to_another_collector(jidoteki_host: MakeHost) -> None:
 
 
 def test_health_of_the_vendors_own_collector_is_left_alone(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(health={"refresh": 0.2})
+    host = jidoteki_host(health={"refresh": 1})
     path = host.appliance.etc / "health.json"
     wait_until(path.exists)
 

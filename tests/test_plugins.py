@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -14,6 +16,7 @@ from jidoteki.core.plugin_sources import Source
 from jidoteki.core.plugins import Plugins
 from jidoteki.hookspecs import Hooks, hookspec
 from jidoteki.testing import Host, wait_until
+from jidoteki.testing import host as kit
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
@@ -103,6 +106,21 @@ def test_a_plugin_that_hangs_while_loading_is_given_up_on(make) -> None:  # type
 
     assert host.get("/good").status == 200
     assert host.get("/other").json["Error-Message"].endswith("did not finish within 10 seconds")
+
+
+def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD.replace("import asyncio", "import time; time.sleep(0.5); import asyncio"))
+    host = jidoteki_host(load=(tmp_path / "good.py",), enable=("good",), start=False)
+    hasty = (
+        "from jidoteki.core import plugins; plugins.LOADING_TIME = 0.0001; from jidoteki.core.cli import main; main()"
+    )
+
+    with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", hasty)):
+        host.start()
+
+    assert "The plugin good is left out" in host.errors()
+    assert [host.get(path).status for path in ("/version", "/health", "/storage")] == [200, 200, 404]
+    assert host.get("/good").status == 503
 
 
 HANDLERS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterable
@@ -295,6 +296,6 @@ def test_a_license_of_broken_json_or_wrong_keys_is_told_and_not_written(applianc
     )  # fmt: skip
 
     assert broken.returncode == keyless.returncode == 1
-    assert "broken.json:2:1" in broken.stderr
+    assert re.search(r"broken\.json:[12]:[0-9]+: ", broken.stderr)
     assert "the vendor's OpenPGP secret key" in keyless.stderr
     assert not (tmp_path / "license.asc").exists()

@@ -70,10 +70,6 @@ def _identity(endpoint: Endpoint) -> str:
     return endpoint.method.lower() + "".join(word.capitalize() for word in words)
 
 
-def _of_reference(route: Route) -> bool:
-    return route.plugin.source.kind in ("mandatory", "built-in")
-
-
 def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
     assert route.form is not None
     return schemas.of_form(endpoint.parameters, route.form.kinds)
@@ -128,7 +124,7 @@ def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     if _is_file(responses.get(200, {})):
         responses |= _partial(responses[200])
     answers = {str(status): responses[status] for status in sorted(responses)}
-    return answers if route.plugin.source.kind in ("mandatory", "built-in") else answers | OTHER_ERRORS
+    return answers if route.plugin.source.trusted else answers | OTHER_ERRORS
 
 
 def _unsaid(route: Route) -> dict[int, str]:
