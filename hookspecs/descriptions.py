@@ -17,7 +17,7 @@ JOB_STATUS: Final = {"$ref": "#/components/schemas/JobStatus"}
 class Described:
     """An answer of an endpoint, in `Endpoint.responses`.
 
-    :param description: a sentence.
+    :param description: a sentence; all that counts for errors, which have one shape.
     :param schema: JSON Schema 2020-12 of a JSON answer.
     :param examples: answers as they may be: JSON values, or text.
     :param media: the media type.

@@ -21,7 +21,7 @@ from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = ROOT / "docs/configuration.schema.json"
+PUBLISHED = ROOT / "etc/jidoteki-admin-api.schema.json"
 PLUGIN = """
 import voluptuous as vol
 from jidoteki.hookspecs import hookimpl
@@ -268,7 +268,7 @@ def test_the_published_schema_is_the_one_of_the_validators() -> None:
     schema = config_schema.describe(config_schema.built_in_sections())
 
     assert PUBLISHED.read_text() == config_schema.as_text(schema), (
-        "run: jidoteki config-schema -o docs/configuration.schema.json"
+        "run: jidoteki config-schema -o etc/jidoteki-admin-api.schema.json"
     )
 
 

@@ -6,12 +6,14 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jidoteki.core.config import SECTIONS, defaults
+from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +48,24 @@ def test_the_session_in_the_readme_works_when_pasted(demo: tuple[str, dict[str, 
     assert '{"Status":"202 Accepted","Location":"/api/v1/admin/update"}' in output
     assert "Hello from the update" in output
     assert output.rstrip().endswith('{"version":"1.1.0"}')
+
+
+def test_every_curl_line_in_the_pages_works_on_a_new_appliance(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    host = jidoteki_host(token=None)
+    pages = ("docs/api.md", "docs/command-line.md")
+    lines = [line for page in pages for line in re.findall(r"^    (curl .*)$", (ROOT / page).read_text(), re.MULTILINE)]
+    (tmp_path / "token").write_text("yourtoken\n")
+    (tmp_path / ".curlrc").write_text("fail\nsilent\nshow-error\n")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CURL_HOME": str(tmp_path)}
+
+    done = subprocess.run(
+        ["sh", "-e"], input="\n".join(lines).replace("https://HOST:8443", host.url), env=environment, cwd=tmp_path,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(lines) == 2
+    assert done.stdout == '{"Status":"200 OK"}{"version":"1.0.0"}'
 
 
 def test_every_configuration_key_is_documented() -> None:
