@@ -30,15 +30,9 @@ class StoredUpload:
         if "/" in name or name in ("", ".", ".."):
             raise ValueError("keep() takes a file name, not a path")
         target = self.path.with_name(name)
-        await asyncio.to_thread(self._move, target)
+        await asyncio.to_thread(self.path.replace, target)
         self.path, self.kept = target, True
         return target
-
-    def _move(self, target: Path) -> None:
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(target)
-        files.sync_directory(target.parent)
 
 
 class Part(ABC):

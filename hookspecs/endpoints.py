@@ -46,7 +46,10 @@ class UploadedFile(Protocol):
         """Its length in bytes."""
 
     async def keep(self, name: str) -> Path:
-        """Move it to `ADMIN/home/sftp/uploads/NAME`, replacing a file of that name, and return its new path."""
+        """Move it to `ADMIN/home/sftp/uploads/NAME`, replacing a file of that name, and return its new path.
+
+        Nothing waits for the disk: after a power cut it may be incomplete, as after any upload that was interrupted.
+        """
 
 
 class ApiError(Exception):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 import stat
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import voluptuous as vol
 from cryptography import x509
+from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,35 +24,6 @@ from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
 
 AUTHORITY = "basicConstraints=critical,CA:TRUE"
 SERVER = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:appliance.example"
-
-
-@dataclass
-class FakeJob:
-    """A job in this process: the appliance is real, only what would reconfigure the host is recorded instead."""
-
-    appliance: Appliance
-    input: Mapping[str, Any]
-    workspace: Path
-    taken_by_a_plugin: bool = False
-    vendor_failure: str = ""
-    lines: list[str] = field(default_factory=list)
-    calls: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def progress(self, percentage: int) -> None:
-        pass
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def apply(self, name: str, document: dict[str, Any]) -> bool:
-        self.calls.append(("apply", name, document))
-        return self.taken_by_a_plugin
-
-    def vendor_command(self, name: str, *arguments: str) -> bool:
-        self.calls.append(("command", name, *arguments))
-        if self.vendor_failure:
-            raise JobFailed(self.vendor_failure)
-        return True
 
 
 def openssl(*arguments: str | Path, given: str = "") -> str:
@@ -447,7 +418,7 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
     perform(job_with(appliance, **self_signed))
     before = snapshot(tls)
     job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate)
-    job.vendor_failure = "certs.sh failed"
+    job.vendor_status = 1
 
     with pytest.raises(JobFailed, match=r"certs\.sh failed"):
         perform(job)
@@ -528,20 +499,8 @@ def test_the_form_needs_a_certificate_and_a_key() -> None:
     assert required == {"public": True, "private": True, "ca": False}
 
 
-@dataclass
-class FakeRequest:
-    values: Mapping[str, Any] = field(default_factory=dict)
-    last: Mapping[str, Any] = field(default_factory=dict)
-
-    async def start_job(self, kind: str, **values: Any) -> dict[str, Any]:
-        return {"kind": kind, **values}
-
-    async def job_status(self, kind: str) -> Mapping[str, Any]:
-        return self.last
-
-
 async def test_posting_starts_the_job_with_what_came() -> None:
-    answer = await plugin.update(FakeRequest({"public": "p", "private": "k"}))
+    answer = await plugin.update(FakeRequest(values={"public": "p", "private": "k"}))
 
     assert answer == {"kind": "certs", "public": "p", "private": "k"}
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import voluptuous as vol
+from fakes import FakeJob
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,19 +31,6 @@ LICENSE = {"app": "enterprise", "users": 20, "expires": "19 January 2038", "name
 FOREVER = "never"
 IN_2020 = ("--faked-system-time", "20200101T000000")
 SIX_HOURS_LATER = ("--faked-system-time", "20200101T060000")
-
-
-@dataclass
-class FakeJob:
-    """A job in this process, on a real appliance."""
-
-    appliance: Appliance
-    input: Mapping[str, Any]
-    workspace: Path
-    lines: list[str] = field(default_factory=list)
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
 
 
 @dataclass

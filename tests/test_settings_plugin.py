@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import voluptuous as vol
+from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,44 +33,6 @@ STATIC = {
     "ntpserver": "pool.ntp.org",
 }
 IPV6 = {**DHCP, "ip_address": "2001:db8::10", "netmask": "/64", "gateway": "2001:db8::1", "dns2": "2001:db8::2"}
-
-
-@dataclass
-class FakeJob:
-    """A job in this process: the appliance is real, only what would reconfigure the host is recorded instead."""
-
-    appliance: Appliance
-    input: Mapping[str, Any]
-    taken_by_a_plugin: bool = False
-    vendor_status: int = 0
-    lines: list[str] = field(default_factory=list)
-    calls: list[tuple[Any, ...]] = field(default_factory=list)
-    percentages: list[int] = field(default_factory=list)
-
-    def progress(self, percentage: int) -> None:
-        self.percentages.append(percentage)
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def apply(self, name: str, document: dict[str, Any]) -> bool:
-        self.calls.append(("apply", name, document))
-        return self.taken_by_a_plugin
-
-    def vendor_command(self, name: str, *arguments: str) -> bool:
-        self.calls.append(("command", name, *arguments))
-        if self.vendor_status:
-            raise JobFailed(f"{name} failed with exit status {self.vendor_status}")
-        return True
-
-
-@dataclass
-class FakeRequest:
-    appliance: Appliance
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    async def start_job(self, kind: str, **values: Any) -> dict[str, Any]:
-        return {"kind": kind, **values}
 
 
 @pytest.fixture
