@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bench import load, servers
 from bench.rows import Row
 from bench.upload import BOUNDARY, HEAD, MIB
-from jidoteki.core.responses import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 
 TRICKLE = 2048

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import content, servers
 from bench.rows import Row, interleaved
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.responses import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
-from jidoteki.core.responses import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 
 TOKEN = "correct-horse-battery"  # noqa: S105

@@ -9,7 +9,7 @@ import time
 from bench import servers
 from bench.processes import Peak, pid_of
 from bench.rows import Row, interleaved
-from jidoteki.core.responses import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 
 MIB = 1024 * 1024

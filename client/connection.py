@@ -18,7 +18,8 @@ from yarl import URL
 from jidoteki.client import downloads, jobs
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
-from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.core.authentication import request_hash
+from jidoteki.hookspecs import PREFIX
 
 Scheme = Literal["hash", "bearer", "token"]
 

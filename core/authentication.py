@@ -11,10 +11,9 @@ from importlib import import_module
 from jidoteki.core import files, users
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.users import User
-from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs import PREFIX, ApiError
 from jidoteki.hookspecs.named_tokens import FILE as TOKENS_FILE
 
-PREFIX = "/api/v1/admin"
 SETUP = "/setup"
 TOKEN_CHARACTERS = frozenset(range(33, 127))
 MAX_TOKEN = 255

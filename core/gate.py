@@ -10,12 +10,12 @@ from aiohttp import web
 
 from jidoteki.core.audit import AuditUnavailable
 from jidoteki.core.authentication import credential_of
-from jidoteki.core.responses import PREFIX, Refused
+from jidoteki.core.responses import Refused
 from jidoteki.core.service import Service
 from jidoteki.core.signatures import NotSigned, Signed, verify
 from jidoteki.core.throttle import TooManyGuesses
 from jidoteki.core.users import User
-from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs import PREFIX, ApiError
 
 logger = logging.getLogger(__name__)
 

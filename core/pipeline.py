@@ -15,10 +15,10 @@ from jidoteki.core.bodies import Body
 from jidoteki.core.gate import SIGNED, admit
 from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
-from jidoteki.core.responses import PREFIX, Refused, error_response, render
+from jidoteki.core.responses import Refused, error_response, render
 from jidoteki.core.routes import METHODS, Route
 from jidoteki.core.service import Service
-from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs import PREFIX, ApiError
 
 logger = logging.getLogger(__name__)
 

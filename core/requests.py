@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.jobs.launch import Busy
-from jidoteki.core.responses import PREFIX, status_line
-from jidoteki.hookspecs import ApiError, Appliance, JobOutcome, JobType, Reply, Request, Response
+from jidoteki.core.responses import status_line
+from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobType, Reply, Request, Response
 
 if TYPE_CHECKING:
     from jidoteki.core.service import Service

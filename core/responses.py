@@ -18,7 +18,6 @@ from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, T
 
 CHUNK = 256 * 1024
 JSON = "application/json"
-PREFIX = "/api/v1/admin"
 
 SECURITY_HEADERS = {
     "Server": "jidoteki-admin-api",

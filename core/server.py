@@ -15,11 +15,11 @@ from aiohttp import web
 from jidoteki.core.health import HealthMonitor
 from jidoteki.core.listener import Connections, Listener
 from jidoteki.core.pipeline import Pipeline
-from jidoteki.core.responses import PREFIX
 from jidoteki.core.service import Service
 from jidoteki.core.service_log import AccessLogger
 from jidoteki.core.tls import Certificate
 from jidoteki.core.watchdog import Watchdog
+from jidoteki.hookspecs import PREFIX
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described
 from jidoteki.hookspecs.endpoints import (
+    PREFIX,
     ApiError,
     Document,
     Download,
@@ -28,6 +29,7 @@ __all__ = [
     "CONTRACT",
     "DONE",
     "JOB_STATUS",
+    "PREFIX",
     "PROJECT",
     "ApiError",
     "Appliance",

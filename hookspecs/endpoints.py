@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome
+
+PREFIX: Final = "/api/v1/admin"
+"""Before the path of every endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.core.authentication import request_hash
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.forms import form
 
 COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.core.authentication import request_hash
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
 FORBIDDEN = {"Status": "403 Forbidden", "Error-Message": "Authentication error"}

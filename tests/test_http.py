@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jidoteki.core.authentication import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
 

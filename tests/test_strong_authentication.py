@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
 
-from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.core.authentication import request_hash
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Answer, Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 

@@ -9,7 +9,7 @@ import click
 
 from jidoteki.core.authentication import request_hash
 from jidoteki.core.cli import Problem
-from jidoteki.core.responses import PREFIX
+from jidoteki.hookspecs import PREFIX
 
 
 @click.command()

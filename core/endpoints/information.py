@@ -11,8 +11,8 @@ from typing import Any
 from jidoteki.core.files import CachedFile
 from jidoteki.core.health import figures_of
 from jidoteki.core.requests import own
-from jidoteki.core.responses import PREFIX, encode
-from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, PlainText, Request, Response, hookimpl
+from jidoteki.core.responses import encode
+from jidoteki.hookspecs import PREFIX, ApiError, Appliance, Described, Endpoint, PlainText, Request, Response, hookimpl
 
 DESCRIBED = {
     "version": Described(

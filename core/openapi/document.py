@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from jidoteki.core.openapi import components, operations, security
-from jidoteki.core.responses import PREFIX
 from jidoteki.core.routes import Routes, first_level
+from jidoteki.hookspecs import PREFIX
 
 OPENAPI = "3.1.0"
 #: The version of the API on the wire, which is that of the reference; never that of the software.

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jidoteki.core.openapi import components, schemas, security
-from jidoteki.core.responses import PREFIX
 from jidoteki.core.routes import Route, Routes, first_level
-from jidoteki.hookspecs import Described, Endpoint, Upload
+from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
 ACCEPTED = {"$ref": "#/components/schemas/Accepted"}

@@ -10,6 +10,7 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import (
     DONE,
+    PREFIX,
     ApiError,
     Appliance,
     Described,
@@ -26,7 +27,7 @@ from jidoteki.hookspecs import (
 from jidoteki.plugins.backup import examples, jobs, restoring, stored
 from jidoteki.plugins.backup.validators import action
 
-LOCATION = "/api/v1/admin/backup"
+LOCATION = f"{PREFIX}/backup"
 
 
 async def start_or_stop(request: Request) -> Response:

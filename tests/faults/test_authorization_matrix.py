@@ -15,8 +15,9 @@ import pytest
 from faultkit import Tally, ask
 
 from jidoteki.core import config, plugins
-from jidoteki.core.authentication import PREFIX, request_hash
+from jidoteki.core.authentication import request_hash
 from jidoteki.core.routes import Routes
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 

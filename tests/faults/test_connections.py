@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from faultkit import LONG, Scaled, Tally, client_of, connection, percentile, plain_connection, resident, timed_get
 
-from jidoteki.core.authentication import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 

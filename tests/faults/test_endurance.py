@@ -8,7 +8,7 @@ import gc
 import pytest
 from faultkit import Scaled, Tally, client_of, descriptors, resident, timed_get
 
-from jidoteki.core.authentication import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 

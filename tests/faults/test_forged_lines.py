@@ -15,7 +15,7 @@ import pytest
 from faultkit import Tally, ask, multipart, send, some
 from jobcases import records, settings_form
 
-from jidoteki.core.authentication import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 

@@ -12,7 +12,7 @@ import time
 import pytest
 from faultkit import Reply, Scaled, Tally, connection, read_reply, resident, send
 
-from jidoteki.core.authentication import PREFIX
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
 
