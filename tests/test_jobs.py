@@ -256,6 +256,17 @@ def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(
     assert names <= {"PATH", "LANG", "HOME", "JIDO_ADMIN_PATH", "PWD", "SHLVL", "_", "OLDPWD"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give programs their usual priority back")
+def test_a_job_lets_everything_else_go_first_but_its_programs_do_not(host: Host) -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+
+    host.post("/worker", "-F", "do=priority")
+    host.wait_for_job("/worker")
+
+    log = (host.appliance.log / "worker.log").read_text()
+    assert f"own {max(10, usual)}\n{usual}\n" in log
+
+
 def test_a_command_that_takes_too_long_is_killed_with_its_children(host: Host) -> None:
     host.post("/worker", "-F", "do=slow command")
 

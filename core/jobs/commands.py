@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jidoteki.core.jobs import priority
 from jidoteki.hookspecs import JobFailed
 
 KILL_TIME = 5.0
@@ -41,10 +42,11 @@ def run(
     :raises JobFailed: it cannot be started, or ran out of time.
     """
     try:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=cwd, env=dict(env), process_group=0, umask=0o022,
-        )  # fmt: skip
+        with priority.usual():
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                cwd=cwd, env=dict(env), process_group=0, umask=0o022,
+            )  # fmt: skip
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise JobFailed(f"{os.path.basename(argv[0])} cannot be run: {reason}") from error

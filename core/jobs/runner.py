@@ -15,6 +15,7 @@ from typing import Any
 
 from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs import priority
 from jidoteki.core.jobs.context import Context, JobCancelled, Log
 from jidoteki.core.jobs.records import Record, Records, write_status_files
 from jidoteki.core.plugin_sources import Source
@@ -25,6 +26,7 @@ def main(path: Path) -> None:
     """Run the job that the file at `path` describes, record how it ended, and exit."""
     _keep_lock()
     os.umask(0o077)
+    priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     order = json.loads(path.read_bytes())

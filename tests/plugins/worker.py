@@ -43,6 +43,9 @@ def run(job: Job) -> None:
         case "child":
             pid_file = Path(job.input["file"])
             job.command("sh", "-c", f"sleep 300 & echo $! > {pid_file}; sleep 300", timeout=100)
+        case "priority":
+            job.log(f"own {os.getpriority(os.PRIO_PROCESS, 0)}")
+            job.command("nice", timeout=5)
         case "noise":
             job.command("sh", "-c", "yes x | head -c 50000000", timeout=30)
         case "lines":
