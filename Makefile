@@ -34,7 +34,7 @@ check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	$(BIN)/lint-imports
 
-faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (an hour; as root for tmpfs)
+faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (half an hour; as root for tmpfs)
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(LONG_FAULTS) -n 0 $(MEASURED)
 	-$(LONG_FAULTS) -n 2 tests/faults $(addprefix --ignore ,$(MEASURED))
