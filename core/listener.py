@@ -83,14 +83,6 @@ class _Protocol(web.RequestHandler):
         response.force_close()
         return response
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        if isinstance(resp, web.HTTPException):  # of aiohttp itself, for a target that is no path, such as `*`
-            resp = error_response(ApiError(resp.status))
-            resp.force_close()
-        return await super().finish_response(request, resp, start_time)
-
 
 class Listener:
     """One listening socket.

@@ -57,7 +57,7 @@ class Pipeline:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version not in (HttpVersion11, HttpVersion10):
-            raise ApiError(505, "Use HTTP/1.1")
+            raise ApiError(400, "Use HTTP/1.1")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise ApiError(417, "The only expectation that can be met is 100-continue")
         if docs_page.is_below(request.rel_url.raw_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -69,6 +70,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
         _reload_on_hangup(service, certificate, connections)
+        gc.freeze()  # what is there now stays: collections need not look through it again and again
         await ending.wait()
     finally:
         for listener in listeners:

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections import deque
+from functools import lru_cache
 from pathlib import Path
 from time import localtime, strftime
 from time import time as now
@@ -22,8 +23,6 @@ MAX_PENDING = 10_000
 MAX_FIELD = 256
 
 FLUSH_EACH = 1.0
-
-Line = tuple[float, str | None, str, str, int, int, float]
 
 
 class _Queue(logging.handlers.QueueHandler):
@@ -73,15 +72,17 @@ def start(path: Path, debug: bool = False) -> ServiceLog:
 class AccessLogger(AbstractAccessLogger):
     """One line for each request: never the query, which may hold a token.
 
-    Lines are collected and written once a second: one log record for each would cost two thirds of the requests.
+    Lines are collected and written once a second: one log record for each would cost two thirds of the requests, and a
+    thread that has thousands of lines to put together keeps requests waiting.
     """
 
-    pending: ClassVar[deque[Line]] = deque(maxlen=MAX_PENDING)
+    pending: ClassVar[deque[str]] = deque(maxlen=MAX_PENDING)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
-        length = response.body_length
-        self.pending.append((now(), request.remote, request.method, request.path, response.status, length, time * 1000))
+        what = f"{request.remote} {_plain(request.method)} {_plain(request.path)}"
+        size = response.body_length
+        self.pending.append(f"{_stamp(int(now()))} {what} {response.status} {size} {time * 1000:.1f}ms")
 
     @property
     def enabled(self) -> bool:
@@ -110,17 +111,20 @@ class _AccessFile:
         self._write()
 
     def _write(self) -> None:
-        lines: list[str] = []
-        while AccessLogger.pending and len(lines) < MAX_PENDING:
-            moment, client, method, path, status, length, taken = AccessLogger.pending.popleft()
-            stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(moment))
-            lines.append(f"{stamp} {client} {_plain(method)} {_plain(path)} {status} {length} {taken:.1f}ms")
+        lines = [AccessLogger.pending.popleft() for _ in range(len(AccessLogger.pending))]
         if lines:
             text = "\n".join(lines)
             self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, None, None))
 
 
+@lru_cache(maxsize=2)
+def _stamp(second: int) -> str:
+    return strftime("%Y-%m-%d %H:%M:%S", localtime(second))
+
+
 def _plain(text: str) -> str:
+    if len(text) <= MAX_FIELD and text.isprintable() and " " not in text:
+        return text
     return "".join(c if c.isprintable() and c != " " else repr(c)[1:-1] for c in text[:MAX_FIELD])
 
 

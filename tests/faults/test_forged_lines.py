@@ -136,7 +136,7 @@ def test_no_query_path_header_or_name_forges_anything(host: Host, tally: Tally, 
     for number, (name_, content) in enumerate(requests.items(), start=1):
         content = content.replace(b" HTTP/1.1\r\n", b" HTTP/1.1\r\nHost: x\r\n", 1)
         reply = send(host, content, f"127.0.3.{number}")
-        tally.case(reply.status < 500 or reply.status == 505, f"{name_} {kind}: {reply}")
+        tally.case(reply.status < 500, f"{name_} {kind}: {reply}")
         tally.case("X-Forged" not in reply.headers, f"{name_} {kind}: {reply}")
         tally.case(not set(reply.body) & {0, 7, 13, 27}, f"{name_} {kind}: {reply}")
     time.sleep(0.3)

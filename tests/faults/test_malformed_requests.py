@@ -6,6 +6,7 @@ Also request smuggling, pipelining and headers without end, on raw TLS connectio
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import time
 
@@ -99,6 +100,8 @@ REQUESTS = {
 }  # fmt: skip
 # A range that means nothing is to be ignored, and the others mean one thing only: 200 is as right as an error.
 MAY_SUCCEED = {"range that is damaged", "two spaces", "header that is folded"}
+if os.environ.get("AIOHTTP_NO_EXTENSIONS"):  # whose parser in Python takes methods in any case
+    MAY_SUCCEED.add("method in lower case")
 
 FIELD = b'Content-Disposition: form-data; name="newtoken"\r\n\r\n'
 
@@ -178,10 +181,10 @@ def host(jidoteki_module_host: Host) -> Host:
 
 
 def is_refusal(reply: Reply) -> bool:
-    """A 4xx, or 505, in the shape of this API; a connection closed unheard is a refusal too."""
+    """A 4xx in the shape of this API; a connection closed unheard is a refusal too."""
     if reply.status == 0:
         return True
-    if not (400 <= reply.status < 500 or reply.status == 505):
+    if not 400 <= reply.status < 500:
         return False
     return not reply.body or json.loads(reply.body)["Status"].startswith(str(reply.status))
 
