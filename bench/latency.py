@@ -89,7 +89,7 @@ def _upload(host: Host, package: Path, size: int) -> None:
     answer = host.post("/update", "-F", f"update=@{package}", "-H", "Expect:")
     _expect(answer.status, 202)
     host.wait_for_job("/update", 120)
-    (host.appliance.etc / "version.txt").write_text("1.0.0\n")
+    host.appliance.replace_file(host.appliance.etc / "version.txt", "1.0.0\n")
     post_package(host, size)
     host.wait_for_job("/update", 120)
 
