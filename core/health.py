@@ -42,7 +42,10 @@ class HealthMonitor:
         while True:
             interval = float(self._service.config.settings["health"]["refresh"])
             if interval:
-                await asyncio.to_thread(self._measure, interval)
+                try:
+                    await asyncio.to_thread(self._measure, interval)
+                except OSError as error:
+                    logger.error("The health cannot be measured: %s", error)
             await asyncio.sleep(interval or 60.0)
 
     def _measure(self, interval: float) -> None:
