@@ -49,7 +49,8 @@ class Work:
         ]  # fmt: skip
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; settings come first, because others read them."""
+        self._settings()
         for thread in self._threads:
             thread.start()
 
@@ -103,7 +104,7 @@ class Work:
         self._expect(self._get("/nothing"), 404, "GET /nothing")
 
     def _update(self) -> None:
-        (self._host.appliance.etc / "version.txt").write_text("1.0.0\n")
+        self._host.appliance.replace_file(self._host.appliance.etc / "version.txt", "1.0.0\n")
         self._expect(self._post("/update", "-F", f"update=@{self._package}"), 202, "POST /update")
         self._job("/update")
 
