@@ -29,9 +29,7 @@ def test_unit_is_rated_well(tmp_path: Path) -> None:
 
 def test_drop_in_for_root_is_rated_as_the_documentation_says(tmp_path: Path) -> None:
     unit = tmp_path / "jidoteki-admin-api.service"
-    unit.write_text(
-        (ETC / unit.name).read_text() + (ETC / "jidoteki-admin-api-root.conf").read_text().replace("User=root\n", "")
-    )
+    unit.write_text((ETC / unit.name).read_text() + (ETC / "jidoteki-admin-api-root.conf").read_text())
 
     rating = exposure(unit)
 
