@@ -20,6 +20,13 @@ KILLED_AT = (
 )
 
 
+def _interpreter(path: Path, before: str) -> Path:
+    """A program that is this Python, with something in front of it."""
+    path.write_text(f'#!/bin/sh\n{before} {shlex.quote(sys.executable)} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 class Injector:
     """A Python interpreter for jobs that fails where it is told to."""
 
@@ -27,12 +34,9 @@ class Injector:
         directory = host.appliance.root.parent
         self._options = directory / "injection"
         self._trace = directory / "trace"
-        self.python = directory / "python"
-        self.python.write_text(
-            f"#!/bin/sh\nexec strace -DDD -qq -o {self._trace} $(cat {self._options}) "
-            f'{shlex.quote(sys.executable)} "$@"\n'
+        self.python = _interpreter(
+            directory / "python", f"exec strace -DDD -qq -o {self._trace} $(cat {self._options})"
         )
-        self.python.chmod(0o755)
         self.nothing()
 
     def nothing(self) -> None:
@@ -58,12 +62,8 @@ class Gate:
     def __init__(self, host: Host) -> None:
         directory = host.appliance.root.parent
         self._open = directory / "gate-is-open"
-        self.python = directory / "gated-python"
-        self.python.write_text(
-            f"#!/bin/sh\nn=0\nwhile [ ! -e {self._open} ] && [ $n -lt 1200 ]; do n=$((n + 1)); sleep 0.05; done\n"
-            f'exec {shlex.quote(sys.executable)} "$@"\n'
-        )
-        self.python.chmod(0o755)
+        waiting = f"while [ ! -e {self._open} ] && [ $n -lt 1200 ]; do n=$((n + 1)); sleep 0.05; done"
+        self.python = _interpreter(directory / "gated-python", f"n=0; {waiting}; exec")
 
     def shut(self) -> None:
         """Let the next jobs wait."""
