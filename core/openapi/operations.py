@@ -10,6 +10,7 @@ from jidoteki.core.routes import Route, Routes, first_level
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
+ANYTHING = ("application/json", *FILES)
 ACCEPTED = {"$ref": "#/components/schemas/Accepted"}
 OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status in ("4XX", "5XX")}
 
@@ -119,7 +120,8 @@ def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
         if status >= 400:
             responses[status] = components.error(status, described.description)
         else:
-            responses[status] = _success(status, described)
+            known = isinstance(said, Described) or status == 202
+            responses[status] = _success(status, described, (described.media,) if known else ANYTHING)
     if _is_file(responses.get(200, {})):
         responses |= _partial(responses[200])
     answers = {str(status): responses[status] for status in sorted(responses)}
@@ -132,12 +134,11 @@ def _unsaid(route: Route) -> dict[int, str]:
 
 def _by_default(endpoint: Endpoint, status: int, description: str) -> Described:
     """What is known of an answer that is described with a sentence alone."""
-    if status != 202:
-        return Described(description, media="")
-    return Described(description, examples=({"Status": "202 Accepted", "Location": PREFIX + endpoint.path},))
+    accepted = {"Status": "202 Accepted", "Location": PREFIX + endpoint.path}
+    return Described(description, examples=(accepted,) if status == 202 else ())
 
 
-def _success(status: int, described: Described) -> dict[str, Any]:
+def _success(status: int, described: Described, media: tuple[str, ...]) -> dict[str, Any]:
     response: dict[str, Any] = {"description": described.description}
     body: dict[str, Any] = {}
     schema = ACCEPTED if status == 202 and described.schema is None else described.schema
@@ -147,7 +148,6 @@ def _success(status: int, described: Described) -> dict[str, Any]:
         body["example"] = described.examples[0]
     elif described.examples:
         body["examples"] = {str(number): {"value": each} for number, each in enumerate(described.examples, start=1)}
-    media = (described.media,) if described.media else ("application/json", *FILES)
     response["content"] = dict.fromkeys(media, body)
     if status == 202:
         response["headers"] = components.headers("Location", "Job-Id")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_origin, get_type_hints
 
 import voluptuous as vol
-from voluptuous_openapi import UNSUPPORTED, OpenApiVersion, convert  # type: ignore[import-untyped]
+from voluptuous_openapi import UNSUPPORTED, OpenApiVersion, convert  # type: ignore[import-untyped]  # no types
 
 from jidoteki.hookspecs import Document, Upload
 from jidoteki.hookspecs.validators import Text, json_document, port, strict, variants
