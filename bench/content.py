@@ -53,7 +53,7 @@ def write_many(directory: Path, number: int, size: int = 1024, in_each: int = 10
 
 def write_logs(directory: Path, size: int) -> None:
     """Write `size` bytes of text as services log it, in files of 16 MiB."""
-    lines = _log_lines(random.Random(1))  # noqa: S311
+    lines = _log_lines(random.Random(1))  # noqa: S311  # content, not a secret
     for number in range(max(1, size // FILE)):
         written = 0
         with (directory / f"service-{number:03}.log").open("wb") as file:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bench import content, servers
@@ -64,8 +65,8 @@ def rows(quick: bool) -> list[Row]:
             with _reference(on, below) as (beside, place, path):
                 for tls, target in ((False, 0.9), (True, 0.7)):
                     mine, its = interleaved(
-                        lambda tls=tls: _get(servers.place(host), _ours(host), tls),  # type: ignore[misc]
-                        lambda tls=tls: _get(place, path, tls),  # type: ignore[misc]
+                        partial(_get, servers.place(host), _ours(host), tls),
+                        partial(_get, place, path, tls),
                         runs,
                     )
                     name = f"GET /backup/download, {size // MIB} MiB, {'TLS' if tls else 'HTTP'}"

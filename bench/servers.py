@@ -17,7 +17,7 @@ from jidoteki.core.cli.init import make
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 
-TOKEN = "correct-horse-battery"  # noqa: S105
+TOKEN = "correct-horse-battery"  # noqa: S105  # of a temporary appliance
 
 
 def pinned(core: int) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class _Later:
     """What directories get once everything is in them, kept on disk: an archive may have millions of them."""
 
     def __init__(self, beside: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115  # `close` closes it
         self._starts = array("Q")
 
     def add(self, record: list[Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import multipart  # type: ignore[import-untyped]
+import multipart  # type: ignore[import-untyped]  # it has no types
 from aiohttp import web
 
 from jidoteki.core.forms import Form

@@ -85,10 +85,11 @@ def sources(config: Config, root: Path) -> Iterator[Source]:
     from importlib import metadata
 
     enabled = config.endpoints
-    for kind, package in (("mandatory", MANDATORY), ("built-in", BUILT_IN)):
+    packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
+    for kind, package in packages.items():
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
             if kind == "mandatory" or module in enabled:
-                yield Source(module, kind, f"{package}.{module}")  # type: ignore[arg-type]
+                yield Source(module, kind, f"{package}.{module}")
     for entry in metadata.entry_points(group=PROJECT):
         distribution = entry.dist
         yield Source(

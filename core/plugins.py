@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -114,7 +115,7 @@ class Plugins:
         results = []
         for plugin, function in self.implementations(hook):
             try:
-                results.append((plugin, within(seconds, lambda f=function: f(**arguments))))  # type: ignore[misc]
+                results.append((plugin, within(seconds, partial(function, **arguments))))
             except PluginError as error:
                 logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)
         return results

@@ -66,7 +66,7 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
     """
     library: Any = import_module("http_message_signatures")
 
-    class Keys(library.HTTPSignatureKeyResolver):  # type: ignore[misc]
+    class Keys(library.HTTPSignatureKeyResolver):  # type: ignore[misc]  # imported late, so Any
         def resolve_public_key(self, key_id: str) -> bytes:
             key = key_of(key_id)
             if key is None:

@@ -111,7 +111,7 @@ class TarReader:
         self._window = _Window(source, max_header)
         # tarfile passes over damaged headers when it iterates itself: this one only parses them.
         self._tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK * 2)), encoding="utf-8", errors="surrogateescape")
-        self._tar.fileobj = self._window  # type: ignore[assignment]
+        self._tar.fileobj = self._window  # type: ignore[assignment]  # reads are all that it needs
         self._left = 0
         self._padding = 0
 

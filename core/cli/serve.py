@@ -79,7 +79,7 @@ def run(
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
         binding = Binding(
-            host or listen["host"] or ("0.0.0.0" if str(appliance.root) == "/" else "127.0.0.1"),  # noqa: S104
+            host or listen["host"] or ("0.0.0.0" if str(appliance.root) == "/" else "127.0.0.1"),  # noqa: S104  # its purpose
             None if chosen < 0 else chosen,
             http_host,
             None if plain is None or plain < 0 else plain,

@@ -37,7 +37,7 @@ class _Writer(io.RawIOBase):
     def __init__(self, target: EncryptingWriter) -> None:
         self._target = target
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # tarfile hands over bytes alone
         self._target.write(bytes(data))
         return len(data)
 
@@ -117,7 +117,7 @@ def _below(source: Path) -> Iterator[Path]:
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int | None) -> None:
-    tar.inodes = {}  # type: ignore[attr-defined]
+    tar.inodes = {}  # type: ignore[attr-defined]  # forgets hard links: all are packed as files
     info = tar.gettarinfo(path, name)
     if info is None:
         raise PackageError(f"{path} is neither a file nor a directory nor a symbolic link")

@@ -92,7 +92,7 @@ def seconds_until_closed(sockets: list[socket.socket], limit: float, drip: bytes
                 next_drip += 1
                 for key in list(selector.get_map().values()):
                     with contextlib.suppress(OSError):
-                        key.fileobj.send(drip[position % len(drip) :][:1])  # type: ignore[union-attr]
+                        key.fileobj.send(drip[position % len(drip) :][:1])  # type: ignore[union-attr]  # sockets alone
                 position += 1
     return list(kept.values())
 
