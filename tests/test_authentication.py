@@ -215,10 +215,22 @@ def test_a_wrong_token_is_refused_before_the_body_is_sent(jidoteki_host: MakeHos
         file.truncate(3 * 1024**3)
 
     before = time.monotonic()
-    answer = host.post("/update", "-F", f"update=@{big}", "-w", "%{size_upload}", query="token=wrong", auth="none")
+    answer = host.post("/update", "-F", f"update=@{big}", query="token=wrong", auth="none")
+    taken = time.monotonic() - before
+    url = f"{host.url}{PREFIX}/update?token=wrong"
+    sent = [
+        subprocess.run(
+            ["curl", "-ks", "--interface", source, *headers, "-F", f"update=@{big}", "-o", "/dev/null",
+             "-w", "%{http_code} %{size_upload}", url], capture_output=True, text=True, check=False, timeout=60,
+        ).stdout.split()
+        for source, headers in (("127.0.0.2", ()), ("127.0.0.3", ("-H", "Expect:")))
+    ]  # fmt: skip
 
     assert answer.status == 403
-    assert time.monotonic() - before < 2
+    assert taken < 2
+    assert [status for status, _ in sent] == ["403", "403"]
+    assert int(sent[0][1]) <= 64 * 1024
+    assert int(sent[1][1]) < 16 * 1024**2, "sent without asking: what the buffers of both ends hold, and no more"
     assert list(host.appliance.uploads.glob(".jidoteki-*")) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -102,6 +103,23 @@ def test_a_truncated_package_is_refused(take: Take, good: bytes, tmp_path: Path,
     with pytest.raises(PackageError):
         take(good[: len(good) * tenth // 10])
 
+    assert not (tmp_path / "work/package").exists()
+
+
+def test_a_package_cut_off_at_any_4_kib_is_refused(vendor, take: Take, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(256 * 1024).hex()
+    whole = vendor.package(tmp_path / "whole", {**FILES, "files/data": content})
+    places = range(4096, len(whole), 4096)
+
+    accepted = []
+    for place in places:
+        with contextlib.suppress(PackageError):
+            take(whole[:place])
+            accepted.append(place)
+        (tmp_path / "work/software_package.tar.gz").unlink(missing_ok=True)
+
+    assert len(places) > 60
+    assert accepted == []
     assert not (tmp_path / "work/package").exists()
 
 
