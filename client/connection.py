@@ -1,4 +1,4 @@
-"""The client itself: signed requests over one pool of connections."""
+"""The client itself: signed requests, at most eight at a time."""
 
 from __future__ import annotations
 
@@ -90,9 +90,10 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=8), auto_decompress=False
-        )
+        # A connection for each request: the original closes its own after the answer without saying so, and a POST
+        # that meets a closed one cannot be sent a second time.
+        connector = aiohttp.TCPConnector(ssl=self._ssl, limit=8, force_close=True)
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         return self
 
     async def __aexit__(
@@ -176,7 +177,7 @@ class Client:
             try:
                 async with self._session.request(
                     method, self._url(method, path), data=data, headers={**self._credential(), **(headers or {})},
-                    timeout=timeout, allow_redirects=False, expect100=form.size > CHUNK,
+                    timeout=timeout, allow_redirects=False,
                 ) as response:  # fmt: skip
                     if response.status >= 300 and response.status not in accept:
                         body = await _read(response, CHUNK) or b""
@@ -200,7 +201,7 @@ class Client:
         :param path: where the job's status is, such as `/update`, or the `Location` of the answer that started it.
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most.
-        :param interval: seconds between two looks.
+        :param interval: seconds before each look.
         :raises JobProblem: it did not end with success, or not in time, or nothing is told of it.
         :raises ClientProblem: as `request` does.
         """

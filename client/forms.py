@@ -8,9 +8,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
+from aiohttp.hdrs import CONTENT_TYPE
+from aiohttp.payload import Payload, get_payload
 
 Sent = Callable[[int], None]
 
@@ -61,16 +63,25 @@ class Form:
         """Bytes of the files."""
         return sum(os.fstat(file.fileno()).st_size for file in self._open.values())
 
-    def data(self) -> aiohttp.FormData:
-        """The form as aiohttp sends it."""
-        form = aiohttp.FormData(default_to_multipart=True)
+    def data(self) -> aiohttp.MultipartWriter:
+        """The form as it is sent, with a length."""
+        form = aiohttp.MultipartWriter("form-data")
         for name, value in self._fields.items():
-            form.add_field(name, value)
+            form.append_payload(_part(value, "text/plain; charset=utf-8", name=name))
         for name, file in self._open.items():
-            form.add_field(name, file, filename=self._files[name].name, content_type="application/octet-stream")
+            form.append_payload(_part(file, "application/octet-stream", name=name, filename=self._files[name].name))
         return form
 
     def _count(self, size: int) -> None:
         self._sent += size
         if self._on_sent:
             self._on_sent(self._sent)
+
+
+def _part(value: Any, kind: str, **names: str) -> Payload:
+    """One part whose first header is Content-Disposition: the original looks for it nowhere else."""
+    part = get_payload(value, content_type=kind)
+    part.headers.clear()
+    part.set_content_disposition("form-data", **names)
+    part.headers[CONTENT_TYPE] = kind
+    return part

@@ -25,6 +25,8 @@ async def follow(
     started = seen = time.monotonic()
     shown: Mapping[str, Any] | None = None
     while time.monotonic() - started < seconds:
+        # Before the first look too: for a moment the original still tells of the job before.
+        await asyncio.sleep(interval)
         status: Mapping[str, Any] | None
         try:
             status = _status(await look())
@@ -39,7 +41,6 @@ async def follow(
                 on_progress(status)
         if status is not None and _has_ended(status, time.monotonic() - started):
             return status
-        await asyncio.sleep(interval)
     raise JobProblem(f"The job did not end within {seconds:g} seconds", status=shown)
 
 

@@ -1,4 +1,4 @@
-"""`jidoteki.client` against the real service, and against servers that misbehave or speak like the original."""
+"""`jidoteki.client` against the real service, and against servers that misbehave."""
 
 from __future__ import annotations
 
@@ -255,29 +255,6 @@ async def test_an_answer_that_trickles_for_ever_is_given_up() -> None:
     async with serving(answer) as url, Client(url, TOKEN, timeout=0.6) as api:
         with pytest.raises(Unreachable, match="did not answer in time"):
             await api.get("/version")
-
-
-async def test_the_original_api_is_enough_to_follow_a_job() -> None:
-    statuses = iter(
-        [
-            {"status": None, "log": None},
-            {"status": "running", "percentage": 30, "log": "..."},
-            {"status": "success", "percentage": 100, "log": "..."},
-        ]
-    )
-
-    async def answer(request: web.Request) -> web.Response:
-        if request.method == "POST":
-            form = await request.post()
-            assert form["action"] == "START"
-            return web.json_response({"Status": "202 Accepted", "Location": f"{PREFIX}/backup"}, status=202)
-        return web.json_response(next(statuses))
-
-    async with serving(answer) as url, Client(url, TOKEN) as api:
-        accepted = await api.request("POST", "/backup", {"action": "START"})
-        ended = await api.wait(accepted.location or "", interval=0.01)
-
-    assert ended == {"status": "success", "percentage": 100, "log": "..."}
 
 
 async def test_what_is_no_status_of_a_job_cannot_be_waited_for() -> None:
