@@ -67,9 +67,9 @@ class Form:
         """The form as it is sent, with a length."""
         form = aiohttp.MultipartWriter("form-data")
         for name, value in self._fields.items():
-            form.append_payload(_part(value, "text/plain; charset=utf-8", name=name))
+            form.append_payload(_part(value, "text/plain; charset=utf-8", name))
         for name, file in self._open.items():
-            form.append_payload(_part(file, "application/octet-stream", name=name, filename=self._files[name].name))
+            form.append_payload(_part(file, "application/octet-stream", name, filename=self._files[name].name))
         return form
 
     def _count(self, size: int) -> None:
@@ -78,10 +78,10 @@ class Form:
             self._on_sent(self._sent)
 
 
-def _part(value: Any, kind: str, **names: str) -> Payload:
+def _part(value: Any, kind: str, name: str, **more: str) -> Payload:
     """One part whose first header is Content-Disposition: the original looks for it nowhere else."""
     part = get_payload(value, content_type=kind)
     part.headers.clear()
-    part.set_content_disposition("form-data", **names)
+    part.set_content_disposition("form-data", True, name=name, **more)
     part.headers[CONTENT_TYPE] = kind
     return part

@@ -65,6 +65,8 @@ class Credential:
 def credential_of(query: Mapping[str, str], authorization: str | None) -> Credential | None:
     """Return the credential of a request; with both a token and a hash in the query, the hash decides.
 
+    An empty one is none, as in the original.
+
     :raises ApiError: 400, credentials in the query and in the Authorization header.
     """
     if authorization is not None:
@@ -74,7 +76,7 @@ def credential_of(query: Mapping[str, str], authorization: str | None) -> Creden
         bearer = value.strip() if scheme.lower() == "bearer" else ""
         return Credential("token", bearer.encode("utf-8", "surrogateescape"))
     for kind in ("hash", "token"):
-        if kind in query:
+        if query.get(kind):
             return Credential(kind, query[kind].encode("utf-8", "surrogateescape"))
     return None
 
@@ -114,9 +116,9 @@ class Authenticator:
         """Return whose credential it is, or None.
 
         :param method: HTTP method, GET for HEAD.
-        :param path: path of an endpoint that exists, without the prefix.
+        :param path: path of an endpoint that exists, without the prefix, as it was sent.
         """
-        setup = (method, path) == ("POST", SETUP)
+        setup = (method, path.removesuffix("/")) == ("POST", SETUP)
         pending = self.first_run_pending()
         try:
             key = (self._passphrase if pending else self._token).get()
@@ -124,10 +126,9 @@ class Authenticator:
             return None
         if pending and not setup:
             return None
-        if credential is None:
+        if key is None or credential is None:
+            # Whoever comes first may, whatever they show: scripts that always show a token make first setups too.
             return User("first-setup") if setup and not pending and self._is_unset() else None
-        if key is None:
-            return None
         if key.accepts(method, PREFIX + path, credential):
             return User("first-run" if pending else "admin")
         return None if pending else self._named_user(method, path, credential)

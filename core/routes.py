@@ -56,8 +56,11 @@ class Routes:
                 self._check_enabled(name, plugins)
 
     def find(self, path: str) -> dict[str, Route] | None:
-        """The routes of a path without the prefix, by method; None when nothing is served there."""
-        found = self._table.get(path)
+        """The routes of a path without the prefix, by method; None when nothing is served there.
+
+        A slash at the end makes no difference, as in the original.
+        """
+        found = self._table.get(path) or self._table.get(path.removesuffix("/"))
         if found is None and path:
             # What stands below an endpoint whose plugin failed is out of service with it.
             found = self._table.get(f"{first_level(path)}/")

@@ -42,7 +42,7 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
 
     :param path: with the prefix, without the query.
     """
-    operation = document["paths"].get(path, {}).get(method.lower())
+    operation = document["paths"].get(path.removesuffix("/"), {}).get(method.lower())
     if operation is None:
         return None if answer.status in UNSERVED else f"{method} {path} answered {answer.status}, but is not described"
     responses = operation["responses"]

@@ -49,6 +49,17 @@ def test_first_setup_needs_no_credential_and_every_later_one_does(jidoteki_host:
     assert token_file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("query", ["token=yourtoken", f"hash={'0' * 64}", "token="])
+def test_first_setup_may_show_a_credential_as_later_ones_do(jidoteki_host: MakeHost, query: str) -> None:
+    host = jidoteki_host(token=None)
+
+    assert host.post("/setup", "-F", "newtoken=yourtoken", auth="none", query=query).status == 200
+    assert (
+        host.post("/setup", "-F", "newtoken=mine", auth="none", query=f"hash={'0' * 64}", source="127.0.0.2").status
+        == 403
+    )
+
+
 def test_of_two_first_setups_at_once_exactly_one_succeeds(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(token=None)
 
@@ -166,9 +177,32 @@ def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_ho
 def test_unknown_paths_are_404_without_authentication(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host()
 
-    answers = [host.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version/")]
+    answers = [host.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version//")]
 
     assert [answer.json for answer in answers] == [{"Status": "404 Not Found"}] * 4
+
+
+def test_a_slash_at_the_end_of_a_path_is_part_of_what_is_hashed_and_else_makes_no_difference(
+    jidoteki_host: MakeHost,
+) -> None:
+    host = jidoteki_host()
+
+    assert host.get("/version/", auth="token").json == {"version": "1.0.0"}
+    assert (
+        host.get("/version/", auth="none", query=f"hash={openssl_hash('GET', PREFIX + '/version/', TOKEN)}").status
+        == 200
+    )
+    assert (
+        host.get("/version/", auth="none", query=f"hash={openssl_hash('GET', PREFIX + '/version', TOKEN)}").status
+        == 403
+    )
+
+
+def test_an_empty_hash_is_none(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    assert host.get("/version", auth="none", query=f"token={TOKEN}&hash=").status == 200
+    assert host.get("/version", auth="none", query="token=&hash=").status == 403
 
 
 def test_failed_guesses_take_turns_over_any_number_of_connections_and_nobody_else_waits(
