@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -164,9 +165,13 @@ def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str | None:
 
 
 class CachedFile(Generic[T]):
-    """A small file parsed once for each version of it, told by its modification time, size and inode."""
+    """A small file parsed once for each version of it, told by its modification time, size and inode.
 
-    __slots__ = ("_identity", "_limit", "_parse", "_path", "_value")
+    It is looked at once for each step of the event loop: what a step answers was received before the step began, so
+    that no answer is older than its request.
+    """
+
+    __slots__ = ("_identity", "_limit", "_looked", "_parse", "_path", "_value")
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024) -> None:
         self._path = str(path)
@@ -174,6 +179,7 @@ class CachedFile(Generic[T]):
         self._limit = limit
         self._identity: tuple[int, int, int] | None = None
         self._value: T | None = None
+        self._looked = False
 
     @property
     def present(self) -> bool:
@@ -181,23 +187,32 @@ class CachedFile(Generic[T]):
         return self._identity is not None
 
     def get(self) -> T | None:
-        """Return the parsed content, or None when the file is missing.
+        """Return the parsed content, or None when the file is missing; call it in the event loop.
 
         :raises OSError: it is there but cannot be read, or is longer than the limit.
         :raises Exception: whatever `parse` raises.
         """
+        if not self._looked:
+            self._look()
+            self._looked = True
+            asyncio.get_running_loop().call_soon(self._look_again)  # runs before what the next step receives
+        return self._value
+
+    def _look_again(self) -> None:
+        self._looked = False
+
+    def _look(self) -> None:
         try:
             status = os.stat(self._path)
         except (FileNotFoundError, NotADirectoryError):
-            self._identity = None
-            return None
+            self._value = self._identity = None
+            return
         identity = (status.st_mtime_ns, status.st_size, status.st_ino)
         if identity == self._identity:
-            return self._value
+            return
         if status.st_size > self._limit:
             self._identity = (0, 0, 0)
             raise OSError(f"{self._path} is longer than {self._limit} bytes")
         with open(self._path, "rb") as file:
-            value = self._parse(file.read())
-        self._value, self._identity = value, identity
-        return value
+            self._value = self._parse(file.read())
+        self._identity = identity

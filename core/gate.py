@@ -40,8 +40,7 @@ async def admit(service: Service, request: web.BaseRequest, method: str, path: s
     if user is None:
         await _note_failure(service, address, f"{method} {PREFIX}{path}")
         raise ApiError(403, FORBIDDEN)
-    signed = request.get(SIGNED)
-    if signed and service.nonces:
+    if service.nonces and (signed := request.get(SIGNED)):
         try:
             await service.nonces.keep(signed)
         except OSError as error:
@@ -67,7 +66,7 @@ async def _judge_in_turn(
 
 def _judge(service: Service, request: web.BaseRequest, method: str, path: str) -> User | None:
     """Judge the credential, in one step of the event loop."""
-    credential = credential_of(request.query, request.headers.get("Authorization"))
+    credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
     if service.nonces is None or "Signature-Input" not in request.headers:
         return service.authenticator.authenticate(method, path, credential)
     if credential is not None:

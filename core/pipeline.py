@@ -12,6 +12,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from jidoteki.core import docs_page
 from jidoteki.core.audit import AuditUnavailable
 from jidoteki.core.bodies import Body
+from jidoteki.core.forms import Form
 from jidoteki.core.gate import SIGNED, admit
 from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
@@ -23,6 +24,7 @@ from jidoteki.hookspecs import PREFIX, ApiError
 logger = logging.getLogger(__name__)
 
 CROSS_SITE = ("cross-site", "same-site")
+BELOW = f"{PREFIX}/"
 KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
 
 
@@ -60,10 +62,14 @@ class Pipeline:
             raise ApiError(400, "Use HTTP/1.1")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise ApiError(417, "The only expectation that can be met is 100-continue")
-        if docs_page.is_below(request.rel_url.raw_path):
-            return await self._show_docs(request)
-        route, method = self._route(request)
-        user = await admit(self._service, request, method, request.rel_url.raw_path[len(PREFIX) :])
+        path = request.rel_url.raw_path
+        if not path.startswith(BELOW):
+            if docs_page.is_below(path):
+                return await self._show_docs(request)
+            raise ApiError(404)
+        path = path[len(PREFIX) :]
+        route, method = self._route(request, path)
+        user = await admit(self._service, request, method, path)
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(
@@ -77,7 +83,8 @@ class Pipeline:
         if not user.may(method, route.path, route.changes):
             raise ApiError(403, "This token may not do that")
         if not route.changes:
-            api.values = await self._query_values(request, route)
+            if route.form.kinds:
+                api.values = await self._query_values(request, route.form)
             return await render(await route.endpoint.handler(api))
         return await self._change(request, route, api)
 
@@ -87,9 +94,8 @@ class Pipeline:
             raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
         return await self._docs.answer(request.rel_url.raw_path, self._service.routes)
 
-    def _route(self, request: web.BaseRequest) -> tuple[Route, str]:
-        path = request.rel_url.raw_path
-        found = self._service.routes.find(path[len(PREFIX) :]) if path.startswith(PREFIX + "/") else None
+    def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
+        found = self._service.routes.find(path)
         if found is None:
             raise ApiError(404)
         method = "GET" if request.method == "HEAD" else request.method
@@ -99,15 +105,12 @@ class Pipeline:
             raise Refused(405, f"Use {' or '.join(sorted(found))}", {"Allow": ", ".join(allowed)})
         return route, method
 
-    async def _query_values(self, request: web.BaseRequest, route: Route) -> dict[str, Any]:
-        assert route.form
-        if not route.form.kinds:
-            return {}
-        given = {name: request.query.getall(name) for name in route.form.kinds if name in request.query}
+    async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
+        given = {name: request.query.getall(name) for name in form.kinds if name in request.query}
         for name, values in given.items():
             if len(values) > 1:
                 raise ApiError(400, f"{name} is given twice")
-        return await asyncio.to_thread(route.form.validate, {name: values[0] for name, values in given.items()})
+        return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
     async def _change(self, request: web.BaseRequest, route: Route, api: ApiRequest) -> web.StreamResponse:
         assert route.endpoint and route.form
@@ -133,7 +136,7 @@ class Pipeline:
         )
         try:
             if request.method in ("GET", "HEAD"):
-                api.values = await self._query_values(request, route)
+                api.values = await self._query_values(request, route.form)
             else:
                 api.values = await body.read()
             return await self._audited(route, api)

@@ -80,9 +80,10 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
-        what = f"{request.remote} {_plain(request.method)} {_plain(request.path)}"
-        size = response.body_length
-        self.pending.append(f"{_stamp(int(now()))} {what} {response.status} {size} {time * 1000:.1f}ms")
+        self.pending.append(
+            f"{_stamp(int(now()))} {request.remote} {_plain(request.method)} {_plain(request.rel_url.raw_path)} "
+            f"{response.status} {response.body_length} {time * 1000:.1f}ms"
+        )
 
     @property
     def enabled(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,18 +100,41 @@ def test_only_one_creates_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_cached_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+async def test_a_cached_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "file"
     cached = files.CachedFile(path, bytes.decode)
     assert cached.get() is None
 
     path.write_text("one")
+    await asyncio.sleep(0)
     first = cached.get()
     files.replace_file(path, b"two")
+    same_step = cached.get()
+    await asyncio.sleep(0)
     second = cached.get()
     path.unlink()
+    await asyncio.sleep(0)
 
-    assert (first, second, cached.get()) == ("one", "two", None)
+    assert (first, same_step, second, cached.get()) == ("one", "one", "two", None)
+
+
+async def test_what_is_received_after_a_file_changed_is_answered_with_the_change(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    cached = files.CachedFile(path, bytes.decode)
+    answers: list[str | None] = []
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        asyncio.get_running_loop().add_reader(near, lambda: answers.append(cached.get() if near.recv(1) else None))
+        for size in range(1000):
+            cached.get()  # in the very step in which the file changes
+            path.write_text("x" * size)
+            far.send(b"?")
+            while len(answers) <= size:
+                await asyncio.sleep(0)
+        asyncio.get_running_loop().remove_reader(near)
+
+    assert answers == ["x" * size for size in range(1000)]
 
 
 def test_the_tail_of_a_log(tmp_path: Path) -> None:
