@@ -41,29 +41,33 @@ def run(
     :return: the exit status, negative for the signal that ended it.
     :raises JobFailed: it cannot be started, or ran out of time.
     """
+    with priority.usual():
+        process = _start(argv, env, cwd)
+        assert process.stdout is not None
+        try:
+            with process.stdout as pipe:
+                _pump(process, pipe.fileno(), time.monotonic() + timeout, output, checkpoint, max_output)
+            if process.poll() is None:
+                raise JobFailed(f"{os.path.basename(argv[0])} did not end within {timeout:g} seconds")
+            return process.returncode
+        finally:
+            if process.poll() is None:
+                # A program that became somebody else, as with sudo, cannot be killed from here, and is not waited for.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(KILL_TIME)
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
     try:
-        with priority.usual():
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                cwd=cwd, env=dict(env), process_group=0, umask=0o022,
-            )  # fmt: skip
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=cwd, env=dict(env), process_group=0, umask=0o022,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise JobFailed(f"{os.path.basename(argv[0])} cannot be run: {reason}") from error
-    assert process.stdout is not None
-    try:
-        with process.stdout as pipe:
-            _pump(process, pipe.fileno(), time.monotonic() + timeout, output, checkpoint, max_output)
-        if process.poll() is None:
-            raise JobFailed(f"{os.path.basename(argv[0])} did not end within {timeout:g} seconds")
-        return process.returncode
-    finally:
-        if process.poll() is None:
-            # A program that became somebody else, as with sudo, cannot be killed from here, and is not waited for.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(KILL_TIME)
 
 
 def _pump(

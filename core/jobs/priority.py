@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 NICE = 10
+
+# Linux shares the processors among sessions before it looks at processes (sched(7), "The autogroup feature"), and a job
+# is a session of its own: without this file its niceness would count among its own processes alone.
+AUTOGROUP = Path("/proc/self/autogroup")
 
 _usual: int | None = None
 
@@ -16,18 +21,24 @@ def step_back() -> None:
     global _usual
     if os.geteuid() == 0:
         _usual = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, max(_usual, NICE))
+        _set(max(_usual, NICE))
 
 
 @contextlib.contextmanager
 def usual() -> Iterator[None]:
-    """The priority that this process had before it stepped back, for a program to be started with."""
+    """The priority that this process had before it stepped back, while a program runs that it started."""
     if _usual is None:
         yield
         return
     lowered = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, _usual)
+    _set(_usual)
     try:
         yield
     finally:
-        os.setpriority(os.PRIO_PROCESS, 0, lowered)
+        _set(lowered)
+
+
+def _set(nice: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    with contextlib.suppress(OSError):  # a kernel without them, or one where groups of systemd take their place
+        AUTOGROUP.write_text(str(nice))

@@ -44,8 +44,9 @@ def run(job: Job) -> None:
             pid_file = Path(job.input["file"])
             job.command("sh", "-c", f"sleep 300 & echo $! > {pid_file}; sleep 300", timeout=100)
         case "priority":
-            job.log(f"own {os.getpriority(os.PRIO_PROCESS, 0)}")
-            job.command("nice", timeout=5)
+            for _ in range(2):
+                job.log(f"own {os.getpriority(os.PRIO_PROCESS, 0)} {session_priority()}")
+                job.command("sh", "-c", "echo program $(nice) $(grep -o '[0-9]*$' /proc/self/autogroup)", timeout=5)
         case "noise":
             job.command("sh", "-c", "yes x | head -c 50000000", timeout=30)
         case "lines":
@@ -101,3 +102,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         Endpoint("POST", "/worker/other", other),
         Endpoint("POST", "/worker/short", short, what),
     ]
+
+
+def session_priority() -> str:
+    """That of the whole session, where the kernel has such; empty elsewhere."""
+    try:
+        return Path("/proc/self/autogroup").read_text().split()[-1]
+    except OSError:
+        return ""
