@@ -51,7 +51,7 @@ REQUESTS = {
     "target with an encoded letter": f"GET {PREFIX}/versio%6E?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
     "target with an encoded slash": f"GET {PREFIX}%2Fversion?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
     "target with two slashes": f"GET {PREFIX}//version?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-    "target with a slash at the end": f"GET {PREFIX}/version/?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+    "target with two slashes at the end": f"GET {PREFIX}/version//?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
     "target with broken UTF-8": f"GET {PREFIX}/version%FF?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
     "target with raw bytes": f"GET {PREFIX}/version".encode() + b"\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
     "target in capitals": f"GET {PREFIX}/VERSION?token={TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),

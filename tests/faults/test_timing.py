@@ -41,7 +41,7 @@ def t_statistic(one: list[int], other: list[int]) -> float:
 
 
 @pytest.mark.timeout(300)
-def test_a_nearly_right_token_takes_as_long_as_a_wrong_one(
+async def test_a_nearly_right_token_takes_as_long_as_a_wrong_one(
     jidoteki_appliance: MakeAppliance, tally: Tally, scaled: Scaled
 ) -> None:
     authenticator = Authenticator(jidoteki_appliance(), first_run=False, words=4)
