@@ -83,8 +83,7 @@ class Pipeline:
         if not user.may(method, route.path, route.changes):
             raise ApiError(403, "This token may not do that")
         if not route.changes:
-            if route.form.kinds:
-                api.values = await self._query_values(request, route.form)
+            api.values = await self._query_values(request, route.form)
             return await render(await route.endpoint.handler(api))
         return await self._change(request, route, api)
 
@@ -106,6 +105,8 @@ class Pipeline:
         return route, method
 
     async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
+        if not form.kinds:
+            return {}
         given = {name: request.query.getall(name) for name in form.kinds if name in request.query}
         for name, values in given.items():
             if len(values) > 1:

@@ -84,13 +84,13 @@ def tree(root: Path) -> Tree_:
 
 
 def restore(job: Job) -> None:
-    restoring.check(job)  # type: ignore[arg-type]
-    restoring.restore(job)  # type: ignore[arg-type]
+    restoring.check(job)
+    restoring.restore(job)
 
 
 def back_up(appliance: Appliance) -> list[str]:
     job = Job(appliance)
-    jobs.back_up(job)  # type: ignore[arg-type]
+    jobs.back_up(job)
     return job.lines
 
 
@@ -128,7 +128,7 @@ def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(applian
 
     back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db", "db/a"]  # noqa: SIM115
+    assert names_in(stored.archive(appliance)) == ["db", "db/a"]
 
 
 @pytest.mark.parametrize("line", ["../etc", "db/../../etc", ".jidoteki-restore-1"])
@@ -177,7 +177,7 @@ def test_what_cannot_be_restored_is_named_a_hundred_times_and_then_counted(appli
 
     assert sum("is left out: it is a named pipe" in line for line in lines) == 100
     assert "50 more lines like these are left out" in lines
-    assert names_in(stored.archive(appliance)) == ["db", "db/plain"]  # noqa: SIM115
+    assert names_in(stored.archive(appliance)) == ["db", "db/plain"]
 
 
 def test_a_hard_link_is_a_file_of_its_own(appliance: Appliance) -> None:
@@ -187,7 +187,7 @@ def test_a_hard_link_is_a_file_of_its_own(appliance: Appliance) -> None:
     back_up(appliance)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.REGTYPE]  # noqa: SIM115
+        assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.REGTYPE]
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance) -> None:
@@ -202,11 +202,11 @@ def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance)
                 os.truncate(appliance.data / "shrinks", packing.CHUNK)
 
     job = Shrinking(appliance)
-    jobs.back_up(job)  # type: ignore[arg-type]
+    jobs.back_up(job)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        content = tar.extractfile("shrinks").read()  # type: ignore[union-attr]
-        last = tar.extractfile("zlast").read()  # type: ignore[union-attr]
+        content = tar.extractfile("shrinks").read()
+        last = tar.extractfile("zlast").read()
     assert content == b"x" * packing.CHUNK + bytes(size - packing.CHUNK)
     assert last == b"last"
     assert job.lines.count("shrinks became shorter while it was read and is filled up with zeros") == 1
@@ -223,9 +223,9 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     job.settings = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
 
     with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
-        jobs.back_up(job)  # type: ignore[arg-type]
+        jobs.back_up(job)
 
-    assert stored.status(appliance)["status"] == "failed"  # type: ignore[index]
+    assert stored.status(appliance)["status"] == "failed"
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
 
@@ -432,11 +432,11 @@ def test_a_rename_that_is_impossible_takes_back_those_before_it(
 ) -> None:
     before = tree(appliance.data)
     job = Job(appliance, restorable)
-    restoring.check(job)  # type: ignore[arg-type]
+    restoring.check(job)
     monkeypatch.setattr(os, "rename", failing(os.rename, when))
 
     with pytest.raises(JobFailed, match="The restore failed: Invalid cross-device link"):
-        restoring.restore(job)  # type: ignore[arg-type]
+        restoring.restore(job)
 
     after = tree(appliance.data)
     assert {name: value[-1] for name, value in after.items()} == {name: value[-1] for name, value in before.items()}
@@ -479,7 +479,7 @@ def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
     appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(appliance, restorable)
-    restoring.check(job)  # type: ignore[arg-type]
+    restoring.check(job)
     rename = os.rename
 
     def busy(source: Path, place: Path) -> None:
@@ -488,7 +488,7 @@ def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
             write(appliance.data / "two/file", "stray")
 
     monkeypatch.setattr(os, "rename", busy)
-    restoring.restore(job)  # type: ignore[arg-type]
+    restoring.restore(job)
 
     assert contents(appliance) == NEW
 
@@ -606,11 +606,11 @@ def test_a_missing_archive_changes_nothing(appliance: Appliance, restorable: Pat
 
 def test_a_dry_run_leaves_a_running_restore_alone(appliance: Appliance, restorable: Path) -> None:
     running = Job(appliance, restorable)
-    restoring.check(running)  # type: ignore[arg-type]
+    restoring.check(running)
 
-    restoring.check(Job(appliance, restorable, dry_run=True))  # type: ignore[arg-type]
+    restoring.check(Job(appliance, restorable, dry_run=True))
     restoring.recover(appliance)
-    restoring.restore(running)  # type: ignore[arg-type]
+    restoring.restore(running)
 
     assert contents(appliance) == NEW
     assert not list(appliance.data.glob(".*"))
@@ -627,7 +627,7 @@ def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Applianc
     back_up(appliance)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        assert tar.extractfile("one/file").read() == b"new"  # type: ignore[union-attr]
+        assert tar.extractfile("one/file").read() == b"new"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of another user")

@@ -60,8 +60,7 @@ class Original:
 
     def _said(self, method: str, path: str, shown: str) -> tuple[bytes, bytes]:
         if shown != request_hash(method, path, TOKEN):
-            message = "Authentication error"
-            return b"403 Forbidden\r\nError-Message: " + message.encode(), b'{"Status":"403 Forbidden"}'
+            return b"403 Forbidden\r\nError-Message: Authentication error", b'{"Status":"403 Forbidden"}'
         if method == "POST":
             asyncio.get_running_loop().create_task(self._run())
             return b"202 Accepted", b'{"Status":"202 Accepted","Location":"%b"}' % path.encode()

@@ -57,12 +57,12 @@ def refusal(value: object) -> str:
 def posted(appliance: Appliance, value: object, **circumstances: Any) -> FakeJob:
     """The job after it handled what was posted."""
     job = FakeJob(appliance, accepted(value), **circumstances)
-    jobs.change(job)  # type: ignore[arg-type]
+    jobs.change(job)
     return job
 
 
 def shown(appliance: Appliance) -> Any:
-    return asyncio.run(plugin.show(FakeRequest(appliance)))  # type: ignore[arg-type]
+    return asyncio.run(plugin.show(FakeRequest(appliance)))
 
 
 def conf(appliance: Appliance) -> str:
@@ -289,7 +289,7 @@ def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_f
     job = FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}}))
 
     with pytest.raises(JobFailed, match="The settings cannot be written and stay as they were: "):
-        jobs.change(job)  # type: ignore[arg-type]
+        jobs.change(job)
 
     assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}
     assert job.calls == []
@@ -356,4 +356,4 @@ def test_without_settings_the_answer_is_404(appliance: Appliance) -> None:
 def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance) -> None:
     request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
 
-    assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}  # type: ignore[arg-type]
+    assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}

@@ -63,7 +63,7 @@ def refusal(value: object) -> str:
 
 def posted(appliance: Appliance, storage: object) -> Any:
     """What the handler answers."""
-    return asyncio.run(plugin.change(FakeRequest(appliance, {"settings": accepted(storage)})))  # type: ignore[arg-type]
+    return asyncio.run(plugin.change(FakeRequest(appliance, {"settings": accepted(storage)})))
 
 
 def posting_is_refused(appliance: Appliance, storage: object) -> str:
@@ -76,12 +76,12 @@ def posting_is_refused(appliance: Appliance, storage: object) -> str:
 def changed(appliance: Appliance, storage: object, **circumstances: Any) -> FakeJob:
     """The job after it handled what was posted."""
     job = FakeJob(appliance, accepted(storage), **circumstances)
-    jobs.change(job)  # type: ignore[arg-type]
+    jobs.change(job)
     return job
 
 
 def shown(appliance: Appliance) -> Any:
-    return asyncio.run(plugin.show(FakeRequest(appliance)))  # type: ignore[arg-type]
+    return asyncio.run(plugin.show(FakeRequest(appliance)))
 
 
 def conf(appliance: Appliance) -> str:

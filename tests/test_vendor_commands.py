@@ -98,7 +98,7 @@ def test_a_running_appliance_installs_what_package_build_made(
         ("1.1.0", lambda source, vendor: (source / "out").symlink_to("/etc/passwd"), "out"),
     ],
 )
-def test_what_an_appliance_would_refuse_is_not_built(  # type: ignore[no-untyped-def]
+def test_what_an_appliance_would_refuse_is_not_built(
     source: Path, vendor: Path, tmp_path: Path, version: str, spoil, told: str
 ) -> None:
     spoil(source, vendor)
@@ -202,7 +202,7 @@ def test_a_directory_with_anything_in_it_is_refused(host: Host, tmp_path: Path) 
 
 def tar_of(members: Iterable[tuple[tarfile.TarInfo, bytes]], mode: str = "w") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for info, content in members:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))

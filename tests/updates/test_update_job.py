@@ -253,6 +253,6 @@ def test_a_full_disk_is_e1000_and_told(appliance: Appliance, new_job, drop, make
     def full(path: Path, content: str, mode: int = 0o644) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    appliance.replace_file = full  # type: ignore[method-assign,assignment]
+    appliance.replace_file = full
 
     assert failure(job) == ("E1000", "The disk is full: free some space, then update again")
