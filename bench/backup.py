@@ -42,7 +42,7 @@ def _back_up(host: Host) -> dict[str, float]:
     answer = host.post("/backup", "-F", "action=START")
     if answer.status != 202:
         raise AssertionError(answer)
-    ended = host.wait_for_job("/backup", 600)
+    ended = servers.wait_for_job(host, "/backup", 600)
     taken = time.perf_counter() - began
     if ended["status"] != "success":
         raise AssertionError(ended)

@@ -88,15 +88,15 @@ def _upload(host: Host, package: Path, size: int) -> None:
     """An update with its upload; what takes longest of it is the upload and the job that unpacks."""
     answer = host.post("/update", "-F", f"update=@{package}", "-H", "Expect:")
     _expect(answer.status, 202)
-    host.wait_for_job("/update", 120)
+    servers.wait_for_job(host, "/update", 120)
     host.appliance.replace_file(host.appliance.etc / "version.txt", "1.0.0\n")
     post_package(host, size)
-    host.wait_for_job("/update", 120)
+    servers.wait_for_job(host, "/update", 120)
 
 
 def _back_up(host: Host) -> None:
     _expect(host.post("/backup", "-F", "action=START").status, 202)
-    host.wait_for_job("/backup", 120)
+    servers.wait_for_job(host, "/backup", 120)
 
 
 def _expect(status: int, wanted: int) -> None:

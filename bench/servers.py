@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
@@ -107,3 +108,8 @@ def bare(on: Appliance, below: Path, response: bytes = b"", core: int | None = 0
 def request(host: Host, path: str = "/version") -> bytes:
     """An authenticated GET as it goes over the wire."""
     return f"GET {PREFIX}{path}{host.query('GET', path)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def wait_for_job(host: Host, path: str, seconds: float) -> dict[str, Any]:
+    """Wait for the end of a job as a script does; looking all the time would be a load of its own."""
+    return host.wait_for_job(path, seconds, interval=0.1)

@@ -209,8 +209,11 @@ class Host:
         """`curl -X POST`."""
         return self.curl("POST", path, *arguments, **options)
 
-    def wait_for_job(self, path: str, seconds: float = 60.0) -> dict[str, Any]:
-        """Poll the status at `path` until it is no longer `running`, and return it."""
+    def wait_for_job(self, path: str, seconds: float = 60.0, interval: float = 0.02) -> dict[str, Any]:
+        """Poll the status at `path` until it is no longer `running`, and return it.
+
+        :param interval: seconds between two looks, each of which is a connection of its own.
+        """
 
         def ended() -> dict[str, Any] | None:
             answer = self.get(path)
@@ -218,7 +221,7 @@ class Host:
             status: dict[str, Any] = answer.json
             return status if status["status"] != "running" else None
 
-        result: dict[str, Any] = wait_until(ended, seconds)
+        result: dict[str, Any] = wait_until(ended, seconds, interval)
         return result
 
     def audit(self) -> list[list[str]]:

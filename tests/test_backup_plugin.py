@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -24,7 +25,7 @@ from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, stored, swapping, targets
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored, swapping, targets
 from jidoteki.plugins.backup.selection import Other, Tree
 
 Tree_ = dict[str, tuple[object, ...]]
@@ -244,6 +245,29 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
     monkeypatch.setattr(os, "write", full)
 
     with pytest.raises(JobFailed, match="the disk is full"):
+        back_up(appliance)
+
+    assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
+
+
+@pytest.mark.parametrize("size", [2, 20])
+def test_an_error_that_the_disk_tells_once_fails_the_backup(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(size * packing.CHUNK))
+    listing(appliance, "db")
+    monkeypatch.setattr(sink, "SYNC_EACH", packing.CHUNK)
+    sync = os.fdatasync
+    errors = iter([OSError(errno.EIO, "Input/output error")])
+
+    def broken_once(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size and (error := next(errors, None)):
+            raise error
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", broken_once)
+
+    with pytest.raises(JobFailed, match="Input/output error"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
