@@ -61,7 +61,7 @@ def rows(quick: bool) -> list[Row]:
         content.write_one(on.data / "app/one", size)
         with servers.service(on) as host:
             host.post("/backup", "-F", "action=START")
-            servers.wait_for_job(host, "/backup", 300)
+            servers.wait_for_job(host, "backup", 300)
             with _reference(on, below) as (beside, place, path):
                 for tls, target in ((False, 0.9), (True, 0.7)):
                     mine, its = interleaved(

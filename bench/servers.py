@@ -15,8 +15,9 @@ from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
+from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX
-from jidoteki.testing import Host
+from jidoteki.testing import Host, wait_until
 
 TOKEN = "correct-horse-battery"  # noqa: S105  # of a temporary appliance
 
@@ -55,16 +56,18 @@ def appliance(below: Path) -> Appliance:
 
 
 @contextmanager
-def service(on: Appliance, core: int | None = 0, **sections: object) -> Iterator[Host]:
+def service(on: Appliance, core: int | None = 0, first: bool = False, **sections: object) -> Iterator[Host]:
     """Run the service as its users do, over HTTP and TLS.
 
     :param core: the core it runs on; None for any.
+    :param first: whether it goes before other programs, as the manual tells vendors; only as root.
     :param sections: changes of the configuration.
     """
     host = Host(on, TOKEN)
     if sections:
         host.configure(**sections)
-    host.start("--http-port", "0", prefix=() if core is None else pinned(core))
+    priority = ("nice", "-n", "-5") if first and os.geteuid() == 0 else ()
+    host.start("--http-port", "0", prefix=(*priority, *(() if core is None else pinned(core))))
     try:
         yield host
     finally:
@@ -110,6 +113,14 @@ def request(host: Host, path: str = "/version") -> bytes:
     return f"GET {PREFIX}{path}{host.query('GET', path)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def wait_for_job(host: Host, path: str, seconds: float) -> dict[str, Any]:
-    """Wait for the end of a job as a script does; looking all the time would be a load of its own."""
-    return host.wait_for_job(path, seconds, interval=0.1)
+def wait_for_job(host: Host, kind: str, seconds: float) -> dict[str, Any]:
+    """Wait for the end of the last job of a kind; to ask for it all the time would be a load of its own."""
+    records = Records(host.appliance.jobs)
+
+    def ended() -> bool:
+        record = records.latest(kind)
+        return record is not None and record.status != "running"
+
+    wait_until(ended, seconds, interval=0.01)
+    status: dict[str, Any] = host.get(f"/{kind}").json
+    return status

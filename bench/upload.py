@@ -34,7 +34,7 @@ def rows(quick: bool) -> list[Row]:
                 with Peak(pid_of(host)) as peak:
                     taken = post_package(host, size)
                 grown.append(peak.growth / MIB)
-                servers.wait_for_job(host, "/update", 60)  # which refuses what is no package, and removes it
+                servers.wait_for_job(host, "update", 60)  # which refuses what is no package, and removes it
                 return {"rate": size / taken / 1e6}
 
             def reference() -> dict[str, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from jidoteki.core import priority
 from jidoteki.core.health import HealthMonitor
 from jidoteki.core.listener import Connections, Listener
 from jidoteki.core.pipeline import Pipeline
@@ -48,6 +49,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     :raises OSError: an address cannot be listened on.
     """
     _allow_descriptors()
+    priority.take_place()
     ending = _ending()
     server = web.Server(Pipeline(service))
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None

@@ -209,11 +209,8 @@ class Host:
         """`curl -X POST`."""
         return self.curl("POST", path, *arguments, **options)
 
-    def wait_for_job(self, path: str, seconds: float = 60.0, interval: float = 0.02) -> dict[str, Any]:
-        """Poll the status at `path` until it is no longer `running`, and return it.
-
-        :param interval: seconds between two looks, each of which is a connection of its own.
-        """
+    def wait_for_job(self, path: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Poll the status at `path` until it is no longer `running`, and return it."""
 
         def ended() -> dict[str, Any] | None:
             answer = self.get(path)
@@ -221,7 +218,7 @@ class Host:
             status: dict[str, Any] = answer.json
             return status if status["status"] != "running" else None
 
-        result: dict[str, Any] = wait_until(ended, seconds, interval)
+        result: dict[str, Any] = wait_until(ended, seconds)
         return result
 
     def audit(self) -> list[list[str]]:

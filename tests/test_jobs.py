@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -257,18 +258,42 @@ def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(
     assert names <= {"PATH", "LANG", "HOME", "JIDO_ADMIN_PATH", "PWD", "SHLVL", "_", "OLDPWD"}
 
 
+def priorities(host: Host) -> tuple[set[str], set[str]]:
+    """The niceness of a job and its session, and of a program that it starts."""
+    host.post("/worker", "-F", "do=priority")
+    assert host.wait_for_job("/worker")["status"] == "success"
+    log = (host.appliance.log / "worker.log").read_text()
+    own, program = (set(" ".join(re.findall(rf"{whose} (.*)$", log, re.M)).split()) for whose in ("own", "program"))
+    return own, program
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give programs their usual priority back")
 def test_a_job_lets_everything_else_go_first_but_its_programs_do_not(host: Host) -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
 
-    host.post("/worker", "-F", "do=priority")
-    host.wait_for_job("/worker")
+    assert priorities(host) == ({str(max(10, usual))}, {str(usual)})
 
-    told = re.findall(r"(own|program) ([0-9]+) ?([0-9]*)$", (host.appliance.log / "worker.log").read_text(), re.M)
-    lowered = str(max(10, usual))
-    assert [(whose, own) for whose, own, _ in told] == [("own", lowered), ("program", str(usual))] * 2
-    if Path("/proc/self/autogroup").exists():
-        assert [session for _, _, session in told] == [lowered, str(usual)] * 2
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can go first")
+def test_the_service_goes_first_where_it_was_started_so_and_leaves_its_programs_behind(host: Host) -> None:
+    host.stop()
+    host.start(prefix=("nice", "-n", "-5"))
+    assert host.process
+
+    assert os.getpriority(os.PRIO_PROCESS, host.process.pid) == -5
+    session = Path(f"/proc/{host.process.pid}/autogroup")
+    if session.exists():
+        assert session.read_text().split()[-1] == "-5"
+    assert priorities(host) == ({"10"}, {"0"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="root gives a capability up")
+def test_a_job_that_could_not_give_programs_their_priority_back_keeps_its_own(host: Host) -> None:
+    host.stop()
+    host.start(prefix=("setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"))
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert priorities(host) == ({str(usual)}, {str(usual)})
 
 
 def test_a_command_that_takes_too_long_is_killed_with_its_children(host: Host) -> None:

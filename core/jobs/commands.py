@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jidoteki.core.jobs import priority
+from jidoteki.core import priority
 from jidoteki.hookspecs import JobFailed
 
 KILL_TIME = 5.0

@@ -13,9 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jidoteki.core import config, plugins
+from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import priority
 from jidoteki.core.jobs.context import Context, JobCancelled, Log
 from jidoteki.core.jobs.records import Record, Records, write_status_files
 from jidoteki.core.plugin_sources import Source
