@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.restorable import can_restore
 from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored, swapping, targets
-from jidoteki.plugins.backup.selection import Other, Tree
+from jidoteki.plugins.backup.counting import Count
+from jidoteki.plugins.backup.packing import Progress
+from jidoteki.plugins.backup.selection import Note, Other, Tree
+from jidoteki.plugins.backup.sink import Packed
+from jidoteki.testing import wait_until
 
 Tree_ = dict[str, tuple[object, ...]]
 
@@ -218,7 +223,7 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
 ) -> None:
     (appliance.data / "db").write_bytes(bytes(packing.CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(packing, "estimated", lambda tree, progress: 1)
+    monkeypatch.setattr(packing, "estimated", lambda tree: 1)
     job = Job(appliance)
     free = os.statvfs(appliance.uploads)
     job.settings = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
@@ -248,6 +253,52 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
+
+
+def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(20 * packing.CHUNK))
+    listing(appliance, "db")
+    pack = packing.pack
+
+    def pack_slowly(tree: Tree, into: sink.Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
+        def slowly(written: int) -> None:
+            time.sleep(0.1)
+            progress(written)
+
+        return pack(tree, into, limit, data, note, slowly)
+
+    monkeypatch.setattr(packing, "pack", pack_slowly)
+    monkeypatch.setattr(packing, "estimated", lambda tree: 1 << 60)
+    job = Job(appliance)
+
+    with pytest.raises(JobFailed, match=f"needs about {1 << 60} bytes"):
+        jobs.back_up(job)
+
+    assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
+
+
+def test_a_count_keeps_no_lock_and_ends_with_its_user(tmp_path: Path) -> None:
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with Count(lambda: time.sleep(60) or 1) as count:
+        os.close(lock)
+
+        wait_until(lambda: subprocess.run(["flock", "-n", tmp_path / "lock", "true"], check=False).returncode == 0)
+        assert count.result() is None
+        ending = time.monotonic()
+    assert time.monotonic() - ending < 5
+
+
+def test_a_count_that_fails_is_never_known_and_another_one_is(tmp_path: Path) -> None:
+    with Count(lambda: 1 // 0) as failed, Count(lambda: 123) as works:
+        assert (failed.result(wait=True), failed.result(), works.result(wait=True), works.result()) == (
+            None,
+            None,
+            123,
+            123,
+        )
 
 
 @pytest.mark.parametrize("size", [2, 20])

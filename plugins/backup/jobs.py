@@ -10,6 +10,7 @@ from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType
 from jidoteki.plugins.backup import packing, restoring, stored, swapping
+from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.selection import Tree, selected
 from jidoteki.plugins.backup.sink import Sink
 
@@ -63,31 +64,30 @@ def _make(job: Job) -> None:
     appliance = job.appliance
     job.log("Validating backup file size")
     names = selected(appliance)
-    size = packing.estimated(Tree(appliance.data, names, lambda text: None), lambda found: job.progress(0))
     room = shutil.disk_usage(appliance.uploads).free - job.settings["limits"]["free-space"]
-    if size > room:
-        raise _no_room(size, room)
     job.log("Starting backup")
     partial = appliance.uploads / f"{stored.PARTIAL}{secrets.token_hex(8)}"
     notes = _Notes(job)
-    try:
-        with Sink(partial) as sink:
-            packed = packing.pack(
-                Tree(appliance.data, names, notes), sink, room, appliance.data, notes,
-                lambda written: job.progress(min(99, written * 99 // size)),
-            )  # fmt: skip
-            shown = stored.store(appliance, partial, packed)
-    except packing.TooBig as error:
-        raise _no_room(size, room) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with Count(lambda: packing.estimated(Tree(appliance.data, names, lambda text: None))) as count:
+
+        def progress(written: int) -> None:
+            size = count.result()
+            if size and size > room:
+                raise packing.TooBig
+            job.progress(min(99, written * 99 // size) if size else 0)
+
+        try:
+            with Sink(partial) as sink:
+                packed = packing.pack(Tree(appliance.data, names, notes), sink, room, appliance.data, notes, progress)
+                shown = stored.store(appliance, partial, packed)
+        except packing.TooBig as error:
+            needed = count.result(wait=True) or room
+            raise JobFailed(f"The backup needs about {needed} bytes, but only {max(0, room)} may be used") from error
+        finally:
+            partial.unlink(missing_ok=True)
     notes.end()
     job.log(f"Created file: {stored.archive(appliance)} - size: {shown} - hash: {packed.sha256}")
     job.log("Backup complete")
-
-
-def _no_room(size: int, room: int) -> JobFailed:
-    return JobFailed(f"The backup needs about {size} bytes, but only {max(0, room)} may be used")
 
 
 def delete(job: Job) -> None:

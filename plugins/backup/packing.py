@@ -25,15 +25,11 @@ class TooBig(Exception):
     """The archive would leave too little space."""
 
 
-def estimated(tree: Tree, progress: Progress) -> int:
-    """How long the archive of a tree will about be, in bytes.
-
-    :param progress: told of the bytes found, often; what it raises ends it.
-    """
+def estimated(tree: Tree) -> int:
+    """How long the archive of a tree will about be, in bytes."""
     total = len(END)
     for found in tree:
         total += headers.SIZE if isinstance(found, Other) else _size(found)
-        progress(total)
     return total
 
 

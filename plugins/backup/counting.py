@@ -1,0 +1,57 @@
+"""How long an archive will be, counted beside its packing: with many small files it took a fifth of the time before."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn, Self
+
+
+class Count:
+    """A count in a process of its own, started at once; a context manager, at whose end the process ends.
+
+    It is a fork, so use it while there are no other threads.
+
+    :param count: returns what there is; what it raises is not told.
+    :raises OSError: it cannot be started.
+    """
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._result: int | None = None
+        self._pipe, pipe = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _run(count, pipe)
+        os.close(pipe)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._pipe)
+
+    def result(self, wait: bool = False) -> int | None:
+        """What was counted; None as long as it is not known, and for ever if the count failed."""
+        if self._result is None:
+            os.set_blocking(self._pipe, wait)
+            try:
+                self._result = int(os.read(self._pipe, 32) or -1)
+            except BlockingIOError:
+                return None
+        return None if self._result < 0 else self._result
+
+
+def _run(count: Callable[[], int], pipe: int) -> NoReturn:
+    try:
+        os.closerange(0, pipe)
+        os.closerange(pipe + 1, 1 << 20)  # above all the lock of the job, which must not outlive it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.write(pipe, b"%d" % count())
+    finally:
+        os._exit(0)
