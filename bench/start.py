@@ -18,11 +18,11 @@ RESTING = 1.0
 
 def rows(quick: bool) -> list[Row]:
     """Milliseconds and resident MiB."""
-    runs = 3 if quick else 15
+    runs, rests = (3, 1) if quick else (15, 3)
     with servers.directory() as below:
         on = servers.appliance(below)
         mine, its = interleaved(lambda: _start(on), _import, runs)
-        rest, bare = interleaved(lambda: _service_at_rest(on), lambda: _bare_at_rest(on, below), 3)
+        rest, bare = interleaved(lambda: _service_at_rest(on), lambda: _bare_at_rest(on, below), rests)
     return [
         Row("start to the first answer", "ms", mine["ms"], its["ms"], "import aiohttp.web", 2.5),
         Row("memory at rest", "MiB", rest["rss"], bare["rss"], "bare aiohttp", 1.8),

@@ -13,7 +13,7 @@ BESIDE = "bare aiohttp"
 def rows(quick: bool) -> list[Row]:
     """Requests a second and p99, over HTTP and TLS."""
     # Short turns: the speed of a machine that is shared changes from second to second.
-    seconds, runs = (0.3, 7) if quick else (0.6, 21)
+    seconds, runs = (0.3, 5) if quick else (0.6, 21)
     found = []
     with servers.directory() as below:
         on = servers.appliance(below)
