@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
@@ -113,14 +112,12 @@ def request(host: Host, path: str = "/version") -> bytes:
     return f"GET {PREFIX}{path}{host.query('GET', path)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def wait_for_job(host: Host, kind: str, seconds: float) -> dict[str, Any]:
-    """Wait for the end of the last job of a kind; to ask for it all the time would be a load of its own."""
+def wait_for_job(host: Host, kind: str, seconds: float) -> str:
+    """Wait for the end of the last job of a kind and return its status; to ask the host would be a load of its own."""
     records = Records(host.appliance.jobs)
 
-    def ended() -> bool:
+    def ended() -> str | None:
         record = records.latest(kind)
-        return record is not None and record.status != "running"
+        return record.status if record and record.status != "running" else None
 
-    wait_until(ended, seconds, interval=0.01)
-    status: dict[str, Any] = host.get(f"/{kind}").json
-    return status
+    return str(wait_until(ended, seconds, interval=0.01))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 NICE = 10
+TRIES = 5
 AUTOGROUP = Path("/proc/self/autogroup")
 
 _usual: int | None = None
@@ -20,16 +22,18 @@ _usual: int | None = None
 
 def take_place() -> None:
     """Let the niceness that the service was started with count for its session, which must be its own."""
-    if os.getsid(0) == os.getpid():
-        _set(_own())
+    own = _own()
+    if own and os.getsid(0) == os.getpid():
+        _share(own)
 
 
 def step_back() -> None:
     """Lower the priority of this process, unless programs that it starts could not be given the usual one back."""
     global _usual
     usual = max(_own(), 0)
-    _set(usual - 1)
-    if _own() < usual:
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
+        os.setpriority(os.PRIO_PROCESS, 0, usual - 1)  # who may do this may come back from anywhere
         _usual = usual
         _set(max(usual, NICE))
 
@@ -53,7 +57,19 @@ def _own() -> int:
 
 
 def _set(nice: int) -> None:
-    """Do so as far as the system lets this process: no job fails for its priority."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, nice)
-        AUTOGROUP.write_text(str(nice))  # not there on some kernels
+    _share(nice)
+
+
+def _share(nice: int) -> None:
+    """Set the niceness of the session, as far as the kernel has such and lets us."""
+    for _ in range(TRIES):
+        try:
+            AUTOGROUP.write_text(str(nice))
+        except BlockingIOError:  # without CAP_SYS_ADMIN only ten a second are taken, of all processes together
+            time.sleep(0.1)
+        except OSError:
+            return
+        else:
+            return

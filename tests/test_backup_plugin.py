@@ -13,11 +13,13 @@ import signal
 import stat
 import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,13 +284,48 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
 def test_a_count_keeps_no_lock_and_ends_with_its_user(tmp_path: Path) -> None:
     lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    before = set(psutil.Process().children())
     with Count(lambda: time.sleep(60) or 1) as count:
         os.close(lock)
 
         wait_until(lambda: subprocess.run(["flock", "-n", tmp_path / "lock", "true"], check=False).returncode == 0)
         assert count.result() is None
-        ending = time.monotonic()
-    assert time.monotonic() - ending < 5
+        assert len(set(psutil.Process().children()) - before) == 1
+    assert set(psutil.Process().children()) <= before
+
+
+def test_a_backup_needs_no_count(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(appliance.data / "db")
+    listing(appliance, "db")
+    monkeypatch.setattr(os, "fork", failing(os.fork, 1))
+
+    back_up(appliance)
+
+    assert names_in(stored.archive(appliance)) == ["db"]
+
+
+@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("started", [0, 1])
+def test_without_a_thread_there_is_no_backup(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch, size: int, started: int
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(size * packing.CHUNK))
+    listing(appliance, "db")
+    monkeypatch.setattr(sink, "SYNC_EACH", packing.CHUNK)
+    start = threading.Thread.start
+    left = iter(range(started))
+
+    def start_some(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+
+    with pytest.raises(JobFailed, match="can't start new thread"):
+        back_up(appliance)
+
+    assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
 
 def test_a_count_that_fails_is_never_known_and_another_one_is(tmp_path: Path) -> None:

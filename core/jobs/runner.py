@@ -24,6 +24,7 @@ from jidoteki.hookspecs import JobFailed, JobType
 def main(path: Path) -> None:
     """Run the job that the file at `path` describes, record how it ended, and exit."""
     _keep_lock()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignored it: a job waits for its children
     os.umask(0o077)
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

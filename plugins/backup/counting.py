@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -12,16 +13,15 @@ from typing import NoReturn, Self
 class Count:
     """A count in a process of its own, started at once; a context manager, at whose end the process ends.
 
-    It is a fork, so use it while there are no other threads.
-
-    :param count: returns what there is; what it raises is not told.
-    :raises OSError: it cannot be started.
+    It is a fork, so use it while there are no other threads. A count that fails, or cannot be started, is never known.
     """
 
     def __init__(self, count: Callable[[], int]) -> None:
         self._result: int | None = None
+        self._pid: int | None = None
         self._pipe, pipe = os.pipe()
-        self._pid = os.fork()
+        with suppress(OSError):
+            self._pid = os.fork()
         if self._pid == 0:
             _run(count, pipe)
         os.close(pipe)
@@ -32,12 +32,13 @@ class Count:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
         os.close(self._pipe)
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
 
     def result(self, wait: bool = False) -> int | None:
-        """What was counted; None as long as it is not known, and for ever if the count failed."""
+        """What was counted; None as long as it is not known."""
         if self._result is None:
             os.set_blocking(self._pipe, wait)
             try:

@@ -47,7 +47,7 @@ def back_up(job: Job) -> None:
         stored.delete(job.appliance)
         swapping.finish_all(job.appliance)
         _make(job)
-    except (JobFailed, OSError) as error:
+    except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
         job.log(message)
         with suppress(OSError):
@@ -56,8 +56,10 @@ def back_up(job: Job) -> None:
         raise JobFailed(message) from error
 
 
-def _reason(error: OSError) -> str:
-    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _make(job: Job) -> None:
@@ -81,8 +83,10 @@ def _make(job: Job) -> None:
                 packed = packing.pack(Tree(appliance.data, names, notes), sink, room, appliance.data, notes, progress)
                 shown = stored.store(appliance, partial, packed)
         except packing.TooBig as error:
-            needed = count.result(wait=True) or room
-            raise JobFailed(f"The backup needs about {needed} bytes, but only {max(0, room)} may be used") from error
+            partial.unlink()
+            size = count.result(wait=True)
+            needed = f"about {size}" if size else "more"
+            raise JobFailed(f"The backup needs {needed} bytes, but only {max(0, room)} may be used") from error
         finally:
             partial.unlink(missing_ok=True)
     notes.end()

@@ -8,7 +8,8 @@ import io
 import os
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import Final, Self
 
 CHUNK: Final = 1024 * 1024
 BUFFERS: Final = 6
-SYNC_EACH: Final = 64 * CHUNK
+SYNC_EACH: Final = 16 * CHUNK
 """How many bytes may wait for the disk, twice: the end of a large backup, or its cancelling, must not wait for all."""
 
 
@@ -56,6 +57,10 @@ class Sink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind:
+            with suppress(queue.Empty):
+                while True:
+                    self._full.get_nowait()
         self._full.put(None)
         self._thread.join()
         os.close(self._descriptor)
@@ -87,27 +92,27 @@ class Sink:
         return Packed(self.size, self._hash.hexdigest())
 
     def _work(self) -> None:
+        try:
+            self._store_all()
+        except BaseException as error:
+            self._error = error
+            self._empty.put(io.BytesIO())  # for a writer who waits: with the next piece it meets the error
+
+    def _store_all(self) -> None:
         unsynced = 0
+        synced: Future[None] | None = None
         with ThreadPoolExecutor(1) as disk:
-            synced = disk.submit(self._sync)
             while (buffer := self._full.get()) is not None:
-                try:
-                    if self._error is None:
-                        unsynced += self._store(buffer)
-                    if unsynced >= SYNC_EACH:
-                        synced.result()
-                        synced = disk.submit(self._sync)
-                        unsynced = 0
-                except BaseException as error:
-                    self._error = error
+                unsynced += self._store(buffer)
                 buffer.seek(0)
                 self._empty.put(buffer)
-
-    def _sync(self) -> None:
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:  # the system tells it once
-            self._error = error
+                if unsynced >= SYNC_EACH:
+                    if synced:
+                        synced.result()
+                    synced = disk.submit(os.fdatasync, self._descriptor)
+                    unsynced = 0
+        if synced:
+            synced.result()  # the system tells an error once: `finish` would not hear of it
 
     def _store(self, buffer: io.BytesIO) -> int:
         size = buffer.tell()
