@@ -20,7 +20,7 @@ CONNECTIONS = 4
 
 def rows(quick: bool) -> list[Row]:
     """p99 in milliseconds at a steady 200 requests a second, at rest and under load."""
-    seconds, runs, size = (2.0, 1, 8 * MIB) if quick else (10.0, 3, 256 * MIB)
+    seconds, runs, size = (2.0, 1, 8 * MIB) if quick else (10.0, 2, 256 * MIB)
     found = []
     with servers.directory() as below:
         on = servers.appliance(below)

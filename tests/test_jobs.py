@@ -263,20 +263,22 @@ def may_go_first() -> bool:
     return int(told) < os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def priorities(host: Host) -> tuple[set[str], set[str]]:
-    """The niceness of a job and its session, and of a program that it starts."""
+def assert_priorities(host: Host, job: int, program: int) -> None:
+    """Assert the niceness of a job and of a program it starts, twice; of their session too, where there are such."""
     host.post("/worker", "-F", "do=priority")
     assert host.wait_for_job("/worker")["status"] == "success"
-    log = (host.appliance.log / "worker.log").read_text()
-    own, program = (set(" ".join(re.findall(rf"{whose} (.*)$", log, re.M)).split()) for whose in ("own", "program"))
-    return own, program
+
+    told = re.findall(r"(own|program) ([0-9]+) ?([0-9]*)$", (host.appliance.log / "worker.log").read_text(), re.M)
+    assert [(whose, own) for whose, own, _ in told] == [("own", str(job)), ("program", str(program))] * 2
+    if Path("/proc/self/autogroup").exists():
+        assert [session for _, _, session in told] == [str(job), str(program)] * 2
 
 
 @pytest.mark.skipif(not may_go_first(), reason="who cannot give programs their usual priority back keeps it")
 def test_a_job_lets_everything_else_go_first_but_its_programs_do_not(host: Host) -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)
 
-    assert priorities(host) == ({str(max(10, usual))}, {str(usual)})
+    assert_priorities(host, max(10, usual), usual)
 
 
 @pytest.mark.skipif(not may_go_first(), reason="this user cannot go first")
@@ -289,7 +291,7 @@ def test_the_service_goes_first_where_it_was_started_so_and_leaves_its_programs_
     session = Path(f"/proc/{host.process.pid}/autogroup")
     if session.exists():
         assert session.read_text().split()[-1] == "-5"
-    assert priorities(host) == ({"10"}, {"0"})
+    assert_priorities(host, 10, 0)
 
 
 @pytest.mark.skipif(not may_go_first() or not shutil.which("setpriv"), reason="root gives capabilities up")
@@ -305,7 +307,7 @@ def test_a_job_steps_back_only_if_programs_can_have_the_usual_priority(
     host.stop()
     host.start(prefix=("nice", "-n", str(started), "setpriv", "--bounding-set", lost, "--inh-caps", lost))
 
-    assert priorities(host) == ({str(job)}, {str(program)})
+    assert_priorities(host, job, program)
 
 
 def test_a_command_that_takes_too_long_is_killed_with_its_children(host: Host) -> None:
