@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,27 +16,30 @@ import psutil
 
 from jidoteki.testing import Host
 
-MIB = 1024 * 1024
-INTERVAL = 0.02
+INTERVAL = 0.1
 
 
-class Peak:
-    """The most memory that a process took inside a `with`, sampled: its own, and that of its largest child.
+def begin_peak(pid: int) -> int:
+    """Let the kernel count the peak of a process's memory anew, and return the resident bytes it starts from."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak(pid)
 
-    All sizes are resident bytes.
-    """
 
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
+def peak(pid: int) -> int:
+    """The most resident bytes that a process had, as the kernel counts them: to sample often would be a load."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)
+
+
+class LargestChild:
+    """The most resident bytes, in `most`, of a descendant of this process inside a `with`; looked at now and then."""
+
+    def __init__(self) -> None:
+        self.most = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.before = self.most = self._process.memory_info().rss
-        self.child = 0
-
-    @property
-    def growth(self) -> int:
-        """By how much the memory of the process itself grew."""
-        return self.most - self.before
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,12 +53,9 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._ended.wait(INTERVAL):
-            self.most = max(self.most, self._process.memory_info().rss)
-            for child in self._process.children(recursive=True):
-                try:
-                    self.child = max(self.child, child.memory_info().rss)
-                except psutil.Error:
-                    continue
+            for child in psutil.Process().children(recursive=True):
+                with suppress(OSError):
+                    self.most = max(self.most, peak(child.pid))
 
 
 def seconds(argv: Sequence[str | Path], cwd: Path | None = None) -> float:

@@ -6,7 +6,6 @@ process until what it unpacked is removed again, as the pipeline's is.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -49,13 +48,13 @@ def rows(quick: bool) -> list[Row]:
 
         def ours() -> dict[str, float]:
             processes.settle()
-            with processes.Peak(os.getpid()) as peak:
+            with processes.LargestChild() as child:
                 began = time.perf_counter()
                 verdict = launcher.judge("update", order, 300)
                 taken = time.perf_counter() - began
             if verdict["status"] != "success":
                 raise AssertionError(verdict)
-            memory.append(peak.child / MIB)
+            memory.append(child.most / MIB)
             return {"s": taken}
 
         mine, its = interleaved(ours, lambda: _pipeline(below, on, package), runs)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
 
 from bench import servers
-from bench.processes import Peak, pid_of
+from bench.processes import begin_peak, peak, pid_of, settle
 from bench.rows import Row, interleaved
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 
 MIB = 1024 * 1024
-PIECE = b"\xa5" * MIB
+PIECE = os.urandom(MIB)  # as a package is: what its bytes are decides how fast the boundary is looked for
 BOUNDARY = "------------------------d74496d66958873eQxRb7Z"  # as long as that of curl
 HEAD = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="update"; filename="package.enc"\r\n'
@@ -31,13 +32,15 @@ def rows(quick: bool) -> list[Row]:
         with servers.service(on) as host, servers.bare(on, below) as bare:
 
             def ours() -> dict[str, float]:
-                with Peak(pid_of(host)) as peak:
-                    taken = post_package(host, size)
-                grown.append(peak.growth / MIB)
+                settle()
+                before = begin_peak(pid_of(host))
+                taken = post_package(host, size)
+                grown.append((peak(pid_of(host)) - before) / MIB)
                 servers.wait_for_job(host, "update", 60)  # which refuses what is no package, and removes it
                 return {"rate": size / taken / 1e6}
 
             def reference() -> dict[str, float]:
+                settle()
                 return {"rate": size / _post(bare.place.tls_port, "/raw", "text/plain", [], size, b"200") / 1e6}
 
             mine, its = interleaved(ours, reference, runs)
