@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 NICE = 10
 TRIES = 5
 AUTOGROUP = Path("/proc/self/autogroup")
 
-_usual: int | None = None
+_starter: ThreadPoolExecutor | None = None
 
 
 def take_place() -> None:
@@ -28,28 +30,36 @@ def take_place() -> None:
 
 
 def step_back() -> None:
-    """Lower the priority of this process, unless programs that it starts could not be given the usual one back."""
-    global _usual
+    """Lower the priority of this process, apart from one thread, which starts its programs: see `usual`.
+
+    Linux gives each thread a niceness of its own (setpriority(2), "C library/kernel differences"), and who has lowered
+    it needs a privilege to raise it again.
+    """
+    global _starter
     usual = max(_own(), 0)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, usual)
-        os.setpriority(os.PRIO_PROCESS, 0, usual - 1)  # who may do this may come back from anywhere
-        _usual = usual
-        _set(max(usual, NICE))
+    _set(usual)
+    _starter = ThreadPoolExecutor(1, "starter")
+    _starter.submit(_own).result()  # which starts the thread, before this one steps back
+    stepped_back = max(usual, NICE)
+    _set(stepped_back)
+    _share(stepped_back)
 
 
 @contextlib.contextmanager
-def usual() -> Iterator[None]:
-    """The priority that programs have, while one runs that this process started; never more than the appliance's."""
-    if _usual is None:
-        yield
+def usual() -> Iterator[Callable[..., Any]]:
+    """While programs run that have the priority of the appliance: gives what calls the function that starts them.
+
+    Their session is this process's own and has no more than one priority, so this process shares it meanwhile.
+    """
+    starter = _starter
+    if starter is None:
+        yield lambda function, *arguments: function(*arguments)
         return
-    lowered = _own()
-    _set(_usual)
+    _share(starter.submit(_own).result())
     try:
-        yield
+        yield lambda function, *arguments: starter.submit(function, *arguments).result()
     finally:
-        _set(lowered)
+        _share(_own())
 
 
 def _own() -> int:
@@ -59,7 +69,6 @@ def _own() -> int:
 def _set(nice: int) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, nice)
-    _share(nice)
 
 
 def _share(nice: int) -> None:

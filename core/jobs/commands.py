@@ -41,8 +41,8 @@ def run(
     :return: the exit status, negative for the signal that ended it.
     :raises JobFailed: it cannot be started, or ran out of time.
     """
-    with priority.usual():
-        process = _start(argv, env, cwd)
+    with priority.usual() as call:
+        process: subprocess.Popen[bytes] = call(_start, argv, env, cwd)
         assert process.stdout is not None
         try:
             with process.stdout as pipe:

@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 class Count:
     """A count in a process of its own, started at once; a context manager, at whose end the process ends.
 
-    It is a fork, so use it while there are no other threads. A count that fails, or cannot be started, is never known.
+    It is a fork, so use it while no other thread is at work. A count that fails, or cannot be started, is never known.
     """
 
     def __init__(self, count: Callable[[], int]) -> None:
