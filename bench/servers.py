@@ -55,18 +55,17 @@ def appliance(below: Path) -> Appliance:
 
 
 @contextmanager
-def service(on: Appliance, core: int | None = 0, first: bool = False, **sections: object) -> Iterator[Host]:
+def service(on: Appliance, core: int | None = 0, prefix: tuple[str, ...] = (), **sections: object) -> Iterator[Host]:
     """Run the service as its users do, over HTTP and TLS.
 
     :param core: the core it runs on; None for any.
-    :param first: whether it goes before other programs, as the manual tells vendors; only as root.
+    :param prefix: a command to run it under.
     :param sections: changes of the configuration.
     """
     host = Host(on, TOKEN)
     if sections:
         host.configure(**sections)
-    priority = ("nice", "-n", "-5") if first and os.geteuid() == 0 else ()
-    host.start("--http-port", "0", prefix=(*priority, *(() if core is None else pinned(core))))
+    host.start("--http-port", "0", prefix=(*prefix, *(() if core is None else pinned(core))))
     try:
         yield host
     finally:
