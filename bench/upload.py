@@ -33,9 +33,10 @@ def rows(quick: bool) -> list[Row]:
 
             def ours() -> dict[str, float]:
                 settle()
-                before = begin_peak(pid_of(host))
+                pid = pid_of(host)
+                before = begin_peak(pid)
                 taken = post_package(host, size)
-                grown.append((peak(pid_of(host)) - before) / MIB)
+                grown.append((peak(pid) - before) / MIB)
                 servers.wait_for_job(host, "update", 60)  # which refuses what is no package, and removes it
                 return {"rate": size / taken / 1e6}
 

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 NICE = 10
 TRIES = 5
 AUTOGROUP = Path("/proc/self/autogroup")
+
+Program = TypeVar("Program")
 
 _starter: ThreadPoolExecutor | None = None
 
@@ -46,18 +48,17 @@ def step_back() -> None:
 
 
 @contextlib.contextmanager
-def usual() -> Iterator[Callable[..., Any]]:
-    """While programs run that have the priority of the appliance: gives what calls the function that starts them.
+def usual(start: Callable[[], Program]) -> Iterator[Program]:
+    """Start a program that has the usual priority, and give what `start` returned, while the program runs.
 
-    Their session is this process's own and has no more than one priority, so this process shares it meanwhile.
+    It runs in this process's session, which has one priority for all: meanwhile this process shares it.
     """
-    starter = _starter
-    if starter is None:
-        yield lambda function, *arguments: function(*arguments)
+    if _starter is None:
+        yield start()
         return
-    _share(starter.submit(_own).result())
+    _share(_starter.submit(_own).result())
     try:
-        yield lambda function, *arguments: starter.submit(function, *arguments).result()
+        yield _starter.submit(start).result()
     finally:
         _share(_own())
 

@@ -295,7 +295,9 @@ def test_the_service_goes_first_where_it_was_started_so_and_leaves_its_programs_
 
 @pytest.mark.skipif(not may_go_first() or not shutil.which("setpriv"), reason="root gives capabilities up")
 @pytest.mark.parametrize("started", [0, -5])
-def test_neither_needs_a_privilege(host: Host, started: int) -> None:
+def test_a_job_needs_no_privilege_to_step_back_and_leave_its_programs_the_usual_priority(
+    host: Host, started: int
+) -> None:
     none = ("setpriv", "--bounding-set", "-sys_nice,-sys_admin", "--inh-caps", "-sys_nice,-sys_admin")
     host.stop()
     host.start(prefix=("nice", "-n", str(started), *none))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jidoteki.core import priority
@@ -41,8 +42,7 @@ def run(
     :return: the exit status, negative for the signal that ended it.
     :raises JobFailed: it cannot be started, or ran out of time.
     """
-    with priority.usual() as call:
-        process: subprocess.Popen[bytes] = call(_start, argv, env, cwd)
+    with priority.usual(partial(_start, argv, env, cwd)) as process:
         assert process.stdout is not None
         try:
             with process.stdout as pipe:
