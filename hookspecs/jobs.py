@@ -68,6 +68,9 @@ class Job(Protocol):
     ) -> int:
         """Run a program without a shell in a minimal environment, its output going to the job's log.
 
+        It has the appliance's usual priority; the job itself, and what it starts in any other way, lets everything else
+        go first.
+
         :param timeout: seconds; then the program and its children are killed.
         :param env: variables to add to the minimal environment.
         :param privileged: start it through the configured `commands.prefix`, for example `sudo -n`.
