@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files
+from jidoteki.core import files, publishing
+from jidoteki.hookspecs import paths
 
 DEFAULT_ADMIN = "opt/jidoteki/tinyadmin"
 
@@ -30,6 +31,7 @@ class Appliance:
         self.tmp = self.admin / "tmp"
         self.jobs = self.admin / "jobs"
         self.uploads = self.admin / "home/sftp/uploads"
+        self.spool = self.admin / "spool"
         self.system_etc = self.root / "usr/local/etc"
         self.data = self.root / "data"
 
@@ -42,22 +44,27 @@ class Appliance:
         """Make the directories that the service writes to, closed to other users where they hold secrets."""
         for directory in (self.etc, self.log, self.uploads, self.system_etc):
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for directory in (self.tmp, self.jobs):
+        for directory in (self.tmp, self.jobs, self.spool):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
 
     def recover(self) -> None:
         """Finish or clear what a killed service or job left half done; call it while no job runs."""
         files.finish_replacing(self.jobs)
-        for directory in (self.etc, self.system_etc, self.jobs, self.uploads):
+        for directory in (self.etc, self.system_etc, self.jobs, self.spool, self.uploads):
             files.remove_temporaries(directory)
+
+    def publish(self, path: Path, name: str) -> Path:
+        """Move a finished file to `spool/NAME`, and show it in the uploads directory."""
+        return publishing.publish(path, self.spool, self.uploads, name)
 
     def read_text(self, path: Path) -> str | None:
         """Return the content of `path`, or None when there is no such file."""
         try:
-            return path.read_text(encoding="utf-8", errors="replace")
+            content = paths.read_regular(path, follow=self.uploads not in path.parents)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return content.decode("utf-8", "replace")
 
     def read_json(self, path: Path) -> Any:
         """Return the JSON value in `path`, or None when the file is missing or not JSON."""

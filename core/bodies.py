@@ -29,7 +29,7 @@ class Limits:
     """How much and how slowly a body may come.
 
     :param upload: bytes of one uploaded file.
-    :param free_space: bytes that stay free on the file system of the uploads.
+    :param free_space: bytes that stay free on the file system of the spool.
     :param idle: seconds without a byte.
     :param rate: bytes a second that must come on average, once the first 30 seconds are over.
     """
@@ -50,7 +50,7 @@ class Body:
     request: web.BaseRequest
     form: Form
     limits: Limits
-    uploads: Path
+    spool: Path
     digest: bytes | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
@@ -141,7 +141,7 @@ class Body:
     def _check_space(self, length: int) -> None:
         if not any(isinstance(kind, Upload) for kind in self.form.kinds.values()):
             return
-        free = shutil.disk_usage(self.uploads).free - self.limits.free_space
+        free = shutil.disk_usage(self.spool).free - self.limits.free_space
         if length > free:
             raise ApiError(400, f"The body has {length} bytes, but there is room for only {max(0, free)}")
 
@@ -174,7 +174,7 @@ class Body:
         self._begin(name)
         kind = self.form.kinds[name]
         if isinstance(kind, Upload):
-            file = FilePart(name, self.uploads, kind.max_size or self.limits.upload, self.limits.free_space)
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.limits.free_space)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):

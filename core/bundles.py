@@ -14,7 +14,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from jidoteki.core import files
 from jidoteki.core.updates import openssl
 from jidoteki.hookspecs import Job, JobFailed
 
@@ -41,14 +40,14 @@ class _Fixed(io.RawIOBase):
 
 
 def pack_logs(job: Job) -> None:
-    """Pack the logs into `uploads/logs.tar.gz`."""
+    """Pack the logs and publish them as `logs.tar.gz`."""
     temporary = job.workspace / LOGS
     _pack_logs(job, temporary)
-    _put_in_place(job, temporary, LOGS)
+    job.appliance.publish(temporary, LOGS)
 
 
 def make_debug_bundle(job: Job) -> None:
-    """Make `uploads/debug-bundle.tar`: logs and the output of the commands in `debug.txt`, sealed to `updates.pub`."""
+    """Publish `debug-bundle.tar`: logs and the output of the commands in `debug.txt`, sealed to `updates.pub`."""
     public = job.appliance.read_text(job.appliance.etc / "updates.pub")
     if not public:
         raise JobFailed("There is no updates.pub to encrypt the debug bundle to")
@@ -71,25 +70,7 @@ def make_debug_bundle(job: Job) -> None:
             plain.unlink()
             archive.add(encrypted, encrypted.name, filter=_anonymous)
             encrypted.unlink()
-    _put_in_place(job, bundle, DEBUG_BUNDLE)
-
-
-def _put_in_place(job: Job, temporary: Path, name: str) -> None:
-    target = job.appliance.uploads / name
-    waiting = target.with_name(f"{files.TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    os.chmod(temporary, 0o600)
-    try:
-        os.rename(temporary, target)
-    except OSError:
-        # The work space and the uploads may lie on different file systems.
-        try:
-            with temporary.open("rb") as source, waiting.open("xb") as copy:
-                os.chmod(waiting, 0o600)
-                while chunk := source.read(BUFFER):
-                    copy.write(chunk)
-            os.rename(waiting, target)
-        finally:
-            waiting.unlink(missing_ok=True)
+    job.appliance.publish(bundle, DEBUG_BUNDLE)
 
 
 def _pack_logs(job: Job, path: Path) -> None:

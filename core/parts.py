@@ -26,7 +26,7 @@ class StoredUpload:
     kept: bool = False
 
     async def keep(self, name: str) -> Path:
-        """Give the file its name in the uploads directory."""
+        """Give the file its name in the spool."""
         if "/" in name or name in ("", ".", ".."):
             raise ValueError("keep() takes a file name, not a path")
         target = self.path.with_name(name)
@@ -76,14 +76,14 @@ class TextPart(Part):
 class FilePart(Part):
     """A file, written in a thread while the next chunk is being received: one write pending, never more.
 
-    :param uploads: the directory, made when it is missing.
+    :param spool: the directory, made when it is missing.
     :param max_size: bytes.
     :param free_space: bytes that stay free on its file system.
     """
 
-    def __init__(self, name: str, uploads: Path, max_size: int, free_space: int) -> None:
-        self.stored = StoredUpload(uploads / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
-        self._name, self._uploads, self._max_size, self._free_space = name, uploads, max_size, free_space
+    def __init__(self, name: str, spool: Path, max_size: int, free_space: int) -> None:
+        self.stored = StoredUpload(spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+        self._name, self._spool, self._max_size, self._free_space = name, spool, max_size, free_space
         self._descriptor = -1
         self._pending: asyncio.Future[None] | None = None
         self._checked_at = -1
@@ -129,12 +129,12 @@ class FilePart(Part):
             raise ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}") from error
 
     def _open(self) -> int:
-        self._uploads.mkdir(parents=True, exist_ok=True)
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(self.stored.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
     def _write(self, chunk: bytes, size: int) -> None:
         if size // (16 * 1024 * 1024) != self._checked_at:
             self._checked_at = size // (16 * 1024 * 1024)
-            if shutil.disk_usage(self._uploads).free < self._free_space:
+            if shutil.disk_usage(self._spool).free < self._free_space:
                 raise OSError(f"less than {self._free_space} bytes are free")
         files.write_all(self._descriptor, chunk)

@@ -132,7 +132,7 @@ class Pipeline:
             request,
             route.form,
             self._service.limits,
-            self._service.appliance.uploads,
+            self._service.appliance.spool,
             signed.digest if signed else None,
         )
         try:

@@ -35,7 +35,14 @@ class Appliance(Protocol):
 
     @property
     def uploads(self) -> Path:
-        """`ADMIN/home/sftp/uploads`: incoming files and archives to download."""
+        """`ADMIN/home/sftp/uploads`: the inbox of the SFTP user, who may put anything there at any moment.
+
+        Open what lies there with `jidoteki.hookspecs.paths` alone.
+        """
+
+    @property
+    def spool(self) -> Path:
+        """`ADMIN/spool`, closed to other users: what came over HTTP, and what is there to download."""
 
     @property
     def system_etc(self) -> Path:
@@ -45,14 +52,26 @@ class Appliance(Protocol):
     def data(self) -> Path:
         """`ROOT/data`: what a backup packs and a restore replaces."""
 
+    def publish(self, path: Path, name: str) -> Path:
+        """Move a finished file to `spool/NAME`, where it can be downloaded, and return its new path.
+
+        Tools that look into the uploads directory find it there as well, if nothing that is not a file is in the way.
+
+        :raises OSError: it cannot be moved; what was published under this name before is still there.
+        """
+
     def read_text(self, path: Path) -> str | None:
         """Return the content of `path` as UTF-8, or None when there is no such file.
 
-        :raises OSError: the file exists but cannot be read.
+        :raises OSError: it cannot be read, is no regular file, is longer than 8 MiB, or is a symbolic link in the
+            uploads directory.
         """
 
     def read_json(self, path: Path) -> Any:
-        """Return the JSON value in `path`, or None when the file is missing or not JSON."""
+        """Return the JSON value in `path`, or None when the file is missing or not JSON.
+
+        :raises OSError: as `read_text`.
+        """
 
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Write `path` so that a power cut leaves the old or the new content, never a mixture.

@@ -49,7 +49,7 @@ class UploadedFile(Protocol):
         """Its length in bytes."""
 
     async def keep(self, name: str) -> Path:
-        """Move it to `ADMIN/home/sftp/uploads/NAME`, replacing a file of that name, and return its new path.
+        """Move it to `ADMIN/spool/NAME`, replacing a file of that name, and return its new path.
 
         Nothing waits for the disk: after a power cut it may be incomplete, as after any upload that was interrupted.
         """

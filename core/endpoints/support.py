@@ -20,7 +20,7 @@ async def _packed(request: Request, kind: str, name: str) -> Response:
     outcome = await request.run_job(kind, join=True)
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
-    return Download(request.appliance.uploads / name, name)
+    return Download(request.appliance.spool / name, name)
 
 
 @hookimpl
