@@ -13,6 +13,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from jidoteki.core.clients import SITE_BITS, network_of
 from jidoteki.core.responses import error_response
 from jidoteki.hookspecs import ApiError
 
@@ -24,6 +25,8 @@ HEADER_TIME = 8.0
 LINGERING_TIME = 1.0
 READ_BUFFER = 256 * 1024
 PAUSE_WHEN_EXHAUSTED = 0.5
+#: Of all connections: somebody else can always connect.
+SHARE_OF_A_SITE = 0.8
 IDLE_BUFFER = 8 * 1024
 BULK_BUFFER = 256 * 1024
 
@@ -33,27 +36,42 @@ SSLProtocol.max_size = IDLE_BUFFER
 
 
 class Connections:
-    """How many connections there are, and how many there may be."""
+    """How many connections there are, and how many there may be: in all, of one client, and of one site.
 
-    def __init__(self, total: int, by_address: int) -> None:
-        self.limit, self.limit_by_address = total, by_address
+    :param trusted: whether an address is that of a proxy, which connects for many clients.
+    """
+
+    def __init__(self, total: int, by_address: int, trusted: Callable[[str], bool] = lambda address: False) -> None:
+        self.limit, self.limit_by_address, self.trusted = total, by_address, trusted
         self._total = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
 
     def add(self, address: str) -> bool:
         """Count a new connection; False when it is one too many."""
-        if self._total >= self.limit or self._by_address[address] >= self.limit_by_address:
+        if self._total >= self.limit:
+            return False
+        host, site = _networks(address)
+        if not self.trusted(address) and (
+            self._by_network[host] >= self.limit_by_address
+            or self._by_network[site] >= max(self.limit_by_address, self.limit * SHARE_OF_A_SITE)
+        ):
             return False
         self._total += 1
-        self._by_address[address] += 1
+        self._by_network.update({host, site})
         return True
 
     def remove(self, address: str) -> None:
         """Count a connection no more."""
         self._total -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        for network in {*_networks(address)}:
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+
+def _networks(address: str) -> tuple[str, str]:
+    """The networks of a client and of its site; an IPv4 address is both."""
+    return network_of(address), network_of(address, SITE_BITS)
 
 
 class _Protocol(web.RequestHandler):

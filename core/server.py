@@ -54,7 +54,9 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     server = web.Server(Pipeline(service))
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
     limits = service.config.settings["limits"]
-    connections = Connections(limits["connections"], limits["connections-per-address"])
+    connections = Connections(
+        limits["connections"], limits["connections-per-address"], lambda address: service.proxies.trusted(address)
+    )
     listeners: list[Listener] = []
     try:
         if certificate and binding.port is not None:

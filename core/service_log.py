@@ -24,6 +24,9 @@ MAX_FIELD = 256
 
 FLUSH_EACH = 1.0
 
+#: Where a request comes from, if that is not the other end of its connection.
+CLIENT: web.RequestKey[str] = web.RequestKey("client", str)
+
 
 class _Queue(logging.handlers.QueueHandler):
     """Loses lines rather than make a request wait."""
@@ -80,8 +83,9 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
+        client = request.get(CLIENT, request.remote)
         self.pending.append(
-            f"{_stamp(int(now()))} {request.remote} {_plain(request.method)} {_plain(request.rel_url.raw_path)} "
+            f"{_stamp(int(now()))} {client} {_plain(request.method)} {_plain(request.rel_url.raw_path)} "
             f"{response.status} {response.body_length} {time * 1000:.1f}ms"
         )
 
