@@ -1,5 +1,7 @@
 """The audit log: who did what, from where, with which outcome. What cannot be written there is not done.
 
+What anybody can cause without limit, such as failed guesses, is summed up: it must not push out what was changed.
+
 Lines are CSV as in the original: `seconds.nanoseconds,id,location,user,action,"target"`.
 """
 
@@ -13,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from jidoteki.core.audit_sums import Line, Often
+from jidoteki.core.clients import network_of
 from jidoteki.hookspecs import Event
 
 logger = logging.getLogger(__name__)
@@ -35,11 +39,15 @@ class AuditLog:
         self.path = path
         self._notify = notify
         self._lock = threading.Lock()
+        self._often = Often()
 
-    def write(self, id: str, client: str, user: str, action: str, target: str, durable: bool = False) -> None:
+    def write(
+        self, id: str, client: str, user: str, action: str, target: str, durable: bool = False, count: int = 1
+    ) -> None:
         """Append one line; call it in a thread.
 
         :param durable: whether the line must survive a power cut.
+        :param count: how often it happened.
         :raises AuditUnavailable: nothing, or part of a line, was written.
         """
         now = time.time_ns()
@@ -51,7 +59,28 @@ class AuditLog:
                 logger.error("The audit log %s cannot be written: %s", self.path, error)
                 raise AuditUnavailable(str(error)) from error
         if self._notify:
-            self._notify(Event("audit", now / 1e9, action, target, client, user, id))
+            self._notify(Event("audit", now / 1e9, action, target, client, user, id, count))
+
+    def note(self, client: str, user: str, action: str, target: str) -> None:
+        """Write what anybody can make happen as often as they like: once, and how often more at the end of the minute.
+
+        Call it in a thread.
+
+        :raises AuditUnavailable: it is not written.
+        """
+        self._write_all(self._often.note(action, (network_of(client), user), client, target))
+
+    def tell(self, at_once: bool = False) -> None:
+        """Write how often the noted things happened in minutes that are over; call it in a thread, now and then.
+
+        :param at_once: in this minute too, for the service ends.
+        :raises AuditUnavailable: they are not written.
+        """
+        self._write_all(self._often.tell(at_once))
+
+    def _write_all(self, lines: list[Line]) -> None:
+        for each in lines:
+            self.write("-", each.client, each.user, each.action, each.target, count=each.count)
 
     def _append(self, line: bytes, durable: bool) -> None:
         self._turn_over(len(line))

@@ -158,9 +158,12 @@ class Event:
     time: float
     """Seconds since the epoch."""
     action: str
-    """`job.start`, `job.end`, `authentication.failure`, `request.begun`, `request.done`."""
+    """`job.start`, `job.end`, `request.begun`, `request.done`, `authentication.failure`, `authorization.refused` (by a
+    token's scopes), `authorization.revoked` (the token was changed meanwhile), `download`."""
     target: str
     client: str
     user: str
     id: str
     """The id of the request or of the job."""
+    count: int = 1
+    """How often it happened: what clients can repeat as they like is told once, and then once a minute in sum."""

@@ -12,14 +12,16 @@ from typing import Final
 FILE: Final = "api.tokens.json"
 MAX_TOKENS: Final = 64
 ADMINISTRATOR: Final = "admin"
+RESERVED: Final = (ADMINISTRATOR, "first-run", "first-setup", "local", "root")
+"""Names in the audit log that mean somebody else."""
 
-NAME: Final = "[a-z][a-z0-9-]{0,31}"
+NAME: Final = f"(?!({'|'.join(RESERVED)})$)[a-z][a-z0-9-]{{0,31}}"
 SCOPE: Final = "all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+"
 
 
 def is_name(text: str) -> bool:
     """Whether a named token may have this name."""
-    return bool(re.fullmatch(NAME, text)) and text != ADMINISTRATOR
+    return bool(re.fullmatch(NAME, text))
 
 
 def is_scope(text: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import secrets
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,8 +13,14 @@ import click
 
 from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.audit import AuditLog, AuditUnavailable
 from jidoteki.core.cli import Problem, root_option
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.records import Record
+
+#: What the audit log says in place of a client's address.
+CLIENT = "local"
+TARGET = "jidoteki update"
 
 
 @click.command()
@@ -23,13 +32,25 @@ def command(root: Path, wait: bool) -> None:
     appliance.prepare()
     settings = config.load(appliance.configuration)
     launcher = Launcher(appliance, settings, plugins.load_all(appliance, settings))
+    audit = AuditLog(appliance.log / "jidoteki-audit.log")
+    id, user = secrets.token_hex(8), getpass.getuser()
     try:
-        record, process = launcher.start("update", {}, "local", getpass.getuser())
+        audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
+        record, process = launcher.start("update", {}, CLIENT, user)
+    except AuditUnavailable as error:
+        raise Problem(f"The audit log cannot be written, so nothing may be changed: {error}") from error
     except Busy as busy:
+        with contextlib.suppress(AuditUnavailable):
+            audit.write(id, CLIENT, user, "request.done", f"{TARGET} refused")
         raise Problem(f"{busy.kind.capitalize()} is already running") from busy
+    with contextlib.suppress(AuditUnavailable):
+        audit.write(id, CLIENT, user, "request.done", f"{TARGET} started {record.id}")
     click.echo(f"Started {record.id}")
-    if not wait:
-        return
+    if wait:
+        _wait(launcher, record, process)
+
+
+def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
         time.sleep(0.2)
     launcher.settle("update")

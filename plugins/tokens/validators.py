@@ -5,17 +5,20 @@ from __future__ import annotations
 import voluptuous as vol
 
 from jidoteki.hookspecs import validators
-from jidoteki.hookspecs.named_tokens import NAME, SCOPE, is_name, is_scope
+from jidoteki.hookspecs.named_tokens import NAME, RESERVED, SCOPE, is_name, is_scope
 
 MAX_SCOPES = 32
 SCOPES = f" *({SCOPE})( *, *({SCOPE})){{0,{MAX_SCOPES - 1}}} *"
 
 
-@validators.described({"type": "string", "pattern": f"^(?!admin$){NAME}$", "description": "Who it is for"})
+@validators.described({"type": "string", "pattern": f"^{NAME}$", "description": "Who it is for"})
 def name(value: str) -> str:
     """Accept the name of a token."""
     if not is_name(value):
-        raise vol.Invalid("must be 1 to 32 lower-case letters, digits and '-', begin with a letter, and not be admin")
+        reserved = ", ".join(RESERVED)
+        raise vol.Invalid(
+            f"must be 1 to 32 lower-case letters, digits and '-', begin with a letter, and be none of {reserved}"
+        )
     return value
 
 

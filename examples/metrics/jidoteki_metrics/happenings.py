@@ -29,7 +29,7 @@ class Happenings:
     def count(self, event: Event) -> None:
         """Count one event; those of jobs have the target `KIND STATUS`."""
         if event.action == "authentication.failure":
-            self._refused.inc()
+            self._refused.inc(event.count)
         if event.kind == "job":
             kind, _, status = event.target.partition(" ")
             self._running.labels(kind).set(event.action == "job.start")

@@ -1,0 +1,93 @@
+"""What happens often, in few lines of the audit log: each kind once a minute and client, and how often more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MINUTE = 60.0
+#: Clients that get lines of their own, for each kind and minute; the others are told of in one line together.
+MAX_CLIENTS = 20
+
+Key = tuple[str, str]
+"""The network of a client, and its name where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What to write."""
+
+    client: str
+    user: str
+    action: str
+    target: str
+    count: int = 1
+    """How often it happened."""
+
+
+@dataclass(slots=True)
+class _Client:
+    client: str
+    target: str
+    more: int = 0
+
+
+@dataclass(slots=True)
+class _Minute:
+    """What happened of one kind since a moment."""
+
+    began: float
+    clients: dict[Key, _Client] = field(default_factory=dict)
+    others: int = 0
+
+
+class Often:
+    """Counts what happens."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minutes: dict[str, _Minute] = {}
+
+    def note(self, action: str, key: Key, client: str, target: str) -> list[Line]:
+        """Note that something happened.
+
+        :param action: its kind.
+        :return: the lines to write now.
+        """
+        now = time.monotonic()
+        with self._lock:
+            lines = list(self._over(action, now))
+            minute = self._minutes.setdefault(action, _Minute(now))
+            known = minute.clients.get(key)
+            if known:
+                known.more += 1
+            elif len(minute.clients) < MAX_CLIENTS:
+                minute.clients[key] = _Client(client, target)
+                lines.append(Line(client, key[1], action, target))
+            else:
+                minute.others += 1
+            return lines
+
+    def tell(self, at_once: bool = False) -> list[Line]:
+        """Return the lines for the minutes that are over.
+
+        :param at_once: for those that are not, too.
+        """
+        now = time.monotonic() + (MINUTE if at_once else 0)
+        with self._lock:
+            return [line for action in list(self._minutes) for line in self._over(action, now)]
+
+    def _over(self, action: str, now: float) -> Iterator[Line]:
+        minute = self._minutes.get(action)
+        if minute is None or now - minute.began < MINUTE:
+            return
+        del self._minutes[action]
+        for (_, user), each in minute.clients.items():
+            if each.more:
+                told = f"{each.target} and {each.more} more within {MINUTE:g} seconds"
+                yield Line(each.client, user, action, told, each.more)
+        if minute.others:
+            told = f"{minute.others} of further clients within {MINUTE:g} seconds"
+            yield Line("-", "-", action, told, minute.others)
