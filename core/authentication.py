@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
+from typing import TypeVar
 
 from yarl import URL
 
 from jidoteki.core import files, users
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.users import User
-from jidoteki.hookspecs import PREFIX, ApiError
+from jidoteki.core.users import Holder, User
+from jidoteki.hookspecs import PREFIX, ApiError, named_tokens, paths
 from jidoteki.hookspecs.named_tokens import FILE as TOKENS_FILE
 
 SETUP = "/setup"
 TOKEN_CHARACTERS = frozenset(range(33, 127))
 MAX_TOKEN = 255
 MAX_HASHES = 1024
+MAX_FILE = 4096
+MAX_TOKENS_FILE = 1024 * 1024
+FORBIDDEN = "Authentication error"
 ADMIN = User("admin")
+FIRST_RUN = User("first-run")
+#: Whoever comes first, while there is no token at all.
+FIRST_SETUP = Holder(b"", User("first-setup"))
+
+T = TypeVar("T")
+
+#: Two changes of the token at once must not both find the old one in force.
+_CHANGING = threading.Lock()
 
 
 def request_hash(method: str, path: str, token: str) -> str:
@@ -95,7 +109,7 @@ def _shown_in(query: str) -> Credential | None:
 
 
 class Authenticator:
-    """Judges credentials against the token file, which it rereads when it changes.
+    """Judges credentials against the token files, which it rereads when they change.
 
     :param first_run: whether the first setup needs a generated passphrase.
     :param words: length of that passphrase in words.
@@ -107,25 +121,44 @@ class Authenticator:
         self._words = words
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
-        self._token = files.CachedFile(self._token_file, _key_of, limit=4096)
-        self._named = files.CachedFile(appliance.etc / TOKENS_FILE, users.parse) if named_tokens else None
-        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=4096)
+        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE)
+        self._tokens_file = appliance.etc / TOKENS_FILE if named_tokens else None
+        self._named = files.CachedFile(self._tokens_file, users.parse) if self._tokens_file else None
+        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE)
 
     def prepare(self) -> None:
-        """Make the passphrase of a first run that has none yet."""
-        if self.first_run and not self._token_file.exists() and not self._setup_file.exists():
-            files.create_file(self._setup_file, new_passphrase(self._words).encode() + b"\n")
+        """Make the passphrase of a first run that has none; blocks.
+
+        :raises OSError: it cannot be stored, or it cannot be read whether there is one, or a token.
+        """
+        present = (_read(each, _key_of) is not None for each in (self._token_file, self._setup_file))
+        if not self.first_run or any(present):
+            return
+        content = new_passphrase(self._words).encode() + b"\n"
+        if not files.create_file(self._setup_file, content):
+            files.replace_file(self._setup_file, content, 0o600)  # what lies there is no passphrase
+
+    def lacks_passphrase(self) -> bool:
+        """Whether a first run is pending that nobody has a passphrase for, since somebody removed the token."""
+        try:
+            return self.first_run and self._token.get() is None and self._passphrase.get() is None
+        except OSError:  # there may be one
+            return False
 
     def first_run_pending(self) -> bool:
-        """Whether the passphrase still waits for its first use; a file that holds none waits for ever."""
-        if not self.first_run:
+        """Whether the passphrase still waits for its first use."""
+        token = _get(self._token)
+        if token is not None and not self.first_run:
             return False
-        try:
-            return self._passphrase.get() is not None or self._passphrase.present
-        except OSError:
-            return True
+        return self._pending(token, _get(self._passphrase))
 
-    def authenticate(self, method: str, path: str, credential: Credential | None) -> User | None:
+    def _pending(self, token: _Key | None, passphrase: _Key | None) -> bool:
+        """Without a token it is, where first runs are enabled, and a passphrase that is there counts even if not."""
+        if passphrase is None:
+            return self.first_run and token is None
+        return self.first_run or token is None
+
+    def authenticate(self, method: str, path: str, credential: Credential | None) -> Holder | None:
         """Return whose credential it is, or None.
 
         :param method: HTTP method, GET for HEAD.
@@ -133,77 +166,88 @@ class Authenticator:
         """
         setup = (method, path.removesuffix("/")) == ("POST", SETUP)
         pending = self.first_run_pending()
-        try:
-            key = (self._passphrase if pending else self._token).get()
-        except OSError:
-            return None
         if pending and not setup:
             return None
+        key = _get(self._passphrase if pending else self._token)
         if key is None or credential is None:
             # Whoever comes first may, whatever they show: scripts that always show a token make first setups too.
-            return User("first-setup") if setup and not pending and self._is_unset() else None
+            return FIRST_SETUP if setup and self._is_unset(pending) else None
         if key.accepts(method, PREFIX + path, credential):
-            return User("first-run") if pending else ADMIN
-        return None if pending else self._named_user(method, path, credential)
+            return Holder(key.secret, FIRST_RUN if pending else ADMIN)
+        return None if pending else self._named_holder(method, path, credential)
 
-    def signing_key(self, keyid: str) -> bytes | None:
-        """The key for signatures of `admin` or of a named token; None where there is none, or first run is pending."""
-        if self.first_run_pending():
-            return None
-        try:
-            if keyid == "admin":
-                key = self._token.get()
-                return key.secret if key else None
-            token = self._tokens().get(keyid)
-        except OSError:
-            return None
-        return token.key if token else None
+    def signer(self, keyid: str) -> Holder | None:
+        """Return who may sign with the key of this name; nobody while a first run is pending."""
+        return self.holder(keyid) if keyid == ADMIN.name or named_tokens.is_name(keyid) else None
 
-    def signer(self, keyid: str) -> User | None:
-        """Who signs with this key."""
-        if keyid == "admin":
-            return ADMIN
-        token = self._tokens().get(keyid)
-        return token.user if token else None
+    def holder(self, name: str) -> Holder | None:
+        """Return who holds the token of this name now: `admin`, a named token, or one of the first setup."""
+        return self._holder(name, self.first_run_pending(), _get(self._token), _get(self._passphrase), self._tokens())
 
-    def _tokens(self) -> Mapping[str, users.NamedToken]:
-        return (self._named.get() if self._named else None) or {}
+    def holder_on_disk(self, name: str) -> Holder | None:
+        """Return the same by reading the files anew, outside of the event loop.
 
-    def _named_user(self, method: str, path: str, credential: Credential) -> User | None:
-        try:
-            tokens = self._tokens()
-        except OSError:
-            return None
+        :raises OSError: one of them cannot be read.
+        """
+        token, passphrase = _read(self._token_file, _key_of), _read(self._setup_file, _key_of)
+        named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
+        return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})
+
+    def _holder(
+        self,
+        name: str,
+        pending: bool,
+        token: _Key | None,
+        passphrase: _Key | None,
+        named: Mapping[str, Holder],
+    ) -> Holder | None:
+        if pending:
+            return Holder(passphrase.secret, FIRST_RUN) if passphrase and name == FIRST_RUN.name else None
+        if name == ADMIN.name:
+            return Holder(token.secret, ADMIN) if token else None
+        if name == FIRST_SETUP.user.name:
+            return FIRST_SETUP if self._is_unset(pending) else None
+        return named.get(name)
+
+    def _tokens(self) -> Mapping[str, Holder]:
+        return (_get(self._named) if self._named else None) or {}
+
+    def _named_holder(self, method: str, path: str, credential: Credential) -> Holder | None:
         digest = hashlib.sha256(credential.value).hexdigest().encode()
         found = None
-        for each in tokens.values():
+        for each in self._tokens().values():
             if credential.kind == "token":
                 matches = hmac.compare_digest(each.key, digest)
             else:
                 expected = hmac.new(each.key, (method + PREFIX + path).encode("utf-8", "surrogateescape"), "sha256")
                 matches = hmac.compare_digest(expected.hexdigest().encode(), credential.value)
-            found = each.user if matches else found
+            found = each if matches else found
         return found
 
-    def set_token(self, token: str, user: str) -> None:
-        """Put a new token into force, durably.
+    def set_token(self, token: str, holder: Holder) -> None:
+        """Put a new token into force, durably; blocks.
 
-        :param user: who `authenticate` said it was.
-        :raises ApiError: 403, somebody else made the first setup meanwhile.
+        :param holder: who `authenticate` said it was, and must still be.
+        :raises ApiError: 403, somebody else changed the token, or made the first setup, meanwhile.
         :raises OSError: the old token is still in force.
         """
         content = token.encode() + b"\n"
-        if user == "first-setup":
-            if not files.create_file(self._token_file, content):
-                raise ApiError(403, "Authentication error")
-        else:
-            files.replace_file(self._token_file, content, mode=0o600)
-        if user == "first-run":
-            self._setup_file.unlink(missing_ok=True)
-            files.sync_directory(self._setup_file.parent)
+        with _CHANGING:
+            if self.holder_on_disk(holder.user.name) != holder:
+                raise ApiError(403, FORBIDDEN)
+            if holder == FIRST_SETUP:
+                if not files.create_file(self._token_file, content):
+                    raise ApiError(403, FORBIDDEN)
+            else:
+                files.replace_file(self._token_file, content, mode=0o600)
+            if holder.user == FIRST_RUN:
+                self._setup_file.unlink(missing_ok=True)
+                files.sync_directory(self._setup_file.parent)
 
-    def _is_unset(self) -> bool:
+    def _is_unset(self, pending: bool) -> bool:
         """Only a token file that is not there at all may be made by anybody: an empty one may be an accident."""
+        if pending or self.first_run:
+            return False
         try:
             self._token_file.lstat()
         except FileNotFoundError:
@@ -218,6 +262,25 @@ def _key_of(content: bytes) -> _Key | None:
     if not 1 <= len(token) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(token):
         return None
     return _Key(token)
+
+
+def _get(file: files.CachedFile[T]) -> T | None:
+    """What a file holds; nothing where it cannot be read."""
+    try:
+        return file.get()
+    except OSError:
+        return None
+
+
+def _read(path: Path, parse: Callable[[bytes], T], limit: int = MAX_FILE) -> T | None:
+    """What a file holds, read anew; nothing where there is none.
+
+    :raises OSError: there is one, and it cannot be read.
+    """
+    try:
+        return parse(paths.read_regular(path, limit, follow=True))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def new_passphrase(words: int) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +14,20 @@ from typing import Any
 
 import voluptuous as vol
 
+from jidoteki.core import authority as authorities
+from jidoteki.core import files
 from jidoteki.core.json_positions import Keys, Positions
+from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.explanations import MAX_ECHO, clip, explain
+from jidoteki.hookspecs.validators import described
 
 MIB = 1024 * 1024
 MAX_SIZE = MIB
 #: Where editors find the JSON Schema of the file; means nothing to the service.
 SCHEMA_KEY = "$schema"
 UNKNOWN = "is unknown"
+#: Where a reverse proxy says which address a request comes from.
+FORWARDED = ("X-Forwarded-For", "Forwarded")
 
 #: Parameters of the reference that its own example configuration does not list, yet its endpoints need.
 MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
@@ -26,6 +35,23 @@ MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
 whole = vol.All(vol.Any(int, msg="must be a whole number"), lambda value: _refuse_bool(value))
 seconds = vol.All(vol.Any(int, float, msg="must be a number of seconds"), vol.Range(min=0.1, max=86400))
 command = vol.All([vol.All(str, vol.Length(min=1))], vol.Length(min=1))
+
+
+@described({"type": "string", "description": "An IP address, or a network such as 10.0.0.0/8"})
+def network(value: Any) -> str:
+    """Accept an IP address or network."""
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except (ValueError, TypeError) as error:
+        raise vol.Invalid("must be an IP address, or a network such as 10.0.0.0/8") from error
+
+
+@described({"type": "string", "description": "A host name or address, with or without a port"})
+def authority(value: Any) -> str:
+    """Accept a host name or address, with or without a port."""
+    if not isinstance(value, str) or authorities.parse(value) is None:
+        raise vol.Invalid("must be a host name or address, with or without a port")
+    return value
 
 
 def _refuse_bool(value: Any) -> Any:
@@ -54,12 +80,22 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     "endpoints": ([], names),
     "parameters": (None, _or_null(names)),
     "first-run": ({}, _section({"enabled": (False, bool), "word-length": (4, _count(3, 32))})),
-    "authentication": ({}, _section({"named-tokens": (False, bool), "signatures": (False, bool)})),
+    "authentication": (
+        {},
+        _section({"named-tokens": (False, bool), "signatures": (False, bool), "names": ([], [authority])}),
+    ),
     "plugins": ({}, {vol.Extra: object}),
     "plugin-directory": (None, _or_null(vol.All(str, vol.Length(min=1)))),
     "listen": (
         {},
-        _section({"host": (None, _or_null(str)), "port": (None, _or_null(_count(0, 65535)))}),
+        _section(
+            {
+                "host": (None, _or_null(str)),
+                "port": (None, _or_null(_count(0, 65535))),
+                "trusted-proxies": ([], [network]),
+                "forwarded-header": (FORWARDED[0], vol.In(FORWARDED)),
+            }
+        ),
     ),
     "limits": (
         {},
@@ -118,6 +154,8 @@ class Config:
     settings: Mapping[str, Any]
     mistakes: tuple[Mistake, ...] = ()
     path: Path | None = None
+    text: str | None = None
+    """The file, if it could be read."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -146,21 +184,54 @@ def defaults() -> dict[str, Any]:
     return {name: vol.Schema(check)(default) for name, (default, check) in SECTIONS.items()}
 
 
-def load(path: Path) -> Config:
-    """Read the configuration; never raises: what cannot be used is replaced by its default and told in `problems`."""
-    settings = defaults()
+def load(path: Path, last_good: Path | None = None) -> Config:
+    """Read the configuration; never raises: what cannot be used is replaced by its default and told in `problems`.
+
+    A file of which nothing can be used counts as the last good one; without that, first runs count as enabled.
+
+    :param last_good: a copy of the last file that could be read, to fall back on.
+    """
     try:
-        text = read(path)
-        document = json.loads(text)
-        if not isinstance(document, dict):
-            raise ValueError("must hold a JSON object")
-        positions = Positions(text)
-    except FileNotFoundError:
-        return Config(settings, (), path)
+        return _understood(read(path), path)
+    except FileNotFoundError as error:
+        mistake, default = Mistake((), _in_words(error)), Config(defaults(), (), path)
     except json.JSONDecodeError as error:
-        return Config(settings, (Mistake((), error.msg, error.lineno, error.colno),), path)
+        mistake, default = Mistake((), error.msg, error.lineno, error.colno), None
     except (OSError, ValueError, RecursionError) as error:
-        return Config(settings, (Mistake((), _in_words(error)),), path)
+        mistake, default = Mistake((), _in_words(error)), None
+    if last_good is not None:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            kept = _understood(read(last_good), path)
+            return Config(kept.settings, (mistake, Mistake((), "the last good configuration is in force")), path)
+    if default is not None:
+        return default
+    settings = defaults()
+    settings["first-run"]["enabled"] = True
+    return Config(settings, (mistake,), path)
+
+
+def keep(config: Config, last_good: Path) -> None:
+    """Remember a configuration as the last good one, if its file could be read.
+
+    :raises OSError: it cannot be stored.
+    """
+    if config.text is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if read(last_good) == config.text:
+            return
+    files.replace_file(last_good, config.text.encode(), 0o600)
+
+
+def _understood(text: str, path: Path) -> Config:
+    """The configuration in a file.
+
+    :raises ValueError: it is no JSON object.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("must hold a JSON object")
+    settings, positions = defaults(), Positions(text)
     mistakes = [Mistake(each, f"{named(each)} comes twice", *place) for each, *place in positions.twice]
     for name, value in document.items():
         if name in SECTIONS:
@@ -169,7 +240,7 @@ def load(path: Path) -> Config:
         elif name != SCHEMA_KEY:
             message = f"{clip(name, MAX_ECHO)} {UNKNOWN}{nearest(name, SECTIONS)}"
             mistakes.append(Mistake((name,), message, *positions.of((name,))))
-    return Config(settings, tuple(mistakes), path)
+    return Config(settings, tuple(mistakes), path, text)
 
 
 def _salvage(name: str, value: Any) -> tuple[Any, list[tuple[Keys, str]]]:
@@ -198,10 +269,12 @@ def read(path: Path) -> str:
     :raises OSError: it cannot be read.
     :raises ValueError: it is too long, or not UTF-8.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_SIZE + 1)
-    if len(content) > MAX_SIZE:
-        raise ValueError(f"must not be longer than {MAX_SIZE} bytes")
+    try:
+        content = paths.read_regular(path, MAX_SIZE, follow=True)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"must not be longer than {MAX_SIZE} bytes") from error
+        raise
     return content.decode("utf-8-sig")
 
 

@@ -5,84 +5,181 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from jidoteki.core import authority
 from jidoteki.core.audit import AuditUnavailable
-from jidoteki.core.authentication import credential_of
+from jidoteki.core.authentication import FORBIDDEN, credential_of
+from jidoteki.core.nonces import TooMany
 from jidoteki.core.responses import Refused
+from jidoteki.core.routes import Route
 from jidoteki.core.service import Service
-from jidoteki.core.signatures import NotSigned, Signed, verify
-from jidoteki.core.throttle import TooManyGuesses
-from jidoteki.core.users import User
+from jidoteki.core.signatures import WINDOW, NotSigned, Signed, verify
+from jidoteki.core.throttle import Gone, TooManyGuesses
+from jidoteki.core.users import Holder
 from jidoteki.hookspecs import PREFIX, ApiError
 
 logger = logging.getLogger(__name__)
 
-FORBIDDEN = "Authentication error"
-SIGNED: web.RequestKey[Signed] = web.RequestKey("signed", Signed)
+ESTABLISHED = 1
 
 
-async def admit(service: Service, request: web.BaseRequest, method: str, path: str) -> User:
-    """Return who it is.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request that wants to get in.
 
     :param method: GET for HEAD.
-    :param path: without the prefix.
-    :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses of this address wait.
+    :param path: without the prefix, as it was sent.
+    :param client: the address that it comes from.
     """
-    address = request.remote or "-"
-    if service.throttle.is_free(address):
-        user = _judge(service, request, method, path)
-        if user is None:
-            service.throttle.failed(address)
+
+    request: web.BaseRequest
+    route: Route
+    method: str
+    path: str
+    client: str
+
+    @property
+    def target(self) -> str:
+        """What the audit log says of it."""
+        return f"{self.method} {PREFIX}{self.route.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who it was that got in, and with what."""
+
+    holder: Holder
+    signed: Signed | None = None
+
+
+async def admit(service: Service, attempt: Attempt) -> Admitted:
+    """Return who it is, and may do this.
+
+    :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses of this address wait.
+    :raises ConnectionError: the client hung up.
+    """
+    if service.authenticator.lacks_passphrase():
+        service.make_passphrase_soon()
+    if service.nonces and "Signature-Input" in attempt.request.headers:
+        await service.names.refresh()
+    if service.throttle.is_free(attempt.client):
+        admitted = _judge(service, attempt)
     else:
-        user = await _judge_in_turn(service, request, method, path, address)
-    if user is None:
-        await _note_failure(service, address, f"{method} {PREFIX}{path}")
+        admitted = await _judge_in_turn(service, attempt)
+    if admitted is None:
+        await note(service, attempt, "-", "authentication.failure")
         raise ApiError(403, FORBIDDEN)
-    if service.nonces and (signed := request.get(SIGNED)):
-        try:
-            await service.nonces.keep(signed)
-        except OSError as error:
-            raise ApiError(
-                503, "The nonce of the signature cannot be stored, so the request is not answered"
-            ) from error
-    return user
+    user = admitted.holder.user
+    if not user.may(attempt.method, attempt.route.path, attempt.route.changes):
+        await note(service, attempt, user.name, "authorization.refused")
+        raise ApiError(403, "This token may not do that")
+    if admitted.signed:
+        await _use_up(service, attempt, admitted.signed)
+    return admitted
 
 
-async def _judge_in_turn(
-    service: Service, request: web.BaseRequest, method: str, path: str, address: str
-) -> User | None:
+def in_force(service: Service, attempt: Attempt, admitted: Admitted) -> bool:
+    """Whether a request would still be let in: its token, its scopes and the configuration may have changed since."""
+    routes = service.routes.find(attempt.route.path) or {}
+    route = routes.get(attempt.method)
+    if route is None or route.endpoint is None or (admitted.signed and service.nonces is None):
+        return False
+    user = admitted.holder.user
+    return service.authenticator.holder(user.name) == admitted.holder and user.may(
+        attempt.method, route.path, route.changes
+    )
+
+
+async def note(service: Service, attempt: Attempt, user: str, action: str) -> None:
+    """Note in the audit log what happens as often as clients like; reading goes on where that cannot be written."""
+    with contextlib.suppress(AuditUnavailable):
+        await asyncio.to_thread(service.audit.note, attempt.client, user, action, attempt.target)
+
+
+async def _judge_in_turn(service: Service, attempt: Attempt) -> Admitted | None:
     try:
-        async with service.throttle.turn(address):
-            user = _judge(service, request, method, path)
-            if user is None:
-                service.throttle.failed(address)
-            return user
+        async with service.throttle.turn(attempt.client, lambda: _has_gone(attempt.request)):
+            return _judge(service, attempt)
+    except Gone as error:
+        raise ConnectionResetError("The client hung up") from error
     except TooManyGuesses as error:
         headers = {"Retry-After": str(int(service.throttle.pause) + 1)}
         raise Refused(429, "Too many failed authentications from this address", headers) from error
 
 
-def _judge(service: Service, request: web.BaseRequest, method: str, path: str) -> User | None:
-    """Judge the credential, in one step of the event loop."""
+def _judge(service: Service, attempt: Attempt) -> Admitted | None:
+    """Judge the credential, and note a wrong one, in one step of the event loop."""
+    admitted = _shown(service, attempt)
+    if admitted is None:
+        service.throttle.failed(attempt.client)
+    return admitted
+
+
+def _shown(service: Service, attempt: Attempt) -> Admitted | None:
+    request = attempt.request
     credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
     if service.nonces is None or "Signature-Input" not in request.headers:
-        return service.authenticator.authenticate(method, path, credential)
+        holder = service.authenticator.authenticate(attempt.method, attempt.path, credential)
+        return Admitted(holder) if holder else None
     if credential is not None:
         raise ApiError(400, "Send one kind of credential: a signature, ?hash=, ?token= or the Authorization header")
     try:
-        signed = verify(request, service.authenticator.signing_key)
+        signed = verify(request, lambda keyid: getattr(service.authenticator.signer(keyid), "key", None))
     except NotSigned as error:
-        logger.info("A signature of %s is refused: %s", request.remote, error)
+        logger.info("A signature of %s is refused: %s", attempt.client, error)
         return None
-    if not service.nonces.use(signed):
-        logger.warning("A request of %s was replayed", request.remote)
-        return None
-    request[SIGNED] = signed
-    return service.authenticator.signer(signed.keyid)
+    _check_authority(service, request)
+    holder = service.authenticator.signer(signed.keyid)
+    return Admitted(holder, signed) if holder else None
 
 
-async def _note_failure(service: Service, address: str, target: str) -> None:
-    with contextlib.suppress(AuditUnavailable):
-        await asyncio.to_thread(service.audit.write, "-", address, "-", "authentication.failure", target)
+def _check_authority(service: Service, request: web.BaseRequest) -> None:
+    """Take a signature only if it was made for this appliance, whoever else takes the same token.
+
+    :raises ApiError: 403, with what to do: it was shown to somebody who has the key.
+    """
+    host = request.headers.get("Host", "")
+    named = authority.parse(host)
+    transport = request.transport
+    arrived_at = transport.get_extra_info("sockname") if transport else None
+    if named is None or arrived_at is None or not service.names.include(named, arrived_at):
+        raise ApiError(
+            403,
+            f"The signature is for {host}, which is no name of this appliance: sign for its address, its host name or "
+            "a name in its certificate, with the port, or list the name in authentication.names",
+        )
+
+
+async def _use_up(service: Service, attempt: Attempt, signed: Signed) -> None:
+    assert service.nonces
+    try:
+        fresh = service.nonces.use(signed)
+    except TooMany as error:
+        message = f"This key has signed too many requests within {2 * WINDOW} seconds"
+        raise Refused(429, message, {"Retry-After": str(WINDOW)}) from error
+    if not fresh:
+        logger.warning("A request of %s was replayed", attempt.client)
+        service.throttle.failed(attempt.client)
+        await note(service, attempt, "-", "authentication.failure")
+        raise ApiError(403, FORBIDDEN)
+    try:
+        await service.nonces.keep(signed)
+    except OSError as error:
+        raise ApiError(503, "The nonce of the signature cannot be stored, so the request is not answered") from error
+
+
+def _has_gone(request: web.BaseRequest) -> bool:
+    """Whether the client hung up: the kernel knows, also while nothing is read from the connection."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    connection = transport.get_extra_info("socket")
+    try:
+        # The first byte of Linux' `struct tcp_info` is the state of the connection.
+        return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED)
+    except (OSError, AttributeError):
+        return False

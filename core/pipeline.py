@@ -9,17 +9,19 @@ from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from jidoteki.core import docs_page
+from jidoteki.core import authority, docs_page
 from jidoteki.core.audit import AuditUnavailable
+from jidoteki.core.authentication import FORBIDDEN
 from jidoteki.core.bodies import Body
 from jidoteki.core.forms import Form
-from jidoteki.core.gate import SIGNED, admit
+from jidoteki.core.gate import Admitted, Attempt, admit, in_force, note
 from jidoteki.core.listener import receive_in_bulk
 from jidoteki.core.requests import ApiRequest, refusal
 from jidoteki.core.responses import Refused, error_response, render
 from jidoteki.core.routes import METHODS, Route
 from jidoteki.core.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError
+from jidoteki.core.service_log import CLIENT
+from jidoteki.hookspecs import PREFIX, ApiError, Download
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Pipeline:
             raise ApiError(400, "Use HTTP/1.1")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise ApiError(417, "The only expectation that can be met is 100-continue")
+        authority.check(request)
         path = request.rel_url.raw_path
         if not path.startswith(BELOW):
             if docs_page.is_below(path):
@@ -69,23 +72,42 @@ class Pipeline:
             raise ApiError(404)
         path = path[len(PREFIX) :]
         route, method = self._route(request, path)
-        user = await admit(self._service, request, method, path)
+        client = self._service.proxies.client_of(request)
+        if client != request.remote:
+            request[CLIENT] = client
+        attempt = Attempt(request, route, method, path, client)
+        with self._service.proxies.turn(request, client):
+            return await self._serve(attempt, await admit(self._service, attempt))
+
+    async def _serve(self, attempt: Attempt, admitted: Admitted) -> web.StreamResponse:
+        route, request = attempt.route, attempt.request
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(
             self._service.appliance,
             route.plugin.section,
             self._service,
-            request.remote or "-",
-            user.name,
+            attempt.client,
+            admitted.holder,
             request.headers,
         )
-        if not user.may(method, route.path, route.changes):
-            raise ApiError(403, "This token may not do that")
-        if not route.changes:
-            api.values = await self._query_values(request, route.form)
-            return await render(await route.endpoint.handler(api))
-        return await self._change(request, route, api)
+        if route.changes:
+            return await self._change(attempt, admitted, api)
+        api.values = await self._query_values(request, route.form)
+        response = await route.endpoint.handler(api)
+        if isinstance(response, Download):
+            await self._check_again(attempt, admitted)
+            await note(self._service, attempt, api.user, "download")
+        return await render(response)
+
+    async def _check_again(self, attempt: Attempt, admitted: Admitted) -> None:
+        """Let nobody act whose token was changed or revoked since the request began.
+
+        :raises ApiError: 403.
+        """
+        if not in_force(self._service, attempt, admitted):
+            await note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
+            raise ApiError(403, FORBIDDEN)
 
     async def _show_docs(self, request: web.BaseRequest) -> web.Response:
         """The pages that describe the API: outside of its prefix and without authentication."""
@@ -113,7 +135,8 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, request: web.BaseRequest, route: Route, api: ApiRequest) -> web.StreamResponse:
+    async def _change(self, attempt: Attempt, admitted: Admitted, api: ApiRequest) -> web.StreamResponse:
+        route, request = attempt.route, attempt.request
         assert route.endpoint and route.form
         api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
@@ -126,37 +149,46 @@ class Pipeline:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        signed = request.get(SIGNED)
         receive_in_bulk(request.transport)
-        body = Body(
-            request,
-            route.form,
-            self._service.limits,
-            self._service.appliance.spool,
-            signed.digest if signed else None,
-        )
+        digest = admitted.signed.digest if admitted.signed else None
+        body = Body(request, route.form, self._service.limits, self._service.appliance.spool, digest)
         try:
             if request.method in ("GET", "HEAD"):
                 api.values = await self._query_values(request, route.form)
             else:
-                api.values = await body.read()
-            return await self._audited(route, api)
+                api.values = await self._read(body, attempt, admitted)
+            return await self._audited(attempt, admitted, api)
         finally:
             await asyncio.shield(body.discard())
 
-    async def _audited(self, route: Route, api: ApiRequest) -> web.StreamResponse:
+    async def _read(self, body: Body, attempt: Attempt, admitted: Admitted) -> dict[str, Any]:
+        """Read the body for as long as its sender may send it."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as revoked:
+                with self._service.in_flight.watched(
+                    lambda: in_force(self._service, attempt, admitted), lambda: revoked.reschedule(loop.time())
+                ):
+                    return await body.read()
+        except TimeoutError:
+            await self._check_again(attempt, admitted)
+            raise
+
+    async def _audited(self, attempt: Attempt, admitted: Admitted, api: ApiRequest) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
+        route = attempt.route
         assert route.endpoint
-        target = f"{route.endpoint.method} {PREFIX}{route.endpoint.path}"
         if api.dry_run:
+            await self._check_again(attempt, admitted)
             return await render(await route.endpoint.handler(api), dry_run=True)
         audit = self._service.audit
         try:
-            await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", target, True)
+            await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
         except AuditUnavailable as error:
             raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
         status = 500
         try:
+            await self._check_again(attempt, admitted)
             response = await render(await route.endpoint.handler(api))
             status = response.status
             return response
@@ -164,7 +196,7 @@ class Pipeline:
             status = error.status
             raise
         finally:
-            done = f"{target} {status} {api.job_id}".rstrip()
+            done = f"{attempt.target} {status} {api.job_id}".rstrip()
             try:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
             except AuditUnavailable:

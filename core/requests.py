@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jidoteki.core.authentication import FORBIDDEN
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.core.responses import status_line
+from jidoteki.core.users import Holder
 from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobType, Reply, Request, Response
 
 if TYPE_CHECKING:
@@ -22,13 +24,30 @@ class ApiRequest:
     config: Mapping[str, Any]
     service: Service
     client: str
-    user: str
+    holder: Holder
     headers: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     dry_run: bool = False
     id: str = ""
     """Names a change in the audit log."""
     job_id: str = ""
+
+    @property
+    def user(self) -> str:
+        """Who makes the request."""
+        return self.holder.user.name
+
+    def permit(self) -> None:
+        """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
+
+        :raises ApiError: 403, the token was changed or revoked.
+        """
+        try:
+            holder = self.service.authenticator.holder_on_disk(self.user)
+        except OSError as error:
+            raise ApiError(403, FORBIDDEN) from error
+        if holder != self.holder:
+            raise ApiError(403, FORBIDDEN)
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
@@ -43,7 +62,7 @@ class ApiRequest:
             await self._judged(job, values)
         else:
             try:
-                record = await self.service.jobs.start(kind, values, self.client, self.user)
+                record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
             except Busy as busy:
                 raise refusal(job, busy.kind) from busy
             except OSError as error:
@@ -61,7 +80,7 @@ class ApiRequest:
         try:
             if self.dry_run:
                 return await self.service.jobs.judge(kind, values)
-            outcome = await self.service.jobs.run(kind, values, self.client, self.user, join)
+            outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
         except Busy as busy:
             raise refusal(job, busy.kind) from busy
         except OSError as error:

@@ -11,22 +11,28 @@ from typing import Any
 
 from jidoteki.core import config as configuration
 from jidoteki.core import plugins as plugin_loading
+from jidoteki.core import tls
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.audit import AuditLog
+from jidoteki.core.audit import AuditLog, AuditUnavailable
 from jidoteki.core.authentication import Authenticator
+from jidoteki.core.authority import Names
 from jidoteki.core.bodies import Limits
+from jidoteki.core.clients import Proxies
 from jidoteki.core.config import Config
 from jidoteki.core.events import Events
+from jidoteki.core.inflight import InFlight
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
+from jidoteki.core.nonces import Nonces
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.core.routes import Routes
-from jidoteki.core.signatures import Nonces
 from jidoteki.core.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
 HOOK_TIME = 10.0
+TELL_EACH = 5.0
+PASSPHRASE_AFTER = 1.0
 
 
 class Service:
@@ -45,7 +51,11 @@ class Service:
         self.unwritten_health: dict[str, Any] | None = None
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
-        self._use(configuration.load(path))
+        self._last_good = appliance.etc / "jidoteki-admin-api.last-good.json"
+        self._creating: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self.in_flight = InFlight()
+        self._use(configuration.load(path, self._last_good))
         self.jobs = JobManager(self._launcher, self._events.notify)
         self.throttle = Throttle(self.config.settings["limits"]["failed-authentication-pause"])
 
@@ -64,9 +74,16 @@ class Service:
         if not config.settings["authentication"]["signatures"]:
             self.nonces = None
         elif self.nonces is None:  # kept through reloads: a new one might not know a nonce that is just being stored
-            self.nonces = Nonces(self.appliance.jobs / "nonces")
-        self.authenticator.prepare()
+            self.nonces = Nonces(self.appliance.jobs)
+        self.names = Names(tls.bundle(self.appliance), config.settings["authentication"]["names"])
         limits = config.settings["limits"]
+        listen = config.settings["listen"]
+        self.proxies = Proxies(listen["trusted-proxies"], listen["forwarded-header"], limits["connections-per-address"])
+        try:
+            self.authenticator.prepare()
+            configuration.keep(config, self._last_good)
+        except OSError as error:
+            logger.error("%s: %s", error.filename or self.appliance.etc, error.strerror or error)
         self.limits = Limits(limits["upload"], limits["free-space"], limits["idle-body"], limits["minimum-upload-rate"])
         for problem in (*config.problems, *self.routes.problems):
             logger.error("Configuration: %s", problem)
@@ -79,10 +96,40 @@ class Service:
         """Find running jobs and start the plugins; called once."""
         await self.jobs.recover()
         await self._start_plugins()
+        self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        """Let the audit log tell of what it only counts."""
+        while True:
+            await asyncio.sleep(TELL_EACH)
+            await self._write_sums()
+
+    async def _write_sums(self, at_once: bool = False) -> None:
+        try:
+            await asyncio.to_thread(self.audit.tell, at_once)
+        except AuditUnavailable:
+            pass  # it says so itself
+
+    def make_passphrase_soon(self) -> None:
+        """Make the passphrase of a first run if there is still no token in a moment.
+
+        Whoever replaces the token by removing the old one first does not begin a first run.
+        """
+        if self._creating is None or self._creating.done():
+            self._creating = asyncio.create_task(self._make_passphrase())
+
+    async def _make_passphrase(self) -> None:
+        await asyncio.sleep(PASSPHRASE_AFTER)
+        if self.authenticator.lacks_passphrase():
+            try:
+                await asyncio.to_thread(self.authenticator.prepare)
+                logger.warning("There is no token: a new passphrase for a first setup was made")
+            except OSError as error:
+                logger.error("The passphrase of the first setup cannot be made: %s", error.strerror or error)
 
     async def reload(self) -> None:
         """Read the configuration again; jobs and connections go on."""
-        config = await asyncio.to_thread(configuration.load, self._path)
+        config = await asyncio.to_thread(configuration.load, self._path, self._last_good)
         await asyncio.to_thread(self._use, config)
         self.jobs.launcher = self._launcher
         self.throttle.pause = config.settings["limits"]["failed-authentication-pause"]
@@ -91,6 +138,9 @@ class Service:
 
     async def stop(self) -> None:
         """Let the plugins end; jobs go on."""
+        if self._telling:
+            self._telling.cancel()
+        await self._write_sums(at_once=True)
         for plugin, function in self.plugins.implementations("jidoteki_shutdown"):
             await self._life_cycle(plugin, function, "jidoteki_shutdown")
         await asyncio.to_thread(self._events.close, 2.0)

@@ -48,20 +48,21 @@ def _covers(prefix: str, path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedToken:
-    """A token beside the administrator's: its hash, which is also the key of `?hash=`, and who it stands for."""
+class Holder:
+    """Somebody who holds a token: who that is, and the key of `?hash=` and of signatures that the token gives."""
 
     key: bytes
+    """The hexadecimal SHA-256 of the token; empty for the first setup, which needs none."""
     user: User
 
 
-def parse(content: bytes) -> Mapping[str, NamedToken]:
+def parse(content: bytes) -> Mapping[str, Holder]:
     """Return the tokens in a file by name; entries that are not valid are nobody's."""
     try:
         listed = json.loads(content)["tokens"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
-    found: dict[str, NamedToken] = {}
+    found: dict[str, Holder] = {}
     for name, entry in list(listed.items())[: named_tokens.MAX_TOKENS] if isinstance(listed, dict) else []:
         token = _token(name, entry)
         if token:
@@ -69,7 +70,7 @@ def parse(content: bytes) -> Mapping[str, NamedToken]:
     return found
 
 
-def _token(name: str, entry: object) -> NamedToken | None:
+def _token(name: str, entry: object) -> Holder | None:
     if not named_tokens.is_name(name) or not isinstance(entry, dict):
         return None
     key, scopes = entry.get("key"), entry.get("scopes")
@@ -77,4 +78,4 @@ def _token(name: str, entry: object) -> NamedToken | None:
         return None
     if not all(isinstance(scope, str) and named_tokens.is_scope(scope) for scope in scopes):
         return None
-    return NamedToken(key.encode(), User(name, tuple(scopes)))
+    return Holder(key.encode(), User(name, tuple(scopes)))

@@ -119,7 +119,7 @@ def _fingerprint(host: Host) -> bytes:
     digest = hashlib.sha256()
     for path in [host.appliance.configuration, *plugins]:
         digest.update(f"{path.name} ".encode())
-        digest.update(path.read_bytes() if path.exists() else b"")
+        digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.digest()
 
 

@@ -13,7 +13,7 @@ import click
 
 from jidoteki.core import config, config_schema, plugins, tls
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import Authenticator
+from jidoteki.core.authentication import FIRST_SETUP, Authenticator
 from jidoteki.core.cli import Problem
 
 VERSION = "1.0.0"
@@ -99,11 +99,11 @@ def _write_update_keys(appliance: Appliance, vendor: Path) -> None:
 
 
 def _write_token(appliance: Appliance, token: str | None, first_run: bool) -> None:
-    authenticator = Authenticator(appliance, first_run, words=4)
+    authenticator = Authenticator(appliance, first_run and token is None, words=4)
     if token is not None:
         module: Any = import_module("jidoteki.core.endpoints.setup")
         try:
-            authenticator.set_token(module.new_token(token), "first-setup")
+            authenticator.set_token(module.new_token(token), FIRST_SETUP)
         except ValueError as error:
             raise Problem(f"The token {error}") from error
     else:

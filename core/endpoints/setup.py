@@ -37,7 +37,7 @@ async def setup(request: Request) -> Response:
     mine = own(request)
     if not request.dry_run:
         try:
-            await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.user)
+            await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.holder)
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
         if mine.service.config.settings["commands"]["persist"]:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,16 @@ class Launcher:
         ]
 
     def start(
-        self, kind: str, input: Mapping[str, Any], client: str, user: str
+        self,
+        kind: str,
+        input: Mapping[str, Any],
+        client: str,
+        user: str,
+        permit: Callable[[], None] = lambda: None,
     ) -> tuple[Record, subprocess.Popen[bytes]]:
         """Start a job.
 
+        :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
@@ -108,6 +114,7 @@ class Launcher:
             blocking = self.busy(kind)
             if blocking:
                 raise Busy(blocking)
+            permit()
             try:
                 lock = processes.take(self.lock(kind), tries=10)
             except processes.Held as error:

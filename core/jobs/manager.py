@@ -27,6 +27,8 @@ CHECK_TIME = 600.0
 LOG_LINES = 10
 JOIN_TRIES = 20
 
+Permit = Callable[[], None]
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -83,27 +85,31 @@ class JobManager:
             appliance.recover()
         return running
 
-    async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str) -> Record:
+    async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Record:
         """Start a job.
 
+        :param permit: raises, in a thread, what keeps the job from starting in the end.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started.
         """
-        return (await asyncio.shield(self._start(kind, values, client, user))).record
+        return (await asyncio.shield(self._start(kind, values, client, user, permit))).record
 
-    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str) -> _Watch:
-        record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user)
+    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> _Watch:
+        record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user, permit)
         return self._watch(record, process.pid, process)
 
-    async def run(self, kind: str, values: Mapping[str, Any], client: str, user: str, join: bool = False) -> JobOutcome:
+    async def run(
+        self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
+    ) -> JobOutcome:
         """Start a job and wait for its end.
 
+        :param permit: as for `start`.
         :param join: when one of this kind runs already, wait for that one.
         :raises Busy: it cannot run now.
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
             try:
-                watch = await asyncio.shield(self._start(kind, values, client, user))
+                watch = await asyncio.shield(self._start(kind, values, client, user, permit))
             except Busy as busy:
                 running = self._watches.get(kind)
                 if not join or busy.kind != kind or not (running or tries_left):
