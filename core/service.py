@@ -51,7 +51,7 @@ class Service:
         self.unwritten_health: dict[str, Any] | None = None
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
-        self._last_good = appliance.etc / "jidoteki-admin-api.last-good.json"
+        self._last_good = appliance.jobs / "last-good-configuration.json"
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self.in_flight = InFlight()
