@@ -244,3 +244,13 @@ def test_signatures_are_ignored_unless_they_are_switched_on(jidoteki_host: MakeH
 
     assert signed.status == 403
     assert json.loads(signed.body)["Status"] == "403 Forbidden"
+
+
+def test_what_a_scope_does_not_allow_uses_up_no_nonce(host: Host) -> None:
+    token = add(host, "signer", "/backup")
+    headers = sign(host, "GET", "/version", token=token, keyid="signer")
+
+    refused = [send(host, "GET", "/version", headers).status for _ in range(2)]
+
+    assert refused == [403, 403]
+    assert not list(host.appliance.jobs.glob("nonces-*"))
