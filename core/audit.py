@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import stat
 import threading
 import time
@@ -21,6 +22,8 @@ from jidoteki.hookspecs import Event
 
 logger = logging.getLogger(__name__)
 
+#: Location and user of each line of the original.
+ORIGINAL = ("web", "admin")
 MAX_SIZE = 8 * 1024 * 1024
 KEEP = 4
 
@@ -47,7 +50,7 @@ class AuditLog:
         """Append one line; call it in a thread.
 
         :param durable: whether the line must survive a power cut.
-        :param count: how often it happened.
+        :param count: how often it happened; plugins are not told of a line with 0, which says the same once more.
         :raises AuditUnavailable: nothing, or part of a line, was written.
         """
         now = time.time_ns()
@@ -58,17 +61,28 @@ class AuditLog:
             except OSError as error:
                 logger.error("The audit log %s cannot be written: %s", self.path, error)
                 raise AuditUnavailable(str(error)) from error
-        if self._notify:
+        if self._notify and count:
             self._notify(Event("audit", now / 1e9, action, target, client, user, id, count))
 
-    def note(self, client: str, user: str, action: str, target: str) -> None:
+    def note(self, client: str, user: str, action: str, target: str, original: tuple[str, str] | None = None) -> None:
         """Write what anybody can make happen as often as they like: once, and how often more at the end of the minute.
 
         Call it in a thread.
 
+        :param original: what the original API says of it, written as often as this.
         :raises AuditUnavailable: it is not written.
         """
-        self._write_all(self._often.note(action, (network_of(client), user), client, target))
+        lines = self._often.note(action, (network_of(client), user), client, target)
+        self._write_all(lines)
+        if original and any(line.client == client for line in lines):
+            self.write_original(*original)
+
+    def write_original(self, action: str, target: str) -> None:
+        """Write a line as the original API does, which names neither clients nor users.
+
+        :raises AuditUnavailable: it is not written.
+        """
+        self.write(secrets.token_hex(8), *ORIGINAL, action, target, count=0)
 
     def tell(self, at_once: bool = False) -> None:
         """Write how often the noted things happened in minutes that are over; call it in a thread, now and then.

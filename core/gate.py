@@ -12,7 +12,7 @@ from aiohttp import web
 
 from jidoteki.core import authority
 from jidoteki.core.audit import AuditUnavailable
-from jidoteki.core.authentication import FORBIDDEN, credential_of
+from jidoteki.core.authentication import FORBIDDEN, SETUP, credential_of
 from jidoteki.core.nonces import TooMany
 from jidoteki.core.responses import Refused
 from jidoteki.core.routes import Route
@@ -71,7 +71,7 @@ async def admit(service: Service, attempt: Attempt) -> Admitted:
     else:
         admitted = await _judge_in_turn(service, attempt)
     if admitted is None:
-        await note(service, attempt, "-", "authentication.failure")
+        await note(service, attempt, "-", "authentication.failure", _original(service, attempt))
         raise ApiError(403, FORBIDDEN)
     user = admitted.holder.user
     if not user.may(attempt.method, attempt.route.path, attempt.route.changes):
@@ -94,10 +94,21 @@ def in_force(service: Service, attempt: Attempt, admitted: Admitted) -> bool:
     )
 
 
-async def note(service: Service, attempt: Attempt, user: str, action: str) -> None:
+async def note(
+    service: Service, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None
+) -> None:
     """Note in the audit log what happens as often as clients like; reading goes on where that cannot be written."""
     with contextlib.suppress(AuditUnavailable):
-        await asyncio.to_thread(service.audit.note, attempt.client, user, action, attempt.target)
+        await asyncio.to_thread(service.audit.note, attempt.client, user, action, attempt.target, original)
+
+
+def _original(service: Service, attempt: Attempt) -> tuple[str, str]:
+    """What the original API calls a failed authentication, and what it says of the address."""
+    if (attempt.method, attempt.route.path) == ("POST", SETUP):
+        action = "token.setup.failed"
+    else:
+        action = "token.firstrun.failed" if service.first_run() else "token.authenticate.failed"
+    return action, f"{PREFIX}{attempt.route.path}"[1:]
 
 
 async def _judge_in_turn(service: Service, attempt: Attempt) -> Admitted | None:

@@ -97,7 +97,8 @@ class Pipeline:
         response = await route.endpoint.handler(api)
         if isinstance(response, Download):
             await self._check_again(attempt, admitted)
-            await note(self._service, attempt, api.user, "download")
+            original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
+            await note(self._service, attempt, api.user, "download", original)
         return await render(response)
 
     async def _check_again(self, attempt: Attempt, admitted: Admitted) -> None:
@@ -199,6 +200,8 @@ class Pipeline:
             done = f"{attempt.target} {status} {api.job_id}".rstrip()
             try:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
+                if status < 300 and route.endpoint.audited_as:
+                    await asyncio.to_thread(audit.write_original, *route.endpoint.audited_as(api.values))
             except AuditUnavailable:
                 pass
 

@@ -169,6 +169,8 @@ class Endpoint:
     `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
     `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
+    `audited_as` gives, from the validated parameters, the action and the target of one more line of the audit log for a
+    success, in the words of the original API, whose log other tools read.
     """
 
     method: str
@@ -180,3 +182,4 @@ class Endpoint:
     starts: str | None = None
     changes: bool | None = None
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
