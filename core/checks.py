@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
@@ -62,6 +63,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from _token(appliance)
     yield from _certificate(appliance)
     yield from _update_keys(appliance)
+    yield from _versions(appliance)
     yield from _permissions(appliance)
     yield from _space(appliance, settings)
 
@@ -184,6 +186,25 @@ def _update_keys(appliance: Appliance) -> Iterator[Finding]:
         name = next((each for each in ("updates.key", "updates.pub") if each in message), "updates.key")
         advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
         yield Finding("error", "updates", message, advice, str(appliance.etc / name))
+
+
+def _versions(appliance: Appliance) -> Iterator[Finding]:
+    from jidoteki.core.updates import highest, versions
+
+    path = highest.path(appliance)
+    try:
+        mark = highest.read(appliance)
+    except (versions.VersionError, OSError) as error:
+        advice = f"Remove {path}: the next update begins the record anew with version.txt."
+        yield Finding("warning", "updates", f"the highest version that was installed is not known: {error}", advice)
+        return
+    lines = (_text(appliance.etc / "version.txt") or "").strip().splitlines()
+    with contextlib.suppress(versions.VersionError):
+        installed = versions.parse(lines[0] if lines else "")
+        if mark and not versions.is_newer(installed, mark) and not versions.is_equal(installed, mark):
+            message = f"it says {installed}, but {mark} was installed: a package must be newer than that"
+            advice = f"If another version was put there on purpose, remove {path}."
+            yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))
 
 
 def _permissions(appliance: Appliance) -> Iterator[Finding]:

@@ -227,6 +227,22 @@ def test_a_public_key_that_is_none_is_told(appliance: Appliance) -> None:
     assert "updates.pub cannot be used: not a public key in PEM" in only_finding(appliance)["message"]
 
 
+def test_a_version_below_the_highest_that_was_installed_is_told(appliance: Appliance) -> None:
+    mark = appliance.jobs / "highest-version"
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text("2.0.0\n")
+    lower = only_finding(appliance)
+    (appliance.etc / "version.txt").write_text("2.0\n")
+    equal = findings(appliance)
+    mark.write_text("\n")
+    broken = only_finding(appliance)
+
+    assert (lower["level"], lower["file"]) == ("warning", str(appliance.etc / "version.txt"))
+    assert lower["message"].startswith("it says 1.0.0, but 2.0.0 was installed")
+    assert equal == []
+    assert "highest-version holds no version" in broken["message"]
+
+
 def with_plugin(appliance: Appliance, code: str, section: dict[str, Any] | None = None) -> None:
     directory = appliance.system_etc / "plugins"
     directory.mkdir(mode=0o755)
