@@ -17,6 +17,7 @@ from jidoteki.core.authentication import Authenticator
 from jidoteki.core.bodies import Limits
 from jidoteki.core.config import Config
 from jidoteki.core.events import Events
+from jidoteki.core.isolation import Calls
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
@@ -43,7 +44,8 @@ class Service:
         self.nonces: Nonces | None = None
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
+        self._calls = Calls()
+        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"), self._calls)
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
         self._use(configuration.load(path))
         self.jobs = JobManager(self._launcher, self._events.notify)
@@ -52,7 +54,7 @@ class Service:
     def _use(self, config: Config) -> None:
         """Put a configuration into force."""
         self.config = config
-        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config)
+        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config, self._calls)
         self._launcher = Launcher(self.appliance, config, self.plugins)
         self.routes = Routes(self.plugins, config)
         self.authenticator = Authenticator(
