@@ -159,10 +159,13 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
     try:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        unfit = tls.unfit_keys(path)
     except (OSError, ValueError) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
         yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
         return
+    for told in unfit:
+        yield Finding("warning", "certificate", told, NEW_CERTIFICATE, str(path))
     now, ends = datetime.datetime.now(datetime.UTC), certificate.not_valid_after_utc
     if ends < now:
         yield Finding("error", "certificate", f"it ended on {ends:%Y-%m-%d}", NEW_CERTIFICATE, str(path))

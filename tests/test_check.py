@@ -182,6 +182,31 @@ def test_a_certificate_out_of_its_time_is_told(
     assert "POST /certs" in found["advice"]
 
 
+def write_odd_certificate(appliance: Appliance) -> None:
+    """Put a certificate into use whose key POST /certs would not take."""
+    path = appliance.system_etc / "pki/tls/enterprise.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:4104", "-noenc", "-subj", "/CN=appliance", "-days", "365",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-"], capture_output=True, check=True,
+    )  # fmt: skip
+    appliance.replace_file(path, made.stdout, mode=0o600)
+    appliance.replace_file(appliance.system_etc / "pki/tls/certs/enterprise.crt", made.stdout)
+
+
+def test_a_key_that_is_too_long_is_told_and_served_all_the_same(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    write_odd_certificate(host.appliance)
+
+    found = only_finding(host.appliance)
+    host.start()
+
+    told = "The key of the certificate is RSA of 4104 bits: allowed are RSA keys of 2048 to 4096 bits"
+    assert (found["subject"], found["level"]) == ("certificate", "warning")
+    assert found["message"].startswith(told)
+    assert host.get("/version").status == 200
+    assert told in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+
+
 def test_a_certificate_that_is_none_is_told(appliance: Appliance) -> None:
     appliance.replace_file(appliance.system_etc / "pki/tls/enterprise.pem", "nonsense")
 
