@@ -22,6 +22,7 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.json_positions import Keys, Positions
 from jidoteki.core.plugin_sources import BUILT_IN
 from jidoteki.core.routes import Routes
+from jidoteki.hookspecs import named_tokens
 
 EXPIRES_SOON = datetime.timedelta(days=30)
 NEW_CERTIFICATE = "Send a new certificate with POST /certs."
@@ -211,7 +212,7 @@ def _versions(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _permissions(appliance: Appliance) -> Iterator[Finding]:
-    for name in ("api.token", "api.token.setup", "updates.key", "license.key"):
+    for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
         path = appliance.etc / name
         try:
             mode = stat.S_IMODE(path.stat().st_mode)

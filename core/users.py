@@ -49,7 +49,7 @@ def _covers(prefix: str, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NamedToken:
-    """A token beside the administrator's: its hash, which is also the key of `?hash=`, and who it stands for."""
+    """A token beside the administrator's: the key of its hashes and signatures, and who it stands for."""
 
     key: bytes
     user: User

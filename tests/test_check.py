@@ -215,9 +215,14 @@ def test_a_certificate_that_is_none_is_told(appliance: Appliance) -> None:
     assert (found["subject"], found["level"]) == ("certificate", "error")
 
 
-def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(appliance: Appliance) -> None:
-    token = appliance.etc / "api.token"
-    token.chmod(0o644)
+@pytest.mark.parametrize("name", ["api.token", "api.tokens.json"])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(
+    appliance: Appliance, name: str, mode: int
+) -> None:
+    token = appliance.etc / name
+    token.touch()
+    token.chmod(mode)
 
     found = only_finding(appliance)
 
