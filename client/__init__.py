@@ -7,7 +7,8 @@ async with Client("https://appliance:8443", token, cafile="enterprise.crt") as a
     await api.download("/logs", Path("logs.tar.gz"))
 """
 
-from jidoteki.client.connection import Answer, Client
+from jidoteki.client.answers import Answer
+from jidoteki.client.connection import Client
 from jidoteki.client.problems import ApiProblem, ClientProblem, JobProblem, Unreachable
 
 __all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "JobProblem", "Unreachable"]

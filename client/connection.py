@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from jidoteki.client import downloads, jobs
+from jidoteki.client import answers, downloads, jobs
+from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
 from jidoteki.core.authentication import request_hash
@@ -24,37 +25,9 @@ from jidoteki.hookspecs import PREFIX
 Scheme = Literal["hash", "bearer", "token"]
 
 CONNECT_WITHIN = 15.0
-#: Bytes a second: an upload that is slower on the whole is given up.
-SLOWEST = 16 * 1024
-#: An answer that is kept in memory; longer ones are for `download`.
-MAX_ANSWER = 64 * 1024 * 1024
-CHUNK = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the appliance answered, errors aside."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def data(self) -> Any:
-        """The JSON value of the body, or its text where it is no JSON."""
-        text = self.body.decode("utf-8", "replace")
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-
-    @property
-    def location(self) -> str | None:
-        """Where to look how the job goes that the request started; None where it started none."""
-        named = self.headers.get("Location")
-        if named is None and isinstance(self.data, dict):
-            named = self.data.get("Location")
-        return str(named) if named else None
+#: Bytes of a job's status, its log included.
+MAX_STATUS = 4 * 1024 * 1024
+MAX_URL = 8 * 1024
 
 
 class Client:
@@ -88,12 +61,17 @@ class Client:
         self._timeout = timeout
         self._ssl = _trust(cafile) if verify else False
         self._session: aiohttp.ClientSession | None = None
+        #: What an appliance called the place of a job's status, and is not: not to be followed.
+        self._foreign: deque[str] = deque(maxlen=64)
 
     async def __aenter__(self) -> Self:
         # A connection for each request: the original closes its own after the answer without saying so, and a POST
         # that meets a closed one cannot be sent a second time.
         connector = aiohttp.TCPConnector(ssl=self._ssl, limit=8, force_close=True)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        # Neither cookies nor compression are part of the API, and both take memory at the appliance's will.
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
         return self
 
     async def __aexit__(
@@ -140,11 +118,25 @@ class Client:
         :raises ClientProblem: the answer is too long.
         :raises OSError: a file cannot be read.
         """
+        answer = await self._fetch(method, path, fields, files, on_sent)
+        if answer.status == 202:
+            self._foreign.extend(each for each in answer.named() if each.rstrip("/") != answer.asked.rstrip("/"))
+        return answer
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        files: Mapping[str, Path] | None = None,
+        on_sent: Sent | None = None,
+        limit: int = MAX_ANSWER,
+    ) -> Answer:
         async with self.open(method, path, fields, files, on_sent, bounded=True) as response:
-            body = await _read(response, MAX_ANSWER)
+            body = await answers.read(response, limit)
             if body is None:
-                raise ClientProblem(f"The answer is longer than {MAX_ANSWER} bytes: download it to a file")
-            return Answer(response.status, response.headers, body)
+                raise ClientProblem(f"The answer is longer than {limit} bytes: download it to a file")
+            return Answer(response.status, response.headers, body, full_path(path.partition("?")[0]))
 
     @asynccontextmanager
     async def open(
@@ -161,30 +153,38 @@ class Client:
         """Make a request whose answer is read by the caller, chunk by chunk.
 
         :param accept: statuses of errors that the caller looks at itself.
-        :param bounded: whether the answer to a GET must be whole in time too; without it, bytes must keep coming.
+        :param bounded: whether the answer to a GET must be whole in time too; without it, it must begin in time, and
+            the caller sees to the rest with `chunks`.
         :raises ClientProblem: as `request` does.
         """
         if self._session is None:
             raise RuntimeError("A Client works within 'async with' alone")
         with Form(fields or {}, files or {}, on_sent) as form:
-            total = self._timeout + form.size / SLOWEST
-            timeout = aiohttp.ClientTimeout(
-                total=total if bounded or method != "GET" else None,
-                sock_connect=CONNECT_WITHIN,
-                sock_read=self._timeout,
-            )
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=self._timeout)
             data = form.data() if fields or files else None
             try:
-                async with self._session.request(
-                    method, self._url(method, path), data=data, headers={**self._credential(), **(headers or {})},
-                    timeout=timeout, allow_redirects=False,
-                ) as response:  # fmt: skip
-                    if response.status >= 300 and response.status not in accept:
-                        body = await _read(response, CHUNK) or b""
+                async with (
+                    asyncio.timeout(self._timeout + form.size / SLOWEST) as patience,
+                    self._session.request(
+                        method, self._url(method, path), data=data,
+                        headers={**self._credential(), **(headers or {})}, timeout=timeout, allow_redirects=False,
+                    ) as response,
+                ):  # fmt: skip
+                    if not 200 <= response.status < 300 and response.status not in accept:
+                        body = await answers.read(response, CHUNK) or b""
                         raise problem_of(response.status, response.headers, body)
+                    if method == "GET" and not bounded:
+                        patience.reschedule(None)
                     yield response
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise Unreachable(_reason(error, self._base)) from error
+                raise Unreachable(answers.reason(error, self._base)) from error
+
+    def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Return the body of an answer as it comes; one that trickles for ever is given up.
+
+        :raises ClientProblem: it comes too slowly.
+        """
+        return answers.chunks(response, answers.Pace(self._timeout))
 
     async def wait(
         self,
@@ -198,17 +198,29 @@ class Client:
 
         The service may be restarted meanwhile: a connection that is lost is made again for two minutes.
 
-        :param path: where the job's status is, such as `/update`, or the `Location` of the answer that started it.
+        :param path: where the job's status is, such as `/update`; a `Location` that an appliance named in this client's
+            answers is followed only if it is the path that was asked for.
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most.
         :param interval: seconds before each look.
         :raises JobProblem: it did not end with success, or not in time, or nothing is told of it.
-        :raises ClientProblem: as `request` does.
+        :raises ClientProblem: as `request` does, or the path is one to which the appliance alone would lead.
         """
-        return await jobs.follow(lambda: self.get(path), on_progress, seconds, interval)
+        if path in self._foreign:
+            raise ClientProblem("The appliance names a path that was not asked for: its job is not followed there")
+
+        async def look() -> Any:
+            return (await self._fetch("GET", path, limit=MAX_STATUS)).data
+
+        return await jobs.follow(look, on_progress, seconds, interval)
 
     async def download(
-        self, path: str, target: Path, on_progress: Callable[[int, int | None], None] | None = None
+        self,
+        path: str,
+        target: Path,
+        on_progress: Callable[[int, int | None], None] | None = None,
+        *,
+        max_size: int | None = None,
     ) -> Path:
         """Download to a file, which is there only once it is whole.
 
@@ -216,14 +228,19 @@ class Client:
         appliance says that it still has the same file.
 
         :param on_progress: told how many bytes are there, and of how many, None where that is unknown.
-        :raises ClientProblem: as `request` does.
+        :param max_size: bytes that it may have; by default as many as leave 256 MiB free, or 1 GiB where the appliance
+            does not say beforehand how many there are.
+        :raises ClientProblem: as `request` does, and where it is too long or comes too slowly.
         :raises OSError: the file cannot be written.
         """
-        return await downloads.download(self, path, target, on_progress)
+        limits = downloads.Limits(self._timeout, max_size)
+        return await downloads.download(self, path, target, on_progress, limits)
 
     def _url(self, method: str, path: str) -> URL:
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ClientProblem(f"{path!r} is not a path: other characters than ASCII must be percent-encoded")
+        if len(path) > MAX_URL:
+            raise ClientProblem(f"The path is longer than {MAX_URL} characters")
         path, _, query = path.partition("?")
         path = full_path(path)
         shown = ""
@@ -255,23 +272,3 @@ def _trust(cafile: Path | str | None) -> ssl.SSLContext:
     # Python 3.13 refuses self-signed certificates that lack key identifiers, which curl and browsers take.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body, None when it is longer than `limit`."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK):
-        body += chunk
-        if len(body) > limit:
-            return None
-    return bytes(body)
-
-
-def _reason(error: Exception, base: str) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"The certificate of {base} is not trusted: name the one to trust, or allow any"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"{base} cannot be reached: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, TimeoutError):
-        return f"{base} did not answer in time"
-    return f"The connection to {base} was lost: {error or type(error).__name__}"

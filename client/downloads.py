@@ -12,21 +12,69 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 import aiohttp
 
+from jidoteki.client.answers import Pace, chunks
 from jidoteki.client.problems import ClientProblem, Unreachable
 
-CHUNK = 256 * 1024
-#: Tries in a row that bring nothing.
+#: Tries in a row that bring nothing, and beginnings anew because the appliance has another file.
 TRIES = 5
+#: Bytes of the file system to leave free.
+RESERVE = 256 * 1024 * 1024
+#: Bytes of a file whose length is not known beforehand.
+MAX_UNTOLD = 1024 * 1024 * 1024
 LONGEST_PAUSE = 8.0
 
 Progress = Callable[[int, int | None], None]
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+
+
+class _TooLong(ClientProblem):
+    """It is of no use to go on with this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an appliance may take of this machine.
+
+    :param patience: seconds, beside those that a slow line takes.
+    :param max_size: bytes; None for what the file system has room for.
+    """
+
+    patience: float
+    max_size: int | None
+
+    def allow(self, size: int, total: int | None, file: int) -> None:
+        """Refuse a file that grows too long.
+
+        :param size: bytes that are there.
+        :param total: bytes that it will have, if that is known.
+        :param file: its descriptor.
+        :raises ClientProblem: it would.
+        """
+        if total is not None and size > total:
+            raise _TooLong(f"The appliance sent more than the {total} bytes that it said")
+        longest = self.max_size if self.max_size is not None or total is not None else MAX_UNTOLD
+        if longest is not None and max(size, total or 0) > longest:
+            raise _TooLong(f"The file has more than {longest} bytes: allow more if it may have them")
+        make_sure_of_room(file, (total or size) - size)
+
+
+def make_sure_of_room(file: int, more: int) -> None:
+    """Leave 256 MiB of the file system of an open file free.
+
+    :param more: bytes that are still to be written.
+    :raises ClientProblem: they would not be.
+    """
+    status = os.fstatvfs(file)
+    free = status.f_bavail * status.f_frsize
+    if free - more < RESERVE:
+        raise ClientProblem(f"There is too little room: {free} bytes are free, and {RESERVE} stay free")
 
 
 class Opener(Protocol):
@@ -38,29 +86,34 @@ class Opener(Protocol):
         """Make a request."""
 
 
-async def download(client: Opener, path: str, target: Path, on_progress: Progress | None) -> Path:
+async def download(client: Opener, path: str, target: Path, on_progress: Progress | None, limits: Limits) -> Path:
     """Download to a file; see `Client.download`."""
-    with _Part(target) as part:
-        tries = 0
+    pace = Pace(limits.patience)
+    with _Part(target, limits) as part:
+        tries = anew = 0
         while True:
             before = part.size()
             try:
-                if await _attempt(client, path, part, on_progress):
+                if await _attempt(client, path, part, on_progress, pace):
                     part.finish()
                     return target
                 lost: ClientProblem = ClientProblem("The appliance has another file each time: try again later")
+                anew += 1
             except Unreachable as error:
                 lost = error
             tries = 0 if part.size() > before else tries + 1
-            if tries >= TRIES:
+            if max(tries, anew, part.beginnings - 1) >= TRIES:
                 raise lost
             await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2**tries))
+            pace.count(0)
 
 
 class _Part:
     """What is there so far; nobody else may download to the same file meanwhile."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, limits: Limits) -> None:
+        self.beginnings = 0
+        self._limits = limits
         self._target = target
         self._path = target.with_name(f"{target.name}.part")
         self._tag_file = target.with_name(f"{target.name}.part.tag")
@@ -77,7 +130,7 @@ class _Part:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and self.size() == 0:
+        if kind is not None and (self.size() == 0 or issubclass(kind, _TooLong)):
             self._path.unlink(missing_ok=True)
             self._tag_file.unlink(missing_ok=True)
         self._file.close()
@@ -93,12 +146,22 @@ class _Part:
 
     def begin(self, tag: str | None) -> None:
         """Start over with a file that the appliance calls by this tag."""
+        self.beginnings += 1
         self._tag_file.unlink(missing_ok=True)
         self._file.truncate(0)
         if tag:
             self._tag_file.write_text(tag, encoding="ascii", errors="replace")
 
-    def write(self, chunk: bytes) -> None:
+    def allow(self, more: int, total: int | None) -> None:
+        """Refuse what the limits do not allow."""
+        self._limits.allow(self.size() + more, total, self._file.fileno())
+
+    def write(self, chunk: bytes, total: int | None) -> None:
+        """Append what came of a file of so many bytes.
+
+        :raises ClientProblem: it is too much.
+        """
+        self.allow(len(chunk), total)
         view = memoryview(chunk)
         while view:
             view = view[self._file.write(view) :]
@@ -108,7 +171,7 @@ class _Part:
         self._tag_file.unlink(missing_ok=True)
 
 
-async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress | None) -> bool:
+async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress | None, pace: Pace) -> bool:
     """Fetch all, or what is missing; False when it must be started over."""
     wanted = part.rest()
     # Identity: a length and a range are those of the file, not of something compressed on the way.
@@ -125,19 +188,14 @@ async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress
                 return False
         else:
             part.begin(_tag(response))
-        await _append(response, part, total, on_progress)
+        part.allow(0, total)
+        async for chunk in chunks(response, pace):
+            await asyncio.to_thread(part.write, chunk, total)
+            if on_progress:
+                on_progress(part.size(), total)
     if total is not None and part.size() != total:
         raise Unreachable(f"The connection was lost after {part.size()} of {total} bytes")
     return True
-
-
-async def _append(
-    response: aiohttp.ClientResponse, part: _Part, total: int | None, on_progress: Progress | None
-) -> None:
-    async for chunk in response.content.iter_chunked(CHUNK):
-        await asyncio.to_thread(part.write, chunk)
-        if on_progress:
-            on_progress(part.size(), total)
 
 
 def _range(response: aiohttp.ClientResponse) -> tuple[int, int | None]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from jidoteki.client.problems import ApiProblem, JobProblem, Unreachable
+from jidoteki.client.problems import MAX_CODE, ApiProblem, JobProblem, Unreachable, sentence
 
 #: Seconds for which an appliance may be away, for example while its service is restarted.
 AWAY = 120.0
@@ -35,7 +35,7 @@ async def follow(
             if not _passes(error) or time.monotonic() - seen > AWAY:
                 raise
             status = shown
-        if status is not None and status != shown:
+        if status is not None and _differs(status, shown):
             shown = status
             if on_progress:
                 on_progress(status)
@@ -55,6 +55,13 @@ def _status(answer: Any) -> Mapping[str, Any]:
     return answer
 
 
+def _differs(status: Mapping[str, Any], shown: Mapping[str, Any] | None) -> bool:
+    try:
+        return status != shown
+    except RecursionError:  # what can be parsed may still be nested too deeply to be compared
+        return True
+
+
 def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
     """Whether it ended with success.
 
@@ -72,4 +79,4 @@ def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
         case other:
             code = status.get("error-code")
             message = status.get("error-message") or f"The job ended as {other}"
-            raise JobProblem(str(message), None if code is None else str(code), status)
+            raise JobProblem(sentence(message), None if code is None else sentence(code, MAX_CODE), status)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
+
+MAX_MESSAGE: Final = 1000
+MAX_CODE: Final = 64
 
 
 class ClientProblem(Exception):
@@ -55,7 +58,18 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProbl
     told = document if isinstance(document, dict) else {}
     message = told.get("Error-Message") or headers.get("Error-Message") or told.get("Status") or _in_words(status)
     code = told.get("error-code")
-    return ApiProblem(status, str(message), None if code is None else str(code))
+    return ApiProblem(status, sentence(message), None if code is None else sentence(code, MAX_CODE))
+
+
+def sentence(said: object, limit: int = MAX_MESSAGE) -> str:
+    """What an appliance said as one line that is safe to show: a terminal obeys some characters.
+
+    :param limit: characters to keep.
+    """
+    text = str(said)
+    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
 def _in_words(status: int) -> str:

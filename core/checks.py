@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
@@ -21,6 +22,7 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.json_positions import Keys, Positions
 from jidoteki.core.plugin_sources import BUILT_IN
 from jidoteki.core.routes import Routes
+from jidoteki.hookspecs import named_tokens
 
 EXPIRES_SOON = datetime.timedelta(days=30)
 NEW_CERTIFICATE = "Send a new certificate with POST /certs."
@@ -62,6 +64,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from _token(appliance)
     yield from _certificate(appliance)
     yield from _update_keys(appliance)
+    yield from _versions(appliance)
     yield from _permissions(appliance)
     yield from _space(appliance, settings)
 
@@ -157,10 +160,13 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
     try:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        unfit = tls.unfit_keys(path)
     except (OSError, ValueError) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
         yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
         return
+    for told in unfit:
+        yield Finding("warning", "certificate", told, NEW_CERTIFICATE, str(path))
     now, ends = datetime.datetime.now(datetime.UTC), certificate.not_valid_after_utc
     if ends < now:
         yield Finding("error", "certificate", f"it ended on {ends:%Y-%m-%d}", NEW_CERTIFICATE, str(path))
@@ -186,8 +192,27 @@ def _update_keys(appliance: Appliance) -> Iterator[Finding]:
         yield Finding("error", "updates", message, advice, str(appliance.etc / name))
 
 
+def _versions(appliance: Appliance) -> Iterator[Finding]:
+    from jidoteki.core.updates import highest, versions
+
+    path = highest.path(appliance)
+    try:
+        mark = highest.read(appliance)
+    except (versions.VersionError, OSError) as error:
+        advice = f"Remove {path}: the next update begins the record anew with version.txt."
+        yield Finding("warning", "updates", f"the highest version that was installed is not known: {error}", advice)
+        return
+    lines = (_text(appliance.etc / "version.txt") or "").strip().splitlines()
+    with contextlib.suppress(versions.VersionError):
+        installed = versions.parse(lines[0] if lines else "")
+        if mark and not versions.is_newer(installed, mark) and not versions.is_equal(installed, mark):
+            message = f"it says {installed}, but {mark} was installed: a package must be newer than that"
+            advice = f"If another version was put there on purpose, remove {path}."
+            yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))
+
+
 def _permissions(appliance: Appliance) -> Iterator[Finding]:
-    for name in ("api.token", "api.token.setup", "updates.key", "license.key"):
+    for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
         path = appliance.etc / name
         try:
             mode = stat.S_IMODE(path.stat().st_mode)

@@ -124,6 +124,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
                 "script-timeout": (3600, seconds),
                 "max-unpacked-size": (16 * 1024 * MIB, _count(1, 1 << 50)),
                 "max-members": (1_000_000, _count(1, 100_000_000)),
+                "allow-scheme-change-to": (None, _or_null(vol.All(str, vol.Length(min=1, max=64)))),
             }
         ),
     ),

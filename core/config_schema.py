@@ -55,6 +55,7 @@ MEANINGS = {
     "update.script-timeout": "Seconds for update.sh",
     "update.max-unpacked-size": "Bytes that a package may unpack to",
     "update.max-members": "Files and directories that a package may hold",
+    "update.allow-scheme-change-to": "A version that is accepted although it cannot be compared with the installed one",
     "health": "The figures of /health",
     "health.refresh": "Seconds between two measurements; 0 leaves health.json to the vendor's collector",
 }

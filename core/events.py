@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from jidoteki.core.plugins import Plugin, PluginError, within
+from jidoteki.core.isolation import Calls, StillAtWork
+from jidoteki.core.plugins import Plugin, PluginError
 from jidoteki.hookspecs import Event
 
 logger = logging.getLogger(__name__)
@@ -26,10 +27,12 @@ class Events:
     """Hands events to the plugins that implement `jidoteki_event`.
 
     :param listeners: returns the present implementations.
+    :param calls: those of this process.
     """
 
-    def __init__(self, listeners: Listeners) -> None:
+    def __init__(self, listeners: Listeners, calls: Calls) -> None:
         self._listeners = listeners
+        self._calls = calls
         self._queue: queue.Queue[Event | None] = queue.Queue(MAX_PENDING)
         self._failures: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
@@ -64,8 +67,10 @@ class Events:
 
     def _tell(self, plugin: Plugin, function: Callable[..., Any], event: Event) -> None:
         try:
-            within(TIME, lambda: function(event=event))
+            self._calls.within(plugin.name, "jidoteki_event", TIME, lambda: function(event=event))
             del self._failures[plugin.name]
+        except StillAtWork:
+            return  # it misses what happens until it has dealt with the event on which it was given up
         except PluginError as error:
             self._failures[plugin.name] += 1
             given_up = self._failures[plugin.name] == MAX_FAILURES

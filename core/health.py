@@ -81,9 +81,18 @@ def figures_of(service: Service) -> dict[str, Any]:
     """Measure, and let the plugins add what they know; blocks, and belongs in a thread."""
     figures = measure(str(service.appliance.root))
     for plugin, answer in service.plugins.call("jidoteki_health", appliance=service.appliance):
-        if isinstance(answer, dict) and plugin.name not in figures:
+        if isinstance(answer, dict) and plugin.name not in figures and _is_json(plugin.name, answer):
             figures[plugin.name] = answer
     return figures
+
+
+def _is_json(plugin: str, answer: dict[str, Any]) -> bool:
+    try:
+        json.dumps(answer, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        logger.error("The plugin %s returned no JSON in jidoteki_health: %s", plugin, error)
+        return False
+    return True
 
 
 def measure(root: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config import Config
+from jidoteki.core.isolation import Calls, StillAtWork, TookTooLong, within
 from jidoteki.core.plugin_sources import PluginError, Source, sources
 from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
 
@@ -50,38 +50,15 @@ class Plugin:
         return self.source.name
 
 
-def within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Return what `function` returns, or give up on it.
-
-    :raises PluginError: it did not end in time, or raised even what is not an Exception.
-    """
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.extend((True, function()))
-        except BaseException as error:  # a plugin that calls sys.exit must not end the service
-            outcome.extend((False, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise PluginError(f"did not finish within {seconds:g} seconds")
-    succeeded, value = outcome
-    if succeeded:
-        return value
-    if isinstance(value, PluginError):
-        raise value
-    logger.debug("A plugin raised", exc_info=value)
-    raise PluginError(f"{type(value).__name__}: {value}") from value
-
-
 class Plugins:
-    """The plugins of one appliance under one configuration."""
+    """The plugins of one appliance under one configuration.
 
-    def __init__(self, appliance: Appliance, config: Config, hooks: type = Hooks) -> None:
+    :param calls: those of this process, where plugins are loaded more than once in it.
+    """
+
+    def __init__(self, appliance: Appliance, config: Config, hooks: type = Hooks, calls: Calls | None = None) -> None:
         self.all: list[Plugin] = []
+        self.calls = calls or Calls()
         self._names: set[str] = set()
         self._appliance = appliance
         self._raw: Mapping[str, Any] = config.settings["plugins"]
@@ -98,7 +75,8 @@ class Plugins:
         plugin = Plugin(source)
         self.all.append(plugin)
         try:
-            within(TRUSTED_TIME if source.trusted else LOADING_TIME, lambda: self._load(plugin))
+            seconds = TRUSTED_TIME if source.trusted else LOADING_TIME
+            self.calls.within(plugin.name, "its loading", seconds, lambda: self._load(plugin))
         except PluginError as error:
             self.leave_out(plugin, str(error))
         return plugin
@@ -111,11 +89,19 @@ class Plugins:
             self._manager.unregister(plugin.module)
 
     def call(self, hook: str, seconds: float = LOADING_TIME, **arguments: Any) -> list[tuple[Plugin, Any]]:
-        """Call one hook of every plugin, each on its own: one that raises or hangs does not stop the others."""
+        """Call one hook of every plugin, each on its own: one that raises or hangs does not stop the others.
+
+        One that hangs is not called again before it has returned.
+        """
         results = []
         for plugin, function in self.implementations(hook):
             try:
-                results.append((plugin, within(seconds, partial(function, **arguments))))
+                answer = self.calls.within(plugin.name, hook, seconds, partial(function, **arguments))
+                results.append((plugin, answer))
+            except StillAtWork:
+                continue
+            except TookTooLong as error:
+                logger.error("The plugin %s %s in %s: it is not called again before it has", plugin.name, error, hook)
             except PluginError as error:
                 logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)
         return results
@@ -244,9 +230,12 @@ def _contract(module: object) -> str:
     return str(wanted)
 
 
-def load_all(appliance: Appliance, config: Config) -> Plugins:
-    """Load every plugin of this installation that the configuration enables."""
-    plugins = Plugins(appliance, config)
+def load_all(appliance: Appliance, config: Config, calls: Calls | None = None) -> Plugins:
+    """Load every plugin of this installation that the configuration enables.
+
+    :param calls: those of this process, where plugins are loaded more than once in it.
+    """
+    plugins = Plugins(appliance, config, calls=calls)
     for source in sources(config, appliance.root):
         plugins.load(source)
     return plugins

@@ -21,6 +21,7 @@ from jidoteki.core.clients import Proxies
 from jidoteki.core.config import Config
 from jidoteki.core.events import Events
 from jidoteki.core.inflight import InFlight
+from jidoteki.core.isolation import Calls
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.nonces import Nonces
@@ -49,7 +50,8 @@ class Service:
         self.nonces: Nonces | None = None
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"))
+        self._calls = Calls()
+        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"), self._calls)
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
         self._last_good = appliance.jobs / "last-good-configuration.json"
         self._creating: asyncio.Task[None] | None = None
@@ -62,7 +64,7 @@ class Service:
     def _use(self, config: Config) -> None:
         """Put a configuration into force."""
         self.config = config
-        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config)
+        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config, self._calls)
         self._launcher = Launcher(self.appliance, config, self.plugins)
         self.routes = Routes(self.plugins, config)
         self.authenticator = Authenticator(

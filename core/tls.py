@@ -41,6 +41,23 @@ def context_from(pem: Path) -> ssl.SSLContext:
     return context
 
 
+def unfit_keys(pem: Path) -> list[str]:
+    """Say which keys of a bundle are weak, or cost too much at each handshake; each in one sentence.
+
+    :raises OSError: the file cannot be read.
+    :raises ValueError: there is no readable certificate in it.
+    """
+    x509: Any = import_module("cryptography.x509")
+    tls_keys = import_module("jidoteki.hookspecs.tls_keys")
+    told = []
+    for number, certificate in enumerate(x509.load_pem_x509_certificates(pem.read_bytes())):
+        kind = tls_keys.unfit_in(certificate, authority=number > 0)
+        if kind:
+            owner = f"certificate {number + 1} of the chain" if number else "the certificate"
+            told.append(f"The key of {owner} is {kind}: {tls_keys.ALLOWED}")
+    return told
+
+
 class Certificate:
     """The context for the next connection, made anew when the bundle changes; a bad one leaves the old in use."""
 
@@ -53,6 +70,8 @@ class Certificate:
         except OSError as error:
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
             self._context = _temporary(appliance)
+        else:
+            self._warn()
         self._identity = self._look()
 
     def context(self) -> ssl.SSLContext:
@@ -70,6 +89,14 @@ class Certificate:
             logger.info("The certificate in %s is used from now on", self.path)
         except OSError as error:
             logger.error("%s cannot be used, the certificate stays as it was: %s", self.path, error)
+        else:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Tell of keys that are served all the same: whoever put them there shall still reach the appliance."""
+        with contextlib.suppress(Exception):  # whatever a library thinks of certificates that OpenSSL takes
+            for told in unfit_keys(self.path):
+                logger.warning("%s: %s", self.path, told)
 
     def _look(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):

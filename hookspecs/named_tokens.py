@@ -1,6 +1,9 @@
 """The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads and the endpoint `/tokens` writes.
 
 `{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
+The key is that of hashes and signatures, on both sides: the token cannot be told from it, but who has it can sign in
+the token's name. The file is as secret as the tokens, and mode 0600.
+
 A scope is `all`, `read`, a path (`/backup`: everything there and below), or a method and a path (`GET /backup`).
 """
 

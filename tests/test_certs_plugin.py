@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import stat
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import voluptuous as vol
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,10 +186,11 @@ def test_an_earlier_authority_goes_with_its_certificate(
     "how",
     [
         ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
+        ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"),
         ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
         ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"),
     ],
-    ids=["rsa-2048", "p-384", "p-521"],
+    ids=["rsa-2048", "rsa-4096", "p-384", "p-521"],
 )
 def test_an_allowed_kind_of_key_is_installed_in_both_formats(
     appliance: Appliance, tls: jobs.TlsFiles, pki: Pki, how: tuple[str, ...]
@@ -295,10 +299,13 @@ def test_a_key_of_another_certificate_is_refused(
     ("how", "kind"),
     [
         (("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"), "RSA of 1024 bits"),
+        (("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4104"), "RSA of 4104 bits"),
         (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "EC on secp256k1"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"), "EC on secp224r1"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP512r1"), "EC on brainpoolP512r1"),
         (("-algorithm", "ED25519"), "Ed25519"),
     ],
-    ids=["rsa-1024", "secp256k1", "ed25519"],
+    ids=["rsa-1024", "rsa-4104", "secp256k1", "p-224", "brainpool", "ed25519"],
 )
 def test_a_kind_of_key_that_is_not_allowed_is_named(
     appliance: Appliance, pki: Pki, how: tuple[str, ...], kind: str
@@ -308,6 +315,61 @@ def test_a_kind_of_key_that_is_not_allowed_is_named(
     message = refusal(appliance, public=pki.self_signed("weak"), private=private)
 
     assert message == f"The private key is {kind}: {bundle.ALLOWED_KEYS}"
+
+
+def huge_key() -> rsa.RSAPrivateKey:
+    """A key of 16,384 bits whose factors are no primes: nobody can wait for those, and nobody shall look at them."""
+    p, q, e = (1 << 8192) - 5, (1 << 8192) - 3, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def test_a_key_of_16384_bits_is_refused_at_once(appliance: Appliance, self_signed: dict[str, str]) -> None:
+    private = huge_key().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    began = time.process_time()
+
+    message = refusal(appliance, public=self_signed["public"], private=private.decode())
+
+    assert message == f"The private key is RSA of 16384 bits: {bundle.ALLOWED_KEYS}"
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        (("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4104"), "RSA of 4104 bits"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "EC on secp256k1"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"), "EC on brainpoolP256r1"),
+    ],
+    ids=["rsa", "secp256k1", "brainpool"],
+)
+@pytest.mark.parametrize("where", ["public", "ca"])
+def test_an_authority_with_a_key_that_is_not_allowed_is_named(
+    appliance: Appliance, pki: Pki, how: tuple[str, ...], kind: str, where: str
+) -> None:
+    key = pki.key("server")
+    pki.key("authority", *how)
+    authority = pki.self_signed("authority")
+    leaf = pki.signed("server", "authority", authority, SERVER)
+
+    given = {"public": leaf + authority} if where == "public" else {"public": leaf, "ca": authority}
+    message = refusal(appliance, private=key, **given)
+
+    assert message == f"The key of the certificate CN=authority is {kind}: {bundle.ALLOWED_KEYS}"
+
+
+def test_an_authority_with_an_edwards_key_is_taken(appliance: Appliance, tls: jobs.TlsFiles, pki: Pki) -> None:
+    key = pki.key("server")
+    pki.key("edwards", "-algorithm", "ED25519")
+    authority = openssl("req", "-x509", "-key", pki.directory / "edwards.key", "-subj", "/CN=edwards", "-days", "30")
+
+    perform(job_with(appliance, public=pki.signed("server", "edwards", authority, SERVER), private=key, ca=authority))
+
+    assert tls.served.read_text().count("BEGIN CERTIFICATE") == 2
 
 
 @pytest.mark.parametrize(

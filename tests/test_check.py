@@ -182,6 +182,31 @@ def test_a_certificate_out_of_its_time_is_told(
     assert "POST /certs" in found["advice"]
 
 
+def write_odd_certificate(appliance: Appliance) -> None:
+    """Put a certificate into use whose key POST /certs would not take."""
+    path = appliance.system_etc / "pki/tls/enterprise.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:4104", "-noenc", "-subj", "/CN=appliance", "-days", "365",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-"], capture_output=True, check=True,
+    )  # fmt: skip
+    appliance.replace_file(path, made.stdout, mode=0o600)
+    appliance.replace_file(appliance.system_etc / "pki/tls/certs/enterprise.crt", made.stdout)
+
+
+def test_a_key_that_is_too_long_is_told_and_served_all_the_same(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    write_odd_certificate(host.appliance)
+
+    found = only_finding(host.appliance)
+    host.start()
+
+    told = "The key of the certificate is RSA of 4104 bits: allowed are RSA keys of 2048 to 4096 bits"
+    assert (found["subject"], found["level"]) == ("certificate", "warning")
+    assert found["message"].startswith(told)
+    assert host.get("/version").status == 200
+    assert told in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+
+
 def test_a_certificate_that_is_none_is_told(appliance: Appliance) -> None:
     appliance.replace_file(appliance.system_etc / "pki/tls/enterprise.pem", "nonsense")
 
@@ -190,9 +215,14 @@ def test_a_certificate_that_is_none_is_told(appliance: Appliance) -> None:
     assert (found["subject"], found["level"]) == ("certificate", "error")
 
 
-def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(appliance: Appliance) -> None:
-    token = appliance.etc / "api.token"
-    token.chmod(0o644)
+@pytest.mark.parametrize("name", ["api.token", "api.tokens.json"])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(
+    appliance: Appliance, name: str, mode: int
+) -> None:
+    token = appliance.etc / name
+    token.touch()
+    token.chmod(mode)
 
     found = only_finding(appliance)
 
@@ -225,6 +255,22 @@ def test_a_public_key_that_is_none_is_told(appliance: Appliance) -> None:
     (appliance.etc / "updates.pub").write_text("nonsense\n")
 
     assert "updates.pub cannot be used: not a public key in PEM" in only_finding(appliance)["message"]
+
+
+def test_a_version_below_the_highest_that_was_installed_is_told(appliance: Appliance) -> None:
+    mark = appliance.jobs / "highest-version"
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text("2.0.0\n")
+    lower = only_finding(appliance)
+    (appliance.etc / "version.txt").write_text("2.0\n")
+    equal = findings(appliance)
+    mark.write_text("\n")
+    broken = only_finding(appliance)
+
+    assert (lower["level"], lower["file"]) == ("warning", str(appliance.etc / "version.txt"))
+    assert lower["message"].startswith("it says 1.0.0, but 2.0.0 was installed")
+    assert equal == []
+    assert "highest-version holds no version" in broken["message"]
 
 
 def with_plugin(appliance: Appliance, code: str, section: dict[str, Any] | None = None) -> None:

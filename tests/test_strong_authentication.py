@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +80,31 @@ def test_tokens_are_listed_without_their_secrets_and_revoked_at_once(host: Host)
     stored = host.appliance.etc / "api.tokens.json"
     assert stored.stat().st_mode & 0o777 == 0o600
     assert token not in stored.read_text()
+
+
+def test_what_is_stored_of_a_token_is_closed_again_at_each_change_and_is_no_token(host: Host) -> None:
+    add(host, "one", "read")
+    stored = host.appliance.etc / "api.tokens.json"
+    stored.chmod(0o644)
+
+    token = add(host, "two", "read")
+
+    key = json.loads(stored.read_text())["tokens"]["two"]["key"]
+    assert stored.stat().st_mode & 0o777 == 0o600
+    assert with_token(host, token, "GET", "/version") == 200
+    assert with_token(host, key, "GET", "/version", source="127.0.0.2") == 403
+
+
+def test_the_manual_says_that_the_file_of_tokens_signs_as_they_do(host: Host) -> None:
+    add(host, "one", "read")
+    stored = json.loads((host.appliance.etc / "api.tokens.json").read_text())["tokens"]["one"]
+    proof = hmac.new(stored["key"].encode(), f"GET{PREFIX}/version".encode(), "sha256").hexdigest()
+    manual = " ".join((Path(__file__).parent.parent / "docs/api.md").read_text().split())
+
+    answer = host.get("/version", auth="none", query=f"hash={proof}")
+
+    assert answer.status == 200
+    assert "**whoever reads that file can sign whatever those tokens may do**" in manual
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,37 @@ def test_only_newer_versions_are_installed(
     assert (host.appliance.etc / "version.txt").read_text().strip() == (new if accepted else installed)
 
 
+def test_a_lowered_version_txt_lets_no_older_package_in_after_a_restart_either(
+    host: Host, make_package: MakePackage
+) -> None:
+    host.post("/update", "-F", f"update=@{make_package(version='2.0.0')}")
+    assert host.wait_for_job("/update")["status"] == "success"
+    (host.appliance.etc / "version.txt").write_text("1.0.0\n")
+    host.stop()
+    host.start()
+
+    host.post("/update", "-F", f"update=@{make_package(version='1.5.0')}")
+
+    status = host.wait_for_job("/update")
+    assert (status["status"], status["error-code"]) == ("failed", "E1001")
+    assert "is not newer than 2.0.0, the highest version that was installed here" in status["error-message"]
+    assert (host.appliance.jobs / "highest-version").read_text() == "2.0.0\n"
+
+
+def test_a_change_of_scheme_waits_for_the_configuration(host: Host, make_package: MakePackage) -> None:
+    host.post("/update", "-F", f"update=@{make_package(version='release-1')}")
+    refused = host.wait_for_job("/update")
+    host.configure(update={"allow-scheme-change-to": "release-1"})
+    host.reload()
+
+    host.post("/update", "-F", f"update=@{make_package(version='release-1')}")
+
+    assert "set update.allow-scheme-change-to to release-1 in the configuration" in refused["error-message"]
+    assert (refused["error-code"], refused["percentage"]) == ("E1001", 50)
+    assert host.wait_for_job("/update")["status"] == "success"
+    assert host.get("/version").json == {"version": "release-1"}
+
+
 def test_e1001_says_both_versions(host: Host, make_package: MakePackage) -> None:
     host.post("/update", "-F", f"update=@{make_package(version='0.1.0')}")
 

@@ -143,6 +143,47 @@ def test_verify_gives_the_reason_and_its_code_for_a_package_that_would_be_refuse
     assert json.loads(damaged.stdout)["code"] == "E1005"
 
 
+@pytest.mark.parametrize(
+    ("candidate", "installed", "told"),
+    [
+        ("v1.0", "2.5.0", "is not newer than"),
+        ("V1.0.0", "2.0.0", "is not newer than"),
+        ("v0.9", "1.0", "is not newer than"),
+        ("v1.2", "v1.10", "is not newer than"),
+        ("release-1", "2.0.0", "cannot be compared with"),
+        ("2024.05.01", "3.0.0", "cannot be compared with"),
+        ("1.0.0-rc1", "1.0", "is not newer than"),
+        ("1.0-rc1", "1.0.0", "cannot be compared with"),
+        ("1.0.0", "1", "is not newer than"),
+    ],
+)
+def test_verify_takes_no_older_version_however_it_is_spelt(
+    source: Path, appliance: Appliance, vendor: Path, tmp_path: Path, candidate: str, installed: str, told: str
+) -> None:
+    (appliance.etc / "version.txt").write_text(f"{installed}\n")
+    build(source, vendor, tmp_path / "older.enc", candidate)
+
+    done = jidoteki("package", "verify", tmp_path / "older.enc", "--root", appliance.root)
+
+    assert done.returncode == 1
+    assert f"The package's version {candidate} {told} the installed version {installed}" in done.stderr
+    assert done.stderr.endswith("(E1001)\n")
+
+
+def test_verify_judges_by_the_highest_version_that_was_installed_too(
+    source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
+) -> None:
+    build(source, vendor, tmp_path / "package.enc", "1.1.0")
+    (appliance.jobs / "highest-version").write_text("2.0.0\n")
+
+    refused = jidoteki("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
+    (appliance.jobs / "highest-version").unlink()
+    accepted = jidoteki("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
+
+    assert "is not newer than 2.0.0, the highest version that was installed here" in refused.stderr
+    assert (refused.returncode, accepted.returncode) == (1, 0)
+
+
 def test_verify_refuses_what_another_vendor_signed(
     source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
 ) -> None:

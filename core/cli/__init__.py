@@ -29,7 +29,9 @@ class Problem(click.ClickException):
 
     def show(self, file: object = None) -> None:
         """Print it to standard error."""
-        click.echo(f"jidoteki: {self.message}", err=True)
+        # Parts of it may come from elsewhere, and a terminal obeys some characters.
+        shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in self.message)
+        click.echo(f"jidoteki: {shown}", err=True)
 
 
 class _Commands(click.Group):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +15,13 @@ from typing import Any
 import click
 
 from jidoteki.client import Answer, ApiProblem, Client, ClientProblem, JobProblem
+from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.core.cli import Problem
 from jidoteki.core.cli.meters import Meter
 from jidoteki.core.cli.sign import token_from
 from jidoteki.core.responses import encode
 
 URL = "https://127.0.0.1:8443"
-CHUNK = 256 * 1024
 MAX_TEXT = 64 * 1024
 
 
@@ -32,7 +34,9 @@ class Call:
     fields: Mapping[str, str]
     files: Mapping[str, Path]
     wait: bool
+    status: str | None
     output: Path | None
+    max_size: int | None
 
 
 @click.command()
@@ -44,10 +48,12 @@ class Call:
     help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
 )  # fmt: skip
 @click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
+@click.option("--status", metavar="PATH", help="Where the status of that job is, if it is not at the same path.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Write the answer to a file; a download that was cut off goes on where it stopped.",
 )  # fmt: skip
+@click.option("--max-size", type=click.IntRange(0), metavar="BYTES", help="Longest file that --output writes.")
 @click.option("--cacert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificates to trust.")
 @click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
 @click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
@@ -57,8 +63,9 @@ class Call:
     "--timeout", type=click.FloatRange(1, 86400), default=600, show_default=True, help="Seconds to wait for an answer."
 )
 def command(
-    method: str, path: str, url: str, parts: tuple[str, ...], wait: bool, output: Path | None, cacert: Path | None,
-    insecure: bool, token_file: Path | None, bearer: bool, no_token: bool, timeout: float,
+    method: str, path: str, url: str, parts: tuple[str, ...], wait: bool, status: str | None, output: Path | None,
+    max_size: int | None, cacert: Path | None, insecure: bool, token_file: Path | None, bearer: bool, no_token: bool,
+    timeout: float,
 ) -> None:  # fmt: skip
     """Make a signed request and print the answer's body.
 
@@ -68,7 +75,9 @@ def command(
     fields, files = _form(parts)
     if wait and output:
         raise click.UsageError("--wait and --output exclude each other")
-    call = Call(method.upper(), path, fields, files, wait, output)
+    if status and not wait:
+        raise click.UsageError("--status needs --wait")
+    call = Call(method.upper(), path, fields, files, wait, status, output, max_size)
     token = None if no_token else token_from(token_file)
     try:
         client = Client(
@@ -127,12 +136,14 @@ async def _make(client: Client, call: Call) -> None:
     async with client:
         if call.output and call.method == "GET":
             with Meter("Downloading", "bytes") as meter:
-                await client.download(call.path, call.output, meter.show)
+                await client.download(call.path, call.output, meter.show, max_size=call.max_size)
             return
         if call.wait:
             _print(await _follow(client, call, await _send(client, call)))
         elif call.output:
             call.output.write_bytes((await _send(client, call)).body)
+        elif sys.stdout.isatty():
+            _print((await _send(client, call)).body.decode("utf-8", "replace"))
         else:
             await _stream(client, call)
 
@@ -148,39 +159,49 @@ async def _send(client: Client, call: Call) -> Answer:
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     """The last status of the job that the answer tells of; the answer itself when there is none."""
     data = answer.data
-    if answer.status != 202 or answer.location is None:
+    place = (call.status or answer.location) if answer.status == 202 else None
+    if place is None:
         return data
     with Meter("Waiting", "%") as meter:
-        return await client.wait(answer.location, lambda status: meter.show(_percentage(status), 100))
+        return await client.wait(place, lambda status: meter.show(_percentage(status), 100))
 
 
 def _percentage(status: Mapping[str, Any]) -> int:
     told = status.get("percentage")
     if status.get("status") == "success":
         return 100
-    return told if isinstance(told, int) else 0
+    return min(max(told, 0), 100) if isinstance(told, int) else 0
 
 
 async def _stream(client: Client, call: Call) -> None:
-    """Print the body as it comes."""
+    """Write the body to a pipe or a file as it comes."""
     target = sys.stdout.buffer
     size = sum(path.stat().st_size for path in call.files.values())
-    last = b"\n"
     with Meter("Sending", "bytes") as meter:
         async with client.open(
             call.method, call.path, call.fields, call.files, lambda sent: meter.show(sent, size)
         ) as response:
             meter.close()
-            async for chunk in response.content.iter_chunked(CHUNK):
+            async for chunk in client.chunks(response):
+                if stat.S_ISREG(os.fstat(target.fileno()).st_mode):
+                    make_sure_of_room(target.fileno(), len(chunk))
                 target.write(chunk)
-                last = chunk
-    if not last.endswith(b"\n") and sys.stdout.isatty():
-        target.write(b"\n")
     target.flush()
 
 
 def _print(data: Any) -> None:
-    click.echo(data if isinstance(data, str) else encode(data))
+    """Print an answer that is kept in memory; to a terminal, which obeys some characters, without those."""
+    text = data if isinstance(data, str) else _json(data)
+    if sys.stdout.isatty():
+        text = "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
+    click.echo(text, nl=not text.endswith("\n"))
+
+
+def _json(data: Any) -> str:
+    try:
+        return encode(data).decode()
+    except RecursionError as error:
+        raise ClientProblem("The answer is nested too deeply to be shown") from error
 
 
 def _with_code(message: str, code: str | None) -> str:

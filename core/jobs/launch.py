@@ -20,7 +20,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
-from jidoteki.core.plugins import Plugin, PluginError, Plugins, within
+from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType
 
 MAX_INPUT = 8 * 1024 * 1024
@@ -226,7 +226,8 @@ class Launcher:
             return
         recover = job.recover
         try:
-            within(RECOVERY_TIME, lambda: recover(self.appliance))
+            calls = self._plugins.calls
+            calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(self.appliance))
         except PluginError as error:
             logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
 

@@ -7,14 +7,14 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives import Policy
-from jidoteki.core.updates import package, versions
+from jidoteki.core.updates import highest, package, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
-from jidoteki.hookspecs import Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobFailed
 
 PACKAGES = "software_package-*.enc"
 SCRIPT = "update.sh"
@@ -103,7 +103,7 @@ def _judge(job: Job) -> None:
     unpacked.mkdir(mode=0o700)
     package.unpack(decrypted.archive, unpacked, _policy(job))
     decrypted.archive.unlink()
-    _compare(_version(unpacked), _installed(job))
+    _compare(job, _version(unpacked))
     _read(unpacked / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
 
@@ -166,33 +166,63 @@ def _version(unpacked: Path) -> str:
         raise VersionError(f"The package's {VERSION} is not valid: {error}") from error
 
 
-def _installed(job: Job) -> str | None:
-    """The version in force; one that cannot be read must not keep the appliance from being repaired by an update."""
-    text = job.appliance.read_text(job.appliance.etc / VERSION)
-    if not text or not text.strip():
+def _installed(appliance: Appliance) -> str | None:
+    """The version in force, None where there is none.
+
+    :raises VersionError: what is there is no version.
+    """
+    text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
+    if not text:
         return None
     try:
-        return versions.parse(text)
-    except VersionError:
-        job.log(f"The installed {VERSION} is not valid: the package counts as newer")
+        return versions.parse(text.splitlines()[0])  # the first of several counts, as in the original
+    except VersionError as error:
+        raise VersionError(f"The installed {VERSION} is not valid") from error
+
+
+def _valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str], None]) -> str | None:
+    """What a record says; one that says nothing must not keep the appliance from being repaired by an update."""
+    try:
+        return read(job.appliance)
+    except VersionError as error:
+        log(f"{error}: it does not count")
         return None
 
 
-def _compare(candidate: str, installed: str | None) -> None:
-    if not versions.is_newer(candidate, installed):
-        raise VersionError(f"The package's version {candidate} is not newer than the installed version {installed}")
+def _compare(job: Job, candidate: str) -> None:
+    """Refuse what is not newer than both what is installed and what was.
+
+    :raises VersionError: it is refused.
+    """
+    allowed = job.settings["update"]["allow-scheme-change-to"]
+    installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
+    if installed is not None:
+        versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)
+    if mark is not None:
+        named = f"{mark}, the highest version that was installed here ({highest.path(job.appliance)})"
+        versions.require_newer(candidate, mark, named, allowed)
 
 
 def _install(job: Job, unpacked: Path) -> None:
     # Read before the script runs: it may move everything away.
     version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
     job.progress(70)
+    _remember_installed(job)
     if os.path.lexists(unpacked / SCRIPT):
         _run_script(job, unpacked)
     job.progress(80)
+    etc, mark = job.appliance.etc, highest.path(job.appliance)
+    contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
     if changelog is not None:
-        job.appliance.replace_file(job.appliance.etc / CHANGELOG, changelog)
-    job.appliance.replace_file(job.appliance.etc / VERSION, f"{version}\n")
+        contents[etc / CHANGELOG] = changelog
+    job.appliance.replace_files(contents, modes={mark: highest.MODE})
+
+
+def _remember_installed(job: Job) -> None:
+    """Where nothing is remembered yet, remember what is installed: the script that follows may write `version.txt`."""
+    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
+    if installed is not None and mark is None:
+        job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
 
 
 def _run_script(job: Job, unpacked: Path) -> None:

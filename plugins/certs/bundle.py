@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-ALLOWED_KEYS: Final = "allowed are RSA keys of at least 2048 bits and EC keys on P-256, P-384 or P-521"
-MINIMUM_RSA_BITS: Final = 2048
-CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+from jidoteki.hookspecs import tls_keys
+
+ALLOWED_KEYS: Final = tls_keys.ALLOWED
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
 BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"
@@ -67,7 +67,8 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
     chain = _without_duplicates([*certificates, *(_certificates("ca", ca) if ca else [])])
     if len(chain) > MAX_CERTIFICATES:
         raise Refused(f"The chain has {len(chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
-    for certificate in chain:
+    for number, certificate in enumerate(chain):
+        _check_key_kind(certificate, authority=number > 0)
         _check_signature_hash(certificate)
     for number, (certificate, issuer) in enumerate(itertools.pairwise(chain), 1):
         _check_issued(number, certificate, issuer)
@@ -157,20 +158,23 @@ def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     if "ENCRYPTED" in block:
         raise Refused("The private key is encrypted: remove its passphrase")
     try:
-        key = load_pem_private_key(block.encode("latin-1"), None)
+        # RSA keys are validated only when they are no longer than allowed: 16,384 bits would take minutes.
+        unchecked = load_pem_private_key(block.encode("latin-1"), None, unsafe_skip_rsa_key_validation=True)
+        kind = tls_keys.unfit(unchecked.public_key())
+        key = unchecked if kind else load_pem_private_key(block.encode("latin-1"), None)
     except UnsupportedAlgorithm as error:
         raise Refused(f"The private key is of a kind that is not supported: {ALLOWED_KEYS}") from error
     except (ValueError, TypeError) as error:
         raise Refused("The private key is damaged: send the file as it was made, in PEM") from error
-    if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < MINIMUM_RSA_BITS:
-            raise Refused(f"The private key is RSA of {key.key_size} bits: {ALLOWED_KEYS}")
+    if kind is None and isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return key
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        if not isinstance(key.curve, CURVES):
-            raise Refused(f"The private key is EC on {key.curve.name}: {ALLOWED_KEYS}")
-        return key
-    raise Refused(f"The private key is {type(key).__name__.removesuffix('PrivateKey')}: {ALLOWED_KEYS}")
+    raise Refused(f"The private key is {kind}: {ALLOWED_KEYS}")
+
+
+def _check_key_kind(certificate: x509.Certificate, authority: bool) -> None:
+    kind = tls_keys.unfit_in(certificate, authority)
+    if kind:
+        raise Refused(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
 
 
 def _check_key_belongs(

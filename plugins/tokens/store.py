@@ -16,7 +16,7 @@ BYTES = 32
 
 
 class Store:
-    """Lists, adds and revokes; the tokens themselves are never stored, only their hashes."""
+    """Lists, adds and revokes; stored are not the tokens, but the keys of their hashes and signatures."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
@@ -24,7 +24,7 @@ class Store:
         self._lock = threading.Lock()
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """The tokens by name, without their hashes."""
+        """The tokens by name, without their keys."""
         return {
             name: {"scopes": entry.get("scopes"), "created": entry.get("created")}
             for name, entry in sorted(self._read().items())
