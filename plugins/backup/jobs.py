@@ -45,7 +45,7 @@ def back_up(job: Job) -> None:
     """
     try:
         stored.delete(job.appliance)
-        swapping.finish_all(job.appliance)
+        swapping.finish_all(job.appliance, job.log)
         _make(job)
     except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
