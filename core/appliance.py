@@ -58,6 +58,10 @@ class Appliance:
         """Move a finished file to `spool/NAME`, and show it in the uploads directory."""
         return publishing.publish(path, self.spool, self.uploads, name)
 
+    def withdraw(self, name: str) -> None:
+        """Remove what was published as NAME, from both places."""
+        publishing.withdraw(self.spool, self.uploads, name)
+
     def read_text(self, path: Path) -> str | None:
         """Return the content of `path`, or None when there is no such file."""
         try:

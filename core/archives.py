@@ -7,23 +7,23 @@ link in the archive is ever followed.
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import tarfile
-import tempfile
-from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from jidoteki.core import files
+from jidoteki.core import archive_metadata, files
+from jidoteki.core.archive_metadata import Attributes, Notes
 from jidoteki.core.archive_names import Names, folded
+from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
-from jidoteki.hookspecs.restorable import can_restore, parts
+from jidoteki.hookspecs import file_attributes
+from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -31,11 +31,12 @@ MIB = 1024 * 1024
 CHECK_SPACE_EACH = 16 * MIB
 SMALLEST_ON_DISK = 4096
 NO_LIMIT = 1 << 62
+MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _nothing() -> None:
+def _nothing(*arguments: object) -> None:
     return None
 
 
@@ -53,9 +54,14 @@ class Policy:
     fold_names: bool = False
     """Whether names that differ in case or encoding alone are refused."""
     keep: bool = False
-    """Whether owners, all mode bits and the times of directories are kept, beside permissions and times of files."""
+    """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
+    permissions and times of files; names that are the program's own are refused then."""
     checkpoint: Callable[[], None] = _nothing
     """Called often; what it raises ends the unpacking."""
+    max_header: int = MAX_HEADER
+    """Of all headers of one member."""
+    note: Callable[[str], None] = _nothing
+    """Told of what cannot be kept."""
 
     @classmethod
     def update(
@@ -72,9 +78,13 @@ class Policy:
         free_space: int,
         max_members: int = 4_000_000,
         checkpoint: Callable[[], None] = _nothing,
+        note: Callable[[str], None] = _nothing,
     ) -> Policy:
         """For a backup, which is as long as what is in it."""
-        return cls(NO_LIMIT, max_members, free_space, links_below, keep=True, checkpoint=checkpoint)
+        return cls(
+            NO_LIMIT, max_members, free_space, links_below,
+            keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -86,14 +96,15 @@ class Summary:
     """Bytes in all files."""
 
 
-def unpack(source: Source, into: Path, policy: Policy) -> Summary:
+def unpack(source: Source, into: Path | int, policy: Policy) -> Summary:
     """Unpack an uncompressed tar archive into an empty directory that nobody else writes to.
 
     :param source: the archive; it is read once, to its end.
+    :param into: the directory or a descriptor of it, which stays open.
     :raises ArchiveError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
     :raises OSError: the disk is full, or the like.
     """
-    reader = TarReader(source, MAX_HEADER)
+    reader = TarReader(source, policy.max_header)
     with _Tree(into, policy) as tree:
         while (info := reader.next()) is not None:
             tree.add(info, reader.data())
@@ -101,33 +112,15 @@ def unpack(source: Source, into: Path, policy: Policy) -> Summary:
         return tree.summary
 
 
-class _Later:
-    """What directories get once everything is in them, kept on disk: an archive may have millions of them."""
-
-    def __init__(self, beside: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115  # `close` closes it
-        self._starts = array("Q")
-
-    def add(self, record: list[Any]) -> None:
-        self._starts.append(self._file.tell())
-        self._file.write(json.dumps(record).encode() + b"\n")
-
-    def last_first(self) -> Iterator[list[Any]]:
-        for start in reversed(self._starts):
-            self._file.seek(start)
-            yield json.loads(self._file.readline())
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class _Tree:
     """The directory that an archive is unpacked into."""
 
-    def __init__(self, into: Path, policy: Policy) -> None:
+    def __init__(self, into: Path | int, policy: Policy) -> None:
         self._policy = policy
-        self._later = _Later(into)
-        self._root = os.open(into, DIRECTORY)
+        self._root = os.open(".", DIRECTORY, dir_fd=into) if isinstance(into, int) else os.open(into, DIRECTORY)
+        self._later = Postponed(self._root)
+        self._owner = policy.keep and os.geteuid() == 0
+        self._notes = Notes(policy.note)
         self._open: list[tuple[str, int]] = []
         self._listed = Names()
         self._taken = Names()
@@ -151,8 +144,11 @@ class _Tree:
         reason = can_restore(info.name, info, self._policy.links_below)
         if reason:
             raise refuse(info.name, reason)
+        if self._policy.keep and any(map(is_reserved, parts(info.name))):
+            raise refuse(info.name, "has a name that is the program's own")
+        more = self._attributes(info)
         try:
-            self._create(info, parts(info.name), data)
+            self._create(info, parts(info.name), data, more)
         except FileExistsError as error:
             raise refuse(info.name, "comes twice") from error
         except OSError as error:
@@ -164,9 +160,21 @@ class _Tree:
 
     def finish(self) -> None:
         """Give the directories their owners, modes and times, those deep down first."""
-        for name, mode, uid, gid, time in self._later.last_first():
+        for name, mode, uid, gid, time, more in self._later.last_first():
             self._policy.checkpoint()
-            self._dress(self._enter(parts(name)), mode, uid, gid, time)
+            attributes = archive_metadata.attributes(more)
+            self._dress(name or ".", self._enter(parts(name)), mode, (uid, gid), time, attributes)
+        self._notes.end()
+
+    def _attributes(self, info: tarfile.TarInfo) -> Attributes:
+        if not self._policy.keep or info.issym():
+            return archive_metadata.NONE
+        try:
+            attributes = archive_metadata.attributes(archive_metadata.relevant(info.pax_headers))
+        except ValueError as error:
+            raise refuse(info.name, str(error)) from error
+        self._use(attributes.size)
+        return attributes
 
     def _count(self, info: tarfile.TarInfo) -> None:
         self.summary.members += 1
@@ -191,7 +199,7 @@ class _Tree:
                 f"{free} are free and {coming} more are needed"
             )
 
-    def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview]) -> None:
+    def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview], more: Attributes) -> None:
         if info.isdir():
             self._directory(info, names)
             return
@@ -200,7 +208,7 @@ class _Tree:
         if info.issym():
             self._link(info, names[-1], parent)
         else:
-            self._file(info, names[-1], parent, data)
+            self._file(info, names[-1], parent, data, more)
 
     def _directory(self, info: tarfile.TarInfo, names: list[str]) -> None:
         name = "/".join(names)
@@ -208,17 +216,20 @@ class _Tree:
             raise FileExistsError(name)
         descriptor = self._enter(names)
         if self._policy.keep:
-            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info)])
+            more = archive_metadata.relevant(info.pax_headers)
+            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
         elif names:
             os.fchmod(descriptor, info.mode & 0o777 | 0o700)
 
-    def _file(self, info: tarfile.TarInfo, name: str, parent: int, data: Iterator[memoryview]) -> None:
+    def _file(
+        self, info: tarfile.TarInfo, name: str, parent: int, data: Iterator[memoryview], more: Attributes
+    ) -> None:
         descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
         try:
             for chunk in data:
                 self._write(descriptor, chunk)
             mode = info.mode & 0o7777 if self._policy.keep else info.mode & 0o777 | 0o600
-            self._dress(descriptor, mode, info.uid, info.gid, _nanoseconds(info))
+            self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
         finally:
             os.close(descriptor)
 
@@ -230,16 +241,16 @@ class _Tree:
     def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:
         os.symlink(info.linkname, name, dir_fd=parent)
         if self._policy.keep:
-            if os.geteuid() == 0:
+            if self._owner:
                 os.chown(name, info.uid, info.gid, dir_fd=parent, follow_symlinks=False)
             time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
-    def _dress(self, descriptor: int, mode: int, uid: int, gid: int, time: int) -> None:
-        if self._policy.keep and os.geteuid() == 0:
-            os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-        os.utime(descriptor, ns=(time, time))
+    def _dress(
+        self, name: str, descriptor: int, mode: int, owner: tuple[int, int], time: int, more: Attributes
+    ) -> None:
+        given = owner if self._owner else None
+        archive_metadata.give(descriptor, mode, given, time, more, lambda text: self._notes.add(name, text))
 
     def _claim(self, names: list[str]) -> None:
         """Make sure that a new name is not another one's in other letters."""
@@ -276,7 +287,4 @@ class _Tree:
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:
     """The time of a member, as exact as the archive tells it."""
-    try:
-        return math.floor(Decimal(info.pax_headers.get("mtime", info.mtime)) * 10**9)
-    except ArithmeticError:
-        return math.floor(info.mtime * 1e9)
+    return math.floor(Decimal(info.pax_headers.get("mtime", info.mtime)) * 10**9)

@@ -37,13 +37,18 @@ def publish(path: Path, spool: Path, uploads: Path, name: str) -> Path:
 
 
 def withdraw(spool: Path, uploads: Path, name: str) -> None:
-    """Remove a published file from both places.
+    """Remove a published file from both places, and what was left there when its publishing was killed.
 
     :raises OSError: it is still to be downloaded.
     """
     (spool / name).unlink(missing_ok=True)
     with suppress(OSError):
         (uploads / name).unlink(missing_ok=True)
+    for directory in (spool, uploads):
+        with suppress(OSError):
+            for left in os.listdir(directory):
+                if left.startswith(_temporary(name, "")):
+                    (directory / left).unlink()
 
 
 def _move(path: Path, target: Path) -> None:
@@ -52,7 +57,7 @@ def _move(path: Path, target: Path) -> None:
         return
     except OSError:
         # The work space and the spool may lie on different file systems; what else is wrong shows here again.
-        waiting = target.with_name(_temporary())
+        waiting = target.with_name(_temporary(target.name))
     try:
         with open(os.open(waiting, NEW, MODE), "wb") as copy, path.open("rb") as source:
             shutil.copyfileobj(source, copy, 1024 * 1024)
@@ -64,7 +69,7 @@ def _move(path: Path, target: Path) -> None:
 
 def _show(target: Path, uploads: Path) -> None:
     directory = os.open(uploads, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    temporary = _temporary()
+    temporary = _temporary(target.name)
     try:
         try:
             os.link(target, temporary, dst_dir_fd=directory, follow_symlinks=False)
@@ -89,5 +94,5 @@ def _copy(source: Path, name: str, directory: int) -> None:
             shutil.copyfileobj(file, copy, 1024 * 1024)
 
 
-def _temporary() -> str:
-    return f"{files.TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+def _temporary(name: str, end: str | None = None) -> str:
+    return f"{files.TEMPORARY_PREFIX}{name}-{secrets.token_hex(8) if end is None else end}"

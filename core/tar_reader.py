@@ -1,16 +1,18 @@
 """Tar archives read forward only, in constant memory, where nothing but the end is taken for the end.
 
-`tarfile` parses the headers. What it leaves open is decided here: how much it may read for one header, that a damaged
-header is an error and no end, that what lies between and behind the members is zero.
+`tarfile` parses the members' own headers. What it leaves open is decided here: the extended headers before them, how
+much may be read for one member's, that a damaged header is an error and no end, that what lies between and behind the
+members is zero.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import tarfile
 from collections.abc import Iterator
 from typing import Protocol
+
+from jidoteki.core import pax
 
 BLOCK = tarfile.BLOCKSIZE
 CHUNK = 512 * 1024
@@ -19,8 +21,9 @@ MAX_SHOWN = 100
 #: Only sizes from here on do not fit the header's own field and need the extended one.
 EXTENDED_SIZE = 8 * 1024**3
 
-#: No name that is allowed has as many digits in a row, and tarfile takes quadratic time over them.
-_LONG_NUMBER = re.compile(b"[0-9]{256}")
+_LONG_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_TYPE = slice(156, 157)
 
 #: What tarfile raises on headers made to break it, beside its own errors.
 _BROKEN = (tarfile.TarError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError)
@@ -57,8 +60,16 @@ class _Window:
         self.last_block = b""
 
     def begin_header(self) -> bytes:
-        """Return the next block without moving; less than a block at the end of the source."""
+        """Return the first block of a member's headers without moving; less than a block at the end of the source."""
         self._budget = self._max_header
+        return self.peek()
+
+    def restrict(self, size: int) -> None:
+        """Let what is left of a member's headers take at most so many bytes."""
+        self._budget = min(self._budget, size)
+
+    def peek(self) -> bytes:
+        """Return the next block without moving."""
         self._fill(BLOCK)
         return bytes(self._chunk[:BLOCK])
 
@@ -73,8 +84,6 @@ class _Window:
         data = self.exactly(size)
         if size == BLOCK:
             self.last_block = data
-        elif _LONG_NUMBER.search(data):
-            raise ArchiveError("The archive is damaged: it has a header with an endless number")
         return data
 
     def exactly(self, size: int) -> bytes:
@@ -155,22 +164,54 @@ class TarReader:
 
     def _parse(self) -> tarfile.TarInfo:
         try:
+            extended = self._extended_headers()
+            self._window.restrict(MAX_HEADER)
             info = tarfile.TarInfo.fromtarfile(self._tar)
+            own_size = info.size
+            if own_size < 0:
+                raise refuse(info.name, "has an impossible size")
+            _apply(extended, info)
         except _BROKEN as error:
             raise ArchiveError("The archive is damaged: it has a header that makes no sense") from error
         if info.size < 0:
             raise refuse(info.name, "has an impossible size")
-        if set(self._tar.pax_headers) - {"comment"}:
-            raise ArchiveError("The archive has a global header that changes its members")
-        if "size" in info.pax_headers and info.size < EXTENDED_SIZE and info.size != self._own_size():
+        if "size" in extended and info.size < EXTENDED_SIZE and info.size != own_size:
             raise refuse(info.name, "has two sizes")
         return info
 
-    def _own_size(self) -> int:
-        """The size in the member's own header, before an extended one replaced it."""
-        return tarfile.TarInfo.frombuf(self.header, "utf-8", "surrogateescape").size
+    def _extended_headers(self) -> dict[str, str]:
+        """Read what comes before a member's own header, as records of the pax format; the last of a kind counts."""
+        records: dict[str, str] = {}
+        names: dict[str, str] = {}
+        while (kind := self._window.peek()[_TYPE]) in (*_EXTENDED, tarfile.XGLTYPE, *_LONG_NAMES):
+            payload = self._payload()
+            if kind in _LONG_NAMES:
+                names[_LONG_NAMES[kind]] = payload.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+            elif kind in _EXTENDED:
+                records.update(_parse_pax(payload))
+            elif set(_parse_pax(payload)) - {"comment"}:
+                raise ArchiveError("The archive has a global header that changes its members")
+        return {**names, **records}
+
+    def _payload(self) -> bytes:
+        size = tarfile.TarInfo.frombuf(self._window.read(BLOCK), "utf-8", "surrogateescape").size
+        return self._window.read(size + -size % BLOCK if size > 0 else size)[:size]
 
     def _check_rest(self) -> None:
         while chunk := self._window.some(CHUNK):
             if bytes(chunk).strip(b"\0"):
                 raise ArchiveError("The archive is damaged: there is something behind its end")
+
+
+def _parse_pax(payload: bytes) -> dict[str, str]:
+    try:
+        return pax.parse(payload)
+    except pax.PaxError as error:
+        raise ArchiveError(f"The archive is damaged: it has {error}") from error
+
+
+def _apply(records: dict[str, str], info: tarfile.TarInfo) -> None:
+    try:
+        pax.apply(records, info)
+    except pax.PaxError as error:
+        raise refuse(info.name, str(error)) from error

@@ -34,6 +34,13 @@ class Appliance(Protocol):
         """`ADMIN/bin`: the vendor's executables."""
 
     @property
+    def jobs(self) -> Path:
+        """`ADMIN/jobs`, closed to other users: records of jobs, and what a job has to find again after it was killed.
+
+        Such files of your own are called `ID.NAME`, after the job's id. Check what you read back as you would an input.
+        """
+
+    @property
     def uploads(self) -> Path:
         """`ADMIN/home/sftp/uploads`: the inbox of the SFTP user, who may put anything there at any moment.
 
@@ -58,6 +65,12 @@ class Appliance(Protocol):
         Tools that look into the uploads directory find it there as well, if nothing that is not a file is in the way.
 
         :raises OSError: it cannot be moved; what was published under this name before is still there.
+        """
+
+    def withdraw(self, name: str) -> None:
+        """Remove what was published as NAME, from the uploads directory too if it is a file there.
+
+        :raises OSError: it is still there to download.
         """
 
     def read_text(self, path: Path) -> str | None:

@@ -85,11 +85,15 @@ class Job(Protocol):
         :raises JobFailed: it failed or timed out.
         """
 
-    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
-        """Unpack a plain tar archive with its owners, modes and times into the empty directory `into`.
+    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
+        """Unpack a plain tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
 
-        Whatever could reach out of `into` is refused: the rules are those of `can_restore`.
+        Whatever could reach out of `into` is refused: the rules are those of `can_restore`. Refused are also names that
+        begin with `.jidoteki-`, which are the program's own. An attribute or access control list that cannot be
+        restored here is named in the log, and nobody may do more with the file than before.
 
+        :param archive: a regular file, not a symbolic link to one.
+        :param into: a path, or a descriptor where others may write above the directory.
         :param links_below: absolute symbolic links may lead to this directory and below.
         :raises JobFailed: the archive is damaged or holds something that is refused; `into` is then incomplete.
         """

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import tarfile
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 MAX_NAME: Final = 4096
 MAX_COMPONENT: Final = 255
 MAX_DEPTH: Final = 256
+
+RESERVED: Final = ".jidoteki-"
+"""How all names begin that the program gives to files of its own beside those of others, at any depth."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -41,6 +45,18 @@ def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None) -> s
 def parts(name: str) -> list[str]:
     """The components of a member's name, without the `.` and the empty ones that mean nothing."""
     return [part for part in name.split("/") if part not in ("", ".")]
+
+
+def is_reserved(component: str) -> bool:
+    """Whether a name is one of the program's own, which no backup holds and no archive may bring.
+
+    So is every name that a file system without case, or one that looks through compatible and invisible characters,
+    would take for one.
+    """
+    if component.isascii():
+        return component[: len(RESERVED)].lower() == RESERVED
+    plain = unicodedata.normalize("NFKD", component).casefold()
+    return "".join(filter(str.isascii, plain)).startswith(RESERVED)
 
 
 def _name(name: str) -> str | None:

@@ -172,7 +172,7 @@ def test_stop_deletes_the_backup_and_stop_with_nothing_is_fine(host: Host) -> No
     assert (stopped.status, again.status) == (202, 202)
     assert stopped.json == {"Status": "202 Accepted", "Location": "/api/v1/admin/backup"}
     assert [host.get(path).status for path in ("/backup", "/backup/download")] == [404, 404]
-    assert list(host.appliance.uploads.iterdir()) == []
+    assert [*host.appliance.uploads.iterdir(), *host.appliance.spool.iterdir()] == []
     assert host.get("/backup/log").text.count("Deleting backup archive") == 1
 
 
@@ -194,7 +194,7 @@ def test_stop_cancels_a_running_backup_within_a_second(host: Host) -> None:
     host.configure(limits={"free-space": 0})
     host.reload()
     host.post("/backup", "-F", "action=START")
-    wait_until(lambda: list(host.appliance.uploads.glob(".jidoteki-backup-*")))
+    wait_until(lambda: list(host.appliance.spool.glob(".jidoteki-backup-*")))
     second = host.post("/backup", "-F", "action=START")
     running = host.get("/backup").json
     before = time.monotonic()
@@ -206,7 +206,7 @@ def test_stop_cancels_a_running_backup_within_a_second(host: Host) -> None:
     assert (second.status, second.json["Error-Message"]) == (400, "Backup is already running")
     assert stopped.status == 202
     assert host.get("/backup").status == 404
-    assert list(host.appliance.uploads.iterdir()) == []
+    assert [*host.appliance.uploads.iterdir(), *host.appliance.spool.iterdir()] == []
 
 
 def test_no_room_fails_with_both_figures(jidoteki_host: MakeHost) -> None:
@@ -316,7 +316,7 @@ def test_a_storm_of_starts_and_stops_mixes_nothing(host: Host) -> None:
 
     assert {answer.status for answer in answers} <= {202, 400}
     host.post("/backup", "-F", "action=STOP")
-    assert list(host.appliance.uploads.iterdir()) == []
+    assert [*host.appliance.uploads.iterdir(), *host.appliance.spool.iterdir()] == []
     assert back_up(host)["status"] == "success"
 
 

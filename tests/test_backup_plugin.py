@@ -6,10 +6,8 @@ import errno
 import fcntl
 import hashlib
 import io
-import itertools
 import json
 import os
-import signal
 import stat
 import subprocess
 import tarfile
@@ -21,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from backupkit import Job, back_up, kept, killed, listing, restore, tree, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,39 +27,12 @@ from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored, swapping, targets
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored, targets
 from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
 from jidoteki.plugins.backup.sink import Packed
 from jidoteki.testing import wait_until
-
-Tree_ = dict[str, tuple[object, ...]]
-
-
-class Job:
-    """A job without a process of its own."""
-
-    def __init__(self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False) -> None:
-        self.id = "dry-run-1" if dry_run else "000001-restore"
-        self.appliance = appliance
-        self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
-        self.input = {"archive": str(archive)}
-        self.dry_run = dry_run
-        self.lines: list[str] = []
-
-    def progress(self, percentage: int) -> None:
-        assert 0 <= percentage <= 100
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
-        try:
-            with archive.open("rb") as file:
-                archives.unpack(file, into, archives.Policy.restore(links_below=links_below, free_space=1))
-        except archives.ArchiveError as error:
-            raise JobFailed(str(error)) from error
 
 
 @pytest.fixture
@@ -69,43 +41,6 @@ def appliance(tmp_path: Path) -> Appliance:
     made.prepare()
     made.data.mkdir()
     return made
-
-
-def listing(appliance: Appliance, *names: str) -> None:
-    appliance.replace_file(appliance.etc / "backup.txt", "\n".join(names) + "\n")
-
-
-def write(path: Path, content: str = "content") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-    return path
-
-
-def tree(root: Path) -> Tree_:
-    """Everything about what lies below a directory."""
-    found: Tree_ = {}
-    for path in root.rglob("*"):
-        status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
-    return found
-
-
-def restore(job: Job) -> None:
-    restoring.check(job)
-    restoring.restore(job)
-
-
-def back_up(appliance: Appliance) -> list[str]:
-    job = Job(appliance)
-    jobs.back_up(job)
-    return job.lines
-
-
-def kept(appliance: Appliance, tmp_path: Path) -> Path:
-    """A backup, out of the way of the next one."""
-    back_up(appliance)
-    return stored.archive(appliance).rename(tmp_path / "kept.tar")
 
 
 def names_in(path: Path) -> list[str]:
@@ -227,7 +162,7 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     listing(appliance, "db")
     monkeypatch.setattr(packing, "estimated", lambda tree: 1)
     job = Job(appliance)
-    free = os.statvfs(appliance.uploads)
+    free = os.statvfs(appliance.spool)
     job.settings = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
 
     with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
@@ -412,12 +347,12 @@ def test_sizes_look_like_those_of_du(size: int, shown: str) -> None:
 
 
 def test_a_killed_backup_reads_failed_and_takes_no_space(appliance: Appliance) -> None:
-    (appliance.uploads / f"{stored.PARTIAL}1").write_bytes(b"partial")
+    (appliance.spool / f"{stored.PARTIAL}1").write_bytes(b"partial")
 
     jobs.recover(appliance)
 
     assert stored.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
-    assert not list(appliance.uploads.glob(".*"))
+    assert not [*appliance.uploads.glob(".*"), *appliance.spool.glob(".*")]
 
 
 def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_written(appliance: Appliance) -> None:
@@ -425,7 +360,7 @@ def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_writte
     listing(appliance, "db")
     back_up(appliance)
     before = stored.status(appliance)
-    busy = appliance.uploads / f"{stored.PARTIAL}1"
+    busy = appliance.spool / f"{stored.PARTIAL}1"
     with busy.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
@@ -433,39 +368,6 @@ def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_writte
 
         assert busy.exists()
     assert stored.status(appliance) == before
-
-
-STEPS = ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir")
-
-
-def killed(what: Callable[[], object], when: int, steps: tuple[str, ...] = STEPS) -> bool:
-    """Run something in a process that is killed at its n-th step; False when it has fewer."""
-    child = os.fork()
-    if child == 0:
-        run_until_killed(what, when, steps)
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL)
-    return status == signal.SIGKILL
-
-
-def run_until_killed(what: Callable[[], object], when: int, steps: tuple[str, ...]) -> None:
-    try:
-        count = itertools.count(1)
-        for name in steps:
-            setattr(os, name, deadly(getattr(os, name), count, when))
-        what()
-        os._exit(0)
-    finally:
-        os._exit(1)
-
-
-def deadly(function: Callable[..., Any], count: Iterator[int], when: int) -> Callable[..., Any]:
-    def call(*arguments: Any, **options: Any) -> Any:
-        if next(count) == when:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-
-    return call
 
 
 @pytest.mark.parametrize("when", range(1, 12))
@@ -481,7 +383,8 @@ def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, w
 
     path = stored.archive(appliance)
     status = stored.status(appliance) or {}
-    assert {each.name for each in appliance.uploads.iterdir()} <= {"backup.tar", "backup.json"}
+    for directory in (appliance.uploads, appliance.spool):
+        assert {each.name for each in directory.iterdir()} <= {"backup.tar", "backup.json"}
     assert (status["status"] == "success") == path.exists()
     assert status.get("sha256") == (hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None)
 
@@ -509,12 +412,21 @@ def contents(appliance: Appliance) -> dict[str, str]:
     return {str(path.relative_to(appliance.data)): path.read_text() for path in files_of(appliance)}
 
 
+def contents_of_targets(appliance: Appliance) -> dict[str, str]:
+    return {name: text for name, text in contents(appliance).items() if not name.startswith(".")}
+
+
+def the_journal(appliance: Appliance) -> Path:
+    [path] = appliance.jobs.glob("*.journal")
+    return path
+
+
 def files_of(appliance: Appliance) -> Iterator[Path]:
     return (path for path in appliance.data.rglob("*") if path.is_file())
 
 
 # The last of these steps lies behind the end of the restore.
-@pytest.mark.parametrize("when", range(1, 50))
+@pytest.mark.parametrize("when", range(1, 80))
 def test_a_restore_killed_at_any_step_is_whole_or_has_not_happened(
     appliance: Appliance, restorable: Path, when: int
 ) -> None:
@@ -528,7 +440,7 @@ def test_a_restore_killed_at_any_step_is_whole_or_has_not_happened(
 def test_the_kills_reach_from_the_first_step_to_behind_the_last(appliance: Appliance, restorable: Path) -> None:
     first = killed(lambda: restore(Job(appliance, restorable)), 1)
     restoring.recover(appliance)
-    last = killed(lambda: restore(Job(appliance, restorable)), 49)
+    last = killed(lambda: restore(Job(appliance, restorable)), 79)
 
     assert (first, last) == (True, False)
     assert contents(appliance) == NEW
@@ -554,12 +466,12 @@ def failing(function: Callable[..., None], when: int) -> Callable[..., None]:
     """A function that fails the n-th time it is called."""
     calls = 0
 
-    def call(*arguments: Any) -> None:
+    def call(*arguments: Any, **options: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == when:
             raise OSError(18, "Invalid cross-device link")
-        function(*arguments)
+        function(*arguments, **options)
 
     return call
 
@@ -568,7 +480,7 @@ def test_what_can_neither_be_completed_nor_taken_back_is_kept_for_later_and_stop
     appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed(lambda: restore(Job(appliance, restorable)), 2, ("rename",))
-    assert list(appliance.data.glob(".jidoteki-restore-*/journal.json"))
+    assert json.loads(the_journal(appliance).read_text())["plan"]
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", failing_always)
@@ -579,7 +491,7 @@ def test_what_can_neither_be_completed_nor_taken_back_is_kept_for_later_and_stop
     assert contents(appliance) == NEW
 
 
-def failing_always(*arguments: object) -> None:
+def failing_always(*arguments: object, **options: object) -> None:
     raise OSError(1, "Operation not permitted")
 
 
@@ -590,9 +502,9 @@ def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
     restoring.check(job)
     rename = os.rename
 
-    def busy(source: Path, place: Path) -> None:
-        rename(source, place)
-        if source == appliance.data / "two" and place.name == "3":
+    def busy(source: str, place: str, **directories: int) -> None:
+        rename(source, place, **directories)
+        if (source, place) == ("two", "3"):
             write(appliance.data / "two/file", "stray")
 
     monkeypatch.setattr(os, "rename", busy)
@@ -725,26 +637,10 @@ def test_a_dry_run_leaves_a_running_restore_alone(appliance: Appliance, restorab
 
 
 def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Appliance, restorable: Path) -> None:
-    swap = swapping.Swap(appliance, "dead")
-    (swap.new / "one").mkdir(parents=True)
-    (swap.directory / "old").mkdir()
-    write(swap.new / "one/file", "new")
-    write(swap.directory / "journal.json", json.dumps([["one", True]]))
-    listing(appliance, "one")
+    killed(lambda: restore(Job(appliance, restorable)), 1, ("rename",))
+    assert contents_of_targets(appliance) == OLD
 
     back_up(appliance)
 
     with tarfile.open(stored.archive(appliance)) as tar:
         assert tar.extractfile("one/file").read() == b"new"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of another user")
-def test_a_journal_of_another_user_is_not_followed(appliance: Appliance, restorable: Path) -> None:
-    swap = swapping.Swap(appliance, "forged")
-    swap.new.mkdir(parents=True)
-    write(swap.directory / "journal.json", json.dumps([["one", False]]))
-    os.chown(swap.directory, 1234, 1234)
-
-    restoring.recover(appliance)
-
-    assert (appliance.data / "one/file").read_text() == "old"

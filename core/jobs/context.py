@@ -14,7 +14,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands
 from jidoteki.core.jobs.records import Record, Records, write_status_files
 from jidoteki.core.plugins import Plugins
-from jidoteki.hookspecs import JobFailed, JobType
+from jidoteki.hookspecs import JobFailed, JobType, paths
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
@@ -150,16 +150,19 @@ class Context:
         if status:
             raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
 
-    def unpack(self, archive: Path, into: Path, links_below: Path) -> None:
+    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
         """Unpack a tar archive with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
         from jidoteki.core import archives
 
         policy = archives.Policy.restore(
-            links_below=links_below, free_space=self.settings["limits"]["free-space"], checkpoint=self.checkpoint
+            links_below=links_below,
+            free_space=self.settings["limits"]["free-space"],
+            checkpoint=self.checkpoint,
+            note=self.log,
         )
         try:
-            with archive.open("rb") as file:
+            with open(paths.open_regular(archive), "rb") as file:
                 archives.unpack(file, into, policy)
         except archives.ArchiveError as error:
             raise JobFailed(str(error)) from error

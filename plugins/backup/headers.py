@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -16,6 +17,8 @@ from typing import Final
 SIZE: Final = 3 * tarfile.BLOCKSIZE
 """How long the header of a member is that has no extraordinary name, in bytes."""
 
+_BLOCK: Final = tarfile.BLOCKSIZE
+_BYTES: Final = ("utf-8", "surrogateescape")
 _NANOSECONDS: Final = 10**9
 _TIME: Final = b"30 mtime=%d.%09d\n"
 _SHORT_NAME: Final = 100
@@ -51,23 +54,48 @@ def describe(name: str, status: os.stat_result, link: str = "") -> tarfile.TarIn
     return info
 
 
-def header(info: tarfile.TarInfo) -> bytes:
-    """The header of a member."""
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+def header(info: tarfile.TarInfo, more: Mapping[str, bytes] | None = None) -> bytes:
+    """The header of a member.
+
+    :param more: further records for its extended header. `tarfile` takes text only, and would declare whatever is not
+        UTF-8 in a way that GNU tar does not know.
+    """
+    own = info.tobuf(tarfile.PAX_FORMAT, *_BYTES)
+    if not more:
+        return own
+    payload = b"".join([_payload(own), *(_record(keyword.encode(*_BYTES), value) for keyword, value in more.items())])
+    return b"".join((_extended(len(payload)), payload, bytes(-len(payload) % _BLOCK), own[-_BLOCK:]))
+
+
+def _payload(header: bytes) -> bytes:
+    """The records of an extended header before a member's own one, if there is any."""
+    size = tarfile.TarInfo.frombuf(header[:_BLOCK], *_BYTES).size if len(header) > _BLOCK else 0
+    return header[_BLOCK : _BLOCK + size]
+
+
+def _record(keyword: bytes, value: bytes) -> bytes:
+    rest = b" %b=%b\n" % (keyword, value)
+    length = len(rest) + len(str(len(rest)))
+    length = len(rest) + len(str(length))  # its own digits count, too
+    return b"%d%b" % (length, rest)
+
+
+def _extended(size: int) -> bytes:
+    """The block before the records of an extended header."""
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, size
+    return info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def _template() -> tuple[bytes, bytes, int]:
     """The blocks before and behind the fields that differ from file to file, and the sum of the latter."""
-    extended = tarfile.TarInfo("././@PaxHeader")
-    extended.type = tarfile.XHDTYPE
-    extended.size = len(_TIME % (_NANOSECONDS, 0))
     rest = tarfile.TarInfo("file").tobuf(tarfile.USTAR_FORMAT)[156:]
-    return extended.tobuf(tarfile.USTAR_FORMAT), rest, sum(rest) + 8 * ord(" ")
+    return _extended(len(_TIME % (_NANOSECONDS, 0))), rest, sum(rest) + 8 * ord(" ")
 
 
-_EXTENDED, _REST, _REST_SUM = _template()
+_TIMED, _REST, _REST_SUM = _template()
 _FILLED: Final = [bytes(_SHORT_NAME - length) for length in range(_SHORT_NAME + 1)]
-_TIME_FILLED: Final = bytes(tarfile.BLOCKSIZE - len(_TIME % (_NANOSECONDS, 0)))
+_TIME_FILLED: Final = bytes(_BLOCK - len(_TIME % (_NANOSECONDS, 0)))
 
 
 @lru_cache(256)
@@ -103,4 +131,4 @@ def plain(name: str, status: os.stat_result) -> bytes | None:
     own = (start, _FILLED[len(start)], access, numbers, total, _REST)
     if not fraction:
         return b"".join(own)
-    return b"".join((_EXTENDED, _TIME % (seconds, fraction), _TIME_FILLED, *own))
+    return b"".join((_TIMED, _TIME % (seconds, fraction), _TIME_FILLED, *own))

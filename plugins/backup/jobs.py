@@ -45,7 +45,7 @@ def back_up(job: Job) -> None:
     """
     try:
         stored.delete(job.appliance)
-        swapping.finish_all(job.appliance)
+        swapping.finish_all(job.appliance, job.log)
         _make(job)
     except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
@@ -66,9 +66,9 @@ def _make(job: Job) -> None:
     appliance = job.appliance
     job.log("Validating backup file size")
     names = selected(appliance)
-    room = shutil.disk_usage(appliance.uploads).free - job.settings["limits"]["free-space"]
+    room = shutil.disk_usage(appliance.spool).free - job.settings["limits"]["free-space"]
     job.log("Starting backup")
-    partial = appliance.uploads / f"{stored.PARTIAL}{secrets.token_hex(8)}"
+    partial = appliance.spool / f"{stored.PARTIAL}{secrets.token_hex(8)}"
     notes = _Notes(job)
     with Count(lambda: packing.estimated(Tree(appliance.data, names, lambda text: None))) as count:
 
@@ -81,16 +81,16 @@ def _make(job: Job) -> None:
         try:
             with Sink(partial) as sink:
                 packed = packing.pack(Tree(appliance.data, names, notes), sink, room, appliance.data, notes, progress)
-                shown = stored.store(appliance, partial, packed)
+                size_shown = stored.store(appliance, partial, packed)
         except packing.TooBig as error:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             size = count.result(wait=True)
             needed = f"about {size}" if size else "more"
             raise JobFailed(f"The backup needs {needed} bytes, but only {max(0, room)} may be used") from error
         finally:
             partial.unlink(missing_ok=True)
     notes.end()
-    job.log(f"Created file: {stored.archive(appliance)} - size: {shown} - hash: {packed.sha256}")
+    job.log(f"Created file: {stored.shown(appliance)} - size: {size_shown} - hash: {packed.sha256}")
     job.log("Backup complete")
 
 

@@ -1,16 +1,15 @@
-"""Who works on a file or directory holds its lock: what is not locked was left by a process that died."""
+"""Who works on a file holds its lock: what is not locked was left by a process that died."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 
 def hold(path: Path) -> int | None:
-    """Lock a file or directory until the descriptor that is returned is closed, or this process ends.
+    """Lock a file until the descriptor that is returned is closed, or this process ends.
 
     :return: None when another process holds it, it is gone, or it does not belong to this user.
     """
@@ -29,20 +28,11 @@ def hold(path: Path) -> int | None:
     return None
 
 
-@contextmanager
-def abandoned(path: Path) -> Iterator[bool]:
-    """Hold the lock for a while, if nobody else does; whether it is held."""
-    descriptor = hold(path)
-    try:
-        yield descriptor is not None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
 def remove_abandoned(directory: Path, pattern: str) -> None:
     """Remove the files in a directory that dead processes left."""
     for path in directory.glob(pattern):
-        with abandoned(path) as dead, suppress(FileNotFoundError):
-            if dead:
+        descriptor = hold(path)
+        if descriptor is not None:
+            with suppress(OSError):
                 path.unlink()
+            os.close(descriptor)

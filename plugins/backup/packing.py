@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import can_restore
 from jidoteki.plugins.backup import headers
+from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.selection import Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 
@@ -73,6 +76,7 @@ class _Packer:
         self._limit = limit
         self._data = data
         self._note = note
+        self._attributes = Attributes(note)
         self._progress = progress
 
     def add_files(self, files: Files) -> None:
@@ -94,12 +98,13 @@ class _Packer:
     def _add_file(self, name: str, descriptor: int) -> None:
         status = os.fstat(descriptor)
         size = status.st_size
-        header = headers.plain(name, status)
+        more = self._attributes.of(descriptor, name)
+        header = None if more else headers.plain(name, status)
         if header is None:
             if not stat.S_ISREG(status.st_mode):
                 self._note(f"{name} is left out: it changed meanwhile")
                 return
-            header = self._header(name, status)
+            header = self._header(name, status, more)
             if header is None:
                 return
         padding = _PADDINGS[size % tarfile.BLOCKSIZE]
@@ -126,22 +131,34 @@ class _Packer:
     def add_other(self, other: Other) -> bool:
         """Add a directory or a symbolic link; False when it is left out."""
         try:
-            status = os.stat(other.base, dir_fd=other.parent, follow_symlinks=False)
-            link = os.readlink(other.base, dir_fd=other.parent) if stat.S_ISLNK(status.st_mode) else ""
+            with ExitStack() as opened:
+                header = self._other_header(other, opened)
         except OSError as error:
             self._note(f"{other.name} is left out: {error.strerror}")
             return False
-        if stat.S_ISREG(status.st_mode):
-            self._note(f"{other.name} is left out: it changed meanwhile")
-            return False
-        header = self._header(other.name, status, link)
         if header is None:
             return False
         self._check_room(len(header))
         self._sink.write(header)
         return True
 
-    def _header(self, name: str, status: os.stat_result, link: str = "") -> bytes | None:
+    def _other_header(self, other: Other, opened: ExitStack) -> bytes | None:
+        name, parent, base = other
+        status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            self._note(f"{name} is left out: it changed meanwhile")
+            return None
+        if not stat.S_ISDIR(status.st_mode):
+            link = os.readlink(base, dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
+            return self._header(name, status, {}, link)
+        try:
+            descriptor = os.open(base, DIRECTORY, dir_fd=parent)
+        except PermissionError:
+            return self._header(name, status, {})
+        opened.callback(os.close, descriptor)
+        return self._header(name, os.fstat(descriptor), self._attributes.of(descriptor, name))
+
+    def _header(self, name: str, status: os.stat_result, more: Mapping[str, bytes], link: str = "") -> bytes | None:
         """The header of a member, or None when it could not be restored."""
         info = headers.describe(name, status, link)
         if info.isreg() and info.mode & 0o6000:
@@ -151,7 +168,7 @@ class _Packer:
         if reason:
             self._note(f"{name} is left out: it {reason}")
             return None
-        return headers.header(info)
+        return headers.header(info, more)
 
     def _check_room(self, size: int) -> None:
         if self._sink.size + size > self._limit:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
-from jidoteki.plugins.backup import swapping
+from jidoteki.plugins.backup import staging, swapping
+from jidoteki.plugins.backup.journal import Damaged, Journal
 from jidoteki.plugins.backup.selection import selected
 from jidoteki.plugins.backup.targets import targets
 
 CLEARING_TIME: Final = 1.0
+logger = logging.getLogger(__name__)
 
 
 def check(job: Job) -> None:
@@ -21,25 +25,34 @@ def check(job: Job) -> None:
     :raises JobFailed: it is refused, and nothing is left of it.
     """
     job.log("Validating backup archive")
-    swap = swapping.Swap(job.appliance, job.id)
+    journal = Journal(job.appliance, job.id)
     try:
-        _unpack(job, swap)
+        _unpack(job, journal)
     except BaseException as error:
-        swap.discard()
+        swapping.discard(job.appliance, journal)
         if isinstance(error, (JobFailed, OSError)):
             raise _refused(job, error, "The archive cannot be unpacked") from error
         raise
     if job.dry_run:
-        swap.discard()
+        swapping.discard(job.appliance, journal)
 
 
-def _unpack(job: Job, swap: swapping.Swap) -> None:
-    names = selected(job.appliance)
-    swapping.finish_all(job.appliance)
-    swapping.remove_all(job.appliance)
-    swap.prepare()
-    job.unpack(Path(job.input["archive"]), swap.new, job.appliance.data)
-    targets(swap.new, job.appliance.data, names)
+def _unpack(job: Job, journal: Journal) -> None:
+    appliance = job.appliance
+    names = selected(appliance)
+    swapping.finish_all(appliance, job.log)
+    swapping.remove_all(appliance, job.log)
+    entry = journal.create()
+    _make_data_directory(appliance.data)
+    with swapping.opened_data(appliance) as data, staging.make(data, entry) as made, made.opened(staging.NEW) as new:
+        job.unpack(Path(job.input["archive"]), new, appliance.data)
+        targets(new, data, appliance.data, names)
+
+
+def _make_data_directory(path: Path) -> None:
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(0o755)
 
 
 def restore(job: Job) -> None:
@@ -47,16 +60,33 @@ def restore(job: Job) -> None:
 
     :raises JobFailed: that is impossible, and the old one is there.
     """
-    swap = swapping.Swap(job.appliance, job.id)
+    journal = Journal(job.appliance, job.id)
     job.progress(60)
     job.log("Restoring backup")
     try:
-        swap.commit(targets(swap.new, job.appliance.data, selected(job.appliance)))
+        _commit(job, journal)
     except (JobFailed, OSError) as error:
         raise _refused(job, error, "The restore failed") from error
     finally:
-        swap.discard()
+        swapping.discard(job.appliance, journal)
     job.log("Restore complete")
+
+
+def _commit(job: Job, journal: Journal) -> None:
+    appliance = job.appliance
+    with ExitStack() as opened:
+        data = opened.enter_context(swapping.opened_data(appliance))
+        try:
+            entry = journal.read()
+        except Damaged as error:
+            raise JobFailed("The journal of the restore makes no sense") from error
+        made = staging.find(data, entry) if entry else None
+        if made is None:
+            raise JobFailed("The restored data are gone from where they were unpacked")
+        opened.enter_context(made)
+        new = opened.enter_context(made.opened(staging.NEW))
+        found = targets(new, data, appliance.data, selected(appliance))
+        swapping.commit(journal, data, made, found, job.log)
 
 
 def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
@@ -72,7 +102,7 @@ def recover(appliance: Appliance) -> None:
 
     :raises OSError: it can neither be completed nor taken back now.
     """
-    swapping.finish_all(appliance)
-    thread = threading.Thread(target=swapping.remove_all, args=(appliance,), daemon=True)
+    swapping.finish_all(appliance, logger.warning)
+    thread = threading.Thread(target=swapping.remove_all, args=(appliance, logger.warning), daemon=True)
     thread.start()
     thread.join(CLEARING_TIME)

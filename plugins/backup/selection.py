@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jidoteki.hookspecs import Appliance, JobFailed
-from jidoteki.hookspecs.restorable import MAX_DEPTH, parts
+from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved, parts
 
 if TYPE_CHECKING:
     _Entries = os._ScandirIterator[str]
 
-STAGING: Final = ".jidoteki-restore-"
-"""How the names of the directories begin that restores work in."""
 EVERYTHING: Final = "."
 BATCH: Final = 256
-DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Note = Callable[[str], None]
 
@@ -28,7 +26,8 @@ Note = Callable[[str], None]
 def selected(appliance: Appliance) -> list[str]:
     """The paths in `backup.txt`, relative to the data directory, without those that lie below another one.
 
-    :raises JobFailed: there is no such file, it lists nothing, or a path leads out of the data directory.
+    :raises JobFailed: there is no such file, it lists nothing, or a path leads out of the data directory or to what is
+        the program's own.
     """
     text = appliance.read_text(appliance.etc / "backup.txt")
     if text is None:
@@ -38,7 +37,7 @@ def selected(appliance: Appliance) -> list[str]:
         name = line.strip()
         if name and not name.startswith("#"):
             components = parts(name)
-            if ".." in components or any(part.startswith(STAGING) for part in components):
+            if ".." in components or any(map(is_reserved, components)):
                 raise JobFailed(f"backup.txt lists {name}, which is not a path below the data directory")
             found.add("/".join(components) or EVERYTHING)
     if not found:
@@ -175,6 +174,9 @@ class Tree:
         prefix, descriptor, entries = level
         names: list[str] = []
         for entry in entries:
+            if is_reserved(entry.name):
+                self._note(f"{prefix}{entry.name} is left out: its name is the program's own")
+                continue
             is_file = entry.is_file(follow_symlinks=False)
             if is_file:
                 names.append(entry.name)
@@ -183,7 +185,7 @@ class Tree:
             if names:
                 yield Files(prefix, descriptor, names)
                 names = []
-            if is_file or (not prefix and entry.name.startswith(STAGING)):
+            if is_file:
                 continue
             self._skip = False
             yield Other(prefix + entry.name, descriptor, entry.name)

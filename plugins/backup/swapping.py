@@ -8,162 +8,146 @@ When one of them is impossible, those before it are taken back.
 from __future__ import annotations
 
 import errno
-import json
 import os
-import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from jidoteki.hookspecs import Appliance
-from jidoteki.plugins.backup.locking import abandoned, hold
-from jidoteki.plugins.backup.selection import STAGING
-
-Plan = list[tuple[str, bool]]
-"""What is replaced, by its path below the data directory, and whether something new takes its place."""
+from jidoteki.plugins.backup import journal as journals
+from jidoteki.plugins.backup import staging as stagings
+from jidoteki.plugins.backup.journal import Damaged, Entry, Journal, Plan, Tell
+from jidoteki.plugins.backup.renames import Renames
+from jidoteki.plugins.backup.staging import Staging
 
 SYNC_TIME: Final = 600.0
-_IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
-class Swap:
-    """One restore, and the directory that it works in."""
+@contextmanager
+def opened_data(appliance: Appliance) -> Iterator[int]:
+    """Open the data directory.
 
-    def __init__(self, appliance: Appliance, id: str) -> None:
-        self.directory = appliance.data / f"{STAGING}{id}"
-        self.new = self.directory / "new"
-        self._appliance = appliance
-        self._data = appliance.data
-        self._old = self.directory / "old"
-        self._journal = self.directory / "journal.json"
-
-    def prepare(self) -> None:
-        """Make an empty directory `new` for the new tree, which is this process's own until it ends.
-
-        :raises OSError: that is impossible.
-        """
-        if not self._data.is_dir():
-            self._data.mkdir(parents=True)
-            self._data.chmod(0o755)
-        self.directory.mkdir(mode=0o700)
-        if hold(self.directory) is None:
-            raise OSError(errno.EBUSY, "the directory for the restored data cannot be locked")
-        self.new.mkdir(mode=0o700)
-        self._old.mkdir(mode=0o700)
-
-    def commit(self, targets: list[str]) -> None:
-        """Replace the targets by what is in `new`; one that is not in there is removed.
-
-        :raises OSError: nothing was changed, or, when even that is impossible, `finish` has to be tried again later.
-        """
-        plan = [(target, os.path.lexists(self.new / target)) for target in targets]
-        _sync_file_system(self.directory)
-        try:
-            self._appliance.replace_file(self._journal, json.dumps(plan), mode=0o600)
-        except BaseException:
-            self._journal.unlink(missing_ok=True)
-            raise
-        self._carry_out(plan)
-
-    def finish(self) -> None:
-        """Complete what a killed process began to swap.
-
-        :raises OSError: it can neither be completed nor taken back now.
-        """
-        plan = self._appliance.read_json(self._journal)
-        if plan is not None:
-            self._carry_out(plan)
-
-    def discard(self) -> None:
-        """Remove all that is left of it, unless it still has to be completed. What was swapped stays so."""
-        if not os.path.lexists(self._journal):
-            with suppress(RecursionError):
-                shutil.rmtree(self.directory, ignore_errors=True)
-
-    def _carry_out(self, plan: Plan) -> None:
-        try:
-            for number, (target, coming) in enumerate(plan):
-                self._replace(number, target, coming)
-        except BaseException:
-            for number, (target, coming) in enumerate(plan):
-                self._take_back(number, target, coming)
-            self._close(plan)
-            raise
-        self._close(plan)
-
-    def _replace(self, number: int, target: str, coming: bool) -> None:
-        """Make the two renames for a target, or those that were not made yet."""
-        new, old, place = self.new / target, self._old / str(number), self._data / target
-        if coming and not os.path.lexists(new):
-            return
-        if os.path.lexists(place) and not os.path.lexists(old):
-            os.rename(place, old)
-        if coming:
-            self._move(new, place)
-
-    def _take_back(self, number: int, target: str, coming: bool) -> None:
-        new, old, place = self.new / target, self._old / str(number), self._data / target
-        if coming and not os.path.lexists(new):
-            os.rename(place, new)
-        if os.path.lexists(old):
-            self._move(old, place)
-
-    def _move(self, source: Path, place: Path) -> None:
-        """Rename something to a free place: what another program may have made there in the meantime goes away."""
-        try:
-            os.rename(source, place)
-        except OSError as error:
-            if error.errno not in _IN_THE_WAY:
-                raise
-            os.rename(place, self._old / secrets.token_hex(8))
-            os.rename(source, place)
-
-    def _close(self, plan: Plan) -> None:
-        """Make the renames durable before the journal that could repeat them goes."""
-        parents = {(self._data / target).parent for target, _ in plan} | {self._old, self.new}
-        for parent in parents:
-            _sync_directory(parent)
-        self._journal.unlink()
-        _sync_directory(self.directory)
-
-
-def finish_all(appliance: Appliance) -> None:
-    """Complete what killed restores began to swap, and leave alone those that live.
-
-    :raises OSError: one can neither be completed nor taken back now.
+    :raises OSError: it is missing, or cannot be entered.
     """
-    for swap in _abandoned(appliance):
-        swap.finish()
-
-
-def remove_all(appliance: Appliance) -> None:
-    """Remove what killed restores left, but not what still has to be completed."""
-    for swap in _abandoned(appliance):
-        swap.discard()
-
-
-def _abandoned(appliance: Appliance) -> Iterator[Swap]:
-    """The swaps whose process has died, each locked for as long as it is looked at."""
-    for directory in sorted(appliance.data.glob(f"{STAGING}*")):
-        with abandoned(directory) as dead:
-            if dead:
-                yield Swap(appliance, directory.name.removeprefix(STAGING))
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(appliance.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _sync_file_system(path: Path) -> None:
+def commit(journal: Journal, data: int, staging: Staging, targets: list[str], tell: Tell) -> None:
+    """Replace the targets by what is in the new tree; one that is not in there is removed.
+
+    :raises OSError: nothing was changed, or, when even that is impossible, `finish_all` has to be tried again later.
+    """
+    with ExitStack() as opened:
+        renames = Renames(data, staging, opened)
+        plan = renames.planned(targets)
+        renames.enter(plan)
+        if renames.lost:
+            raise OSError(errno.ENOENT, f"{renames.lost[0]} was replaced meanwhile")
+        _sync_file_system(staging.descriptor)
+        try:
+            journal.plan(plan)
+        except BaseException:
+            _forget(journal)
+            raise
+        failure = _carry_out(renames, journal, plan, tell)
+        if failure:
+            raise failure
+
+
+def finish_all(appliance: Appliance, tell: Tell) -> None:
+    """Complete what killed restores began to swap, and leave alone those that live.
+
+    :param tell: told of what cannot be completed, and of journals that are not followed.
+    :raises OSError: one can neither be completed nor taken back now.
+    """
+    for journal, entry in journals.abandoned(appliance, tell):
+        if entry.plan is not None:
+            _finish(appliance, journal, entry, entry.plan, tell)
+
+
+def remove_all(appliance: Appliance, tell: Tell) -> None:
+    """Remove what killed restores left, but not what still has to be completed."""
+    for journal, entry in journals.abandoned(appliance, tell):
+        if entry.plan is None:
+            _remove(appliance, journal, entry)
+
+
+def discard(appliance: Appliance, journal: Journal) -> None:
+    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so."""
+    with suppress(Damaged):
+        entry = journal.read()
+        if entry and entry.plan is None:
+            _remove(appliance, journal, entry)
+
+
+def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
+    with suppress(OSError), opened_data(appliance) as data:
+        if stagings.remove(data, entry):
+            journal.remove()
+
+
+def _finish(appliance: Appliance, journal: Journal, entry: Entry, plan: Plan, tell: Tell) -> None:
+    with ExitStack() as opened:
+        staging = None
+        with suppress(FileNotFoundError):
+            data = opened.enter_context(opened_data(appliance))
+            staging = stagings.find(data, entry)
+        if staging is None:
+            tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {appliance.data}")
+            return
+        opened.enter_context(staging)
+        renames = Renames(data, staging, opened)
+        renames.enter(plan)
+        failure = _carry_out(renames, journal, plan, tell)
+        if isinstance(failure, OSError):
+            tell(f"{journal.id} cannot be completed, and the data are as they were before it: {failure.strerror}")
+        elif failure:
+            raise failure
+
+
+def _carry_out(renames: Renames, journal: Journal, plan: Plan, tell: Tell) -> BaseException | None:
+    """Make the renames; when one of them is impossible, take back all of them and return why.
+
+    :raises OSError: they cannot be taken back now.
+    """
+    failure: BaseException | None = None
+    try:
+        renames.make(plan)
+    except BaseException as error:
+        failure = error
+        renames.take_back(plan)
+    renames.sync()  # before the journal goes that could repeat them
+    kept = list(renames.kept(plan)) if renames.lost else []
+    for target, place in kept:
+        tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
+    if kept:
+        journal.remove()
+    else:
+        journal.plan(None)
+    return failure
+
+
+def _forget(journal: Journal) -> None:
+    """See to it that nobody acts on a journal that may not have been written."""
+    try:
+        entry = journal.read()
+        if entry and entry.plan is not None:
+            journal.plan(None)
+    except (OSError, Damaged):
+        with suppress(OSError):
+            journal.remove()
+
+
+def _sync_file_system(descriptor: int) -> None:
     """Make everything on a file system durable at once: much faster than file by file."""
     try:
-        subprocess.run(["sync", "-f", str(path)], check=True, timeout=SYNC_TIME, capture_output=True)
+        subprocess.run(
+            ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIME, capture_output=True, stdin=descriptor
+        )
     except (OSError, subprocess.SubprocessError):
         os.sync()

@@ -78,8 +78,8 @@ def pax(payload: bytes, type: bytes = b"x") -> bytes:
 
 def record(key: str, value: str) -> bytes:
     text = f" {key}={value}\n".encode()
-    length = len(text) + 2
-    return str(length + (length > 99)).encode() + text
+    length = next(size for size in range(len(text), 2 * len(text) + 9) if size == len(text) + len(str(size)))
+    return str(length).encode() + text
 
 
 END = bytes(1024)
@@ -155,6 +155,27 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "global header": (pax(record("path", "a"), b"g") + raw(b"b") + END, "global header"),
     "time that is no number": (pax(record("mtime", "nan")) + raw(b"a") + END, "impossible time"),
     "time in the far future": (pax(record("mtime", "1e300")) + raw(b"a") + END, "impossible time"),
+    **{
+        f"time '{text}'": (pax(record("mtime", text)) + raw(b"a") + END, "impossible time")
+        for text in ("", "NaN123", "-nan", "inf", "1e999", "1e9", "0x1", "1_0", " 1", "1 ", "٣", "--1", ".5", "1" * 30)
+    },
+    "time of access that is no number": (pax(record("atime", "nan")) + raw(b"a") + END, "impossible time"),
+    "time of change that is no number": (pax(record("ctime", "")) + raw(b"a") + END, "impossible time"),
+    **{
+        f"{key} '{text}'": (pax(record(key, text)) + raw(b"a") + END, f"impossible {what}")
+        for key, what in (("uid", "owner"), ("gid", "owner"), ("size", "size"))
+        for text in ("", "nan", "inf", "1e999", "-1", "1.5", "0x10", "٣", "9" * 25)
+    },
+    "record without a value": (pax(b"7 path\n") + raw(b"a") + END, "no sense"),
+    "record without a name": (pax(b"6 =a\n\n") + raw(b"a") + END, "no sense"),
+    "record that is longer than its header": (pax(b"99 path=a\n") + raw(b"a") + END, "no sense"),
+    "record without a newline": (pax(b"9 path=ab") + raw(b"a") + END, "no sense"),
+    "extended header before the end": (pax(record("path", "a")) + END, "no sense"),
+    "extended header of no member": (pax(record("path", "a")), "cut off"),
+    "long name, then an extended header that makes no sense": (
+        raw(b"a", b"L", b"00000000002") + b"b" + bytes(511) + pax(b"nonsense") + raw(b"a") + END,
+        "no sense",
+    ),
     "owner that does not exist": (pax(record("uid", "4294967295")) + raw(b"a") + END, "impossible owner"),
     "directory with content": (raw(b"a", b"5", SEVEN) + CONTENT + END, "impossible size"),
     "damaged first header": (bytes(BAD_SUM) + END, "no sense"),
@@ -340,6 +361,40 @@ def test_whatever_is_damaged_the_only_error_is_that_of_an_archive(
     content[start : start + data.draw(st.integers(0, 600))] = data.draw(st.binary(max_size=600))
 
     _attempt(bytes(content), tmp_path_factory.mktemp("any"), UPDATE)
+
+
+numbers = st.text("0123456789.-+eEnaifx_ \0\n٣", max_size=24) | st.floats().map(str) | st.integers().map(str)
+keys = st.sampled_from(
+    ["path", "linkpath", "size", "uid", "gid", "mtime", "atime", "ctime", "uname", "hdrcharset", "comment",
+     "GNU.sparse.major", "GNU.sparse.map", "GNU.sparse.realsize", "SCHILY.acl.access", "SCHILY.acl.default",
+     "SCHILY.xattr.user.a", "SCHILY.xattr.user.\0", "SCHILY.xattr.system.posix_acl_access", "SCHILY.xattr.", ""]
+)  # fmt: skip
+payloads = st.lists(st.tuples(keys, numbers | st.text(max_size=12)), max_size=5).map(
+    lambda records: b"".join(record(key, value) for key, value in records)
+)
+types = st.sampled_from([b"x", b"X", b"g", b"L", b"K", b"S", b"0", b"5", b"2", b"7"])
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    headers=st.lists(st.tuples(types, payloads | st.binary(max_size=40)), max_size=4),
+    type=types,
+    fields=st.lists(st.tuples(st.integers(100, 511), st.binary(max_size=12)), max_size=3),
+    policy=st.sampled_from([UPDATE, RESTORE]),
+)
+def test_whatever_the_headers_hold_the_only_error_is_that_of_an_archive(
+    tmp_path_factory: pytest.TempPathFactory,
+    headers: list[tuple[bytes, bytes]],
+    type: bytes,
+    fields: list[tuple[int, bytes]],
+    policy: Policy,
+) -> None:
+    own = raw(
+        b"a", type, **{str(number): (start, value[: 512 - start]) for number, (start, value) in enumerate(fields)}
+    )
+    content = b"".join(pax(payload, kind) for kind, payload in headers) + own + END
+
+    _attempt(content, tmp_path_factory.mktemp("any"), policy)
 
 
 def bomb(members: Iterable[bytes]) -> bytes:

@@ -1,0 +1,133 @@
+"""Owner, mode, time, attributes and access control lists of what is unpacked, given through its descriptor.
+
+What cannot be given is told, and never leaves a file open to more users than before: where an access control list
+cannot be kept, the mode is narrowed to what it allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from jidoteki.hookspecs import file_attributes, posix_acl
+from jidoteki.hookspecs.posix_acl import Acl
+
+MAX_NOTES = 100
+
+Tell = Callable[[str], None]
+
+
+class Notes:
+    """What is told of single members, of which there may be millions."""
+
+    def __init__(self, note: Tell) -> None:
+        self._note = note
+        self._count = 0
+
+    def add(self, name: str, text: str) -> None:
+        """Tell of a member."""
+        self._count += 1
+        if self._count <= MAX_NOTES:
+            self._note(f"{name}: {text}")
+
+    def end(self) -> None:
+        """Tell how many lines were left out."""
+        if self._count > MAX_NOTES:
+            self._note(f"{self._count - MAX_NOTES} more lines like these are left out")
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a member has beside owner, mode and time."""
+
+    extended: Mapping[str, bytes] = field(default_factory=dict)
+    access: Acl = ()
+    default: Acl = ()
+    left_out: tuple[str, ...] = ()
+    """Names of attributes that are not restored."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the extended ones take."""
+        return sum(len(name) + len(value) for name, value in self.extended.items())
+
+
+NONE = Attributes()
+
+
+def relevant(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of the extended headers of a member, those that `attributes` reads."""
+    lists = (file_attributes.ACCESS, file_attributes.DEFAULT)
+    return {key: text for key, text in headers.items() if key in lists or file_attributes.name_of(key) is not None}
+
+
+def attributes(headers: Mapping[str, str]) -> Attributes:
+    """Return what extended headers say of a member.
+
+    :raises ValueError: they say what is refused; the reason continues the member's name.
+    """
+    if not headers:
+        return NONE
+    found = {name: _bytes(text) for key, text in headers.items() if (name := file_attributes.name_of(key)) is not None}
+    if file_attributes.CAPABILITY in found:
+        raise ValueError("is given capabilities")
+    lists = {}
+    for kind, key in ((posix_acl.ACCESS, file_attributes.ACCESS), (posix_acl.DEFAULT, file_attributes.DEFAULT)):
+        raw = found.pop(kind, None)
+        try:
+            # The kernel's own form names users and groups by number, as owners are.
+            lists[kind] = posix_acl.from_text(headers.get(key, "")) if raw is None else posix_acl.from_xattr(raw)
+        except ValueError as error:
+            raise ValueError("has an access control list that makes no sense") from error
+    return Attributes(
+        {name: value for name, value in found.items() if file_attributes.is_kept(name)},
+        lists[posix_acl.ACCESS],
+        lists[posix_acl.DEFAULT],
+        tuple(name for name in found if not file_attributes.is_kept(name)),
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, more: Attributes, tell: Tell) -> None:
+    """Give a file or directory its metadata.
+
+    :param owner: user and group; None to leave it as it is.
+    :param time: of its last change, in nanoseconds since the epoch.
+    :param tell: told of each attribute and list that it cannot have.
+    """
+    for name in more.left_out:
+        tell(f"its attribute {name} is left out")
+    for name, value in more.extended.items():
+        _set(descriptor, name, value, f"its attribute {name} cannot be restored", tell)
+    if owner:
+        os.fchown(descriptor, *owner)
+    os.fchmod(descriptor, mode)
+    if more.access and not _set_list(descriptor, posix_acl.ACCESS, more.access, tell):
+        os.fchmod(descriptor, posix_acl.narrowed(mode, more.access))
+    if more.default:
+        _set_list(descriptor, posix_acl.DEFAULT, more.default, tell)
+    os.utime(descriptor, ns=(time, time))
+
+
+def _set_list(descriptor: int, kind: str, acl: Acl, tell: Tell) -> bool:
+    narrower = ", and nobody gets more than it allowed" if kind == posix_acl.ACCESS else ""
+    failure = f"its {kind.rpartition('_')[2]} control list cannot be restored{narrower}"
+    try:
+        value = posix_acl.to_xattr(acl)
+    except LookupError as error:
+        tell(f"{failure}: {error}")
+        return False
+    return _set(descriptor, kind, value, failure, tell)
+
+
+def _set(descriptor: int, name: str, value: bytes, failure: str, tell: Tell) -> bool:
+    try:
+        os.setxattr(descriptor, name, value)
+    except OSError as error:
+        tell(f"{failure}: {error.strerror}")
+        return False
+    return True

@@ -1,0 +1,196 @@
+"""The directory of a restore: on the file system of the data, so that all of it can be put in place by renames.
+
+The data directory may belong to the application's user, who then renames what lies in it as he likes. So the directory
+is entered once, through a descriptor, and told from others by its owner, its mode and the key in it, not by its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Final, Self
+
+from jidoteki.hookspecs import posix_acl
+from jidoteki.hookspecs.paths import DIRECTORY, read_regular
+from jidoteki.plugins.backup.journal import Entry
+
+NEW: Final = "new"
+OLD: Final = "old"
+KEY: Final = "key"
+MODE: Final = 0o700
+MAX_PASSES: Final = 10_000
+"""How deep what is removed may be; a process that still works in there could go on adding to it."""
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Staging:
+    """A restore's directory that is open; a context manager.
+
+    :param data: descriptor of the data directory, which stays open.
+    :param name: of the directory in there.
+    :raises OSError: it cannot be entered, or is no directory.
+    """
+
+    def __init__(self, data: int, name: str) -> None:
+        self.name = name
+        self._data = data
+        self.descriptor = os.open(name, DIRECTORY, dir_fd=data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self.descriptor)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[int]:
+        """Open the directory of the new or of the old tree.
+
+        :raises OSError: that is impossible.
+        """
+        descriptor = os.open(name, DIRECTORY, dir_fd=self.descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def is_own(self) -> bool:
+        """Whether it is this user's, and closed to everybody else."""
+        status = os.fstat(self.descriptor)
+        return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == MODE
+
+    def has(self, key: str) -> bool:
+        """Whether it is the one that was made with this key."""
+        try:
+            return self.is_own() and read_regular(KEY, len(key), dir_fd=self.descriptor) == key.encode()
+        except OSError:
+            return False
+
+    def fill(self, key: str) -> None:
+        """Make an empty one ready to be used.
+
+        :raises OSError: that is impossible, or somebody else put another directory there.
+        """
+        if os.fstat(self.descriptor).st_uid != os.geteuid() or os.listdir(self.descriptor):
+            raise OSError(errno.EBUSY, "the directory for the restored data was replaced by another one")
+        # What the data directory hands down: its group's bit, and access to what comes in here.
+        for acl in (posix_acl.ACCESS, posix_acl.DEFAULT):
+            with suppress(OSError):
+                os.removexattr(self.descriptor, acl)
+        os.fchmod(self.descriptor, MODE)
+        descriptor = os.open(KEY, _NEW_FILE, 0o600, dir_fd=self.descriptor)
+        try:
+            os.write(descriptor, key.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        for name in (NEW, OLD):
+            os.mkdir(name, MODE, dir_fd=self.descriptor)
+        os.fsync(self.descriptor)
+
+    def remove(self) -> bool:
+        """Remove it with all that is in it, the key last; whether it has gone."""
+        for name in (NEW, OLD):
+            with suppress(OSError):  # one may have gone already
+                with self.opened(name) as directory:
+                    _empty(directory)
+                os.rmdir(name, dir_fd=self.descriptor)
+        return self.remove_last()
+
+    def remove_last(self) -> bool:
+        with suppress(OSError):
+            if set(os.listdir(self.descriptor)) <= {KEY}:
+                with suppress(FileNotFoundError):
+                    os.unlink(KEY, dir_fd=self.descriptor)
+                os.rmdir(self.name, dir_fd=self._data)
+                return True
+        return False
+
+
+def make(data: int, entry: Entry) -> Staging:
+    """Make the directory of a restore.
+
+    :raises OSError: that is impossible.
+    """
+    os.mkdir(entry.staging, MODE, dir_fd=data)
+    staging = Staging(data, entry.staging)
+    try:
+        staging.fill(entry.key)
+    except BaseException:
+        os.close(staging.descriptor)
+        raise
+    return staging
+
+
+def find(data: int, entry: Entry) -> Staging | None:
+    """Find the directory of a restore, under whatever name it lies in the data directory now."""
+    return next((found for name in _candidates(data, entry) if (found := _with_key(data, name, entry.key))), None)
+
+
+def _candidates(data: int, entry: Entry) -> Iterator[str]:
+    yield entry.staging
+    with os.scandir(data) as entries:
+        yield from (each.name for each in entries if each.is_dir(follow_symlinks=False))
+
+
+def _with_key(data: int, name: str, key: str) -> Staging | None:
+    with suppress(OSError):
+        staging = Staging(data, name)
+        if staging.has(key):
+            return staging
+        os.close(staging.descriptor)
+    return None
+
+
+def remove(data: int, entry: Entry) -> bool:
+    """Remove the directory of a restore, even one that was never completed; whether it has gone."""
+    staging = find(data, entry)
+    if staging:
+        with staging:
+            return staging.remove()
+    with suppress(FileNotFoundError), Staging(data, entry.staging) as unfinished:
+        return unfinished.is_own() and unfinished.remove_last()
+    return True
+
+
+def _empty(directory: int) -> None:
+    """Remove all that is in a directory, however deep it is."""
+    for _ in range(MAX_PASSES):
+        if not sum(_remove(name, directory) for name in os.listdir(directory)):
+            return
+
+
+def _remove(name: str, directory: int) -> bool:
+    """Remove a file, or a directory whose directories become its neighbours; whether it has gone."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except IsADirectoryError:
+        with suppress(OSError):
+            _flatten(name, directory)
+            os.rmdir(name, dir_fd=directory)
+            return True
+    except OSError:
+        pass
+    else:
+        return True
+    return False
+
+
+def _flatten(name: str, directory: int) -> None:
+    inner = os.open(name, DIRECTORY, dir_fd=directory)
+    try:
+        for each in os.listdir(inner):
+            with suppress(OSError):
+                try:
+                    os.unlink(each, dir_fd=inner)
+                except IsADirectoryError:
+                    os.rename(each, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=directory)
+    finally:
+        os.close(inner)

@@ -1,0 +1,113 @@
+"""Backups and restores without a service: a job without a process of its own, and one that is killed at any step."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import archives
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import JobFailed
+from jidoteki.plugins.backup import jobs, restoring, stored
+
+Tree_ = dict[str, tuple[object, ...]]
+
+
+class Job:
+    """A job without a process of its own."""
+
+    def __init__(self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False) -> None:
+        self.id = "dry-run-1" if dry_run else "000001-restore"
+        self.appliance = appliance
+        self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
+        self.input = {"archive": str(archive)}
+        self.dry_run = dry_run
+        self.lines: list[str] = []
+
+    def progress(self, percentage: int) -> None:
+        assert 0 <= percentage <= 100
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
+        policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log)
+        try:
+            with archive.open("rb") as file:
+                archives.unpack(file, into, policy)
+        except archives.ArchiveError as error:
+            raise JobFailed(str(error)) from error
+
+
+def listing(appliance: Appliance, *names: str) -> None:
+    appliance.replace_file(appliance.etc / "backup.txt", "\n".join(names) + "\n")
+
+
+def write(path: Path, content: str = "content") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def tree(root: Path) -> Tree_:
+    """Everything about what lies below a directory."""
+    found: Tree_ = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
+    return found
+
+
+def restore(job: Job) -> None:
+    restoring.check(job)
+    restoring.restore(job)
+
+
+def back_up(appliance: Appliance) -> list[str]:
+    job = Job(appliance)
+    jobs.back_up(job)
+    return job.lines
+
+
+def kept(appliance: Appliance, tmp_path: Path) -> Path:
+    """A backup, out of the way of the next one."""
+    back_up(appliance)
+    return stored.archive(appliance).rename(tmp_path / "kept.tar")
+
+
+STEPS = ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir")
+
+
+def killed(what: Callable[[], object], when: int, steps: tuple[str, ...] = STEPS) -> bool:
+    """Run something in a process that is killed at its n-th step; False when it has fewer."""
+    child = os.fork()
+    if child == 0:
+        run_until_killed(what, when, steps)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
+
+
+def run_until_killed(what: Callable[[], object], when: int, steps: tuple[str, ...]) -> None:
+    try:
+        count = itertools.count(1)
+        for name in steps:
+            setattr(os, name, deadly(getattr(os, name), count, when))
+        what()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def deadly(function: Callable[..., Any], count: Iterator[int], when: int) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(count) == when:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+
+    return call
