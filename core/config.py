@@ -12,6 +12,7 @@ from typing import Any
 import voluptuous as vol
 
 from jidoteki.core.json_positions import Keys, Positions
+from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.explanations import MAX_ECHO, clip, explain
 
 MIB = 1024 * 1024
@@ -198,8 +199,8 @@ def read(path: Path) -> str:
     :raises OSError: it cannot be read.
     :raises ValueError: it is too long, or not UTF-8.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_SIZE + 1)
+    with open(paths.open_regular(path, follow=True), "rb") as file:
+        content = file.read(MAX_SIZE + 1) or b""
     if len(content) > MAX_SIZE:
         raise ValueError(f"must not be longer than {MAX_SIZE} bytes")
     return content.decode("utf-8-sig")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from jidoteki.core.cli import openapi
+from jidoteki.hookspecs import paths
 from jidoteki.testing import Answer, Host
 
 PREFIX = "/api/v1/admin"
@@ -119,7 +121,8 @@ def _fingerprint(host: Host) -> bytes:
     digest = hashlib.sha256()
     for path in [host.appliance.configuration, *plugins]:
         digest.update(f"{path.name} ".encode())
-        digest.update(path.read_bytes() if path.exists() else b"")
+        with contextlib.suppress(OSError):
+            digest.update(paths.read_regular(path, follow=True))
     return digest.digest()
 
 
