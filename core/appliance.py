@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files, publishing
+from jidoteki.core import files, leftovers, publishing
 from jidoteki.hookspecs import paths
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_ADMIN = "opt/jidoteki/tinyadmin"
 
@@ -41,21 +44,28 @@ class Appliance:
         return self.system_etc / "jidoteki-admin-api.json"
 
     def prepare(self) -> None:
-        """Make the directories that the service writes to, closed to other users where they hold secrets."""
+        """Make the directories that the service writes to, closed to other users where they hold secrets.
+
+        What cannot be made is told in the log: the service serves what it can.
+        """
         for directory in (self.etc, self.log, self.uploads, self.system_etc):
-            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with leftovers.tolerated(f"{directory} cannot be made"):
+                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for directory in (self.tmp, self.jobs, self.spool):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory.chmod(0o700)
+            with leftovers.tolerated(f"{directory} cannot be made, or not be closed to other users"):
+                _make_private(directory)
 
     def recover(self) -> None:
-        """Finish or clear what a killed service or job left half done; call it while no job runs."""
-        files.finish_replacing(self.jobs)
-        for directory in (self.etc, self.system_etc, self.jobs, self.spool, self.uploads):
-            files.remove_temporaries(directory)
+        """Finish or clear what a killed service or job left half done; call it while no job runs. Never raises."""
+        with leftovers.tolerated("Files that were being replaced together are old and new"):
+            files.finish_replacing(self.jobs)
+        for directory in (self.jobs, self.spool, self.uploads):
+            leftovers.remove_temporaries(directory)
+        for directory in (self.etc, self.system_etc):
+            leftovers.remove_temporaries(directory, below=True)
 
     def publish(self, path: Path, name: str) -> Path:
-        """Move a finished file to `spool/NAME`, and show it in the uploads directory."""
+        """Move a finished file to `spool/NAME`, and show a copy of it in the uploads directory."""
         return publishing.publish(path, self.spool, self.uploads, name)
 
     def withdraw(self, name: str) -> None:
@@ -65,16 +75,23 @@ class Appliance:
     def read_text(self, path: Path) -> str | None:
         """Return the content of `path`, or None when there is no such file."""
         try:
-            content = paths.read_regular(path, follow=self.uploads not in path.parents)
+            if self.uploads in path.parents:
+                with paths.directory(self.uploads) as uploads:
+                    content = _read_beneath(uploads, path.relative_to(self.uploads))
+            else:
+                content = paths.read_regular(path, follow=True)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return content.decode("utf-8", "replace")
 
     def read_json(self, path: Path) -> Any:
-        """Return the JSON value in `path`, or None when the file is missing or not JSON."""
-        text = self.read_text(path)
+        """Return the JSON value in `path`, or None when the file is missing, cannot be read or is not JSON."""
         try:
+            text = self.read_text(path)
             return None if text is None else json.loads(text)
+        except OSError as error:
+            logger.error("%s cannot be read: %s", path, error.strerror or error)
+            return None
         except (ValueError, RecursionError):
             return None
 
@@ -88,6 +105,27 @@ class Appliance:
         """Replace several files together."""
         encoded = {path: _encoded(content) for path, content in contents.items()}
         files.replace_files(encoded, self.jobs, {path: (modes or {}).get(path, mode) for path in encoded})
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory of the service's own, or take possession of the one that is there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        leftovers.set_aside(directory)
+        directory.mkdir(mode=0o700)
+    with paths.directory(directory) as descriptor:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            os.fchown(descriptor, os.geteuid(), os.getegid())
+        os.fchmod(descriptor, 0o700)
+
+
+def _read_beneath(directory: int, path: Path) -> bytes:
+    parent = paths.directory_beneath(directory, path.parts[:-1])
+    try:
+        return paths.read_regular(path.name, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def _encoded(content: str | bytes) -> bytes:

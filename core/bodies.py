@@ -141,7 +141,10 @@ class Body:
     def _check_space(self, length: int) -> None:
         if not any(isinstance(kind, Upload) for kind in self.form.kinds.values()):
             return
-        free = shutil.disk_usage(self.spool).free - self.limits.free_space
+        try:
+            free = shutil.disk_usage(self.spool).free - self.limits.free_space
+        except OSError:
+            return  # it is made, or found to be impossible, when the file comes
         if length > free:
             raise ApiError(400, f"The body has {length} bytes, but there is room for only {max(0, free)}")
 

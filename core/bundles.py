@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import base64
-import glob
 import io
-import os
 import secrets
-import stat
 import tarfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from jidoteki.core.log_files import Finder, LogFile
 from jidoteki.core.updates import openssl
 from jidoteki.hookspecs import Job, JobFailed
 
 LOGS = "logs.tar.gz"
 DEBUG_BUNDLE = "debug-bundle.tar"
+LOGS_LIST = "logs.txt"
+COMMANDS_LIST = "debug.txt"
 COMPRESSION = 4
 MAX_FILES = 100_000
+#: Bytes of one file, of one of holes, which whoever writes logs can make as long as they like at no cost, and of all.
+MAX_FILE = 1024 * 1024 * 1024
+SPARSE = 64 * 1024 * 1024
+MAX_SIZE = 8 * MAX_FILE
 MAX_COMMANDS = 256
 BUFFER = 1024 * 1024
 
@@ -48,7 +52,10 @@ def pack_logs(job: Job) -> None:
 
 def make_debug_bundle(job: Job) -> None:
     """Publish `debug-bundle.tar`: logs and the output of the commands in `debug.txt`, sealed to `updates.pub`."""
-    public = job.appliance.read_text(job.appliance.etc / "updates.pub")
+    try:
+        public = job.appliance.read_text(job.appliance.etc / "updates.pub")
+    except OSError as error:
+        raise JobFailed(f"updates.pub cannot be read: {error.strerror or error}") from error
     if not public:
         raise JobFailed("There is no updates.pub to encrypt the debug bundle to")
     passphrase = base64.b64encode(secrets.token_bytes(32))
@@ -76,11 +83,12 @@ def make_debug_bundle(job: Job) -> None:
 def _pack_logs(job: Job, path: Path) -> None:
     with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|", bufsize=BUFFER) as archive:
+            left = MAX_SIZE
             for number, found in enumerate(_log_files(job)):
                 if number >= MAX_FILES:
                     job.log(f"More than {MAX_FILES} files: the rest is left out")
                     break
-                _add_file(archive, found, str(found).lstrip("/"), job)
+                left -= _add_file(archive, found, left, job)
                 if number % 100 == 0:
                     job.progress(min(35, number // 100))
 
@@ -91,55 +99,47 @@ def _gzip(path: Path) -> Any:
     return threaded.open(path, "wb", compresslevel=COMPRESSION, threads=1)
 
 
-def _log_files(job: Job) -> Iterator[Path]:
+def _log_files(job: Job) -> Iterator[LogFile]:
     """The files below `ADMIN/log` and below what `logs.txt` lists, with shell patterns; each once."""
     seen = set()
-    for top in (job.appliance.log, *_listed(job)):
-        for found in _below(top):
-            if found not in seen:
-                seen.add(found)
-                yield found
+    for found in _all_log_files(job, Finder(job.log)):
+        if found.path not in seen:
+            seen.add(found.path)
+            yield found
 
 
-def _listed(job: Job) -> Iterator[Path]:
-    for line in (job.appliance.read_text(job.appliance.etc / "logs.txt") or "").splitlines():
-        name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        paths = sorted(glob.glob(str(job.appliance.root / name.lstrip("/"))))
-        if not paths:
-            job.log(f"{name} is missing")
-        yield from map(Path, paths)
+def _all_log_files(job: Job, finder: Finder) -> Iterator[LogFile]:
+    yield from finder.below(str(job.appliance.log))
+    for line in _lines(job, LOGS_LIST):
+        yield from finder.matching(str(job.appliance.root), line)
 
 
-def _below(top: Path) -> Iterator[Path]:
-    if top.is_symlink() or not top.is_dir():
-        yield top
-        return
-    for directory, names, leaves in os.walk(top):
-        names.sort()
-        yield from (Path(directory, leaf) for leaf in sorted(leaves))
-
-
-def _add_file(archive: tarfile.TarFile, path: Path, name: str, job: Job) -> None:
+def _lines(job: Job, name: str) -> list[str]:
+    """The lines of one of the vendor's lists, without empty ones and comments."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        text = job.appliance.read_text(job.appliance.etc / name) or ""
     except OSError as error:
-        job.log(f"{path} is left out: {error.strerror}")
-        return
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return
-        info = tarfile.TarInfo(name)
-        info.size, info.mtime, info.mode = status.st_size, status.st_mtime, 0o644
-        archive.addfile(info, _Fixed(file, status.st_size))
+        job.log(f"{name} cannot be read: {error.strerror or error}")
+        text = ""
+    return [line for each in text.splitlines() if (line := each.strip()) and not line.startswith("#")]
+
+
+def _add_file(archive: tarfile.TarFile, found: LogFile, left: int, job: Job) -> int:
+    """Add a file, of a very long one its end; return how many bytes that are."""
+    size = found.status.st_size
+    packed = min(size, MAX_FILE, left, max(SPARSE, 16 * 512 * found.status.st_blocks))
+    if packed < size:
+        job.log(f"{found.path} has {size} bytes: only the last {packed} are packed")
+        found.file.seek(size - packed)
+    info = tarfile.TarInfo(found.path.lstrip("/"))
+    info.size, info.mtime, info.mode = packed, found.status.st_mtime, 0o644
+    archive.addfile(info, _Fixed(found.file, packed))
+    return packed
 
 
 def _pack_output(job: Job, path: Path) -> None:
     """Run each line of `debug.txt` with `sh` and pack what it says; one that fails is recorded like the others."""
-    lines = (job.appliance.read_text(job.appliance.etc / "debug.txt") or "").splitlines()
-    wanted = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    wanted = _lines(job, COMMANDS_LIST)
     with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|") as archive:
             for number, line in enumerate(wanted[:MAX_COMMANDS], 1):

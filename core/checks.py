@@ -22,7 +22,7 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.json_positions import Keys, Positions
 from jidoteki.core.plugin_sources import BUILT_IN
 from jidoteki.core.routes import Routes
-from jidoteki.hookspecs import named_tokens
+from jidoteki.hookspecs import named_tokens, paths
 
 EXPIRES_SOON = datetime.timedelta(days=30)
 NEW_CERTIFICATE = "Send a new certificate with POST /certs."
@@ -159,7 +159,7 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
     x509: Any = import_module("cryptography.x509")
     try:
         tls.context_from(path)
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]
         unfit = tls.unfit_keys(path)
     except (OSError, ValueError) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
@@ -221,7 +221,7 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         if mode & 0o077:
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             yield Finding("error", "permissions", message, f"Run: chmod 600 {path}", str(path))
-    for directory in (appliance.etc, appliance.log, appliance.uploads, appliance.system_etc, appliance.tmp):
+    for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))
@@ -229,7 +229,7 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
 
 def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:
     wanted = settings.settings["limits"]["free-space"]
-    for directory in (appliance.uploads, appliance.etc):
+    for directory in (appliance.spool, appliance.etc):
         if directory.exists() and (free := shutil.disk_usage(directory).free) < wanted:
             message = f"{free} bytes are free, less than the {wanted} of limits.free-space"
             yield Finding("error", "disk", message, "Make room, or uploads and backups are refused.", str(directory))
@@ -237,6 +237,6 @@ def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return paths.read_regular(path, follow=True).decode("utf-8", "replace")
     except OSError:
         return None

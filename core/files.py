@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import json
-import logging
+import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
+from jidoteki.core import locks, replacing
+from jidoteki.core.leftovers import temporary_name
+from jidoteki.hookspecs import paths
 
-TEMPORARY_PREFIX = ".jidoteki-"
-JOURNAL = ".jidoteki-replace.json"
+T = TypeVar("T")
+
+LOCK_TRIES = 3000
+UNREADABLE = (0, 0, 0)
 
 
 def sync_directory(path: Path) -> None:
     """Make renames and removals in `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -37,7 +37,7 @@ def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
 
 
 def _write_temporary(path: Path, content: bytes, mode: int, durable: bool = True) -> Path:
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    temporary = path.with_name(temporary_name())
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -89,10 +89,10 @@ def replace_files(files: Mapping[Path, bytes], journal_directory: Path, modes: M
     The new contents are written beside their targets, then a journal names the renames to make: from the moment it
     is on disk they are made, by this call or, after a kill, by `finish_replacing`. Other processes wait meanwhile.
 
-    :raises OSError: nothing was changed.
+    :raises OSError: nothing was changed; or one of the files cannot be replaced at all, being immutable, say.
     """
     with _one_at_a_time(journal_directory):
-        _finish(journal_directory)
+        replacing.finish(journal_directory)
         _write_and_rename(files, journal_directory, modes)
 
 
@@ -102,63 +102,46 @@ def _write_and_rename(files: Mapping[Path, bytes], journal_directory: Path, mode
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = _write_temporary(path, content, modes[path])
+        for path in files:
+            if path.is_dir() and not path.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         for directory in {path.parent for path in files}:
             sync_directory(directory)
-        renames = [[str(temporary), str(path)] for path, temporary in temporaries.items()]
-        replace_file(journal_directory / JOURNAL, json.dumps(renames).encode(), 0o600)
+        renames = [replacing.Rename(str(temporary), str(path)) for path, temporary in temporaries.items()]
+        replace_file(journal_directory / replacing.JOURNAL, replacing.encode(renames), 0o600)
     except BaseException:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
-    _finish(journal_directory)
+    replacing.finish(journal_directory)
 
 
 def finish_replacing(journal_directory: Path) -> None:
-    """Make the renames that a killed `replace_files` left to do."""
+    """Make the renames that a killed `replace_files` left to do.
+
+    :raises OSError: not all of them can be made.
+    """
     with _one_at_a_time(journal_directory):
-        _finish(journal_directory)
+        replacing.finish(journal_directory)
 
 
 @contextlib.contextmanager
 def _one_at_a_time(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory / "replace.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locks.holding(directory / "replace.lock", LOCK_TRIES):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _finish(journal_directory: Path) -> None:
-    journal = journal_directory / JOURNAL
-    try:
-        renames = json.loads(journal.read_bytes())
-    except FileNotFoundError:
-        return
-    for temporary, path in renames:
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(temporary, path)
-    for directory in {os.path.dirname(path) for _, path in renames}:
-        sync_directory(Path(directory))
-    journal.unlink(missing_ok=True)
-    sync_directory(journal_directory)
-
-
-def remove_temporaries(directory: Path) -> None:
-    """Remove what killed writers left in `directory` and below; call it while nothing writes there."""
-    for path in directory.rglob(f"{TEMPORARY_PREFIX}*"):
-        if path.name != JOURNAL:
-            path.unlink(missing_ok=True)
 
 
 def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str | None:
-    """Return the last `lines` lines joined by newlines, from at most `limit` bytes; None when there are none."""
+    """Return the last `lines` lines joined by newlines, from at most `limit` bytes; None when there are none.
+
+    :raises OSError: it cannot be read, or is a symbolic link, a pipe or the like.
+    """
     try:
-        with path.open("rb") as file:
+        with open(paths.open_regular(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
             content = file.read(limit)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     last = content.decode("utf-8", "replace").rstrip("\n").split("\n")[-lines:]
     return "\n".join(last) or None
@@ -203,16 +186,23 @@ class CachedFile(Generic[T]):
 
     def _look(self) -> None:
         try:
-            status = os.stat(self._path)
+            if _identity(os.stat(self._path)) == self._identity:
+                return
+            with open(paths.open_regular(self._path, follow=True), "rb") as file:
+                content = file.read(self._limit + 1) or b""
+                identity = _identity(os.fstat(file.fileno()))
         except (FileNotFoundError, NotADirectoryError):
             self._value = self._identity = None
             return
-        identity = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if identity == self._identity:
-            return
-        if status.st_size > self._limit:
-            self._identity = (0, 0, 0)
-            raise OSError(f"{self._path} is longer than {self._limit} bytes")
-        with open(self._path, "rb") as file:
-            self._value = self._parse(file.read())
+        except OSError:
+            self._identity = UNREADABLE
+            raise
+        if len(content) > self._limit:
+            self._identity = UNREADABLE
+            raise OSError(errno.EFBIG, f"It is longer than {self._limit} bytes", self._path)
+        self._value = self._parse(content)
         self._identity = identity
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mtime_ns, status.st_size, status.st_ino

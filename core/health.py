@@ -65,7 +65,7 @@ class HealthMonitor:
     def _look(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self._path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_mtime_ns, status.st_ino
 

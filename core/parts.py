@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jidoteki.core import files
+from jidoteki.core.leftovers import TEMPORARY_PREFIX
 from jidoteki.hookspecs import ApiError
 
-UPLOAD_PREFIX = f"{files.TEMPORARY_PREFIX}upload-"
+UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"
 
 
 @dataclass(slots=True)

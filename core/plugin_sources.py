@@ -20,6 +20,7 @@ Kind = Literal["mandatory", "built-in", "installed", "file"]
 
 MANDATORY = "jidoteki.core.endpoints"
 BUILT_IN = "jidoteki.plugins"
+MAX_SIZE = 16 * 1024 * 1024
 
 
 class PluginError(Exception):
@@ -64,6 +65,8 @@ def _load_file(name: str, path: Path) -> object:
         status = each.lstat()
         if stat.S_ISLNK(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             raise PluginError(f"{each} must belong to root or the service's user and be writable by nobody else")
+    if not path.is_file() or path.stat().st_size > MAX_SIZE:
+        raise PluginError(f"{path} is not a regular file of at most {MAX_SIZE} bytes")
     module_name = f"jidoteki_file_plugins.{name}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:

@@ -1,25 +1,33 @@
-"""Finished files: they lie in the spool, the service's own; the uploads directory shows them under a second name."""
+"""Finished files: they lie in the spool, the service's own; the uploads directory shows copies of them.
+
+Copies, not second names: whoever owns that directory may be given all that lies in it by a `chown -R`, and must not get
+the service's own file with it.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from jidoteki.core import files
+from jidoteki.core import files, leftovers
 from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
 
 MODE = 0o600
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CHUNK = 1024 * 1024
+KERNEL_CHUNK = 64 * 1024 * 1024
+#: What the kernel says where it cannot copy by itself.
+_NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def publish(path: Path, spool: Path, uploads: Path, name: str) -> Path:
-    """Move a finished file to the spool and show it in the uploads directory.
+    """Move a finished file to the spool and show a copy in the uploads directory.
 
     :raises OSError: it cannot be moved; what was there before is still there.
     """
@@ -29,7 +37,8 @@ def publish(path: Path, spool: Path, uploads: Path, name: str) -> Path:
     os.chmod(path, MODE)
     _move(path, target)
     try:
-        _show(target, uploads)
+        with paths.directory(uploads) as directory:
+            _show(target, directory)
     except OSError as error:
         # Whatever lies in the way there is somebody else's, and no reason to fail.
         logger.warning("%s is not shown in %s: %s", name, uploads, error.strerror or error)
@@ -42,57 +51,70 @@ def withdraw(spool: Path, uploads: Path, name: str) -> None:
     :raises OSError: it is still to be downloaded.
     """
     (spool / name).unlink(missing_ok=True)
-    with suppress(OSError):
-        (uploads / name).unlink(missing_ok=True)
-    for directory in (spool, uploads):
-        with suppress(OSError):
-            for left in os.listdir(directory):
-                if left.startswith(_temporary(name, "")):
-                    (directory / left).unlink()
+    with suppress(OSError), paths.directory(uploads) as directory:
+        os.unlink(name, dir_fd=directory)
 
 
 def _move(path: Path, target: Path) -> None:
     try:
         os.rename(path, target)
-        return
-    except OSError:
-        # The work space and the spool may lie on different file systems; what else is wrong shows here again.
-        waiting = target.with_name(_temporary(target.name))
+    except IsADirectoryError:
+        leftovers.set_aside(target)
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_over(path, target)
+
+
+def _move_over(path: Path, target: Path) -> None:
+    """Move it to another file system."""
+    waiting = target.with_name(leftovers.temporary_name())
     try:
-        with open(os.open(waiting, NEW, MODE), "wb") as copy, path.open("rb") as source:
-            shutil.copyfileobj(source, copy, 1024 * 1024)
-        os.rename(waiting, target)
+        with open(os.open(waiting, NEW, MODE), "wb") as copy, open(paths.open_regular(path), "rb") as source:
+            shutil.copyfileobj(source, copy, CHUNK)
+        _move(waiting, target)
     finally:
         waiting.unlink(missing_ok=True)
     path.unlink()
 
 
-def _show(target: Path, uploads: Path) -> None:
-    directory = os.open(uploads, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    temporary = _temporary(target.name)
+def _show(target: Path, directory: int) -> None:
+    temporary = leftovers.temporary_name()
     try:
-        try:
-            os.link(target, temporary, dst_dir_fd=directory, follow_symlinks=False)
-        except OSError:
-            _copy(target, temporary, directory)
+        _copy(target, temporary, directory)
         os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
+        for name in (temporary, target.name):  # none is better there than an old one
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
         raise
-    finally:
-        os.close(directory)
 
 
 def _copy(source: Path, name: str, directory: int) -> None:
-    """On another file system, if there is room for it."""
-    with open(paths.open_regular(source), "rb") as file:
+    """Copy it if there is room: half of what is free stays free."""
+    with open(paths.open_regular(source), "rb", buffering=0) as file:
         status = os.fstatvfs(directory)
-        if os.fstat(file.fileno()).st_size > status.f_bavail * status.f_frsize // 2:
-            raise OSError("there is too little room for a copy")
-        with open(os.open(name, NEW, MODE, dir_fd=directory), "wb") as copy:
-            shutil.copyfileobj(file, copy, 1024 * 1024)
+        size = os.fstat(file.fileno()).st_size
+        if size > status.f_bavail * status.f_frsize // 2:
+            raise OSError(errno.ENOSPC, "There is too little room for a copy")
+        with open(os.open(name, NEW, MODE, dir_fd=directory), "wb", buffering=0) as copy:
+            if not _copied_by_kernel(file.fileno(), copy.fileno(), size):
+                while chunk := file.read(CHUNK):
+                    files.write_all(copy.fileno(), chunk)
 
 
-def _temporary(name: str, end: str | None = None) -> str:
-    return f"{files.TEMPORARY_PREFIX}{name}-{secrets.token_hex(8) if end is None else end}"
+def _copied_by_kernel(source: int, copy: int, size: int) -> bool:
+    """Let the kernel copy, which costs neither time nor room where the file system can share the blocks."""
+    done = 0
+    while done < size:
+        try:
+            more = os.copy_file_range(source, copy, min(KERNEL_CHUNK, size - done))
+        except OSError as error:
+            if done or error.errno not in _NOT_BY_KERNEL:
+                raise
+            return False
+        if not more:
+            break
+        done += more
+    return done == size

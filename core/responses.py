@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import stat
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
-from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text
+from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
 
 CHUNK = 256 * 1024
 JSON = "application/json"
@@ -116,7 +115,21 @@ def _body(data: Any, dry_run: bool) -> bytes:
 
 
 class _Attachment(web.FileResponse):
-    """A file over TLS in pieces as large as over HTTP, where asyncio in place of sendfile reads 16 KiB at a time."""
+    """A file over TLS in pieces as large as over HTTP, where asyncio in place of sendfile reads 16 KiB at a time.
+
+    :param file: what is sent: named by its descriptor, so that nothing put beside it or in its place is.
+    """
+
+    def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(f"/proc/self/fd/{file.fileno()}", chunk_size=CHUNK, headers=headers)
+        self._file = file
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it, and close it."""
+        try:
+            return await super().prepare(request)
+        finally:
+            asyncio.get_running_loop().run_in_executor(None, self._file.close)
 
     async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
         if request.transport is None or request.transport.get_extra_info("sslcontext") is None:
@@ -135,13 +148,12 @@ class _Attachment(web.FileResponse):
 
 
 async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
-    if not await asyncio.to_thread(_is_file, path):
-        raise ApiError(404)
-    return _Attachment(path, chunk_size=CHUNK, headers={**SECURITY_HEADERS, **headers})
-
-
-def _is_file(path: Path) -> bool:
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
+        file = await asyncio.to_thread(_open, path)
+    except OSError as error:
+        raise ApiError(404) from error
+    return _Attachment(file, {**SECURITY_HEADERS, **headers})
+
+
+def _open(path: Path) -> IO[bytes]:
+    return open(paths.open_regular(path), "rb", buffering=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import queue
 import sys
 import threading
 from collections import deque
 from functools import lru_cache
+from io import TextIOWrapper
 from pathlib import Path
 from time import localtime, strftime
 from time import time as now
@@ -16,6 +18,8 @@ from typing import ClassVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+
+from jidoteki.hookspecs import paths
 
 MAX_SIZE = 4 * 1024 * 1024
 KEEP = 3
@@ -46,13 +50,32 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _File(logging.handlers.RotatingFileHandler):
+    """A file that is turned over; what others put in its place is neither followed nor waited for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=MAX_SIZE, backupCount=KEEP, delay=True)
+
+    def _open(self) -> TextIOWrapper:
+        return open(paths.append_regular(self.baseFilename), "a", encoding="utf-8", errors="backslashreplace")
+
+    def doRollover(self) -> None:
+        """Turn it over; where something is in the way of that, begin anew."""
+        try:
+            super().doRollover()
+        except OSError:
+            self.stream = self._open()
+            self.stream.truncate(0)
+
+
 def start(path: Path, debug: bool = False) -> ServiceLog:
     """Send all logging to `path`, warnings to standard error too, and requests to `jidoteki-access.log` beside it."""
     format = _OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
-        handlers.append(logging.handlers.RotatingFileHandler(path, maxBytes=MAX_SIZE, backupCount=KEEP))
+        os.close(paths.append_regular(path))
+        handlers.append(_File(path))
     except OSError as error:
         sys.stderr.write(f"{path} cannot be written: {error}\n")
     for handler in handlers:
@@ -64,8 +87,10 @@ def start(path: Path, debug: bool = False) -> ServiceLog:
     logging.raiseExceptions = False
     listener = logging.handlers.QueueListener(pending, *handlers, respect_handler_level=True)
     listener.start()
+    beside = path.with_name("jidoteki-access.log")
     try:
-        access = _AccessFile(path.with_name("jidoteki-access.log"))
+        os.close(paths.append_regular(beside))
+        access = _AccessFile(beside)
     except OSError as error:
         logging.getLogger(__name__).error("The access log cannot be written: %s", error)
         access = None
@@ -99,7 +124,7 @@ class _AccessFile:
     """Writes the collected lines to a file of their own."""
 
     def __init__(self, path: Path) -> None:
-        self._handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_SIZE, backupCount=KEEP, delay=True)
+        self._handler = _File(path)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()

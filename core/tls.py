@@ -13,12 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+MAX_BUNDLE = 1024 * 1024
 VALID = datetime.timedelta(days=3650)
 
 
@@ -32,12 +33,20 @@ def context_from(pem: Path) -> ssl.SSLContext:
 
     :raises OSError: the file cannot be read or is no usable bundle (ssl.SSLError is an OSError).
     """
+    return _context_of(paths.read_regular(pem, MAX_BUNDLE, follow=True))
+
+
+def _context_of(content: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(pem, password=lambda: b"")
+    # OpenSSL reads files alone, and would wait for a pipe: it gets a file in memory.
+    with open(os.memfd_create("bundle", os.MFD_CLOEXEC), "w+b") as memory:
+        memory.write(content)
+        memory.flush()
+        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}", password=lambda: b"")
     return context
 
 
@@ -50,7 +59,9 @@ def unfit_keys(pem: Path) -> list[str]:
     x509: Any = import_module("cryptography.x509")
     tls_keys = import_module("jidoteki.hookspecs.tls_keys")
     told = []
-    for number, certificate in enumerate(x509.load_pem_x509_certificates(pem.read_bytes())):
+    for number, certificate in enumerate(
+        x509.load_pem_x509_certificates(paths.read_regular(pem, MAX_BUNDLE, follow=True))
+    ):
         kind = tls_keys.unfit_in(certificate, authority=number > 0)
         if kind:
             owner = f"certificate {number + 1} of the chain" if number else "the certificate"
@@ -63,13 +74,13 @@ class Certificate:
 
     def __init__(self, appliance: Appliance) -> None:
         self.path = bundle(appliance)
-        if not self.path.exists():
-            make_self_signed(appliance)
         try:
+            if not self.path.exists():
+                make_self_signed(appliance)
             self._context = context_from(self.path)
         except OSError as error:
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
-            self._context = _temporary(appliance)
+            self._context = _context_of(b"".join(_self_signed()))
         else:
             self._warn()
         self._identity = self._look()
@@ -119,16 +130,6 @@ def make_self_signed(appliance: Appliance) -> None:
         },
         mode=0o600,
     )
-
-
-def _temporary(appliance: Appliance) -> ssl.SSLContext:
-    key, certificate = _self_signed()
-    path = appliance.tmp / f"{files.TEMPORARY_PREFIX}tls.pem"
-    files.replace_file(path, key + certificate, 0o600, durable=False)
-    try:
-        return context_from(path)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _self_signed() -> tuple[bytes, bytes]:

@@ -62,7 +62,7 @@ class Appliance(Protocol):
     def publish(self, path: Path, name: str) -> Path:
         """Move a finished file to `spool/NAME`, where it can be downloaded, and return its new path.
 
-        Tools that look into the uploads directory find it there as well, if nothing that is not a file is in the way.
+        Tools that look into the uploads directory find a copy there, if there is room and nothing is in the way.
 
         :raises OSError: it cannot be moved; what was published under this name before is still there.
         """
@@ -81,10 +81,7 @@ class Appliance(Protocol):
         """
 
     def read_json(self, path: Path) -> Any:
-        """Return the JSON value in `path`, or None when the file is missing or not JSON.
-
-        :raises OSError: as `read_text`.
-        """
+        """Return the JSON value in `path`, or None when the file is missing, cannot be read or is not JSON."""
 
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Write `path` so that a power cut leaves the old or the new content, never a mixture.

@@ -10,12 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_READ: Final = 8 * 1024 * 1024
+MAX_LINKS: Final = 40
+"""As many symbolic links as the kernel follows in one path."""
+_PASSED: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def directory_beneath(directory: int, components: Sequence[str]) -> int:
@@ -39,6 +44,83 @@ def directory_beneath(directory: int, components: Sequence[str]) -> int:
     return current
 
 
+@contextmanager
+def directory(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
+    """Open a directory for a while; a symbolic link on the way counts only where nobody else can have put it.
+
+    :param path: absolute, or relative to `dir_fd`.
+    :raises OSError: it is missing, no directory, or behind a link in a directory that somebody else writes to.
+    """
+    descriptor = _walk(Path(path), dir_fd)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def resolved(path: str | Path, *, dir_fd: int | None = None) -> Iterator[tuple[int, str]]:
+    """Find out where a path leads, through symbolic links that nobody else can have put there.
+
+    :param path: absolute, or relative to `dir_fd`.
+    :return: the descriptor of the directory that it is in, and its name there, which may still be any other link.
+    :raises OSError: there is no such directory.
+    """
+    path = Path(path)
+    current = _walk(path.parent, dir_fd)
+    try:
+        for _ in range(MAX_LINKS):
+            target = _trusted_link(path.name, current)
+            if target is None:
+                break
+            path = target
+            inner = _walk(path.parent, current)
+            os.close(current)
+            current = inner
+        yield current, path.name
+    finally:
+        os.close(current)
+
+
+def _walk(path: Path, dir_fd: int | None) -> int:
+    current = os.open("/" if path.is_absolute() else ".", _PASSED, dir_fd=dir_fd)
+    pending = [part for part in reversed(path.parts) if part != "/"]
+    links = 0
+    try:
+        while pending:
+            name = pending.pop()
+            try:
+                inner = os.open(name, _PASSED, dir_fd=current)
+            except OSError as error:
+                target = _trusted_link(name, current)
+                links += 1
+                if target is None or links > MAX_LINKS:
+                    raise error
+                pending += [part for part in reversed(target.parts) if part != "/"]
+                inner = os.open("/" if target.is_absolute() else ".", _PASSED, dir_fd=current)
+            os.close(current)
+            current = inner
+        return os.open(".", DIRECTORY, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _trusted_link(name: str, parent: int) -> Path | None:
+    """Where a symbolic link leads, if it is one that nobody else can have put there."""
+    try:
+        return Path(os.readlink(name, dir_fd=parent)) if is_private(os.fstat(parent)) else None
+    except OSError:
+        return None
+
+
+def is_private(directory: os.stat_result) -> bool:
+    """Whether nobody but root and the user of this process can put anything into a directory.
+
+    :param directory: its status.
+    """
+    return directory.st_uid in (0, os.geteuid()) and not directory.st_mode & 0o022
+
+
 def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = False) -> int:
     """Open a regular file for reading, and return its descriptor; a pipe or device is not waited for.
 
@@ -46,12 +128,30 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
     :param follow: whether the path may be a symbolic link; for directories that nobody else writes to.
     :raises OSError: it is missing, cannot be read, or is no regular file.
     """
+    # Looked at first: opening a device may do something already.
+    if not stat.S_ISREG(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow).st_mode):
+        raise _not_regular(path)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
+    return _if_regular(os.open(path, flags, dir_fd=dir_fd), path)
+
+
+def append_regular(path: str | Path, mode: int = 0o600) -> int:
+    """Open a regular file for adding to it, make it if it is missing, and return its descriptor.
+
+    :raises OSError: it cannot be made or written, or is a symbolic link, a pipe or the like, which is not waited for.
+    """
+    return _if_regular(os.open(path, _APPEND, mode), path)
+
+
+def _if_regular(descriptor: int, path: str | Path) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+    raise _not_regular(path)
+
+
+def _not_regular(path: str | Path) -> OSError:
+    return OSError(errno.EINVAL, "It is not a regular file", str(path))
 
 
 def read_regular(path: str | Path, limit: int = MAX_READ, *, dir_fd: int | None = None, follow: bool = False) -> bytes:
@@ -61,7 +161,24 @@ def read_regular(path: str | Path, limit: int = MAX_READ, *, dir_fd: int | None 
     :raises OSError: as `open_regular`, and where it is longer than the limit (EFBIG).
     """
     with open(open_regular(path, dir_fd=dir_fd, follow=follow), "rb") as file:
-        content = file.read(limit + 1)
+        return _read(file, limit)
+
+
+def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
+    """Return the content of a regular file that nobody but root and the user of this process can have written.
+
+    :param limit: bytes that it may have.
+    :raises OSError: as `read_regular`, and where somebody else owns it or may write to it (EPERM).
+    """
+    with open(open_regular(path), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+            raise OSError(errno.EPERM, "Somebody else may have written it", str(path))
+        return _read(file, limit)
+
+
+def _read(file: IO[bytes], limit: int) -> bytes:
+    content = file.read(limit + 1) or b""  # None where nothing is there yet, as in files of the kernel
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"It is longer than {limit} bytes", str(path))
+        raise OSError(errno.EFBIG, f"It is longer than {limit} bytes")
     return content

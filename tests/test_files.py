@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from obstacles import OBSTACLES, obstruct, remove
 
-from jidoteki.core import files
+from jidoteki.core import files, leftovers
 
 WRITER = """
 import sys
@@ -64,7 +66,7 @@ def test_killed_at_any_step_all_are_old_or_all_are_new(tmp_path: Path, when: int
 
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(when)], check=False)
     files.finish_replacing(tmp_path)
-    files.remove_temporaries(tmp_path)
+    leftovers.remove_temporaries(tmp_path, below=True)
 
     assert len({path.read_bytes() for path in paths}) == 1
     assert not list(tmp_path.rglob(".jidoteki-*"))
@@ -143,3 +145,145 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
 
     assert files.tail(path, 2) == "line 99998\nline 99999"
     assert files.tail(tmp_path / "missing", 2) is None
+
+
+def journal(directory: Path, renames: object, mode: int = 0o600) -> Path:
+    """Write a journal as a killed writer leaves it, or somebody else makes it."""
+    path = directory / ".jidoteki-replace.json"
+    path.write_bytes(renames if isinstance(renames, bytes) else json.dumps(renames).encode())
+    path.chmod(mode)
+    return path
+
+
+FIRST = ".jidoteki-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "renames",
+    [
+        b"", b"{", b"\xff", b"null", b"7", b"[" * 100_000, b" " * 2_000_000, [7], [[]], [["/a"]], [["/a", "/b", "/c"]],
+        [["/a", 7]], [[None, None]], {"a": "b"}, [["$/victim", "$/target"]], [[f"$/{FIRST}", "$/other/target"]],
+        [[f"other/{FIRST}", "other/target"]], [[f"$/{FIRST}", f"$/{FIRST}"]], [["$/.jidoteki-x", "$/target"]],
+        [[f"$/{FIRST}", "$/.jidoteki-replace.json"]], [[f"$/{FIRST}", "$/"]], [[f"$/{FIRST}", "$/.."]],
+        [[f"$/{FIRST}\0", "$/target\0"]], [["$/victim", "$/target"], [f"$/{FIRST}", "$/target"]],
+        [[f"$/{FIRST}", "$/target"]] * 2000,
+    ],
+)  # fmt: skip
+def test_a_journal_that_the_service_cannot_have_written_is_set_aside(tmp_path: Path, renames: object) -> None:
+    jobs, etc = tmp_path / "jobs", tmp_path / "etc"
+    jobs.mkdir()
+    (etc / "other").mkdir(parents=True)
+    for name in ("victim", "target", FIRST):
+        (etc / name).write_text(name)
+    if isinstance(renames, list):
+        renames = json.loads(json.dumps(renames).replace("$", str(etc)))
+    journal(jobs, renames)
+
+    files.finish_replacing(jobs)
+
+    assert {each.name: each.read_text() for each in etc.iterdir() if each.is_file()} == {
+        "victim": "victim", "target": "target", FIRST: FIRST,
+    }  # fmt: skip
+    assert not (jobs / ".jidoteki-replace.json").exists()
+    assert len(list(jobs.glob(".jidoteki-replace.json.aside-*"))) == 1
+    files.replace_files({etc / "target": b"new"}, jobs, {etc / "target": 0o600})
+    assert (etc / "target").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_a_journal_that_somebody_else_may_have_written_means_nothing(tmp_path: Path, mode: int) -> None:
+    (tmp_path / FIRST).write_text("new")
+    (tmp_path / "target").write_text("old")
+    journal(tmp_path, [[str(tmp_path / FIRST), str(tmp_path / "target")]], mode)
+
+    files.finish_replacing(tmp_path)
+
+    assert (tmp_path / "target").read_text() == ("new" if mode == 0o600 else "old")
+
+
+def test_a_journal_renames_no_link(tmp_path: Path) -> None:
+    (tmp_path / FIRST).symlink_to("/etc/passwd")
+    (tmp_path / "target").write_text("old")
+    journal(tmp_path, [[str(tmp_path / FIRST), str(tmp_path / "target")]])
+
+    with pytest.raises(OSError, match="not the service's own"):
+        files.finish_replacing(tmp_path)
+
+    assert (tmp_path / "target").read_text() == "old"
+    files.finish_replacing(tmp_path)
+
+
+def test_a_directory_in_the_way_changes_nothing_and_keeps_nothing_else_from_being_replaced(tmp_path: Path) -> None:
+    jobs, one, two = tmp_path / "jobs", tmp_path / "one", tmp_path / "two"
+    jobs.mkdir()
+    one.write_text("old")
+    two.mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        files.replace_files({one: b"new", two: b"new"}, jobs, dict.fromkeys((one, two), 0o600))
+
+    assert one.read_text() == "old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["jobs", "one", "two"]
+    files.replace_files({one: b"new"}, jobs, {one: 0o600})
+    assert one.read_text() == "new"
+
+
+def test_renames_that_can_no_more_be_made_are_told_and_given_up(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (tmp_path / FIRST).write_text("new")
+    (tmp_path / "target").mkdir()
+    journal(jobs, [[str(tmp_path / FIRST), str(tmp_path / "target")]])
+
+    with pytest.raises(OSError, match="directory"):
+        files.finish_replacing(jobs)
+
+    files.finish_replacing(jobs)
+    assert not (tmp_path / FIRST).exists()
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_whatever_is_in_place_of_the_lock_files_are_replaced(tmp_path: Path, kind: str) -> None:
+    if not obstruct(tmp_path / "replace.lock", kind):
+        pytest.skip(f"this system can have no {kind}")
+
+    files.replace_files({tmp_path / "a": b"new"}, tmp_path, {tmp_path / "a": 0o600})
+
+    assert (tmp_path / "a").read_bytes() == b"new"
+    remove(tmp_path / "replace.lock")
+
+
+@pytest.mark.parametrize(
+    "kind", ["directory", "pipe", "socket", "link to an endless device", "link to a pipe", "huge file"]
+)
+async def test_a_cached_file_that_is_no_small_file_is_an_error_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    obstruct(path, kind)
+    cached = files.CachedFile(path, bytes.decode)
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="regular|longer|device"):
+            cached.get()
+        await asyncio.sleep(0)
+
+    assert cached.present
+    remove(path)
+    path.write_text("one")
+    assert cached.get() == "one"
+
+
+def test_a_deep_or_foreign_directory_is_not_cleared(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / FIRST).write_text("kept")
+    etc = tmp_path / "etc"
+    (etc / "sub").mkdir(parents=True)
+    (etc / "link").symlink_to(elsewhere)
+    (etc / FIRST).write_text("left")
+    (etc / "sub" / FIRST).symlink_to("/etc/passwd")
+    (etc / ".jidoteki-0123456789abcde0").mkdir()
+
+    leftovers.remove_temporaries(etc, below=True)
+
+    assert [each.name for each in etc.rglob(".jidoteki-*")] == [".jidoteki-0123456789abcde0"]
+    assert (elsewhere / FIRST).exists()

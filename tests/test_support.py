@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from obstacles import obstruct
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
@@ -106,3 +110,119 @@ def test_a_file_that_grows_while_it_is_packed_does_no_harm(host: Host, tmp_path:
 
     (tmp_path / "logs.tar.gz").write_bytes(answer.body)
     assert any(name.endswith("growing.log") for name in tar_list(tmp_path / "logs.tar.gz"))
+
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make things that belong to others")
+
+
+def packed(host: Host) -> dict[str, bytes]:
+    """The members of `/logs` below the root, by their names there."""
+    answer = host.get("/logs")
+    assert answer.status == 200
+    root = str(host.appliance.root).lstrip("/") + "/"
+    with tarfile.open(fileobj=io.BytesIO(answer.body)) as archive:
+        members = {each.name.removeprefix(root): archive.extractfile(each) for each in archive.getmembers()}
+        return {name: file.read() for name, file in members.items() if file}
+
+
+@pytest.fixture
+def secret(host: Host) -> Path:
+    """A directory that only root reads."""
+    directory = host.appliance.root / "secret"
+    directory.mkdir(mode=0o700)
+    (directory / "shadow").write_text("root:hash\n")
+    (directory / "shadow").chmod(0o600)
+    return directory
+
+
+@as_root
+@pytest.mark.parametrize(
+    "listed",
+    ["/var/log/app/*/*", "/var/log/app/x/shadow", "/var/log/app/[x]/shadow", "/var/log/*/x/*", "/var/log/app/x",
+     "/var/log/app", "/var/log/app/file", "/var/log/app/sub/../x/shadow"],
+)  # fmt: skip
+def test_nothing_behind_a_link_that_somebody_else_made_is_packed(host: Host, secret: Path, listed: str) -> None:
+    app = host.appliance.root / "var/log/app"
+    (app / "x").symlink_to(secret)
+    (app / "file").symlink_to(secret / "shadow")
+    os.chown(app, NOBODY, NOBODY)
+    (host.appliance.etc / "logs.txt").write_text(f"{listed}\n/var/log/app/sub/*\n")
+
+    members = packed(host)
+
+    assert b"root:hash\n" not in members.values()
+    assert members["var/log/app/sub/other.log"] == b"other\n"
+
+
+@as_root
+def test_a_directory_that_is_writable_by_its_group_is_somebody_elses_too(host: Host, secret: Path) -> None:
+    app = host.appliance.root / "var/log/app"
+    (app / "x").symlink_to(secret)
+    app.chmod(0o775)
+    (host.appliance.etc / "logs.txt").write_text("/var/log/app/*/*\n")
+
+    assert b"root:hash\n" not in packed(host).values()
+
+
+def test_a_link_that_the_vendor_made_is_followed_and_keeps_its_name(host: Host, tmp_path: Path) -> None:
+    moved = tmp_path / "data/log"
+    moved.mkdir(parents=True)
+    (moved / "moved.log").write_text("moved\n")
+    below = host.appliance.root / "var/log"
+    below.chmod(0o755)
+    (below / "moved").symlink_to(moved)
+    (below / "one.log").symlink_to(moved / "moved.log")
+    (host.appliance.etc / "logs.txt").write_text("/var/log/moved\n/var/log/mov*/m*.log\n/var/log/one.log\n")
+
+    members = packed(host)
+
+    assert members["var/log/moved/moved.log"] == members["var/log/one.log"] == b"moved\n"
+
+
+@as_root
+def test_a_second_name_of_a_file_of_roots_is_not_packed(host: Host, secret: Path) -> None:
+    app = host.appliance.root / "var/log/app"
+    os.link(secret / "shadow", app / "shadow.log")
+    os.link(app / "app.log", app / "app.log.1")
+    os.chown(app / "app.log", NOBODY, NOBODY)
+    os.chown(app, NOBODY, NOBODY)
+
+    members = packed(host)
+
+    assert b"root:hash\n" not in members.values()
+    assert members["var/log/app/app.log.1"] == b"line\n" * 10_000
+    assert "shadow.log is left out" in (host.appliance.log / "logs.log").read_text()
+
+
+def test_a_file_of_holes_does_not_keep_the_logs_from_being_packed(host: Host) -> None:
+    with (host.appliance.root / "var/log/app/holes.log").open("wb") as file:
+        file.truncate(1 << 42)
+        file.seek(-4, os.SEEK_END)
+        file.write(b"end\n")
+
+    members = packed(host)
+
+    assert members["var/log/app/holes.log"].endswith(b"\0end\n")
+    assert "only the last" in (host.appliance.log / "logs.log").read_text()
+
+
+def test_very_deep_directories_are_left_out_and_the_rest_packed(host: Host) -> None:
+    here = os.open(host.appliance.root / "var/log/app", os.O_RDONLY)
+    for _ in range(150):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+    assert "var/log/app/app.log" in packed(host)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "dangling link", "link to an endless device", "garbage"])
+def test_lists_that_cannot_be_read_do_not_keep_the_rest_from_being_packed(host: Host, kind: str) -> None:
+    for name in ("logs.txt", "debug.txt"):
+        assert obstruct(host.appliance.etc / name, kind)
+
+    assert any(name.endswith("jidoteki-admin-api.log") for name in packed(host))
+    assert host.get("/debug").status == 200

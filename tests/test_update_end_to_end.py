@@ -92,6 +92,7 @@ def test_a_newcomer_sets_the_token_and_installs_a_package(host: Host, make_packa
     etc = host.appliance.etc
     assert json.loads((etc / "status_update.json").read_text()) == {"status": "success", "percentage": 100}
     assert (etc / "status_update.txt").read_text() == "success\n"
+    assert list(host.appliance.spool.iterdir()) == []
     assert list(host.appliance.uploads.iterdir()) == []
     wait_until(lambda: not list(host.appliance.tmp.iterdir()))
 
@@ -249,7 +250,7 @@ def test_e1004_while_one_is_running(host: Host, make_package: MakePackage) -> No
     assert (reboot.status, reboot.json["Error-Message"]) == (400, "Reboot cannot start while update is running")
     status = host.get("/update").json
     assert (status["status"], status["percentage"]) == ("running", 70)
-    assert len(list(host.appliance.uploads.iterdir())) == 1
+    assert [each.name.rpartition(".")[2] for each in host.appliance.spool.iterdir()] == ["enc"]
 
 
 def test_e1005_for_a_wrong_passphrase(host: Host, make_package: MakePackage, tmp_path: Path) -> None:
@@ -310,6 +311,7 @@ def test_a_dry_run_judges_the_package_and_leaves_the_appliance_alone(host: Host,
     assert good.json == {"Status": "202 Accepted", "Location": "/api/v1/admin/update", "dry-run": True}
     assert (bad.status, bad.json["error-code"]) == (400, "E1001")
     assert not proof.exists()
+    assert list(host.appliance.spool.iterdir()) == []
     assert list(host.appliance.uploads.iterdir()) == []
     assert host.get("/update").body == b'{"status":null,"log":null}'
 

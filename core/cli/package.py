@@ -92,6 +92,6 @@ def _judge(appliance: Appliance, file: Path, work: Path) -> None:
     kind = JobType("update", run=job.run, check=job.check)
     context = Context(
         appliance, Record("verify", kind.name), kind, Plugins(appliance, settings),
-        config={}, settings=settings.settings, input={"package": str(file.absolute())}, workspace=work, log=None,
+        config={}, settings=settings.settings, input={"package": str(file.resolve())}, workspace=work, log=None,
     )  # fmt: skip
     job.check(context)

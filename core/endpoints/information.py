@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jidoteki.core.files import CachedFile
 from jidoteki.core.health import figures_of
@@ -54,10 +54,14 @@ def version(content: bytes) -> bytes | None:
 def json_object(content: bytes) -> bytes | None:
     """The body for a JSON file; None when it is none."""
     try:
-        value: Any = json.loads(content)
+        value: Any = json.loads(content, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     return encode(value)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 class SmallFile:

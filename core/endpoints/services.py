@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from typing import Any
 from jidoteki.core.jobs import commands
 from jidoteki.core.requests import own
 from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
+
+logger = logging.getLogger(__name__)
 
 OWN = "jidoteki-admin-api"
 FRESH = 3.0
@@ -59,7 +62,11 @@ class Services:
         return {"services": self._answer}
 
     def _look(self, plugins: Any) -> list[dict[str, str]]:
-        text = self._appliance.read_text(self._appliance.system_etc / "allservices.txt") or ""
+        try:
+            text = self._appliance.read_text(self._appliance.system_etc / "allservices.txt") or ""
+        except OSError as error:
+            logger.error("allservices.txt cannot be read: %s", error.strerror or error)
+            text = ""
         names = list(dict.fromkeys(name for line in text.splitlines() if _NAME.fullmatch(name := line.strip())))
         names = names[:MAX_SERVICES]
         with ThreadPoolExecutor(PARALLEL) as pool:
@@ -73,7 +80,7 @@ class Services:
         if name == OWN:
             return True
         script = self._appliance.system_etc / "init.d" / name
-        if script.exists():
+        if script.is_file():
             return _asked(
                 [str(script), "status"] if os.access(script, os.X_OK) else ["sh", str(script), "status"], self
             )

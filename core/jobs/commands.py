@@ -20,9 +20,13 @@ MAX_OUTPUT = 8 * 1024 * 1024
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+#: The variable by which programs of jobs find the administration tree.
+ADMIN = "JIDO_ADMIN_PATH"
+
+
 def environment(admin: Path) -> dict[str, str]:
     """The variables that every program of a job gets."""
-    return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", "JIDO_ADMIN_PATH": str(admin)}
+    return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", ADMIN: str(admin)}
 
 
 def run(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files
+from jidoteki.core import files, leftovers
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands
 from jidoteki.core.jobs.records import Record, Records, write_status_files
@@ -31,11 +31,11 @@ class Log:
 
     def __init__(self, path: Path, run_path: Path, source: str) -> None:
         self._source = source
-        if path.exists() and path.stat().st_size > MAX_LOG:
-            path.replace(path.with_name(f"{path.name}.1"))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptors = [os.open(path, flags, 0o640), os.open(run_path, flags, 0o600)]
+        self._descriptors: list[int] = []
+        for each, mode in ((path, 0o640), (run_path, 0o600)):
+            # What is in the way of a log must not be in the way of an update: there are two of them.
+            with leftovers.tolerated(f"{each} cannot be written"):
+                self._descriptors.append(_open(each, mode))
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
@@ -53,6 +53,15 @@ class Log:
             files.write_all(descriptor, output)
         if output:
             self._at_line_start = output.endswith(b"\n")
+
+
+def _open(path: Path, mode: int) -> int:
+    """Open a log for adding to it; one that has become long gives way to a new one first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with leftovers.tolerated(f"{path} is too long and stays"):
+        if os.path.lexists(path) and path.lstat().st_size > MAX_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+    return paths.append_regular(path, mode)
 
 
 class Context:

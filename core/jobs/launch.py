@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -15,13 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files
+from jidoteki.core import files, leftovers, locks
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
-from jidoteki.hookspecs import JobType
+from jidoteki.hookspecs import JobType, paths
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
@@ -80,7 +82,7 @@ class Launcher:
     def _is_busy(self, kind: str) -> bool:
         """Whether a job of this kind runs; one that recorded its end may take a moment more to let go of its lock."""
         for _ in range(PATIENCE):
-            if not processes.is_held(self.lock(kind)):
+            if not locks.is_held(self.lock(kind)):
                 return False
             record = self.records.latest(kind)
             if record is None or record.status == "running":
@@ -110,14 +112,14 @@ class Launcher:
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
-        with processes.holding(self.appliance.jobs / "start.lock", tries=500):
+        with locks.holding(self.appliance.jobs / "start.lock", tries=500):
             blocking = self.busy(kind)
             if blocking:
                 raise Busy(blocking)
             permit()
             try:
-                lock = processes.take(self.lock(kind), tries=10)
-            except processes.Held as error:
+                lock = locks.take(self.lock(kind), tries=10)
+            except locks.Held as error:
                 raise Busy(kind) from error
             try:
                 self.settle(kind)
@@ -129,7 +131,7 @@ class Launcher:
 
     def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> subprocess.Popen[bytes]:
         try:
-            with self.records.log(record.id).open("ab") as log:
+            with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
                 process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
@@ -204,7 +206,7 @@ class Launcher:
             record = self.records.read(id)
             if record and record.status == "running":
                 if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
-                    processes.kill_session(record.pid)
+                    processes.kill_rest(record.pid, f"{commands.ADMIN}={self.appliance.admin}")
                 record.fail(INTERRUPTED)
                 self.finish(record)
                 settled.append(record)
@@ -212,7 +214,8 @@ class Launcher:
 
     def finish(self, record: Record) -> None:
         """Store how a dead job ended and clear away what it left."""
-        files.finish_replacing(self.appliance.jobs)
+        with leftovers.tolerated("Files that were being replaced together are old and new"):
+            files.finish_replacing(self.appliance.jobs)
         self._recover(record.kind)
         self.records.write(record)
         if record.kind in self.kinds:
@@ -232,5 +235,10 @@ class Launcher:
             logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
 
     def clear(self, id: str) -> None:
-        """Remove the work space of a run."""
-        shutil.rmtree(self.appliance.tmp / id, ignore_errors=True)
+        """Remove the work space of a run, or whatever else has its name there."""
+        path = self.appliance.tmp / id
+        with leftovers.tolerated(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jidoteki.core import files
+from jidoteki.core import files, leftovers, locks
 from jidoteki.core.jobs import processes
 from jidoteki.core.jobs.launch import Busy, Launcher
-from jidoteki.core.jobs.records import INTERRUPTED, Record
+from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import Status
 
@@ -69,21 +69,29 @@ class JobManager:
 
     def _recover(self) -> list[tuple[Record, int]]:
         appliance = self.launcher.appliance
-        running = []
-        for kind in {*self.launcher.kinds, *(record.kind for record in self.launcher.records.all())}:
-            if processes.is_held(self.launcher.lock(kind)):
+        running, held = [], set()
+        for kind in self._known_kinds():
+            with leftovers.tolerated(f"What became of the last {kind} cannot be found out"):
+                lock = self.launcher.lock(kind)
+                if not locks.is_held(lock):
+                    self.launcher.settle(kind)
+                    continue
+                held.add(kind)
                 record = self.launcher.records.latest(kind)
-                if record and record.pid:
+                if record and record.boot == boot_id() and processes.leads(record.pid, lock):
                     running.append((record, record.pid))
-            else:
-                self.launcher.settle(kind)
-        keep = {record.id for record, _ in running}
-        for left in appliance.tmp.iterdir():
-            if left.name not in keep:
-                self.launcher.clear(left.name)
-        if not running:
+        with leftovers.tolerated(f"{appliance.tmp} cannot be cleared"):
+            for name in os.listdir(appliance.tmp):
+                if name.partition("-")[2] not in held:
+                    self.launcher.clear(name)
+        if not held:
             appliance.recover()
         return running
+
+    def _known_kinds(self) -> set[str]:
+        with leftovers.tolerated("The records of jobs cannot be read"):
+            return {*self.launcher.kinds, *(record.kind for record in self.launcher.records.all())}
+        return set(self.launcher.kinds)
 
     async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Record:
         """Start a job.
@@ -136,7 +144,7 @@ class JobManager:
 
     async def is_running(self, kind: str) -> bool:
         """Whether a job of this kind runs now."""
-        return await asyncio.to_thread(processes.is_held, self.launcher.lock(kind))
+        return await asyncio.to_thread(locks.is_held, self.launcher.lock(kind))
 
     async def cancel(self, kind: str) -> bool:
         """End the running job of this kind within a second; False when none runs."""
@@ -161,7 +169,10 @@ class JobManager:
 
     def _status(self, kind: str) -> dict[str, Any]:
         job = self.kind(kind)
-        log = files.tail(self.launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
+        try:
+            log = files.tail(self.launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
+        except OSError:
+            log = None
         record = self._last(kind)
         if record is None:
             return {"status": None, "log": log}
@@ -174,7 +185,7 @@ class JobManager:
     def _last(self, kind: str) -> Record | None:
         """The last run; before there was any, what the status files of the appliance's earlier software say."""
         record = self.launcher.records.latest(kind) or self._from_status_files(kind)
-        if record is None or record.status != "running" or processes.is_held(self.launcher.lock(kind)):
+        if record is None or record.status != "running" or locks.is_held(self.launcher.lock(kind)):
             return record
         # It may have ended, and recorded so, since it was read.
         record = self.launcher.records.latest(kind) or record
@@ -187,17 +198,25 @@ class JobManager:
         appliance = self.launcher.appliance
         progress = appliance.read_json(appliance.etc / names.progress) if names.progress else None
         shown = progress if isinstance(progress, dict) else {}
-        status = shown.get("status") or _first_line(
-            appliance.read_text(appliance.etc / names.status) if names.status else None
-        )
+        status = shown.get("status") or self._status_line(names.status)
         if status not in ("running", "success", "failed"):
             return None
         percentage = shown.get("percentage")
         record = Record("", kind, cast(Status, status), percentage if isinstance(percentage, int) else 0)
+        record.percentage = max(0, min(100, record.percentage))
         if status == "failed":
-            record.error_message = _first_line(appliance.read_text(appliance.etc / (names.error_message or "-")))
-            record.error_code = _first_line(appliance.read_text(appliance.etc / (names.error_code or "-")))
+            record.error_message = self._status_line(names.error_message)
+            record.error_code = self._status_line(names.error_code)
         return record
+
+    def _status_line(self, name: str | None) -> str | None:
+        """The first line of a status file, if there is one that can be read."""
+        appliance = self.launcher.appliance
+        try:
+            text = appliance.read_text(appliance.etc / name) if name else None
+        except OSError:
+            return None
+        return _first_line(text)
 
     def _watch(self, record: Record, pid: int, process: subprocess.Popen[bytes] | None) -> _Watch:
         watch = _Watch(record, pid, process, asyncio.get_running_loop().create_future())

@@ -1,71 +1,13 @@
-"""Processes of jobs: the lock that says one is alive, and how to end one with all it started."""
+"""Processes of jobs: which ones they are, and how to end one with all it started."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-
-
-class Held(Exception):
-    """Another process holds the lock."""
-
-
-def take(path: Path, tries: int = 1) -> int:
-    """Take a lock and return its descriptor; closing the last copy of it, in any process, lets it go.
-
-    :param tries: attempts, 10 ms apart.
-    :raises Held: it is held after the last attempt.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    for left in range(tries - 1, -1, -1):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                os.close(descriptor)
-                raise
-        if left:
-            time.sleep(0.01)
-    os.close(descriptor)
-    raise Held(path.name)
-
-
-@contextmanager
-def holding(path: Path, tries: int = 1) -> Iterator[None]:
-    """Hold a lock for a while.
-
-    :raises Held: it is held after the last attempt.
-    """
-    descriptor = take(path, tries)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_held(path: Path) -> bool:
-    """Whether some process holds the lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno == errno.EWOULDBLOCK:
-            return True
-        raise
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def session_members(session: int) -> list[int]:
@@ -91,10 +33,47 @@ def is_alive(pid: int) -> bool:
     return _session_of(pid) is not None
 
 
-def kill_session(session: int) -> None:
-    """Kill every process of a session that a job began; its number cannot mean another one while any of them lives."""
+def leads(pid: int, lock: Path) -> bool:
+    """Whether a process that a record names is still that job: it leads a session and has the lock of its kind open."""
+    if _session_of(pid) != pid:
+        return False
+    try:
+        wanted = lock.lstat()
+        opened = [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return False
+    for path in opened:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(path), wanted):
+                return True
+    return False
+
+
+def kill_rest(session: int, variable: str) -> None:
+    """Kill what is left of the session of a job whose first process has ended, nobody knows when.
+
+    The number of the session may mean another one by now: what does not come from a job lives on.
+
+    :param variable: `NAME=VALUE`, which the environment of all that a job starts has.
+    """
+    wanted = variable.encode()
+    kill_session(session, lambda pid: wanted in _environment(pid))
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def kill_session(session: int, belongs: Callable[[int], bool] = lambda pid: True) -> None:
+    """Kill every process of a session that a job began; its number cannot mean another one while any of them lives.
+
+    :param belongs: whether a process of this number is one of the job.
+    """
     for _ in range(10):
-        members = session_members(session)
+        members = [pid for pid in session_members(session) if belongs(pid)]
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -5,20 +5,58 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
+import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import voluptuous as vol
 
 from jidoteki.core import files
-from jidoteki.hookspecs import JobOutcome, JobType
+from jidoteki.hookspecs import JobOutcome, JobType, paths
 from jidoteki.hookspecs.jobs import Status
+
+logger = logging.getLogger(__name__)
 
 KEEP = 100
 KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_NAME = re.compile(r"(\d{6,})-([a-z][a-z0-9-]{0,63})\.json")
+MAX_SIZE = 256 * 1024
+_NAME = re.compile(r"([0-9]{6,9})-([a-z][a-z0-9-]{0,63})\.json")
+_NUMBER = re.compile(r"([0-9]{6,9})-.*", re.DOTALL)
+
+#: Names with higher numbers are nobody's: the numbers of runs must not end.
+MAX_NUMBER = 900_000_000
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise vol.Invalid("must be a whole number")
+    return value
+
+
+_TEXT = vol.All(str, vol.Length(max=64 * 1024))
+_TIME = vol.All(vol.Any(int, float), vol.Range(min=0, max=1e11))
+_RECORD = vol.Schema(
+    {
+        vol.Required("id"): str,
+        vol.Required("kind"): str,
+        vol.Required("status"): vol.In(("running", "success", "failed", "cancelled")),
+        "percentage": vol.All(_whole, vol.Range(min=0, max=100)),
+        "started": _TIME,
+        "ended": vol.Any(_TIME, None),
+        "client": _TEXT,
+        "user": _TEXT,
+        "pid": vol.All(_whole, vol.Range(min=0, max=1 << 22)),
+        "boot": _TEXT,
+        "error_message": vol.Any(_TEXT, None),
+        "error_code": vol.Any(_TEXT, None),
+    },
+    extra=vol.REMOVE_EXTRA,
+)
 
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
 
@@ -72,18 +110,19 @@ class Records:
     def ids(self, kind: str | None = None) -> list[str]:
         """Ids in the order in which the runs started."""
         found = []
-        for path in self.directory.iterdir():
-            match = _NAME.fullmatch(path.name)
+        for name in os.listdir(self.directory):
+            match = _NAME.fullmatch(name)
             if match and kind in (None, match[2]):
-                found.append((int(match[1]), path.stem))
+                found.append((int(match[1]), name.removesuffix(".json")))
         return [id for _, id in sorted(found)]
 
     def read(self, id: str) -> Record | None:
-        """Return a record, or None when it is missing or damaged."""
+        """Return a record, or None when it is missing, damaged, or somebody else's."""
         try:
-            return Record(**json.loads(self.path(id).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            record = parse(json.loads(paths.read_own(self.path(id), MAX_SIZE), parse_constant=_no_constant))
+        except (OSError, ValueError, RecursionError):
             return None
+        return record if record.id == id and id.partition("-")[2] == record.kind else None
 
     def latest(self, kind: str) -> Record | None:
         """The record of the last run of a kind."""
@@ -105,19 +144,37 @@ class Records:
 
     def new(self, kind: str, client: str, user: str) -> Record:
         """Make the record of a new run; call it while holding the start lock."""
-        ids = self.ids()
-        number = int(ids[-1].partition("-")[0]) + 1 if ids else 1
-        record = Record(f"{number:06d}-{kind}", kind, client=client, user=user, started=time.time(), boot=boot_id())
+        # Not only records count: nothing that is left of another run may be in this one's way.
+        numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
+        last = max((each for each in numbers if each < MAX_NUMBER), default=0)
+        id = f"{last + 1:06d}-{kind}"
+        record = Record(id, kind, client=client, user=user, started=time.time(), boot=boot_id())
         self.write(record)
-        self._forget(ids)
+        self._forget(self.ids())
         return record
 
     def _forget(self, ids: list[str]) -> None:
         latest = {id.partition("-")[2]: id for id in ids}
-        for id in ids[: -(KEEP - 1)]:
+        for id in ids[:-KEEP]:
             if latest[id.partition("-")[2]] != id:
-                self.path(id).unlink(missing_ok=True)
-                self.log(id).unlink(missing_ok=True)
+                for path in (self.path(id), self.log(id)):
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
+
+
+def parse(value: object) -> Record:
+    """Return the record that a JSON value describes; keys that it does not know mean nothing.
+
+    :raises ValueError: it does not describe one.
+    """
+    try:
+        return Record(**_RECORD(value))
+    except vol.Invalid as error:
+        raise ValueError(str(error)) from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def boot_id() -> str:
@@ -128,7 +185,7 @@ def boot_id() -> str:
 
 
 def write_status_files(etc: Path, job: JobType, record: Record, durable: bool = True) -> None:
-    """Write the files that other tools read for this kind of job."""
+    """Write the files that other tools read for this kind of job; one that cannot be written is told in the log."""
     names = job.status_files
     content: list[tuple[str | None, Any]] = [
         (names.progress, json.dumps({"status": record.status, "percentage": record.percentage})),
@@ -137,7 +194,10 @@ def write_status_files(etc: Path, job: JobType, record: Record, durable: bool = 
         (names.error_code, record.error_code),
     ]
     for name, text in content:
-        if name and text is None:
-            (etc / name).unlink(missing_ok=True)
-        elif name:
-            files.replace_file(etc / name, f"{text}\n".encode(), 0o644, durable)
+        try:
+            if name and text is None:
+                (etc / name).unlink(missing_ok=True)
+            elif name:
+                files.replace_file(etc / name, f"{text}\n".encode(), 0o644, durable)
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", name, error.strerror or error)

@@ -16,9 +16,9 @@ from typing import Any
 from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs.context import Context, JobCancelled, Log
-from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.core.jobs.records import Record, Records, parse, write_status_files
 from jidoteki.core.plugin_sources import Source
-from jidoteki.hookspecs import JobFailed, JobType
+from jidoteki.hookspecs import JobFailed, JobType, paths
 
 
 def main(path: Path) -> None:
@@ -29,10 +29,10 @@ def main(path: Path) -> None:
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    order = json.loads(path.read_bytes())
+    order = json.loads(paths.read_own(path))
     path.unlink()
     appliance = Appliance(Path(order["root"]), Path(order["admin"]))
-    record = Record(**order["record"])
+    record = parse(order["record"])
     loaded = plugins.load_for_job(
         appliance,
         config.Config({**order["settings"], "plugins": order["sections"]}),

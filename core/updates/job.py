@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives import Policy
-from jidoteki.core.updates import highest, package, versions
+from jidoteki.core.updates import highest, inbox, package, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobFailed, paths
 
-PACKAGES = "software_package-*.enc"
 SCRIPT = "update.sh"
 VERSION = "version.txt"
 CHANGELOG = "changelog.txt"
@@ -37,7 +36,7 @@ def check(job: Job) -> None:
         try:
             _judge(job)
         except BaseException:
-            _discard(job)
+            inbox.discard(job)
             raise
 
 
@@ -47,7 +46,7 @@ def run(job: Job) -> None:
         try:
             _install(job, job.workspace / "package")
         finally:
-            _discard(job)
+            inbox.discard(job)
     job.log("Updating system successful")
 
 
@@ -80,22 +79,23 @@ def _failure(error: Exception) -> JobFailed:
 def _judge(job: Job) -> None:
     job.log("Updating system. Please wait..")
     job.progress(10)
-    found = _find(job)
+    found = inbox.find(job)
     job.progress(20)
     if found is None:
         raise JobFailed("Missing update package", "E1003")
-    (job.workspace / "found").write_text(str(found))
-    keys = package.load_keys(job.appliance.etc)
-    job.progress(30)
-    with found.open("rb", buffering=0) as file:
+    with found:
+        inbox.note(job, found)
+        keys = package.load_keys(job.appliance.etc)
+        job.progress(30)
         decrypted = package.decrypt(
-            file,
+            found.file,
             keys,
             job.workspace,
             legacy=job.settings["update"]["legacy-packages"],
             free_space=job.settings["limits"]["free-space"],
             checkpoint=lambda: job.progress(30),
         )
+    # From here on there is only what was read, once.
     job.progress(40)
     package.verify(decrypted, keys)
     job.progress(50)
@@ -115,32 +115,6 @@ def _policy(job: Job) -> Policy:
         free_space=job.settings["limits"]["free-space"],
         checkpoint=lambda: job.progress(50),
     )
-
-
-def _find(job: Job) -> Path | None:
-    """The package that was handed over, else the newest of those that were dropped into the uploads directory."""
-    handed_over = job.input.get("package")
-    candidates = [Path(handed_over)] if handed_over else job.appliance.uploads.glob(PACKAGES)
-    found = [(status.st_mtime_ns, path) for path in candidates if (status := _regular(path)) is not None]
-    return max(found)[1] if found else None
-
-
-def _regular(path: Path) -> os.stat_result | None:
-    with contextlib.suppress(OSError):
-        status = path.lstat()
-        if stat.S_ISREG(status.st_mode):
-            return status
-    return None
-
-
-def _discard(job: Job) -> None:
-    """Remove the package, for it is used up; one that lies elsewhere than packages do is somebody else's to remove."""
-    if job.dry_run:
-        return
-    with contextlib.suppress(OSError):
-        found = Path((job.workspace / "found").read_text())
-        if found.parent == job.appliance.uploads and found.match(PACKAGES):
-            found.unlink()
 
 
 def _read(path: Path, limit: int) -> bytes | None:
@@ -171,11 +145,11 @@ def _installed(appliance: Appliance) -> str | None:
 
     :raises VersionError: what is there is no version.
     """
-    text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
-    if not text:
-        return None
     try:
-        return versions.parse(text.splitlines()[0])  # the first of several counts, as in the original
+        text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
+        return versions.parse(text.splitlines()[0]) if text else None  # the first of several, as in the original
+    except OSError as error:
+        raise VersionError(f"The installed {VERSION} cannot be read ({error.strerror})") from error
     except VersionError as error:
         raise VersionError(f"The installed {VERSION} is not valid") from error
 
@@ -257,8 +231,11 @@ def _stamps(etc: Path) -> dict[str, _Stamp]:
     """Which versions of the error files are there."""
     stamps: dict[str, _Stamp] = {}
     for name in ERROR_FILES:
-        status = _regular(etc / name)
-        stamps[name] = (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+        stamps[name] = None
+        with contextlib.suppress(OSError):
+            status = (etc / name).lstat()
+            if stat.S_ISREG(status.st_mode):
+                stamps[name] = status.st_mtime_ns, status.st_size, status.st_ino
     return stamps
 
 
@@ -273,7 +250,10 @@ def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
 
 
 def _line(path: Path) -> str:
-    with path.open("rb") as file:
-        text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
+    try:
+        with open(paths.open_regular(path), "rb") as file:
+            text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
+    except OSError:
+        return ""
     words = " ".join(text.split())
     return "".join(character for character in words if character.isprintable())[:MAX_MESSAGE]

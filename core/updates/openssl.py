@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
@@ -17,8 +17,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from jidoteki.hookspecs import paths
+
+if TYPE_CHECKING:
+    from jidoteki.core.updates.streams import Source
+
 MAGIC = b"Salted__"
 SALT = 8
+HEADER = len(MAGIC) + SALT
 ITERATIONS = 10_000
 BLOCK = 16
 MAX_PASSPHRASE = 1023
@@ -34,7 +40,7 @@ def read_passphrase(path: Path) -> bytes:
     :raises OSError: the file cannot be read.
     :raises ValueError: it is empty.
     """
-    with path.open("rb") as file:
+    with open(paths.open_regular(path, follow=True), "rb") as file:
         line = file.readline(MAX_PASSPHRASE)
     if not line:
         raise ValueError(f"{path.name} is empty: it must hold a passphrase in its first line")
@@ -67,9 +73,9 @@ class DecryptingReader:
     :raises DecryptionError: it does not begin as such a file does.
     """
 
-    def __init__(self, source: BinaryIO, passphrase: bytes, *, legacy: bool = False) -> None:
-        header = source.read(len(MAGIC) + SALT)
-        if header[: len(MAGIC)] != MAGIC or len(header) < len(MAGIC) + SALT:
+    def __init__(self, source: Source, passphrase: bytes, *, legacy: bool = False) -> None:
+        header = source.read(HEADER)
+        if header[: len(MAGIC)] != MAGIC or len(header) < HEADER:
             raise DecryptionError("It is not a file that was encrypted with a passphrase by openssl enc")
         salt = header[len(MAGIC) :]
         self._source = source

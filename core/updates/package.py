@@ -6,12 +6,13 @@ A package is `openssl enc` of a tar archive of two files: `software_package.tar.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -21,13 +22,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from jidoteki.core import archives
 from jidoteki.core.tar_reader import ArchiveError, TarReader, refuse
-from jidoteki.core.updates.openssl import DecryptingReader, DecryptionError, load_public_key, read_passphrase
-from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.core.updates.openssl import HEADER, DecryptingReader, DecryptionError, load_public_key, read_passphrase
+from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead, Source
+from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.restorable import can_restore
 
 ARCHIVE = "software_package.tar.gz"
 SIGNATURE = "software_package.tar.gz.sign"
 MAX_SIGNATURE = 8 * 1024
+MAX_KEY = 64 * 1024
+#: What tells how a package was encrypted: its header, and that of the archive in it.
+BEGINNING = HEADER + 2 * tarfile.BLOCKSIZE
 #: The two members need hardly any: nothing has been verified yet when these headers are read.
 MAX_HEADER = 8 * 1024
 #: Headers and padding of an archive, beside the files that its limit is about.
@@ -80,11 +85,11 @@ def _load(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def _read_public_key(path: Path) -> rsa.RSAPublicKey:
-    return load_public_key(path.read_bytes())
+    return load_public_key(paths.read_regular(path, MAX_KEY, follow=True))
 
 
 def decrypt(
-    package: BinaryIO,
+    package: Source,
     keys: Keys,
     into: Path,
     *,
@@ -110,18 +115,29 @@ def decrypt(
         raise PackageError(f"The package is damaged or not an update package: {_lower(error)}") from error
 
 
-def _plain(package: BinaryIO, passphrase: bytes, legacy: bool) -> DecryptingReader:
+class _Again:
+    """A file from its beginning, which is not read twice: others may write to it meanwhile."""
+
+    def __init__(self, beginning: bytes, rest: Source) -> None:
+        self._beginning, self._rest = beginning, rest
+
+    def read(self, size: int, /) -> bytes:
+        chunk, self._beginning = self._beginning[:size], self._beginning[size:]
+        return chunk or self._rest.read(size)
+
+
+def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader:
     """Find out how the package was encrypted, by the first header of the archive in it."""
-    if _makes_sense(DecryptingReader(package, passphrase)):
-        package.seek(0)
-        return DecryptingReader(package, passphrase)
-    package.seek(0)
-    if not _makes_sense(DecryptingReader(package, passphrase, legacy=True)):
+    beginning = b""
+    while len(beginning) < BEGINNING and (chunk := package.read(BEGINNING - len(beginning))):
+        beginning += chunk
+    if _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase)):
+        return DecryptingReader(_Again(beginning, package), passphrase)
+    if not _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True)):
         raise DecryptionError("It was encrypted with another passphrase, or its beginning is damaged")
     if not legacy:
         raise DecryptionError("It was encrypted with -md md5, which is too weak unless 'legacy-packages' allows it")
-    package.seek(0)
-    return DecryptingReader(package, passphrase, legacy=True)
+    return DecryptingReader(_Again(beginning, package), passphrase, legacy=True)
 
 
 def _makes_sense(plain: DecryptingReader) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles
+from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
 from jidoteki.plugins.certs import bundle
 from jidoteki.plugins.certs.bundle import Bundle
 
@@ -120,7 +120,7 @@ def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
 
 def _trusted(files: TlsFiles, judged: Bundle) -> bytes | None:
     """What is trusted now, with the authorities of an earlier certificate replaced; None when nothing changes."""
-    now = files.trusted.read_bytes() if files.trusted.exists() else b""
+    now = paths.read_regular(files.trusted, follow=True) if files.trusted.is_file() else b""
     before, begin, rest = now.partition(BLOCK_BEGIN)
     _, _, after = rest.partition(BLOCK_END) if begin else (b"", b"", b"")
     kept = before + after
@@ -131,8 +131,8 @@ def _trusted(files: TlsFiles, judged: Bundle) -> bytes | None:
 
 
 def _current(files: TlsFiles) -> dict[Path, bytes]:
-    paths = (files.key, files.certificate, files.authorities, files.served, files.trusted)
-    return {path: path.read_bytes() for path in paths if path.exists()}
+    every = (files.key, files.certificate, files.authorities, files.served, files.trusted)
+    return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
 
 
 def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from jidoteki.hookspecs import Appliance
+from jidoteki.hookspecs import Appliance, paths
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.programs import ToolFailed, environment, run
@@ -79,8 +79,8 @@ def _from_gpg(files: LicenseFiles, candidate: Path, directory: Path) -> bytes:
 
 def _content(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)
+        with open(paths.open_regular(path, follow=True), "rb") as file:
+            content = file.read(MAX_SIZE + 1) or b""
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -340,3 +340,36 @@ def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor, tmp_path
 def test_a_package_without_a_valid_version_is_not_built(vendor, tmp_path: Path) -> None:
     with pytest.raises(VersionError):
         build_package(tmp_path, "1\n2", vendor.key, vendor.private, tmp_path / "p.enc")
+
+
+class _Once:
+    """A source that can be read once and in no other order."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(min(size, 1000))
+
+
+@pytest.mark.parametrize("options", [(), ("-md", "md5")])
+def test_a_package_is_read_once(vendor, tmp_path: Path, options: tuple[str, ...]) -> None:
+    keys = package.load_keys(vendor.directory)
+    (tmp_path / "work").mkdir()
+
+    decrypted = package.decrypt(
+        _Once(vendor.package(tmp_path / "made", FILES, *options)), keys, tmp_path / "work", legacy=True
+    )
+
+    package.verify(decrypted, keys)
+
+
+@pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
+def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor, tmp_path: Path, name: str) -> None:
+    for each in ("updates.key", "updates.pub"):
+        shutil.copy(vendor.directory / each, tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    with pytest.raises(PackageError, match=f"{name} cannot be read: It is not a regular file"):
+        package.load_keys(tmp_path)

@@ -84,6 +84,48 @@ def test_without_a_package_the_newest_that_was_dropped_is_taken(appliance: Appli
     assert older.exists()
 
 
+def test_a_package_that_took_the_name_of_the_used_one_stays(appliance: Appliance, new_job, drop, make) -> None:
+    used = drop(make(VERSION))
+    job = new_job()
+    UPDATE.check(job)
+    other = drop(b"another one", "other")
+    other.rename(used)
+
+    UPDATE.run(job)
+
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+    assert used.read_bytes() == b"another one"
+
+
+def test_a_package_in_the_spool_is_used_up(appliance: Appliance, new_job, make) -> None:
+    package = appliance.spool / "software_package-1.enc"
+    package.write_bytes(make(VERSION))
+
+    install(new_job(package))
+
+    assert not package.exists()
+
+
+def test_a_handed_over_package_that_became_a_link_is_e1003(appliance: Appliance, new_job, drop, make) -> None:
+    elsewhere = drop(make(VERSION))
+    package = appliance.spool / "software_package-1.enc"
+    package.symlink_to(elsewhere)
+
+    assert failure(new_job(package))[0] == "E1003"
+
+
+@pytest.mark.parametrize("name", ["version.txt", "status_error_message.txt"])
+def test_an_update_goes_on_with_a_pipe_in_place_of_a_small_file(
+    appliance: Appliance, new_job, drop, make, name: str
+) -> None:
+    (appliance.etc / name).unlink(missing_ok=True)
+    os.mkfifo(appliance.etc / name)
+
+    install(new_job(drop(make(VERSION))))
+
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+
+
 def test_no_package_is_e1003_at_20_percent(new_job) -> None:
     job = new_job()
 

@@ -1,0 +1,92 @@
+"""What killed writers, mistakes and other users leave where the service works: cleared when it is the service's own,
+else set aside or let alone, and told of; nothing of it keeps the service from starting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jidoteki.hookspecs import paths
+
+logger = logging.getLogger(__name__)
+
+TEMPORARY_PREFIX = ".jidoteki-"
+#: The names that the service and its plugins give to files until they are whole.
+TEMPORARY = re.compile(r"\.jidoteki-(?:[a-z]{1,16}-)?[0-9a-f]{16}")
+MAX_ENTRIES = 100_000
+MAX_DEPTH = 8
+
+
+def temporary_name() -> str:
+    """A new name for a file that is not whole yet."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+
+
+@contextmanager
+def tolerated(what: object) -> Iterator[None]:
+    """Tell in the log of an OSError, or of a tree that is too deep, and go on."""
+    try:
+        yield
+    except (OSError, RecursionError) as error:
+        logger.error("%s: %s", what, getattr(error, "strerror", None) or error)
+
+
+def set_aside(path: Path) -> None:
+    """Give whatever lies at a path of the service's own another name, `PATH.aside-…`, and tell of it.
+
+    :raises OSError: that is impossible.
+    """
+    aside = path.with_name(f"{path.name[:200]}.aside-{secrets.token_hex(4)}")
+    os.rename(path, aside)
+    logger.error("%s is not what belongs there: it is now %s", path, aside.name)
+
+
+def remove_temporaries(directory: Path, below: bool = False) -> None:
+    """Remove the files that killed writers left in a directory; call it while nothing writes there.
+
+    Whatever else has such a name is left alone and told of. Never raises.
+
+    :param below: whether to look into the directories below it too, as far as they lie on the same file system.
+    """
+    with tolerated(f"{directory} cannot be cleared"), paths.directory(directory) as descriptor:
+        _remove(descriptor, str(directory), MAX_DEPTH if below else 0, [MAX_ENTRIES])
+
+
+def _remove(directory: int, name: str, depth: int, left: list[int]) -> None:
+    device = os.fstat(directory).st_dev
+    inner = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            left[0] -= 1
+            if left[0] < 0:
+                logger.error("%s holds too much to look for leftovers", name)
+                return
+            if TEMPORARY.fullmatch(entry.name):
+                _remove_one(directory, name, entry)
+            elif entry.name.startswith(TEMPORARY_PREFIX) and not entry.is_file(follow_symlinks=False):
+                logger.warning("%s/%s is not the service's own and stays", name, entry.name)
+            elif depth and entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+    for each in inner:
+        with tolerated(f"{name}/{each} cannot be cleared"):
+            descriptor = os.open(each, paths.DIRECTORY, dir_fd=directory)
+            try:
+                if os.fstat(descriptor).st_dev == device:
+                    _remove(descriptor, f"{name}/{each}", depth - 1, left)
+            finally:
+                os.close(descriptor)
+
+
+def _remove_one(directory: int, name: str, entry: os.DirEntry[str]) -> None:
+    with tolerated(f"{name}/{entry.name} cannot be removed"):
+        mode = os.stat(entry.name, dir_fd=directory, follow_symlinks=False).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            os.unlink(entry.name, dir_fd=directory)
+        else:
+            logger.warning("%s/%s is not the service's own and stays", name, entry.name)

@@ -1,0 +1,114 @@
+"""Where update packages come from: the one that was handed over, else the uploads directory.
+
+The uploads directory is an inbox into which somebody else may put anything at any moment: a package there is opened
+once, and what was read from it then is all that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import heapq
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from jidoteki.hookspecs import Job, paths
+
+PACKAGES = "software_package-*.enc"
+NOTE = "found.json"
+MAX_CANDIDATES = 100
+MAX_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A package that is open for reading."""
+
+    path: Path
+    file: BinaryIO
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+
+def find(job: Job) -> Found | None:
+    """Open the package that was handed over, else the newest one of those in the inbox."""
+    handed_over = job.input.get("package")
+    if handed_over:
+        path = Path(handed_over)
+        try:
+            return _opened(path, paths.open_regular(path))
+        except OSError as error:
+            job.log(f"{path.name} cannot be read: {error.strerror or error}")
+            return None
+    try:
+        with paths.directory(job.appliance.uploads) as directory:
+            return _newest(job, directory)
+    except OSError as error:
+        job.log(f"{job.appliance.uploads} cannot be read: {error.strerror or error}")
+        return None
+
+
+def _newest(job: Job, directory: int) -> Found | None:
+    newest = heapq.nlargest(MAX_CANDIDATES, _regular(job, directory))
+    for _, name in newest:
+        try:
+            return _opened(job.appliance.uploads / name, paths.open_regular(name, dir_fd=directory))
+        except OSError as error:
+            job.log(f"{name} is passed over: {error.strerror or error}")
+    return None
+
+
+def _regular(job: Job, directory: int) -> Iterator[tuple[int, str]]:
+    """The time and the name of each file in the inbox that is called as packages are; what else is, is told of."""
+    told = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not fnmatch.fnmatchcase(entry.name, PACKAGES):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield status.st_mtime_ns, entry.name
+                elif told < MAX_TOLD:
+                    told += 1
+                    job.log(f"{entry.name} is passed over: it is not a regular file")
+
+
+def _opened(path: Path, descriptor: int) -> Found:
+    return Found(path, open(descriptor, "rb", buffering=0))
+
+
+def note(job: Job, found: Found) -> None:
+    """Keep in the work space which package is used, for `discard`."""
+    status = os.fstat(found.file.fileno())
+    (job.workspace / NOTE).write_text(json.dumps([str(found.path), status.st_dev, status.st_ino]))
+
+
+def discard(job: Job) -> None:
+    """Remove the package that was used, for it is used up; one that took its name meanwhile stays.
+
+    One that lies elsewhere than packages do is somebody else's to remove.
+    """
+    if job.dry_run:
+        return
+    with contextlib.suppress(OSError):
+        used, device, inode = json.loads((job.workspace / NOTE).read_text())
+        path = Path(used)
+        if path.parent not in (job.appliance.uploads, job.appliance.spool) or not path.match(PACKAGES):
+            return
+        with paths.directory(path.parent) as directory:
+            status = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+            if (status.st_dev, status.st_ino) == (device, inode):
+                os.unlink(path.name, dir_fd=directory)
