@@ -15,7 +15,7 @@ from jidoteki.core.authentication import FORBIDDEN
 from jidoteki.core.bodies import Body
 from jidoteki.core.forms import Form
 from jidoteki.core.gate import Admitted, Attempt, admit, in_force, note
-from jidoteki.core.listener import receive_in_bulk
+from jidoteki.core.http_protocol import authenticated, receive_body
 from jidoteki.core.requests import ApiRequest, refusal
 from jidoteki.core.responses import Refused, error_response, render
 from jidoteki.core.routes import METHODS, Route
@@ -81,6 +81,7 @@ class Pipeline:
 
     async def _serve(self, attempt: Attempt, admitted: Admitted) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
+        authenticated(request)
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(
@@ -109,11 +110,11 @@ class Pipeline:
             await note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
             raise ApiError(403, FORBIDDEN)
 
-    async def _show_docs(self, request: web.BaseRequest) -> web.Response:
+    async def _show_docs(self, request: web.BaseRequest) -> web.StreamResponse:
         """The pages that describe the API: outside of its prefix and without authentication."""
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
-        return await self._docs.answer(request.rel_url.raw_path, self._service.routes)
+        return await self._docs.answer(request, self._service.routes)
 
     def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
         found = self._service.routes.find(path)
@@ -149,7 +150,7 @@ class Pipeline:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        receive_in_bulk(request.transport)
+        receive_body(request)
         digest = admitted.signed.digest if admitted.signed else None
         body = Body(request, route.form, self._service.limits, self._service.appliance.spool, digest)
         try:

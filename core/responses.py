@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +15,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from jidoteki.core.connection import Connection
 from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text
 
 CHUNK = 256 * 1024
+PIECE = 4 * 1024
 JSON = "application/json"
 
 SECURITY_HEADERS = {
@@ -80,6 +83,39 @@ def error_response(
     return json_response(encode(body), error.status, more)
 
 
+def error_bytes(error: ApiError) -> bytes:
+    """The whole answer to something that is no request, after which the connection ends."""
+    response = error_response(error)
+    assert isinstance(response.body, bytes)
+    fields = {
+        **response.headers,
+        "Content-Length": str(len(response.body)),
+        "Date": formatdate(usegmt=True),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + response.body
+
+
+async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Answer anybody with something long, of which never more than a piece is kept for a client that does not read.
+
+    :raises ConnectionError: the client has gone, or did not take it.
+    """
+    response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
+    response.content_length = len(body)
+    if not request.content.at_eof():
+        response.force_close()
+    writer = await response.prepare(request)
+    if request.method != "HEAD" and writer:
+        content = memoryview(body)
+        for start in range(0, len(content), PIECE):
+            await writer.write(content[start : start + PIECE])
+            await writer.drain()
+    await response.write_eof()
+    return response
+
+
 def header_text(text: str) -> str:
     """The part of a text that may stand in a header: printable ASCII, at most 512 characters."""
     return "".join(c if 32 <= ord(c) < 127 else "?" for c in text[:512])
@@ -116,22 +152,31 @@ def _body(data: Any, dry_run: bool) -> bytes:
 
 
 class _Attachment(web.FileResponse):
-    """A file over TLS in pieces as large as over HTTP, where asyncio in place of sendfile reads 16 KiB at a time."""
+    """A file: over HTTP copied by the kernel, over TLS in pieces as large."""
 
     async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
-        if request.transport is None or request.transport.get_extra_info("sslcontext") is None:
+        connection = request.transport
+        if not isinstance(connection, Connection):
             return await super()._sendfile(request, fobj, offset, count)
-        loop = asyncio.get_running_loop()
         writer = await web.StreamResponse.prepare(self, request)
         assert writer
+        connection.set_bulk(True)
+        if connection.get_extra_info("sslcontext") is None:
+            writer.send_headers()
+            await connection.send_file(fobj, offset, count)
+        else:
+            await self._write(writer, fobj, offset, count)
+        await web.StreamResponse.write_eof(self)
+        return writer
+
+    async def _write(self, writer: AbstractStreamWriter, fobj: IO[Any], offset: int, count: int) -> None:
+        loop = asyncio.get_running_loop()
         fobj.seek(offset)
         reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
         while chunk := await reading:
             count -= len(chunk)
             reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
             await writer.write(chunk)
-        await web.StreamResponse.write_eof(self)
-        return writer
 
 
 async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
