@@ -6,33 +6,24 @@ import asyncio
 import logging
 import socket
 import ssl
-from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
 
 from jidoteki.core.clients import SITE_BITS, network_of
-from jidoteki.core.responses import error_response
-from jidoteki.hookspecs import ApiError
+from jidoteki.core.connection import Connection
+from jidoteki.core.http_protocol import HttpProtocol
+from jidoteki.core.reaper import Reaper
+from jidoteki.core.tls_connection import TlsConnection
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-HANDSHAKE_TIME = 10.0
-HEADER_TIME = 8.0
-LINGERING_TIME = 1.0
-READ_BUFFER = 256 * 1024
 PAUSE_WHEN_EXHAUSTED = 0.5
 #: Of all connections: somebody else can always connect.
 SHARE_OF_A_SITE = 0.8
-IDLE_BUFFER = 8 * 1024
-BULK_BUFFER = 256 * 1024
-
-# asyncio allocates this much for each TLS connection before the first byte has come. Its own 256 KiB would give 256 MiB
-# to a thousand clients that never finish their handshake; they matter for uploads only, see `receive_in_bulk`.
-SSLProtocol.max_size = IDLE_BUFFER
 
 
 class Connections:
@@ -74,34 +65,6 @@ def _networks(address: str) -> tuple[str, str]:
     return network_of(address), network_of(address, SITE_BITS)
 
 
-class _Protocol(web.RequestHandler):
-    """aiohttp's protocol with errors in the shape of this API, which tells when the connection is lost."""
-
-    when_lost: Callable[[], None] | None = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self.lost()
-
-    def lost(self) -> None:
-        """Tell, once."""
-        tell, self.when_lost = self.when_lost, None
-        if tell:
-            tell()
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        if status >= 500:
-            logger.error("%s %s failed", request.method, request.path, exc_info=exc)
-            message = None
-        else:
-            message = "The request is not valid HTTP"
-        response = error_response(ApiError(status, message))
-        response.force_close()
-        return response
-
-
 class Listener:
     """One listening socket.
 
@@ -114,10 +77,10 @@ class Listener:
         host: str,
         port: int,
         connections: Connections,
-        access_log: type[AbstractAccessLogger],
+        reaper: Reaper,
         context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
-        self._server, self._connections, self._access_log, self._context = server, connections, access_log, context
+        self._server, self._connections, self._reaper, self._context = server, connections, reaper, context
         self._socket = _listening(host, port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
@@ -143,7 +106,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, peer = await loop.sock_accept(self._socket)
+                accepted, peer = await loop.sock_accept(self._socket)
             except (ConnectionError, InterruptedError):
                 continue
             except OSError as error:
@@ -152,39 +115,31 @@ class Listener:
                 continue
             address = str(peer[0])
             if not self._connections.add(address):
-                connection.close()
+                accepted.close()
                 continue
-            task = asyncio.create_task(self._serve(connection, address))
+            task = asyncio.create_task(self._serve(accepted, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             # Accepting does not yield while connections wait: a burst of them would keep all others waiting.
             await asyncio.sleep(0)
 
-    async def _serve(self, connection: socket.socket, address: str) -> None:
+    async def _serve(self, accepted: socket.socket, address: str) -> None:
         """Hand a connection to the protocol, which counts it off when it is lost."""
-        loop = asyncio.get_running_loop()
-        protocol = _Protocol(
-            self._server, loop=loop, keepalive_timeout=HEADER_TIME, lingering_time=LINGERING_TIME,
-            read_bufsize=READ_BUFFER, access_log_class=self._access_log, logger=logger,
-        )  # fmt: skip
-        protocol.when_lost = lambda: self._connections.remove(address)
+        lost = partial(self._connections.remove, address)
+        connection = self._connection(lost)
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls = self._context() if self._context else None
-            await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=tls,
-                ssl_handshake_timeout=HANDSHAKE_TIME if tls else None, ssl_shutdown_timeout=2.0 if tls else None,
-            )  # fmt: skip
-        except (OSError, TimeoutError) as error:
-            logger.debug("A handshake with %s failed: %s", address, error)
-            protocol.lost()
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        except OSError as error:
+            logger.debug("A connection of %s cannot be served: %s", address, error)
+            accepted.close()
+            lost()
 
-
-def receive_in_bulk(transport: asyncio.BaseTransport | None) -> None:
-    """Let a connection receive an upload in large steps, which halves the work; for authenticated clients only."""
-    protocol = getattr(transport, "_ssl_protocol", None)  # not public: without it uploads are slower, no more
-    if protocol is not None:
-        protocol.max_size = BULK_BUFFER
+    def _connection(self, lost: Callable[[], None]) -> Connection:
+        reaper = self._reaper
+        protocol = HttpProtocol(self._server, reaper.budget)
+        if self._context is None:
+            return Connection(protocol, reaper, reaper.budget, lost)
+        return TlsConnection(protocol, reaper, reaper.budget, lost, self._context, reaper.handshakes)
 
 
 def _listening(host: str, port: int) -> socket.socket:

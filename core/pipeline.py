@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -15,9 +18,9 @@ from jidoteki.core.authentication import FORBIDDEN
 from jidoteki.core.bodies import Body
 from jidoteki.core.forms import Form
 from jidoteki.core.gate import Admitted, Attempt, admit, in_force, note
-from jidoteki.core.listener import receive_in_bulk
+from jidoteki.core.http_protocol import authenticated, receive_body
 from jidoteki.core.requests import ApiRequest, refusal
-from jidoteki.core.responses import Refused, error_response, render
+from jidoteki.core.responses import Attachment, Refused, error_response, render
 from jidoteki.core.routes import METHODS, Route
 from jidoteki.core.service import Service
 from jidoteki.core.service_log import CLIENT
@@ -36,6 +39,7 @@ class Pipeline:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._docs = docs_page.Docs()
+        self._telling: set[asyncio.Future[None]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The one handler of the application; never raises but for a broken connection."""
@@ -81,6 +85,7 @@ class Pipeline:
 
     async def _serve(self, attempt: Attempt, admitted: Admitted) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
+        authenticated(request)
         if route.endpoint is None or route.form is None:
             raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
         api = ApiRequest(
@@ -99,7 +104,25 @@ class Pipeline:
             await self._check_again(attempt, admitted)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
             await note(self._service, attempt, api.user, "download", original)
-        return await render(response)
+        rendered = await render(response)
+        if isinstance(rendered, Attachment):
+            rendered.watch = partial(self._watch, attempt, admitted)
+        return rendered
+
+    @contextmanager
+    def _watch(self, attempt: Attempt, admitted: Admitted, end: Callable[[], None]) -> Iterator[None]:
+        """End an answer that is being sent when who asked for it may have it no more."""
+
+        def revoked() -> None:
+            end()
+            telling = asyncio.ensure_future(
+                note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
+            )
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+        with self._service.in_flight.watched(lambda: in_force(self._service, attempt, admitted), revoked):
+            yield
 
     async def _check_again(self, attempt: Attempt, admitted: Admitted) -> None:
         """Let nobody act whose token was changed or revoked since the request began.
@@ -110,11 +133,11 @@ class Pipeline:
             await note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
             raise ApiError(403, FORBIDDEN)
 
-    async def _show_docs(self, request: web.BaseRequest) -> web.Response:
+    async def _show_docs(self, request: web.BaseRequest) -> web.StreamResponse:
         """The pages that describe the API: outside of its prefix and without authentication."""
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
-        return await self._docs.answer(request.rel_url.raw_path, self._service.routes)
+        return await self._docs.answer(request, self._service.routes)
 
     def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
         found = self._service.routes.find(path)
@@ -150,7 +173,7 @@ class Pipeline:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        receive_in_bulk(request.transport)
+        receive_body(request)
         digest = admitted.signed.digest if admitted.signed else None
         body = Body(request, route.form, self._service.limits, self._service.appliance.spool, digest)
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
@@ -13,9 +15,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from jidoteki.core.connection import Connection
 from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
 
 CHUNK = 256 * 1024
+PIECE = 4 * 1024
 JSON = "application/json"
 
 SECURITY_HEADERS = {
@@ -79,6 +83,39 @@ def error_response(
     return json_response(encode(body), error.status, more)
 
 
+def error_bytes(error: ApiError) -> bytes:
+    """The whole answer to something that is no request, after which the connection ends."""
+    response = error_response(error)
+    assert isinstance(response.body, bytes)
+    fields = {
+        **response.headers,
+        "Content-Length": str(len(response.body)),
+        "Date": formatdate(usegmt=True),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + response.body
+
+
+async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Answer anybody with something long, of which never more than a piece is kept for a client that does not read.
+
+    :raises ConnectionError: the client has gone, or did not take it.
+    """
+    response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
+    response.content_length = len(body)
+    if not request.content.at_eof():
+        response.force_close()
+    writer = await response.prepare(request)
+    if request.method != "HEAD" and writer:
+        content = memoryview(body)
+        for start in range(0, len(content), PIECE):
+            await writer.write(content[start : start + PIECE])
+            await writer.drain()
+    await response.write_eof()
+    return response
+
+
 def header_text(text: str) -> str:
     """The part of a text that may stand in a header: printable ASCII, at most 512 characters."""
     return "".join(c if 32 <= ord(c) < 127 else "?" for c in text[:512])
@@ -114,8 +151,8 @@ def _body(data: Any, dry_run: bool) -> bytes:
     return encode({**data, "dry-run": True} if dry_run and isinstance(data, dict) else data)
 
 
-class _Attachment(web.FileResponse):
-    """A file over TLS in pieces as large as over HTTP, where asyncio in place of sendfile reads 16 KiB at a time.
+class Attachment(web.FileResponse):
+    """A file: over HTTP copied by the kernel, over TLS in pieces as large.
 
     :param file: what is sent: named by its descriptor, so that nothing put beside it or in its place is.
     """
@@ -123,28 +160,41 @@ class _Attachment(web.FileResponse):
     def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
         super().__init__(f"/proc/self/fd/{file.fileno()}", chunk_size=CHUNK, headers=headers)
         self._file = file
+        #: Watches the request while it is being answered, and calls what it is given when that must end.
+        self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it, and close it."""
+        transport = request.transport
         try:
-            return await super().prepare(request)
+            with self.watch(transport.abort if transport else lambda: None):
+                return await super().prepare(request)
         finally:
             asyncio.get_running_loop().run_in_executor(None, self._file.close)
 
     async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
-        if request.transport is None or request.transport.get_extra_info("sslcontext") is None:
+        connection = request.transport
+        if not isinstance(connection, Connection):
             return await super()._sendfile(request, fobj, offset, count)
-        loop = asyncio.get_running_loop()
         writer = await web.StreamResponse.prepare(self, request)
         assert writer
+        connection.set_bulk(True)
+        if connection.get_extra_info("sslcontext") is None:
+            writer.send_headers()
+            await connection.send_file(fobj, offset, count)
+        else:
+            await self._write(writer, fobj, offset, count)
+        await web.StreamResponse.write_eof(self)
+        return writer
+
+    async def _write(self, writer: AbstractStreamWriter, fobj: IO[Any], offset: int, count: int) -> None:
+        loop = asyncio.get_running_loop()
         fobj.seek(offset)
         reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
         while chunk := await reading:
             count -= len(chunk)
             reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
             await writer.write(chunk)
-        await web.StreamResponse.write_eof(self)
-        return writer
 
 
 async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
@@ -152,7 +202,7 @@ async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
         file = await asyncio.to_thread(_open, path)
     except OSError as error:
         raise ApiError(404) from error
-    return _Attachment(file, {**SECURITY_HEADERS, **headers})
+    return Attachment(file, {**SECURITY_HEADERS, **headers})
 
 
 def _open(path: Path) -> IO[bytes]:

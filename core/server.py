@@ -15,10 +15,11 @@ from aiohttp import web
 
 from jidoteki.core import priority
 from jidoteki.core.health import HealthMonitor
+from jidoteki.core.http_protocol import make_request
 from jidoteki.core.listener import Connections, Listener
 from jidoteki.core.pipeline import Pipeline
+from jidoteki.core.reaper import Reaper
 from jidoteki.core.service import Service
-from jidoteki.core.service_log import AccessLogger
 from jidoteki.core.tls import Certificate
 from jidoteki.core.watchdog import Watchdog
 from jidoteki.hookspecs import PREFIX
@@ -26,6 +27,7 @@ from jidoteki.hookspecs import PREFIX
 logger = logging.getLogger(__name__)
 
 GRACE = 10.0
+ENDING = 0.2
 DESCRIPTORS = 65536
 
 
@@ -51,25 +53,25 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     _allow_descriptors()
     priority.take_place()
     ending = _ending()
-    server = web.Server(Pipeline(service))
+    server = web.Server(Pipeline(service), request_factory=make_request)
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
     limits = service.config.settings["limits"]
     connections = Connections(
         limits["connections"], limits["connections-per-address"], lambda address: service.proxies.trusted(address)
     )
+    reaper = Reaper(lambda: service.limits)
     listeners: list[Listener] = []
     try:
         if certificate and binding.port is not None:
-            listeners.append(
-                Listener(server, binding.host, binding.port, connections, AccessLogger, certificate.context)
-            )
+            listeners.append(Listener(server, binding.host, binding.port, connections, reaper, certificate.context))
         if binding.http_port is not None:
-            listeners.append(Listener(server, binding.http_host, binding.http_port, connections, AccessLogger, None))
+            listeners.append(Listener(server, binding.http_host, binding.http_port, connections, reaper, None))
         await service.start()
         health = HealthMonitor(service)
         health.start()
         watchdog = Watchdog(lambda: service.plugins.loaded)
         watchdog.start()
+        reaper.start()
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
@@ -82,7 +84,8 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     logger.info("Ending: requests in flight have %g seconds", GRACE)
     health.stop()
     watchdog.stop()
-    await server.shutdown(GRACE)
+    await reaper.end(GRACE)
+    await server.shutdown(ENDING)
     await service.stop()
 
 

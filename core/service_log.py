@@ -108,11 +108,18 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
-        client = request.get(CLIENT, request.remote)
-        self.pending.append(
-            f"{_stamp(int(now()))} {client} {_plain(request.method)} {_plain(request.rel_url.raw_path)} "
-            f"{response.status} {response.body_length} {time * 1000:.1f}ms"
-        )
+        path = _plain(request.rel_url.raw_path)
+        client = str(request.get(CLIENT, request.remote))
+        self.note(client, _plain(request.method), path, response.status, response.body_length, time)
+
+    @classmethod
+    def note(cls, address: str, method: str, path: str, status: int, length: int, time: float) -> None:
+        """Note an answer.
+
+        :param length: bytes of its body.
+        :param time: seconds that it took.
+        """
+        cls.pending.append(f"{_stamp(int(now()))} {address} {method} {path} {status} {length} {time * 1000:.1f}ms")
 
     @property
     def enabled(self) -> bool:

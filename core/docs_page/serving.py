@@ -11,7 +11,7 @@ from importlib import resources
 
 from aiohttp import web
 
-from jidoteki.core.responses import JSON, SECURITY_HEADERS, encode
+from jidoteki.core.responses import JSON, encode, send_in_pieces
 from jidoteki.core.routes import Routes
 from jidoteki.hookspecs import ApiError
 
@@ -45,13 +45,13 @@ class Docs:
         self._routes: Routes | None = None
         self._made: dict[str, bytes] = {}
 
-    async def answer(self, path: str, routes: Routes) -> web.Response:
-        """The file at a path.
+    async def answer(self, request: web.BaseRequest, routes: Routes) -> web.StreamResponse:
+        """Send the file at a path.
 
-        :param path: one that `is_below` is true of.
+        :param request: for a path that `is_below` is true of.
         :raises ApiError: 404, there is none.
         """
-        name = path.removeprefix(PATH).removeprefix("/")
+        name = request.rel_url.raw_path.removeprefix(PATH).removeprefix("/")
         if name not in _KINDS:
             raise ApiError(404)
         async with self._lock:
@@ -60,8 +60,8 @@ class Docs:
             if name not in self._made:
                 self._made[name] = await asyncio.to_thread(_make, name, routes)
             body = self._made[name]
-        headers = {**SECURITY_HEADERS, "Content-Security-Policy": POLICY, "Content-Type": _KINDS[name]}
-        return web.Response(body=body, headers=headers)
+        headers = {"Content-Security-Policy": POLICY, "Content-Type": _KINDS[name]}
+        return await send_in_pieces(request, body, headers)
 
 
 def _make(name: str, routes: Routes) -> bytes:

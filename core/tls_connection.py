@@ -1,0 +1,369 @@
+"""TLS between a socket and the HTTP protocol, which costs little until a client has shown itself able to speak it.
+
+asyncio's own would take 60 KiB for each client that says nothing, and 150 KiB for one that announces a long
+ClientHello, for OpenSSL makes its buffers as soon as it is asked to read. Here it gets whole records only, and a client
+that has begun a handshake is one of few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from jidoteki.core.connection import BULK_STEP, Connection, Keeper
+from jidoteki.core.input_budget import InputBudget
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE_TIME = 10.0
+AT_ONCE = 256
+YIELDS_AFTER = 1.0
+MAX_HELLO = 8 * 1024
+MAX_HELD = 20 * 1024
+MAX_UNREAD = 16 * 1024
+
+# https://www.rfc-editor.org/rfc/rfc8446#section-5.1: kind, version, length; a record holds at most 2^14 + 2048 bytes.
+HEADER = 5
+MAX_RECORD = (1 << 14) + 2048
+CHANGE_CIPHER_SPEC, HANDSHAKE, APPLICATION_DATA = 20, 22, 23
+CLIENT_HELLO = 1
+
+#: Every connection decrypts into this, as every one receives into one buffer.
+_DECRYPTED = memoryview(bytearray(BULK_STEP))
+
+
+class Handshakes:
+    """The handshakes under way, each of which takes 50 KiB: further ones wait until one ends, or is slow."""
+
+    def __init__(self) -> None:
+        self._begun: dict[TlsConnection, float] = {}
+        self._waiting: deque[TlsConnection] = deque()
+
+    def begin(self, connection: TlsConnection) -> None:
+        """Let a handshake begin now or later."""
+        self._waiting.append(connection)
+        self.go_on()
+
+    def end(self, connection: TlsConnection) -> None:
+        """One is over or given up."""
+        if self._begun.pop(connection, None) is not None:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Let those begin that can; called about once a second, too."""
+        now = asyncio.get_running_loop().time()
+        while self._waiting:
+            if len(self._begun) >= AT_ONCE:
+                oldest, since = next(iter(self._begun.items()))
+                if now - since < YIELDS_AFTER:
+                    return
+                del self._begun[oldest]
+                oldest.reset()
+            waiting = self._waiting.popleft()
+            if not waiting.is_closing():
+                self._begun[waiting] = now
+                waiting.shake_hands()
+
+
+class Stage(enum.Enum):
+    """How far a connection has come."""
+
+    HELLO = enum.auto()
+    QUEUED = enum.auto()
+    HANDSHAKE = enum.auto()
+    OPEN = enum.auto()
+
+
+class TlsConnection(Connection):
+    """A connection with TLS.
+
+    :param context: returns the context in force now.
+    :param handshakes: those under way.
+    """
+
+    __slots__ = ("_context", "_due", "_framed", "_handshakes", "_held", "_incoming", "_outgoing", "_stage", "_tls")
+
+    _tls: ssl.SSLObject
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+
+    def __init__(
+        self,
+        protocol: asyncio.Protocol,
+        keeper: Keeper,
+        budget: InputBudget,
+        when_lost: Callable[[], None],
+        context: Callable[[], ssl.SSLContext],
+        handshakes: Handshakes,
+    ) -> None:
+        super().__init__(protocol, keeper, budget, when_lost)
+        self._context, self._handshakes = context, handshakes
+        self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIME
+        self._held = bytearray()
+        self._framed = True
+        self._stage = Stage.HELLO
+
+    def _begin(self) -> None:
+        """The protocol hears of the connection once the handshake is over."""
+
+    def _leave(self, exc: Exception | None) -> None:
+        self._handshakes.end(self)
+        if self._stage is not Stage.OPEN:
+            self._protocol = None  # which has never heard of this connection
+        super()._leave(exc)
+        with suppress(AttributeError):
+            del self._tls, self._incoming, self._outgoing
+
+    # Receiving.
+
+    def _received(self, content: memoryview) -> None:
+        if not self._framed:
+            self._incoming.write(content)
+            self._read()
+            return
+        self._held += content
+        try:
+            _STEPS[self._stage](self)
+        except Refused as error:
+            logger.debug("A handshake with %s is refused: %s", self.get_extra_info("peername"), error)
+            self.reset()
+        self._count()
+
+    def _count(self) -> None:
+        self._budget.hold(self, 0 if self.is_closing() else len(self._held))
+
+    def _await_hello(self) -> None:
+        if _has_hello(self._held):
+            self._stage = Stage.QUEUED
+            self._handshakes.begin(self)
+        else:
+            self._await_turn()
+
+    def _await_turn(self) -> None:
+        if len(self._held) > MAX_HELD:
+            raise Refused("it sends more than a ClientHello")
+
+    def shake_hands(self) -> None:
+        """Begin the handshake: all of the ClientHello is there."""
+        self._stage = Stage.HANDSHAKE
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = self._context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._go_on_shaking_hands()
+        self._count()
+
+    def _answer_in_handshake(self) -> None:
+        if self._tls.version() == "TLSv1.3":
+            _check_second_hello(self._held)
+        self._go_on_shaking_hands()
+
+    def _go_on_shaking_hands(self) -> None:
+        self._take_records()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except (ssl.SSLError, OSError) as error:
+            self._give_up(error)
+            return
+        self._stage = Stage.OPEN
+        self._handshakes.end(self)
+        self._flush()
+        super()._begin()
+        if self.get_write_buffer_size():
+            self.pause_writing()
+        self._read()
+
+    def _give_up(self, error: Exception) -> None:
+        """Close, with the alert that OpenSSL may have written."""
+        logger.debug("TLS with %s has failed: %s", self.get_extra_info("peername"), error)
+        self._flush()
+        self._closing = True
+        self._raw.close()
+
+    def _take_records(self) -> None:
+        if self._framed and self._held:
+            size = _whole_records(self._held)
+            if size:
+                self._incoming.write(memoryview(self._held)[:size].tobytes())
+                del self._held[:size]
+
+    def _read(self) -> None:
+        """Hand on what is decrypted, as long as it is wanted."""
+        self._take_records()
+        try:
+            while self.is_reading() and not self._closing:
+                size = self._decrypt()
+                if size:
+                    super()._received(_DECRYPTED[:size])
+                if not self._incoming.pending and not self._tls.pending():
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.close()
+            return
+        except (ssl.SSLError, OSError) as error:
+            self._give_up(error)
+            return
+        self._flush()  # an answer of TLS itself, such as to a change of keys
+        if self._framed and not self.busy and self.get_write_buffer_size() > MAX_UNREAD:
+            self.reset()
+
+    def _decrypt(self) -> int:
+        """Decrypt as much as there is and fits.
+
+        :raises ssl.SSLWantReadError: there is nothing.
+        :raises ssl.SSLZeroReturnError: the client has ended the connection.
+        """
+        size = 0
+        while size < BULK_STEP and (not size or self._incoming.pending or self._tls.pending()):
+            try:
+                count: Any = self._tls.read(BULK_STEP - size, _DECRYPTED[size:])
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                if size:
+                    break
+                raise
+            if not count:
+                if size:
+                    break
+                raise ssl.SSLZeroReturnError
+            size += count
+        return size
+
+    def resume_reading(self) -> None:
+        if not self._raw.is_reading():
+            super().resume_reading()
+            if self._stage is Stage.OPEN and not self._closing:
+                asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self.is_reading() and not self._closing:
+            self._read()
+
+    # Sending.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_closing():
+            return
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._tls.write(view) :]
+        except (ssl.SSLError, OSError) as error:
+            self._give_up(error)
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and not self.is_closing():
+            self._raw.write(self._outgoing.read())
+
+    def _say_goodbye(self) -> None:
+        if self._stage is Stage.OPEN:
+            with suppress(ssl.SSLError, OSError):  # it would like to read the client's goodbye
+                self._tls.unwrap()
+            self._flush()
+
+    def pause_writing(self) -> None:
+        if self._stage is Stage.OPEN:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._stage is Stage.OPEN:
+            super().resume_writing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "sslcontext":
+            return self._tls.context
+        return self._tls if name == "ssl_object" else super().get_extra_info(name, default)
+
+    def set_bulk(self, bulk: bool) -> None:
+        if bulk and self._framed:
+            self._framed = False
+            self._incoming.write(bytes(self._held))
+            self._held = bytearray()
+            self._budget.hold(self, 0)
+        super().set_bulk(bulk)
+
+    def check(self, now: float, stall: float, rate: int) -> None:
+        if self._stage is Stage.OPEN or self._closing:
+            super().check(now, stall, rate)
+        elif now >= self._due:
+            logger.debug("A handshake with %s takes too long", self.get_extra_info("peername"))
+            self.reset()
+
+
+_STEPS = {
+    Stage.HELLO: TlsConnection._await_hello,
+    Stage.QUEUED: TlsConnection._await_turn,
+    Stage.HANDSHAKE: TlsConnection._answer_in_handshake,
+    Stage.OPEN: TlsConnection._read,
+}
+
+
+class Refused(Exception):
+    """A client begins TLS in a way that would cost too much."""
+
+
+def _has_hello(held: bytearray) -> bool:
+    """Whether all of a ClientHello is there, or something that OpenSSL refuses at once.
+
+    :raises Refused: it is too long or in too small pieces.
+    """
+    position = payload = wanted = 0
+    while len(held) >= position + HEADER:
+        kind, length = held[position], int.from_bytes(held[position + 3 : position + HEADER], "big")
+        if kind != HANDSHAKE or not length or length > MAX_RECORD:
+            return True
+        start = position + HEADER
+        if not position:
+            if length < 4:
+                raise Refused("its ClientHello comes in too small pieces")
+            if len(held) < start + 4:
+                return False
+            if held[start] != CLIENT_HELLO:
+                return True
+            wanted = 4 + int.from_bytes(held[start + 1 : start + 4], "big")
+            if wanted > MAX_HELLO:
+                raise Refused("its ClientHello is too long")
+        position = start + length
+        payload += length
+        if payload >= wanted:
+            return len(held) >= position
+    return False
+
+
+def _check_second_hello(held: bytearray) -> None:
+    """Check the ClientHello that a client sends again after having been asked to use another group.
+
+    All other handshake messages are encrypted by then, and have another kind of record.
+
+    :raises Refused: it is too long or in too small pieces.
+    """
+    position = 0
+    while len(held) >= position + HEADER:
+        kind, length = held[position], int.from_bytes(held[position + 3 : position + HEADER], "big")
+        start = position + HEADER
+        if kind == HANDSHAKE and (length < 4 or int.from_bytes(held[start + 1 : start + 4], "big") > MAX_HELLO):
+            raise Refused("its second ClientHello is too long or in too small pieces")
+        position = start + length
+
+
+def _whole_records(held: bytearray) -> int:
+    """How many bytes at the beginning are whole records, or nothing that TLS knows, which OpenSSL refuses at once."""
+    position = 0
+    while len(held) >= position + HEADER:
+        length = int.from_bytes(held[position + 3 : position + HEADER], "big")
+        if not CHANGE_CIPHER_SPEC <= held[position] <= APPLICATION_DATA or length > MAX_RECORD:
+            return len(held)
+        if len(held) < position + HEADER + length:
+            break
+        position += HEADER + length
+    return position
