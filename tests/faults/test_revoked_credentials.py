@@ -6,11 +6,13 @@ import fcntl
 import io
 import json
 import os
+import socket
 import tarfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from faultkit import Reply, ask, connection, multipart, read_reply
@@ -174,3 +176,30 @@ def test_logs_that_are_being_packed_are_not_sent_to_a_revoked_token(jidoteki_hos
         answer = asked.result(20)
 
     assert answer.status == 403
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["TLS", "HTTP"])
+def test_a_download_that_is_being_sent_is_cut_off(jidoteki_host: MakeHost, plain: bool) -> None:
+    host = jidoteki_host(start=False, enable=("tokens",), authentication=TOKENS).start("--http-port", "0")
+    token = robot(host, "read")
+    (host.appliance.log / "big.log").write_bytes(os.urandom(48 * 1024 * 1024))
+    request = f"GET {PREFIX}/logs?token={token} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    if plain:
+        name, _, port = host.plain_url.removeprefix("http://").partition(":")
+        client: socket.socket = socket.create_connection((name, int(port)), 30)
+    else:
+        client = connection(host, "127.0.0.5")
+
+    with client:
+        client.sendall(request)
+        received = len(client.recv(65536))
+        revoke(host)
+        began = time.monotonic()
+        with suppress(OSError):
+            while chunk := client.recv(65536):
+                received += len(chunk)
+                time.sleep(0.005)
+
+    assert received < 48 * 1024 * 1024
+    assert time.monotonic() - began < 5
+    host.assert_audited("authorization.revoked", f"GET {PREFIX}/logs")
