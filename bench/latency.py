@@ -96,6 +96,7 @@ def _upload(host: Host, package: Path, size: int) -> None:
     _expect(answer.status, 202)
     servers.wait_for_job(host, "update", 120)
     host.appliance.replace_file(host.appliance.etc / "version.txt", "1.0.0\n")
+    host.appliance.jobs.joinpath("highest-version").unlink(missing_ok=True)
     post_package(host, size)
     servers.wait_for_job(host, "update", 120)
 

@@ -105,6 +105,7 @@ class Work:
 
     def _update(self) -> None:
         self._host.appliance.replace_file(self._host.appliance.etc / "version.txt", "1.0.0\n")
+        self._host.appliance.jobs.joinpath("highest-version").unlink(missing_ok=True)
         self._expect(self._post("/update", "-F", f"update=@{self._package}"), 202, "POST /update")
         self._job("/update")
 

@@ -82,7 +82,12 @@ def _certs_files(appliance: Appliance) -> list[Path]:
 
 
 def _update_files(appliance: Appliance) -> list[Path]:
-    return [appliance.etc / "version.txt"]
+    return [appliance.etc / "version.txt", appliance.jobs / "highest-version"]
+
+
+def _prepare_update(host: Host) -> None:
+    """As after an update to the version that is installed."""
+    host.appliance.replace_file(host.appliance.jobs / "highest-version", "1.0.0\n", 0o600)
 
 
 def _license_files(appliance: Appliance) -> list[Path]:
@@ -181,7 +186,10 @@ CASES = [
         _restore_files,
     ),
     JobCase(
-        "update", _nothing, lambda host: ("POST", "/update", multipart(("update", _package(host)))), _update_files
+        "update",
+        _prepare_update,
+        lambda host: ("POST", "/update", multipart(("update", _package(host)))),
+        _update_files,
     ),
 ]  # fmt: skip
 KINDS = [case.kind for case in CASES]
