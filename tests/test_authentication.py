@@ -260,7 +260,7 @@ def test_a_wrong_token_is_refused_before_the_body_is_sent(jidoteki_host: MakeHos
     assert [status for status, _ in sent] == ["403", "403"]
     assert int(sent[0][1]) <= 64 * 1024
     assert int(sent[1][1]) < 16 * 1024**2, "sent without asking: what the buffers of both ends hold, and no more"
-    assert list(host.appliance.uploads.glob(".jidoteki-*")) == []
+    assert list(host.appliance.spool.glob(".jidoteki-*")) == []
 
 
 def test_credentials_reach_no_log_and_no_answer(jidoteki_host: MakeHost) -> None:

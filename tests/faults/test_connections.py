@@ -178,7 +178,7 @@ def test_a_dripping_body_is_cut_off_by_its_average_rate(
     for seconds in kept:
         tally.case(25 <= seconds <= 36, f"a body of a byte a second was read for {seconds:.0f} s")
     assert tally.failed == []
-    assert list(host.appliance.uploads.glob(".jidoteki-*")) == []
+    assert list(host.appliance.spool.glob(".jidoteki-*")) == []
 
 
 @pytest.mark.timeout(300)
