@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import logging
 
 import voluptuous as vol
 
-from jidoteki.core.authentication import MAX_TOKEN, TOKEN_CHARACTERS
-from jidoteki.core.requests import own
+from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.requests import ApiRequest, own
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
 
 TRIES = 50
+
+logger = logging.getLogger(__name__)
 
 
 @validators.described(
@@ -41,15 +45,26 @@ async def setup(request: Request) -> Response:
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
         if mine.service.config.settings["commands"]["persist"]:
-            await _persist(request)
+            await _persist(mine)
     return {"Status": "200 OK"}
 
 
-async def _persist(request: Request) -> None:
-    """Keep the new token through a reboot; a persist that is running already may have missed it."""
+async def _persist(request: ApiRequest) -> None:
+    """Keep the new token through a reboot; a persist that is running already may have missed it.
+
+    Whoever changed the token holds the new one: with the old one nothing starts any more.
+    """
+    try:
+        holder = await asyncio.to_thread(request.service.authenticator.holder_on_disk, ADMIN.name)
+    except OSError as error:
+        logger.error("The new token is not kept through a reboot: %s", error.strerror or error)
+        return
+    if holder is None:
+        return
+    follow_up = dataclasses.replace(request, holder=holder)
     for _ in range(TRIES):
         with contextlib.suppress(ApiError):
-            await request.run_job("persist")
+            await follow_up.run_job("persist")
             return
         await asyncio.sleep(0.1)
 
