@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
+import time
 
 import voluptuous as vol
 
@@ -14,6 +16,8 @@ from jidoteki.core.requests import ApiRequest, own
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
 
 TRIES = 50
+LOG = "update_token.log"
+MAX_LOG = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +45,39 @@ async def setup(request: Request) -> Response:
     mine = own(request)
     if not request.dry_run:
         try:
-            await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.holder)
+            await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
         if mine.service.config.settings["commands"]["persist"]:
             await _persist(mine)
     return {"Status": "200 OK"}
+
+
+def _set_token(request: ApiRequest, token: str) -> None:
+    _tell(request.appliance, "Updating API token. Please wait..")
+    try:
+        request.service.authenticator.set_token(token, request.holder)
+    except OSError as error:
+        _tell(request.appliance, f"The token cannot be stored: {error.strerror or error}")
+        _tell(request.appliance, "Invalid or missing API token file")
+        raise
+    _tell(request.appliance, "Updating API token successful")
+
+
+def _tell(appliance: Appliance, message: str) -> None:
+    """Add a line to the log, which begins anew when it is long; no token depends on whether it can be written."""
+    path = appliance.log / LOG
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        if path.exists() and path.lstat().st_size > MAX_LOG:
+            path.replace(path.with_name(f"{LOG}.1"))
+        descriptor = os.open(path, flags, 0o640)
+        try:
+            os.write(descriptor, f"[{int(time.time())}][SYSTEM] {message}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", LOG, error.strerror or error)
 
 
 async def _persist(request: ApiRequest) -> None:
