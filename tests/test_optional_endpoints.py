@@ -315,6 +315,46 @@ def test_the_vendors_command_reads_licenses_its_own_way(host: Host) -> None:
     assert host.get("/license").json == {"mine": 1}
 
 
+def test_a_vendors_command_of_the_original_installs_and_refuses_licenses(host: Host, tmp_path: Path) -> None:
+    """It is called without an argument, reads the license in its place, and may end as it likes."""
+    license = host.appliance.etc / "license.asc"
+    license.write_text('{"users": 1}')
+    script = f"#!/bin/sh\nset -eu\ntest $# = 0\ncat {license}\nexit 2\n"
+    host.appliance.replace_file(host.appliance.bin / "license.sh", script, 0o755)
+
+    posted = host.post("/license", "-F", 'license={"users": 2}')
+    damaged = host.post("/license", "-F", "license=nonsense")
+    dry = host.post("/license", "-F", "license=nonsense", query="dry-run=1")
+    lines = (host.appliance.log / "update_license.log").read_text().splitlines()
+
+    assert (posted.status, posted.json) == (200, {"users": 2})
+    assert (damaged.status, host.get("/license").json) == (404, {"users": 2})
+    assert damaged.json["Error-Message"].startswith("The license is not valid: license.sh printed no JSON object")
+    assert (dry.status, license.read_text()) == (400, '{"users": 2}')
+    assert [line.partition("][SYSTEM] ")[2] for line in lines] == [
+        "Updating license. Please wait..",
+        "Warning: license.sh ended with exit status 2; what it printed counts",
+        "Updating license successful",
+        "Updating license. Please wait..",
+        damaged.json["Error-Message"],
+        "Invalid or missing license file",
+    ]
+
+
+def test_a_vendors_command_for_licenses_has_the_time_of_every_vendors_command(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(limits={"command": 0.5})
+    license = host.appliance.etc / "license.asc"
+    before = license.read_bytes()
+    host.appliance.replace_file(host.appliance.bin / "license.sh", "#!/bin/sh\nexec sleep 50\n", 0o755)
+
+    posted = host.post("/license", "-F", "license=any")
+    shown = host.get("/license")
+
+    assert (posted.status, shown.status) == (400, 503)
+    assert posted.json["Error-Message"] == "license.sh did not end within 0.5 seconds"
+    assert license.read_bytes() == before
+
+
 def make_certificate(directory: Path, name: str, issuer: str = "") -> tuple[Path, Path]:
     """A key and a certificate for 127.0.0.1, self-signed or signed by an issuer made before."""
     key, certificate = directory / f"{name}.key", directory / f"{name}.pem"
