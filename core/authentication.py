@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -100,8 +101,11 @@ def credential_of(query: str, authorization: str | None) -> Credential | None:
 
 @lru_cache(maxsize=256)
 def _shown_in(query: str) -> Credential | None:
-    """The credential in a query; scripts send the same ones again and again."""
-    given = URL.build(query_string=query, encoded=True).query
+    """The credential in a query; scripts send the same ones again and again.
+
+    A `+` is itself, as in the original, and not the space of a form: no credential has a space.
+    """
+    given = URL.build(query_string=query.replace("+", "%2B"), encoded=True).query
     for kind in ("hash", "token"):
         if given.get(kind):
             return Credential(kind, given[kind].encode("utf-8", "surrogateescape"))
@@ -258,7 +262,8 @@ class Authenticator:
 
 
 def _key_of(content: bytes) -> _Key | None:
-    token = content.removesuffix(b"\n").removesuffix(b"\r")
+    """The key in the first line of a token file, whatever follows it, as the original reads it."""
+    token = re.split(rb"[\r\n]", content, maxsplit=1)[0]
     if not 1 <= len(token) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(token):
         return None
     return _Key(token)

@@ -110,7 +110,7 @@ def measure(root: str) -> dict[str, Any]:
         "cpu": {
             "num": processors,
             "load": ", ".join(f"{each:.2f}" for each in load),
-            "cpu5min": round(load[1] * 100 / processors),
+            "cpu5min": int(load[1]),
         },
     }
 

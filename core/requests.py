@@ -37,6 +37,11 @@ class ApiRequest:
         """Who makes the request."""
         return self.holder.user.name
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The whole configuration."""
+        return self.service.config.settings
+
     def permit(self) -> None:
         """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
 

@@ -126,6 +126,10 @@ class Request(Protocol):
         """The plugin's section of the configuration, validated and with its defaults."""
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """The whole configuration of the host, validated and with its defaults."""
+
+    @property
     def dry_run(self) -> bool:
         """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
 

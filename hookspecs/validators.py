@@ -28,6 +28,7 @@ __all__ = [
     "json_document",
     "mount_options",
     "netmask",
+    "or_number",
     "port",
     "prefix_length",
     "printable",
@@ -80,6 +81,28 @@ class Text:
             except ValueError:
                 raise vol.Invalid(f"must be {self.allowed}") from None
         return value
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class or_number:
+    """A text for which a JSON document may hold a whole number, whose digits it then is, such as `"netmask": 24`.
+
+    :param text: what the digits must be.
+    :param maximum: the greatest number that can be right, where that is known.
+    """
+
+    text: Text
+    maximum: int | None = None
+
+    @property
+    def minimum(self) -> int:
+        """The least number that has enough digits."""
+        return 10 ** (self.text.minimum - 1) if self.text.minimum > 1 else 0
+
+    def __call__(self, value: object) -> str:
+        """Return the text, or raise voluptuous.Invalid."""
+        return self.text(str(value) if type(value) is int and value >= 0 else value)
 
 
 def described(schema: Mapping[str, Any]) -> Callable[[_Validator], _Validator]:
@@ -173,10 +196,12 @@ class strict:
     """An object with the keys of `schema` and no others; the error for another one names the nearest known key.
 
     :param schema: maps names, or voluptuous markers of names, to validators.
+    :param empty_is_absent: whether a key whose value is an empty string counts as not given.
     """
 
-    def __init__(self, schema: Mapping[Any, Any]) -> None:
+    def __init__(self, schema: Mapping[Any, Any], *, empty_is_absent: bool = False) -> None:
         self.schema: Final = vol.Schema(dict(schema))
+        self.empty_is_absent: Final = empty_is_absent
         self.known: Final = frozenset(str(key) for key in schema)
 
     def __call__(self, value: object) -> Any:
@@ -186,6 +211,8 @@ class strict:
         for key in value:
             if key not in self.known:
                 raise unknown(key, self.known)
+        if self.empty_is_absent:
+            value = {key: each for key, each in value.items() if each != ""}
         return self.schema(value)
 
 

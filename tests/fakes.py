@@ -24,6 +24,8 @@ class FakeJob:
     workspace: Path = Path("/nonexistent")
     taken_by_a_plugin: bool = False
     vendor_status: int = 0
+    dry_run: bool = False
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"limits": {"command": 60.0}})
     lines: list[str] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     percentages: list[int] = field(default_factory=list)

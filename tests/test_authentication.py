@@ -9,10 +9,13 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from jidoteki.core.authentication import request_hash
+from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
@@ -105,6 +108,89 @@ def test_every_token_of_the_reference_is_accepted(jidoteki_host: MakeHost, newto
 
     assert answer.status == 200
     assert host.get("/version").status == 200
+
+
+@pytest.mark.parametrize("spelt", ["a+b/c+", "a%2Bb%2Fc%2B", "a+b%2fc%2b"])
+def test_a_plus_in_a_token_may_be_sent_as_it_is(jidoteki_host: MakeHost, spelt: str) -> None:
+    host = jidoteki_host(token="a+b/c+")
+
+    shown = host.get("/version", auth="none", query=f"token={spelt}")
+    spaced = host.get("/version", auth="none", query="token=a%20b/c%20", source="127.0.0.2")
+
+    assert (shown.status, spaced.status) == (200, 403)
+
+
+@pytest.mark.parametrize("content", ["first+line\nsecond\n", "first+line\r\nsecond", "first+line\n\n", "first+line"])
+def test_the_first_line_of_a_token_file_counts(jidoteki_host: MakeHost, content: str) -> None:
+    host = jidoteki_host(start=False, token="first+line")
+    (host.appliance.etc / "api.token").write_bytes(content.encode())
+    host.start()
+
+    assert host.get("/version").status == 200
+    assert host.get("/version", auth="token").status == 200
+    assert host.get("/version", auth="none", query="token=second", source="127.0.0.2").status == 403
+
+
+def test_a_token_file_whose_first_line_is_empty_lets_nobody_in(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False, token="second")
+    (host.appliance.etc / "api.token").write_text("\nsecond\n")
+    host.start()
+
+    assert host.get("/version", auth="token").status == 403
+
+
+def test_a_change_of_the_token_is_in_the_log_of_the_original(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    log = host.appliance.log / "update_token.log"
+
+    host.post("/setup", "-F", "newtoken=dry", query="dry-run=1")
+    before = log.exists()
+    host.post("/setup", "-F", "newtoken=another")
+    lines = log.read_text().splitlines()
+
+    assert not before
+    assert [re.sub(r"^\[[0-9]+\]", "[time]", line) for line in lines] == [
+        "[time][SYSTEM] Updating API token. Please wait..",
+        "[time][SYSTEM] Updating API token successful",
+    ]
+
+
+def test_a_token_that_cannot_be_stored_is_in_the_log_of_the_original(tmp_path: Path) -> None:
+    class Full:
+        def set_token(self, token: str, holder: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    request = SimpleNamespace(
+        appliance=SimpleNamespace(log=tmp_path), service=SimpleNamespace(authenticator=Full()), holder=None
+    )
+
+    with pytest.raises(OSError, match="No space left"):
+        setup._set_token(request, "token")  # type: ignore[arg-type]  # all that it uses of one
+
+    lines = (tmp_path / "update_token.log").read_text().splitlines()
+    assert lines[-2].endswith("[SYSTEM] The token cannot be stored: No space left on device")
+    assert lines[-1].endswith("[SYSTEM] Invalid or missing API token file")
+
+
+def test_the_log_of_token_changes_begins_anew_when_it_is_long(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    log = host.appliance.log / "update_token.log"
+    log.write_text("x" * 2_000_000)
+
+    host.post("/setup", "-F", "newtoken=another")
+
+    assert len(log.read_text().splitlines()) == 2
+    assert log.with_name("update_token.log.1").stat().st_size == 2_000_000
+
+
+def test_a_log_that_cannot_be_written_keeps_nobody_from_a_new_token(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    (host.appliance.log / "update_token.log").mkdir()
+
+    answer = host.post("/setup", "-F", "newtoken=another")
+    host.token = "another"
+
+    assert (answer.status, host.get("/version").status) == (200, 200)
 
 
 def test_a_bearer_token_keeps_the_token_out_of_the_url(jidoteki_host: MakeHost) -> None:

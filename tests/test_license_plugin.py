@@ -41,12 +41,13 @@ class FakeRequest:
     values: Mapping[str, Any] = field(default_factory=dict)
     dry_run: bool = False
     outcome: JobOutcome | None = None
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"limits": {"command": 60.0}})
 
     async def run_job(self, kind: str, **values: Any) -> JobOutcome:
         return self.outcome or await asyncio.to_thread(self._run, values)
 
     def _run(self, values: Mapping[str, Any]) -> JobOutcome:
-        job = FakeJob(self.appliance, values, self.appliance.tmp)
+        job = FakeJob(self.appliance, values, self.appliance.tmp, dry_run=self.dry_run)
         try:
             jobs.check(job)
             if not self.dry_run:
@@ -108,21 +109,35 @@ def job_with(appliance: Appliance, message: bytes) -> FakeJob:
     return FakeJob(appliance, {"license": message_text(message)}, appliance.tmp)
 
 
+def carry_out(job: FakeJob) -> None:
+    """What the host does with a job."""
+    jobs.check(job)
+    jobs.run(job)
+
+
 def install(appliance: Appliance, message: bytes) -> dict[str, Any]:
     """Run the job and read what it left."""
     job = job_with(appliance, message)
-    jobs.check(job)
-    jobs.run(job)
-    return reading.read(appliance, appliance.etc / "license.asc", appliance.tmp)
+    carry_out(job)
+    assert (job.lines[0], job.lines[-1]) == ("Updating license. Please wait..", "Updating license successful")
+    assert not (appliance.etc / "license.asc.former").exists()
+    return reading.read(appliance, appliance.tmp, 60)
 
 
-def refusal(appliance: Appliance, message: bytes, code: str = jobs.INVALID) -> str:
+def refusal(appliance: Appliance, message: bytes, code: str = jobs.INVALID, seconds: float = 60) -> str:
+    """Run the job, which must fail and leave the license in force as it was."""
+    license = appliance.etc / "license.asc"
+    before = license.read_bytes() if license.exists() else None
     job = job_with(appliance, message)
+    job.settings = {"limits": {"command": seconds}}
     with pytest.raises(JobFailed) as failure:
-        jobs.check(job)
+        carry_out(job)
     assert failure.value.code == code
-    assert job.lines[-1] == failure.value.message
+    assert job.lines[0] == "Updating license. Please wait.."
+    assert job.lines[-2:] == [failure.value.message, "Invalid or missing license file"]
     assert list(appliance.tmp.iterdir()) == []
+    assert (license.read_bytes() if license.exists() else None) == before
+    assert not (appliance.etc / "license.asc.former").exists()
     return failure.value.message
 
 
@@ -432,11 +447,69 @@ def script(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
-def test_the_vendor_command_reads_licenses_in_place_of_gpg(appliance: Appliance) -> None:
-    script(appliance.bin / "license.sh", 'cat "$1"')
+READS = 'test $# = 0 && cat "$JIDO_ADMIN_PATH/etc/license.asc"'
+"""What a vendor of the original has in `license.sh`: without an argument, it reads the license in its place."""
+
+
+def in_place(appliance: Appliance, content: str, mode: int = 0o640) -> None:
+    """Put a license in its place, as the original leaves it."""
+    (appliance.etc / "license.asc").write_text(content)
+    (appliance.etc / "license.asc").chmod(mode)
+
+
+def test_the_vendors_command_of_the_original_installs_a_license(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", READS)
+    in_place(appliance, '{"users": 1}')
 
     assert install(appliance, b'{"users": 5}') == {"users": 5}
     assert (appliance.etc / "license.asc").read_text() == '{"users": 5}'
+
+
+def test_the_vendors_command_installs_a_first_license(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", READS)
+
+    assert install(appliance, b'{"users": 5}') == {"users": 5}
+
+
+@pytest.mark.parametrize("printed", ["nothing", "[1]", '"text"', "null", '{"users": 5', '{"users": NaN}'])
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_license_of_which_the_vendors_command_prints_no_object_is_put_back(
+    appliance: Appliance, printed: str, status: int
+) -> None:
+    script(appliance.bin / "license.sh", f"{READS}; exit {status}")
+    in_place(appliance, '{"users": 1}')
+    before = (appliance.etc / "license.asc").stat()
+
+    message = refusal(appliance, printed.encode())
+    after = (appliance.etc / "license.asc").stat()
+
+    assert message == "The license is not valid: license.sh printed no JSON object" + (
+        f" (exit status {status})" if status else ""
+    )
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+
+
+def test_a_first_license_that_the_vendors_command_refuses_is_removed(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", READS)
+
+    refusal(appliance, b"nonsense")
+
+    assert not (appliance.etc / "license.asc").exists()
+
+
+def test_what_the_vendors_command_prints_decides_and_its_exit_status_is_a_warning(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", f"{READS}; exit 3")
+    job = job_with(appliance, b'{"users": 5}')
+
+    jobs.check(job)
+    jobs.run(job)
+
+    assert job.lines == [
+        "Updating license. Please wait..",
+        "Warning: license.sh ended with exit status 3; what it printed counts",
+        "Updating license successful",
+    ]
+    assert reading.read(appliance, appliance.tmp, 60) == {"users": 5}
 
 
 def test_the_vendor_command_gets_a_minimal_environment(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,19 +519,10 @@ def test_the_vendor_command_gets_a_minimal_environment(appliance: Appliance, mon
     assert install(appliance, b"any") == {"token": "", "admin": str(appliance.admin)}
 
 
-def test_a_license_that_the_vendor_command_refuses_is_invalid(appliance: Appliance) -> None:
-    script(appliance.bin / "license.sh", "echo '{}'; exit 3")
-
-    assert refusal(appliance, b"any") == "The license was refused by license.sh"
-
-
-def test_a_vendor_command_that_prints_no_end_or_hangs_is_stopped(
-    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "SCRIPT_TIMEOUT", 0.3)
+def test_a_vendor_command_that_prints_no_end_or_hangs_is_stopped(appliance: Appliance) -> None:
+    in_place(appliance, '{"users": 1}')
     script(appliance.bin / "license.sh", "sleep 100 & sleep 100")
-    hanging = refusal(appliance, b"any", "E1000")
-    monkeypatch.setattr(reading, "SCRIPT_TIMEOUT", 10)
+    hanging = refusal(appliance, b"any", "E1000", seconds=0.3)
     script(appliance.bin / "license.sh", "exec yes")
     endless = refusal(appliance, b"any", "E1000")
 
@@ -474,11 +538,75 @@ def test_a_vendor_command_may_leave_a_daemon_behind(appliance: Appliance) -> Non
     assert time.monotonic() - started < 2
 
 
-def test_a_vendor_command_that_is_not_executable_is_not_called(appliance: Appliance, keyring: Keyring) -> None:
-    script(appliance.bin / "license.sh", "echo '{}'")
-    (appliance.bin / "license.sh").chmod(0o644)
+@pytest.mark.parametrize("mode", [0o755, 0o644])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'echo \'{"by": "sh"}\'\n',
+        '#!/bin/sh\necho \'{"by": "sh"}\'\n',
+        '#!/usr/bin/env sh\necho \'{"by": "sh"}\'\n',
+        '#! /usr/bin/tail -n1\n{"by": "sh"}\n',
+    ],
+)
+def test_a_vendor_command_is_run_by_what_its_first_line_says_or_by_sh(
+    appliance: Appliance, text: str, mode: int
+) -> None:
+    (appliance.bin).mkdir()
+    (appliance.bin / "license.sh").write_text(text)
+    (appliance.bin / "license.sh").chmod(mode)
 
-    assert install(appliance, keyring.license()) == LICENSE
+    assert install(appliance, b"any") == {"by": "sh"}
+
+
+@pytest.mark.parametrize("obstacle", ["directory", "dangling link", "no such interpreter"])
+def test_a_vendor_command_that_cannot_run_is_a_failure_and_not_none(
+    appliance: Appliance, keyring: Keyring, obstacle: str
+) -> None:
+    path = appliance.bin / "license.sh"
+    path.parent.mkdir()
+    if obstacle == "directory":
+        path.mkdir()
+    elif obstacle == "dangling link":
+        path.symlink_to("nowhere")
+    else:
+        path.write_text("#!/nowhere/sh\n")
+        path.chmod(0o755)
+
+    assert refusal(appliance, keyring.license(), "E1000").startswith("license.sh cannot be run: ")
+
+
+@pytest.mark.parametrize("former", ['{"users": 1}', None])
+@pytest.mark.parametrize("placed", [True, False])
+def test_the_former_license_is_put_back_after_a_kill(appliance: Appliance, former: str | None, placed: bool) -> None:
+    """`license.asc.former` beside the new license, and beside the old one when the kill came before."""
+    (appliance.etc / "license.asc.former").write_text(former or "")
+    if placed or former:
+        in_place(appliance, "new" if placed else str(former))
+
+    assert jobs.LICENSE.recover
+    jobs.LICENSE.recover(appliance)
+    jobs.LICENSE.recover(appliance)
+
+    license = appliance.etc / "license.asc"
+    assert (license.read_text() if license.exists() else None) == former
+    assert not (appliance.etc / "license.asc.former").exists()
+
+
+def test_a_license_that_cannot_be_placed_leaves_the_former_one(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(appliance.bin / "license.sh", READS)
+    in_place(appliance, '{"users": 1}')
+    placing = Appliance.replace_file
+
+    def no_space(self: Appliance, path: Path, *arguments: Any) -> None:
+        if path.name == "license.asc":
+            raise OSError(28, "No space left on device")
+        placing(self, path, *arguments)
+
+    monkeypatch.setattr(Appliance, "replace_file", no_space)
+
+    assert refusal(appliance, b"{}", "E1000") == "The license cannot be stored: No space left on device"
 
 
 def handlers(appliance: Appliance) -> dict[str, Endpoint]:
@@ -539,15 +667,53 @@ async def test_a_dry_run_judges_and_changes_nothing(appliance: Appliance, keyrin
     assert not (appliance.etc / "license.asc").exists()
 
 
-async def test_many_readers_of_one_license_share_one_reading(appliance: Appliance) -> None:
-    script(appliance.bin / "license.sh", f'echo x >> {appliance.tmp}/calls; cat "$1"')
+async def test_a_dry_run_does_not_pretend_to_know_what_the_vendors_command_would_say(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", READS)
+    in_place(appliance, '{"users": 1}')
+
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["POST"].handler(FakeRequest(appliance, {"license": "{}"}, dry_run=True))
+
+    assert (error.value.status, "A dry run cannot judge a license here" in str(error.value.message)) == (400, True)
+    assert (appliance.etc / "license.asc").read_text() == '{"users": 1}'
+
+
+async def test_many_readers_who_wait_share_one_reading(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", f"echo x >> {appliance.tmp}/calls; {READS}")
     (appliance.etc / "license.asc").write_text('{"users": 1}')
     get = handlers(appliance)["GET"].handler
 
     answers = await asyncio.gather(*[get(FakeRequest(appliance)) for _ in range(20)])
 
     assert answers == [{"users": 1}] * 20
-    assert (appliance.tmp / "calls").read_text() == "x\n"
+    assert (appliance.tmp / "calls").read_text() in ("x\n", "x\n" * 2)
+
+
+async def test_the_vendors_command_is_asked_at_each_request(appliance: Appliance) -> None:
+    """It may know more than the license says, such as the day."""
+    script(appliance.bin / "license.sh", "echo '{\"today\": 1}'; exit 1")
+    get = handlers(appliance)["GET"].handler
+
+    first = await get(FakeRequest(appliance))
+    script(appliance.bin / "license.sh", 'cat "$JIDO_ADMIN_PATH/today"')
+    (appliance.admin / "today").write_text('{"today": 2}')
+    second = await get(FakeRequest(appliance))
+    (appliance.admin / "today").write_text('{"today": 3}')
+    third = await get(FakeRequest(appliance))
+
+    assert (first, second, third) == ({"today": 1}, {"today": 2}, {"today": 3})
+
+
+@pytest.mark.parametrize("printed", ["", "[]", "expired"])
+async def test_getting_a_license_of_which_the_vendors_command_prints_no_object_is_not_found(
+    appliance: Appliance, printed: str
+) -> None:
+    script(appliance.bin / "license.sh", f"echo '{printed}'")
+
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+
+    assert error.value.status == 404
 
 
 async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyring: Keyring) -> None:
@@ -565,15 +731,21 @@ async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyrin
     assert await get(FakeRequest(appliance)) == {"users": 2}
 
 
-async def test_a_judgement_is_renewed_after_a_while(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(appliance.bin / "license.sh", f"echo x >> {appliance.tmp}/calls; echo '{{}}'")
+@pytest.mark.parametrize(("age", "judged"), [(60.0, 1), (0.0, 2)])
+async def test_a_judgement_of_gpg_is_renewed_after_a_while(
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, age: float, judged: int
+) -> None:
+    install(appliance, keyring.license())
     get = handlers(appliance)["GET"].handler
-    monkeypatch.setattr(reading, "MAX_AGE", 0.0)
+    monkeypatch.setattr(reading, "MAX_AGE", age)
+    judge = reading.verified
+    calls: list[Path] = []
+    monkeypatch.setattr(reading, "verified", lambda *arguments: calls.append(arguments[1]) or judge(*arguments))
 
     await get(FakeRequest(appliance))
     await get(FakeRequest(appliance))
 
-    assert (appliance.tmp / "calls").read_text() == "x\nx\n"
+    assert len(calls) == judged
 
 
 async def test_getting_a_license_without_gpg_says_so(

@@ -6,8 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
+from jidoteki.core.health import measure
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
@@ -75,6 +77,27 @@ def test_health_is_refreshed_by_the_service(host: Host) -> None:
     assert health["cpu"]["num"] >= 1
     assert re.fullmatch(r"\d+\.\d\d, \d+\.\d\d, \d+\.\d\d", health["cpu"]["load"])
     assert isinstance(health["cpu"]["cpu5min"], int)
+    assert health["cpu"]["cpu5min"] == int(float(health["cpu"]["load"].split(", ")[1]))
+
+
+@pytest.mark.parametrize(("load", "shown"), [(0.28, 0), (0.99, 0), (1.0, 1), (7.5, 7)])
+def test_the_load_of_five_minutes_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, load: float, shown: int) -> None:
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (0.66, load, 0.14))
+
+    assert measure("/")["cpu"]["cpu5min"] == shown
+
+
+@pytest.mark.parametrize("content", ["1.0.0\n", "1.0.0", "1.0.0\r\n", "1.0.0\nbuilt on Monday\n"])
+def test_the_first_line_of_the_version_file_is_the_version(host: Host, content: str) -> None:
+    (host.appliance.etc / "version.txt").write_bytes(content.encode())
+
+    assert host.get("/version").json == {"version": "1.0.0"}
+
+
+def test_a_version_file_whose_first_line_is_empty_has_no_version(host: Host) -> None:
+    (host.appliance.etc / "version.txt").write_text("\n1.0.0\n")
+
+    assert host.get("/version").status == 404
 
 
 def test_health_is_told_before_it_is_written_and_where_it_cannot_be(jidoteki_host: MakeHost) -> None:

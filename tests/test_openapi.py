@@ -150,14 +150,20 @@ def test_third_parties_describe_their_answers_like_the_built_in_plugins(
     [
         ({}, True),
         ({"ip_address": "10.0.0.2", "netmask": "24", "gateway": "10.0.0.1"}, True),
+        ({"ip_address": "10.0.0.2", "netmask": 24, "gateway": "10.0.0.1"}, True),
+        ({"ip_address": "", "netmask": "", "dns1": "", "ntpserver": ""}, True),
+        ({"hostname": 10001, "ntpserver": 123}, True),
         ({"ip_address": "10.0.0.2"}, False),
+        ({"ip_address": "10.0.0.2", "netmask": "", "gateway": "10.0.0.1"}, False),
+        ({"ip_address": "10.0.0.2", "netmask": 129, "gateway": "10.0.0.1"}, False),
+        ({"hostname": ""}, False),
         ({"netmask": "24", "gateway": "10.0.0.1"}, False),
         ({"dns1": "no address"}, False),
         ({"gatway": "10.0.0.1"}, False),
     ],
 )
 def test_schema_of_the_settings_and_the_server_agree(
-    document: dict[str, Any], jidoteki_module_host: Host, tmp_path: Path, network: dict[str, str], accepted: bool
+    document: dict[str, Any], jidoteki_module_host: Host, tmp_path: Path, network: dict[str, Any], accepted: bool
 ) -> None:
     settings = {"network": {"interface": "eth0", "hostname": "test.host", **network}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
@@ -188,6 +194,18 @@ def test_schema_of_the_storage_and_the_server_agree(
 
     assert (answer.status == 202) is accepted
     assert fits(form_of(document, "/storage")["schema"], {"settings": {"storage": storage}}) is accepted
+
+
+def test_schema_of_the_storage_has_the_options_that_are_shown_with_it(
+    document: dict[str, Any], jidoteki_module_host: Host, tmp_path: Path
+) -> None:
+    settings = {"storage": {"type": "aoe", "device": 100}, "options": ["local", "aoe"]}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+
+    answer = jidoteki_module_host.post("/storage", "-F", f"settings=@{tmp_path}/settings.json", query="dry-run=1")
+
+    assert answer.status == 202
+    assert fits(form_of(document, "/storage")["schema"], {"settings": settings})
 
 
 def test_every_get_and_head_answers_as_documented(document: dict[str, Any], jidoteki_module_host: Host) -> None:
@@ -334,6 +352,10 @@ def test_command_exits_1_and_says_what_the_document_lacks(jidoteki_host: MakeHos
         (vol.Schema({vol.Inclusive("a", "g"): int, vol.Inclusive("b", "g"): int}), {"a": 1, "b": 1}, {"a": 1}),
         ([vol.Length(min=2)], ["ab"], ["a"]),
         (validators.port, 65535, 65536),
+        (validators.or_number(validators.hostname), 100, 99),
+        (validators.or_number(validators.netmask, 128), "24", 129),
+        (validators.strict({vol.Optional("a"): int}, empty_is_absent=True), {"a": ""}, {"a": "x"}),
+        (validators.strict({vol.Required("a"): validators.token}, empty_is_absent=True), {"a": "x"}, {"a": ""}),
         (validators.strict({"a": {"b": validators.interface}}), {"a": {"b": "eth0"}}, {"a": {"b": "!"}}),
         (Document(validators.json_document({"a": bool})), {"a": True}, {"a": 1}),
     ],

@@ -144,6 +144,46 @@ def test_the_configured_prefix_starts_the_vendors_commands(host: Host, tmp_path:
     ]
 
 
+def test_what_the_dashboard_of_the_original_sends_is_taken(host: Host, tmp_path: Path) -> None:
+    told = host.appliance.root / "told"
+    conf = host.appliance.system_etc / "network.conf"
+    script = f'set -u\n. {conf}\necho "$1 $ip$subnet <$dns> <$ntpserver>" > {told}\n'
+    host.appliance.replace_file(host.appliance.bin / "network.sh", f"#!/bin/sh\n{script}", 0o755)
+    network = {**DHCP, "ip_address": "10.0.0.2", "netmask": "/24", "gateway": "10.0.0.1", "ntpserver": ""}
+
+    answer = post_settings(host, tmp_path, {"network": network, "app": {}})
+
+    assert (answer.status, wait_for(host, "settings")["status"]) == (202, "success")
+    assert told.read_text() == "static 10.0.0.2/24 <> <>\n"
+    del network["ntpserver"]
+    assert host.get("/settings").json == {"network": {**network, "mode": "static"}, "app": {}}
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "command", "log"),
+    [
+        ("/settings", {"network": DHCP}, "network.sh", "update_settings.log"),
+        ("/storage", {"storage": {"type": "local"}}, "storage.sh", "update_storage.log"),
+    ],
+)
+def test_logs_have_the_names_and_last_lines_of_the_original(
+    host: Host, tmp_path: Path, path: str, document: Any, command: str, log: str
+) -> None:
+    kind = path.removeprefix("/")
+    post_settings(host, tmp_path, document, path)
+    wait_for(host, kind)
+    succeeded = (host.appliance.log / log).read_text().splitlines()
+    host.appliance.replace_file(host.appliance.bin / command, "#!/bin/sh\nexit 3\n", 0o755)
+    again = post_settings(host, tmp_path, document, path)
+    wait_until(lambda: wait_for(host, kind)["id"] == again.headers["Job-Id"])
+    failed = (host.appliance.log / log).read_text().splitlines()[len(succeeded) :]
+
+    texts = [[line.partition("][SYSTEM] ")[2] for line in lines] for lines in (succeeded, failed)]
+    assert [each[0] for each in texts] == ["Updating settings. Please wait.."] * 2
+    assert texts[0][-1] == "Updating settings successful"
+    assert texts[1][-2:] == [f"{command} failed with exit status 3", "Invalid or missing settings file"]
+
+
 def test_settings_may_also_be_sent_as_text(host: Host) -> None:
     answer = host.post("/settings", "-F", f"settings={json.dumps({'app': APP})}")
 
@@ -174,6 +214,36 @@ def test_storage_of_the_reference(host: Host, tmp_path: Path, storage: dict[str,
     assert shown["storage"] == masked
     assert sorted(shown["options"]) == ["aoe", "iscsi", "local", "nbd", "nfs"]
     assert sourced(host.appliance.system_etc / "storage.conf", list(storage)) == storage
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_storage_that_the_original_stored_is_shown_and_can_be_posted_back_as_it_is(
+    host: Host, tmp_path: Path, outer: bool
+) -> None:
+    secret = {**STORAGE[3], "password": "s3cret"}
+    stored = {"storage": secret} if outer else secret
+    path = host.appliance.etc / "storage.json"
+    path.write_text(json.dumps(stored, separators=(",", ":")) + "\n")
+
+    shown = host.get("/storage")
+    answer = post_settings(host, tmp_path, shown.json, "/storage")
+    record = wait_for(host, "storage")
+
+    assert shown.json["storage"] == {**secret, "password": "********"}
+    assert (answer.status, record["status"]) == (202, "success")
+    assert path.read_text() == json.dumps({"storage": secret}, separators=(",", ":")) + "\n"
+
+
+def test_storage_of_a_type_that_only_the_vendor_knows_is_shown_and_cannot_be_posted(host: Host, tmp_path: Path) -> None:
+    ceph = {"type": "ceph", "monitors": ["10.0.0.1"], "port": 6789}
+    (host.appliance.etc / "storage.json").write_text(json.dumps({"storage": ceph}))
+    (host.appliance.system_etc / "storage-options.json").write_text('{"options": ["local", "ceph"]}')
+
+    shown = host.get("/storage")
+    answer = post_settings(host, tmp_path, {"storage": ceph}, "/storage")
+
+    assert shown.json == {"storage": ceph, "options": ["local", "ceph"]}
+    assert answer.status == 400
 
 
 def test_the_iscsi_password_appears_nowhere(host: Host, tmp_path: Path) -> None:
@@ -243,6 +313,46 @@ def test_the_vendors_command_reads_licenses_its_own_way(host: Host) -> None:
     host.appliance.replace_file(host.appliance.bin / "license.sh", "#!/bin/sh\necho '{\"mine\": 1}'\n", 0o755)
 
     assert host.get("/license").json == {"mine": 1}
+
+
+def test_a_vendors_command_of_the_original_installs_and_refuses_licenses(host: Host, tmp_path: Path) -> None:
+    """It is called without an argument, reads the license in its place, and may end as it likes."""
+    license = host.appliance.etc / "license.asc"
+    license.write_text('{"users": 1}')
+    script = f"#!/bin/sh\nset -eu\ntest $# = 0\ncat {license}\nexit 2\n"
+    host.appliance.replace_file(host.appliance.bin / "license.sh", script, 0o755)
+
+    posted = host.post("/license", "-F", 'license={"users": 2}')
+    damaged = host.post("/license", "-F", "license=nonsense")
+    dry = host.post("/license", "-F", "license=nonsense", query="dry-run=1")
+    lines = (host.appliance.log / "update_license.log").read_text().splitlines()
+
+    assert (posted.status, posted.json) == (200, {"users": 2})
+    assert (damaged.status, host.get("/license").json) == (404, {"users": 2})
+    assert damaged.json["Error-Message"].startswith("The license is not valid: license.sh printed no JSON object")
+    assert (dry.status, license.read_text()) == (400, '{"users": 2}')
+    assert [line.partition("][SYSTEM] ")[2] for line in lines] == [
+        "Updating license. Please wait..",
+        "Warning: license.sh ended with exit status 2; what it printed counts",
+        "Updating license successful",
+        "Updating license. Please wait..",
+        damaged.json["Error-Message"],
+        "Invalid or missing license file",
+    ]
+
+
+def test_a_vendors_command_for_licenses_has_the_time_of_every_vendors_command(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(limits={"command": 0.5})
+    license = host.appliance.etc / "license.asc"
+    before = license.read_bytes()
+    host.appliance.replace_file(host.appliance.bin / "license.sh", "#!/bin/sh\nexec sleep 50\n", 0o755)
+
+    posted = host.post("/license", "-F", "license=any")
+    shown = host.get("/license")
+
+    assert (posted.status, shown.status) == (400, 503)
+    assert posted.json["Error-Message"] == "license.sh did not end within 0.5 seconds"
+    assert license.read_bytes() == before
 
 
 def make_certificate(directory: Path, name: str, issuer: str = "") -> tuple[Path, Path]:

@@ -217,7 +217,7 @@ def jidoteki_apply(job, name, document):
 
     host.post("/settings", "-F", 'settings={"network": {"interface": "eth0", "hostname": "test.host"}}')
 
-    log = host.appliance.log / "settings.log"
+    log = host.appliance.log / "update_settings.log"
     wait_until(lambda: log.exists() and "applied test.host" in log.read_text())
 
 

@@ -133,10 +133,45 @@ def test_each_value_outside_the_reference_is_refused_with_what_is_allowed(key: s
     assert refusal({"network": {**STATIC, key: value}}).startswith(f"settings.network.{key} must be {allowed}")
 
 
-@pytest.mark.parametrize("value", [1, 1.5, True, None, ["eth0"], {"a": "b"}])
+@pytest.mark.parametrize("value", [-1, 1.5, True, None, ["eth0"], {"a": "b"}])
 @pytest.mark.parametrize("key", STATIC)
 def test_a_network_value_that_is_no_string_is_refused(key: str, value: object) -> None:
     assert refusal({"network": {**STATIC, key: value}}).startswith(f"settings.network.{key} must be a string: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("interface", 1234), ("hostname", 10001), ("netmask", 24), ("ntpserver", 123)]
+)
+def test_a_json_number_is_taken_where_its_digits_are_right(key: str, number: int) -> None:
+    assert accepted({"network": {**STATIC, key: number}})["network"][key] == str(number)
+
+
+@pytest.mark.parametrize(("key", "number"), [("interface", 12), ("netmask", 129), ("netmask", 8), ("dns1", 1)])
+def test_a_json_number_whose_digits_are_wrong_is_refused(key: str, number: int) -> None:
+    assert refusal({"network": {**STATIC, key: number}}).startswith(f"settings.network.{key} must be ")
+
+
+def test_an_empty_string_is_as_good_as_nothing(appliance: Appliance) -> None:
+    empty = dict.fromkeys(["ip_address", "netmask", "gateway", "dns1", "dns2", "ntpserver", "mode"], "")
+
+    posted(appliance, {"network": {**DHCP, **empty}, "app": ""})
+
+    assert shown(appliance) == {"network": {**DHCP, "mode": "dhcp"}}
+    assert accepted({"network": {**STATIC, "ntpserver": ""}}) == accepted(
+        {"network": {key: value for key, value in STATIC.items() if key != "ntpserver"}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        ({**DHCP, "hostname": ""}, "settings.network.hostname is required"),
+        ({**STATIC, "gateway": ""}, "settings.network needs ip_address, netmask and gateway together or none of them"),
+        ({**DHCP, "gatway": ""}, "settings.network.gatway is unknown; did you mean gateway?"),
+    ],
+)
+def test_an_empty_string_is_no_better_than_nothing(network: dict[str, str], sentence: str) -> None:
+    assert refusal({"network": network}) == sentence
 
 
 @pytest.mark.parametrize("missing", ["ip_address", "netmask", "gateway"])
@@ -178,12 +213,12 @@ def test_static_settings_are_written_for_the_other_tools(appliance: Appliance) -
     assert job.percentages[-1] == 100
 
 
-def test_ipv6_settings_have_a_prefix_length_in_network_conf(appliance: Appliance) -> None:
+def test_ipv6_settings_have_their_prefix_length_in_network_conf(appliance: Appliance) -> None:
     posted(appliance, {"network": IPV6})
 
     assert conf(appliance) == (
-        'mode="static"\ninterface="eth0"\nip="2001:db8::10"\nsubnet_ipv6="64"\nrouter="2001:db8::1"\n'
-        'dns="2001:db8::2"\nhostname="test.host"\n'
+        'mode="static"\ninterface="eth0"\nip="2001:db8::10"\nsubnet_ipv6="/64"\nrouter="2001:db8::1"\n'
+        'dns="2001:db8::2"\nhostname="test.host"\nntpserver=""\n'
     )
 
 
@@ -191,14 +226,16 @@ def test_ipv6_settings_have_a_prefix_length_in_network_conf(appliance: Appliance
     ("network", "line"),
     [
         ({**STATIC, "netmask": "255.255.254.0"}, 'subnet="255.255.254.0"'),
-        ({**STATIC, "netmask": "23"}, 'subnet="255.255.254.0"'),
-        ({**STATIC, "netmask": "/23"}, 'subnet="255.255.254.0"'),
+        ({**STATIC, "netmask": "23"}, 'subnet="23"'),
+        ({**STATIC, "netmask": 23}, 'subnet="23"'),
+        ({**STATIC, "netmask": "/23"}, 'subnet="/23"'),
         ({**IPV6, "netmask": "48"}, 'subnet_ipv6="48"'),
-        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, 'subnet_ipv6="48"'),
-        ({**IPV6, "netmask": "2001:db8::/48"}, 'subnet_ipv6="48"'),
+        ({**IPV6, "netmask": "/48"}, 'subnet_ipv6="/48"'),
+        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, 'subnet_ipv6="ffff:ffff:ffff::"'),
+        ({**IPV6, "netmask": "2001:db8::/48"}, 'subnet_ipv6="2001:db8::/48"'),
     ],
 )
-def test_each_form_of_a_netmask_comes_out_in_one(appliance: Appliance, network: dict[str, str], line: str) -> None:
+def test_a_netmask_comes_out_as_it_was_posted(appliance: Appliance, network: dict[str, str], line: str) -> None:
     posted(appliance, {"network": network})
 
     assert line in conf(appliance).splitlines()
@@ -207,7 +244,7 @@ def test_each_form_of_a_netmask_comes_out_in_one(appliance: Appliance, network: 
 def test_dhcp_settings_have_no_addresses_in_network_conf(appliance: Appliance) -> None:
     job = posted(appliance, {"network": {**DHCP, "dns1": "192.168.1.2", "ntpserver": "pool.ntp.org"}})
 
-    assert conf(appliance) == 'mode="dhcp"\ninterface="eth0"\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
+    assert conf(appliance) == 'mode="dhcp"\ninterface="eth0"\ndns=""\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
     assert shown(appliance)["network"]["dns1"] == "192.168.1.2"
     assert "Warning: dns1 and dns2 have no effect with DHCP" in job.lines
 
@@ -239,6 +276,34 @@ def test_network_conf_can_be_sourced(appliance: Appliance) -> None:
     assert run.stdout == (
         "static eth0 192.168.1.100 255.255.255.0 192.168.1.1 test.host pool.ntp.org\n<192.168.1.2><192.168.1.3>"
     )
+
+
+STRICT_SCRIPT = '. "$1"; echo "$mode $interface ${ip-none}${subnet-none} <$dns> $hostname <$ntpserver>"'
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (DHCP, "dhcp eth0 nonenone <> test.host <>"),
+        (
+            {**DHCP, "ip_address": "192.168.1.100", "netmask": "/24", "gateway": "192.168.1.1"},
+            "static eth0 192.168.1.100/24 <> test.host <>",
+        ),
+    ],
+)
+def test_a_script_that_may_not_use_what_is_not_set_can_source_network_conf(
+    appliance: Appliance, network: dict[str, str], told: str
+) -> None:
+    posted(appliance, {"network": network})
+
+    run = subprocess.run(
+        ["sh", "-euc", STRICT_SCRIPT, "sh", appliance.system_etc / "network.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.returncode, run.stdout.strip(), run.stderr) == (0, told, "")
 
 
 @pytest.mark.parametrize(
@@ -278,8 +343,13 @@ def test_new_app_settings_are_offered_to_plugins_and_do_not_touch_the_network(ap
 
 
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
+    job = FakeJob(appliance, accepted({"network": DHCP}), vendor_status=3)
+
     with pytest.raises(JobFailed, match="network.sh failed with exit status 3"):
-        posted(appliance, {"network": DHCP}, vendor_status=3)
+        jobs.change(job)
+
+    assert job.lines[0] == "Updating settings. Please wait.."
+    assert job.lines[-2:] == ["network.sh failed with exit status 3", "Invalid or missing settings file"]
 
 
 def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_force(appliance: Appliance) -> None:
@@ -328,6 +398,31 @@ def test_what_is_shown_can_be_posted_back_and_changes_nothing(appliance: Applian
 
     assert shown(appliance) == before
     assert conf(appliance) == conf_before
+
+
+def test_the_log_begins_and_ends_as_that_of_the_original(appliance: Appliance) -> None:
+    job = posted(appliance, {"network": STATIC})
+
+    assert (job.lines[0], job.lines[-1]) == ("Updating settings. Please wait..", "Updating settings successful")
+
+
+def test_what_the_original_stored_is_shown_and_can_be_posted_back(appliance: Appliance) -> None:
+    network = {"mode": "dhcp", **DHCP, "ip_address": "", "netmask": 24, "gateway": "", "dns1": "", "ntpserver": ""}
+    (appliance.etc / "network.json").write_text(json.dumps({**network, "netmask": ""}, separators=(",", ":")))
+    (appliance.etc / "app.json").write_text("{}\n")
+    before = shown(appliance)
+
+    posted(appliance, before)
+
+    assert before == {"network": {**network, "netmask": ""}, "app": {}}
+    assert shown(appliance) == {"network": {**DHCP, "mode": "dhcp"}, "app": {}}
+
+
+def test_an_address_without_a_gateway_that_the_original_stored_is_shown_as_dhcp(appliance: Appliance) -> None:
+    stored = {"mode": "dhcp", **DHCP, "ip_address": "192.168.1.100", "netmask": 24}
+    (appliance.etc / "network.json").write_text(json.dumps(stored))
+
+    assert shown(appliance) == {"network": stored}
 
 
 def test_network_settings_that_another_tool_wrote_without_mode_are_shown_with_it(appliance: Appliance) -> None:

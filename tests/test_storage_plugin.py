@@ -99,6 +99,23 @@ def test_every_type_of_the_reference_is_accepted_and_handed_to_the_job(
     assert posted(appliance, storage) == {"kind": "storage", "storage": storage}
 
 
+@pytest.mark.parametrize("options", [NAMES, [], None, "any"])
+def test_the_options_that_are_shown_may_be_posted_back(appliance: Appliance, options: object) -> None:
+    settings = SETTINGS(json.dumps({"storage": NFS, "options": options}).encode())
+
+    answer = asyncio.run(plugin.change(FakeRequest(appliance, {"settings": settings})))
+
+    assert answer == {"kind": "storage", "storage": NFS}
+
+
+@pytest.mark.parametrize(
+    ("storage", "key", "number"),
+    [(NFS, "share", 2049), (AOE, "device", 100), (ISCSI, "username", 12345), (ISCSI, "password", 12345)],
+)
+def test_a_json_number_is_taken_as_its_digits(storage: dict[str, str], key: str, number: int) -> None:
+    assert accepted({**storage, key: number})["storage"][key] == str(number)
+
+
 @pytest.mark.parametrize("port", [1043, "1043"])
 def test_a_port_is_kept_as_a_string(port: object) -> None:
     assert accepted({**NBD, "port": port}) == {"storage": NBD}
@@ -111,7 +128,7 @@ def test_a_port_is_kept_as_a_string(port: object) -> None:
         ([], "settings must be an object"),
         ({"storage": []}, "settings.storage must be an object"),
         ({"storge": LOCAL}, "settings.storge is unknown; did you mean storage?"),
-        ({"storage": LOCAL, "network": {}}, "settings.network is unknown; known are: storage"),
+        ({"storage": LOCAL, "network": {}}, "settings.network is unknown; known are: options, storage"),
         ({"storage": {}}, "settings.storage.type is required"),
         ({"storage": {"type": "NFS"}}, "settings.storage.type must be one of local, nfs, aoe, iscsi, nbd"),
         ({"storage": {"type": None}}, "settings.storage.type must be one of local, nfs, aoe, iscsi, nbd"),
@@ -220,7 +237,10 @@ def test_new_options_count_from_the_next_request_on(appliance: Appliance) -> Non
 def test_the_settings_are_written_for_the_other_tools(appliance: Appliance, storage: dict[str, str]) -> None:
     job = changed(appliance, storage)
 
-    assert in_force(appliance) == storage
+    assert in_force(appliance) == {"storage": storage}
+    assert (appliance.etc / "storage.json").read_text() == json.dumps(
+        {"storage": storage}, separators=(",", ":")
+    ) + "\n"
     assert conf(appliance) == "".join(f'{key}="{value}"\n' for key, value in storage.items())
     assert job.percentages[-1] == 100
 
@@ -248,8 +268,12 @@ def test_a_plugin_that_takes_the_settings_replaces_the_vendors_command(appliance
 
 
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
+    job = FakeJob(appliance, accepted(NFS), vendor_status=3)
+
     with pytest.raises(JobFailed, match="storage.sh failed with exit status 3"):
-        changed(appliance, NFS, vendor_status=3)
+        jobs.change(job)
+
+    assert job.lines[-2:] == ["storage.sh failed with exit status 3", "Invalid or missing settings file"]
 
 
 def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_force(appliance: Appliance) -> None:
@@ -260,7 +284,7 @@ def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_f
     with pytest.raises(JobFailed, match="The storage settings cannot be written and stay as they were: "):
         changed(appliance, LOCAL)
 
-    assert in_force(appliance) == NFS
+    assert in_force(appliance) == {"storage": NFS}
 
 
 def test_the_password_is_masked_when_shown_and_never_logged(appliance: Appliance) -> None:
@@ -278,9 +302,56 @@ def test_posting_the_mask_back_keeps_the_stored_password(appliance: Appliance) -
     job = changed(appliance, edited)
 
     assert answer["storage"]["password"] == "********"
-    assert in_force(appliance) == {**ISCSI, "password": "s3cret", "ip": "192.168.1.200"}
+    assert in_force(appliance) == {"storage": {**ISCSI, "password": "s3cret", "ip": "192.168.1.200"}}
     assert 'password="s3cret"\n' in conf(appliance)
-    assert job.calls[0] == ("apply", "storage", in_force(appliance))
+    assert job.calls[0] == ("apply", "storage", in_force(appliance)["storage"])
+
+
+BOTH_FORMS = [{"storage": {**ISCSI, "password": "s3cret"}}, {**ISCSI, "password": "s3cret"}]
+
+
+@pytest.mark.parametrize("stored", BOTH_FORMS, ids=["the original's", "earlier versions'"])
+def test_both_forms_of_stored_settings_are_shown_masked_and_can_be_posted_back(
+    appliance: Appliance, stored: dict[str, Any]
+) -> None:
+    (appliance.etc / "storage.json").write_text(json.dumps(stored))
+
+    before = shown(appliance)
+    changed(appliance, before["storage"])
+
+    assert before == {"storage": {**ISCSI, "password": "********"}, "options": NAMES}
+    assert in_force(appliance) == {"storage": {**ISCSI, "password": "s3cret"}}
+
+
+def test_what_others_put_beside_the_settings_is_shown_and_no_password_in_it(appliance: Appliance) -> None:
+    storage = {"type": "ceph", "monitor": "192.168.1.9", "chap_password": "s3cret"}
+    stored = {"storage": storage, "options": ["old"], "since": 2016, "vault": {"Password": "s3cret"}}
+    (appliance.etc / "storage.json").write_text(json.dumps(stored))
+    offer(appliance, json.dumps({"options": ["local", "ceph"], "default": "local"}))
+
+    assert shown(appliance) == {
+        "storage": {**storage, "chap_password": "********"},
+        "options": ["local", "ceph"],
+        "since": 2016,
+        "vault": {"Password": "********"},
+        "default": "local",
+    }
+    assert refusal({"storage": storage}) == "settings.storage.type must be one of local, nfs, aoe, iscsi, nbd"
+    assert posting_is_refused(appliance, NFS) == "settings.storage.type must be one of local on this appliance"
+
+
+def test_a_password_that_the_original_stored_as_a_number_is_kept(appliance: Appliance) -> None:
+    (appliance.etc / "storage.json").write_text(json.dumps({"storage": {**ISCSI, "password": 12345}}))
+
+    changed(appliance, shown(appliance)["storage"])
+
+    assert in_force(appliance) == {"storage": {**ISCSI, "password": "12345"}}
+
+
+def test_the_log_begins_and_ends_as_that_of_the_original(appliance: Appliance) -> None:
+    job = changed(appliance, NFS)
+
+    assert (job.lines[0], job.lines[-1]) == ("Updating settings. Please wait..", "Updating settings successful")
 
 
 @pytest.mark.parametrize("before", [{}, NFS, {**ISCSI, "password": None}])
@@ -298,7 +369,7 @@ def test_the_mask_is_never_written_even_when_the_password_vanished_meanwhile(app
     with pytest.raises(JobFailed, match="must be the password itself"):
         changed(appliance, {**ISCSI, "password": "********"})
 
-    assert in_force(appliance) == NFS
+    assert in_force(appliance) == {"storage": NFS}
 
 
 NASTY = [
@@ -348,7 +419,7 @@ def test_what_is_shown_can_be_posted_back_and_changes_nothing(appliance: Applian
 
     changed(appliance, shown(appliance)["storage"])
 
-    assert in_force(appliance) == storage
+    assert in_force(appliance) == {"storage": storage}
 
 
 def test_without_settings_the_answer_is_404(appliance: Appliance) -> None:

@@ -204,6 +204,28 @@ def test_a_port_that_is_neither_string_nor_number_is_refused(value: object) -> N
     assert refusal(validators.port, value) == "field must be a string: a number from 1 to 65535"
 
 
+@given(st.integers(100, 10**20))
+def test_a_number_becomes_its_digits(number: int) -> None:
+    assert validators.or_number(validators.hostname)(number) == str(number)
+    assert validators.or_number(validators.hostname)("a.host") == "a.host"
+
+
+@pytest.mark.parametrize("value", [None, True, 1000.0, -1000, [1000]])
+def test_what_is_neither_a_string_nor_a_whole_number_is_refused(value: object) -> None:
+    allowed = "3 to 255 letters, digits, '.' and '-'"
+
+    assert refusal(validators.or_number(validators.hostname), value) == f"field must be a string: {allowed}"
+    assert refusal(validators.or_number(validators.hostname), 99) == f"field must be {allowed}"
+
+
+def test_an_empty_string_may_stand_for_a_key_that_is_not_given() -> None:
+    schema = {vol.Required("a"): validators.hostname, vol.Optional("b"): validators.hostname}
+
+    assert strict(schema, empty_is_absent=True)({"a": "host", "b": ""}) == {"a": "host"}
+    assert refusal(strict(schema, empty_is_absent=True), {"a": ""}) == "field.a is required"
+    assert refusal(strict(schema), {"a": "host", "b": ""}).startswith("field.b must be 3 to 255")
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 ANYTHING = json_document(object)

@@ -46,8 +46,8 @@ ENDPOINTS = Described(
 
 
 def version(content: bytes) -> bytes | None:
-    """The body for a version file; None when it is empty."""
-    text = content.decode("utf-8", "replace").strip()
+    """The body for a version file, of which the first line counts; None when that is empty."""
+    text = content.decode("utf-8", "replace").partition("\n")[0].strip()
     return encode({"version": text}) if text else None
 
 

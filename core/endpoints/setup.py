@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import logging
+import os
+import time
 
 import voluptuous as vol
 
-from jidoteki.core.authentication import MAX_TOKEN, TOKEN_CHARACTERS
-from jidoteki.core.requests import own
+from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.requests import ApiRequest, own
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
 
 TRIES = 50
+LOG = "update_token.log"
+MAX_LOG = 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 @validators.described(
@@ -37,19 +45,57 @@ async def setup(request: Request) -> Response:
     mine = own(request)
     if not request.dry_run:
         try:
-            await asyncio.to_thread(mine.service.authenticator.set_token, request.values["newtoken"], mine.holder)
+            await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
         if mine.service.config.settings["commands"]["persist"]:
-            await _persist(request)
+            await _persist(mine)
     return {"Status": "200 OK"}
 
 
-async def _persist(request: Request) -> None:
-    """Keep the new token through a reboot; a persist that is running already may have missed it."""
+def _set_token(request: ApiRequest, token: str) -> None:
+    _tell(request.appliance, "Updating API token. Please wait..")
+    try:
+        request.service.authenticator.set_token(token, request.holder)
+    except OSError as error:
+        _tell(request.appliance, f"The token cannot be stored: {error.strerror or error}")
+        _tell(request.appliance, "Invalid or missing API token file")
+        raise
+    _tell(request.appliance, "Updating API token successful")
+
+
+def _tell(appliance: Appliance, message: str) -> None:
+    """Add a line to the log, which begins anew when it is long; no token depends on whether it can be written."""
+    path = appliance.log / LOG
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        if path.exists() and path.lstat().st_size > MAX_LOG:
+            path.replace(path.with_name(f"{LOG}.1"))
+        descriptor = os.open(path, flags, 0o640)
+        try:
+            os.write(descriptor, f"[{int(time.time())}][SYSTEM] {message}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", LOG, error.strerror or error)
+
+
+async def _persist(request: ApiRequest) -> None:
+    """Keep the new token through a reboot; a persist that is running already may have missed it.
+
+    Whoever changed the token holds the new one: with the old one nothing starts any more.
+    """
+    try:
+        holder = await asyncio.to_thread(request.service.authenticator.holder_on_disk, ADMIN.name)
+    except OSError as error:
+        logger.error("The new token is not kept through a reboot: %s", error.strerror or error)
+        return
+    if holder is None:
+        return
+    follow_up = dataclasses.replace(request, holder=holder)
     for _ in range(TRIES):
         with contextlib.suppress(ApiError):
-            await request.run_job("persist")
+            await follow_up.run_job("persist")
             return
         await asyncio.sleep(0.1)
 

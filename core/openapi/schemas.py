@@ -10,7 +10,7 @@ import voluptuous as vol
 from voluptuous_openapi import UNSUPPORTED, OpenApiVersion, convert  # type: ignore[import-untyped]  # no types
 
 from jidoteki.hookspecs import Document, Upload
-from jidoteki.hookspecs.validators import Text, json_document, port, strict, variants
+from jidoteki.hookspecs.validators import Text, json_document, or_number, port, strict, variants
 
 Schema = dict[str, Any]
 
@@ -53,10 +53,13 @@ def _serialize(validator: Any) -> Any:
         return of_validator(judge.schema) if isinstance(judge, json_document) else dict(FILE)
     if isinstance(validator, Text):
         return _text(validator)
+    if isinstance(validator, or_number):
+        return {"anyOf": [_text(validator.text), _whole(validator.minimum, validator.maximum)]}
     if validator is port:
         return {"oneOf": [{"type": "string", "pattern": "^[0-9]{1,5}$"}, _whole(1, 65535)], "examples": ["1043"]}
     if isinstance(validator, strict):
-        return _object(validator.schema.schema, closed=True)
+        schema = _object(validator.schema.schema, closed=True)
+        return _with_empty(schema) if validator.empty_is_absent else schema
     if isinstance(validator, variants):
         return _variants(validator)
     if isinstance(validator, Mapping):
@@ -113,8 +116,8 @@ def _text(text: Text) -> Schema:
     }
 
 
-def _whole(minimum: int, maximum: int) -> Schema:
-    return {"type": "integer", "minimum": minimum, "maximum": maximum}
+def _whole(minimum: int, maximum: int | None) -> Schema:
+    return {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
 
 
 def _variants(validator: variants) -> Schema:
@@ -155,6 +158,25 @@ def _object(schema: Mapping[Any, Any], closed: bool) -> Schema:
     if closed and len(properties) == len(schema):
         result["additionalProperties"] = False
     return result
+
+
+def _with_empty(schema: Schema) -> Schema:
+    """The same object, in which an empty string stands for a key that is not given."""
+    required = schema.get("required", ())
+    properties = {
+        name: each if name in required or not each else {"anyOf": [each, {"const": ""}]}
+        for name, each in schema["properties"].items()
+    }
+    groups = {tuple(sorted([name, *others])) for name, others in schema.get("dependentRequired", {}).items()}
+    rules = [*schema.get("allOf", ()), *(_together_or_empty(group) for group in sorted(groups))]
+    changed = {key: each for key, each in schema.items() if key != "dependentRequired"} | {"properties": properties}
+    return changed | ({"allOf": rules} if rules else {})
+
+
+def _together_or_empty(group: Iterable[str]) -> Schema:
+    names = list(group)
+    nothing, something = (dict.fromkeys(names, each) for each in ({"const": ""}, {"not": {"const": ""}}))
+    return {"anyOf": [{"properties": nothing}, {"required": names, "properties": something}]}
 
 
 def _unmarked(key: Any) -> Any:

@@ -42,15 +42,15 @@ class Handlers:
                 404 if outcome.error_code == INVALID else 400,
                 outcome.error_message or f"The license was not changed: the job ended as {outcome.status}",
             )
-        return {"Status": "200 OK"} if request.dry_run else await self._document()
+        return {"Status": "200 OK"} if request.dry_run else await self._document(request)
 
     async def show(self, request: Request) -> Response:
         """Answer with what the license in force says."""
-        return await self._document()
+        return await self._document(request)
 
-    async def _document(self) -> dict[str, Any]:
+    async def _document(self, request: Request) -> dict[str, Any]:
         try:
-            return await self._in_force.get()
+            return await self._in_force.get(request.settings["limits"]["command"])
         except LicenseInvalid as error:
             raise ApiError(404, str(error)) from error
         except ToolFailed as error:

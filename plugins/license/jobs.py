@@ -1,31 +1,44 @@
-"""The job that puts a new license into force, once it is decrypted and verified."""
+"""The job that puts a new license into force, once it is known to be one."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from jidoteki.hookspecs import Job, JobFailed, JobType
+from jidoteki.hookspecs.job_logs import failure_logged
+from jidoteki.plugins.license import trial
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.programs import ToolFailed
-from jidoteki.plugins.license.reading import LicenseFiles, read
+from jidoteki.plugins.license.reading import LicenseFiles, verified
 
 INVALID: Final = "license-invalid"
 """The error code that tells a wrong license from an appliance that cannot judge it."""
 
+LOG: Final = "update_license.log"
+BEGIN: Final = "Updating license. Please wait.."
+SUCCESS: Final = "Updating license successful"
+FAILURE: Final = "Invalid or missing license file"
+
 
 def check(job: Job) -> None:
-    """Decrypt, verify and parse the license."""
-    job.log("Validating the license")
+    """Decrypt, verify and parse the license, unless the vendor's command judges it once it is in its place."""
+    job.log(BEGIN)
+    with failure_logged(job, FAILURE):
+        if not LicenseFiles.of(job.appliance).scripted:
+            _verify(job)
+        elif job.dry_run:
+            raise JobFailed("A dry run cannot judge a license here: license.sh reads only the one in its place")
+
+
+def _verify(job: Job) -> None:
     candidate = job.workspace / "license.asc"
     try:
         candidate.touch(mode=0o600)
         candidate.write_bytes(_content(job))
-        read(job.appliance, candidate, job.workspace)
+        verified(job.appliance, candidate, job.workspace)
     except LicenseInvalid as error:
-        job.log(str(error))
         raise JobFailed(str(error), INVALID) from error
     except (ToolFailed, OSError) as error:
-        job.log(str(error))
         raise JobFailed(str(error)) from error
     finally:
         candidate.unlink(missing_ok=True)
@@ -33,12 +46,21 @@ def check(job: Job) -> None:
 
 def run(job: Job) -> None:
     """Replace the license in force."""
-    try:
-        job.appliance.replace_file(LicenseFiles.of(job.appliance).license, _content(job), 0o600)
-    except OSError as error:
-        job.log(f"The license cannot be stored: {error.strerror or error}")
-        raise JobFailed(f"The license cannot be stored: {error.strerror or error}") from error
-    job.log("The new license is in force")
+    files = LicenseFiles.of(job.appliance)
+    with failure_logged(job, FAILURE):
+        try:
+            trial.put_back(job.appliance)
+            if files.scripted:
+                trial.install(job, _content(job))
+            else:
+                job.appliance.replace_file(files.license, _content(job), 0o600)
+        except LicenseInvalid as error:
+            raise JobFailed(str(error), INVALID) from error
+        except ToolFailed as error:
+            raise JobFailed(str(error)) from error
+        except OSError as error:
+            raise JobFailed(f"The license cannot be stored: {error.strerror or error}") from error
+    job.log(SUCCESS)
 
 
 def _content(job: Job) -> bytes:
@@ -50,6 +72,8 @@ LICENSE: Final = JobType(
     run=run,
     check=check,
     exclusive_with=("restore",),
+    log=LOG,
     timeout=300,
+    recover=trial.put_back,
     persist=True,
 )

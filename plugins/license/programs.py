@@ -12,7 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from jidoteki.hookspecs import paths
+
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MAX_FIRST_LINE: Final = 256
+"""As much of a first line as Linux reads (BINPRM_BUF_SIZE)."""
 
 
 class ToolFailed(Exception):
@@ -24,14 +28,36 @@ def environment(**more: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", PATH), "LANG": "C.UTF-8", "HOME": "/", **more}
 
 
-def run(argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float, limit: int) -> tuple[int, bytes]:
+def command_of(script: Path) -> list[str]:
+    """Return how to start a vendor's script: by itself, by what its first line says, or by `sh` without such a line.
+
+    :raises ToolFailed: it is no file, or cannot be read.
+    """
+    executable = os.access(script, os.X_OK)
+    try:
+        with open(paths.open_regular(script, follow=True), "rb") as file:
+            first = file.read(MAX_FIRST_LINE).partition(b"\n")[0]
+    except OSError as error:
+        if executable and script.is_file():
+            return [str(script)]
+        raise ToolFailed(f"{script.name} cannot be run: {error.strerror or error}") from error
+    interpreter = os.fsdecode(first[2:]).strip().split(maxsplit=1) if first.startswith(b"#!") else []
+    if executable and (interpreter or first.startswith(b"\x7fELF")):
+        return [str(script)]
+    return [*(interpreter or ["sh"]), str(script)]
+
+
+def run(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float, limit: int, name: str = ""
+) -> tuple[int, bytes]:
     """Run a program and return its exit status and what it printed on its standard output.
 
     :param timeout: seconds.
     :param limit: bytes that it may print.
+    :param name: what errors call it; by default its own name.
     :raises ToolFailed: it cannot be started, takes too long or prints too much.
     """
-    name = os.path.basename(argv[0])
+    name = name or os.path.basename(argv[0])
     try:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -1,9 +1,10 @@
-"""The license as a JSON object: read by the vendor's `license.sh` where there is one, else by GnuPG."""
+"""What the license in force says, a JSON object: told by the vendor's `license.sh`, or by GnuPG."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -13,12 +14,13 @@ from typing import Any, Final, NoReturn
 from jidoteki.hookspecs import Appliance, paths
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
-from jidoteki.plugins.license.programs import ToolFailed, environment, run
+from jidoteki.plugins.license.programs import ToolFailed, command_of, environment, run
 
 MAX_SIZE: Final = 1024 * 1024
-SCRIPT_TIMEOUT: Final = 60.0
 MAX_AGE: Final = 60.0
-"""Seconds for which a judgement holds while no file changes: keys expire, and a vendor's command may know more."""
+"""Seconds for which GnuPG's judgement holds while no file changes: keys expire."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class LicenseFiles:
     """Where the license of an appliance and what reads it lie."""
 
     license: Path
+    former: Path
+    """The license before, while a new one is on trial."""
     key: Path
     signers: Path
     script: Path
@@ -34,7 +38,13 @@ class LicenseFiles:
     def of(cls, appliance: Appliance) -> LicenseFiles:
         """The files of this appliance."""
         etc = appliance.etc
-        return cls(etc / "license.asc", etc / "license.key", etc / "license.pub", appliance.bin / "license.sh")
+        return cls(
+            license=etc / "license.asc",
+            former=etc / "license.asc.former",
+            key=etc / "license.key",
+            signers=etc / "license.pub",
+            script=appliance.bin / "license.sh",
+        )
 
     def versions(self) -> tuple[tuple[int, ...] | None, ...]:
         """What differs as soon as one of the files is another one."""
@@ -42,29 +52,58 @@ class LicenseFiles:
 
     @property
     def scripted(self) -> bool:
-        """Whether the vendor's command reads licenses."""
-        return self.script.is_file() and os.access(self.script, os.X_OK)
+        """Whether the vendor's command reads the license: one that cannot run is no reason to do without."""
+        return os.path.lexists(self.script)
 
 
-def read(appliance: Appliance, candidate: Path, directory: Path) -> dict[str, Any]:
-    """Return what a license says, once it is decrypted and verified.
+def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str, Any]:
+    """Return what the license in force says.
 
-    :param candidate: the license's file.
     :param directory: where keys may lie meanwhile, closed to other users.
+    :param script_time: seconds that the vendor's command may take.
     :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
     :raises ToolFailed: what reads it is missing or does not work.
     """
     files = LicenseFiles.of(appliance)
-    content = _from_script(appliance, files, candidate) if files.scripted else _from_gpg(files, candidate, directory)
-    return _document(content)
+    if not files.scripted:
+        return verified(appliance, files.license, directory)
+    document, status = ask_script(appliance, script_time)
+    if status:
+        logger.warning("%s", exit_warning(status))
+    return document
 
 
-def _from_script(appliance: Appliance, files: LicenseFiles, candidate: Path) -> bytes:
+def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], int]:
+    """Call the vendor's command without an argument, so that it reads the license in force; return what it prints.
+
+    :return: the object, and the command's exit status, which judges nothing.
+    :raises LicenseInvalid: it prints no JSON object.
+    :raises ToolFailed: it cannot be run, takes too long or prints too much.
+    """
     env = environment(JIDO_ADMIN_PATH=str(appliance.admin))
-    code, output = run([files.script, candidate], env=env, timeout=SCRIPT_TIMEOUT, limit=MAX_SIZE)
-    if code != 0:
-        raise LicenseInvalid("The license was refused by license.sh")
-    return output
+    argv = command_of(LicenseFiles.of(appliance).script)
+    status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE)
+    try:
+        return _document(output), status
+    except LicenseInvalid as error:
+        ended = f" (exit status {status})" if status else ""
+        raise LicenseInvalid(f"The license is not valid: license.sh printed no JSON object{ended}") from error
+
+
+def exit_warning(status: int) -> str:
+    """Return the sentence for an exit status other than 0."""
+    return f"license.sh ended with exit status {status}; what it printed counts"
+
+
+def verified(appliance: Appliance, candidate: Path, directory: Path) -> dict[str, Any]:
+    """Return what a license says, once GnuPG has decrypted and verified it.
+
+    :param candidate: the license's file.
+    :param directory: where keys may lie meanwhile, closed to other users.
+    :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
+    :raises ToolFailed: GnuPG is missing or does not work.
+    """
+    return _document(_from_gpg(LicenseFiles.of(appliance), candidate, directory))
 
 
 def _from_gpg(files: LicenseFiles, candidate: Path, directory: Path) -> bytes:
@@ -114,37 +153,46 @@ def _version(path: Path) -> tuple[int, ...] | None:
 
 @dataclass(slots=True)
 class LicenseInForce:
-    """The license in force, read once for each version of its files, by one reader at a time."""
+    """The license in force, by one reader at a time; whoever waits for a reading that began meanwhile shares it.
+
+    GnuPG reads each version of the files once a minute, the vendor's command is asked anew for each reading.
+    """
 
     appliance: Appliance
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _versions: object = None
-    _read_at: float = 0.0
+    _began: float = float("-inf")
+    _judged_at: float = 0.0
     _document: dict[str, Any] | None = None
-    _fault: str = ""
+    _fault: LicenseInvalid | ToolFailed | None = None
 
-    async def get(self) -> dict[str, Any]:
+    async def get(self, script_time: float) -> dict[str, Any]:
         """Return what it says.
 
+        :param script_time: seconds that the vendor's command may take.
         :raises LicenseInvalid: there is none, or it is not valid.
         :raises ToolFailed: what reads it is missing or does not work.
         """
+        asked = time.monotonic()
         async with self._lock:
-            await asyncio.to_thread(self._refresh)
-            if self._document is None:
-                raise LicenseInvalid(self._fault)
-            return self._document
+            if self._began <= asked:
+                self._began = time.monotonic()
+                await asyncio.to_thread(self._refresh, script_time)
+            if self._fault is not None:
+                raise type(self._fault)(str(self._fault))
+            return self._document or {}
 
-    def _refresh(self) -> None:
+    def _refresh(self, script_time: float) -> None:
         files = LicenseFiles.of(self.appliance)
         versions = files.versions()
-        if versions == self._versions and time.monotonic() < self._read_at + MAX_AGE:
+        if not files.scripted and versions == self._versions and time.monotonic() < self._judged_at + MAX_AGE:
             return
         directory = self.appliance.admin / "tmp"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._versions = None
+        self._versions = self._document = self._fault = None
         try:
-            self._document, self._fault = read(self.appliance, files.license, directory), ""
-        except LicenseInvalid as error:
-            self._document, self._fault = None, str(error)
-        self._versions, self._read_at = versions, time.monotonic()
+            self._document = read(self.appliance, directory, script_time)
+        except (LicenseInvalid, ToolFailed) as error:
+            self._fault = error
+        if not isinstance(self._fault, ToolFailed):
+            self._versions, self._judged_at = versions, time.monotonic()

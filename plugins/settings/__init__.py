@@ -28,7 +28,7 @@ async def show(request: Request) -> Response:
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """The job `settings`."""
     return [
-        JobType("settings", run=jobs.change, exclusive_with=("restore",), persist=True),
+        JobType("settings", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
     ]
 
 

@@ -29,7 +29,6 @@ SHOWN_SCHEMA = {
         "network": {
             "type": "object",
             "properties": {"mode": {"enum": ["static", "dhcp"]}},
-            "additionalProperties": {"type": "string"},
         },
         "app": {"type": "object"},
     },

@@ -5,12 +5,18 @@ from __future__ import annotations
 import ipaddress
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
+from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.hookspecs.validators import prefix_length
 from jidoteki.plugins.settings.validators import with_mode
+
+LOG: Final = "update_settings.log"
+BEGIN: Final = "Updating settings. Please wait.."
+SUCCESS: Final = "Updating settings successful"
+FAILURE: Final = "Invalid or missing settings file"
 
 
 def stored(appliance: Appliance) -> dict[str, Any]:
@@ -26,10 +32,16 @@ def change(job: Job) -> None:
 
     :raises JobFailed: they cannot be written, and nothing was changed; or the vendor's command failed.
     """
-    network, app = job.input.get("network"), job.input.get("app")
+    job.log(BEGIN)
+    with failure_logged(job, FAILURE):
+        _change(job, job.input.get("network"), job.input.get("app"))
+    job.log(SUCCESS)
+    job.progress(100)
+
+
+def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None) -> None:
     for warning in warnings(network or {}):
         job.log(f"Warning: {warning}")
-    job.log("Writing the settings")
     try:
         job.appliance.replace_files(_files(job.appliance, network, app))
     except OSError as error:
@@ -39,8 +51,6 @@ def change(job: Job) -> None:
         job.apply("app", app)
     if network is not None:
         _put_into_force(job, network)
-    job.log("Settings changed")
-    job.progress(100)
 
 
 def _put_into_force(job: Job, network: dict[str, Any]) -> None:
@@ -63,23 +73,28 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def network_conf(network: dict[str, str]) -> str:
-    """Return `network.conf` for network settings that passed the validator; what is not set has no line."""
-    own = _static_lines(network) if network["mode"] == "static" else {}
-    lines = {
-        "mode": network["mode"],
-        "interface": network["interface"],
-        **own,
-        "hostname": network["hostname"],
-        "ntpserver": network.get("ntpserver", ""),
-    }
-    return shell_conf({key: value for key, value in lines.items() if value})
+    """Return `network.conf` for network settings that passed the validator.
+
+    The lines are those of the original and in its order, the netmask is as it was posted. Scripts that source it may
+    use `dns` and `ntpserver` whether they are set or not.
+    """
+    static = network["mode"] == "static"
+    dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network) if static else ""
+    return shell_conf(
+        {
+            "mode": network["mode"],
+            "interface": network["interface"],
+            **(_addresses(network) if static else {}),
+            "dns": dns,
+            "hostname": network["hostname"],
+            "ntpserver": network.get("ntpserver", ""),
+        }
+    )
 
 
-def _static_lines(network: dict[str, str]) -> dict[str, str]:
-    own = _interface(network)
-    subnet = {"subnet": str(own.netmask)} if own.version == 4 else {"subnet_ipv6": str(own.network.prefixlen)}
-    dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network)
-    return {"ip": network["ip_address"], **subnet, "router": network["gateway"], "dns": dns}
+def _addresses(network: dict[str, str]) -> dict[str, str]:
+    subnet = "subnet" if ipaddress.ip_address(network["ip_address"]).version == 4 else "subnet_ipv6"
+    return {"ip": network["ip_address"], subnet: network["netmask"], "router": network["gateway"]}
 
 
 def warnings(network: dict[str, str]) -> list[str]:

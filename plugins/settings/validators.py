@@ -13,6 +13,7 @@ from jidoteki.hookspecs.validators import (
     interface,
     json_document,
     netmask,
+    or_number,
     prefix_length,
     server,
     strict,
@@ -22,7 +23,8 @@ from jidoteki.hookspecs.validators import (
 
 def with_mode(network: dict[str, Any]) -> dict[str, Any]:
     """Return the network settings with the `mode` that follows from them, `static` or `dhcp`, whatever it was."""
-    return {**network, "mode": "static" if "ip_address" in network else "dhcp"}
+    static = all(network.get(key) for key in ("ip_address", "netmask", "gateway"))
+    return {**network, "mode": "static" if static else "dhcp"}
 
 
 def one_family(network: dict[str, Any]) -> dict[str, Any]:
@@ -52,18 +54,22 @@ NETWORK: Final = vol.All(
     strict(
         {
             vol.Optional("mode"): str,
-            vol.Required("interface"): interface,
-            vol.Required("hostname"): hostname,
-            **together(ip_address=address, netmask=netmask, gateway=address),
+            vol.Required("interface"): or_number(interface),
+            vol.Required("hostname"): or_number(hostname),
+            **together(ip_address=address, netmask=or_number(netmask, 128), gateway=address),
             vol.Optional("dns1"): address,
             vol.Optional("dns2"): address,
-            vol.Optional("ntpserver"): server,
-        }
+            vol.Optional("ntpserver"): or_number(server),
+        },
+        empty_is_absent=True,
     ),
     one_family,
     with_mode,
 )
 
 SETTINGS: Final = json_document(
-    vol.All(strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}), not_empty)
+    vol.All(
+        strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}, empty_is_absent=True),
+        not_empty,
+    )
 )

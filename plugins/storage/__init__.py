@@ -22,9 +22,9 @@ async def change(request: Request) -> Response:
 
 
 def _judge(appliance: Appliance, storage: dict[str, Any]) -> None:
-    options = jobs.options(appliance)
-    if storage["type"] not in options:
-        raise ApiError(400, f"settings.storage.type must be one of {', '.join(options)} on this appliance")
+    offered = jobs.offered(appliance)
+    if storage["type"] not in offered:
+        raise ApiError(400, f"settings.storage.type must be one of {', '.join(offered)} on this appliance")
     try:
         jobs.unmasked(appliance, storage)
     except ValueError as error:
@@ -32,20 +32,18 @@ def _judge(appliance: Appliance, storage: dict[str, Any]) -> None:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the settings, the password masked, and the types of storage this appliance offers."""
-    storage, options = await asyncio.to_thread(
-        lambda: (jobs.stored(request.appliance), jobs.options(request.appliance)),
-    )
-    if storage is None:
+    """Answer with the settings, passwords masked, and the types of storage this appliance offers."""
+    shown = await asyncio.to_thread(jobs.shown, request.appliance)
+    if shown is None:
         raise ApiError(404, "There are no storage settings yet: send them with POST /storage")
-    return {"storage": jobs.masked(storage), "options": options}
+    return shown
 
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """The job `storage`."""
     return [
-        JobType("storage", run=jobs.change, exclusive_with=("restore",), persist=True),
+        JobType("storage", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
     ]
 
 

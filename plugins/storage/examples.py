@@ -30,7 +30,7 @@ SHOWN_SCHEMA = {
     "type": "object",
     "required": ["storage", "options"],
     "properties": {
-        "storage": {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}},
+        "storage": {"type": "object", "description": "What is set, and what other tools put beside it"},
         "options": {"type": "array", "items": {"type": "string"}},
     },
 }

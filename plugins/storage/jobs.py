@@ -7,29 +7,57 @@ from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
+from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.storage.validators import STORAGE
+
+LOG: Final = "update_storage.log"
+BEGIN: Final = "Updating settings. Please wait.."
+SUCCESS: Final = "Updating settings successful"
+FAILURE: Final = "Invalid or missing settings file"
 
 MASK: Final = "********"
 """What is shown of a password; posted back, it stands for the stored one."""
 
 
-def options(appliance: Appliance) -> list[str]:
-    """Return the types of storage this appliance offers; `local` alone when its list is missing or broken."""
+def _offer(appliance: Appliance) -> dict[str, Any]:
+    """The list of options, and what the vendor put beside it."""
     document = appliance.read_json(appliance.system_etc / "storage-options.json")
-    listed = document.get("options") if isinstance(document, dict) else None
-    known = [name for name in listed if name in list(STORAGE.schemas)] if isinstance(listed, list) else []
-    return known or ["local"]
+    offer = document if isinstance(document, dict) else {}
+    listed = offer.get("options")
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return {**offer, "options": names or ["local"]}
+
+
+def offered(appliance: Appliance) -> list[str]:
+    """Return the types of storage that can be set; `local` alone when the list of options is missing or broken."""
+    return [name for name in _offer(appliance)["options"] if name in STORAGE.schemas] or ["local"]
+
+
+def _document(appliance: Appliance) -> dict[str, Any] | None:
+    """What is stored: `{"storage": {…}}`, or the inner object alone, as earlier versions of this service wrote it."""
+    document = appliance.read_json(appliance.etc / "storage.json")
+    if not isinstance(document, dict):
+        return None
+    return document if isinstance(document.get("storage"), dict) else {"storage": document}
 
 
 def stored(appliance: Appliance) -> dict[str, Any] | None:
     """Return the storage settings with their password, or None when there are none."""
-    storage = appliance.read_json(appliance.etc / "storage.json")
-    return storage if isinstance(storage, dict) else None
+    document = _document(appliance)
+    return None if document is None else dict(document["storage"])
 
 
-def masked(storage: dict[str, Any]) -> dict[str, Any]:
-    """Return the storage settings as they may be shown."""
-    return {**storage, "password": MASK} if "password" in storage else storage
+def shown(appliance: Appliance) -> dict[str, Any] | None:
+    """Return what may be shown: all that is stored, passwords masked, and the options; None without settings."""
+    document = _document(appliance)
+    if document is None:
+        return None
+    masked: dict[str, Any] = json.loads(json.dumps(document), object_hook=_masked)
+    return {**_offer(appliance), **{key: each for key, each in masked.items() if key != "options"}}
+
+
+def _masked(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: MASK if "password" in key.lower() else each for key, each in value.items()}
 
 
 def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +68,9 @@ def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
     if storage.get("password") != MASK:
         return storage
     password = (stored(appliance) or {}).get("password")
-    if not isinstance(password, str):
+    if type(password) not in (str, int):
         raise ValueError(f"settings.storage.password must be the password itself: there is none yet for {MASK} to keep")
-    return {**storage, "password": password}
+    return {**storage, "password": str(password)}
 
 
 def change(job: Job) -> None:
@@ -50,14 +78,21 @@ def change(job: Job) -> None:
 
     :raises JobFailed: they cannot be written, and nothing was changed; or the vendor's command failed.
     """
+    job.log(BEGIN)
+    with failure_logged(job, FAILURE):
+        _change(job)
+    job.log(SUCCESS)
+    job.progress(100)
+
+
+def _change(job: Job) -> None:
     appliance = job.appliance
     try:
         storage = unmasked(appliance, job.input["storage"])
     except ValueError as error:
         raise JobFailed(str(error)) from error
-    job.log(f"Writing the settings of {storage['type']} storage")
     files = {
-        appliance.etc / "storage.json": json.dumps(storage, separators=(",", ":")) + "\n",
+        appliance.etc / "storage.json": json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
         appliance.system_etc / "storage.conf": shell_conf(storage),
     }
     try:
@@ -67,5 +102,4 @@ def change(job: Job) -> None:
     job.progress(50)
     if not job.apply("storage", storage):
         job.vendor_command("storage.sh")
-    job.log("Storage settings changed; they come into force at the next reboot")
-    job.progress(100)
+    job.log(f"The settings of {storage['type']} storage come into force at the next reboot")

@@ -11,6 +11,7 @@ from jidoteki.hookspecs.validators import (
     device,
     json_document,
     mount_options,
+    or_number,
     port,
     printable,
     share,
@@ -24,23 +25,25 @@ STORAGE: Final = variants(
     {
         "local": {},
         "nfs": {
-            vol.Required("mount_options"): mount_options,
+            vol.Required("mount_options"): or_number(mount_options),
             vol.Required("ip"): address,
-            vol.Required("share"): share,
+            vol.Required("share"): or_number(share),
         },
-        "aoe": {vol.Required("device"): device},
+        "aoe": {vol.Required("device"): or_number(device)},
         "iscsi": {
-            vol.Required("target"): target,
+            vol.Required("target"): or_number(target),
             vol.Required("ip"): address,
-            vol.Required("username"): printable,
-            vol.Required("password"): printable,
+            vol.Required("username"): or_number(printable),
+            vol.Required("password"): or_number(printable),
         },
         "nbd": {
-            vol.Required("export_name"): share,
+            vol.Required("export_name"): or_number(share),
             vol.Required("ip"): address,
             vol.Required("port"): port,
         },
     },
 )
 
-SETTINGS: Final = json_document(strict({vol.Required("storage"): STORAGE}))
+OPTIONS: Final = vol.Optional("options", description="As GET /storage shows it; it makes no difference here")
+
+SETTINGS: Final = json_document(strict({vol.Required("storage"): STORAGE, OPTIONS: object}))

@@ -12,7 +12,7 @@ HEALTH = {
     ("disk", "percentage"): ("jidoteki_disk_used_percent", "How full the appliance's disk is."),
     ("memory", "percentage"): ("jidoteki_memory_used_percent", "How full the appliance's memory is."),
     ("cpu", "num"): ("jidoteki_processors", "How many processors the appliance has."),
-    ("cpu", "cpu5min"): ("jidoteki_load_percent", "The load of five minutes, in percent of the processors."),
+    ("cpu", "cpu5min"): ("jidoteki_load_five_minutes", "The load of five minutes, as a whole number."),
 }
 
 

@@ -74,5 +74,5 @@ def test_health_that_a_vendor_wrote_badly_is_left_out(jidoteki_host: MakeHost) -
 
     found = samples(host)
 
-    assert found["jidoteki_load_percent{}"] == 7
+    assert found["jidoteki_load_five_minutes{}"] == 7
     assert "jidoteki_processors{}" not in found

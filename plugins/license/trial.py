@@ -1,0 +1,77 @@
+"""A license on trial: in its place, where the vendor's command reads it, until that has said what it is.
+
+Meanwhile the former one lies beside it as `license.asc.former` (empty where there was none). While that file is there
+the change is not made: whoever finds it, after a kill or a power cut, puts the former license back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from jidoteki.hookspecs import Appliance, Job, paths
+from jidoteki.plugins.license.reading import LicenseFiles, ask_script, exit_warning
+
+
+def install(job: Job, content: bytes) -> None:
+    """Put a license in its place, ask the vendor's command, and keep it there if what that prints is a JSON object.
+
+    :raises LicenseInvalid: it is not; the former license is back.
+    :raises ToolFailed: the command cannot be asked; the former license is back.
+    :raises OSError: the license cannot be stored; the former one is in force.
+    """
+    appliance = job.appliance
+    files = LicenseFiles.of(appliance)
+    try:
+        _keep_former(appliance, files)
+        appliance.replace_file(files.license, content, 0o600)
+        _, status = ask_script(appliance, job.settings["limits"]["command"])
+        if status:
+            job.log(f"Warning: {exit_warning(status)}")
+    except BaseException:
+        put_back(appliance)
+        raise
+    files.former.unlink()
+    _sync(files.former.parent)
+
+
+def put_back(appliance: Appliance) -> None:
+    """Put the former license back where a change was begun and not finished.
+
+    :raises OSError: it cannot be put back now.
+    """
+    files = LicenseFiles.of(appliance)
+    try:
+        kept = files.former.stat().st_size > 0
+    except FileNotFoundError:
+        return
+    if kept:
+        files.former.replace(files.license)
+    else:
+        files.license.unlink(missing_ok=True)
+        _sync(files.license.parent)
+        files.former.unlink()
+    _sync(files.license.parent)
+
+
+def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
+    try:
+        status = files.license.stat()
+        content = paths.read_regular(files.license, follow=True)
+    except FileNotFoundError:
+        appliance.replace_file(files.former, b"", 0o600)
+        return
+    appliance.replace_file(files.former, content, stat.S_IMODE(status.st_mode))
+    with contextlib.suppress(PermissionError):
+        os.chown(files.former, status.st_uid, status.st_gid)
+
+
+def _sync(directory: Path) -> None:
+    """Make renames and removals durable."""
+    descriptor = os.open(directory, paths.DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
