@@ -99,6 +99,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: as ever, that ends the connection."""
+        self._closing = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,7 +129,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return self._raw.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
-        return self._closing or self._raw.is_closing()
+        return self._closing
 
     def pause_reading(self) -> None:
         self._raw.pause_reading()
@@ -140,7 +141,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return self._raw.is_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self.is_closing():
+        if not self._closing:
             self._raw.write(data)
 
     def get_write_buffer_size(self) -> int:
@@ -186,7 +187,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         """Write the last bytes."""
 
     def abort(self) -> None:
-        self._raw.abort()
+        self.reset()
 
     # What looks after all connections calls.
 

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 HEADER_TIME = 8.0
 READ_BUFFER = 256 * 1024
 MAX_HEADER = 8 * 1024
+#: Of a header with other characters than ASCII, which may take four times their size once they are decoded.
+MAX_ODD_HEADER = 2 * 1024
 MAX_LINES = 64
 END = b"\r\n\r\n"
 
@@ -195,7 +197,8 @@ class HttpProtocol(web.RequestHandler):
             self._set_busy(False)
             if resp.keep_alive and self.transport is not None:
                 self.transport.set_bulk(False)
-                asyncio.get_running_loop().call_soon(self._next)
+                if self._rest or not self.transport.is_reading():
+                    asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         if self.transport is None or self._busy or self.transport.is_closing():
@@ -226,6 +229,8 @@ class HttpProtocol(web.RequestHandler):
 def _problem(header: bytes, whole: bool) -> ApiError | None:
     """What is wrong with a header, or with its beginning."""
     line_ends = header.count(b"\r\n")
+    if len(header) > MAX_ODD_HEADER and not header.isascii():
+        return ApiError(431, f"The header has more than {MAX_ODD_HEADER} bytes, and others than ASCII")
     if len(header) > MAX_HEADER or line_ends > MAX_LINES + 2:
         return ApiError(431, f"The header has more than {MAX_HEADER} bytes or {MAX_LINES} lines")
     if line_ends and not _REQUEST_LINE.match(header):
@@ -250,11 +255,13 @@ def make_request(
 
 def authenticated(request: web.BaseRequest) -> None:
     """Say that somebody answers for a request."""
-    if isinstance(request.protocol, HttpProtocol):
-        request.protocol.authenticated()
+    protocol = request.protocol
+    if isinstance(protocol, HttpProtocol):
+        protocol.authenticated()
 
 
 def receive_body(request: web.BaseRequest) -> None:
     """Let the body of a request come, which is authenticated."""
-    if isinstance(request.protocol, HttpProtocol):
-        request.protocol.receive_body(request)
+    protocol = request.protocol
+    if isinstance(protocol, HttpProtocol):
+        protocol.receive_body(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import socket
@@ -95,6 +96,14 @@ def ask(
         return Reply(answer.status, dict(answer.getheaders()), answer.read())
     finally:
         client.close()
+
+
+def give_backup(host: Host, size: int) -> None:
+    """Give the host a backup of this many bytes to be downloaded."""
+    for directory in (host.appliance.spool, host.appliance.uploads):
+        host.appliance.replace_file(directory / "backup.tar", bytes(size))
+        facts = {"status": "success", "filesize": "1.0M", "sha256": "0" * 64, "size": size}
+        host.appliance.replace_file(directory / "backup.json", json.dumps(facts))
 
 
 def client_of(host: Host, source: str = "127.0.0.1") -> http.client.HTTPConnection:

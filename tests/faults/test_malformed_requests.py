@@ -103,6 +103,19 @@ MAY_SUCCEED = {"range that is damaged", "two spaces", "header that is folded"}
 if os.environ.get("AIOHTTP_NO_EXTENSIONS"):  # whose parser in Python takes methods in any case
     MAY_SUCCEED.add("method in lower case")
 
+UNKNOWN_VERSIONS = {
+    "HTTP/0.9 without a version": b"GET /docs\r\n",
+    "HTTP/0.9 without a version, of the API": b"GET " + VERSION + b"\r\n",
+    "HTTP/0.9 without a version and with a line feed alone": b"GET /docs\n",
+    "HTTP/0.9 without a version and with an empty line": b"GET /docs\r\n\r\n",
+    "HTTP/0.9": b"GET /docs HTTP/0.9\r\nHost: x\r\n\r\n",
+    "HTTP/0.9 without the end of the header": b"GET /docs HTTP/0.9\r\n",
+    "HTTP/1.2": b"GET /docs HTTP/1.2\r\nHost: x\r\n\r\n",
+    "HTTP/2.0": b"GET /docs HTTP/2.0\r\nHost: x\r\n\r\n",
+    "HTTP/2.0 of the API": b"GET " + VERSION + b" HTTP/2.0\r\nHost: x\r\n\r\n",
+    "a header that is none": b"GET /docs HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n",
+}
+
 FIELD = b'Content-Disposition: form-data; name="newtoken"\r\n\r\n'
 
 
@@ -200,6 +213,23 @@ def test_a_malformed_request_is_refused(host: Host, tally: Tally, kind: str) -> 
     tally.case(is_refusal(reply) or (kind in MAY_SUCCEED and reply.status == 200), f"{kind}: {reply}")
     assert tally.failed == []
     assert token_is_unchanged(host)
+
+
+@pytest.mark.parametrize("kind", UNKNOWN_VERSIONS)
+def test_a_request_of_no_known_version_is_answered_in_http_1_1(host: Host, tally: Tally, kind: str) -> None:
+    started = time.monotonic()
+    with connection(host, "127.0.0.3") as client:
+        client.sendall(UNKNOWN_VERSIONS[kind])
+        received = b""
+        while chunk := client.recv(65536):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+
+    tally.case(head.startswith(b"HTTP/1.1 400 Bad Request\r\n"), f"{kind}: {received[:80]!r}")
+    tally.case(body and json.loads(body)["Status"] == "400 Bad Request", f"{kind}: {body!r}")
+    tally.case(b"\r\nX-Content-Type-Options: nosniff\r\n" in head, f"{kind}: {head!r}")
+    tally.case(time.monotonic() - started < 5, f"{kind}: it took {time.monotonic() - started:.1f} s")
+    assert tally.failed == []
 
 
 @pytest.mark.parametrize("kind", FORMS)
