@@ -689,6 +689,19 @@ async def test_many_readers_who_wait_share_one_reading(appliance: Appliance) -> 
     assert (appliance.tmp / "calls").read_text() in ("x\n", "x\n" * 2)
 
 
+async def test_a_reader_who_hangs_up_leaves_the_others_their_answer(appliance: Appliance) -> None:
+    script(appliance.bin / "license.sh", f"sleep 0.2; {READS}")
+    in_place(appliance, '{"users": 1}')
+    get = handlers(appliance)["GET"].handler
+
+    first, second, third = (asyncio.create_task(get(FakeRequest(appliance))) for _ in range(3))
+    assert await first == {"users": 1}
+    await asyncio.sleep(0.05)
+    second.cancel()
+
+    assert await third == {"users": 1}
+
+
 async def test_the_vendors_command_is_asked_at_each_request(appliance: Appliance) -> None:
     """It may know more than the license says, such as the day."""
     script(appliance.bin / "license.sh", "echo '{\"today\": 1}'; exit 1")

@@ -163,7 +163,7 @@ class LicenseInForce:
     _versions: object = None
     _began: float = float("-inf")
     _judged_at: float = 0.0
-    _document: dict[str, Any] | None = None
+    _document: dict[str, Any] = field(default_factory=dict)
     _fault: LicenseInvalid | ToolFailed | None = None
 
     async def get(self, script_time: float) -> dict[str, Any]:
@@ -176,23 +176,26 @@ class LicenseInForce:
         asked = time.monotonic()
         async with self._lock:
             if self._began <= asked:
-                self._began = time.monotonic()
-                await asyncio.to_thread(self._refresh, script_time)
+                began = time.monotonic()
+                self._document, self._fault = await asyncio.to_thread(self._read, script_time)
+                self._began = began
             if self._fault is not None:
                 raise type(self._fault)(str(self._fault))
-            return self._document or {}
+            return self._document
 
-    def _refresh(self, script_time: float) -> None:
+    def _read(self, script_time: float) -> tuple[dict[str, Any], LicenseInvalid | ToolFailed | None]:
         files = LicenseFiles.of(self.appliance)
         versions = files.versions()
         if not files.scripted and versions == self._versions and time.monotonic() < self._judged_at + MAX_AGE:
-            return
+            return self._document, self._fault
         directory = self.appliance.admin / "tmp"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._versions = self._document = self._fault = None
+        self._versions = None
         try:
-            self._document = read(self.appliance, directory, script_time)
-        except (LicenseInvalid, ToolFailed) as error:
-            self._fault = error
-        if not isinstance(self._fault, ToolFailed):
-            self._versions, self._judged_at = versions, time.monotonic()
+            document, fault = read(self.appliance, directory, script_time), None
+        except ToolFailed as error:
+            return {}, error
+        except LicenseInvalid as error:
+            document, fault = {}, error
+        self._versions, self._judged_at = versions, time.monotonic()
+        return document, fault
