@@ -18,14 +18,26 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY_PREFIX = ".jidoteki-"
 #: The names that the service and its plugins give to files until they are whole.
-TEMPORARY = re.compile(r"\.jidoteki-(?:[a-z]{1,16}-)?[0-9a-f]{16}")
+TEMPORARY = re.compile(r"\.jidoteki-(?:[A-Za-z0-9._-]{1,128}-)?[0-9a-f]{16}")
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 8
 
 
-def temporary_name() -> str:
-    """A new name for a file that is not whole yet."""
-    return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+def temporary_name(of: str = "") -> str:
+    """A new name for a file that is not whole yet.
+
+    :param of: the name that it will have, if it is to be found by that.
+    """
+    return f"{TEMPORARY_PREFIX}{of and f'{of}-'}{secrets.token_hex(8)}"
+
+
+def remove_temporaries_of(directory: Path, name: str) -> None:
+    """Remove what killed writers left of a file that was to have a name; call it while nothing writes that file."""
+    with tolerated(f"{directory} cannot be cleared"), paths.directory(directory) as descriptor:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if TEMPORARY.fullmatch(entry.name) and entry.name.startswith(f"{TEMPORARY_PREFIX}{name}-"):
+                    _remove_one(descriptor, str(directory), entry)
 
 
 @contextmanager

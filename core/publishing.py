@@ -53,6 +53,8 @@ def withdraw(spool: Path, uploads: Path, name: str) -> None:
     (spool / name).unlink(missing_ok=True)
     with suppress(OSError), paths.directory(uploads) as directory:
         os.unlink(name, dir_fd=directory)
+    for each in (spool, uploads):
+        leftovers.remove_temporaries_of(each, name)
 
 
 def _move(path: Path, target: Path) -> None:
@@ -69,7 +71,7 @@ def _move(path: Path, target: Path) -> None:
 
 def _move_over(path: Path, target: Path) -> None:
     """Move it to another file system."""
-    waiting = target.with_name(leftovers.temporary_name())
+    waiting = target.with_name(leftovers.temporary_name(target.name))
     try:
         with open(os.open(waiting, NEW, MODE), "wb") as copy, open(paths.open_regular(path), "rb") as source:
             shutil.copyfileobj(source, copy, CHUNK)
@@ -80,7 +82,7 @@ def _move_over(path: Path, target: Path) -> None:
 
 
 def _show(target: Path, directory: int) -> None:
-    temporary = leftovers.temporary_name()
+    temporary = leftovers.temporary_name(target.name)
     try:
         _copy(target, temporary, directory)
         os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)

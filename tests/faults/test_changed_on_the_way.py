@@ -199,7 +199,9 @@ def test_a_name_in_a_new_certificate_is_one_of_the_appliance_at_once(jidoteki_ho
         check=True, capture_output=True,
     )  # fmt: skip
     host.post("/certs", "-F", f"public=@{directory}/cert.pem", "-F", f"private=@{directory}/key.pem")
-    wait_until(lambda: host.certificate.read_bytes() == (directory / "cert.pem").read_bytes())
+    new = (directory / "cert.pem").read_bytes()
+    wait_until(lambda: host.certificate.read_bytes() == new)
+    wait_until(lambda: new in (host.appliance.system_etc / "pki/tls/enterprise.pem").read_bytes())
 
     after = send(host, "GET", f"{PREFIX}/version", shown, sign("GET", shown, "/version"), source="127.0.0.2")
     other = f"another.customer.example:{address_of(host)[1]}"

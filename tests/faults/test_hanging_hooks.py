@@ -85,9 +85,9 @@ def test_a_hundred_refreshes_beside_a_hanging_hook_cost_no_more_threads_than_one
     given_up = threads(host)
 
     wait_until(lambda: count(calls, "good-health") >= 102, 60)
-    for _ in range(3):
+    for number in range(3):
         time.sleep(3.1)  # an answer of /services is fresh for three seconds
-        host.get("/version", auth="none", source="127.0.0.2")
+        host.get("/version", auth="none", source=f"127.0.0.{number + 3}")  # of one client they would be summed up
         assert {"good": "running"} in host.get("/services").json["services"]
 
     assert threads(host) <= given_up + 2
