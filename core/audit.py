@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jidoteki.core.audit_sums import Line, Often
+from jidoteki.core.audit_sums import STRANGER, Line, Often
 from jidoteki.core.clients import network_of
 from jidoteki.hookspecs import Event
 
@@ -72,7 +72,7 @@ class AuditLog:
         :param original: what the original API says of it, written as often as this.
         :raises AuditUnavailable: it is not written.
         """
-        lines = self._often.note(action, (network_of(client), user), client, target)
+        lines = self._often.note(action, (network_of(client), user, "" if user == STRANGER else target), client, target)
         self._write_all(lines)
         if original and any(line.client == client for line in lines):
             self.write_original(*original)
@@ -121,8 +121,12 @@ class AuditLog:
             return
         for number in range(KEEP, 0, -1):
             newer = self.path if number == 1 else self.path.with_name(f"{self.path.name}.{number - 1}")
-            if newer.exists():
+            try:
                 newer.replace(self.path.with_name(f"{self.path.name}.{number}"))
+            except FileNotFoundError:
+                continue
+            except OSError as error:  # what lies in the way of an old log must not keep this one from being written
+                logger.error("%s cannot be turned over: %s", newer, error.strerror or error)
 
 
 def _escaped(text: str) -> str:

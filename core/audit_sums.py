@@ -11,8 +11,12 @@ MINUTE = 60.0
 #: Clients that get lines of their own, for each kind and minute; the others are told of in one line together.
 MAX_CLIENTS = 20
 
-Key = tuple[str, str]
-"""The network of a client, and its name where it has one."""
+#: The same for those that are known by name, whose number is not theirs to choose.
+MAX_NAMED = 200
+
+Key = tuple[str, str, str]
+"""The network of a client, and its name and target where it has a name: `-` for a stranger, who has no target."""
+STRANGER = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class _Minute:
 
 
 class Often:
-    """Counts what happens."""
+    """Counts what happens.
+
+    Of somebody who is known by name, no user and no target is left out: there are as many as tokens and endpoints.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,10 +67,13 @@ class Often:
         with self._lock:
             lines = list(self._over(action, now))
             minute = self._minutes.setdefault(action, _Minute(now))
+            named = key[1] != STRANGER
+            if named and key not in minute.clients and len(minute.clients) >= MAX_NAMED:
+                key, client = ("-", *key[1:]), "-"
             known = minute.clients.get(key)
             if known:
                 known.more += 1
-            elif len(minute.clients) < MAX_CLIENTS:
+            elif named or len(minute.clients) < MAX_CLIENTS:
                 minute.clients[key] = _Client(client, target)
                 lines.append(Line(client, key[1], action, target))
             else:
@@ -84,7 +94,7 @@ class Often:
         if minute is None or now - minute.began < MINUTE:
             return
         del self._minutes[action]
-        for (_, user), each in minute.clients.items():
+        for (_, user, _), each in minute.clients.items():
             if each.more:
                 told = f"{each.target} and {each.more} more within {MINUTE:g} seconds"
                 yield Line(each.client, user, action, told, each.more)

@@ -125,10 +125,10 @@ class Authenticator:
         self._words = words
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
-        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE)
+        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE, trusted=True)
         self._tokens_file = appliance.etc / TOKENS_FILE if named_tokens else None
-        self._named = files.CachedFile(self._tokens_file, users.parse) if self._tokens_file else None
-        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE)
+        self._named = files.CachedFile(self._tokens_file, users.parse, trusted=True) if self._tokens_file else None
+        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE, trusted=True)
 
     def prepare(self) -> None:
         """Make the passphrase of a first run that has none; blocks.
@@ -283,7 +283,7 @@ def _read(path: Path, parse: Callable[[bytes], T], limit: int = MAX_FILE) -> T |
     :raises OSError: there is one, and it cannot be read.
     """
     try:
-        return parse(paths.read_regular(path, limit, follow=True))
+        return parse(paths.read_trusted(path, limit))
     except (FileNotFoundError, NotADirectoryError):
         return None
 

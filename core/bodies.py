@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +17,15 @@ import multipart  # type: ignore[import-untyped]  # it has no types
 from aiohttp import web
 
 from jidoteki.core.forms import Form
-from jidoteki.core.parts import FilePart, Part, StoredUpload, TextPart
+from jidoteki.core.parts import FilePart, Part, Room, StoredUpload, TextPart
 from jidoteki.hookspecs import ApiError, Document, Upload
 
 MAX_PARTS = 64
+MAX_CONTENT_TYPE = 512
 MAX_TEXT = 64 * 1024
 MAX_BUFFERED = 4 * 1024 * 1024
+MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
+MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,32 @@ class Limits:
     rate: int
 
 
+class Buffers:
+    """How much of all forms is in memory while they are read, by user."""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+
+    def hold(self, user: str, size: int) -> None:
+        """Count bytes; negative ones when they are let go.
+
+        :raises ApiError: 503, there are too many.
+        """
+        if size > 0 and (
+            self._held[user] + size > MAX_BUFFERED_OF_A_USER or self._held.total() + size > MAX_BUFFERED_IN_ALL
+        ):
+            raise ApiError(503, "Too many large forms are being sent at once: try again in a moment")
+        self._held[user] += size
+        if not self._held[user]:
+            del self._held[user]
+
+
 @dataclass(slots=True)
 class Body:
     """The fields of one request while they are read.
 
+    :param room: of the file system that files are received on.
+    :param buffers: where what is kept in memory is counted, under the name of `user`.
     :param digest: SHA-256 that the whole body must have; None for any body.
     """
 
@@ -51,9 +77,13 @@ class Body:
     form: Form
     limits: Limits
     spool: Path
+    room: Room
+    buffers: Buffers
+    user: str
     digest: bytes | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
+    _held: int = 0
     _hash: Any = None
 
     async def read(self) -> dict[str, Any]:
@@ -61,7 +91,8 @@ class Body:
 
         :raises ApiError: 400, 408, 413 or 415.
         """
-        kind = self.request.content_type
+        # aiohttp's own reading of this header takes seconds over a kilobyte of quotation marks.
+        kind = self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE].partition(";")[0].strip().lower()
         if self.digest is not None:
             self._hash = hashlib.sha256()
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -77,7 +108,9 @@ class Body:
         return await asyncio.to_thread(self.form.validate, self.fields)
 
     async def discard(self) -> None:
-        """Remove the files that the handler did not keep."""
+        """Remove the files that the handler did not keep, and count the rest no more."""
+        self.buffers.hold(self.user, -self._held)
+        self._held = 0
         for value in self.fields.values():
             if isinstance(value, StoredUpload) and not value.kept:
                 await asyncio.to_thread(value.path.unlink, missing_ok=True)
@@ -107,6 +140,7 @@ class Body:
     async def _read_urlencoded(self) -> None:
         content = bytearray()
         async for chunk in self._chunks():
+            self._hold(len(chunk))
             content += chunk
             if len(content) > MAX_TEXT * 4:
                 raise ApiError(413, "The form is too long: send files as multipart/form-data")
@@ -122,7 +156,7 @@ class Body:
             self._text(name, kind, value.encode("utf-8", "surrogateescape"))
 
     async def _read_multipart(self) -> None:
-        _, options = multipart.parse_options_header(self.request.headers.get("Content-Type", ""))
+        _, options = multipart.parse_options_header(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
         length = self.request.content_length
         await asyncio.to_thread(self._check_space, length or 0)
         try:
@@ -167,6 +201,10 @@ class Body:
             if part is not None:
                 await part.abandon()
 
+    def _hold(self, size: int) -> None:
+        self.buffers.hold(self.user, size)
+        self._held += size
+
     def _begin(self, name: str) -> None:
         self.form.check_name(name)
         if name in self.fields:
@@ -177,13 +215,13 @@ class Body:
         self._begin(name)
         kind = self.form.kinds[name]
         if isinstance(kind, Upload):
-            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.limits.free_space)
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):
             raise ApiError(400, f"{name} must be text, not a file")
         self.fields[name] = None
-        return TextPart(name, _longest(kind), partial(self._text, name, kind))
+        return TextPart(name, _longest(kind), self._hold, partial(self._text, name, kind))
 
     def _text(self, name: str, kind: Any, content: bytes) -> None:
         limit = _longest(kind)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from jidoteki.core.log_files import Finder, LogFile
 from jidoteki.core.updates import openssl
-from jidoteki.hookspecs import Job, JobFailed
+from jidoteki.hookspecs import Job, JobFailed, paths
 
 LOGS = "logs.tar.gz"
 DEBUG_BUNDLE = "debug-bundle.tar"
@@ -117,7 +117,9 @@ def _all_log_files(job: Job, finder: Finder) -> Iterator[LogFile]:
 def _lines(job: Job, name: str) -> list[str]:
     """The lines of one of the vendor's lists, without empty ones and comments."""
     try:
-        text = job.appliance.read_text(job.appliance.etc / name) or ""
+        text = paths.read_trusted(job.appliance.etc / name).decode("utf-8", "replace")
+    except FileNotFoundError:
+        text = ""
     except OSError as error:
         job.log(f"{name} cannot be read: {error.strerror or error}")
         text = ""
@@ -154,7 +156,7 @@ def _run_to_file(job: Job, line: str, output: Path) -> str:
     limit = job.settings["limits"]["command"]
     output.touch()
     try:
-        # The line is the vendor's own, from a file that only root and the service can write.
+        # The line is the vendor's own, from a file that belongs to root or the service.
         status = job.command("sh", "-c", f'exec >"$0" 2>&1; ulimit -f 16384; {line}', output, timeout=limit)
     except JobFailed as error:
         return error.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: An IPv6 client picks its addresses from a /64, and a home or an office often has a /56 of them.
 HOST_BITS = 64
 SITE_BITS = 56
+
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = re.compile(
+    rf'[ \t]*(?:(?P<name>{_WORD})=(?:(?P<token>{_WORD})|"(?P<quoted>(?:[^"\\]|\\.)*)"))?[ \t]*(?P<end>[;,]|$)'
+)
 
 
 def parse(text: str) -> Address | None:
@@ -67,7 +73,7 @@ class Proxies:
         client = request.remote or "-"
         if not self.trusted(client):
             return client
-        for said in reversed(list(_hops(request.headers.getall(self._header, ()), self._header))):
+        for said in reversed(_hops(request.headers.getall(self._header, ()), self._header)):
             address = parse(said)
             if address is None:
                 return client
@@ -97,20 +103,33 @@ class Proxies:
                 del self._busy[network]
 
 
-def _hops(lines: Sequence[str], header: str) -> Iterator[str]:
+def _hops(lines: Sequence[str], header: str) -> list[str]:
     """The addresses in all lines of the header, those nearer to this service last."""
-    for line in lines:
-        for element in line.split(","):
-            yield _address(element.strip() if header != "Forwarded" else _for(element))
+    if header == "Forwarded":
+        return [_address(each) for each in _forwarded(", ".join(lines))]
+    return [_address(each.strip()) for line in lines for each in line.split(",")]
 
 
-def _for(element: str) -> str:
-    """What `for=` says in one element of `Forwarded`."""
-    for pair in element.split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name.lower() == "for":
-            return value.strip('"')
-    return ""
+def _forwarded(text: str) -> list[str]:
+    """What `for=` says in each element of `Forwarded`, quoted strings read as such (RFC 7239, section 4).
+
+    One empty element where any of it does not follow that form: a client may have written the beginning, to make
+    something else of what the proxy put behind it.
+    """
+    found: list[str] = [""]
+    position = 0
+    while position < len(text):
+        match = _PAIR.match(text, position)
+        if match is None:
+            return [""]
+        position = match.end()
+        if (match["name"] or "").lower() == "for":
+            if found[-1]:
+                return [""]
+            found[-1] = match["token"] or re.sub(r"\\(.)", r"\1", match["quoted"])
+        if match["end"] == ",":
+            found.append("")
+    return found
 
 
 def _address(text: str) -> str:

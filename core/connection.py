@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Protocol
 
+from jidoteki.core.clients import network_of
 from jidoteki.core.deadlines import Allowance, progress
 from jidoteki.core.input_budget import InputBudget
 
@@ -48,7 +49,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_lingers_until", "_protocol",
-        "_raw", "_reset", "_when_lost", "busy",
+        "_raw", "_reset", "_when_lost", "busy", "network",
     )  # fmt: skip
 
     _raw: asyncio.Transport
@@ -65,6 +66,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._discarded = 0
         #: Whether a request is being answered.
         self.busy = False
+        #: Of the client.
+        self.network = "-"
 
     # What the socket's transport calls.
 
@@ -72,6 +75,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._raw = transport
         transport.set_write_buffer_limits(high=0)
+        self.network = network_of(str((transport.get_extra_info("peername") or "-")[0]))
         self._keeper.add(self)
         self._begin()
 

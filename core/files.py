@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -154,12 +155,15 @@ class CachedFile(Generic[T]):
     that no answer is older than its request.
     """
 
-    __slots__ = ("_identity", "_limit", "_looked", "_parse", "_path", "_value")
+    __slots__ = ("_identity", "_limit", "_looked", "_open", "_parse", "_path", "_value")
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024) -> None:
+    def __init__(
+        self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024, trusted: bool = False
+    ) -> None:
         self._path = str(path)
         self._parse = parse
         self._limit = limit
+        self._open = paths.open_trusted if trusted else partial(paths.open_regular, follow=True)
         self._identity: tuple[int, int, int] | None = None
         self._value: T | None = None
         self._looked = False
@@ -188,7 +192,7 @@ class CachedFile(Generic[T]):
         try:
             if _identity(os.stat(self._path)) == self._identity:
                 return
-            with open(paths.open_regular(self._path, follow=True), "rb") as file:
+            with open(self._open(self._path), "rb") as file:
                 content = file.read(self._limit + 1) or b""
                 identity = _identity(os.fstat(file.fileno()))
         except (FileNotFoundError, NotADirectoryError):

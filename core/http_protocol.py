@@ -48,6 +48,7 @@ class HttpProtocol(web.RequestHandler):
 
     __slots__ = (
         "_body", "_budget", "_busy", "_header", "_known", "_last", "_remaining", "_rest", "_searched", "_waits",
+        "network",
     )  # fmt: skip
 
     transport: Connection | None
@@ -59,6 +60,7 @@ class HttpProtocol(web.RequestHandler):
             auto_decompress=False, access_log_class=AccessLogger, logger=logger,
         )  # fmt: skip
         self._budget = budget
+        self.network = "-"
         #: What has come and is not handed on, and the length of the last header that was: the parser still has it.
         self._rest = b""
         self._header = 0
@@ -119,6 +121,11 @@ class HttpProtocol(web.RequestHandler):
     def _count(self) -> None:
         self._budget.hold(self, 0 if self._known or self.transport is None else len(self._rest) + self._header)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, Connection)
+        self.network = transport.network
+        super().connection_made(transport)
+
     def reset(self) -> None:
         """End the connection: there is no room for what it keeps."""
         if self.transport is not None:
@@ -155,8 +162,14 @@ class HttpProtocol(web.RequestHandler):
             size = self._part(data)
             if not size:
                 break
+            waiting = len(self._messages)
             super().data_received(data if size == len(data) else data[:size])
             data = data[size:]
+            if len(self._messages) > waiting and not self._body.is_eof():
+                # The parser tells of damage by a message of its own, and not whoever waits for the body.
+                self._body.set_exception(web.RequestPayloadError("The body is damaged"))
+                data = b""
+                break
         if self._body is not None and self._body.is_eof():
             self._body = None
         self._rest = data
@@ -216,7 +229,10 @@ class HttpProtocol(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        if status >= 500:
+        if isinstance(exc, ConnectionError) or self.transport is None or self.transport.is_closing():
+            logger.debug("%s hung up", self.peername)  # whoever likes can do so again and again
+            message = None
+        elif status >= 500:
             logger.error("%s %s failed", request.method, request.path, exc_info=exc)
             message = None
         else:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import secrets
 import shutil
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from jidoteki.core import files
 from jidoteki.core.leftovers import TEMPORARY_PREFIX
 from jidoteki.hookspecs import ApiError
 
+LOOK_EACH = 1.0
 UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"
 
 
@@ -56,15 +59,17 @@ class TextPart(Part):
     """A field or a small document.
 
     :param limit: bytes.
+    :param hold: counts what is kept in memory.
     :param take: what to do with the content once it is complete.
     """
 
-    def __init__(self, name: str, limit: int, take: Callable[[bytes], None]) -> None:
-        self._name, self._limit, self._take = name, limit, take
+    def __init__(self, name: str, limit: int, hold: Callable[[int], None], take: Callable[[bytes], None]) -> None:
+        self._name, self._limit, self._hold, self._take = name, limit, hold, take
         self._content = bytearray()
 
     async def write(self, chunk: bytes) -> None:
         """Add a chunk."""
+        self._hold(len(chunk))
         self._content += chunk
         if len(self._content) > self._limit:
             raise ApiError(400, f"{self._name} must not be longer than {self._limit} bytes")
@@ -74,20 +79,48 @@ class TextPart(Part):
         self._take(bytes(self._content))
 
 
+class Room:
+    """What may be written to a file system by all uploads together, so that the reserve stays free.
+
+    :param directory: on that file system.
+    :param reserve: bytes that stay free.
+    """
+
+    def __init__(self, directory: Path, reserve: int) -> None:
+        self.reserve = reserve
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._left = 0
+        self._looked = float("-inf")
+
+    def take(self, size: int) -> None:
+        """Take note of bytes that are about to be written; blocks.
+
+        :raises OSError: they would leave too little.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if self._left < size or now - self._looked > LOOK_EACH:
+                self._left = shutil.disk_usage(self._directory).free - self.reserve
+                self._looked = now
+            if self._left < size:
+                raise OSError(f"less than {self.reserve} bytes would be free")
+            self._left -= size
+
+
 class FilePart(Part):
     """A file, written in a thread while the next chunk is being received: one write pending, never more.
 
     :param spool: the directory, made when it is missing.
     :param max_size: bytes.
-    :param free_space: bytes that stay free on its file system.
+    :param room: of its file system.
     """
 
-    def __init__(self, name: str, spool: Path, max_size: int, free_space: int) -> None:
+    def __init__(self, name: str, spool: Path, max_size: int, room: Room) -> None:
         self.stored = StoredUpload(spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
-        self._name, self._spool, self._max_size, self._free_space = name, spool, max_size, free_space
+        self._name, self._spool, self._max_size, self._room = name, spool, max_size, room
         self._descriptor = -1
         self._pending: asyncio.Future[None] | None = None
-        self._checked_at = -1
 
     async def write(self, chunk: bytes) -> None:
         """Wait for the last chunk to be written, and begin with this one."""
@@ -97,7 +130,7 @@ class FilePart(Part):
         if self.stored.size > self._max_size:
             raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
         await self._drain()
-        self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk, self.stored.size)
+        self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
 
     async def end(self) -> None:
         """Wait until all is written."""
@@ -133,9 +166,6 @@ class FilePart(Part):
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(self.stored.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
-    def _write(self, chunk: bytes, size: int) -> None:
-        if size // (16 * 1024 * 1024) != self._checked_at:
-            self._checked_at = size // (16 * 1024 * 1024)
-            if shutil.disk_usage(self._spool).free < self._free_space:
-                raise OSError(f"less than {self._free_space} bytes are free")
+    def _write(self, chunk: bytes) -> None:
+        self._room.take(len(chunk))
         files.write_all(self._descriptor, chunk)

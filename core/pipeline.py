@@ -175,7 +175,17 @@ class Pipeline:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         receive_body(request)
         digest = admitted.signed.digest if admitted.signed else None
-        body = Body(request, route.form, self._service.limits, self._service.appliance.spool, digest)
+        service = self._service
+        body = Body(
+            request,
+            route.form,
+            service.limits,
+            service.appliance.spool,
+            service.room,
+            service.buffers,
+            api.user,
+            digest,
+        )
         try:
             if request.method in ("GET", "HEAD"):
                 api.values = await self._query_values(request, route.form)

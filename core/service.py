@@ -16,7 +16,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.audit import AuditLog, AuditUnavailable
 from jidoteki.core.authentication import Authenticator
 from jidoteki.core.authority import Names
-from jidoteki.core.bodies import Limits
+from jidoteki.core.bodies import Buffers, Limits
 from jidoteki.core.clients import Proxies
 from jidoteki.core.config import Config
 from jidoteki.core.events import Events
@@ -25,6 +25,7 @@ from jidoteki.core.isolation import Calls
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.nonces import Nonces
+from jidoteki.core.parts import Room
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.core.routes import Routes
 from jidoteki.core.throttle import Throttle
@@ -57,6 +58,8 @@ class Service:
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self.in_flight = InFlight()
+        self.buffers = Buffers()
+        self.room = Room(appliance.spool, 0)
         self._use(configuration.load(path, self._last_good))
         self.jobs = JobManager(self._launcher, self._events.notify)
         self.throttle = Throttle(self.config.settings["limits"]["failed-authentication-pause"])
@@ -79,6 +82,7 @@ class Service:
             self.nonces = Nonces(self.appliance.jobs)
         self.names = Names(tls.bundle(self.appliance), config.settings["authentication"]["names"])
         limits = config.settings["limits"]
+        self.room.reserve = limits["free-space"]
         listen = config.settings["listen"]
         self.proxies = Proxies(listen["trusted-proxies"], listen["forwarded-header"], limits["connections-per-address"])
         try:

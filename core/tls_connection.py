@@ -39,36 +39,66 @@ _DECRYPTED = memoryview(bytearray(BULK_STEP))
 
 
 class Handshakes:
-    """The handshakes under way, each of which takes 50 KiB: further ones wait until one ends, or is slow."""
+    """The handshakes under way, each of which takes 50 KiB: further ones wait until one ends, or has to yield.
+
+    Networks take turns, and who has most of them yields first: nobody's slow handshakes are anybody else's wait.
+    """
 
     def __init__(self) -> None:
-        self._begun: dict[TlsConnection, float] = {}
-        self._waiting: deque[TlsConnection] = deque()
+        self._begun: dict[str, dict[TlsConnection, float]] = {}
+        self._waiting: dict[str, deque[TlsConnection]] = {}
+        self._count = 0
 
     def begin(self, connection: TlsConnection) -> None:
         """Let a handshake begin now or later."""
-        self._waiting.append(connection)
+        self._waiting.setdefault(connection.network, deque()).append(connection)
         self.go_on()
 
     def end(self, connection: TlsConnection) -> None:
         """One is over or given up."""
-        if self._begun.pop(connection, None) is not None:
+        if self._forget(connection):
             self.go_on()
 
     def go_on(self) -> None:
         """Let those begin that can; called about once a second, too."""
         now = asyncio.get_running_loop().time()
-        while self._waiting:
-            if len(self._begun) >= AT_ONCE:
-                oldest, since = next(iter(self._begun.items()))
-                if now - since < YIELDS_AFTER:
-                    return
-                del self._begun[oldest]
-                oldest.reset()
-            waiting = self._waiting.popleft()
-            if not waiting.is_closing():
-                self._begun[waiting] = now
-                waiting.shake_hands()
+        going_on = True
+        while going_on:
+            going_on = False
+            for network in list(self._waiting):
+                if self._count >= AT_ONCE and not self._make_room(network, now):
+                    continue
+                going_on = True
+                self._begin_next(network, now)
+
+    def _begin_next(self, network: str, now: float) -> None:
+        queue = self._waiting[network]
+        waiting = queue.popleft()
+        if not queue:
+            del self._waiting[network]
+        if not waiting.is_closing():
+            self._begun.setdefault(network, {})[waiting] = now
+            self._count += 1
+            waiting.shake_hands()
+
+    def _make_room(self, network: str, now: float) -> bool:
+        """Give up the oldest handshake of whoever has most, for one of a network that has fewer, or if it is slow."""
+        most = max(self._begun, key=lambda each: len(self._begun[each]))
+        oldest, since = next(iter(self._begun[most].items()))
+        if len(self._begun[most]) <= len(self._begun.get(network, ())) + 1 and now - since < YIELDS_AFTER:
+            return False
+        self._forget(oldest)
+        oldest.reset()
+        return True
+
+    def _forget(self, connection: TlsConnection) -> bool:
+        begun = self._begun.get(connection.network, {})
+        if begun.pop(connection, None) is None:
+            return False
+        if not begun:
+            del self._begun[connection.network]
+        self._count -= 1
+        return True
 
 
 class Stage(enum.Enum):
@@ -141,6 +171,7 @@ class TlsConnection(Connection):
     def _await_hello(self) -> None:
         if _has_hello(self._held):
             self._stage = Stage.QUEUED
+            self.pause_reading()  # until it is its turn, no more than the ClientHello is kept
             self._handshakes.begin(self)
         else:
             self._await_turn()
@@ -152,6 +183,7 @@ class TlsConnection(Connection):
     def shake_hands(self) -> None:
         """Begin the handshake: all of the ClientHello is there."""
         self._stage = Stage.HANDSHAKE
+        self.resume_reading()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = self._context().wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._go_on_shaking_hands()

@@ -177,6 +177,32 @@ def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
         return _read(file, limit)
 
 
+def open_trusted(path: str | Path) -> int:
+    """Open a regular file that belongs to root or the user of this process, and return its descriptor.
+
+    For what says who may do what, or what is run, in a directory in which others may make files: a name that is missing
+    there belongs to whoever comes first. A symbolic link must belong to them, too. Its group may write to it: root has
+    let it.
+
+    :raises OSError: as `open_regular`, and where somebody else owns it (EPERM).
+    """
+    descriptor = open_regular(path, follow=True)
+    if {os.lstat(path).st_uid, os.fstat(descriptor).st_uid} <= {0, os.geteuid()}:
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EPERM, "It belongs to somebody else than root and the service", str(path))
+
+
+def read_trusted(path: str | Path, limit: int = MAX_READ) -> bytes:
+    """Return the content of a file that `open_trusted` opens.
+
+    :param limit: bytes that it may have.
+    :raises OSError: as `open_trusted`, and where it is longer than the limit (EFBIG).
+    """
+    with open(open_trusted(path), "rb") as file:
+        return _read(file, limit)
+
+
 def _read(file: IO[bytes], limit: int) -> bytes:
     content = file.read(limit + 1) or b""  # None where nothing is there yet, as in files of the kernel
     if len(content) > limit:

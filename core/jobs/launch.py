@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import inspect
 import json
 import logging
@@ -239,6 +240,9 @@ class Launcher:
         path = self.appliance.tmp / id
         with leftovers.tolerated(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(path.lstat().st_mode):
+                mounts = processes.mounts_below(path)
+                if mounts:  # by a script that did not come to its end: what is mounted is not what it left
+                    raise OSError(errno.EBUSY, f"Something is mounted at {mounts[0]}")
                 shutil.rmtree(path)
             else:
                 path.unlink()

@@ -229,7 +229,7 @@ class JobManager:
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
             await asyncio.wait_for(
-                _exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (time.time() - watch.record.started))
+                _exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (processes.age(watch.pid) or 0.0))
             )
         except TimeoutError:
             watch.late = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -86,3 +87,23 @@ def ask_to_end(session: int) -> None:
     """Tell a job and its commands to end."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(session, signal.SIGTERM)
+
+
+def age(pid: int) -> float | None:
+    """How long a process has been running, in seconds, whatever the clock was set to meanwhile."""
+    try:
+        content = Path(f"/proc/{pid}/stat").read_bytes()
+        ticks = int(content[content.rindex(b")") + 2 :].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """Where file systems are mounted below a directory (Linux: proc_pid_mountinfo(5))."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    points = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines)
+    return [point for point in points if point.startswith(f"{directory.resolve()}/")]

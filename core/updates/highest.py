@@ -15,30 +15,37 @@ from jidoteki.core.updates.versions import VersionError
 from jidoteki.hookspecs import Appliance, paths
 
 NAME: Final = "highest-version"
+BEGUN: Final = "begun-version"
+"""The version whose script was last begun: it may have changed the system though the update failed in the end."""
 MODE: Final = 0o600
 MAX_SIZE: Final = 4096
 
 
-def path(appliance: Appliance) -> Path:
+def path(appliance: Appliance, name: str = NAME) -> Path:
     """Where it is remembered."""
-    return appliance.admin / "jobs" / NAME
+    return appliance.admin / "jobs" / name
 
 
-def read(appliance: Appliance) -> str | None:
+def read_begun(appliance: Appliance) -> str | None:
+    """Return the version whose script was last begun, as `read` does."""
+    return read(appliance, BEGUN)
+
+
+def read(appliance: Appliance, name: str = NAME) -> str | None:
     """Return the highest version that was installed, None where nothing is remembered yet.
 
     :raises VersionError: what is there is no version.
     :raises PermissionError: this user may not read it.
     """
     try:
-        content = paths.read_regular(path(appliance), MAX_SIZE)
+        content = paths.read_regular(path(appliance, name), MAX_SIZE)
     except FileNotFoundError:
         return None
     except PermissionError:
         raise
     except OSError as error:
-        raise VersionError(f"{path(appliance)} cannot be read: {error.strerror or error}") from error
+        raise VersionError(f"{path(appliance, name)} cannot be read: {error.strerror or error}") from error
     try:
         return versions.parse(content.decode("ascii", "replace"))
     except VersionError as error:
-        raise VersionError(f"{path(appliance)} holds no version") from error
+        raise VersionError(f"{path(appliance, name)} holds no version") from error

@@ -175,6 +175,10 @@ def _compare(job: Job, candidate: str) -> None:
     if mark is not None:
         named = f"{mark}, the highest version that was installed here ({highest.path(job.appliance)})"
         versions.require_newer(candidate, mark, named, allowed)
+    begun = _valid(highest.read_begun, job, job.log)
+    if begun is not None and candidate != begun:  # the same one may be tried again
+        where = f"{begun}, whose installation was begun here ({highest.path(job.appliance, highest.BEGUN)})"
+        versions.require_newer(candidate, begun, where, allowed)
 
 
 def _install(job: Job, unpacked: Path) -> None:
@@ -182,14 +186,19 @@ def _install(job: Job, unpacked: Path) -> None:
     version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
     job.progress(70)
     _remember_installed(job)
+    job.appliance.replace_file(highest.path(job.appliance, highest.BEGUN), f"{version}\n", highest.MODE)
     if os.path.lexists(unpacked / SCRIPT):
         _run_script(job, unpacked)
     job.progress(80)
     etc, mark = job.appliance.etc, highest.path(job.appliance)
-    contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
     if changelog is not None:
-        contents[etc / CHANGELOG] = changelog
+        try:
+            job.appliance.replace_file(etc / CHANGELOG, changelog)
+        except OSError as error:  # no reason to forget what was installed
+            job.log(f"The changelog cannot be written: {error.strerror or error}")
+    contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
     job.appliance.replace_files(contents, modes={mark: highest.MODE})
+    highest.path(job.appliance, highest.BEGUN).unlink(missing_ok=True)
 
 
 def _remember_installed(job: Job) -> None:

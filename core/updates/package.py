@@ -85,7 +85,7 @@ def _load(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def _read_public_key(path: Path) -> rsa.RSAPublicKey:
-    return load_public_key(paths.read_regular(path, MAX_KEY, follow=True))
+    return load_public_key(paths.read_trusted(path, MAX_KEY))
 
 
 def decrypt(

@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -23,6 +24,7 @@ NEW: Final = "new"
 OLD: Final = "old"
 KEY: Final = "key"
 MODE: Final = 0o700
+EMPTYING_TIME: Final = 60.0
 MAX_PASSES: Final = 10_000
 """How deep what is removed may be; a process that still works in there could go on adding to it."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -161,8 +163,11 @@ def remove(data: int, entry: Entry) -> bool:
 
 
 def _empty(directory: int) -> None:
-    """Remove all that is in a directory, however deep it is."""
+    """Remove all that is in a directory, however deep it is, if nobody goes on filling it."""
+    deadline = time.monotonic() + EMPTYING_TIME
     for _ in range(MAX_PASSES):
+        if time.monotonic() > deadline:
+            return
         if not sum(_remove(name, directory) for name in os.listdir(directory)):
             return
 

@@ -44,9 +44,12 @@ def put_back(appliance: Appliance) -> None:
     """
     files = LicenseFiles.of(appliance)
     try:
-        kept = files.former.stat().st_size > 0
+        status = files.former.lstat()
     except FileNotFoundError:
         return
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        return  # somebody else's: it never was the license
+    kept = status.st_size > 0
     if kept:
         files.former.replace(files.license)
     else:
@@ -58,8 +61,8 @@ def put_back(appliance: Appliance) -> None:
 
 def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
     try:
-        status = files.license.stat()
-        content = paths.read_regular(files.license, follow=True)
+        with open(paths.open_regular(files.license, follow=True), "rb") as file:
+            status, content = os.fstat(file.fileno()), file.read(paths.MAX_READ)
     except FileNotFoundError:
         appliance.replace_file(files.former, b"", 0o600)
         return

@@ -46,7 +46,7 @@ def test_failures_of_many_addresses_take_few_lines_and_every_one_is_counted(jido
 def test_an_ipv6_site_is_one_client_among_those_that_get_lines_of_their_own() -> None:
     often = Often()
 
-    told = [often.note("guess", (f"2001:db8::{number}", "-"), "a", "GET /x") for number in range(50)]
+    told = [often.note("guess", (f"2001:db8::{number}", "-", ""), "a", "GET /x") for number in range(50)]
 
     assert sum(map(len, told)) == MAX_CLIENTS
     assert [(line.target, line.count) for line in often.tell(at_once=True)] == [
@@ -58,7 +58,7 @@ def test_an_ipv6_site_is_one_client_among_those_that_get_lines_of_their_own() ->
 def test_threads_lose_no_count() -> None:
     often = Often()
     threads = [
-        threading.Thread(target=lambda: [often.note("guess", ("n", "-"), "a", "t") for _ in range(500)])
+        threading.Thread(target=lambda: [often.note("guess", ("n", "-", ""), "a", "t") for _ in range(500)])
         for _ in range(8)
     ]
 
