@@ -72,7 +72,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
 def _configuration(settings: Config) -> Iterator[Finding]:
     path = str(settings.path)
     if settings.path and not settings.path.exists():
-        message = "there is no configuration, so no optional endpoint is served"
+        message = "there is no configuration: the last one that could be read counts, or no optional endpoint is served"
         yield Finding("warning", "configuration", message, 'Make it, with {"endpoints": []} at least.', path)
     for each in settings.mistakes:
         yield Finding(
@@ -82,7 +82,7 @@ def _configuration(settings: Config) -> Iterator[Finding]:
 
 def _advice(mistake: Mistake) -> str:
     if not mistake.keys:
-        return "Correct the file; until then every key has its default."
+        return "Correct the file; until then the last one that could be read counts, or first run is enabled."
     if "comes twice" in mistake.message:
         return "Remove one of them; until then the last one counts."
     if config.UNKNOWN in mistake.message:
