@@ -21,7 +21,7 @@ STEP = 4 * 1024
 BULK_STEP = 256 * 1024
 BULK_UNSENT = 64 * 1024
 LINGERING_TIME = 2.0
-MAX_DISCARDED = 4 * 1024 * 1024
+MAX_DISCARDED = 1024 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
 
@@ -95,7 +95,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
             return
         self._discarded += nbytes
         if self._discarded > MAX_DISCARDED:
-            self.reset()
+            self._raw.pause_reading()
 
     def _received(self, content: memoryview) -> None:
         assert self._protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -169,6 +170,15 @@ def resident(pid: int, peak: bool = False) -> int:
 def descriptors(pid: int) -> int:
     """How many descriptors a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def is_open(pid: int, name: str) -> bool:
+    """Whether a process has a file of this name open."""
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it may be closed meanwhile
+            if each.readlink().name == name:
+                return True
+    return False
 
 
 def percentile(values: list[float], share: float) -> float:

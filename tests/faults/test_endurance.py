@@ -6,7 +6,7 @@ import contextlib
 import gc
 
 import pytest
-from faultkit import Scaled, Tally, client_of, descriptors, resident, timed_get
+from faultkit import Scaled, Tally, client_of, descriptors, is_open, resident, timed_get
 
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
@@ -33,7 +33,7 @@ def test_many_requests_leave_memory_and_descriptors_as_they_were(
     pid = host.process.pid
     ask_much(host, scaled(500, 2000))
     # The one file that is opened late: with the first lines of a second.
-    wait_until((host.appliance.log / "jidoteki-access.log").exists)
+    wait_until(lambda: is_open(pid, "jidoteki-access.log"))
     gc.collect()
     memory, files = resident(pid), descriptors(pid)
 

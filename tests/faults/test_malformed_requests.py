@@ -295,6 +295,33 @@ def test_pipelined_requests_are_answered_in_order(host: Host, tally: Tally, scal
     assert tally.failed == []
 
 
+CHUNKED = POST.replace(b"/setup?", b"/setup?dry-run=1&") + b"Transfer-Encoding: chunked\r\n\r\n"
+LENGTH = POST.replace(b"/setup?", b"/setup?dry-run=1&") + b"Content-Length: %d\r\n\r\n"
+BODIES = {
+    "of a length": LENGTH % 22 + b"newtoken=a%0d%0a%0d%0a",
+    "of a length with empty lines": LENGTH % 13 + b"newtoken=\r\n\r\n",
+    "in chunks": CHUNKED + b"a\r\nnewtoken=a\r\n0\r\n\r\n",
+    "in chunks with empty lines": CHUNKED + b"d\r\nnewtoken=\r\n\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n",
+    "in chunks with a trailer": CHUNKED + b"a\r\nnewtoken=a\r\n0\r\nX: y\r\n\r\n",
+    "in many chunks": CHUNKED + b"9\r\nnewtoken=\r\n" + b"1\r\na\r\n" * 9000 + b"0\r\n\r\n",
+    "followed by an empty line": LENGTH % 10 + b"newtoken=a" + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("step", [1, 7, 100_000], ids=["byte by byte", "in pieces", "at once"])
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_request_behind_a_body_is_answered(host: Host, tally: Tally, kind: str, step: int) -> None:
+    content = BODIES[kind] + SMUGGLED
+    with connection(host) as client:
+        for start in range(0, len(content), step):
+            client.sendall(content[start : start + step])
+        received = read_everything(client)
+
+    tally.case(received.count(b"HTTP/1.1 ") == 2, f"{kind}: {received[:200]!r}")
+    tally.case(b"builddate" in received, f"{kind}: {received[-200:]!r}")
+    assert tally.failed == []
+
+
 def test_headers_without_end_take_no_memory(host: Host, tally: Tally, scaled: Scaled) -> None:
     assert host.process
     before = resident(host.process.pid, peak=True)
