@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -365,3 +366,28 @@ def test_the_next_one_can_be_started_as_soon_as_the_last_is_seen_to_have_ended(h
         pass
 
     assert host.post("/worker", "-F", "do=nothing").status == 202
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Path) -> None:
+    kept, space = tmp_path / "boot", tmp_path / "tmp/000001-update/work/mnt"
+    for each in (kept, space):
+        each.mkdir(parents=True)
+    (kept / "vmlinuz").touch()
+    code = (
+        "import sys; from pathlib import Path; from jidoteki.core.appliance import Appliance; "
+        "from jidoteki.core.jobs.launch import Launcher; "
+        "fake = type('Fake', (), {'appliance': type('A', (), {'tmp': Path(sys.argv[1])})}); "
+        "Launcher.clear(fake, '000001-update')"
+    )
+    script = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$5"'
+
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", kept, space, sys.executable, code, tmp_path / "tmp"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    if done.returncode:
+        pytest.skip(done.stderr)
+    assert "Something is mounted at" in done.stderr
+    assert (kept / "vmlinuz").exists()

@@ -16,7 +16,7 @@ from jidoteki.hookspecs import Appliance, paths
 
 NAME: Final = "highest-version"
 BEGUN: Final = "begun-version"
-"""The version whose script was last begun: it may have changed the system though the update failed in the end."""
+"""The version whose script was begun and has not failed: it may have changed the system, however the update ended."""
 MODE: Final = 0o600
 MAX_SIZE: Final = 4096
 

@@ -186,9 +186,14 @@ def _install(job: Job, unpacked: Path) -> None:
     version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
     job.progress(70)
     _remember_installed(job)
-    job.appliance.replace_file(highest.path(job.appliance, highest.BEGUN), f"{version}\n", highest.MODE)
+    begun = highest.path(job.appliance, highest.BEGUN)
+    job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
     if os.path.lexists(unpacked / SCRIPT):
-        _run_script(job, unpacked)
+        try:
+            _run_script(job, unpacked)
+        except JobFailed:  # the script itself says that it did not install this version
+            begun.unlink(missing_ok=True)
+            raise
     job.progress(80)
     etc, mark = job.appliance.etc, highest.path(job.appliance)
     if changelog is not None:
@@ -198,7 +203,7 @@ def _install(job: Job, unpacked: Path) -> None:
             job.log(f"The changelog cannot be written: {error.strerror or error}")
     contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
     job.appliance.replace_files(contents, modes={mark: highest.MODE})
-    highest.path(job.appliance, highest.BEGUN).unlink(missing_ok=True)
+    begun.unlink(missing_ok=True)
 
 
 def _remember_installed(job: Job) -> None:

@@ -192,3 +192,37 @@ def test_the_record_counts_though_version_txt_is_of_another_scheme(
 
     assert "cannot be compared with 2.0.0, the highest version that was installed here" in message
     assert json.dumps(message).isascii()
+
+
+def test_what_a_script_installed_counts_though_the_update_could_not_be_ended(
+    appliance: Appliance, update: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Appliance, "replace_files", full)
+        with pytest.raises(JobFailed, match="The disk is full"):
+            update("3.0.0", "#!/bin/sh\nexit 0\n")
+
+    assert "3.0.0, whose installation was begun here" in refused(update, "2.0.0")
+    update("3.0.0")
+    assert (appliance.etc / "version.txt").read_text() == "3.0.0\n"
+
+
+def test_a_version_whose_script_failed_keeps_no_other_one_out(update: Callable[..., Any]) -> None:
+    with pytest.raises(JobFailed, match="exit status 1"):
+        update("3.0.0", "#!/bin/sh\nexit 1\n")
+
+    update("2.0.0")
+
+
+def test_a_changelog_that_cannot_be_written_does_not_make_an_update_forgotten(
+    appliance: Appliance, update: Callable[..., Any], mark: Path
+) -> None:
+    (appliance.etc / "changelog.txt").unlink(missing_ok=True)
+    (appliance.etc / "changelog.txt").mkdir()
+
+    update("3.0.0", more={"changelog.txt": "new\n"})
+
+    assert mark.read_text() == "3.0.0\n"
