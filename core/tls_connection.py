@@ -18,21 +18,15 @@ from typing import Any
 
 from jidoteki.core.connection import BULK_STEP, Connection, Keeper
 from jidoteki.core.input_budget import InputBudget
+from jidoteki.core.tls_records import Refused, check_second_hello, has_hello, whole_records
 
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIME = 10.0
 AT_ONCE = 256
 YIELDS_AFTER = 1.0
-MAX_HELLO = 8 * 1024
 MAX_HELD = 20 * 1024
 MAX_UNREAD = 16 * 1024
-
-# https://www.rfc-editor.org/rfc/rfc8446#section-5.1: kind, version, length; a record holds at most 2^14 + 2048 bytes.
-HEADER = 5
-MAX_RECORD = (1 << 14) + 2048
-CHANGE_CIPHER_SPEC, HANDSHAKE, APPLICATION_DATA = 20, 22, 23
-CLIENT_HELLO = 1
 
 #: Every connection decrypts into this, as every one receives into one buffer.
 _DECRYPTED = memoryview(bytearray(BULK_STEP))
@@ -169,7 +163,7 @@ class TlsConnection(Connection):
         self._budget.hold(self, 0 if self.is_closing() else len(self._held))
 
     def _await_hello(self) -> None:
-        if _has_hello(self._held):
+        if has_hello(self._held):
             self._stage = Stage.QUEUED
             self.pause_reading()  # until it is its turn, no more than the ClientHello is kept
             self._handshakes.begin(self)
@@ -191,7 +185,7 @@ class TlsConnection(Connection):
 
     def _answer_in_handshake(self) -> None:
         if self._tls.version() == "TLSv1.3":
-            _check_second_hello(self._held)
+            check_second_hello(self._held)
         self._go_on_shaking_hands()
 
     def _go_on_shaking_hands(self) -> None:
@@ -221,7 +215,7 @@ class TlsConnection(Connection):
 
     def _take_records(self) -> None:
         if self._framed and self._held:
-            size = _whole_records(self._held)
+            size = whole_records(self._held)
             if size:
                 self._incoming.write(memoryview(self._held)[:size].tobytes())
                 del self._held[:size]
@@ -338,64 +332,3 @@ _STEPS = {
     Stage.HANDSHAKE: TlsConnection._answer_in_handshake,
     Stage.OPEN: TlsConnection._read,
 }
-
-
-class Refused(Exception):
-    """A client begins TLS in a way that would cost too much."""
-
-
-def _has_hello(held: bytearray) -> bool:
-    """Whether all of a ClientHello is there, or something that OpenSSL refuses at once.
-
-    :raises Refused: it is too long or in too small pieces.
-    """
-    position = payload = wanted = 0
-    while len(held) >= position + HEADER:
-        kind, length = held[position], int.from_bytes(held[position + 3 : position + HEADER], "big")
-        if kind != HANDSHAKE or not length or length > MAX_RECORD:
-            return True
-        start = position + HEADER
-        if not position:
-            if length < 4:
-                raise Refused("its ClientHello comes in too small pieces")
-            if len(held) < start + 4:
-                return False
-            if held[start] != CLIENT_HELLO:
-                return True
-            wanted = 4 + int.from_bytes(held[start + 1 : start + 4], "big")
-            if wanted > MAX_HELLO:
-                raise Refused("its ClientHello is too long")
-        position = start + length
-        payload += length
-        if payload >= wanted:
-            return len(held) >= position
-    return False
-
-
-def _check_second_hello(held: bytearray) -> None:
-    """Check the ClientHello that a client sends again after having been asked to use another group.
-
-    All other handshake messages are encrypted by then, and have another kind of record.
-
-    :raises Refused: it is too long or in too small pieces.
-    """
-    position = 0
-    while len(held) >= position + HEADER:
-        kind, length = held[position], int.from_bytes(held[position + 3 : position + HEADER], "big")
-        start = position + HEADER
-        if kind == HANDSHAKE and (length < 4 or int.from_bytes(held[start + 1 : start + 4], "big") > MAX_HELLO):
-            raise Refused("its second ClientHello is too long or in too small pieces")
-        position = start + length
-
-
-def _whole_records(held: bytearray) -> int:
-    """How many bytes at the beginning are whole records, or nothing that TLS knows, which OpenSSL refuses at once."""
-    position = 0
-    while len(held) >= position + HEADER:
-        length = int.from_bytes(held[position + 3 : position + HEADER], "big")
-        if not CHANGE_CIPHER_SPEC <= held[position] <= APPLICATION_DATA or length > MAX_RECORD:
-            return len(held)
-        if len(held) < position + HEADER + length:
-            break
-        position += HEADER + length
-    return position
