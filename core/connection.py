@@ -21,7 +21,7 @@ STEP = 4 * 1024
 BULK_STEP = 256 * 1024
 BULK_UNSENT = 64 * 1024
 LINGERING_TIME = 2.0
-MAX_DISCARDED = 1024 * 1024
+MAX_DISCARDED = 64 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
 
@@ -89,7 +89,10 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return _RECEIVED if self._bulk or self._closing else _RECEIVED[:STEP]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have been received; those that come after the last answer are thrown away unread."""
+        """Bytes have been received; of those that come after the last answer a few are thrown away, the rest not read.
+
+        The few show that a client closes, which else would be waited for.
+        """
         if not self._closing:
             self._received(_RECEIVED[:nbytes])
             return
