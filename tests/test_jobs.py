@@ -370,7 +370,7 @@ def test_the_next_one_can_be_started_as_soon_as_the_last_is_seen_to_have_ended(h
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
 def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Path) -> None:
-    kept, space = tmp_path / "boot", tmp_path / "tmp/000001-update/work/mnt"
+    kept, space = tmp_path / "boot", tmp_path / "tmp/000001-update" / "work" / "mnt"
     for each in (kept, space):
         each.mkdir(parents=True)
     (kept / "vmlinuz").touch()
