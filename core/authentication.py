@@ -125,7 +125,7 @@ class Authenticator:
         self._words = words
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
-        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE, trusted=True)
+        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE)
         self._tokens_file = appliance.etc / TOKENS_FILE if named_tokens else None
         self._named = files.CachedFile(self._tokens_file, users.parse, trusted=True) if self._tokens_file else None
         self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE, trusted=True)
@@ -135,7 +135,10 @@ class Authenticator:
 
         :raises OSError: it cannot be stored, or it cannot be read whether there is one, or a token.
         """
-        present = (_read(each, _key_of) is not None for each in (self._token_file, self._setup_file))
+        present = (
+            _read(each, _key_of, trusted=each is self._setup_file) is not None
+            for each in (self._token_file, self._setup_file)
+        )
         if not self.first_run or any(present):
             return
         content = new_passphrase(self._words).encode() + b"\n"
@@ -193,7 +196,7 @@ class Authenticator:
 
         :raises OSError: one of them cannot be read.
         """
-        token, passphrase = _read(self._token_file, _key_of), _read(self._setup_file, _key_of)
+        token, passphrase = _read(self._token_file, _key_of, trusted=False), _read(self._setup_file, _key_of)
         named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
         return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})
 
@@ -277,13 +280,14 @@ def _get(file: files.CachedFile[T]) -> T | None:
         return None
 
 
-def _read(path: Path, parse: Callable[[bytes], T], limit: int = MAX_FILE) -> T | None:
+def _read(path: Path, parse: Callable[[bytes], T], limit: int = MAX_FILE, trusted: bool = True) -> T | None:
     """What a file holds, read anew; nothing where there is none.
 
     :raises OSError: there is one, and it cannot be read.
     """
     try:
-        return parse(paths.read_trusted(path, limit))
+        # The original's own user may own `api.token`, whose group may write it anyway.
+        return parse(paths.read_trusted(path, limit) if trusted else paths.read_regular(path, limit, follow=True))
     except (FileNotFoundError, NotADirectoryError):
         return None
 

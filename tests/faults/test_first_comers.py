@@ -84,3 +84,10 @@ def test_what_lies_in_the_way_of_an_old_audit_log_stops_no_change(host: Host) ->
     log.write_bytes(b"x" * 8 * 1024 * 1024)
 
     assert host.post("/backup", "-F", "action=STOP").status == 202
+
+
+def test_a_token_that_the_originals_own_user_wrote_goes_on_to_count(host: Host) -> None:
+    made_by_somebody(host.appliance.etc / "api.token", f"{TOKEN}\n", 0o660)
+
+    assert ask(host, "GET", "/version", f"token={TOKEN}").status == 200
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
