@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -52,7 +53,7 @@ def request_hash(method: str, path: str, token: str) -> str:
 @dataclass(slots=True)
 class _Key:
     token: bytes
-    _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict, compare=False)
 
     def hash(self, method: str, path: str) -> str:
         return hmac.new(self.secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
@@ -129,18 +130,18 @@ class Authenticator:
         self._tokens_file = appliance.etc / TOKENS_FILE if named_tokens else None
         self._named = files.CachedFile(self._tokens_file, users.parse, trusted=True) if self._tokens_file else None
         self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE, trusted=True)
+        self._claimed = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE)
 
     def prepare(self) -> None:
         """Make the passphrase of a first run that has none; blocks.
 
         :raises OSError: it cannot be stored, or it cannot be read whether there is one, or a token.
         """
-        present = (
-            _read(each, _key_of, trusted=each is self._setup_file) is not None
-            for each in (self._token_file, self._setup_file)
-        )
-        if not self.first_run or any(present):
+        if not self.first_run or _read(self._token_file, _key_of, trusted=False) is not None:
             return
+        with contextlib.suppress(paths.NotTrusted):
+            if _read(self._setup_file, _key_of) is not None:
+                return
         content = new_passphrase(self._words).encode() + b"\n"
         if not files.create_file(self._setup_file, content):
             files.replace_file(self._setup_file, content, 0o600)  # what lies there is no passphrase
@@ -149,6 +150,8 @@ class Authenticator:
         """Whether a first run is pending that nobody has a passphrase for, since somebody removed the token."""
         try:
             return self.first_run and self._token.get() is None and self._passphrase.get() is None
+        except paths.NotTrusted:  # the setup file: nobody has to know what somebody else wrote there
+            return self._token.get() is None
         except OSError:  # there may be one
             return False
 
@@ -157,7 +160,19 @@ class Authenticator:
         token = _get(self._token)
         if token is not None and not self.first_run:
             return False
-        return self._pending(token, _get(self._passphrase))
+        return self._pending(token, self._waiting(token))
+
+    def _waiting(self, token: _Key | None) -> _Key | None:
+        """The passphrase, unless somebody else wrote it.
+
+        The original's own user keeps it in `api.token`, too; who may write there needs no passphrase.
+        """
+        try:
+            return self._passphrase.get()
+        except paths.NotTrusted:
+            return token if token is not None and _get(self._claimed) == token else None
+        except OSError:
+            return None
 
     def _pending(self, token: _Key | None, passphrase: _Key | None) -> bool:
         """Without a token it is, where first runs are enabled, and a passphrase that is there counts even if not."""
@@ -175,7 +190,8 @@ class Authenticator:
         pending = self.first_run_pending()
         if pending and not setup:
             return None
-        key = _get(self._passphrase if pending else self._token)
+        key = _get(self._token)
+        key = self._waiting(key) if pending else key
         if key is None or credential is None:
             # Whoever comes first may, whatever they show: scripts that always show a token make first setups too.
             return FIRST_SETUP if setup and self._is_unset(pending) else None
@@ -189,14 +205,20 @@ class Authenticator:
 
     def holder(self, name: str) -> Holder | None:
         """Return who holds the token of this name now: `admin`, a named token, or one of the first setup."""
-        return self._holder(name, self.first_run_pending(), _get(self._token), _get(self._passphrase), self._tokens())
+        token = _get(self._token)
+        return self._holder(name, self.first_run_pending(), token, self._waiting(token), self._tokens())
 
     def holder_on_disk(self, name: str) -> Holder | None:
         """Return the same by reading the files anew, outside of the event loop.
 
         :raises OSError: one of them cannot be read.
         """
-        token, passphrase = _read(self._token_file, _key_of, trusted=False), _read(self._setup_file, _key_of)
+        token, passphrase = _read(self._token_file, _key_of, trusted=False), None
+        try:
+            passphrase = _read(self._setup_file, _key_of)
+        except paths.NotTrusted:
+            claimed = _read(self._setup_file, _key_of, trusted=False)
+            passphrase = claimed if claimed == token else None
         named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
         return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})
 

@@ -59,6 +59,18 @@ def set_aside(path: Path) -> None:
     logger.error("%s is not what belongs there: it is now %s", path, aside.name)
 
 
+def append_own(path: Path, mode: int = 0o600) -> int:
+    """Open a file of the service's own for adding to it, and return its descriptor; somebody else's is set aside.
+
+    :raises OSError: it cannot be made or written, or is no regular file.
+    """
+    try:
+        return paths.append_regular(path, mode)
+    except paths.NotTrusted:
+        set_aside(path)
+        return paths.append_regular(path, mode)
+
+
 def remove_temporaries(directory: Path, below: bool = False) -> None:
     """Remove the files that killed writers left in a directory; call it while nothing writes there.
 

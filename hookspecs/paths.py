@@ -16,6 +16,15 @@ from pathlib import Path
 from typing import IO, Final
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NotTrusted(PermissionError):
+    """Somebody else than root and the user of this process owns a file, or may write to it."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(errno.EPERM, "Somebody else than root and the service owns it or may write to it", str(path))
+
+
 MAX_READ: Final = 8 * 1024 * 1024
 MAX_LINKS: Final = 40
 """As many symbolic links as the kernel follows in one path."""
@@ -113,12 +122,14 @@ def _trusted_link(name: str, parent: int) -> Path | None:
         return None
 
 
-def is_private(directory: os.stat_result) -> bool:
-    """Whether nobody but root and the user of this process can put anything into a directory.
+def is_private(status: os.stat_result) -> bool:
+    """Whether nobody but root and the user of this process can write to a file, or put anything into a directory."""
+    return is_own(status) and not status.st_mode & 0o022
 
-    :param directory: its status.
-    """
-    return directory.st_uid in (0, os.geteuid()) and not directory.st_mode & 0o022
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether root or the user of this process owns what has this status."""
+    return status.st_uid in (0, os.geteuid())
 
 
 def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = False) -> int:
@@ -138,9 +149,14 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
 def append_regular(path: str | Path, mode: int = 0o600) -> int:
     """Open a regular file for adding to it, make it if it is missing, and return its descriptor.
 
+    :raises NotTrusted: somebody else made it first, to read or to forge what comes.
     :raises OSError: it cannot be made or written, or is a symbolic link, a pipe or the like, which is not waited for.
     """
-    return _if_regular(os.open(path, _APPEND, mode), path)
+    descriptor = _if_regular(os.open(path, _APPEND, mode), path)
+    if is_own(os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    raise NotTrusted(path)
 
 
 def _if_regular(descriptor: int, path: str | Path) -> int:
@@ -168,12 +184,12 @@ def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
     """Return the content of a regular file that nobody but root and the user of this process can have written.
 
     :param limit: bytes that it may have.
-    :raises OSError: as `read_regular`, and where somebody else owns it or may write to it (EPERM).
+    :raises NotTrusted: somebody else owns it or may write to it.
+    :raises OSError: as `read_regular`.
     """
     with open(open_regular(path), "rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            raise OSError(errno.EPERM, "Somebody else may have written it", str(path))
+        if not is_private(os.fstat(file.fileno())):
+            raise NotTrusted(path)
         return _read(file, limit)
 
 
@@ -184,13 +200,14 @@ def open_trusted(path: str | Path) -> int:
     there belongs to whoever comes first. A symbolic link must belong to them, too. Its group may write to it: root has
     let it.
 
-    :raises OSError: as `open_regular`, and where somebody else owns it (EPERM).
+    :raises NotTrusted: somebody else owns it.
+    :raises OSError: as `open_regular`.
     """
     descriptor = open_regular(path, follow=True)
-    if {os.lstat(path).st_uid, os.fstat(descriptor).st_uid} <= {0, os.geteuid()}:
+    if is_own(os.lstat(path)) and is_own(os.fstat(descriptor)):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EPERM, "It belongs to somebody else than root and the service", str(path))
+    raise NotTrusted(path)
 
 
 def read_trusted(path: str | Path, limit: int = MAX_READ) -> bytes:

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 
 from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored, targets
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored
 from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
@@ -593,7 +593,7 @@ def test_nothing_is_restored_over_or_below_a_mount_point(
     appliance: Appliance, restorable: Path, mount: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
-    monkeypatch.setattr(targets, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
+    monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
     with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
         restore(Job(appliance, restorable))

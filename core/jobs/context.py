@@ -45,20 +45,13 @@ class Log:
         start = "" if self._at_line_start else "\n"
         self.write(f"{start}[{int(time.time())}][{self._source}] {plain}\n".encode("utf-8", "backslashreplace"))
 
-    def write_output(self, output: bytes) -> None:
-        """Add the output of a program, which must not end because there is no room for what it says."""
-        with leftovers.tolerated("What a program says cannot be written to the log"):
-            self.write(output)
-
     def write(self, output: bytes) -> None:
-        """Add bytes as they are.
-
-        :raises OSError: they cannot be written.
-        """
+        """Add bytes as they are; nothing must end because there is no room for what it says."""
         output = output[: self._left]
         self._left -= len(output)
         for descriptor in self._descriptors:
-            files.write_all(descriptor, output)
+            with leftovers.tolerated("What a job says cannot be written to a log"):
+                files.write_all(descriptor, output)
         if output:
             self._at_line_start = output.endswith(b"\n")
 
@@ -69,12 +62,7 @@ def _open(path: Path, mode: int) -> int:
     with leftovers.tolerated(f"{path} is too long and stays"):
         if os.path.lexists(path) and path.lstat().st_size > MAX_LOG:
             path.replace(path.with_name(f"{path.name}.1"))
-    descriptor = paths.append_regular(path, mode)
-    if os.fstat(descriptor).st_uid in (0, os.geteuid()):
-        return descriptor
-    os.close(descriptor)  # somebody made it first, to read or to forge what comes
-    leftovers.set_aside(path)
-    return paths.append_regular(path, mode)
+    return leftovers.append_own(path, mode)
 
 
 class Context:
@@ -148,7 +136,7 @@ class Context:
         return commands.run(
             [*(prefix or ()), *(str(each) for each in argv)],
             timeout=timeout,
-            output=self._log.write_output if self._log else _ignore,
+            output=self._log.write if self._log else _ignore,
             env={**self._environment, **(env or {})},
             cwd=cwd,
             checkpoint=self.checkpoint,

@@ -25,6 +25,7 @@ from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs.mounts import mounts_below
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
@@ -240,9 +241,9 @@ class Launcher:
         path = self.appliance.tmp / id
         with leftovers.tolerated(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
             if stat.S_ISDIR(path.lstat().st_mode):
-                mounts = processes.mounts_below(path)
+                mounts = mounts_below(path)
                 if mounts:  # by a script that did not come to its end: what is mounted is not what it left
-                    raise OSError(errno.EBUSY, f"Something is mounted at {mounts[0]}")
+                    raise OSError(errno.EBUSY, f"Something is mounted at {path}/{mounts[0]}")
                 shutil.rmtree(path)
             else:
                 path.unlink()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import is_reserved
 from jidoteki.plugins.backup.selection import EVERYTHING
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
 SHOWN: Final = 100
 
 
@@ -33,7 +32,7 @@ def targets(new: int, data: int, place: Path, selected: list[str]) -> list[str]:
     if not found:
         raise JobFailed("The archive holds nothing that belongs to a backup of this appliance")
     result = list(dict.fromkeys(_first_missing(data, target) for target in found))
-    mounts = _mounts_below(place)
+    mounts = mounts_below(place)
     for target in result:
         _check_mounts(target, mounts)
     return result
@@ -84,14 +83,3 @@ def _check_mounts(target: str, mounts: list[str]) -> None:
     for mount in mounts:
         if f"{target}/".startswith(f"{mount}/") or mount.startswith(f"{target}/"):
             raise JobFailed(f"{target} cannot be restored: another file system is mounted at {mount}")
-
-
-def _mounts_below(data: Path) -> list[str]:
-    """Where file systems are mounted below the data directory, relative to it (Linux: proc_pid_mountinfo(5))."""
-    try:
-        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return []
-    start = f"{data.resolve()}/"
-    points = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines)
-    return [point.removeprefix(start) for point in points if point.startswith(start)]

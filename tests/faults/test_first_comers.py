@@ -66,6 +66,32 @@ def test_no_first_setup_is_made_with_somebody_elses_passphrase(jidoteki_host: Ma
     assert not (host.appliance.etc / "api.token").exists()
 
 
+def test_a_first_run_that_waits_beside_somebody_elses_passphrase_gets_one_of_its_own(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, start=False, first_run={"enabled": True})
+    path = host.appliance.etc / "api.token.setup"
+    made_by_somebody(path, "evil-passphrase\n")
+    host.start()
+
+    passphrase = path.read_text().strip()
+
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (os.geteuid(), 0o600)
+    assert host.post("/setup", "-F", "newtoken=mine", auth="none", query=f"token={passphrase}").status == 200
+
+
+def test_a_first_run_that_waits_when_the_original_is_replaced_goes_on_to_wait(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, start=False, first_run={"enabled": True})
+    for name in ("api.token", "api.token.setup"):
+        made_by_somebody(host.appliance.etc / name, "words-of-the-original\n", 0o660)
+    host.start()
+
+    early = ask(host, "GET", "/version", "token=words-of-the-original")
+    made = host.post("/setup", "-F", "newtoken=mine", auth="none", query="token=words-of-the-original")
+
+    assert (early.status, made.status) == (403, 200)
+    assert ask(host, "GET", "/version", "token=mine").status == 200
+    assert ask(host, "GET", "/version", "token=words-of-the-original").status == 403
+
+
 def test_a_log_that_somebody_else_made_is_set_aside(host: Host) -> None:
     made_by_somebody(host.appliance.log / "update_backup.log", "forged\n", 0o666)
 
