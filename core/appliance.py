@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files, leftovers, publishing
+from jidoteki.core import files, leftovers, ownership, publishing
 from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,22 @@ class Appliance:
         self.spool = self.admin / "spool"
         self.system_etc = self.root / "usr/local/etc"
         self.data = self.root / "data"
+        #: The name or number of the group that reads what is not for everybody, as configured.
+        self.files_group: str | int | None = None
 
     @property
     def configuration(self) -> Path:
         """The configuration file, unless another one is named on the command line."""
         return self.system_etc / "jidoteki-admin-api.json"
+
+    @property
+    def group(self) -> int | None:
+        """The group that reads what is not for everybody."""
+        try:
+            return ownership.group_of(self.files_group, self.etc)
+        except LookupError:
+            logger.error("There is no group %s, as files.group says", self.files_group)
+            return None
 
     def prepare(self) -> None:
         """Make the directories that the service writes to, closed to other users where they hold secrets.
@@ -66,7 +77,7 @@ class Appliance:
 
     def publish(self, path: Path, name: str) -> Path:
         """Move a finished file to `spool/NAME`, and show a copy of it in the uploads directory."""
-        return publishing.publish(path, self.spool, self.uploads, name)
+        return publishing.publish(path, self.spool, self.uploads, name, self.group)
 
     def withdraw(self, name: str) -> None:
         """Remove what was published as NAME, from both places."""
@@ -97,14 +108,15 @@ class Appliance:
 
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Replace one file atomically and durably."""
-        files.replace_file(path, _encoded(content), mode)
+        files.replace_file(path, _encoded(content), mode, group=self.group)
 
     def replace_files(
         self, contents: Mapping[Path, str | bytes], mode: int = 0o644, modes: Mapping[Path, int] | None = None
     ) -> None:
         """Replace several files together."""
         encoded = {path: _encoded(content) for path, content in contents.items()}
-        files.replace_files(encoded, self.jobs, {path: (modes or {}).get(path, mode) for path in encoded})
+        modes = {path: (modes or {}).get(path, mode) for path in encoded}
+        files.replace_files(encoded, self.jobs, modes, self.group)
 
 
 def _make_private(directory: Path) -> None:

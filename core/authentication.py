@@ -26,6 +26,8 @@ SETUP = "/setup"
 TOKEN_CHARACTERS = frozenset(range(33, 127))
 MAX_TOKEN = 255
 MAX_HASHES = 1024
+#: As the original leaves it: its tools may change the token.
+TOKEN_MODE = 0o660
 MAX_FILE = 4096
 MAX_TOKENS_FILE = 1024 * 1024
 FORBIDDEN = "Authentication error"
@@ -54,14 +56,16 @@ def request_hash(method: str, path: str, token: str) -> str:
 class _Key:
     token: bytes
     _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict, compare=False)
+    #: What keys hashes and signatures.
+    secret: bytes = field(init=False, compare=False)
+    admin: Holder = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.secret = hashlib.sha256(self.token).hexdigest().encode()
+        self.admin = Holder(self.secret, ADMIN)
 
     def hash(self, method: str, path: str) -> str:
         return hmac.new(self.secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
-
-    @property
-    def secret(self) -> bytes:
-        """What keys hashes and signatures."""
-        return hashlib.sha256(self.token).hexdigest().encode()
 
     def accepts(self, method: str, path: str, credential: Credential) -> bool:
         if credential.kind == "token":
@@ -124,6 +128,7 @@ class Authenticator:
     def __init__(self, appliance: Appliance, first_run: bool, words: int, named_tokens: bool = False) -> None:
         self.first_run = first_run
         self._words = words
+        self._appliance = appliance
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
         self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE)
@@ -143,8 +148,9 @@ class Authenticator:
             if _read(self._setup_file, _key_of) is not None:
                 return
         content = new_passphrase(self._words).encode() + b"\n"
-        if not files.create_file(self._setup_file, content):
-            files.replace_file(self._setup_file, content, 0o600)  # what lies there is no passphrase
+        if not files.create_file(self._setup_file, content, 0o640, self._appliance.group):
+            # What lies there is no passphrase.
+            files.replace_file(self._setup_file, content, 0o640, group=self._appliance.group)
 
     def lacks_passphrase(self) -> bool:
         """Whether a first run is pending that nobody has a passphrase for, since somebody removed the token."""
@@ -187,16 +193,17 @@ class Authenticator:
         :param path: path of an endpoint that exists, without the prefix, as it was sent.
         """
         setup = (method, path.removesuffix("/")) == ("POST", SETUP)
-        pending = self.first_run_pending()
-        if pending and not setup:
-            return None
         key = _get(self._token)
-        key = self._waiting(key) if pending else key
+        pending = (key is None or self.first_run) and self.first_run_pending()
+        if pending:
+            if not setup:
+                return None
+            key = self._waiting(key)
         if key is None or credential is None:
             # Whoever comes first may, whatever they show: scripts that always show a token make first setups too.
             return FIRST_SETUP if setup and self._is_unset(pending) else None
         if key.accepts(method, PREFIX + path, credential):
-            return Holder(key.secret, FIRST_RUN if pending else ADMIN)
+            return Holder(key.secret, FIRST_RUN) if pending else key.admin
         return None if pending else self._named_holder(method, path, credential)
 
     def signer(self, keyid: str) -> Holder | None:
@@ -233,7 +240,7 @@ class Authenticator:
         if pending:
             return Holder(passphrase.secret, FIRST_RUN) if passphrase and name == FIRST_RUN.name else None
         if name == ADMIN.name:
-            return Holder(token.secret, ADMIN) if token else None
+            return token.admin if token else None
         if name == FIRST_SETUP.user.name:
             return FIRST_SETUP if self._is_unset(pending) else None
         return named.get(name)
@@ -265,10 +272,10 @@ class Authenticator:
             if self.holder_on_disk(holder.user.name) != holder:
                 raise ApiError(403, FORBIDDEN)
             if holder == FIRST_SETUP:
-                if not files.create_file(self._token_file, content):
+                if not files.create_file(self._token_file, content, TOKEN_MODE, self._appliance.group):
                     raise ApiError(403, FORBIDDEN)
             else:
-                files.replace_file(self._token_file, content, mode=0o600)
+                files.replace_file(self._token_file, content, TOKEN_MODE, group=self._appliance.group)
             if holder.user == FIRST_RUN:
                 self._setup_file.unlink(missing_ok=True)
                 files.sync_directory(self._setup_file.parent)

@@ -7,6 +7,7 @@ import io
 import secrets
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -45,13 +46,33 @@ class _Fixed(io.RawIOBase):
 
 def pack_logs(job: Job) -> None:
     """Pack the logs and publish them as `logs.tar.gz`."""
-    temporary = job.workspace / LOGS
-    _pack_logs(job, temporary)
-    job.appliance.publish(temporary, LOGS)
+    with _told(job, "Generating compressed logs.tar.gz. Please wait..", "Generated logs successful", "log file"):
+        temporary = job.workspace / LOGS
+        _pack_logs(job, temporary)
+        job.appliance.publish(temporary, LOGS)
 
 
 def make_debug_bundle(job: Job) -> None:
     """Publish `debug-bundle.tar`: logs and the output of the commands in `debug.txt`, sealed to `updates.pub`."""
+    begin = "Generating compressed debug-bundle.tar. Please wait.."
+    with _told(job, begin, "Generated debug bundle successful", "debug file"):
+        _make_debug_bundle(job)
+
+
+@contextmanager
+def _told(job: Job, begin: str, end: str, what: str) -> Iterator[None]:
+    """Say in the log how it begins and ends, in the words of the original."""
+    job.log(begin)
+    try:
+        yield
+    except (JobFailed, OSError) as error:
+        job.log(error.message if isinstance(error, JobFailed) else error.strerror or str(error))
+        job.log(f"Invalid or missing {what}")
+        raise
+    job.log(end)
+
+
+def _make_debug_bundle(job: Job) -> None:
     try:
         public = job.appliance.read_text(job.appliance.etc / "updates.pub")
     except OSError as error:
@@ -111,13 +132,14 @@ def _log_files(job: Job) -> Iterator[LogFile]:
 def _all_log_files(job: Job, finder: Finder) -> Iterator[LogFile]:
     yield from finder.below(str(job.appliance.log))
     for line in _lines(job, LOGS_LIST):
-        yield from finder.matching(str(job.appliance.root), line)
+        for word in line.split():
+            yield from finder.matching(str(job.appliance.root), word)
 
 
 def _lines(job: Job, name: str) -> list[str]:
-    """The lines of one of the vendor's lists, without empty ones and comments."""
+    """The lines of one of the vendor's lists, without empty ones and comments; a byte order mark is none of it."""
     try:
-        text = paths.read_trusted(job.appliance.etc / name).decode("utf-8", "replace")
+        text = paths.read_trusted(job.appliance.etc / name).decode("utf-8-sig", "replace")
     except FileNotFoundError:
         text = ""
     except OSError as error:
@@ -145,22 +167,24 @@ def _pack_output(job: Job, path: Path) -> None:
     with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|") as archive:
             for number, line in enumerate(wanted[:MAX_COMMANDS], 1):
+                name = f"debug-{number}.log"
+                job.log(f"Creating debug/{name}")
                 output = job.workspace / "output"
-                verdict = _run_to_file(job, line, output)
-                header = f"$ {line}\n# {verdict}\n".encode()
-                _add_bytes(archive, f"debug/{number:02d}.txt", header + output.read_bytes())
+                problem = _run_to_file(job, line, output)
+                _add_bytes(archive, name, f"Running: {line}\n".encode() + output.read_bytes() + problem.encode())
                 output.unlink()
 
 
 def _run_to_file(job: Job, line: str, output: Path) -> str:
+    """Run a line and return what there is to say of its end, a line of its own."""
     limit = job.settings["limits"]["command"]
     output.touch()
     try:
         # The line is the vendor's own, from a file that belongs to root or the service.
         status = job.command("sh", "-c", f'exec >"$0" 2>&1; ulimit -f 16384; {line}', output, timeout=limit)
     except JobFailed as error:
-        return error.message
-    return f"exit status {status}"
+        return f"{error.message}\n"
+    return f"Exit status: {status}\n" if status else ""
 
 
 def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -59,6 +59,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     # What is found is told once, here, and not in the log of the service.
     logging.getLogger("jidoteki").addHandler(logging.NullHandler())
     settings = config.load(path or appliance.configuration)
+    appliance.files_group = settings.settings["files"]["group"]
     yield from _configuration(settings)
     yield from _plugins(appliance, settings)
     yield from _token(appliance)
@@ -215,12 +216,14 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
     for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
         path = appliance.etc / name
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            status = path.stat()
         except OSError:
             continue
-        if mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & (0o007 if status.st_gid == appliance.group else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
-            yield Finding("error", "permissions", message, f"Run: chmod 600 {path}", str(path))
+            advice = f"Run: chmod {mode & (0o660 if status.st_gid == appliance.group else 0o600):o} {path}"
+            yield Finding("error", "permissions", message, advice, str(path))
     for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: An IPv6 client picks its addresses from a /64, and a home or an office often has a /56 of them.
 HOST_BITS = 64
 SITE_BITS = 56
+
+_UNCOUNTED = nullcontext()
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(
@@ -63,15 +65,13 @@ class Proxies:
 
     def trusted(self, address: str) -> bool:
         """Whether an address is that of a trusted proxy."""
-        if not self._networks:
-            return False
         parsed = parse(address)
         return parsed is not None and any(parsed in each for each in self._networks)
 
     def client_of(self, request: web.BaseRequest) -> str:
         """Return the address that a request comes from: the last one on its way that is no trusted proxy."""
         client = request.remote or "-"
-        if not self.trusted(client):
+        if not self._networks or not self.trusted(client):
             return client
         for said in reversed(_hops(request.headers.getall(self._header, ()), self._header)):
             address = parse(said)
@@ -82,15 +82,17 @@ class Proxies:
                 return client
         return client
 
-    @contextmanager
-    def turn(self, request: web.BaseRequest, client: str) -> Iterator[None]:
+    def turn(self, request: web.BaseRequest, client: str) -> AbstractContextManager[None]:
         """Count a request that came through a trusted proxy among those of its client.
 
         :raises ApiError: 429, that has too many at once.
         """
         if not self._networks or not self.trusted(request.remote or "-"):
-            yield
-            return
+            return _UNCOUNTED
+        return self._turn(client)
+
+    @contextmanager
+    def _turn(self, client: str) -> Iterator[None]:
         network = network_of(client)
         if self._busy[network] >= self._limit:
             raise ApiError(429, "Too many requests at once from this address")

@@ -15,7 +15,8 @@ import voluptuous as vol
 
 from jidoteki.core import plugin_sources, plugins
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import SCHEMA_KEY, SECTIONS, Config, defaults
+from jidoteki.core.config import SCHEMA_KEY, Config, defaults
+from jidoteki.core.config_sections import SECTIONS
 from jidoteki.core.openapi.schemas import of_validator
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -56,6 +57,9 @@ MEANINGS = {
     "update.max-unpacked-size": "Bytes that a package may unpack to",
     "update.max-members": "Files and directories that a package may hold",
     "update.allow-scheme-change-to": "A version that is accepted although it cannot be compared with the installed one",
+    "files": "Files that the service makes",
+    "files.group": "Who else may read files that are not for everybody, by name or number; null for the group that may "
+    "make files in ADMIN/etc, if it is neither root's nor the service's own",
     "health": "The figures of /health",
     "health.refresh": "Seconds between two measurements; 0 leaves health.json to the vendor's collector",
 }

@@ -27,6 +27,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
 
 #: Every connection receives into this: what has come is copied or decrypted before the event loop goes on.
 _RECEIVED = memoryview(bytearray(BULK_STEP))
+_STEP_RECEIVED = _RECEIVED[:STEP]
 
 
 class Keeper(Protocol):
@@ -86,7 +87,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """What the next bytes are to be received into."""
-        return _RECEIVED if self._bulk or self._closing else _RECEIVED[:STEP]
+        return _RECEIVED if self._bulk or self._closing else _STEP_RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have been received; of those that come after the last answer a few are thrown away, the rest not read.

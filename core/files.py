@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jidoteki.core import locks, replacing
+from jidoteki.core import locks, ownership, replacing
 from jidoteki.core.leftovers import temporary_name
 from jidoteki.hookspecs import paths
 
@@ -37,12 +37,12 @@ def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _write_temporary(path: Path, content: bytes, mode: int, durable: bool = True) -> Path:
+def _write_temporary(path: Path, content: bytes, mode: int, group: int | None = None, durable: bool = True) -> Path:
     temporary = path.with_name(temporary_name())
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            ownership.give(file.fileno(), path, mode, group)
             file.write(content)
             file.flush()
             if durable:
@@ -53,14 +53,16 @@ def _write_temporary(path: Path, content: bytes, mode: int, durable: bool = True
     return temporary
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = True) -> None:
+def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = True, group: int | None = None) -> None:
     """Replace `path` atomically.
 
+    :param mode: of a new file; `ownership` says what of it counts, and what one keeps that is there.
+    :param group: of a new file.
     :param durable: whether the new content must survive a power cut from now on.
     :raises OSError: the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_temporary(path, content, mode, durable)
+    temporary = _write_temporary(path, content, mode, group, durable)
     try:
         temporary.replace(path)
     except BaseException:
@@ -70,10 +72,10 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = 
         sync_directory(path.parent)
 
 
-def create_file(path: Path, content: bytes, mode: int = 0o600) -> bool:
+def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> bool:
     """Create `path` with its whole content; False when somebody else created it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_temporary(path, content, mode)
+    temporary = _write_temporary(path, content, mode, group)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -84,7 +86,9 @@ def create_file(path: Path, content: bytes, mode: int = 0o600) -> bool:
     return True
 
 
-def replace_files(files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int]) -> None:
+def replace_files(
+    files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int], group: int | None = None
+) -> None:
     """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
 
     The new contents are written beside their targets, then a journal names the renames to make: from the moment it
@@ -94,15 +98,17 @@ def replace_files(files: Mapping[Path, bytes], journal_directory: Path, modes: M
     """
     with _one_at_a_time(journal_directory):
         replacing.finish(journal_directory)
-        _write_and_rename(files, journal_directory, modes)
+        _write_and_rename(files, journal_directory, modes, group)
 
 
-def _write_and_rename(files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int]) -> None:
+def _write_and_rename(
+    files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int], group: int | None
+) -> None:
     temporaries: dict[Path, Path] = {}
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporaries[path] = _write_temporary(path, content, modes[path])
+            temporaries[path] = _write_temporary(path, content, modes[path], group)
         for path in files:
             if path.is_dir() and not path.is_symlink():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

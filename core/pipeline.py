@@ -60,7 +60,7 @@ class Pipeline:
             response.force_close()
         return response
 
-    def _error(self, error: ApiError) -> web.Response:
+    def _error(self, error: ApiError) -> web.StreamResponse:
         return error_response(error, self._service.first_run(), getattr(error, "headers", None))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -105,7 +105,7 @@ class Pipeline:
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
             await note(self._service, attempt, api.user, "download", original)
         rendered = await render(response)
-        if isinstance(rendered, Attachment):
+        if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = partial(self._watch, attempt, admitted)
         return rendered
 

@@ -26,9 +26,10 @@ KERNEL_CHUNK = 64 * 1024 * 1024
 _NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-def publish(path: Path, spool: Path, uploads: Path, name: str) -> Path:
+def publish(path: Path, spool: Path, uploads: Path, name: str, group: int | None) -> Path:
     """Move a finished file to the spool and show a copy in the uploads directory.
 
+    :param group: who may read the copy, beside its owner.
     :raises OSError: it cannot be moved; what was there before is still there.
     """
     if "/" in name or name in ("", ".", ".."):
@@ -38,7 +39,7 @@ def publish(path: Path, spool: Path, uploads: Path, name: str) -> Path:
     _move(path, target)
     try:
         with paths.directory(uploads) as directory:
-            _show(target, directory)
+            _show(target, directory, group)
     except OSError as error:
         # Whatever lies in the way there is somebody else's, and no reason to fail.
         logger.warning("%s is not shown in %s: %s", name, uploads, error.strerror or error)
@@ -81,10 +82,10 @@ def _move_over(path: Path, target: Path) -> None:
     path.unlink()
 
 
-def _show(target: Path, directory: int) -> None:
+def _show(target: Path, directory: int, group: int | None) -> None:
     temporary = leftovers.temporary_name(target.name)
     try:
-        _copy(target, temporary, directory)
+        _copy(target, temporary, directory, group)
         os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         for name in (temporary, target.name):  # none is better there than an old one
@@ -93,7 +94,7 @@ def _show(target: Path, directory: int) -> None:
         raise
 
 
-def _copy(source: Path, name: str, directory: int) -> None:
+def _copy(source: Path, name: str, directory: int, group: int | None) -> None:
     """Copy it if there is room: half of what is free stays free."""
     with open(paths.open_regular(source), "rb", buffering=0) as file:
         status = os.fstatvfs(directory)
@@ -104,6 +105,10 @@ def _copy(source: Path, name: str, directory: int) -> None:
             if not _copied_by_kernel(file.fileno(), copy.fileno(), size):
                 while chunk := file.read(CHUNK):
                     files.write_all(copy.fileno(), chunk)
+            if group is not None:
+                with suppress(OSError):
+                    os.fchown(copy.fileno(), -1, group)
+                    os.fchmod(copy.fileno(), MODE | 0o040)
 
 
 def _copied_by_kernel(source: int, copy: int, size: int) -> bool:

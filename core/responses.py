@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from jidoteki.core.answers import Whole
 from jidoteki.core.connection import Connection
 from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
 
@@ -33,6 +34,7 @@ SECURITY_HEADERS = {
 }
 
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
+_JSON_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _JSON_HEADERS.items())
 
 
 class Refused(ApiError):
@@ -56,23 +58,28 @@ def encode(data: Any) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """An answer whose body is JSON already encoded."""
-    all_headers = _JSON_HEADERS.copy()
-    if headers:
-        all_headers.update(headers)
-    return web.Response(body=body, status=status, headers=all_headers)
+    if headers and any(name in _JSON_HEADERS for name in headers):
+        return web.Response(body=body, status=status, headers={**_JSON_HEADERS, **headers})
+    return Whole(body, status, _JSON_FIELDS, headers)
 
 
 def error_response(
     error: ApiError, first_run: bool | None = None, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> web.StreamResponse:
     """An answer that tells of an error.
 
     :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.
     """
+    body, more = _told(error, first_run)
+    return json_response(body, error.status, {**(headers or {}), **more})
+
+
+def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[str, str]]:
+    """The body that tells of an error, and its headers."""
     body: dict[str, Any] = {"Status": status_line(error.status)}
-    more = dict(headers or {})
+    more = {}
     if error.message:
         body["Error-Message"] = error.message
         more["Error-Message"] = header_text(error.message)
@@ -80,21 +87,21 @@ def error_response(
         body["error-code"] = error.code
     if first_run is not None:
         body["First-Run"] = first_run
-    return json_response(encode(body), error.status, more)
+    return encode(body), more
 
 
 def error_bytes(error: ApiError) -> bytes:
     """The whole answer to something that is no request, after which the connection ends."""
-    response = error_response(error)
-    assert isinstance(response.body, bytes)
+    body, more = _told(error)
     fields = {
-        **response.headers,
-        "Content-Length": str(len(response.body)),
+        **_JSON_HEADERS,
+        **more,
+        "Content-Length": str(len(body)),
         "Date": formatdate(usegmt=True),
         "Connection": "close",
     }
     lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + response.body
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:

@@ -67,6 +67,7 @@ class Service:
     def _use(self, config: Config) -> None:
         """Put a configuration into force."""
         self.config = config
+        self.appliance.files_group = config.settings["files"]["group"]
         self.plugins: Plugins = plugin_loading.load_all(self.appliance, config, self._calls)
         self._launcher = Launcher(self.appliance, config, self.plugins)
         self.routes = Routes(self.plugins, config)

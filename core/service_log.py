@@ -109,7 +109,7 @@ class AccessLogger(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note a request."""
         path = _plain(request.rel_url.raw_path)
-        client = str(request.get(CLIENT, request.remote))
+        client = str(request.get(CLIENT, request.remote) if len(request) else request.remote)
         self.note(client, _plain(request.method), path, response.status, response.body_length, time)
 
     @classmethod

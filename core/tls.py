@@ -128,7 +128,7 @@ def make_self_signed(appliance: Appliance) -> None:
             tls / "private/enterprise.key": key,
             tls / "certs/enterprise.crt": certificate,
         },
-        mode=0o600,
+        mode=0o640,
     )
 
 

@@ -59,6 +59,10 @@ class Appliance(Protocol):
     def data(self) -> Path:
         """`ROOT/data`: what a backup packs and a restore replaces."""
 
+    @property
+    def group(self) -> int | None:
+        """The group of the tools that may read what is not for everybody (`files.group`); None for none."""
+
     def publish(self, path: Path, name: str) -> Path:
         """Move a finished file to `spool/NAME`, where it can be downloaded, and return its new path.
 
@@ -86,7 +90,10 @@ class Appliance(Protocol):
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Write `path` so that a power cut leaves the old or the new content, never a mixture.
 
-        :param mode: permission bits, set before the content is written.
+        A file that is there keeps its owner, group, mode and access control list, if it is root's or the service's.
+
+        :param mode: permission bits of a new file, set before the content is written. Where others may not read it, its
+            group may only if the appliance has a `group`, to which it then belongs.
         :raises OSError: nothing was changed.
         """
 
@@ -95,7 +102,6 @@ class Appliance(Protocol):
     ) -> None:
         """Write several files so that a power cut leaves all of them old or, after the next start, all new.
 
-        :param mode: permission bits of those that `modes` does not name.
-
+        :param mode: permission bits of new ones that `modes` does not name; as for `replace_file`.
         :raises OSError: nothing was changed.
         """

@@ -135,7 +135,8 @@ def test_a_self_signed_certificate_is_installed(
 
     assert job.lines[0] == "Validating and adding TLS certificates"
     assert tls.key.read_text() == self_signed["private"]
-    assert tls.certificate.read_text() == tls.authorities.read_text() == self_signed["public"]
+    assert tls.certificate.read_text() == self_signed["public"]
+    assert not tls.authorities.exists()
     assert tls.served.read_text() == self_signed["private"] + self_signed["public"]
     assert not tls.trusted.exists()
 
@@ -179,7 +180,33 @@ def test_an_earlier_authority_goes_with_its_certificate(
     assert with_authority.startswith(b"# system \xff\nsystem authorities\n")
     assert with_authority.count(chain.intermediate.encode()) == 1
     assert tls.trusted.read_bytes() == b"# system \xff\nsystem authorities\n"
-    assert tls.authorities.read_text() == self_signed["public"]
+    assert not tls.authorities.exists()
+
+
+def test_authorities_that_are_there_stay_with_a_certificate_that_they_signed(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
+) -> None:
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate + chain.root))
+    before = [tls.authorities.read_bytes(), tls.trusted.read_bytes()]
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key))
+
+    assert [tls.authorities.read_bytes(), tls.trusted.read_bytes()] == before
+    assert tls.served.read_text() == chain.key + chain.leaf
+
+
+@pytest.mark.parametrize("there", ["another", "empty", "the certificate itself", "no certificate"])
+def test_authorities_that_did_not_sign_the_new_certificate_go(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str], there: str
+) -> None:
+    tls.authorities.parent.mkdir(parents=True)
+    held = {"another": self_signed["public"], "the certificate itself": chain.leaf, "empty": ""}
+    tls.authorities.write_text(held.get(there, "garbage"))
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key))
+
+    assert not tls.authorities.exists()
+    assert tls.certificate.read_text() == chain.leaf
 
 
 @pytest.mark.parametrize(

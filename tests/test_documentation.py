@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.config import SECTIONS, defaults
+from jidoteki.core.config import defaults
+from jidoteki.core.config_sections import SECTIONS
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 

@@ -136,14 +136,20 @@ def test_health_of_the_vendors_own_collector_is_left_alone(jidoteki_host: MakeHo
 
 def test_services(host: Host) -> None:
     scripts = {
-        "exits": "exit 0",
+        "silent": "exit 0",
         "says": "echo $1: it is running; exit 1",
         "online": "echo online; exit 1",
+        "denies": "echo it is not running",
+        "absent": "echo it is not online",
+        "offline": "echo offline",
+        "onlineish": "echo it is runningly onlines",
+        "aside": "echo is running >&2",
         "stopped": "echo stopped; exit 3",
+        "failed": "exit 1",
         "hangs": "exec sleep 100",
     }
-    names = ["openssh", *scripts, "unknown", "../../evil", "bad name"]
-    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "\n".join(names))
+    names = ["\ufeffopenssh", *scripts, "unknown", "../../evil", "# says"]
+    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "\r\n".join(names))
     for name, script in scripts.items():
         host.appliance.replace_file(host.appliance.system_etc / f"init.d/{name}", f"#!/bin/sh\n{script}\n", 0o755)
 
@@ -151,11 +157,22 @@ def test_services(host: Host) -> None:
 
     assert answer.json == {
         "services": [
-            {"openssh": "running"}, {"exits": "running"}, {"says": "running"}, {"online": "running"},
-            {"stopped": "not running"}, {"hangs": "not running"}, {"unknown": "not running"},
+            {"openssh": "running"}, {"silent": "not running"}, {"says": "running"}, {"online": "running"},
+            {"denies": "not running"}, {"absent": "not running"}, {"offline": "not running"},
+            {"onlineish": "not running"}, {"aside": "not running"}, {"stopped": "not running"},
+            {"failed": "not running"}, {"hangs": "not running"}, {"unknown": "not running"},
             {"jidoteki-admin-api": "running"},
         ]
     }  # fmt: skip
+
+
+def test_several_services_may_stand_in_one_line(host: Host) -> None:
+    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "one  two\nthree one\n")
+    host.appliance.replace_file(host.appliance.system_etc / "init.d/two", "#!/bin/sh\necho two is running\n", 0o755)
+
+    assert host.get("/services").json["services"][:3] == [
+        {"one": "not running"}, {"two": "running"}, {"three": "not running"}
+    ]  # fmt: skip
 
 
 def test_endpoints_are_sorted_and_follow_the_configuration(jidoteki_host: MakeHost) -> None:

@@ -45,7 +45,7 @@ def test_logs_hold_the_admin_tree_and_what_is_listed(host: Host, tmp_path: Path)
     assert f"{root}/opt/jidoteki/tinyadmin/log/jidoteki-admin-api.log" in names
     assert not any("link" in name for name in names)
     assert (tmp_path / root / "var/log/app/app.log").read_text() == "line\n" * 10_000
-    assert "missing.log is missing" in (host.appliance.log / "logs.log").read_text()
+    assert "missing.log is missing" in (host.appliance.log / "update_logs.log").read_text()
 
 
 def test_concurrent_calls_share_one_packing(host: Host) -> None:
@@ -77,18 +77,45 @@ def test_the_debug_bundle_is_opened_with_openssl(host: Host, tmp_path: Path) -> 
             for part in debug logs; do $decrypt -in $part.tar.gz.enc -out $part.tar.gz; tar xzf $part.tar.gz; done
         """], cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
-    output = {path.name: path.read_text() for path in (tmp_path / "debug").iterdir()}
-    assert output["01.txt"] == "$ echo hello; echo problem >&2\n# exit status 0\nhello\nproblem\n"
-    assert output["02.txt"] == "$ exit 3\n# exit status 3\n"
-    assert len(output["03.txt"]) > 100_000
-    assert "# exit status 1" in output["04.txt"]
+    output = {path.name: path.read_text() for path in tmp_path.glob("debug-*.log")}
+    assert output["debug-1.log"] == "Running: echo hello; echo problem >&2\nhello\nproblem\n"
+    assert output["debug-2.log"] == "Running: exit 3\nExit status: 3\n"
+    assert len(output["debug-3.log"]) > 100_000
+    assert output["debug-4.log"].endswith("No such file or directory\nExit status: 1\n")
     assert (tmp_path / "logs.tar.gz").stat().st_size > 100
+
+
+def test_the_log_of_the_debug_bundle_says_what_the_original_says(host: Host) -> None:
+    host.appliance.replace_file(host.appliance.etc / "debug.txt", "\ufeffecho one\r\necho two\r\n")
+
+    assert host.get("/debug").status == 200
+
+    lines = (host.appliance.log / "update_debug.log").read_text().splitlines()
+    assert [line.partition("][SYSTEM] ")[2] for line in lines if "/var/log/" not in line] == [
+        "Generating compressed debug-bundle.tar. Please wait..",
+        "Creating debug/debug-1.log",
+        "Creating debug/debug-2.log",
+        "Generated debug bundle successful",
+    ]
+
+
+def test_several_logs_may_stand_in_one_line(host: Host) -> None:
+    for name in ("one.log", "two.log", "three.log"):
+        (host.appliance.root / "var/log" / name).write_text(name)
+    listed = "\ufeff/var/log/one.log /var/log/t*.log\r\n/var/log/app\r\n"
+    host.appliance.replace_file(host.appliance.etc / "logs.txt", listed)
+
+    members = packed(host)
+
+    assert {f"var/log/{name}" for name in ("one.log", "two.log", "three.log", "app/app.log")} <= members.keys()
 
 
 def test_no_debug_bundle_without_the_vendors_key(host: Host) -> None:
     (host.appliance.etc / "updates.pub").unlink()
 
     answer = host.get("/debug")
+
+    assert (host.appliance.log / "update_debug.log").read_text().endswith("] Invalid or missing debug file\n")
 
     assert (answer.status, answer.json["Error-Message"]) == (
         400, "There is no updates.pub to encrypt the debug bundle to",
@@ -192,7 +219,7 @@ def test_a_second_name_of_a_file_of_roots_is_not_packed(host: Host, secret: Path
 
     assert b"root:hash\n" not in members.values()
     assert members["var/log/app/app.log.1"] == b"line\n" * 10_000
-    assert "shadow.log is left out" in (host.appliance.log / "logs.log").read_text()
+    assert "shadow.log is left out" in (host.appliance.log / "update_logs.log").read_text()
 
 
 def test_a_file_of_holes_does_not_keep_the_logs_from_being_packed(host: Host) -> None:
@@ -204,7 +231,7 @@ def test_a_file_of_holes_does_not_keep_the_logs_from_being_packed(host: Host) ->
     members = packed(host)
 
     assert members["var/log/app/holes.log"].endswith(b"\0end\n")
-    assert "only the last" in (host.appliance.log / "logs.log").read_text()
+    assert "only the last" in (host.appliance.log / "update_logs.log").read_text()
 
 
 def test_very_deep_directories_are_left_out_and_the_rest_packed(host: Host) -> None:

@@ -215,7 +215,7 @@ def test_a_debug_bundle_of_a_running_appliance_is_opened(host: Host, tmp_path: P
     done = open_bundle(tmp_path / "bundle.tar", host.appliance.root / "vendor/private.pem", tmp_path / "opened")
 
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "opened/debug/debug/01.txt").read_text() == "$ echo hello\n# exit status 0\nhello\n"
+    assert (tmp_path / "opened/debug/debug-1.log").read_text() == "Running: echo hello\nhello\n"
     assert list((tmp_path / "opened/logs").rglob("jidoteki-admin-api.log"))
     assert (tmp_path / "opened").stat().st_mode & 0o077 == 0
 

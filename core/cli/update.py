@@ -31,6 +31,7 @@ def command(root: Path, wait: bool) -> None:
     appliance = Appliance(root)
     appliance.prepare()
     settings = config.load(appliance.configuration)
+    appliance.files_group = settings.settings["files"]["group"]
     launcher = Launcher(appliance, settings, plugins.load_all(appliance, settings))
     audit = AuditLog(appliance.log / "jidoteki-audit.log")
     id, user = secrets.token_hex(8), getpass.getuser()

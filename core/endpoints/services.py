@@ -41,6 +41,8 @@ STATES = Described(
 )
 PARALLEL = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
+#: What a status script says of a service that runs, as whole words.
+_RUNNING = re.compile(rb"(?<!\w)(?:is running|(?<!not )(?<!n't )online)(?!\w)")
 
 
 class Services:
@@ -67,7 +69,8 @@ class Services:
         except OSError as error:
             logger.error("allservices.txt cannot be read: %s", error.strerror or error)
             text = ""
-        names = list(dict.fromkeys(name for line in text.splitlines() if _NAME.fullmatch(name := line.strip())))
+        lines = (line for line in text.removeprefix("\ufeff").splitlines() if not line.lstrip().startswith("#"))
+        names = list(dict.fromkeys(name for line in lines for name in line.split() if _NAME.fullmatch(name)))
         names = names[:MAX_SERVICES]
         with ThreadPoolExecutor(PARALLEL) as pool:
             states = dict(zip(names, pool.map(self._is_running, names), strict=True))
@@ -81,32 +84,29 @@ class Services:
             return True
         script = self._appliance.system_etc / "init.d" / name
         if script.is_file():
-            return _asked(
-                [str(script), "status"] if os.access(script, os.X_OK) else ["sh", str(script), "status"], self
-            )
+            own = [str(script)] if os.access(script, os.X_OK) else ["sh", str(script)]
+            # Only what it says on its standard output counts, whatever its exit status.
+            _, said = self._ask("sh", "-c", 'exec "$@" 2>/dev/null', "sh", *own, "status")
+            return _RUNNING.search(said) is not None
         if str(self._appliance.root) == "/" and Path("/run/systemd/system").is_dir():
-            return _asked(["systemctl", "is-active", "--quiet", "--", name], self)
+            return self._ask("systemctl", "is-active", "--quiet", "--", name)[0] == 0
         return False
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables for a status command."""
-        return commands.environment(self._appliance.admin)
+    def _ask(self, *argv: str) -> tuple[int | None, bytes]:
+        """The exit status and the output of a command; None if it did not end."""
+        said = bytearray()
+        environment = commands.environment(self._appliance.admin)
+        try:
+            status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
+        except JobFailed:
+            return None, b""
+        return status, bytes(said)
 
 
 def _pairs(answer: Any) -> list[tuple[str, bool]]:
     """What a plugin said, as far as it makes sense."""
     said = answer if isinstance(answer, list) else []
     return [(str(each[0]), bool(each[1])) for each in said if isinstance(each, tuple | list) and len(each) == 2]
-
-
-def _asked(argv: list[str], services: Services) -> bool:
-    said = bytearray()
-    try:
-        status = commands.run(argv, timeout=TIME, output=said.extend, env=services.environment, max_output=65536)
-    except JobFailed:
-        return False
-    return status == 0 or b"is running" in said or b"online" in said
 
 
 @hookimpl

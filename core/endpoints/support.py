@@ -26,8 +26,8 @@ async def _packed(request: Request, kind: str, name: str) -> Response:
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
-        JobType("logs", bundles.pack_logs, location="", timeout=600),
-        JobType("debug", bundles.make_debug_bundle, location="", timeout=1200),
+        JobType("logs", bundles.pack_logs, log="update_logs.log", location="", timeout=600),
+        JobType("debug", bundles.make_debug_bundle, log="update_debug.log", location="", timeout=1200),
     ]
 
 

@@ -32,6 +32,7 @@ def main(path: Path) -> None:
     order = json.loads(paths.read_own(path))
     path.unlink()
     appliance = Appliance(Path(order["root"]), Path(order["admin"]))
+    appliance.files_group = order["settings"]["files"]["group"]
     record = parse(order["record"])
     loaded = plugins.load_for_job(
         appliance,

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
 from jidoteki.plugins.certs import bundle
 from jidoteki.plugins.certs.bundle import Bundle
 
 BLOCK_BEGIN: Final = b"# BEGIN authorities of the enterprise certificate\n"
 BLOCK_END: Final = b"# END authorities of the enterprise certificate\n"
+
+Authorities = tuple[x509.Certificate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +86,17 @@ def run(job: Job) -> None:
     job.progress(30)
     try:
         previous = _current(files)
-        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged))
+        authorities = judged.chain or _kept_authorities(job, files)
+        _install(job.appliance, files, _contents(files, judged, authorities), _trusted(files, authorities))
+        if not authorities:
+            files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
     except OSError as error:
         raise _failed(job, f"The certificates cannot be stored: {error.strerror or error}") from error
     except JobFailed:
         job.log("Putting the previous certificates back")
-        trusted = previous.pop(files.trusted, None)
-        _install(job.appliance, files, previous, trusted)
+        _put_back(job.appliance, files, previous)
         raise
     job.progress(100)
     job.log("The new TLS certificates are in use")
@@ -108,17 +114,25 @@ def _failed(job: Job, reason: object) -> JobFailed:
     return JobFailed(str(reason))
 
 
-def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
-    authorities = judged.chain or ((judged.certificate,) if judged.self_signed else ())
-    return {
+def _kept_authorities(job: Job, files: TlsFiles) -> Authorities:
+    """The authorities that are there, if they are above the new certificate, with which none came."""
+    try:
+        there = paths.read_regular(files.authorities, follow=True).decode("latin-1")
+        return bundle.read(job.input["public"], job.input["private"], there).chain
+    except (OSError, bundle.Refused):
+        return ()
+
+
+def _contents(files: TlsFiles, judged: Bundle, authorities: Authorities) -> dict[Path, bytes]:
+    contents = {
         files.key: judged.key.encode("ascii"),
         files.certificate: bundle.pem([judged.certificate]).encode("ascii"),
-        files.authorities: bundle.pem(authorities).encode("ascii"),
         files.served: judged.pem().encode("ascii"),
     }
+    return {**contents, files.authorities: bundle.pem(authorities).encode("ascii")} if authorities else contents
 
 
-def _trusted(files: TlsFiles, judged: Bundle) -> bytes | None:
+def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
     """What is trusted now, with the authorities of an earlier certificate replaced; None when nothing changes."""
     now = paths.read_regular(files.trusted, follow=True) if files.trusted.is_file() else b""
     before, begin, rest = now.partition(BLOCK_BEGIN)
@@ -126,7 +140,7 @@ def _trusted(files: TlsFiles, judged: Bundle) -> bytes | None:
     kept = before + after
     if kept and not kept.endswith(b"\n"):
         kept += b"\n"
-    block = BLOCK_BEGIN + bundle.pem(judged.chain).encode("ascii") + BLOCK_END if judged.chain else b""
+    block = BLOCK_BEGIN + bundle.pem(authorities).encode("ascii") + BLOCK_END if authorities else b""
     return None if kept + block == now else kept + block
 
 
@@ -135,11 +149,19 @@ def _current(files: TlsFiles) -> dict[Path, bytes]:
     return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
 
 
+def _put_back(appliance: Appliance, files: TlsFiles, previous: dict[Path, bytes]) -> None:
+    new = [path for path in _current(files) if path not in previous]
+    trusted = previous.pop(files.trusted, None)
+    _install(appliance, files, previous, trusted)
+    for path in new:
+        path.unlink(missing_ok=True)
+
+
 def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:
-    files.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.key.parent.mkdir(mode=0o700 if appliance.group is None else 0o755, parents=True, exist_ok=True)
     everything = contents if trusted is None else {**contents, files.trusted: trusted}
     public = (files.certificate, files.authorities, files.trusted)  # programs of other users read these
-    appliance.replace_files(dict(everything), 0o600, dict.fromkeys(public, 0o644))
+    appliance.replace_files(dict(everything), 0o640, dict.fromkeys(public, 0o644))
 
 
 def _announce(job: Job, files: TlsFiles) -> None:

@@ -53,7 +53,7 @@ def run(job: Job) -> None:
             if files.scripted:
                 trial.install(job, _content(job))
             else:
-                job.appliance.replace_file(files.license, _content(job), 0o600)
+                job.appliance.replace_file(files.license, _content(job), 0o640)
         except LicenseInvalid as error:
             raise JobFailed(str(error), INVALID) from error
         except ToolFailed as error:

@@ -26,7 +26,7 @@ def install(job: Job, content: bytes) -> None:
     files = LicenseFiles.of(appliance)
     try:
         _keep_former(appliance, files)
-        appliance.replace_file(files.license, content, 0o600)
+        appliance.replace_file(files.license, content, 0o640)
         _, status = ask_script(appliance, job.settings["limits"]["command"])
         if status:
             job.log(f"Warning: {exit_warning(status)}")
@@ -66,9 +66,10 @@ def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
     except FileNotFoundError:
         appliance.replace_file(files.former, b"", 0o600)
         return
-    appliance.replace_file(files.former, content, stat.S_IMODE(status.st_mode))
+    appliance.replace_file(files.former, content, 0o600)
     with contextlib.suppress(PermissionError):
         os.chown(files.former, status.st_uid, status.st_gid)
+        os.chmod(files.former, stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def _sync(directory: Path) -> None:

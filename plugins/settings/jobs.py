@@ -43,7 +43,8 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
     for warning in warnings(network or {}):
         job.log(f"Warning: {warning}")
     try:
-        job.appliance.replace_files(_files(job.appliance, network, app))
+        mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
+        job.appliance.replace_files(_files(job.appliance, network, app), mode)
     except OSError as error:
         raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
     job.progress(50)

@@ -96,7 +96,7 @@ def _change(job: Job) -> None:
         appliance.system_etc / "storage.conf": shell_conf(storage),
     }
     try:
-        appliance.replace_files(files, mode=0o600)
+        appliance.replace_files(files, mode=0o640)
     except OSError as error:
         raise JobFailed(f"The storage settings cannot be written and stay as they were: {error.strerror}") from error
     job.progress(50)

@@ -1,0 +1,89 @@
+"""Who owns, reads and changes a file that takes the place of another one, and a new one.
+
+What is there keeps its owner, group, mode and access control list. A new file has the mode that it is written with,
+whose group bits are for the group of the appliance's tools (`Appliance.group`): without one nobody but the owner reads
+what is not for everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import stat
+from pathlib import Path
+
+from jidoteki.hookspecs import paths, posix_acl
+
+_GROUP = 0o070
+_OTHERS = 0o007
+
+
+def give(descriptor: int, path: Path, mode: int, group: int | None) -> None:
+    """Give an empty file that will be renamed to `path` its owner, group and permissions.
+
+    :param mode: of a new file.
+    :param group: of a new file; None for none but the owner.
+    :raises OSError: the mode cannot be set.
+    """
+    before = _kept(path)
+    if before is None:
+        if group is None and not mode & _OTHERS:
+            mode &= ~_GROUP
+        _set(descriptor, -1, -1 if group is None else group, mode)
+        return
+    _set(descriptor, before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode) & 0o777)
+    _set_list(descriptor, path)
+
+
+def _kept(path: Path) -> os.stat_result | None:
+    """The status of the file that is replaced, if it can have been made by nobody but root and the service.
+
+    Where others may make files, they own what was missing: its owner would read the new content.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) and paths.is_own(status) else None
+
+
+def _set(descriptor: int, owner: int, group: int, mode: int) -> None:
+    """Set them as far as this user may; a group that cannot be set gets nothing."""
+    for ids in ((owner, group), (-1, group)):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, *ids)
+            break
+    if group not in (-1, os.fstat(descriptor).st_gid):
+        mode &= ~_GROUP
+    os.fchmod(descriptor, mode)
+
+
+def _set_list(descriptor: int, path: Path) -> None:
+    try:
+        acl = os.getxattr(path, posix_acl.ACCESS, follow_symlinks=False)
+    except OSError:
+        return
+    try:
+        os.setxattr(descriptor, posix_acl.ACCESS, acl)
+    except OSError:  # without it the group's bits are those of everybody in the list
+        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_GROUP)
+
+
+def group_of(configured: str | int | None, etc: Path) -> int | None:
+    """Return the group that reads what is not for everybody, or None.
+
+    :param configured: its name or number; None for the one that may make files in `etc`, if root and the service's
+        user are in another one: a tree of the original has such a group.
+    :raises LookupError: there is no such group.
+    """
+    if isinstance(configured, str):
+        return int(configured) if configured.isdecimal() else grp.getgrnam(configured).gr_gid
+    if configured is not None:
+        return configured
+    try:
+        status = etc.stat()
+    except OSError:
+        return None
+    shared = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
+    return status.st_gid if shared else None

@@ -1,0 +1,159 @@
+"""Put in place of the original, on the tree that it leaves: nobody notices.
+
+Each test is one thing that the original does, with the value that it gives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import original_tree
+import pytest
+from original_tree import ADMIN, STAFF, access
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of other users")
+
+TOKEN = "the-token"
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    host = jidoteki_host(token=TOKEN, start=False, first_run={"enabled": True, "word-length": 4})
+    original_tree.make(host.appliance)
+    return host.start()
+
+
+def ended(host: Host, kind: str) -> dict[str, Any]:
+    """The record of the last job of a kind, once it has ended well."""
+
+    def found() -> dict[str, Any] | None:
+        paths = sorted(host.appliance.jobs.glob(f"*-{kind}.json"))
+        record: dict[str, Any] = json.loads(paths[-1].read_text()) if paths else {"status": "running"}
+        return None if record["status"] == "running" else record
+
+    record = wait_until(found)
+    assert record["status"] == "success", record
+    return record
+
+
+def test_it_is_served_without_a_line_of_errors(host: Host) -> None:
+    for path in ("version", "changelog", "build", "settings", "update", "certs", "storage", "services", "health"):
+        assert host.get(f"/{path}").status == 200, path
+
+    assert host.errors() == ""
+
+
+def test_a_first_run_that_is_long_done_stays_done(host: Host) -> None:
+    assert host.get("/version").json == {"version": "2.0.0"}
+    assert (host.appliance.etc / "api.token.setup").read_text() == ""
+
+
+def test_files_that_are_replaced_keep_owner_group_and_mode(host: Host) -> None:
+    etc, system = host.appliance.etc, host.appliance.system_etc
+    replaced = [etc / "api.token", etc / "network.json", etc / "app.json", etc / "storage.json",
+                system / "network.conf", system / "storage.conf"]  # fmt: skip
+    before = {path: (access(path), path.stat().st_ino) for path in replaced}
+    network = {"network": {"interface": "eth1", "hostname": "new"}, "app": {"name": "new"}}
+    storage = {"storage": {"type": "nfs", "ip": "10.0.0.9", "share": "/srv/a", "mount_options": "rw"}}
+
+    for kind, document in (("settings", network), ("storage", storage)):
+        posted = host.post(f"/{kind}", "-F", f"settings={json.dumps(document)};type=application/json")
+        assert posted.status == 202, posted.text
+        ended(host, kind)
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
+
+    assert {path: access(path) for path in replaced} == {path: before[path][0] for path in replaced}
+    assert all(path.stat().st_ino != before[path][1] for path in replaced)
+
+
+@pytest.mark.parametrize("name", ["network.json", "app.json", "storage.json"])
+def test_files_that_are_new_belong_to_the_group_of_the_originals_tools(host: Host, name: str) -> None:
+    (host.appliance.etc / name).unlink()
+    kind = "storage" if name == "storage.json" else "settings"
+    document = (
+        {"storage": {"type": "local"}}
+        if kind == "storage"
+        else {"network": {"interface": "eth1", "hostname": "new"}, "app": {"name": "new"}}
+    )
+
+    assert host.post(f"/{kind}", "-F", f"settings={json.dumps(document)};type=application/json").status == 202
+    ended(host, kind)
+
+    assert access(host.appliance.etc / name) == (0, ADMIN, "0o640")
+
+
+def test_a_token_that_is_new_may_be_changed_by_the_group_of_the_originals_tools(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, start=False)
+    original_tree.make(host.appliance)
+    for name in ("api.token", "api.token.setup"):
+        (host.appliance.etc / name).unlink()
+    host.start()
+
+    assert host.post("/setup", "-F", "newtoken=new", auth="none").status == 200
+
+    assert access(host.appliance.etc / "api.token") == (0, ADMIN, "0o660")
+
+
+def test_a_certificate_is_replaced_for_the_users_who_had_it(host: Host, tmp_path: Path) -> None:
+    tls = host.appliance.system_etc / "pki/tls"
+    key, public = tmp_path / "key", tmp_path / "crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", public], check=True, capture_output=True,
+    )  # fmt: skip
+
+    assert host.post("/certs", "-F", f"public=@{public}", "-F", f"private=@{key}").status == 202
+    ended(host, "certs")
+
+    assert (tls / "certs/enterprise.crt").read_text() == public.read_text()
+    assert access(tls / "private/enterprise.key") == (0, STAFF, "0o640")
+    assert access(tls / "certs/enterprise.crt") == (0, STAFF, "0o640")
+    assert access(tls / "enterprise.pem") == (0, ADMIN, "0o640")
+
+
+def test_what_is_published_can_be_read_by_the_group_of_the_originals_tools(host: Host) -> None:
+    assert host.get("/logs").status == 200
+
+    assert access(host.appliance.uploads / "logs.tar.gz") == (0, ADMIN, "0o640")
+
+
+def test_a_group_that_is_configured_counts_in_place_of_the_originals(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=TOKEN, start=False, files={"group": 4242})
+    original_tree.make(host.appliance)
+    host.start()
+
+    assert host.get("/logs").status == 200
+
+    assert access(host.appliance.uploads / "logs.tar.gz") == (0, 4242, "0o640")
+
+
+def test_somebody_elses_file_is_no_model_for_the_one_in_its_place(host: Host) -> None:
+    path = host.appliance.etc / "app.json"
+    path.unlink()
+    path.write_text("{}")
+    os.chown(path, 5001, 5001)
+    path.chmod(0o666)
+    settings = {"network": {"interface": "eth1", "hostname": "new"}, "app": {"secret": "x"}}
+
+    assert host.post("/settings", "-F", f"settings={json.dumps(settings)};type=application/json").status == 202
+    ended(host, "settings")
+
+    assert access(path) == (0, ADMIN, "0o640")
+
+
+def test_an_access_control_list_is_kept(host: Host) -> None:
+    path = host.appliance.etc / "api.token"
+    subprocess.run(["setfacl", "-m", "u:4000:r", path], check=True)
+    before = subprocess.run(["getfacl", "-cpn", path], capture_output=True, text=True, check=True).stdout
+
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
+
+    assert subprocess.run(["getfacl", "-cpn", path], capture_output=True, text=True, check=True).stdout == before
+    assert "user:4000:r--" in before
