@@ -61,7 +61,7 @@ def test_files_that_are_replaced_keep_owner_group_and_mode(host: Host) -> None:
                 system / "network.conf", system / "storage.conf"]  # fmt: skip
     before = {path: (access(path), path.stat().st_ino) for path in replaced}
     network = {"network": {"interface": "eth1", "hostname": "new"}, "app": {"name": "new"}}
-    storage = {"storage": {"type": "nfs", "ip": "10.0.0.9", "share": "/srv/a", "mount_options": "rw"}}
+    storage = {"storage": {"type": "local"}}
 
     for kind, document in (("settings", network), ("storage", storage)):
         posted = host.post(f"/{kind}", "-F", f"settings={json.dumps(document)};type=application/json")
@@ -157,3 +157,38 @@ def test_an_access_control_list_is_kept(host: Host) -> None:
 
     assert subprocess.run(["getfacl", "-cpn", path], capture_output=True, text=True, check=True).stdout == before
     assert "user:4000:r--" in before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "form", "line"),
+    [
+        ("POST", "/settings", {"network": {"interface": "eth1", "hostname": "new"}, "app": {}}, ("settings.post", "dhcp")),
+        ("POST", "/settings", {"network": original_tree.NETWORK, "app": {}}, ("settings.post", "static")),
+        ("POST", "/storage", {"storage": {"type": "local"}}, ("storage.post", "")),
+        ("GET", "/logs", None, ("logs.get", "logs.tar.gz")),
+        ("GET", "/debug", None, ("debug.get", "debug-bundle.tar")),
+        ("GET", "/reboot", None, ("reboot.post", "")),
+        ("POST", "/setup", "newtoken=another", ("token.update.success", "api/v1/admin/setup")),
+    ],
+)  # fmt: skip
+def test_what_is_done_has_a_line_in_the_originals_words(
+    host: Host, method: str, path: str, form: Any, line: tuple[str, str]
+) -> None:
+    if isinstance(form, dict):
+        form = f"settings={json.dumps(form)};type=application/json"
+
+    assert host.curl(method, path, *(("-F", form) if form else ())).status in (200, 202)
+
+    written = [each[2:] for each in host.audit() if each[2:4] == ["web", "admin"]]
+    assert written == [["web", "admin", *line]]
+
+
+def test_who_is_refused_has_a_line_in_the_originals_words(host: Host) -> None:
+    assert host.get("/version", auth="none", query="token=wrong").status == 403
+    assert host.post("/setup", "-F", "newtoken=x", auth="none", query="token=wrong", source="127.0.0.2").status == 403
+
+    written = [each[2:] for each in host.audit() if each[2:4] == ["web", "admin"]]
+    assert written == [
+        ["web", "admin", "token.authenticate.failed", "api/v1/admin/version"],
+        ["web", "admin", "token.setup.failed", "api/v1/admin/setup"],
+    ]

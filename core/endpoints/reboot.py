@@ -42,6 +42,16 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     accepted = Described("The system reboots", examples=({"Status": "202 Accepted"},))
     responses: dict[int, str | Described] = {202: accepted, 400: "An update or a restore is running"}
     return [
-        Endpoint(method, "/reboot", reboot, {}, responses, "Reboot the system", starts="reboot", changes=True)
+        Endpoint(
+            method,
+            "/reboot",
+            reboot,
+            {},
+            responses,
+            "Reboot the system",
+            starts="reboot",
+            changes=True,
+            audited_as=lambda values: ("reboot.post", ""),
+        )
         for method in ("GET", "POST")
     ]

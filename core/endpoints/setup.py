@@ -13,7 +13,18 @@ import voluptuous as vol
 
 from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.requests import ApiRequest, own
-from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import (
+    DONE,
+    PREFIX,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    Request,
+    Response,
+    hookimpl,
+    validators,
+)
 
 TRIES = 50
 LOG = "update_token.log"
@@ -112,5 +123,6 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             {200: done, 400: "The token is not valid", 403: "Not authenticated"},
             "Set or change the API token",
             examples={"A new token": {"newtoken": "yourtoken"}},
+            audited_as=lambda values: ("token.update.success", f"{PREFIX}/setup"[1:]),
         )
     ]

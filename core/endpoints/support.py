@@ -36,6 +36,22 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     failed = {400: "It could not be packed"}
     packed, sealed = (Described(name, media="application/octet-stream") for name in ("logs.tar.gz", "debug-bundle.tar"))
     return [
-        Endpoint("GET", "/logs", logs, {}, {200: packed, **failed}, "Download the logs"),
-        Endpoint("GET", "/debug", debug, {}, {200: sealed, **failed}, "Download an encrypted debug bundle"),
+        Endpoint(
+            "GET",
+            "/logs",
+            logs,
+            {},
+            {200: packed, **failed},
+            "Download the logs",
+            audited_as=lambda values: ("logs.get", bundles.LOGS),
+        ),
+        Endpoint(
+            "GET",
+            "/debug",
+            debug,
+            {},
+            {200: sealed, **failed},
+            "Download an encrypted debug bundle",
+            audited_as=lambda values: ("debug.get", bundles.DEBUG_BUNDLE),
+        ),
     ]

@@ -116,6 +116,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             {202: "The update runs", 400: "No package came, or an update runs already"},
             "Update the system with an encrypted, signed package",
             starts="update",
+            audited_as=lambda values: ("update.post", ""),
         ),
         Endpoint("GET", "/update", status, {}, {200: STATUS}, "How the last update went, or goes"),
         Endpoint("GET", "/update/log", log, {}, {200: LOG, 404: "There is no log"}, "The whole update log"),

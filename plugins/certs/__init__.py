@@ -36,6 +36,15 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     example = {"status": "success", "log": "[1459884203][SYSTEM] Validating and adding TLS certificates"}
     went = Described("How it went", JOB_STATUS, (example,))
     return [
-        Endpoint("POST", "/certs", update, PARAMETERS, accepted, "Replace the TLS certificates", starts="certs"),
+        Endpoint(
+            "POST",
+            "/certs",
+            update,
+            PARAMETERS,
+            accepted,
+            "Replace the TLS certificates",
+            starts="certs",
+            audited_as=lambda values: ("certs.post", ""),
+        ),
         Endpoint("GET", "/certs", status, {}, {200: went}, "How the last certificate update went"),
     ]

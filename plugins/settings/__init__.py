@@ -48,6 +48,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             summary="Change the network and application settings",
             examples=examples.POSTED,
             starts="settings",
+            audited_as=lambda values: ("settings.post", (values["settings"].get("network") or {}).get("mode", "dhcp")),
         ),
         Endpoint(
             "GET",

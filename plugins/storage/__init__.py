@@ -63,6 +63,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             summary="Change where the appliance keeps its data, from the next reboot on",
             examples=examples.POSTED,
             starts="storage",
+            audited_as=lambda values: ("storage.post", ""),
         ),
         Endpoint(
             "GET",
