@@ -131,6 +131,17 @@ def test_the_job_holds_the_lock_for_as_long_as_it_lives(host: Host) -> None:
     assert host.get("/worker").json["status"] == "failed"
 
 
+def test_a_log_that_cannot_be_written_keeps_neither_the_other_log_nor_the_job_from_being_made(host: Host) -> None:
+    log = host.appliance.log / "worker.log"
+    log.unlink(missing_ok=True)
+    log.symlink_to("/dev/full")
+
+    id = host.post("/worker", "-F", "do=nothing").headers["Job-Id"]
+
+    assert host.wait_for_job("/worker")["status"] == "success"
+    assert "Working" in (host.appliance.jobs / f"{id}.log").read_text()
+
+
 @pytest.mark.parametrize("do", ["sleep", "hang"])
 def test_cancelling_takes_less_than_a_second_even_for_a_job_that_ignores_it(host: Host, do: str) -> None:
     id = host.post("/worker", "-F", f"do={do}").headers["Job-Id"]
@@ -183,6 +194,18 @@ def test_a_job_survives_the_host_and_is_found_again(host: Host, end: signal.Sign
     assert record(host, id)["status"] == "cancelled"
     assert host.post("/worker", "-F", "do=nothing").status == 202
     assert host.wait_for_job("/worker")["status"] == "success"
+
+
+def test_a_clock_that_was_set_forward_ends_no_job(host: Host) -> None:
+    id = host.post("/worker", "-F", "do=sleep").headers["Job-Id"]
+    wait_until(lambda: record(host, id)["percentage"] == 42)
+    host.stop(signal.SIGKILL)
+    path = host.appliance.jobs / f"{id}.json"
+    path.write_text(json.dumps({**record(host, id), "started": 1.0}))  # as if the clock had said 1970 then
+    host.start()
+    time.sleep(3)
+
+    assert host.get("/worker").json["status"] == "running"
 
 
 def test_a_job_that_dies_while_the_host_is_down_is_failed_afterwards(host: Host) -> None:

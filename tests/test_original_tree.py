@@ -21,6 +21,7 @@ from jidoteki.testing.fixtures import MakeHost
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of other users")
 
 TOKEN = "the-token"
+DHCP = {"network": {"interface": "eth1", "hostname": "new"}, "app": {"name": "new"}}
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_an_access_control_list_is_kept(host: Host) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "form", "line"),
     [
-        ("POST", "/settings", {"network": {"interface": "eth1", "hostname": "new"}, "app": {}}, ("settings.post", "dhcp")),
+        ("POST", "/settings", DHCP, ("settings.post", "dhcp")),
         ("POST", "/settings", {"network": original_tree.NETWORK, "app": {}}, ("settings.post", "static")),
         ("POST", "/storage", {"storage": {"type": "local"}}, ("storage.post", "")),
         ("GET", "/logs", None, ("logs.get", "logs.tar.gz")),

@@ -16,6 +16,7 @@ from faultkit import Reply, Tally, ask, multipart, some
 from jobcases import KINDS, JobCase, case_of, records, start, wait_for_the_last
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.updates.build import build_package
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
@@ -74,6 +75,33 @@ def attempt(host: Host, case: JobCase) -> tuple[Reply, str]:
     if len(records(host, case.kind)) == before:
         return reply, "not begun"
     return reply, str(wait_for_the_last(host, case.kind)["status"])
+
+
+def test_a_script_whose_words_find_no_room_is_not_ended_by_that(
+    jidoteki_host: MakeHost, mount: Mount, tmp_path: Path
+) -> None:
+    host = jidoteki_host(start=False, limits={"free-space": 0})
+    source, vendor = tmp_path / "source", host.appliance.root / "vendor"
+    source.mkdir()
+    proof = host.appliance.root / "proof"
+    (source / "update.sh").write_text(f"""#!/bin/sh
+for place in log jobs; do dd if=/dev/zero of="$JIDO_ADMIN_PATH/$place/ballast"; done
+set -e
+yes x | head -c 6000000
+rm "$JIDO_ADMIN_PATH/log/ballast" "$JIDO_ADMIN_PATH/jobs/ballast"
+touch {proof}
+""")
+    (source / "update.sh").chmod(0o755)
+    package = tmp_path / "package.enc"
+    build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", package)
+    for directory in (host.appliance.log, host.appliance.jobs):
+        mount(directory, 4)
+    host.start()
+
+    assert host.post("/update", "-F", f"update=@{package}").status == 202
+
+    assert host.wait_for_job("/update")["status"] == "success"
+    assert proof.exists()
 
 
 PARTS: dict[str, tuple[Callable[[Appliance], Path], int]] = {

@@ -103,6 +103,17 @@ def test_a_log_that_somebody_else_made_is_set_aside(host: Host) -> None:
     assert "forged" not in log.read_text()
 
 
+def test_somebody_elses_former_license_is_never_put_in_force(host: Host) -> None:
+    license = host.appliance.etc / "license.asc"
+    license.write_text("in force\n")
+    made_by_somebody(license.with_name("license.asc.former"), "evil\n")
+
+    host.stop()
+    host.start()
+
+    assert license.read_text() == "in force\n"
+
+
 def test_what_lies_in_the_way_of_an_old_audit_log_stops_no_change(host: Host) -> None:
     log = host.appliance.log / "jidoteki-audit.log"
     log.with_name(f"{log.name}.4").mkdir()
