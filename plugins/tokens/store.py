@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from jidoteki.hookspecs import ApiError, Appliance
 from jidoteki.hookspecs.named_tokens import FILE, MAX_TOKENS
+from jidoteki.hookspecs.paths import open_trusted
 
 BYTES = 32
 
@@ -66,4 +69,10 @@ class Store:
         return {str(name): entry for name, entry in found.items() if isinstance(entry, dict)}
 
     def _write(self, tokens: dict[str, dict[str, Any]]) -> None:
+        with suppress(OSError):  # what is replaced keeps its mode
+            descriptor = open_trusted(self._path)
+            try:
+                os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
         self._appliance.replace_file(self._path, json.dumps({"tokens": tokens}, indent=1) + "\n", mode=0o600)

@@ -136,6 +136,12 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a wrong token": lambda: get("?token=wrong-token-entirely"),
     "no credential": get,
     "a signature of nobody": lambda: get(headers=SIGNATURE.format(now=int(time.time()))),
+    "many signatures of nobody": lambda: get(
+        headers="".join(SIGNATURE.format(now=int(time.time())).replace("s=", f"s{n}=") for n in range(14))
+    ),
+    "a signature of much": lambda: get(
+        headers=SIGNATURE.format(now=int(time.time())).replace('"@query"', " ".join(['"@query"', *['"x"'] * 400]))
+    ),
     "a header that is none": lambda: get(headers="nonsense\r\n"),
     "a header that is too long": lambda: get(headers=f"X: {'x' * 9000}\r\n"),
     "a compressed body": lambda: (
