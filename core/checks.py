@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from jidoteki.core import config, plugins, tls
+from jidoteki.core import config, original, plugins, tls
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config, Mistake
 from jidoteki.core.jobs.launch import Launcher
@@ -30,11 +30,11 @@ NEW_CERTIFICATE = "Send a new certificate with POST /certs."
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to see to: an error keeps a part of the appliance from working, a warning may."""
+    """Something to see to: an error keeps a part of the appliance from working, a warning may, a note does not."""
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     subject: str
-    """certificate, configuration, disk, permissions, plugin, token or updates."""
+    """certificate, configuration, disk, original, permissions, plugin, token or updates."""
     message: str
     advice: str
     """What to do."""
@@ -67,7 +67,10 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from _update_keys(appliance)
     yield from _versions(appliance)
     yield from _permissions(appliance)
+    yield from _owners(appliance)
     yield from _space(appliance, settings)
+    for change in original.changes(appliance):
+        yield Finding("note", "original", change.message, change.advice, str(change.file))
 
 
 def _configuration(settings: Config) -> Iterator[Finding]:
@@ -220,7 +223,7 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         except OSError:
             continue
         mode = stat.S_IMODE(status.st_mode)
-        if mode & (0o007 if status.st_gid == appliance.group else 0o077):
+        if status.st_size and mode & (0o007 if status.st_gid == appliance.group else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             advice = f"Run: chmod {mode & (0o660 if status.st_gid == appliance.group else 0o600):o} {path}"
             yield Finding("error", "permissions", message, advice, str(path))
@@ -228,6 +231,20 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))
+
+
+def _owners(appliance: Appliance) -> Iterator[Finding]:
+    """What counts only if nobody else can have made it."""
+    for name in ("api.token.setup", named_tokens.FILE, "debug.txt", "logs.txt", "updates.pub"):
+        path = appliance.etc / name
+        try:
+            os.close(paths.open_trusted(path))
+        except paths.NotTrusted:
+            if path.stat().st_size:
+                message = "it does not count, for it belongs to somebody else than root and the service's user"
+                yield Finding("warning", "permissions", message, f"Run: chown root {path}", str(path))
+        except OSError:
+            continue
 
 
 def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:

@@ -49,7 +49,8 @@ MEANINGS = {
     "limits.command": "Seconds for each vendor command and each line of debug.txt",
     "commands": "Programs of the vendor, each as a list of its name and arguments",
     "commands.reboot": "Reboots the machine; null for reboot, at a root other than / for nothing",
-    "commands.persist": "Keeps the system's data: before a reboot and after each change",
+    "commands.persist": "Keeps the system's data: before a reboot and after each change; null for the original's "
+    "commands where /usr/bin/symlinktool.sh is there",
     "commands.prefix": "Starts the vendor's programs and update.sh, for example sudo -n where the service is no root",
     "update": "Update packages",
     "update.legacy-packages": "Whether packages encrypted with -md md5 and no PBKDF2 are accepted",

@@ -17,6 +17,7 @@ from original_tree import ADMIN, STAFF, access
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing.host import COMMAND
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of other users")
 
@@ -193,3 +194,45 @@ def test_who_is_refused_has_a_line_in_the_originals_words(host: Host) -> None:
         ["web", "admin", "token.authenticate.failed", "api/v1/admin/version"],
         ["web", "admin", "token.setup.failed", "api/v1/admin/setup"],
     ]
+
+
+def test_what_changes_outlives_a_reboot_as_with_the_original(host: Host) -> None:
+    calls, tool = host.appliance.root / "calls", host.appliance.root / "usr/bin/symlinktool.sh"
+    host.appliance.replace_file(tool, f'#!/bin/sh\necho "$@" >> {calls}\n', 0o755)
+    host.appliance.replace_file(host.appliance.root / "etc/sysconfig/backup_device", "/dev/sda1\n")
+
+    assert host.post("/settings", "-F", f"settings={json.dumps(DHCP)};type=application/json").status == 202
+    ended(host, "settings")
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
+
+    assert calls.read_text() == "-c dev/sda1\n-r dev/sda1\n" * 2
+
+
+def test_check_says_in_one_list_what_changes(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=TOKEN, start=False)
+    original_tree.make(host.appliance)
+    host.appliance.replace_file(host.appliance.bin / "wrapper.sh", "#!/bin/sh\n", 0o750)
+    host.appliance.replace_file(host.appliance.etc / "debug.txt", "true\n")
+    os.chown(host.appliance.etc / "debug.txt", ADMIN, ADMIN)
+
+    done = subprocess.run(
+        [*COMMAND, "check", "--json", "--root", host.appliance.root], capture_output=True, text=True, check=False
+    )
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, found
+    told = {Path(each["file"]).name: each["message"] for each in found if each["level"] == "note"}
+    assert told.keys() >= {"jidoteki-admin-api.json", "api.token.setup", "bin", "backup.tar", "health.json"}
+    assert "wrapper.sh" in told["bin"]
+    warned = [Path(each["file"]).name for each in found if each["level"] == "warning"]
+    assert warned == ["debug.txt"]
+
+
+def test_check_is_silent_about_the_original_where_it_never_ran(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+
+    done = subprocess.run(
+        [*COMMAND, "check", "--root", host.appliance.root], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "Everything is in order\n"

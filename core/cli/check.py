@@ -11,7 +11,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import json_option, root_option
 
-COLOURS = {"error": "red", "warning": "yellow"}
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command()
@@ -22,7 +22,8 @@ COLOURS = {"error": "red", "warning": "yellow"}
 def command(context: click.Context, root: Path, path: Path | None, as_json: bool) -> None:
     """Check an appliance's configuration, certificate, keys, permissions, space and plugins.
 
-    Says for each finding where it is and what to do. Exits 1 when there is an error.
+    Says for each finding where it is and what to do, and in notes what changes on a tree that the original API left.
+    Exits 1 when there is an error.
     """
     from jidoteki.core import checks
 
@@ -33,6 +34,6 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
         for each in findings:
             click.echo(f"{click.style(each.level, fg=COLOURS[each.level])}: {each.place}{each.message}")
             click.echo(f"    {each.advice}")
-        if not findings:
+        if all(each.level == "note" for each in findings):
             click.echo("Everything is in order")
     context.exit(1 if any(each.level == "error" for each in findings) else 0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from jidoteki.core.jobs import persisting
 from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
 
-DEFAULTS = {"persist": None, "reboot": ["reboot"]}
+DEFAULT = ["reboot"]
 
 
 def run_persist(job: Job) -> None:
@@ -18,15 +19,18 @@ async def reboot(request: Request) -> Response:
 
 def run(job: Job) -> None:
     """Persist, then reboot: a machine whose data could not be kept stays up."""
-    for name in ("persist", "reboot"):
-        argv = job.settings["commands"][name] or (DEFAULTS[name] if str(job.appliance.root) == "/" else None)
-        if argv is None:
+    reboot = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
+    for name, commands in (
+        ("persist", persisting.commands(job.settings, job.appliance)),
+        ("reboot", [reboot] if reboot else []),
+    ):
+        if not commands:
             job.log(f"No {name} command is configured: nothing to do")
-            continue
-        job.log(f"Running the {name} command")
-        status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
-        if status:
-            raise JobFailed(f"The {name} command failed with exit status {status}")
+        for argv in commands:
+            job.log(f"Running the {name} command")
+            status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
+            if status:
+                raise JobFailed(f"The {name} command failed with exit status {status}")
 
 
 @hookimpl

@@ -12,6 +12,7 @@ import time
 import voluptuous as vol
 
 from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.jobs import persisting
 from jidoteki.core.requests import ApiRequest, own
 from jidoteki.hookspecs import (
     DONE,
@@ -59,7 +60,7 @@ async def setup(request: Request) -> Response:
             await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-        if mine.service.config.settings["commands"]["persist"]:
+        if await asyncio.to_thread(persisting.commands, mine.settings, mine.service.appliance):
             await _persist(mine)
     return {"Status": "200 OK"}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jidoteki.core import files, leftovers
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import commands
+from jidoteki.core.jobs import commands, persisting
 from jidoteki.core.jobs.records import Record, Records, write_status_files
 from jidoteki.core.plugins import Plugins
 from jidoteki.hookspecs import JobFailed, JobType, paths
@@ -153,12 +153,11 @@ class Context:
         return True
 
     def persist(self) -> None:
-        """Run the configured command that keeps the system's data, if there is one."""
-        argv = self.settings["commands"]["persist"]
-        limit = self.settings["limits"]["command"]
-        status = self.command(*argv, timeout=limit, privileged=True) if argv else 0
-        if status:
-            raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
+        """Run what keeps the system's data, if there is anything."""
+        for argv in persisting.commands(self.settings, self.appliance):
+            status = self.command(*argv, timeout=self.settings["limits"]["command"], privileged=True)
+            if status:
+                raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
 
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
         """Unpack a tar archive with everything guarded."""
