@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import Appliance
 
 #: What the original API runs after each change, where the system has it.
 TOOL = Path("usr/bin/symlinktool.sh")
