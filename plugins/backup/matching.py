@@ -135,10 +135,11 @@ class _Finder:
         except OSError as error:
             shown = "/".join(path)
             if stat.S_ISLNK(_mode(name, parent)):
+                if not _leads_to_directory(name, parent):
+                    return None
                 if not by_pattern:
                     raise JobFailed(below_a_link(shown)) from error
-                if _leads_to_directory(name, parent):
-                    self._blocked[shown] = "it is a symbolic link, and backup.txt lists what lies below"
+                self._blocked[shown] = "it is a symbolic link, and backup.txt lists what lies below"
             elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self._blocked[shown] = error.strerror or str(error)
             return None
