@@ -23,7 +23,7 @@ from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
-from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
+from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -55,7 +55,7 @@ class Policy:
     """Whether names that differ in case or encoding alone are refused."""
     keep: bool = False
     """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
-    permissions and times of files; names that are the program's own are refused then."""
+    permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
     checkpoint: Callable[[], None] = _nothing
     """Called often; what it raises ends the unpacking."""
     max_header: int = MAX_HEADER
@@ -144,7 +144,7 @@ class _Tree:
         reason = can_restore(info.name, info, self._policy.links_below)
         if reason:
             raise refuse(info.name, reason)
-        if self._policy.keep and any(map(is_reserved, parts(info.name))):
+        if self._policy.keep and any(map(is_reserved, parts(info.name))) and not _is_list(info):
             raise refuse(info.name, "has a name that is the program's own")
         more = self._attributes(info)
         try:
@@ -283,6 +283,10 @@ class _Tree:
         """Close the directories deeper than this."""
         while len(self._open) > depth:
             os.close(self._open.pop()[1])
+
+
+def _is_list(info: tarfile.TarInfo) -> bool:
+    return info.isreg() and parts(info.name) == [LEFT_OUT]
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:

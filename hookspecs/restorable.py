@@ -15,6 +15,9 @@ MAX_DEPTH: Final = 256
 RESERVED: Final = ".jidoteki-"
 """How all names begin that the program gives to files of its own beside those of others, at any depth."""
 
+LEFT_OUT: Final = f"{RESERVED}left-out"
+"""The one such name that an archive may bring, as a regular file at its top: its list of what could not be packed."""
+
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _OTHERS: Final = {
