@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from jidoteki.core import files, leftovers
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import paths, published
 
 logger = logging.getLogger(__name__)
 
-MODE = 0o600
+MODE = published.MODE
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHUNK = 1024 * 1024
 KERNEL_CHUNK = 64 * 1024 * 1024
@@ -104,6 +104,7 @@ def _copy(source: Path, name: str, directory: int) -> None:
             if not _copied_by_kernel(file.fileno(), copy.fileno(), size):
                 while chunk := file.read(CHUNK):
                     files.write_all(copy.fileno(), chunk)
+            published.mark(copy.fileno())
 
 
 def _copied_by_kernel(source: int, copy: int, size: int) -> bool:

@@ -58,6 +58,9 @@ class Job(Protocol):
     def log(self, message: str) -> None:
         """Add a line to the job's log, with the time and the job's source before it."""
 
+    def log_plain(self, message: str) -> None:
+        """Add a line to the job's log with nothing before it, for tools that expect it so."""
+
     def command(
         self,
         *argv: str | Path,

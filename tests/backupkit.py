@@ -26,6 +26,7 @@ class Job:
         self.id = "dry-run-1" if dry_run else "000001-restore"
         self.appliance = appliance
         self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
+        self.config: dict[str, Any] = {}
         self.input = {"archive": str(archive), "mode": mode}
         self.dry_run = dry_run
         self.lines: list[str] = []
@@ -34,6 +35,9 @@ class Job:
         assert 0 <= percentage <= 100
 
     def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def log_plain(self, message: str) -> None:
         self.lines.append(message)
 
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:

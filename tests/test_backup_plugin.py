@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
 from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
@@ -41,6 +42,10 @@ def appliance(tmp_path: Path) -> Appliance:
     made.prepare()
     made.data.mkdir()
     return made
+
+
+def du(path: Path) -> str:
+    return subprocess.run(["du", "-ha", path], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def names_in(path: Path) -> list[str]:
@@ -62,7 +67,7 @@ def test_tar_lists_the_backup_and_sha256sum_agrees(appliance: Appliance) -> None
     listed = subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.split()
     summed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert listed == ["db/", "db/a"]
-    assert stored.status(appliance) == {"status": "success", "filesize": "10.0K", "sha256": summed}
+    assert stored.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
 
 
 def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(appliance: Appliance) -> None:
@@ -335,12 +340,27 @@ def as_tar(header: bytes) -> tarfile.TarFile:
     return tar
 
 
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [(0, "1.0K"), (131072, "128.0K"), (1024**2 - 1, "1.0M"), (1024**2, "1.0M"), (1610612736, "1.5G")],
-)
-def test_sizes_look_like_those_of_du(size: int, shown: str) -> None:
-    assert stored.human_size(size) == shown
+@given(st.integers(0, 2**42) | st.integers(0, 2**24) | st.integers(0, 40).map(lambda power: 2**power - 1))
+def test_sizes_look_like_those_of_du(size: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(size)
+        command = ["du", "-ha", "--apparent-size", file.name]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+
+    assert sizes.human_size(size) == shown
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000, 3_000_000])
+def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size: int) -> None:
+    (appliance.data / "db").write_bytes(os.urandom(size))
+    listing(appliance, "db")
+
+    [created] = [line for line in back_up(appliance) if line.startswith("Created file: ")]
+
+    shown = du(appliance.uploads / "backup.tar")
+    status = stored.status(appliance)
+    assert status["filesize"] == du(stored.archive(appliance)) == shown
+    assert created == (f"Created file: {appliance.uploads}/backup.tar - size: {shown} - hash: {status['sha256']}")
 
 
 # What a killed backup leaves

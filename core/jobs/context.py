@@ -39,11 +39,15 @@ class Log:
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
-    def line(self, message: str) -> None:
-        """Add a message as one line, whatever it holds."""
-        plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
+    def line(self, message: str, plain: bool = False) -> None:
+        """Add a message as one line, whatever it holds.
+
+        :param plain: without the time and the source before it.
+        """
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
         start = "" if self._at_line_start else "\n"
-        self.write(f"{start}[{int(time.time())}][{self._source}] {plain}\n".encode("utf-8", "backslashreplace"))
+        prefix = "" if plain else f"[{int(time.time())}][{self._source}] "
+        self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"))
 
     def write(self, output: bytes) -> None:
         """Add bytes as they are; nothing must end because there is no room for what it says."""
@@ -122,6 +126,12 @@ class Context:
         self.checkpoint()
         if self._log:
             self._log.line(message)
+
+    def log_plain(self, message: str) -> None:
+        """Add a line to the log with nothing before it."""
+        self.checkpoint()
+        if self._log:
+            self._log.line(message, plain=True)
 
     def command(
         self,

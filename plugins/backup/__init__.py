@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import voluptuous as vol
 
@@ -35,8 +34,8 @@ async def start_or_stop(request: Request) -> Response:
     if request.values["action"] == "START":
         return await request.start_job("backup")
     if not request.dry_run:
-        await request.cancel_job("backup")
-        outcome = await request.run_job("backup-delete", join=True)
+        stopped = await request.cancel_job("backup")
+        outcome = await request.run_job("backup-delete", join=True, stopped=stopped)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message)
     return Reply({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
@@ -46,10 +45,6 @@ async def status(request: Request) -> Response:
     """How the last backup went, or goes."""
     if await request.job_running("backup"):
         return {"status": "running"}
-    return await _stored(request)
-
-
-async def _stored(request: Request) -> dict[str, Any]:
     found = await asyncio.to_thread(stored.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
@@ -58,10 +53,11 @@ async def _stored(request: Request) -> dict[str, Any]:
 
 async def download(request: Request) -> Response:
     """The backup itself."""
-    found = await _stored(request)
-    if found["status"] != "success":
-        raise ApiError(404, f"There is no backup, for the last one failed: {found['error-message']}")
-    return Download(stored.archive(request.appliance), "backup.tar")
+    try:
+        file = await asyncio.to_thread(stored.open_archive, request.appliance)
+    except stored.NoBackup as error:
+        raise ApiError(404, str(error)) from error
+    return Download(stored.archive(request.appliance), "backup.tar", file)
 
 
 async def log(request: Request) -> Response:
@@ -76,6 +72,20 @@ async def restore(request: Request) -> Response:
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
     return {"Status": "200 OK"}
+
+
+@hookimpl
+def jidoteki_config_schema() -> vol.Schema:
+    """Whether a backup may lack what cannot be packed."""
+    return vol.Schema(
+        {
+            vol.Optional(
+                "allow-incomplete",
+                default=False,
+                description="Whether a backup that lacks what cannot be packed is a success",
+            ): bool
+        }
+    )
 
 
 @hookimpl

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
+from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, Action, Line, joined
-from jidoteki.plugins.backup.targets import SHOWN, Listed
+from jidoteki.plugins.backup.targets import SHOWN
 
 _Decision = Action | None
 """What is to be done with an entry; None when it stays, and is to be entered."""
@@ -74,7 +75,7 @@ class Planner:
     """
 
     def __init__(
-        self, new: int, data: int, listed: Listed, kept: Kept, *, exact: bool, settle: Settle | None = None
+        self, new: int, data: int, listed: Selection, kept: Kept, *, exact: bool, settle: Settle | None = None
     ) -> None:
         self._new = new
         self._data = data

@@ -14,10 +14,10 @@ from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import left_out, staging, swapping
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
+from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.planning import Kept, Planner, Settle
-from jidoteki.plugins.backup.selection import selected
 from jidoteki.plugins.backup.staging import Staging
-from jidoteki.plugins.backup.targets import Listed, prune
+from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 
 CLEARING_TIME: Final = 1.0
@@ -44,7 +44,7 @@ def check(job: Job) -> None:
 
 def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
-    listed = Listed(selected(appliance))
+    listed = selection(appliance)
     swapping.finish_all(appliance, job.log)
     swapping.remove_all(appliance, job.log)
     entry = journal.create()
@@ -67,7 +67,7 @@ def _make_data_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def _planner(job: Job, made: Staging, new: int, data: int, listed: Listed, settle: Settle | None = None) -> Planner:
+def _planner(job: Job, made: Staging, new: int, data: int, listed: Selection, settle: Settle | None = None) -> Planner:
     exact = job.input["mode"] == EXACT
     try:
         missing = left_out.parse(made.read_list(left_out.MAX_SIZE)) if exact else frozenset()
@@ -106,7 +106,7 @@ def _commit(job: Job, journal: Journal) -> None:
             raise JobFailed("The restored data are gone from where they were unpacked")
         opened.enter_context(made)
         new = opened.enter_context(made.opened(staging.NEW))
-        planner = _planner(job, made, new, data, Listed(selected(appliance)), settle)
+        planner = _planner(job, made, new, data, selection(appliance), settle)
         swapping.commit(journal, data, made, planner.lines(), job.log)
 
 

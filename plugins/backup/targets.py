@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Final
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import Tell, joined
-from jidoteki.plugins.backup.selection import EVERYTHING
 from jidoteki.plugins.backup.staging import set_aside
 
 SHOWN: Final = 100
 MAX_TOLD: Final = 100
 
 
-class Listed:
-    """What `backup.txt` lists.
-
-    :param names: from `selected`.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._everything = EVERYTHING in names
-        self._names = frozenset(names)
-        self._above = frozenset(above for name in names for above in _above(name))
-
-    def covers(self, path: str) -> bool:
-        """Whether a path is listed, or lies below one that is."""
-        return self._everything or path in self._names or any(above in self._names for above in _above(path))
-
-    def leads_to(self, path: str) -> bool:
-        """Whether something that is listed may lie below a path that is not."""
-        return path in self._above
-
-
-def _above(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-
-
-def prune(new: int, old: int, listed: Listed, tell: Tell) -> None:
+def prune(new: int, old: int, listed: Selection, tell: Tell) -> None:
     """Take out of a new tree what is not listed any more; it is named in the log.
 
     :param new: descriptor of the new tree.
@@ -57,7 +31,7 @@ def prune(new: int, old: int, listed: Listed, tell: Tell) -> None:
 
 
 class _Pruning:
-    def __init__(self, old: int, listed: Listed, tell: Tell) -> None:
+    def __init__(self, old: int, listed: Selection, tell: Tell) -> None:
         self._old = old
         self._listed = listed
         self._tell = tell
