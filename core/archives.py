@@ -23,7 +23,7 @@ from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
-from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, parts
+from jidoteki.hookspecs.restorable import IMPLIED, LEFT_OUT, can_restore, is_reserved, parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -276,6 +276,8 @@ class _Tree:
                 self._claim(names[: depth + 1])
                 os.mkdir(names[depth], 0o700, dir_fd=parent)
                 descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
+                if self._policy.keep:  # until it comes as a member, too
+                    os.fchmod(descriptor, IMPLIED | 0o700)
             self._open.append((names[depth], descriptor))
         return self._open[-1][1] if self._open else self._root
 

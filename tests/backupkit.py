@@ -20,12 +20,14 @@ Tree_ = dict[str, tuple[object, ...]]
 class Job:
     """A job without a process of its own."""
 
-    def __init__(self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False) -> None:
+    def __init__(
+        self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False, mode: str = "merge"
+    ) -> None:
         self.id = "dry-run-1" if dry_run else "000001-restore"
         self.appliance = appliance
         self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
         self.config: dict[str, Any] = {}
-        self.input = {"archive": str(archive)}
+        self.input = {"archive": str(archive), "mode": mode}
         self.dry_run = dry_run
         self.lines: list[str] = []
 

@@ -411,6 +411,7 @@ def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, w
 
 OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 OLD = {"one/file": "old", "two/file": "old", "deep/x/file": "old", "stays": "old"}
+MODES = ["merge", "exact"]
 NEW = {"one/file": "new", "two/file": "new", "deep/x/file": "new", "fresh/y/file": "new", "stays": "old"}
 
 
@@ -447,31 +448,36 @@ def files_of(appliance: Appliance) -> Iterator[Path]:
 
 # The last of these steps lies behind the end of the restore.
 @pytest.mark.parametrize("when", range(1, 80))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_restore_killed_at_any_step_is_whole_or_has_not_happened(
-    appliance: Appliance, restorable: Path, when: int
+    appliance: Appliance, restorable: Path, when: int, mode: str
 ) -> None:
-    killed(lambda: restore(Job(appliance, restorable)), when)
+    killed(lambda: restore(Job(appliance, restorable, mode=mode)), when)
     restoring.recover(appliance)
 
     assert contents(appliance) in (OLD, NEW)
-    assert not list(appliance.data.glob(".*"))
+    assert not [*appliance.data.glob(".*"), *appliance.jobs.glob("*journal*")]
 
 
-def test_the_kills_reach_from_the_first_step_to_behind_the_last(appliance: Appliance, restorable: Path) -> None:
-    first = killed(lambda: restore(Job(appliance, restorable)), 1)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_kills_reach_from_the_first_step_to_behind_the_last(
+    appliance: Appliance, restorable: Path, mode: str
+) -> None:
+    first = killed(lambda: restore(Job(appliance, restorable, mode=mode)), 1)
     restoring.recover(appliance)
-    last = killed(lambda: restore(Job(appliance, restorable)), 79)
+    last = killed(lambda: restore(Job(appliance, restorable, mode=mode)), 79)
 
     assert (first, last) == (True, False)
     assert contents(appliance) == NEW
 
 
 @pytest.mark.parametrize("when", range(1, 8))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_rename_that_is_impossible_takes_back_those_before_it(
-    appliance: Appliance, restorable: Path, when: int, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, restorable: Path, when: int, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree(appliance.data)
-    job = Job(appliance, restorable)
+    job = Job(appliance, restorable, mode=mode)
     restoring.check(job)
     monkeypatch.setattr(os, "rename", failing(os.rename, when))
 
@@ -518,13 +524,13 @@ def failing_always(*arguments: object, **options: object) -> None:
 def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
     appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job(appliance, restorable)
+    job = Job(appliance, restorable, mode="exact")
     restoring.check(job)
     rename = os.rename
 
     def busy(source: str, place: str, **directories: int) -> None:
         rename(source, place, **directories)
-        if (source, place) == ("two", "3"):
+        if (source, place) == ("two", "two") and not (appliance.data / "two").exists():
             write(appliance.data / "two/file", "stray")
 
     monkeypatch.setattr(os, "rename", busy)
@@ -553,7 +559,7 @@ def test_a_restore_into_an_empty_data_directory_brings_the_directories_above_too
     assert stat.S_IMODE(appliance.data.stat().st_mode) == 0o755
 
 
-def test_a_path_that_the_archive_does_not_hold_stays_and_one_that_it_holds_is_replaced_as_a_whole(
+def test_an_exact_restore_replaces_a_path_that_the_archive_holds_as_a_whole_and_leaves_another_one(
     appliance: Appliance, tmp_path: Path
 ) -> None:
     write(appliance.data / "one/file")
@@ -562,19 +568,19 @@ def test_a_path_that_the_archive_does_not_hold_stays_and_one_that_it_holds_is_re
     write(appliance.data / "one/later")
     write(appliance.data / "two/later")
 
-    restore(Job(appliance, path))
+    restore(Job(appliance, path, mode="exact"))
 
     assert contents(appliance) == {"one/file": "content", "two/later": "content"}
 
 
-def test_with_everything_listed_what_the_archive_lacks_is_removed(appliance: Appliance, tmp_path: Path) -> None:
+def test_an_exact_restore_of_everything_removes_what_the_archive_lacks(appliance: Appliance, tmp_path: Path) -> None:
     write(appliance.data / "one/file")
     write(appliance.data / "two")
     listing(appliance, ".")
     path = kept(appliance, tmp_path)
     write(appliance.data / "three/later")
 
-    restore(Job(appliance, path))
+    restore(Job(appliance, path, mode="exact"))
 
     assert contents(appliance) == {"one/file": "content", "two": "content"}
 
@@ -588,10 +594,36 @@ def test_without_a_list_nothing_is_restored(appliance: Appliance, restorable: Pa
     assert contents(appliance) == OLD
 
 
-def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
+def test_what_is_not_listed_any_more_is_left_out_and_named(appliance: Appliance, restorable: Path) -> None:
     listing(appliance, "one", "two", "fresh")
+    job = Job(appliance, restorable)
 
-    with pytest.raises(JobFailed, match=r"holds 'deep/x', which backup\.txt does not list|holds 'deep'"):
+    restore(job)
+
+    assert contents(appliance) == {**NEW, "deep/x/file": "old"}
+    assert "'deep' is left out: backup.txt does not list it" in job.lines
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_beside_what_is_not_listed_any_more_nothing_else_of_its_directory_is_lost(
+    appliance: Appliance, restorable: Path
+) -> None:
+    listing(appliance, "deep/x/file", "fresh/other", "fresh/y/file")
+    write(appliance.data / "deep/x/own")
+    job = Job(appliance, restorable)
+
+    restore(job)
+
+    assert contents(appliance) == {**OLD, "deep/x/file": "new", "deep/x/own": "content", "fresh/y/file": "new"}
+    assert job.lines[1:3] == [f"'{name}' is left out: backup.txt does not list it" for name in ("one", "two")] or (
+        job.lines[1:3] == [f"'{name}' is left out: backup.txt does not list it" for name in ("two", "one")]
+    )
+
+
+def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
+    listing(appliance, "other", "deep/other")
+
+    with pytest.raises(JobFailed, match="The archive holds nothing that belongs to a backup of this appliance"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -608,15 +640,16 @@ def test_nothing_is_restored_below_a_link(appliance: Appliance, restorable: Path
     assert (tmp_path / "elsewhere/x/file").read_text() == "old"
 
 
-@pytest.mark.parametrize("mount", ["one", "one/in side", "deep"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mount", ["one", "deep/x", "deep"])
 def test_nothing_is_restored_over_or_below_a_mount_point(
-    appliance: Appliance, restorable: Path, mount: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, restorable: Path, mount: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
     monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
     with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
-        restore(Job(appliance, restorable))
+        restore(Job(appliance, restorable, mode=mode))
 
     assert contents(appliance) == OLD
 

@@ -24,7 +24,7 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 from jidoteki.plugins.backup import examples, jobs, restoring, stored
-from jidoteki.plugins.backup.validators import action
+from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
 
@@ -61,13 +61,14 @@ async def download(request: Request) -> Response:
 
 
 async def log(request: Request) -> Response:
-    """The log of backups."""
+    """The log of backups and restores."""
     return PlainText(request.appliance.log / jobs.LOG)
 
 
 async def restore(request: Request) -> Response:
     """Restore a backup and wait for the end of it."""
-    outcome = await request.run_job("restore", archive=str(request.values["archive"].path))
+    values = request.values
+    outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
     return {"Status": "200 OK"}
@@ -112,12 +113,15 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         ),
         Endpoint("GET", "/backup", status, {}, {200: told, **missing}, "How the last backup went"),
         Endpoint("GET", "/backup/download", download, {}, {200: archive, **missing}, "Download the backup"),
-        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups"),
+        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups and restores"),
         Endpoint(
             "POST",
             "/backup/restore",
             restore,
-            {vol.Required("archive", description="A backup.tar"): Upload()},
+            {
+                vol.Required("archive", description="A backup.tar, or a backup.tar.gz"): Upload(),
+                vol.Optional("mode", default=MERGE): mode,
+            },
             {
                 200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
                 400: "The archive is refused, and nothing was restored",
