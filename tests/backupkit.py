@@ -11,6 +11,7 @@ from typing import Any
 
 from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.updates.streams import gunzipped
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins.backup import jobs, restoring, stored
 
@@ -44,7 +45,7 @@ class Job:
         policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log)
         try:
             with archive.open("rb") as file:
-                archives.unpack(file, into, policy)
+                archives.unpack(gunzipped(file, 1 << 40), into, policy)
         except archives.ArchiveError as error:
             raise JobFailed(str(error)) from error
 
