@@ -18,7 +18,7 @@ import pytest
 from backupkit import Job, listing, write
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT, MAX_DEPTH
 from jidoteki.plugins.backup import jobs, left_out, packing, stored
 from jidoteki.plugins.backup.selection import Tree
@@ -264,6 +264,20 @@ def test_all_of_a_tree_that_is_as_deep_as_may_be_is_read(appliance: Appliance) -
 
     with pytest.raises(JobFailed, match="1 of what backup.txt lists cannot be packed"):
         back_up(appliance)
+
+
+@pytest.mark.parametrize(("listed", "told"), [("db", True), (".", True), ("db/in*", True), ("db/plain", False)])
+def test_another_file_system_below_is_told_of(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, told: bool
+) -> None:
+    write(appliance.data / "db/inside/file")
+    listing(appliance, listed)
+    point = appliance.data.resolve() / "db/inside"
+    monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
+
+    job = back_up(appliance)
+
+    assert any(line.startswith("db/inside is another file system") for line in job.lines) is told
 
 
 def test_what_nobody_listens_to_is_forgotten(appliance: Appliance) -> None:

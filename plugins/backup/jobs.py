@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import packing, restoring, stored, swapping
 from jidoteki.plugins.backup.counting import Count
-from jidoteki.plugins.backup.listed import selection
+from jidoteki.plugins.backup.listed import EVERYTHING, selection
 from jidoteki.plugins.backup.matching import Matches, find
 from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
 from jidoteki.plugins.backup.selection import Tree
@@ -116,6 +117,9 @@ def _noted(job: Job, found: Matches) -> Notes:
         notes(f"{word} is missing")
     for path, reason in found.blocked.items():
         notes.lost(path, reason)
+    for mount in mounts_below(job.appliance.data):
+        if any(name == EVERYTHING or f"{mount}/".startswith(f"{name}/") for name in found.names):
+            notes(f"{mount} is another file system: while it is mounted, no restore puts back what lies there")
     return notes
 
 
