@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jidoteki.core import archive_metadata, files
+from jidoteki.core import archive_links, archive_metadata, files
 from jidoteki.core.archive_metadata import Attributes, Notes
 from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
-from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
+from jidoteki.hookspecs.restorable import IMPLIED, LEFT_OUT, can_restore, is_reserved, parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -55,7 +55,7 @@ class Policy:
     """Whether names that differ in case or encoding alone are refused."""
     keep: bool = False
     """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
-    permissions and times of files; names that are the program's own are refused then."""
+    permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
     checkpoint: Callable[[], None] = _nothing
     """Called often; what it raises ends the unpacking."""
     max_header: int = MAX_HEADER
@@ -141,11 +141,10 @@ class _Tree:
         """Create one member."""
         self._policy.checkpoint()
         self._count(info)
-        reason = can_restore(info.name, info, self._policy.links_below)
-        if reason:
-            raise refuse(info.name, reason)
-        if self._policy.keep and any(map(is_reserved, parts(info.name))):
-            raise refuse(info.name, "has a name that is the program's own")
+        self._judge(info)
+        if info.isfifo():  # of a running program: it holds nothing that could be restored
+            self._notes.add(info.name, "is left out: it is a named pipe")
+            return
         more = self._attributes(info)
         try:
             self._create(info, parts(info.name), data, more)
@@ -158,6 +157,14 @@ class _Tree:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
             raise
 
+    def _judge(self, info: tarfile.TarInfo) -> None:
+        judged = archive_links.plain(info) if self._policy.keep and (info.islnk() or info.isfifo()) else info
+        reason = can_restore(info.name, judged, self._policy.links_below)
+        if reason:
+            raise refuse(info.name, reason)
+        if self._policy.keep and any(map(is_reserved, parts(info.name))) and not _is_list(info):
+            raise refuse(info.name, "has a name that is the program's own")
+
     def finish(self) -> None:
         """Give the directories their owners, modes and times, those deep down first."""
         for name, mode, uid, gid, time, more in self._later.last_first():
@@ -167,7 +174,7 @@ class _Tree:
         self._notes.end()
 
     def _attributes(self, info: tarfile.TarInfo) -> Attributes:
-        if not self._policy.keep or info.issym():
+        if not self._policy.keep or info.issym() or info.islnk():
             return archive_metadata.NONE
         try:
             attributes = archive_metadata.attributes(archive_metadata.relevant(info.pax_headers))
@@ -205,8 +212,11 @@ class _Tree:
             return
         parent = self._enter(names[:-1])
         self._claim(names)
-        if info.issym():
-            self._link(info, names[-1], parent)
+        link = archive_links.link(info, self._root, parent, self._policy.links_below) if info.islnk() else info
+        if link is None:
+            return
+        if link.issym():
+            self._link(link, names[-1], parent)
         else:
             self._file(info, names[-1], parent, data, more)
 
@@ -276,6 +286,8 @@ class _Tree:
                 self._claim(names[: depth + 1])
                 os.mkdir(names[depth], 0o700, dir_fd=parent)
                 descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
+                if self._policy.keep:  # until it comes as a member, too
+                    os.fchmod(descriptor, IMPLIED | 0o700)
             self._open.append((names[depth], descriptor))
         return self._open[-1][1] if self._open else self._root
 
@@ -283,6 +295,10 @@ class _Tree:
         """Close the directories deeper than this."""
         while len(self._open) > depth:
             os.close(self._open.pop()[1])
+
+
+def _is_list(info: tarfile.TarInfo) -> bool:
+    return info.isreg() and parts(info.name) == [LEFT_OUT]
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:

@@ -161,16 +161,17 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
             self._bulk = bulk
             self._raw.set_write_buffer_limits(high=BULK_UNSENT if bulk else 0)
 
-    async def send_file(self, file: IO[Any], offset: int, count: int) -> None:
+    async def send_file(self, file: IO[Any], offset: int, count: int) -> int:
         """Send a part of a file, copied by the kernel.
 
+        :return: how many bytes there were to send.
         :raises ConnectionError: the client has gone, or did not take it.
         """
         if self.is_closing():
             raise ConnectionResetError("The connection is closed")
         self._file = True
         try:
-            await asyncio.get_running_loop().sendfile(self._raw, file, offset, count)
+            return await asyncio.get_running_loop().sendfile(self._raw, file, offset, count)
         finally:
             self._file = False
             if self._reset:

@@ -20,13 +20,17 @@ class Form:
 
     def __init__(self, endpoint: Endpoint, accepted: frozenset[str] | None) -> None:
         self.kinds: dict[str, Any] = {}
+        self._switched_off: set[str] = set()
         schema: dict[Any, Any] = {}
         for marker, validator in endpoint.parameters.items():
             name = str(marker.schema if isinstance(marker, vol.Marker) else marker)
-            if accepted is not None and name not in accepted:
-                continue
-            self.kinds[name] = validator
-            schema[marker] = _field_validator(validator)
+            if accepted is None or name in accepted:
+                self.kinds[name] = validator
+            else:
+                self._switched_off.add(name)
+                if not isinstance(marker, vol.Optional) or isinstance(marker.default, vol.Undefined):
+                    continue
+            schema[marker] = _field_validator(validator)  # of one that is not accepted the default still counts
         self._schema = vol.Schema(schema)
 
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +47,8 @@ class Form:
         """Refuse a parameter that the endpoint does not have."""
         if name not in self.kinds:
             shown = header_text(name[:64])
+            if name in self._switched_off:
+                raise ApiError(400, f"The parameter {shown!r} is not in the list 'parameters' of the configuration")
             allowed = f"allowed: {', '.join(self.kinds)}" if self.kinds else "this endpoint has none"
             raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}")
 

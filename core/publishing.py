@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from jidoteki.core import files, leftovers
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import paths, published
 
 logger = logging.getLogger(__name__)
 
-MODE = 0o600
+MODE = published.MODE
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHUNK = 1024 * 1024
 KERNEL_CHUNK = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ KERNEL_CHUNK = 64 * 1024 * 1024
 _NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-def publish(path: Path, spool: Path, uploads: Path, name: str, group: int | None) -> Path:
+def publish(path: Path, spool: Path, uploads: Path, name: str, group: int | None = None) -> Path:
     """Move a finished file to the spool and show a copy in the uploads directory.
 
     :param group: who may read the copy, beside its owner.
@@ -108,7 +108,8 @@ def _copy(source: Path, name: str, directory: int, group: int | None) -> None:
             if group is not None:
                 with suppress(OSError):
                     os.fchown(copy.fileno(), -1, group)
-                    os.fchmod(copy.fileno(), MODE | 0o040)
+                    os.fchmod(copy.fileno(), published.MODE_OF_GROUP)
+            published.mark(copy.fileno())
 
 
 def _copied_by_kernel(source: int, copy: int, size: int) -> bool:

@@ -149,7 +149,9 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
         name = "".join(c for c in response.filename if c.isascii() and (c.isalnum() or c in "._-"))
         disposition = f'attachment; filename="{name}"'
         return await _file(
-            response.path, {"Content-Type": "application/octet-stream", "Content-Disposition": disposition}
+            response.path,
+            {"Content-Type": "application/octet-stream", "Content-Disposition": disposition},
+            response.file,
         )
     raise TypeError(f"A handler returned {type(response).__name__}, which is not a response")
 
@@ -188,27 +190,32 @@ class Attachment(web.FileResponse):
         connection.set_bulk(True)
         if connection.get_extra_info("sslcontext") is None:
             writer.send_headers()
-            await connection.send_file(fobj, offset, count)
+            sent = await connection.send_file(fobj, offset, count)
         else:
-            await self._write(writer, fobj, offset, count)
+            sent = await self._write(writer, fobj, offset, count)
+        if sent < count:  # it became shorter meanwhile, and the client waits for as much as was announced
+            connection.abort()
         await web.StreamResponse.write_eof(self)
         return writer
 
-    async def _write(self, writer: AbstractStreamWriter, fobj: IO[Any], offset: int, count: int) -> None:
+    async def _write(self, writer: AbstractStreamWriter, fobj: IO[Any], offset: int, count: int) -> int:
         loop = asyncio.get_running_loop()
         fobj.seek(offset)
-        reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
+        left = count
+        reading = loop.run_in_executor(None, fobj.read, min(CHUNK, left))
         while chunk := await reading:
-            count -= len(chunk)
-            reading = loop.run_in_executor(None, fobj.read, min(CHUNK, count))
+            left -= len(chunk)
+            reading = loop.run_in_executor(None, fobj.read, min(CHUNK, left))
             await writer.write(chunk)
+        return count - left
 
 
-async def _file(path: Path, headers: Mapping[str, str]) -> web.FileResponse:
-    try:
-        file = await asyncio.to_thread(_open, path)
-    except OSError as error:
-        raise ApiError(404) from error
+async def _file(path: Path, headers: Mapping[str, str], file: IO[bytes] | None = None) -> web.FileResponse:
+    if file is None:
+        try:
+            file = await asyncio.to_thread(_open, path)
+        except OSError as error:
+            raise ApiError(404) from error
     return Attachment(file, {**SECURITY_HEADERS, **headers})
 
 

@@ -66,7 +66,8 @@ class Appliance(Protocol):
     def publish(self, path: Path, name: str) -> Path:
         """Move a finished file to `spool/NAME`, where it can be downloaded, and return its new path.
 
-        Tools that look into the uploads directory find a copy there, if there is room and nothing is in the way.
+        Tools that look into the uploads directory find a copy there, if there is room and nothing is in the way; it is
+        marked as one (see `jidoteki.hookspecs.published`).
 
         :raises OSError: it cannot be moved; what was published under this name before is still there.
         """

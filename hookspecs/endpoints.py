@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import Described
@@ -100,6 +100,8 @@ class Download:
 
     path: Path
     filename: str
+    file: IO[bytes] | None = None
+    """The file itself where the handler opened it, to see that it is one to serve; the host closes it."""
 
 
 Response = Reply | Text | PlainText | Download | dict[str, Any] | list[Any] | bytes

@@ -58,6 +58,9 @@ class Job(Protocol):
     def log(self, message: str) -> None:
         """Add a line to the job's log, with the time and the job's source before it."""
 
+    def log_plain(self, message: str) -> None:
+        """Add a line to the job's log with nothing before it, for tools that expect it so."""
+
     def command(
         self,
         *argv: str | Path,
@@ -86,11 +89,14 @@ class Job(Protocol):
         """
 
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
-        """Unpack a plain tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
+        """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
 
-        Whatever could reach out of `into` is refused: the rules are those of `can_restore`. Refused are also names that
-        begin with `.jidoteki-`, which are the program's own. An attribute or access control list that cannot be
-        restored here is named in the log, and nobody may do more with the file than before.
+        It may be compressed with gzip. Whatever could reach out of `into` is refused: the rules are those of
+        `can_restore`, but for hard links to what came before, which are made, and named pipes, which are left out.
+        Refused are also names that begin with `.jidoteki-`, which are the program's own, but for the one of the
+        archive's list of what it lacks. An attribute or access control list that cannot be restored here is named in
+        the log, and nobody may do more with the file than before. A directory that is no member, but has one below it,
+        has the bit of `restorable.IMPLIED` in its mode.
 
         :param archive: a regular file, not a symbolic link to one.
         :param into: a path, or a descriptor where others may write above the directory.

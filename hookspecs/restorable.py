@@ -15,6 +15,13 @@ MAX_DEPTH: Final = 256
 RESERVED: Final = ".jidoteki-"
 """How all names begin that the program gives to files of its own beside those of others, at any depth."""
 
+LEFT_OUT: Final = f"{RESERVED}left-out"
+"""The one such name that an archive may bring, as a regular file at its top: its list of what could not be packed."""
+
+IMPLIED: Final = 0o4000
+"""The bit of the mode that marks an unpacked directory which is not itself in the archive, but something below it is:
+no member may have it."""
+
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _OTHERS: Final = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.updates.streams import gunzipped
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins.backup import jobs, restoring, stored
 
@@ -20,11 +21,14 @@ Tree_ = dict[str, tuple[object, ...]]
 class Job:
     """A job without a process of its own."""
 
-    def __init__(self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False) -> None:
+    def __init__(
+        self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False, mode: str = "merge"
+    ) -> None:
         self.id = "dry-run-1" if dry_run else "000001-restore"
         self.appliance = appliance
         self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
-        self.input = {"archive": str(archive)}
+        self.config: dict[str, Any] = {}
+        self.input = {"archive": str(archive), "mode": mode}
         self.dry_run = dry_run
         self.lines: list[str] = []
 
@@ -34,11 +38,14 @@ class Job:
     def log(self, message: str) -> None:
         self.lines.append(message)
 
+    def log_plain(self, message: str) -> None:
+        self.lines.append(message)
+
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
         policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log)
         try:
             with archive.open("rb") as file:
-                archives.unpack(file, into, policy)
+                archives.unpack(gunzipped(file, 1 << 40), into, policy)
         except archives.ArchiveError as error:
             raise JobFailed(str(error)) from error
 

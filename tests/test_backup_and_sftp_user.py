@@ -16,6 +16,7 @@ import pytest
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
+SFTP_USER = 998
 EVIL = b"not what was backed up"
 
 
@@ -65,10 +66,12 @@ def test_nothing_in_the_way_there_stops_a_backup(host: Host, kind: str, name: st
     assert (stopped.status, host.get("/backup").status) == (202, 404)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to another user")
 @pytest.mark.parametrize("kind", IN_THE_WAY)
 def test_what_he_puts_there_is_no_backup(host: Host, kind: str) -> None:
     for name in ("backup.tar", "backup.json"):
         IN_THE_WAY[kind](host.appliance.uploads / name)
+        os.chown(host.appliance.uploads / name, SFTP_USER, -1, follow_symlinks=False)
 
     assert [host.get(path).status for path in ("/backup", "/backup/download")] == [404, 404]
 

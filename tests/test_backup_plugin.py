@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, stored
+from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
 from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
@@ -41,6 +42,10 @@ def appliance(tmp_path: Path) -> Appliance:
     made.prepare()
     made.data.mkdir()
     return made
+
+
+def du(path: Path) -> str:
+    return subprocess.run(["du", "-ha", path], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def names_in(path: Path) -> list[str]:
@@ -62,7 +67,7 @@ def test_tar_lists_the_backup_and_sha256sum_agrees(appliance: Appliance) -> None
     listed = subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.split()
     summed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert listed == ["db/", "db/a"]
-    assert stored.status(appliance) == {"status": "success", "filesize": "10.0K", "sha256": summed}
+    assert stored.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
 
 
 def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(appliance: Appliance) -> None:
@@ -140,9 +145,8 @@ def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance)
     listing(appliance, "shrinks", "zlast")
 
     class Shrinking(Job):
-        def progress(self, percentage: int) -> None:
-            if percentage:
-                os.truncate(appliance.data / "shrinks", packing.CHUNK)
+        def progress(self, percentage: int) -> None:  # first after a chunk, whether the length is known yet or not
+            os.truncate(appliance.data / "shrinks", packing.CHUNK)
 
     job = Shrinking(appliance)
     jobs.back_up(job)
@@ -335,12 +339,27 @@ def as_tar(header: bytes) -> tarfile.TarFile:
     return tar
 
 
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [(0, "1.0K"), (131072, "128.0K"), (1024**2 - 1, "1.0M"), (1024**2, "1.0M"), (1610612736, "1.5G")],
-)
-def test_sizes_look_like_those_of_du(size: int, shown: str) -> None:
-    assert stored.human_size(size) == shown
+@given(st.integers(0, 2**42) | st.integers(0, 2**24) | st.integers(0, 40).map(lambda power: 2**power - 1))
+def test_sizes_look_like_those_of_du(size: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(size)
+        command = ["du", "-ha", "--apparent-size", file.name]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+
+    assert sizes.human_size(size) == shown
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000, 3_000_000])
+def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size: int) -> None:
+    (appliance.data / "db").write_bytes(os.urandom(size))
+    listing(appliance, "db")
+
+    [created] = [line for line in back_up(appliance) if line.startswith("Created file: ")]
+
+    shown = du(appliance.uploads / "backup.tar")
+    status = stored.status(appliance)
+    assert status["filesize"] == du(stored.archive(appliance)) == shown
+    assert created == (f"Created file: {appliance.uploads}/backup.tar - size: {shown} - hash: {status['sha256']}")
 
 
 # What a killed backup leaves
@@ -391,6 +410,7 @@ def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, w
 
 OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 OLD = {"one/file": "old", "two/file": "old", "deep/x/file": "old", "stays": "old"}
+MODES = ["merge", "exact"]
 NEW = {"one/file": "new", "two/file": "new", "deep/x/file": "new", "fresh/y/file": "new", "stays": "old"}
 
 
@@ -427,31 +447,36 @@ def files_of(appliance: Appliance) -> Iterator[Path]:
 
 # The last of these steps lies behind the end of the restore.
 @pytest.mark.parametrize("when", range(1, 80))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_restore_killed_at_any_step_is_whole_or_has_not_happened(
-    appliance: Appliance, restorable: Path, when: int
+    appliance: Appliance, restorable: Path, when: int, mode: str
 ) -> None:
-    killed(lambda: restore(Job(appliance, restorable)), when)
+    killed(lambda: restore(Job(appliance, restorable, mode=mode)), when)
     restoring.recover(appliance)
 
     assert contents(appliance) in (OLD, NEW)
-    assert not list(appliance.data.glob(".*"))
+    assert not [*appliance.data.glob(".*"), *appliance.jobs.glob("*journal*")]
 
 
-def test_the_kills_reach_from_the_first_step_to_behind_the_last(appliance: Appliance, restorable: Path) -> None:
-    first = killed(lambda: restore(Job(appliance, restorable)), 1)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_kills_reach_from_the_first_step_to_behind_the_last(
+    appliance: Appliance, restorable: Path, mode: str
+) -> None:
+    first = killed(lambda: restore(Job(appliance, restorable, mode=mode)), 1)
     restoring.recover(appliance)
-    last = killed(lambda: restore(Job(appliance, restorable)), 79)
+    last = killed(lambda: restore(Job(appliance, restorable, mode=mode)), 79)
 
     assert (first, last) == (True, False)
     assert contents(appliance) == NEW
 
 
 @pytest.mark.parametrize("when", range(1, 8))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_rename_that_is_impossible_takes_back_those_before_it(
-    appliance: Appliance, restorable: Path, when: int, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, restorable: Path, when: int, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree(appliance.data)
-    job = Job(appliance, restorable)
+    job = Job(appliance, restorable, mode=mode)
     restoring.check(job)
     monkeypatch.setattr(os, "rename", failing(os.rename, when))
 
@@ -498,13 +523,13 @@ def failing_always(*arguments: object, **options: object) -> None:
 def test_what_another_program_makes_in_a_place_that_is_being_swapped_goes_away(
     appliance: Appliance, restorable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job(appliance, restorable)
+    job = Job(appliance, restorable, mode="exact")
     restoring.check(job)
     rename = os.rename
 
     def busy(source: str, place: str, **directories: int) -> None:
         rename(source, place, **directories)
-        if (source, place) == ("two", "3"):
+        if (source, place) == ("two", "two") and not (appliance.data / "two").exists():
             write(appliance.data / "two/file", "stray")
 
     monkeypatch.setattr(os, "rename", busy)
@@ -533,7 +558,7 @@ def test_a_restore_into_an_empty_data_directory_brings_the_directories_above_too
     assert stat.S_IMODE(appliance.data.stat().st_mode) == 0o755
 
 
-def test_a_path_that_the_archive_does_not_hold_stays_and_one_that_it_holds_is_replaced_as_a_whole(
+def test_an_exact_restore_replaces_a_path_that_the_archive_holds_as_a_whole_and_leaves_another_one(
     appliance: Appliance, tmp_path: Path
 ) -> None:
     write(appliance.data / "one/file")
@@ -542,19 +567,19 @@ def test_a_path_that_the_archive_does_not_hold_stays_and_one_that_it_holds_is_re
     write(appliance.data / "one/later")
     write(appliance.data / "two/later")
 
-    restore(Job(appliance, path))
+    restore(Job(appliance, path, mode="exact"))
 
     assert contents(appliance) == {"one/file": "content", "two/later": "content"}
 
 
-def test_with_everything_listed_what_the_archive_lacks_is_removed(appliance: Appliance, tmp_path: Path) -> None:
+def test_an_exact_restore_of_everything_removes_what_the_archive_lacks(appliance: Appliance, tmp_path: Path) -> None:
     write(appliance.data / "one/file")
     write(appliance.data / "two")
     listing(appliance, ".")
     path = kept(appliance, tmp_path)
     write(appliance.data / "three/later")
 
-    restore(Job(appliance, path))
+    restore(Job(appliance, path, mode="exact"))
 
     assert contents(appliance) == {"one/file": "content", "two": "content"}
 
@@ -568,10 +593,36 @@ def test_without_a_list_nothing_is_restored(appliance: Appliance, restorable: Pa
     assert contents(appliance) == OLD
 
 
-def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
+def test_what_is_not_listed_any_more_is_left_out_and_named(appliance: Appliance, restorable: Path) -> None:
     listing(appliance, "one", "two", "fresh")
+    job = Job(appliance, restorable)
 
-    with pytest.raises(JobFailed, match=r"holds 'deep/x', which backup\.txt does not list|holds 'deep'"):
+    restore(job)
+
+    assert contents(appliance) == {**NEW, "deep/x/file": "old"}
+    assert "'deep' is left out: backup.txt does not list it" in job.lines
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_beside_what_is_not_listed_any_more_nothing_else_of_its_directory_is_lost(
+    appliance: Appliance, restorable: Path
+) -> None:
+    listing(appliance, "deep/x/file", "fresh/other", "fresh/y/file")
+    write(appliance.data / "deep/x/own")
+    job = Job(appliance, restorable)
+
+    restore(job)
+
+    assert contents(appliance) == {**OLD, "deep/x/file": "new", "deep/x/own": "content", "fresh/y/file": "new"}
+    assert job.lines[1:3] == [f"'{name}' is left out: backup.txt does not list it" for name in ("one", "two")] or (
+        job.lines[1:3] == [f"'{name}' is left out: backup.txt does not list it" for name in ("two", "one")]
+    )
+
+
+def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
+    listing(appliance, "other", "deep/other")
+
+    with pytest.raises(JobFailed, match="The archive holds nothing that belongs to a backup of this appliance"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -588,15 +639,16 @@ def test_nothing_is_restored_below_a_link(appliance: Appliance, restorable: Path
     assert (tmp_path / "elsewhere/x/file").read_text() == "old"
 
 
-@pytest.mark.parametrize("mount", ["one", "one/in side", "deep"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mount", ["one", "deep/x", "deep"])
 def test_nothing_is_restored_over_or_below_a_mount_point(
-    appliance: Appliance, restorable: Path, mount: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance, restorable: Path, mount: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
     monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
     with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
-        restore(Job(appliance, restorable))
+        restore(Job(appliance, restorable, mode=mode))
 
     assert contents(appliance) == OLD
 

@@ -167,6 +167,8 @@ def test_an_access_control_list_is_kept(host: Host) -> None:
         ("POST", "/settings", DHCP, ("settings.post", "dhcp")),
         ("POST", "/settings", {"network": original_tree.NETWORK, "app": {}}, ("settings.post", "static")),
         ("POST", "/storage", {"storage": {"type": "local"}}, ("storage.post", "")),
+        ("POST", "/backup", "action=START", ("backup.post", "START")),
+        ("POST", "/backup", "action=STOP", ("backup.post", "STOP")),
         ("GET", "/logs", None, ("logs.get", "logs.tar.gz")),
         ("GET", "/debug", None, ("debug.get", "debug-bundle.tar")),
         ("GET", "/reboot", None, ("reboot.post", "")),
@@ -236,3 +238,40 @@ def test_check_is_silent_about_the_original_where_it_never_ran(jidoteki_host: Ma
     )
 
     assert done.stdout == "Everything is in order\n"
+
+
+def test_a_restore_has_a_line_in_the_originals_words(host: Host, tmp_path: Path) -> None:
+    (host.appliance.data / "app").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/new").write_text("new")
+    subprocess.run(["tar", "cf", "b.tar", "app"], cwd=tmp_path, check=True)
+
+    answer = host.post("/backup/restore", "-F", f"archive=@{tmp_path / 'b.tar'}")
+
+    assert answer.json == {"Status": "200 OK"}, answer
+    assert [each[2:] for each in host.audit() if each[2:4] == ["web", "admin"]] == [
+        ["web", "admin", "backup.restore", "backup-archive.tar"]
+    ]
+
+
+def test_the_backup_of_the_original_is_shown_and_downloaded(host: Host) -> None:
+    shown = host.get("/backup")
+    got = host.get("/backup/download")
+
+    assert shown.body == (host.appliance.uploads / "backup.json").read_bytes()
+    assert got.body == original_tree.BACKUP
+
+
+def test_a_parameter_that_the_configuration_does_not_list_has_its_default(
+    jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host(parameters=["archive", "action"])
+    (tmp_path / "app").mkdir()
+    subprocess.run(["tar", "cf", "b.tar", "app"], cwd=tmp_path, check=True)
+    archive = f"archive=@{tmp_path / 'b.tar'}"
+
+    assert host.post("/backup/restore", "-F", archive).status == 200
+    refused = host.post("/backup/restore", "-F", archive, "-F", "mode=exact")
+    assert (refused.status, refused.json["Error-Message"]) == (
+        400, "The parameter 'mode' is not in the list 'parameters' of the configuration",
+    )  # fmt: skip

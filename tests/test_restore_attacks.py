@@ -25,6 +25,7 @@ from jidoteki.testing.fixtures import MakeHost
 NAMES = ("deep/x/file", "fresh/y/file", "one/file", "two/file")
 OLD = {name: "old" for name in NAMES if not name.startswith("fresh")}
 NEW = dict.fromkeys(NAMES, "new")
+MODES = ["merge", "exact"]
 STAGING = ".jidoteki-restore-0123456789abcdef"
 KEY = "0123456789abcdef" * 2
 
@@ -121,8 +122,15 @@ TRICKS: dict[str, Trick] = {
 
 @pytest.mark.parametrize("when", range(1, 9))
 @pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("mode", MODES)
 def test_what_is_swapped_at_any_rename_leads_a_restore_nowhere(
-    appliance: Appliance, restorable: Path, victim: Path, trick: str, when: int, monkeypatch: pytest.MonkeyPatch
+    appliance: Appliance,
+    restorable: Path,
+    victim: Path,
+    mode: str,
+    trick: str,
+    when: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = everything(victim)
     rename, calls = os.rename, iter(range(1, 1000))
@@ -135,7 +143,7 @@ def test_what_is_swapped_at_any_rename_leads_a_restore_nowhere(
         rename(source, place, **directories)
 
     monkeypatch.setattr(os, "rename", tricked)
-    outcome = attempt(lambda: restore(Job(appliance, restorable)))
+    outcome = attempt(lambda: restore(Job(appliance, restorable, mode=mode)))
     monkeypatch.undo()
 
     assert everything(victim) == before
@@ -148,11 +156,12 @@ def test_what_is_swapped_at_any_rename_leads_a_restore_nowhere(
 
 @pytest.mark.parametrize("when", range(1, 8))
 @pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("mode", MODES)
 def test_what_is_swapped_after_a_kill_leads_the_completion_nowhere(
-    appliance: Appliance, restorable: Path, victim: Path, trick: str, when: int
+    appliance: Appliance, restorable: Path, victim: Path, mode: str, trick: str, when: int
 ) -> None:
     before = everything(victim)
-    killed(lambda: restore(Job(appliance, restorable)), when, ("rename",))
+    killed(lambda: restore(Job(appliance, restorable, mode=mode)), when, ("rename",))
     try_to(trick, appliance.data, victim)
 
     restoring.recover(appliance)
@@ -193,7 +202,7 @@ def test_a_directory_that_is_taken_out_of_the_data_gets_nothing_new(
     monkeypatch.setattr(os, "rename", tricked)
 
     with pytest.raises(JobFailed, match="The restore failed: deep was replaced meanwhile"):
-        restore(Job(appliance, restorable))
+        restore(Job(appliance, restorable, mode="exact"))
 
     assert contents(tmp_path / "taken") == {"x/file": "old"}
     assert contents(appliance.data) == {"one/file": "old", "two/file": "old"}
@@ -219,7 +228,7 @@ def test_a_staging_directory_that_was_moved_is_found_by_its_key(
 
 
 def test_what_could_not_be_put_back_is_kept_and_told(appliance: Appliance, restorable: Path) -> None:
-    killed(lambda: restore(Job(appliance, restorable)), 2, ("rename",))
+    killed(lambda: restore(Job(appliance, restorable, mode="exact")), 2, ("rename",))
     shutil.rmtree(appliance.data / "deep")
     (appliance.data / "deep").symlink_to("one")
 
@@ -242,7 +251,7 @@ def test_what_is_removed_may_be_as_deep_as_it_likes(appliance: Appliance, restor
         directory = inner
     os.close(directory)
 
-    restore(Job(appliance, restorable))
+    restore(Job(appliance, restorable, mode="exact"))
 
     assert not list(appliance.data.glob(".*"))
 

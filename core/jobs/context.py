@@ -19,6 +19,7 @@ from jidoteki.hookspecs import JobFailed, JobType, paths
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
 MAX_LINE = 4096
+ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
 
 
@@ -39,11 +40,15 @@ class Log:
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
-    def line(self, message: str) -> None:
-        """Add a message as one line, whatever it holds."""
-        plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
+    def line(self, message: str, plain: bool = False) -> None:
+        """Add a message as one line, whatever it holds.
+
+        :param plain: without the time and the source before it.
+        """
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
         start = "" if self._at_line_start else "\n"
-        self.write(f"{start}[{int(time.time())}][{self._source}] {plain}\n".encode("utf-8", "backslashreplace"))
+        prefix = "" if plain else f"[{int(time.time())}][{self._source}] "
+        self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"))
 
     def write(self, output: bytes) -> None:
         """Add bytes as they are; nothing must end because there is no room for what it says."""
@@ -123,6 +128,12 @@ class Context:
         if self._log:
             self._log.line(message)
 
+    def log_plain(self, message: str) -> None:
+        """Add a line to the log with nothing before it."""
+        self.checkpoint()
+        if self._log:
+            self._log.line(message, plain=True)
+
     def command(
         self,
         *argv: str | Path,
@@ -160,9 +171,10 @@ class Context:
                 raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
 
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
-        """Unpack a tar archive with everything guarded."""
+        """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
         from jidoteki.core import archives
+        from jidoteki.core.updates.streams import GunzipError, gunzipped
 
         policy = archives.Policy.restore(
             links_below=links_below,
@@ -172,9 +184,11 @@ class Context:
         )
         try:
             with open(paths.open_regular(archive), "rb") as file:
-                archives.unpack(file, into, policy)
+                archives.unpack(gunzipped(file, _unpackable(into)), into, policy)
         except archives.ArchiveError as error:
             raise JobFailed(str(error)) from error
+        except GunzipError as error:
+            raise JobFailed(f"The archive cannot be decompressed: {error}") from error
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
         """Offer new settings to the plugins, the first that takes them wins."""
@@ -183,6 +197,12 @@ class Context:
 
     def _cancel(self, number: int, frame: object) -> None:
         self._cancelled = True
+
+
+def _unpackable(into: Path | int) -> int:
+    """How many bytes an archive may have that fits on a file system: the headers take up room, too."""
+    status = os.statvfs(into)
+    return 2 * status.f_bavail * status.f_frsize + ROOM_FOR_HEADERS
 
 
 def _ignore(output: bytes) -> None:

@@ -108,9 +108,13 @@ class Records:
         return self.directory / f"{id}.log"
 
     def ids(self, kind: str | None = None) -> list[str]:
-        """Ids in the order in which the runs started."""
+        """Ids in the order in which the runs started; none where something that is no directory is in the way."""
         found = []
-        for name in os.listdir(self.directory):
+        try:
+            names = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        for name in names:
             match = _NAME.fullmatch(name)
             if match and kind in (None, match[2]):
                 found.append((int(match[1]), name.removesuffix(".json")))

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import BinaryIO, Protocol, Self, cast
 
 from isal import igzip_lib
 
@@ -14,6 +14,7 @@ CHUNK = 512 * 1024
 COMPRESSED_CHUNK = 128 * 1024
 AHEAD = 4
 PATIENCE = 0.1
+GZIP = b"\x1f\x8b"
 
 # The type stubs of isal take the class for an instance.
 _IsalError = cast(type[Exception], igzip_lib.IsalError)
@@ -79,6 +80,16 @@ class GunzipReader:
         self._pending = rest
         self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         return True
+
+
+def gunzipped(file: BinaryIO, limit: int) -> Source:
+    """Return the content of a file, decompressed if it begins as gzip does (RFC 1952).
+
+    :param limit: the most bytes of it, if it is compressed.
+    """
+    begins = file.read(len(GZIP))
+    file.seek(0)
+    return GunzipReader(file, limit) if begins == GZIP else file
 
 
 class ReadAhead:

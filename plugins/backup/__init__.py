@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import voluptuous as vol
 
@@ -25,7 +24,7 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 from jidoteki.plugins.backup import examples, jobs, restoring, stored
-from jidoteki.plugins.backup.validators import action
+from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
 
@@ -35,8 +34,8 @@ async def start_or_stop(request: Request) -> Response:
     if request.values["action"] == "START":
         return await request.start_job("backup")
     if not request.dry_run:
-        await request.cancel_job("backup")
-        outcome = await request.run_job("backup-delete", join=True)
+        stopped = await request.cancel_job("backup")
+        outcome = await request.run_job("backup-delete", join=True, stopped=stopped)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message)
     return Reply({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
@@ -46,10 +45,6 @@ async def status(request: Request) -> Response:
     """How the last backup went, or goes."""
     if await request.job_running("backup"):
         return {"status": "running"}
-    return await _stored(request)
-
-
-async def _stored(request: Request) -> dict[str, Any]:
     found = await asyncio.to_thread(stored.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
@@ -58,23 +53,39 @@ async def _stored(request: Request) -> dict[str, Any]:
 
 async def download(request: Request) -> Response:
     """The backup itself."""
-    found = await _stored(request)
-    if found["status"] != "success":
-        raise ApiError(404, f"There is no backup, for the last one failed: {found['error-message']}")
-    return Download(stored.archive(request.appliance), "backup.tar")
+    try:
+        file = await asyncio.to_thread(stored.open_archive, request.appliance)
+    except stored.NoBackup as error:
+        raise ApiError(404, str(error)) from error
+    return Download(stored.archive(request.appliance), "backup.tar", file)
 
 
 async def log(request: Request) -> Response:
-    """The log of backups."""
+    """The log of backups and restores."""
     return PlainText(request.appliance.log / jobs.LOG)
 
 
 async def restore(request: Request) -> Response:
     """Restore a backup and wait for the end of it."""
-    outcome = await request.run_job("restore", archive=str(request.values["archive"].path))
+    values = request.values
+    outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
     return {"Status": "200 OK"}
+
+
+@hookimpl
+def jidoteki_config_schema() -> vol.Schema:
+    """Whether a backup may lack what cannot be packed."""
+    return vol.Schema(
+        {
+            vol.Optional(
+                "allow-incomplete",
+                default=False,
+                description="Whether a backup that lacks what cannot be packed is a success",
+            ): bool
+        }
+    )
 
 
 @hookimpl
@@ -99,21 +110,26 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             {202: "The backup runs, or is deleted", 400: "The action is not valid, or a backup runs already"},
             "Start a backup (START), or stop or delete it (STOP)",
             examples={"Start a backup": {"action": "START"}, "Stop or delete it": {"action": "STOP"}},
+            audited_as=lambda values: ("backup.post", values["action"]),
         ),
         Endpoint("GET", "/backup", status, {}, {200: told, **missing}, "How the last backup went"),
         Endpoint("GET", "/backup/download", download, {}, {200: archive, **missing}, "Download the backup"),
-        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups"),
+        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups and restores"),
         Endpoint(
             "POST",
             "/backup/restore",
             restore,
-            {vol.Required("archive", description="A backup.tar"): Upload()},
+            {
+                vol.Required("archive", description="A backup.tar, or a backup.tar.gz"): Upload(),
+                vol.Optional("mode", default=MERGE): mode,
+            },
             {
                 200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
                 400: "The archive is refused, and nothing was restored",
             },
             "Restore a backup",
             starts="restore",
+            audited_as=lambda values: ("backup.restore", "backup-archive.tar"),
         ),
     ]
 

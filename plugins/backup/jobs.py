@@ -6,54 +6,55 @@ import errno
 import secrets
 import shutil
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import packing, restoring, stored, swapping
 from jidoteki.plugins.backup.counting import Count
-from jidoteki.plugins.backup.selection import Tree, selected
-from jidoteki.plugins.backup.sink import Sink
+from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup.matching import Matches, find
+from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
+from jidoteki.plugins.backup.selection import Tree
+from jidoteki.plugins.backup.sink import Packed, Sink
 
 LOG: Final = "update_backup.log"
 INTERRUPTED: Final = "The backup ended unexpectedly: it was killed, or the power failed"
-_MAX_NOTES: Final = 100
+FAILED: Final = "Backup failed"
 _LONG: Final = 24 * 3600.0
-
-
-class _Notes:
-    """Log lines about single members, of which there may be millions."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._count = 0
-
-    def __call__(self, text: str) -> None:
-        self._count += 1
-        if self._count <= _MAX_NOTES:
-            self._job.log(text)
-
-    def end(self) -> None:
-        """Tell of the lines that were left out."""
-        if self._count > _MAX_NOTES:
-            self._job.log(f"{self._count - _MAX_NOTES} more lines like these are left out")
+_SHOWN: Final = 3
+_SHOWN_LENGTH: Final = 100
 
 
 def back_up(job: Job) -> None:
-    """Make a backup; an older one is gone from the start, for on a live image it takes up memory.
+    """Make a backup; an older one is gone as soon as it begins, for on a live image it takes up memory.
 
-    :raises JobFailed: it cannot be made; nothing is left of it but the reason.
+    :raises JobFailed: it cannot be made; nothing is left of it but the reason. The older one is still there if there is
+        nothing to pack at all.
     """
     try:
-        stored.delete(job.appliance)
+        job.log("Validating backup file size")
         swapping.finish_all(job.appliance, job.log)
-        _make(job)
+        found = _judged(job.appliance)
+    except (JobFailed, OSError) as error:
+        raise _failed(job, error) from error
+    try:
+        stored.delete(job.appliance)
+        stored.record_running(job.appliance)
+        _make(job, found)
     except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
-        message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
-        job.log(message)
         with suppress(OSError):
             stored.delete(job.appliance)
-            stored.record_failure(job.appliance, message)
-        raise JobFailed(message) from error
+        raise _failed(job, error) from error
+
+
+def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:
+    message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
+    job.log(message)
+    job.log(FAILED)
+    with suppress(OSError):
+        stored.record_failure(job.appliance, message)
+    return JobFailed(message)
 
 
 def _reason(error: OSError | RuntimeError) -> str:
@@ -62,15 +63,28 @@ def _reason(error: OSError | RuntimeError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _make(job: Job) -> None:
+def _judged(appliance: Appliance) -> Matches:
+    """What there is of what is listed.
+
+    :raises JobFailed: nothing.
+    """
+    found = find(selection(appliance).words, appliance.data)
+    if found.names or found.blocked:
+        return found
+    if not appliance.data.is_dir():
+        raise JobFailed(f"There is no data directory: {appliance.data} is missing")
+    shown = ", ".join(f"{word[:_SHOWN_LENGTH]!a}" for word in found.missing[:_SHOWN])
+    more = f" and {len(found.missing) - _SHOWN} more" if len(found.missing) > _SHOWN else ""
+    raise JobFailed(f"Nothing that backup.txt lists is in {appliance.data}: {shown}{more}")
+
+
+def _make(job: Job, found: Matches) -> None:
     appliance = job.appliance
-    job.log("Validating backup file size")
-    names = selected(appliance)
     room = shutil.disk_usage(appliance.spool).free - job.settings["limits"]["free-space"]
     job.log("Starting backup")
     partial = appliance.spool / f"{stored.PARTIAL}{secrets.token_hex(8)}"
-    notes = _Notes(job)
-    with Count(lambda: packing.estimated(Tree(appliance.data, names, lambda text: None))) as count:
+    notes = _noted(job, found)
+    with Count(lambda: packing.estimated(Tree(appliance.data, found.names, Silent()))) as count:
 
         def progress(written: int) -> None:
             size = count.result()
@@ -80,22 +94,63 @@ def _make(job: Job) -> None:
 
         try:
             with Sink(partial) as sink:
-                packed = packing.pack(Tree(appliance.data, names, notes), sink, room, appliance.data, notes, progress)
-                size_shown = stored.store(appliance, partial, packed)
+                tree = Tree(appliance.data, found.names, notes)
+                packed = packing.pack(tree, sink, room, appliance.data, notes, progress)
+            told = _told(job, found, notes)
+            size_shown = stored.store(appliance, partial, packed, told)
         except packing.TooBig as error:
             partial.unlink(missing_ok=True)
             size = count.result(wait=True)
             needed = f"about {size}" if size else "more"
             raise JobFailed(f"The backup needs {needed} bytes, but only {max(0, room)} may be used") from error
+        except packing.Empty as error:
+            raise JobFailed(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
         finally:
             partial.unlink(missing_ok=True)
-    notes.end()
-    job.log(f"Created file: {stored.shown(appliance)} - size: {size_shown} - hash: {packed.sha256}")
+            notes.end()
+    _tell_success(job, size_shown, packed)
+
+
+def _noted(job: Job, found: Matches) -> Notes:
+    notes = Notes(job.log)
+    for word in found.missing:
+        notes(f"{word} is missing")
+    for path, reason in found.blocked.items():
+        notes.lost(path, reason)
+    for mount in mounts_below(job.appliance.data):
+        if any(name == EVERYTHING or f"{mount}/".startswith(f"{name}/") for name in found.names):
+            notes(f"{mount} is another file system: while it is mounted, no restore puts back what lies there")
+    return notes
+
+
+def _told(job: Job, found: Matches, notes: Notes) -> dict[str, Any]:
+    """What is told of a backup that lacks something.
+
+    :raises JobFailed: it must not.
+    """
+    if notes.count and not job.config.get("allow-incomplete"):
+        raise JobFailed(
+            f"{notes.summary()}. A backup without them is made where plugins.backup.allow-incomplete is true"
+        )
+    told: dict[str, Any] = {}
+    if found.missing:
+        told["missing"] = stored.some(found.missing, MAX_NAMES)
+    if notes.count:
+        told["incomplete"] = stored.some(notes.names, MAX_NAMES)
+    if notes.count > MAX_NAMES:
+        told["incomplete-count"] = notes.count
+    return told
+
+
+def _tell_success(job: Job, size: str, packed: Packed) -> None:
+    job.log_plain(f"Created file: {stored.shown(job.appliance)} - size: {size} - hash: {packed.sha256}")
     job.log("Backup complete")
 
 
 def delete(job: Job) -> None:
     """Delete the backup, or what tells why there is none."""
+    if job.input.get("stopped"):
+        job.log("Stopping backup")
     if stored.exists(job.appliance):
         job.log("Deleting backup archive")
     stored.delete(job.appliance)
@@ -104,7 +159,7 @@ def delete(job: Job) -> None:
 def recover(appliance: Appliance) -> None:
     """Remove what a killed backup left, and say that there is none."""
     stored.remove_partial(appliance)
-    if stored.status(appliance) is None:
+    if stored.is_interrupted(appliance):
         stored.record_failure(appliance, INTERRUPTED)
 
 
@@ -118,7 +173,8 @@ JOBS: Final = [
         restoring.restore,
         restoring.check,
         exclusive_with=("update", "backup", "reboot", "settings", "storage", "certs", "license"),
-        log="update_restore.log",
+        log=LOG,
+        source="LIVE IMAGE",
         timeout=_LONG,
         persist=True,
         recover=restoring.recover,

@@ -1,7 +1,8 @@
-"""What a restore must know of itself after a kill: where its directory is, and which renames are to be made.
+"""What a restore must know of itself after a kill: where its directory is, and whether there is a plan to carry out.
 
-Journals lie in `ADMIN/jobs`, which nobody else can write to, and are read like input from outside all the same: what
-they say is checked before it is acted on, and one that makes no sense is set aside.
+The plan lies beside the journal, which says when it is complete. Both lie in `ADMIN/jobs`, which nobody else can write
+to, and are read like input from outside all the same: what they say is checked before it is acted on, and what makes no
+sense is set aside.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,21 +20,22 @@ from typing import Any, Final
 import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance
-from jidoteki.hookspecs.paths import read_regular
-from jidoteki.hookspecs.restorable import RESERVED, is_reserved
+from jidoteki.hookspecs.paths import open_regular, read_regular
+from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup import plans
 from jidoteki.plugins.backup.locking import hold
-
-Plan = list[tuple[str, bool]]
-"""What is replaced, by its path below the data directory, and whether something new takes its place."""
-Tell = Callable[[str], None]
+from jidoteki.plugins.backup.plans import Line, Tell
 
 STAGING: Final = f"{RESERVED}restore-"
 """How the names of the directories begin that restores work in."""
-MAX_SIZE: Final = 64 * 1024 * 1024
+MAX_SIZE: Final = 64 * 1024
+MAX_LINES: Final = 1 << 32
 _SUFFIX: Final = ".journal"
+_PLAN: Final = ".journal-plan"
 _LOCK: Final = ".journal-lock"
 _DAMAGED: Final = ".journal-damaged-"
 _NEW_LOCK: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_PLAN: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIES: Final = 50
 
 
@@ -49,40 +51,21 @@ class Entry:
     """The name of the restore's directory in the data directory."""
     key: str
     """What a file in that directory holds, so that no other one is taken for it."""
-    plan: Plan | None = None
-    """The renames that are to be made; None as long as there are none, and once all are made."""
+    plan: int | None = None
+    """How many lines of a plan are to be carried out; None as long as there is no complete one, and once it is done."""
 
 
-def _path(value: Any) -> str:
-    """Accept a path below the data directory, in its shortest form, that leads to nothing of the program's own."""
-    if not isinstance(value, str) or "\0" in value:
-        raise vol.Invalid("must be a path")
-    components = value.split("/")
-    if any(each in ("", ".", "..") or is_reserved(each) for each in components):
-        raise vol.Invalid("must be a path below the data directory")
-    os.fsencode(value)
+def _count(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= MAX_LINES):
+        raise vol.Invalid("must be a number of lines")
     return value
-
-
-def _plan(value: Any) -> Plan:
-    """Accept pairs of a path and whether something new comes there."""
-    if not isinstance(value, list):
-        raise vol.Invalid("must be a list")
-    plan = []
-    for pair in value:
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], bool)):
-            raise vol.Invalid("must hold pairs of a path and a boolean")
-        plan.append((_path(pair[0]), pair[1]))
-    if len({path for path, _ in plan}) != len(plan):
-        raise vol.Invalid("must hold each path once")
-    return plan
 
 
 _SCHEMA: Final = vol.Schema(
     {
         vol.Required("staging"): vol.All(str, vol.Match(re.compile(rf"{re.escape(STAGING)}[0-9a-f]{{16}}\Z"))),
         vol.Required("key"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{32}\Z"))),
-        vol.Required("plan"): vol.Any(None, _plan),
+        vol.Required("plan"): _count,
     }
 )
 
@@ -97,6 +80,7 @@ class Journal:
         self.id = id
         self._appliance = appliance
         self._path = appliance.jobs / f"{id}{_SUFFIX}"
+        self._plan = appliance.jobs / f"{id}{_PLAN}"
         self._lock = appliance.jobs / f"{id}{_LOCK}"
 
     def create(self) -> Entry:
@@ -147,21 +131,48 @@ class Journal:
 
         :raises OSError: the old one is there.
         """
-        content = json.dumps(asdict(entry))
-        if len(content) > MAX_SIZE:
-            raise OSError("there are too many files to replace")
-        self._appliance.replace_file(self._path, content, mode=0o600)
+        self._appliance.replace_file(self._path, json.dumps(asdict(entry)), mode=0o600)
         return entry
 
-    def plan(self, plan: Plan | None) -> None:
-        """Say which renames are to be made.
+    def plan(self, count: int | None) -> None:
+        """Say how many lines of the plan are to be carried out.
 
         :raises OSError: it says what it said before.
         """
         entry = self.read()
         if entry is None:
             raise OSError("the journal of the restore is gone")
-        self.write(replace(entry, plan=plan))
+        self.write(replace(entry, plan=count))
+
+    def write_plan(self, lines: Iterable[Line]) -> int:
+        """Write the plan beside the journal, durably, and return how many lines it has.
+
+        :raises OSError: that is impossible.
+        """
+        self._plan.unlink(missing_ok=True)
+        count = 0
+        with open(os.open(self._plan, _NEW_PLAN, 0o600), "wb") as file:
+            for line in lines:
+                file.write(plans.encode(line))
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        return count
+
+    def lines(self, count: int) -> Iterator[Line]:
+        """Give out the plan.
+
+        :param count: how many lines it has.
+        :raises Damaged: it has another number of lines, or one that makes no sense.
+        """
+        try:
+            with open(open_regular(self._plan), "rb") as file:
+                for _ in range(count):
+                    yield plans.decode(file.readline(plans.MAX_LINE))
+                if file.read(1):
+                    raise Damaged("its plan is too long")
+        except (OSError, ValueError) as error:
+            raise Damaged(str(error)) from error
 
     def remove(self) -> None:
         """Remove it, when nothing is left to do.
@@ -169,6 +180,7 @@ class Journal:
         :raises OSError: that is impossible.
         """
         self._path.unlink(missing_ok=True)
+        self._plan.unlink(missing_ok=True)
         self._lock.unlink(missing_ok=True)
 
     def set_aside(self) -> Path:
@@ -178,6 +190,8 @@ class Journal:
         """
         aside = self._path.with_name(f"{self.id}{_DAMAGED}{secrets.token_hex(4)}")
         os.rename(self._path, aside)
+        with suppress(FileNotFoundError):
+            os.rename(self._plan, f"{aside}{_PLAN}")
         self.remove()
         return aside
 
@@ -201,6 +215,9 @@ def _read(journal: Journal, tell: Tell) -> Entry | None:
         entry = journal.read()
         if entry is None:
             journal.remove()
+        elif entry.plan is not None:
+            for _ in journal.lines(entry.plan):
+                pass
         return entry
     except Damaged as damage:
         try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from jidoteki.hookspecs.paths import DIRECTORY
-from jidoteki.hookspecs.restorable import can_restore
+from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
 from jidoteki.plugins.backup.attributes import Attributes
-from jidoteki.plugins.backup.selection import Files, Note, Other, Tree
+from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 
 SMALL = 64 * 1024
@@ -26,6 +28,10 @@ Progress = Callable[[int], None]
 
 class TooBig(Exception):
     """The archive would leave too little space."""
+
+
+class Empty(Exception):
+    """There is nothing to pack."""
 
 
 def estimated(tree: Tree) -> int:
@@ -48,12 +54,13 @@ def _size(files: Files) -> int:
 
 
 def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
-    """Write a tree as an archive.
+    """Write a tree as an archive, whose last member is the list of what was lost, if anything was.
 
     :param limit: bytes that the archive may have.
     :param data: the data directory, to which and below absolute symbolic links may lead.
     :param progress: told of the bytes written, often; what it raises ends the packing.
     :raises TooBig: the limit is reached.
+    :raises Empty: it would have no member.
     :raises OSError: the archive cannot be written.
     """
     packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress)
@@ -63,6 +70,9 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
         elif not packer.add_other(found):
             tree.skip()
         progress(sink.size)
+    if not sink.size:
+        raise Empty
+    packer.add_list(note.listing())
     sink.write(END)
     sink.write(bytes(-sink.size % tarfile.RECORDSIZE))
     return sink.finish()
@@ -80,13 +90,16 @@ class _Packer:
         self._progress = progress
 
     def add_files(self, files: Files) -> None:
-        """Add regular files, each as it is once it is open; one that is none any more is left out."""
+        """Add regular files, each as it is once it is open."""
         prefix, parent, names = files
         for base in names:
             try:
                 descriptor = os.open(base, FILE, dir_fd=parent)
             except OSError as error:
-                self._note(f"{prefix}{base} is left out: {error.strerror}")
+                if error.errno == errno.ELOOP:  # it became a symbolic link meanwhile
+                    self.add_other(Other(prefix + base, parent, base))
+                else:
+                    self._unread(prefix + base, error)
                 continue
             try:
                 self._add_file(prefix + base, descriptor)
@@ -102,7 +115,7 @@ class _Packer:
         header = None if more else headers.plain(name, status)
         if header is None:
             if not stat.S_ISREG(status.st_mode):
-                self._note(f"{name} is left out: it changed meanwhile")
+                self._note.lost(name, "it changed meanwhile")
                 return
             header = self._header(name, status, more)
             if header is None:
@@ -134,7 +147,7 @@ class _Packer:
             with ExitStack() as opened:
                 header = self._other_header(other, opened)
         except OSError as error:
-            self._note(f"{other.name} is left out: {error.strerror}")
+            self._unread(other.name, error)
             return False
         if header is None:
             return False
@@ -146,7 +159,11 @@ class _Packer:
         name, parent, base = other
         status = os.stat(base, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            self._note(f"{name} is left out: it changed meanwhile")
+            self._note.lost(name, "it changed meanwhile")
+            return None
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+            kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a socket"
+            self._note(f"{name} is left out: it is {kind}, which holds nothing")
             return None
         if not stat.S_ISDIR(status.st_mode):
             link = os.readlink(base, dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
@@ -166,9 +183,26 @@ class _Packer:
             info.mode &= 0o1777
         reason = can_restore(name, info, self._data)
         if reason:
-            self._note(f"{name} is left out: it {reason}")
+            self._note.lost(name, f"it {reason}")
             return None
         return headers.header(info, more)
+
+    def add_list(self, content: bytes) -> None:
+        """Add the list of what was lost, unless it is empty."""
+        if not content:
+            return
+        info = tarfile.TarInfo(LEFT_OUT)
+        info.mode, info.size, info.mtime = 0o600, len(content), int(time.time())
+        info.uid, info.gid = os.geteuid(), os.getegid()
+        padding = _PADDINGS[len(content) % tarfile.BLOCKSIZE]
+        self._check_room(tarfile.BLOCKSIZE + len(content) + len(padding))
+        self._sink.write(b"".join((headers.header(info), content, padding)))
+
+    def _unread(self, name: str, error: OSError) -> None:
+        if error.errno in CHANGED:
+            self._note(f"{name} is left out: {error.strerror}")
+        else:
+            self._note.lost(name, f"it cannot be read: {error.strerror}")
 
     def _check_room(self, size: int) -> None:
         if self._sink.size + size > self._limit:

@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
-from jidoteki.plugins.backup import staging, swapping
+from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.plugins.backup import left_out, staging, swapping
+from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
-from jidoteki.plugins.backup.selection import selected
-from jidoteki.plugins.backup.targets import targets
+from jidoteki.plugins.backup.listed import Selection, selection
+from jidoteki.plugins.backup.planning import Kept, Planner, Settle
+from jidoteki.plugins.backup.staging import Staging
+from jidoteki.plugins.backup.targets import prune
+from jidoteki.plugins.backup.validators import EXACT
 
 CLEARING_TIME: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
 def check(job: Job) -> None:
-    """Unpack the archive beside the data, every member judged.
+    """Unpack the archive beside the data, every member judged, and find out whether it can take its place.
 
     :raises JobFailed: it is refused, and nothing is left of it.
     """
-    job.log("Validating backup archive")
+    job.log(f"Restoring backup archive to {job.appliance.data}")
     journal = Journal(job.appliance, job.id)
     try:
         _unpack(job, journal)
@@ -39,14 +44,21 @@ def check(job: Job) -> None:
 
 def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
-    names = selected(appliance)
+    listed = selection(appliance)
     swapping.finish_all(appliance, job.log)
     swapping.remove_all(appliance, job.log)
     entry = journal.create()
     _make_data_directory(appliance.data)
-    with swapping.opened_data(appliance) as data, staging.make(data, entry) as made, made.opened(staging.NEW) as new:
+    with ExitStack() as opened:
+        data = opened.enter_context(swapping.opened_data(appliance))
+        made = opened.enter_context(staging.make(data, entry))
+        new = opened.enter_context(made.opened(staging.NEW))
+        old = opened.enter_context(made.opened(staging.OLD))
         job.unpack(Path(job.input["archive"]), new, appliance.data)
-        targets(new, data, appliance.data, names)
+        made.take_list()
+        prune(new, old, listed, job.log)
+        for _ in _planner(job, made, new, data, listed).lines():
+            pass
 
 
 def _make_data_directory(path: Path) -> None:
@@ -55,14 +67,23 @@ def _make_data_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
+def _planner(job: Job, made: Staging, new: int, data: int, listed: Selection, settle: Settle | None = None) -> Planner:
+    exact = job.input["mode"] == EXACT
+    try:
+        missing = left_out.parse(made.read_list(left_out.MAX_SIZE)) if exact else frozenset()
+    except (OSError, ValueError, RecursionError) as error:
+        raise JobFailed("The archive's list of what it lacks makes no sense") from error
+    kept = Kept(missing, mounts_below(job.appliance.data))
+    return Planner(new, data, listed, kept, exact=exact, settle=settle)
+
+
 def restore(job: Job) -> None:
-    """Put the unpacked tree in place of the old one.
+    """Put the unpacked tree in its place.
 
     :raises JobFailed: that is impossible, and the old one is there.
     """
     journal = Journal(job.appliance, job.id)
     job.progress(60)
-    job.log("Restoring backup")
     try:
         _commit(job, journal)
     except (JobFailed, OSError) as error:
@@ -85,8 +106,8 @@ def _commit(job: Job, journal: Journal) -> None:
             raise JobFailed("The restored data are gone from where they were unpacked")
         opened.enter_context(made)
         new = opened.enter_context(made.opened(staging.NEW))
-        found = targets(new, data, appliance.data, selected(appliance))
-        swapping.commit(journal, data, made, found, job.log)
+        planner = _planner(job, made, new, data, selection(appliance), settle)
+        swapping.commit(journal, data, made, planner.lines(), job.log)
 
 
 def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
@@ -94,6 +115,7 @@ def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         error = JobFailed(f"{what}: {'the disk is full' if full else error.strerror or error}")
     job.log(error.message)
+    job.log("Restore failed")
     return error
 
 

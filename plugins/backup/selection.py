@@ -1,55 +1,56 @@
-"""What belongs to a backup: the paths in `backup.txt`, and all that lies below them."""
+"""What belongs to a backup: what `backup.txt` lists, and all that lies below."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from jidoteki.hookspecs import Appliance, JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
-from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved, parts
+from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved
+from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup.matching import below_a_link, find, outermost, parents
 
 if TYPE_CHECKING:
     _Entries = os._ScandirIterator[str]
 
-EVERYTHING: Final = "."
-BATCH: Final = 256
+__all__ = ["CHANGED", "EVERYTHING", "Files", "Note", "Other", "Tree", "selected"]
 
-Note = Callable[[str], None]
+BATCH: Final = 256
+CHANGED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+"""What the system says of what another program removed or replaced meanwhile."""
+
+
+class Note(Protocol):
+    """Who is told of what does not come as it is."""
+
+    def __call__(self, text: str) -> None:
+        """Take a line for the log."""
+
+    def lost(self, name: str, reason: str) -> None:
+        """Take note of what belongs to the backup and cannot be packed.
+
+        :param name: its path below the data directory.
+        :param reason: such as "it is a block device".
+        """
+
+    def listing(self) -> bytes:
+        """The list of all that was lost, for the archive (see `left_out`); empty where nothing was."""
 
 
 def selected(appliance: Appliance) -> list[str]:
-    """The paths in `backup.txt`, relative to the data directory, without those that lie below another one.
+    """The paths in `backup.txt`, there or not, and what its patterns match now; none that lies below another one.
 
-    :raises JobFailed: there is no such file, it lists nothing, or a path leads out of the data directory or to what is
-        the program's own.
+    :raises JobFailed: as `selection`; or a pattern leads through a symbolic link.
     """
-    text = appliance.read_text(appliance.etc / "backup.txt")
-    if text is None:
-        raise JobFailed("There is no backup.txt that says what belongs to a backup")
-    found = set()
-    for line in text.splitlines():
-        name = line.strip()
-        if name and not name.startswith("#"):
-            components = parts(name)
-            if ".." in components or any(map(is_reserved, components)):
-                raise JobFailed(f"backup.txt lists {name}, which is not a path below the data directory")
-            found.add("/".join(components) or EVERYTHING)
-    if not found:
-        raise JobFailed("backup.txt lists nothing that belongs to a backup")
-    if EVERYTHING in found:
-        return [EVERYTHING]
-    return sorted(name for name in found if not any(parent in found for parent in _parents(name)))
-
-
-def _parents(name: str) -> list[str]:
-    components = name.split("/")
-    return ["/".join(components[:depth]) for depth in range(1, len(components))]
+    words = selection(appliance).words
+    patterns = find([word for word in words if word.is_pattern], appliance.data).names
+    return outermost({*patterns, *(word.path for word in words if not word.is_pattern)})
 
 
 class Files(NamedTuple):
@@ -80,8 +81,8 @@ class Tree:
     that takes a directory's place meanwhile. The directories above a selected path come too, without their content:
     where they are missing, a restore makes them as they were.
 
-    :param names: from `selected`.
-    :param note: told of what is missing or cannot be read.
+    :param names: paths of which none lies below another one.
+    :param note: told of what vanished, and of what is there and cannot be read.
     """
 
     def __init__(self, data: Path, names: Sequence[str], note: Note) -> None:
@@ -104,7 +105,7 @@ class Tree:
             try:
                 data = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:
-                self._note(f"The data directory cannot be read: {error.strerror}")
+                self._note.lost(EVERYTHING, f"the data directory cannot be read: {error.strerror}")
                 return
             opened.callback(os.close, data)
             for name in self._names:
@@ -113,11 +114,10 @@ class Tree:
     def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Files | Other]:
         """One selected path with its content, after the directories above it that did not come yet."""
         with ExitStack() as opened:
-            for parent in _parents(name):
+            for parent in parents(name):
                 base = parent.rpartition("/")[2]
                 inner = self._open(base, directory, parent)
                 if inner is None:
-                    self._note(f"{name} is missing")
                     return
                 opened.callback(os.close, inner)
                 if parent not in given:
@@ -132,9 +132,8 @@ class Tree:
             return os.open(base, DIRECTORY, dir_fd=parent)
         except OSError as error:
             if error.errno == errno.ENOTDIR and stat.S_ISLNK(_mode(base, parent)):
-                raise JobFailed(
-                    f"backup.txt lists a path below {name}, which is a symbolic link: list what it leads to instead"
-                ) from error
+                raise JobFailed(below_a_link(name)) from error
+            self._unread(name, error)
             return None
 
     def _last(self, name: str, parent: int) -> Iterator[Files | Other]:
@@ -142,7 +141,7 @@ class Tree:
         try:
             mode = _mode(base, parent)
         except OSError as error:
-            self._note(f"{name} is missing" if error.errno == errno.ENOENT else f"{name}: {error.strerror}")
+            self._unread(name, error)
             return
         if stat.S_ISREG(mode):
             yield Files(name.removesuffix(base), parent, [base])
@@ -160,7 +159,7 @@ class Tree:
         try:
             while stack:
                 level = stack[-1]
-                inner = yield from self._content(level, len(stack) < MAX_DEPTH)
+                inner = yield from self._content(level, len(stack) <= MAX_DEPTH)
                 if inner:
                     stack.append(inner)
                 else:
@@ -201,8 +200,15 @@ class Tree:
         try:
             return os.open(base, DIRECTORY, dir_fd=parent)
         except OSError as error:
-            self._note(f"{name} cannot be read: {error.strerror}")
+            self._unread(name, error)
             return None
+
+    def _unread(self, name: str, error: OSError) -> None:
+        """Tell of what cannot be read; that it is gone, or a directory no more, is no loss."""
+        if error.errno in CHANGED:
+            self._note(f"{name} cannot be read: {error.strerror}")
+        else:
+            self._note.lost(name, f"it cannot be read: {error.strerror}")
 
 
 class _Level(NamedTuple):

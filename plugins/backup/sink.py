@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from jidoteki.plugins.backup.sizes import BLOCK
+
 CHUNK: Final = 1024 * 1024
 BUFFERS: Final = 6
 SYNC_EACH: Final = 16 * CHUNK
@@ -27,6 +29,8 @@ class Packed:
 
     size: int
     sha256: str
+    on_disk: int
+    """Bytes of the blocks that it takes."""
 
 
 class Sink:
@@ -89,7 +93,7 @@ class Sink:
         if self._error:
             raise self._error
         os.fsync(self._descriptor)
-        return Packed(self.size, self._hash.hexdigest())
+        return Packed(self.size, self._hash.hexdigest(), os.fstat(self._descriptor).st_blocks * BLOCK)
 
     def _work(self) -> None:
         try:

@@ -18,11 +18,14 @@ from typing import Final, Self
 
 from jidoteki.hookspecs import posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, read_regular
+from jidoteki.hookspecs.restorable import LEFT_OUT
 from jidoteki.plugins.backup.journal import Entry
 
 NEW: Final = "new"
 OLD: Final = "old"
 KEY: Final = "key"
+LIST: Final = "left-out"
+"""What the archive says that it lacks."""
 MODE: Final = 0o700
 EMPTYING_TIME: Final = 60.0
 MAX_PASSES: Final = 10_000
@@ -97,6 +100,26 @@ class Staging:
             os.mkdir(name, MODE, dir_fd=self.descriptor)
         os.fsync(self.descriptor)
 
+    def take_list(self) -> None:
+        """Take the archive's list of what it lacks out of the new tree, if there is one.
+
+        :raises OSError: that is impossible.
+        """
+        with self.opened(NEW) as new:
+            if LEFT_OUT in os.listdir(new):
+                os.rename(LEFT_OUT, LIST, src_dir_fd=new, dst_dir_fd=self.descriptor)
+
+    def read_list(self, limit: int) -> bytes:
+        """Return the list that was taken; nothing when there is none.
+
+        :param limit: bytes that it may have.
+        :raises OSError: it cannot be read, or is longer.
+        """
+        try:
+            return read_regular(LIST, limit, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return b""
+
     def remove(self) -> bool:
         """Remove it with all that is in it, the key last; whether it has gone."""
         for name in (NEW, OLD):
@@ -108,7 +131,9 @@ class Staging:
 
     def remove_last(self) -> bool:
         with suppress(OSError):
-            if set(os.listdir(self.descriptor)) <= {KEY}:
+            if set(os.listdir(self.descriptor)) <= {KEY, LIST}:
+                with suppress(FileNotFoundError):
+                    os.unlink(LIST, dir_fd=self.descriptor)
                 with suppress(FileNotFoundError):
                     os.unlink(KEY, dir_fd=self.descriptor)
                 os.rmdir(self.name, dir_fd=self._data)
@@ -129,6 +154,15 @@ def make(data: int, entry: Entry) -> Staging:
         os.close(staging.descriptor)
         raise
     return staging
+
+
+def set_aside(name: str, directory: int, old: int) -> None:
+    """Move something to where it goes away with the directory of the restore.
+
+    :param old: descriptor of the directory of the old tree.
+    :raises OSError: that is impossible.
+    """
+    os.rename(name, secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=old)
 
 
 def find(data: int, entry: Entry) -> Staging | None:

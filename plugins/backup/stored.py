@@ -1,8 +1,8 @@
 """The backup in the spool, and `backup.json` there, which says how the last one went.
 
 The description is written before the archive takes its name and goes after it: an archive always has its description.
-The uploads directory shows both to tools that look for them there, as far as nothing is in the way; they are never read
-back from it.
+The uploads directory shows both to tools that look for them there, as far as nothing is in the way. Nothing of that is
+read back; what others write there in their place is (see `foreign`).
 """
 
 from __future__ import annotations
@@ -11,35 +11,47 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance
-from jidoteki.hookspecs.paths import read_regular
+from jidoteki.hookspecs.paths import open_regular, read_regular
+from jidoteki.plugins.backup import foreign
+from jidoteki.plugins.backup.foreign import ARCHIVE, DESCRIPTION
 from jidoteki.plugins.backup.locking import remove_abandoned
 from jidoteki.plugins.backup.sink import Packed
+from jidoteki.plugins.backup.sizes import human_size
 
 PARTIAL: Final = ".jidoteki-backup-"
 """How the name of an archive begins that is being written; the host clears such names away too."""
-ARCHIVE: Final = "backup.tar"
-DESCRIPTION: Final = "backup.json"
-MAX_DESCRIPTION: Final = 64 * 1024
-_UNITS: Final = "KMGTPE"
+MAX_DESCRIPTION: Final = 4 * 1024 * 1024
+RUNNING: Final = {"status": "running"}
+_MAX_SHOWN: Final = 1024
+"""Characters of a name in the description; it may have hundreds of them."""
 
-_SIZE: Final = vol.All(int, vol.Range(min=0))
+_COUNT: Final = vol.All(int, vol.Range(min=0))
 _FACTS: Final = vol.Schema(
     vol.Any(
+        {vol.Required("status"): "running"},
         {vol.Required("status"): "failed", vol.Required("error-message"): str},
         {
             vol.Required("status"): "success",
-            vol.Required("filesize"): vol.All(str, vol.Match(re.compile(rf"[0-9]+\.[0-9][{_UNITS}]\Z"))),
+            vol.Required("filesize"): vol.All(str, vol.Match(re.compile(r"[0-9]+(\.[0-9])?[KMGTPE]?\Z"))),
             vol.Required("sha256"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{64}\Z"))),
-            vol.Required("size"): _SIZE,
+            "size": _COUNT,
+            "missing": [str],
+            "incomplete": [str],
+            "incomplete-count": _COUNT,
         },
     )
 )
+
+
+class NoBackup(Exception):
+    """There is nothing to download; the message says why."""
 
 
 def archive(appliance: Appliance) -> Path:
@@ -58,31 +70,81 @@ def _description(appliance: Appliance) -> Path:
 
 
 def status(appliance: Appliance) -> dict[str, Any] | None:
-    """How the last backup went: `status` with `filesize` and `sha256`, or with `error-message`; None for no backup."""
+    """How the last backup went, whoever made it: `status` with `filesize` and `sha256`, or with `error-message`.
+
+    None where there is no backup that says so.
+    """
+    return _foreign(appliance) or _own(appliance)
+
+
+def is_interrupted(appliance: Appliance) -> bool:
+    """Whether a backup of the service's own was begun and says neither success nor failure; call it when none runs."""
+    facts = _own(appliance)
+    return facts is None or facts == RUNNING
+
+
+def _foreign(appliance: Appliance) -> dict[str, Any] | None:
+    since = max(foreign.modified(_description(appliance)), foreign.last_withdrawn(appliance))
+    return foreign.description(appliance, since)
+
+
+def _own(appliance: Appliance) -> dict[str, Any] | None:
     try:
         facts: dict[str, Any] = _FACTS(json.loads(read_regular(_description(appliance), MAX_DESCRIPTION)))
     except (OSError, ValueError, RecursionError, vol.Invalid):
         return None
-    if facts["status"] == "success" and not _has_size(archive(appliance), facts.pop("size")):
+    if facts["status"] == "success" and not _has_size(archive(appliance), facts.pop("size", None)):
         return None
     return facts
 
 
-def _has_size(path: Path, size: int) -> bool:
+def _has_size(path: Path, size: int | None) -> bool:
     try:
-        return path.lstat().st_size == size
+        return path.lstat().st_size == size or size is None
     except OSError:
         return False
 
 
-def store(appliance: Appliance, partial: Path, packed: Packed) -> str:
+def open_archive(appliance: Appliance) -> IO[bytes]:
+    """Open the archive that `status` tells of; without a description, the one that somebody else made.
+
+    A backup that failed before it removed the one from before has left that to download.
+
+    :raises NoBackup: there is none.
+    """
+    facts, is_foreign = _foreign(appliance), True
+    if facts is None:
+        facts, is_foreign = _own(appliance), False
+    status = facts["status"] if facts else None
+    if status == "running":
+        raise NoBackup("The backup is being made")
+    file = _open_own(appliance) if facts and not is_foreign else None
+    if file is None and not (is_foreign and status == "failed"):
+        file = foreign.archive(appliance, foreign.last_withdrawn(appliance))
+    if file:
+        return file
+    if facts and status == "failed":
+        reason = facts.get("error-message")
+        raise NoBackup(f"There is no backup, for the last one failed{f': {reason}' if reason else ''}")
+    raise NoBackup("There is no backup: make one with POST /backup and action=START")
+
+
+def _open_own(appliance: Appliance) -> IO[bytes] | None:
+    try:
+        return open(open_regular(archive(appliance)), "rb", buffering=0)
+    except OSError:
+        return None
+
+
+def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str, Any]) -> str:
     """Make a complete archive the backup.
 
+    :param told: what is to be told of it beside its size and hash.
     :return: its size for people.
     :raises OSError: that is impossible.
     """
-    size = human_size(packed.size)
-    content = _text({"status": "success", "filesize": size, "sha256": packed.sha256, "size": packed.size})
+    size = human_size(packed.on_disk)
+    content = _text({"status": "success", "filesize": size, "sha256": packed.sha256, **told})
     appliance.replace_file(_description(appliance), content, mode=0o600)
     appliance.publish(partial, ARCHIVE)
     descriptor = os.open(appliance.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,8 +156,21 @@ def store(appliance: Appliance, partial: Path, packed: Packed) -> str:
     return size
 
 
+def some(names: list[str], limit: int) -> list[str]:
+    """As many names as are told, each as long as may be."""
+    return [name[:_MAX_SHOWN] for name in names[:limit]]
+
+
+def record_running(appliance: Appliance) -> None:
+    """Say that a backup is being made.
+
+    :raises OSError: that cannot be written.
+    """
+    _publish(appliance, _text(RUNNING))
+
+
 def record_failure(appliance: Appliance, message: str) -> None:
-    """Say why there is no backup.
+    """Say why there is no backup, or no newer one.
 
     :raises OSError: that cannot be written.
     """
@@ -111,36 +186,28 @@ def _publish(appliance: Appliance, content: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _text(facts: dict[str, Any]) -> str:
-    return json.dumps(facts) + "\n"
+def _text(facts: Mapping[str, Any]) -> str:
+    """Compact JSON without a newline, as in the original, whose users look for `"status":"success"`."""
+    return json.dumps(facts, separators=(",", ":"))
 
 
 def exists(appliance: Appliance) -> bool:
-    """Whether there is anything to delete."""
-    return os.path.lexists(archive(appliance)) or os.path.lexists(_description(appliance))
+    """Whether there is anything to delete, whoever made it."""
+    own = os.path.lexists(archive(appliance)) or os.path.lexists(_description(appliance))
+    return own or foreign.exists(appliance)
 
 
 def delete(appliance: Appliance) -> None:
-    """Delete the backup, its description, and what dead processes left of others.
+    """Delete the backup, whoever made it, its description, and what dead processes left of others.
 
     :raises OSError: that is impossible.
     """
     appliance.withdraw(ARCHIVE)
     appliance.withdraw(DESCRIPTION)
+    foreign.withdraw(appliance)
     remove_partial(appliance)
 
 
 def remove_partial(appliance: Appliance) -> None:
     """Remove archives that dead processes did not complete."""
     remove_abandoned(appliance.spool, f"{PARTIAL}*")
-
-
-def human_size(size: int) -> str:
-    """A size in the style of `du -h`, such as `128.0K`.
-
-    :param size: bytes.
-    """
-    value, unit = max(1.0, size / 1024), 0
-    while round(value, 1) >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f}{_UNITS[unit]}"

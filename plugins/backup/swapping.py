@@ -1,27 +1,30 @@
 """Putting a restored tree in place of the old one, all of it or nothing.
 
-The new tree is complete, in a directory of its own on the same file system, before a journal lists the renames to make.
-From the moment the journal is on disk they are made: by the job, or by whoever finds the journal after it was killed.
-When one of them is impossible, those before it are taken back.
+The new tree is complete, in a directory of its own on the same file system, before a plan lists the renames to make.
+From the moment the journal says that the plan is complete they are made: by the job, or by whoever finds the journal
+after it was killed. When one of them is impossible, all are taken back.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from typing import Final
 
 from jidoteki.hookspecs import Appliance
 from jidoteki.plugins.backup import journal as journals
 from jidoteki.plugins.backup import staging as stagings
-from jidoteki.plugins.backup.journal import Damaged, Entry, Journal, Plan, Tell
+from jidoteki.plugins.backup.dressing import Dressing
+from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
+from jidoteki.plugins.backup.plans import Line, Tell
 from jidoteki.plugins.backup.renames import Renames
-from jidoteki.plugins.backup.staging import Staging
+from jidoteki.plugins.backup.staging import NEW, Staging
 
 SYNC_TIME: Final = 600.0
+MAX_TOLD: Final = 100
 
 
 @contextmanager
@@ -37,26 +40,21 @@ def opened_data(appliance: Appliance) -> Iterator[int]:
         os.close(descriptor)
 
 
-def commit(journal: Journal, data: int, staging: Staging, targets: list[str], tell: Tell) -> None:
-    """Replace the targets by what is in the new tree; one that is not in there is removed.
+def commit(journal: Journal, data: int, staging: Staging, lines: Iterable[Line], tell: Tell) -> None:
+    """Do what the lines of a plan say.
 
     :raises OSError: nothing was changed, or, when even that is impossible, `finish_all` has to be tried again later.
     """
-    with ExitStack() as opened:
-        renames = Renames(data, staging, opened)
-        plan = renames.planned(targets)
-        renames.enter(plan)
-        if renames.lost:
-            raise OSError(errno.ENOENT, f"{renames.lost[0]} was replaced meanwhile")
-        _sync_file_system(staging.descriptor)
-        try:
-            journal.plan(plan)
-        except BaseException:
-            _forget(journal)
-            raise
-        failure = _carry_out(renames, journal, plan, tell)
-        if failure:
-            raise failure
+    count = journal.write_plan(lines)
+    _sync_file_system(staging.descriptor)
+    try:
+        journal.plan(count)
+    except BaseException:
+        _forget(journal)
+        raise
+    failure = _carry_out(journal, data, staging, count, tell)
+    if failure:
+        raise failure
 
 
 def finish_all(appliance: Appliance, tell: Tell) -> None:
@@ -91,7 +89,7 @@ def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
             journal.remove()
 
 
-def _finish(appliance: Appliance, journal: Journal, entry: Entry, plan: Plan, tell: Tell) -> None:
+def _finish(appliance: Appliance, journal: Journal, entry: Entry, count: int, tell: Tell) -> None:
     with ExitStack() as opened:
         staging = None
         with suppress(FileNotFoundError):
@@ -101,35 +99,65 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, plan: Plan, te
             tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {appliance.data}")
             return
         opened.enter_context(staging)
-        renames = Renames(data, staging, opened)
-        renames.enter(plan)
-        failure = _carry_out(renames, journal, plan, tell)
+        failure = _carry_out(journal, data, staging, count, tell)
         if isinstance(failure, OSError):
             tell(f"{journal.id} cannot be completed, and the data are as they were before it: {failure.strerror}")
         elif failure:
             raise failure
 
 
-def _carry_out(renames: Renames, journal: Journal, plan: Plan, tell: Tell) -> BaseException | None:
+def _carry_out(journal: Journal, data: int, staging: Staging, count: int, tell: Tell) -> BaseException | None:
     """Make the renames; when one of them is impossible, take back all of them and return why.
 
     :raises OSError: they cannot be taken back now.
     """
     failure: BaseException | None = None
-    try:
-        renames.make(plan)
-    except BaseException as error:
-        failure = error
-        renames.take_back(plan)
-    renames.sync()  # before the journal goes that could repeat them
-    kept = list(renames.kept(plan)) if renames.lost else []
-    for target, place in kept:
-        tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
-    if kept:
-        journal.remove()
-    else:
-        journal.plan(None)
+    with ExitStack() as opened:
+        renames = Renames(data, staging, opened)
+        try:
+            for number, line in enumerate(journal.lines(count)):
+                renames.make(number, line)
+            _dress(journal, data, staging, count, tell)
+        except BaseException as error:
+            failure = error
+            _take_back(journal, renames, count)
+        _sync_file_system(data)  # before the journal goes that could repeat them
+        kept = list(islice(_kept(journal, renames, count), MAX_TOLD)) if renames.lost else []
+        for target, place in kept:
+            tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
+        if kept:
+            journal.remove()
+        else:
+            journal.plan(None)
     return failure
+
+
+def _dress(journal: Journal, data: int, staging: Staging, count: int, tell: Tell) -> None:
+    with staging.opened(NEW) as new:
+        dressing = Dressing(data, new, tell)
+        for line in journal.lines(count):
+            dressing.dress(line)
+        dressing.end()
+
+
+def _take_back(journal: Journal, renames: Renames, count: int) -> None:
+    """Take back all that is possible.
+
+    :raises OSError: something is not possible now.
+    """
+    failure = None
+    for number, line in enumerate(journal.lines(count)):
+        try:
+            renames.take_back(number, line)
+        except OSError as error:
+            failure = error
+    if failure:
+        raise failure
+
+
+def _kept(journal: Journal, renames: Renames, count: int) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(journal.lines(count)):
+        yield from renames.kept(number, line)
 
 
 def _forget(journal: Journal) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import voluptuous as vol
 
 from jidoteki.hookspecs import validators
 
 Action = Literal["START", "STOP"]
+MERGE: Final = "merge"
+EXACT: Final = "exact"
 
 
 @validators.described(
@@ -27,3 +29,18 @@ def action(value: str) -> Action:
     if wanted == "STOP":
         return "STOP"
     raise vol.Invalid("must be START or STOP")
+
+
+@validators.described(
+    {
+        "type": "string",
+        "enum": [MERGE, EXACT],
+        "description": "merge to keep what the archive lacks, exact to remove it",
+        "examples": [MERGE, EXACT],
+    }
+)
+def mode(value: str) -> str:
+    """Accept merge and exact."""
+    if value in (MERGE, EXACT):
+        return value
+    raise vol.Invalid(f"must be {MERGE} or {EXACT}")

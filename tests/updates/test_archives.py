@@ -124,11 +124,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "link out by way of a link": (pack([link("a/b", ".."), link("c", "a/b/../..")]), "leads out"),
     "link with an empty target": (pack([link("a", "")]), "to nothing"),
     "link with a newline": (pack([link("a", "b\nc")]), "control character"),
-    "hard link": (pack([file("a"), member("b", tarfile.LNKTYPE, linkname="a")]), "hard link"),
     "hard link out": (pack([member("b", tarfile.LNKTYPE, linkname="/etc/passwd")]), "hard link"),
     "character device": (pack([member("a", tarfile.CHRTYPE)]), "character device"),
     "block device": (pack([member("a", tarfile.BLKTYPE)]), "block device"),
-    "named pipe": (pack([member("a", tarfile.FIFOTYPE)]), "named pipe"),
+    "named pipe with a size": (raw(b"a", b"6", SEVEN) + CONTENT + END, "impossible size|named pipe"),
     "contiguous file": (pack([member("a", tarfile.CONTTYPE)]), "neither a file"),
     "unknown type": (pack([member("a", b"V")]), "neither a file"),
     "set-user-id": (pack([file("a", mode=0o4755)]), "set-user-id"),
@@ -222,6 +221,18 @@ def test_a_hostile_archive_is_refused_and_changes_nothing_outside(into: Path, na
     into.rename(aside)
     assert everything(into.parents[0]) == before
     assert not Path("/tmp/escaped").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_hard_links_and_named_pipes_are_refused_in_updates_only(into: Path, tmp_path: Path, kind: bytes) -> None:
+    content = pack([file("a"), member("b", kind, linkname="a")])
+
+    with pytest.raises(ArchiveError, match="is a hard link|is a named pipe"):
+        unpack(io.BytesIO(content), into, UPDATE)
+
+    (tmp_path / "restored").mkdir()
+    assert unpack(io.BytesIO(content), tmp_path / "restored", RESTORE).members == 2
+    assert (tmp_path / "restored/b").exists() == (kind == tarfile.LNKTYPE)
 
 
 @pytest.mark.parametrize(

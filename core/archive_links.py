@@ -1,0 +1,77 @@
+"""Hard links in an archive: a second name for what it brought before, and for nothing else."""
+
+from __future__ import annotations
+
+import copy
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+from jidoteki.core.tar_reader import refuse
+from jidoteki.hookspecs.paths import directory_beneath
+from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
+
+
+def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return a hard link or named pipe as the empty file whose name, owner and mode it has."""
+    if info.size:
+        raise refuse(info.name, "has an impossible size")
+    result = copy.copy(info)
+    result.type = tarfile.REGTYPE
+    return result
+
+
+def link(info: tarfile.TarInfo, root: int, parent: int, links_below: Path | None) -> tarfile.TarInfo | None:
+    """Make a hard link in the directory that it lies in.
+
+    :param root: descriptor of the directory that the archive is unpacked into; its link's target lies below.
+    :param parent: descriptor of the directory that the link is put into.
+    :return: the symbolic link to make in its place, when it is a second name for one: where it leads depends on where
+        it lies.
+    :raises ArchiveError: there is no file or symbolic link of that name.
+    :raises OSError: the link cannot be made.
+    """
+    target = parts(info.linkname)
+    if not target or any(map(is_reserved, target)) or can_restore(info.linkname, _named(info), None):
+        raise refuse(info.name, "is a hard link that leads elsewhere")
+    try:
+        directory = directory_beneath(root, target[:-1])
+    except OSError as error:
+        raise _unknown(info) from error
+    try:
+        return _link(info, target[-1], directory, parent, links_below)
+    finally:
+        os.close(directory)
+
+
+def _link(
+    info: tarfile.TarInfo, target: str, directory: int, parent: int, links_below: Path | None
+) -> tarfile.TarInfo | None:
+    try:
+        mode = os.stat(target, dir_fd=directory, follow_symlinks=False).st_mode
+    except FileNotFoundError as error:
+        raise _unknown(info) from error
+    name = parts(info.name)[-1]
+    if stat.S_ISREG(mode):
+        os.link(target, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+        return None
+    if not stat.S_ISLNK(mode):
+        raise refuse(info.name, "is a hard link to something that is no file")
+    again = copy.copy(info)
+    again.type, again.linkname = tarfile.SYMTYPE, os.readlink(target, dir_fd=directory)
+    reason = can_restore(again.name, again, links_below)
+    if reason:
+        raise refuse(again.name, reason)
+    return again
+
+
+def _named(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """An ordinary file of the name that the link leads to."""
+    result = tarfile.TarInfo(info.linkname)
+    result.mode = 0o600
+    return result
+
+
+def _unknown(info: tarfile.TarInfo) -> Exception:
+    return refuse(info.name, "is a hard link to what the archive does not hold before it")

@@ -1,0 +1,112 @@
+"""Owner, mode, times, lists and attributes of directories that a restore does not put in place as they are.
+
+One that the data and the archive have in common stays, and gets what the archive says of it. One that the archive does
+not hold as a member, but only something below it, says nothing: where it is missing, it becomes like the one above it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final
+
+from jidoteki.hookspecs import file_attributes, posix_acl
+from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
+from jidoteki.hookspecs.restorable import IMPLIED
+from jidoteki.plugins.backup.plans import Line, Tell, components
+
+MAX_TOLD: Final = 100
+_LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
+_INHERITED: Final = 0o2777
+"""What the one above says of the mode."""
+
+
+class Dressing:
+    """Gives directories in the data the metadata of those in the new tree.
+
+    :param data: descriptor of the data directory.
+    :param new: descriptor of the new tree.
+    :param tell: told of what a directory cannot get.
+    """
+
+    def __init__(self, data: int, new: int, tell: Tell) -> None:
+        self._data = data
+        self._new = new
+        self._tell = tell
+        self._count = 0
+
+    def dress(self, line: Line) -> None:
+        """Give the directory of a line its metadata, if the archive says any."""
+        if line.time is None:
+            return
+        try:
+            names = components(line.directory)
+            place, new = directory_beneath(self._data, names), -1
+            try:
+                new = directory_beneath(self._new, names)
+                _copy(new, place, line.time)
+            finally:
+                for descriptor in (place, new):
+                    if descriptor >= 0:
+                        os.close(descriptor)
+        except OSError as error:
+            self._count += 1
+            if self._count <= MAX_TOLD:
+                self._tell(f"{line.directory} stays with the owner, mode or time that it had: {error.strerror}")
+
+    def end(self) -> None:
+        """Tell how many lines were left out."""
+        if self._count > MAX_TOLD:
+            self._tell(f"{self._count - MAX_TOLD} more directories stay as they were")
+
+
+def _copy(source: int, place: int, time: int) -> None:
+    wanted, there = os.fstat(source), os.fstat(place)
+    if wanted.st_dev != there.st_dev:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    if (wanted.st_uid, wanted.st_gid) != (there.st_uid, there.st_gid):
+        os.fchown(place, wanted.st_uid, wanted.st_gid)
+    if wanted.st_mode != there.st_mode:
+        os.fchmod(place, stat.S_IMODE(wanted.st_mode))
+    for name in _attributes(source):
+        os.setxattr(place, name, os.getxattr(source, name))
+    os.utime(place, ns=(time, time))
+
+
+def _attributes(directory: int) -> list[str]:
+    """The attributes of a directory that come from the archive: its label may be one that the system gave it."""
+    try:
+        found = os.listxattr(directory)
+    except OSError:  # not every file system has any
+        return []
+    own = (name for name in found if file_attributes.is_kept(name) and not name.startswith("security."))
+    return [*own, *(name for name in _LISTS if name in found)]
+
+
+def settle(name: str, parent: int, place: int) -> None:
+    """Make those directories like the one above that the archive did not hold as members.
+
+    :param name: of a directory in the new tree that comes as a whole.
+    :param parent: descriptor of the directory that it is in.
+    :param place: descriptor of the one that it is put into.
+    :raises OSError: that is impossible.
+    """
+    _settle(name, parent, os.fstat(place))
+
+
+def _settle(name: str, parent: int, above: os.stat_result) -> None:
+    directory = os.open(name, DIRECTORY, dir_fd=parent)
+    try:
+        status = os.fstat(directory)
+        if status.st_mode & IMPLIED:
+            if os.geteuid() == 0:
+                os.fchown(directory, above.st_uid, above.st_gid)
+            os.fchmod(directory, above.st_mode & _INHERITED | stat.S_IRWXU)
+            status = above
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _settle(entry.name, directory, status)
+    finally:
+        os.close(directory)

@@ -1,0 +1,120 @@
+"""What `backup.txt` lists: words, as a shell splits them, each a path below the data directory or a pattern of paths.
+
+A word means what `find WORD -maxdepth 0` finds in the data directory: `*`, `?`, `[…]` and `[!…]` match within one
+component of a path, hidden names only where the pattern has the dot (POSIX.1-2017, Shell Command Language, 2.13), and a
+pattern that matches nothing is the name itself. No symbolic link is followed on the way.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jidoteki.hookspecs import Appliance, JobFailed
+from jidoteki.hookspecs.paths import read_regular
+from jidoteki.hookspecs.restorable import is_reserved, parts
+
+EVERYTHING: Final = "."
+_SEPARATORS: Final = re.compile("[ \t\r\n]+")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of the list.
+
+    :param text: as it is listed.
+    :param components: of its path below the data directory, each a name or a pattern of names; none for all of it.
+    :param is_directory: whether it ends with a slash, and so means directories alone.
+    """
+
+    text: str
+    components: tuple[str, ...]
+    is_directory: bool
+
+    @property
+    def path(self) -> str:
+        """The path that it is where it is no pattern."""
+        return "/".join(self.components) or EVERYTHING
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it may match several paths."""
+        return any(map(is_pattern, self.components))
+
+    def agrees(self, path: list[str]) -> bool:
+        """Whether the first components of a path are as this word has them; as many as both have."""
+        pairs = zip(path, self.components, strict=False)
+        return all(name == each or (is_pattern(each) and matches(name, each)) for name, each in pairs)
+
+
+def is_pattern(component: str) -> bool:
+    """Whether a component of a word may match several names."""
+    return glob.has_magic(component)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a pattern matches a name."""
+    hidden = name.startswith(".") and not pattern.startswith(".")
+    return not hidden and fnmatch.fnmatchcase(name, pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is listed, whether it is there or not."""
+
+    words: tuple[Word, ...]
+
+    def covers(self, path: str) -> bool:
+        """Whether a path below the data directory is listed, or a directory above it is."""
+        components = parts(path)
+        return any(len(word.components) <= len(components) and word.agrees(components) for word in self.words)
+
+    def leads_to(self, path: str) -> bool:
+        """Whether something that is listed may lie below a path, which is not listed itself."""
+        components = parts(path)
+        return any(len(word.components) > len(components) and word.agrees(components) for word in self.words)
+
+
+def selection(appliance: Appliance) -> Selection:
+    """Read the list.
+
+    :raises JobFailed: there is none, it lists nothing, or a path that leads out of the data directory or to what is the
+        program's own.
+    """
+    try:
+        content = read_regular(appliance.etc / "backup.txt", follow=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise JobFailed("There is no backup.txt that says what belongs to a backup") from error
+    except OSError as error:
+        raise JobFailed(f"backup.txt cannot be read: {error.strerror}") from error
+    lines = os.fsdecode(content.removeprefix(_BYTE_ORDER_MARK)).split("\n")
+    listed = [line.strip(" \t\r") for line in lines]
+    texts = [text for line in listed if not line.startswith("#") for text in _SEPARATORS.split(line) if text]
+    if not texts:
+        raise JobFailed("backup.txt lists nothing that belongs to a backup")
+    return Selection(tuple(_word(text, appliance) for text in dict.fromkeys(texts)))
+
+
+def _word(text: str, appliance: Appliance) -> Word:
+    components = parts(_below(text, appliance))
+    if ".." in components or "\0" in text or any(map(is_reserved, components)):
+        raise JobFailed(f"backup.txt lists {text}, which is not a path below the data directory")
+    return Word(text, tuple(components), text.endswith("/"))
+
+
+def _below(text: str, appliance: Appliance) -> str:
+    """The path of a word below the data directory: one that is absolute may begin with that, as this machine or the
+    appliance names it."""
+    if text.startswith("/"):
+        for place in (appliance.data, Path("/") / appliance.data.relative_to(appliance.root)):
+            own = list(place.parts[1:])
+            components = parts(text)
+            if components[: len(own)] == own:
+                return "/".join(components[len(own) :])
+    return text

@@ -1,0 +1,203 @@
+"""Planning what a restore has to rename; what would remove something that is to be kept is refused here.
+
+Both trees are walked side by side, through descriptors, without following a link. Where they have a directory in
+common that one stays, and what is in it is looked at; anything else comes or goes as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
+from jidoteki.plugins.backup.listed import Selection
+from jidoteki.plugins.backup.plans import BATCH, Action, Line, joined
+from jidoteki.plugins.backup.targets import SHOWN
+
+_Decision = Action | None
+"""What is to be done with an entry; None when it stays, and is to be entered."""
+Settle = Callable[[str, int, int], None]
+
+
+class Kept:
+    """What a restore removes in no case, though the archive lacks it: these paths, and what lies below them.
+
+    :param left_out: what the archive says that it lacks.
+    :param mounts: where other file systems are mounted.
+    """
+
+    def __init__(self, left_out: Collection[str], mounts: Collection[str]) -> None:
+        self.mounts: Final = frozenset(mounts)
+        self._paths = self.mounts.union(left_out)
+        self._above = frozenset(above for path in self._paths for above in _at_and_above(path))
+
+    def at(self, path: str) -> bool:
+        """Whether it is one of these paths."""
+        return path in self._paths
+
+    def within(self, path: str) -> bool:
+        """Whether it is one of these paths, or above one."""
+        return path in self._above
+
+
+def _at_and_above(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""
+
+
+class _Pair(NamedTuple):
+    """A directory in both trees, or in the data alone."""
+
+    path: str
+    new: int | None
+    data: int
+    covered: bool
+    """Whether `backup.txt` lists it, or one above it."""
+    exact: bool
+    """Whether what the new tree lacks is removed from it, if it is listed."""
+
+
+class Planner:
+    """Plans one restore.
+
+    :param new: descriptor of the new tree, in which nothing is left that `backup.txt` does not list.
+    :param data: descriptor of the data directory.
+    :param exact: whether what is listed is replaced as a whole; else nothing is removed that the new tree lacks.
+    :param settle: called for each directory that comes as a whole, with its name and the descriptors of the
+        directories that it comes from and goes to.
+    """
+
+    def __init__(
+        self, new: int, data: int, listed: Selection, kept: Kept, *, exact: bool, settle: Settle | None = None
+    ) -> None:
+        self._new = new
+        self._data = data
+        self._listed = listed
+        self._kept = kept
+        self._exact = exact
+        self._settle = settle
+        self._device = os.fstat(new).st_dev
+
+    def lines(self) -> Iterator[Line]:
+        """Give out the plan.
+
+        :raises JobFailed: something cannot be put in its place, or would remove what has to be kept.
+        :raises OSError: something was replaced meanwhile.
+        """
+        exact = self._exact and not self._kept.at("")
+        return self._directory(_Pair("", self._new, self._data, self._listed.covers(""), exact))
+
+    def _directory(self, pair: _Pair) -> Iterator[Line]:
+        entries: dict[str, Action] = {}
+        for name, decision in self._decisions(pair):
+            if decision is None:
+                yield from self._enter(pair, name)
+                continue
+            entries[name] = decision
+            if len(entries) == BATCH:
+                yield Line(pair.path, entries, None)
+                entries = {}
+        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
+        if entries or time is not None:
+            yield Line(pair.path, entries, time)
+
+    def _decisions(self, pair: _Pair) -> Iterator[tuple[str, _Decision]]:
+        if pair.new is not None:
+            with os.scandir(pair.new) as coming:
+                for entry in coming:
+                    decision = self._for_coming(pair, entry, pair.new)
+                    yield entry.name, decision
+        if pair.exact and pair.covered:
+            with os.scandir(pair.data) as there:
+                for entry in there:
+                    path = joined(pair.path, entry.name)
+                    if is_reserved(entry.name) or self._kept.at(path) or _is_in(entry.name, pair.new):
+                        continue
+                    stays = self._kept.within(path) and entry.is_dir(follow_symlinks=False)
+                    yield entry.name, None if stays else "remove"
+
+    def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
+        coming = entry.is_dir(follow_symlinks=False)
+        decision: _Decision = "put"
+        try:
+            there = stat.S_ISDIR(os.stat(entry.name, dir_fd=pair.data, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            pass
+        else:
+            decision = self._over(pair, entry.name, there, coming)
+        if coming and decision is not None and self._settle:
+            self._settle(entry.name, new, pair.data)
+        return decision
+
+    def _over(self, pair: _Pair, name: str, there: bool, coming: bool) -> _Decision:
+        """Decide on what comes where something is, each of which may be a directory."""
+        path = joined(pair.path, name)
+        covered = pair.covered or self._listed.covers(path)
+        exact = pair.exact and covered and not self._kept.within(path)
+        if there and coming:
+            return "replace" if exact else None
+        if path in self._kept.mounts:
+            raise _mounted(path)
+        if coming and not covered:
+            raise JobFailed(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
+        if there and not exact and not _is_empty(name, pair.data):
+            raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
+        return "replace" if exact else "put"
+
+    def _enter(self, pair: _Pair, name: str) -> Iterator[Line]:
+        path = joined(pair.path, name)
+        with ExitStack() as opened:
+            data = _opened(name, pair.data, opened)
+            new = _opened(name, pair.new, opened) if pair.new is not None and _is_in(name, pair.new) else None
+            if path in self._kept.mounts or os.fstat(data).st_dev != self._device:
+                if new is not None and not _is_empty(".", new):
+                    raise _mounted(path)
+                return
+            covered = pair.covered or self._listed.covers(path)
+            yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
+
+
+def _shown(path: str) -> str:
+    return f"{path[:SHOWN]!a}"
+
+
+def _mounted(path: str) -> JobFailed:
+    return JobFailed(f"{_shown(path)} cannot be restored: another file system is mounted at {path[:SHOWN]}")
+
+
+def _opened(name: str, parent: int, opened: ExitStack) -> int:
+    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _is_in(name: str, directory: int | None) -> bool:
+    if directory is None:
+        return False
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_empty(name: str, parent: int) -> bool:
+    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+    try:
+        with os.scandir(descriptor) as entries:
+            return next(entries, None) is None
+    finally:
+        os.close(descriptor)
+
+
+def _time(directory: int) -> int | None:
+    """When a directory in the new tree was changed, if the archive holds it as a member."""
+    status = os.fstat(directory)
+    return None if status.st_mode & IMPLIED else status.st_mtime_ns

@@ -1,0 +1,26 @@
+"""Sizes for people, as `du -h` of the GNU core utilities shows them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BLOCK: Final = 512
+"""Bytes of a block in `st_blocks` (stat(3type))."""
+_UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
+
+
+def human_size(size: int) -> str:
+    """A size rounded up, such as `512`, `1.5K` or `128K`: below ten of a unit with one decimal.
+
+    :param size: bytes.
+    """
+    scale = 1
+    for unit in _UNITS:
+        whole = -(-size // scale)
+        if whole < 1024 or unit == _UNITS[-1]:
+            break
+        scale *= 1024
+    tenths = -(-size * 10 // scale)
+    if scale == 1 or tenths >= 100:
+        return f"{whole}{unit}"
+    return f"{tenths // 10}.{tenths % 10}{unit}"
