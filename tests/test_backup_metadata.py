@@ -89,7 +89,7 @@ def restore(host: Host, archive: Path) -> Any:
 
 
 def restore_log(host: Host) -> str:
-    return (host.appliance.log / "update_restore.log").read_text()
+    return (host.appliance.log / "update_backup.log").read_text()
 
 
 def test_lists_and_attributes_come_back_whole(host: Host, tmp_path: Path) -> None:
