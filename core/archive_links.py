@@ -13,15 +13,6 @@ from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
 
 
-def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return a hard link or named pipe as the empty file whose name, owner and mode it has."""
-    if info.size:
-        raise refuse(info.name, "has an impossible size")
-    result = copy.copy(info)
-    result.type = tarfile.REGTYPE
-    return result
-
-
 def link(info: tarfile.TarInfo, root: int, parent: int, links_below: Path | None) -> tarfile.TarInfo | None:
     """Make a hard link in the directory that it lies in.
 

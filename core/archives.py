@@ -17,13 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jidoteki.core import archive_links, archive_metadata, files
+from jidoteki.core import archive_links, archive_metadata, archive_rules, files
 from jidoteki.core.archive_metadata import Attributes, Notes
 from jidoteki.core.archive_names import Names, folded
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
-from jidoteki.hookspecs.restorable import IMPLIED, LEFT_OUT, can_restore, is_reserved, parts
+from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.hookspecs.restorable import IMPLIED, parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -32,7 +33,6 @@ CHECK_SPACE_EACH = 16 * MIB
 SMALLEST_ON_DISK = 4096
 NO_LIMIT = 1 << 62
 MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -141,7 +141,7 @@ class _Tree:
         """Create one member."""
         self._policy.checkpoint()
         self._count(info)
-        self._judge(info)
+        archive_rules.judge(info, self._policy.links_below, backup=self._policy.keep)
         if info.isfifo():  # of a running program: it holds nothing that could be restored
             self._notes.add(info.name, "is left out: it is a named pipe")
             return
@@ -156,14 +156,6 @@ class _Tree:
             if error.errno == errno.ENAMETOOLONG:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
             raise
-
-    def _judge(self, info: tarfile.TarInfo) -> None:
-        judged = archive_links.plain(info) if self._policy.keep and (info.islnk() or info.isfifo()) else info
-        reason = can_restore(info.name, judged, self._policy.links_below)
-        if reason:
-            raise refuse(info.name, reason)
-        if self._policy.keep and any(map(is_reserved, parts(info.name))) and not _is_list(info):
-            raise refuse(info.name, "has a name that is the program's own")
 
     def finish(self) -> None:
         """Give the directories their owners, modes and times, those deep down first."""
@@ -295,10 +287,6 @@ class _Tree:
         """Close the directories deeper than this."""
         while len(self._open) > depth:
             os.close(self._open.pop()[1])
-
-
-def _is_list(info: tarfile.TarInfo) -> bool:
-    return info.isreg() and parts(info.name) == [LEFT_OUT]
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:

@@ -119,7 +119,7 @@ def test_a_restored_tree_equals_the_original(host: Host, tmp_path: Path) -> None
     (host.appliance.data / "db/new").write_text("new")
     (host.appliance.data / "single").unlink()
 
-    answer = host.post("/backup/restore", "-F", f"archive=@{tmp_path}/backup.tar")
+    answer = host.post("/backup/restore", "-F", f"archive=@{tmp_path}/backup.tar", "-F", "mode=exact")
 
     assert (answer.status, answer.body) == (200, b'{"Status":"200 OK"}')
     assert tree(host.appliance.data) == original

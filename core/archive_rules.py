@@ -1,0 +1,34 @@
+"""Which members of an archive are unpacked: the rules of `can_restore`, and what a backup may hold beyond them."""
+
+from __future__ import annotations
+
+import copy
+import tarfile
+from pathlib import Path
+
+from jidoteki.core.tar_reader import refuse
+from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, parts
+
+
+def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool) -> None:
+    """Judge one member.
+
+    :param backup: whether hard links and named pipes may come, and no name that is the program's own but the list's.
+    :raises ArchiveError: it is refused.
+    """
+    judged = _plain(info) if backup and (info.islnk() or info.isfifo()) else info
+    reason = can_restore(info.name, judged, links_below)
+    if reason:
+        raise refuse(info.name, reason)
+    names = parts(info.name)
+    if backup and any(map(is_reserved, names)) and not (info.isreg() and names == [LEFT_OUT]):
+        raise refuse(info.name, "has a name that is the program's own")
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return a hard link or named pipe as the empty file whose name, owner and mode it has."""
+    if info.size:
+        raise refuse(info.name, "has an impossible size")
+    result = copy.copy(info)
+    result.type = tarfile.REGTYPE
+    return result
