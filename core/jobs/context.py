@@ -170,7 +170,9 @@ class Context:
             if status:
                 raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
 
-    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
+    def unpack(
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
+    ) -> None:
         """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
         from jidoteki.core import archives
@@ -181,6 +183,7 @@ class Context:
             free_space=self.settings["limits"]["free-space"],
             checkpoint=self.checkpoint,
             note=self.log,
+            own=own,
         )
         try:
             with open(paths.open_regular(archive), "rb") as file:

@@ -15,6 +15,7 @@ from jidoteki.plugins.backup import left_out, staging, swapping
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
 from jidoteki.plugins.backup.listed import Selection, selection
+from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Kept, Planner, Settle
 from jidoteki.plugins.backup.staging import Staging
 from jidoteki.plugins.backup.targets import prune
@@ -54,7 +55,9 @@ def _unpack(job: Job, journal: Journal) -> None:
         made = opened.enter_context(staging.make(data, entry))
         new = opened.enter_context(made.opened(staging.NEW))
         old = opened.enter_context(made.opened(staging.OLD))
-        job.unpack(Path(job.input["archive"]), new, appliance.data)
+        archive = Path(job.input["archive"])
+        origin = Origin(appliance, archive, lambda: job.progress(0))
+        job.unpack(archive, new, appliance.data, origin.is_own)
         made.take_list()
         prune(new, old, listed, job.log)
         for _ in _planner(job, made, new, data, listed).lines():
