@@ -81,11 +81,19 @@ class Job(Protocol):
         :raises JobFailed: it cannot be started, or timed out.
         """
 
-    def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Run `ADMIN/bin/NAME` when it is there and executable.
+    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
+        """Run a script by the interpreter in its first line, without one by `/bin/sh`; it need not be executable.
 
-        :return: False when there is no such command.
-        :raises JobFailed: it failed or timed out.
+        Otherwise as `command` with `privileged`.
+
+        :raises JobFailed: it cannot be run, or timed out.
+        """
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        """Run the script `ADMIN/bin/NAME` when it is there, in the uploads directory, which others write to.
+
+        :return: False when there is nothing of this name.
+        :raises JobFailed: it cannot be run, failed or timed out.
         """
 
     def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
