@@ -52,8 +52,11 @@ class Job(Protocol):
     def workspace(self) -> Path:
         """An empty directory of this run, removed after it however it ends."""
 
-    def progress(self, percentage: int) -> None:
-        """Record how far the job is, 0 to 100."""
+    def progress(self, percentage: int, *, final: bool = False) -> None:
+        """Record how far the job is, 0 to 100.
+
+        :param final: whether its success shows this in place of 100, for tools that know it so.
+        """
 
     def log(self, message: str) -> None:
         """Add a line to the job's log, with the time and the job's source before it."""

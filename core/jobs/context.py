@@ -103,6 +103,7 @@ class Context:
         self.input = input
         self.workspace = workspace
         self.dry_run = log is None
+        self.final_percentage = 100
         self._record = record
         self._job = job
         self._plugins = plugins
@@ -118,9 +119,11 @@ class Context:
         if self._cancelled:
             raise JobCancelled
 
-    def progress(self, percentage: int) -> None:
+    def progress(self, percentage: int, *, final: bool = False) -> None:
         """Record how far the job is; a dry run (one without a log) records nothing."""
         self.checkpoint()
+        if final:
+            self.final_percentage = percentage
         if self._log is None or percentage == self._record.percentage:
             return
         now = time.monotonic()

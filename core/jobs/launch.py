@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import inspect
 import json
 import logging
 import os
-import shutil
-import stat
 import subprocess
 import sys
 import time
@@ -25,7 +21,6 @@ from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
-from jidoteki.hookspecs.mounts import mounts_below
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
@@ -239,11 +234,5 @@ class Launcher:
     def clear(self, id: str) -> None:
         """Remove the work space of a run, or whatever else has its name there."""
         path = self.appliance.tmp / id
-        with leftovers.tolerated(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(path.lstat().st_mode):
-                mounts = mounts_below(path)
-                if mounts:  # by a script that did not come to its end: what is mounted is not what it left
-                    raise OSError(errno.EBUSY, f"Something is mounted at {path}/{mounts[0]}")
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        with leftovers.tolerated(f"{path} cannot be removed"):
+            leftovers.remove(path)

@@ -82,7 +82,8 @@ class JobManager:
                     running.append((record, record.pid))
         with leftovers.tolerated(f"{appliance.tmp} cannot be cleared"):
             for name in os.listdir(appliance.tmp):
-                if name.partition("-")[2] not in held:
+                # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
+                if (name.partition("-")[2] or name) not in held:
                     self.launcher.clear(name)
         if not held:
             appliance.recover()

@@ -82,7 +82,7 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         job.run(context)
         if job.persist:
             context.persist()
-        record.percentage = 100
+        record.percentage = context.final_percentage
         record.end("success")
     except JobCancelled:
         record.end("cancelled")

@@ -7,11 +7,12 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives import Policy
-from jidoteki.core.updates import highest, inbox, package, versions
+from jidoteki.core.updates import highest, inbox, package, unpacked, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobFailed, paths
@@ -19,6 +20,9 @@ from jidoteki.hookspecs import Appliance, Job, JobFailed, paths
 SCRIPT = "update.sh"
 VERSION = "version.txt"
 CHANGELOG = "changelog.txt"
+#: The last lines of `update.log`: those of the original's script and of its documentation.
+SUCCESS = ("Update successful", "Updating system successful")
+NO_SCRIPT = "No update script found, skipping."
 MAX_VERSION = 4096
 MAX_CHANGELOG = 4 * 1024 * 1024
 MAX_MESSAGE = 200
@@ -36,7 +40,7 @@ def check(job: Job) -> None:
         try:
             _judge(job)
         except BaseException:
-            inbox.discard(job)
+            _clear(job)
             raise
 
 
@@ -44,10 +48,17 @@ def run(job: Job) -> None:
     """Run the package's `update.sh` and install its version and changelog; the package is gone afterwards."""
     with _failures(job):
         try:
-            _install(job, job.workspace / "package")
+            has_script = _install(job, unpacked.directory(job))
         finally:
-            inbox.discard(job)
-    job.log("Updating system successful")
+            _clear(job)
+    for line in SUCCESS if has_script else (NO_SCRIPT,):
+        job.log(line)
+
+
+def _clear(job: Job) -> None:
+    inbox.discard(job)
+    if not job.dry_run:
+        unpacked.clear(job.appliance)
 
 
 @contextlib.contextmanager
@@ -85,7 +96,7 @@ def _judge(job: Job) -> None:
         raise JobFailed("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
-        keys = package.load_keys(job.appliance.etc)
+        keys = package.Keys(job.appliance.etc)
         job.progress(30)
         decrypted = package.decrypt(
             found.file,
@@ -99,13 +110,12 @@ def _judge(job: Job) -> None:
     job.progress(40)
     package.verify(decrypted, keys)
     job.progress(50)
-    unpacked = job.workspace / "package"
-    unpacked.mkdir(mode=0o700)
-    package.unpack(decrypted.archive, unpacked, _policy(job))
+    directory = unpacked.make(job)
+    package.unpack(decrypted.archive, directory, _policy(job))
     decrypted.archive.unlink()
-    _compare(job, _version(unpacked))
-    _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    _read(directory / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
+    _compare(job, _version(directory))
 
 
 def _policy(job: Job) -> Policy:
@@ -113,6 +123,7 @@ def _policy(job: Job) -> Policy:
         max_size=job.settings["update"]["max-unpacked-size"],
         max_members=job.settings["update"]["max-members"],
         free_space=job.settings["limits"]["free-space"],
+        umask=unpacked.UMASK,
         checkpoint=lambda: job.progress(50),
     )
 
@@ -130,8 +141,8 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
-def _version(unpacked: Path) -> str:
-    content = _read(unpacked / VERSION, MAX_VERSION)
+def _version(directory: Path) -> str:
+    content = _read(directory / VERSION, MAX_VERSION)
     if content is None:
         raise VersionError(f"The package has no {VERSION}")
     try:
@@ -181,20 +192,23 @@ def _compare(job: Job, candidate: str) -> None:
         versions.require_newer(candidate, begun, where, allowed)
 
 
-def _install(job: Job, unpacked: Path) -> None:
+def _install(job: Job, directory: Path) -> bool:
+    """Run the script and install what the package says of itself; return whether there is a script."""
     # Read before the script runs: it may move everything away.
-    version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    version, changelog = _version(directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
+    has_script = os.path.lexists(directory / SCRIPT)
     job.progress(70)
     _remember_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
     job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
-    if os.path.lexists(unpacked / SCRIPT):
+    if has_script:
         try:
-            _run_script(job, unpacked)
+            _run_script(job, directory)
         except JobFailed:  # the script itself says that it did not install this version
             begun.unlink(missing_ok=True)
             raise
-    job.progress(80)
+    else:
+        job.progress(90, final=True)
     etc, mark = job.appliance.etc, highest.path(job.appliance)
     if changelog is not None:
         try:
@@ -204,6 +218,7 @@ def _install(job: Job, unpacked: Path) -> None:
     contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
     job.appliance.replace_files(contents, modes={mark: highest.MODE})
     begun.unlink(missing_ok=True)
+    return has_script
 
 
 def _remember_installed(job: Job) -> None:
@@ -213,32 +228,35 @@ def _remember_installed(job: Job) -> None:
         job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
 
 
-def _run_script(job: Job, unpacked: Path) -> None:
+def _run_script(job: Job, directory: Path) -> None:
     etc = job.appliance.etc
     before = _stamps(etc)
-    try:
-        status = job.command(
-            *_command(unpacked / SCRIPT),
-            timeout=job.settings["update"]["script-timeout"],
-            cwd=unpacked,
-            privileged=True,
-        )
-    except JobFailed as error:
-        raise JobFailed(error.message, "E1002") from error
-    if status:
-        message = f"{SCRIPT} failed with exit status {status}"
-        raise _own_failure(etc, before) or JobFailed(message, "E1002")
+    job.log(f"Starting update at: {_now()}")
+    failure = _failure_of_script(job, directory / SCRIPT)
+    if failure:
+        failure = _own_failure(etc, before) or failure
+    job.progress(80)
+    if failure:
+        raise failure
+    job.log(f"Completed update at: {_now()}")
 
 
-def _command(script: Path) -> tuple[str | Path, ...]:
-    """How to start the script: by itself when it can, else by the shell."""
+def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
+    """Run the script, and return why it failed."""
     if not script.is_file():
-        raise JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
-    with script.open("rb") as file:
-        start = file.read(4)
-    if os.access(script, os.X_OK) and (start[:2] == b"#!" or start == b"\x7fELF"):
-        return (script,)
-    return ("sh", script)
+        return JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
+    try:
+        script.chmod(script.stat().st_mode | 0o111)  # it may be a program, which only itself can start
+        limit = job.settings["update"]["script-timeout"]
+        status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
+    except JobFailed as error:
+        return JobFailed(error.message, "E1002")
+    return JobFailed(f"{SCRIPT} failed with exit status {status}", "E1002") if status else None
+
+
+def _now() -> str:
+    """The time as `date` prints it."""
+    return time.strftime("%a %b %e %H:%M:%S %Z %Y")
 
 
 def _stamps(etc: Path) -> dict[str, _Stamp]:
