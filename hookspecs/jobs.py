@@ -124,7 +124,7 @@ class StatusFiles:
     """Files in `ADMIN/etc` that other tools read; None for those a kind of job does not have."""
 
     progress: str | None = None
-    """JSON, `{"status", "percentage"}`."""
+    """JSON, `{"status", "percentage"}`. Other tools that do the same work may write it too, with further keys."""
     status: str | None = None
     """The status as plain text."""
     error_message: str | None = None

@@ -12,8 +12,8 @@ from typing import Any
 
 from jidoteki.core import files, leftovers
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import commands, persisting
-from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.core.jobs import commands, persisting, status_files
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugins import Plugins
 from jidoteki.hookspecs import JobFailed, JobType, paths, scripts
 
@@ -133,7 +133,7 @@ class Context:
             return
         self._written = now
         self._records.write(self._record, durable=False)
-        write_status_files(self.appliance.etc, self._job, self._record, durable=False)
+        status_files.write(self.appliance.etc, self._job, self._record, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""

@@ -17,8 +17,8 @@ from typing import Any
 from jidoteki.core import files, leftovers, locks
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
-from jidoteki.core.jobs import commands, processes
-from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
+from jidoteki.core.jobs import commands, processes, status_files
+from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
 
@@ -121,7 +121,7 @@ class Launcher:
             try:
                 self.settle(kind)
                 record = self.records.new(kind, client, user)
-                write_status_files(self.appliance.etc, self.kinds[kind][1], record)
+                status_files.write(self.appliance.etc, self.kinds[kind][1], record, begin=True)
                 return record, self._spawn(record, input, lock)
             finally:
                 os.close(lock)
@@ -132,8 +132,8 @@ class Launcher:
                 process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
+            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
             self.records.write(record)
-            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
             self.clear(record.id)
             raise
         return process
@@ -214,9 +214,9 @@ class Launcher:
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
         self._recover(record.kind)
-        self.records.write(record)
         if record.kind in self.kinds:
-            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
+            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
+        self.records.write(record)
         self.clear(record.id)
 
     def _recover(self, kind: str) -> None:
