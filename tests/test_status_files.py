@@ -286,3 +286,21 @@ def test_a_file_that_cannot_be_written_does_not_stay_to_be_taken_for_another_too
     assert status_files.shown(tmp_path, job, record, lambda: False) == {
         "status": "failed", "percentage": 10, "error-message": "full", "error-code": "E1000"
     }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a file immutable")
+def test_a_file_that_can_be_neither_written_nor_removed_says_nothing_of_the_run(host: Host) -> None:
+    path = host.appliance.etc / "worker.json"
+    path.write_text('{"status":"stuck","percentage":1}\n')
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        pytest.skip("this file system has no immutable files")
+    try:
+        host.request("POST", "/worker", {"do": "nothing"})
+        wait_until(lambda: shown(host) == {"status": "success", "percentage": 100})
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+    assert shown(host) == {"status": "success", "percentage": 100}
+    path.write_text('{"status":"free","percentage":1}\n')
+    work(host)
+    assert shown(host)["status"] == "success"

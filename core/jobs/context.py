@@ -132,8 +132,8 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
-        self._records.write(self._record, durable=False)
         status_files.write(self.appliance.etc, self._job, self._record, durable=False)
+        self._records.write(self._record, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""

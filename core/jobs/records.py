@@ -54,6 +54,7 @@ _RECORD = vol.Schema(
         "boot": _TEXT,
         "error_message": vol.Any(_TEXT, None),
         "error_code": vol.Any(_TEXT, None),
+        "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -78,6 +79,8 @@ class Record:
     """The boot in which `pid` means something."""
     error_message: str | None = None
     error_code: str | None = None
+    stuck: list[str] = dataclasses.field(default_factory=list)
+    """Status files that can be neither written nor removed: what they say is older than the run."""
 
     def outcome(self) -> JobOutcome:
         """How it ended, for a request handler."""

@@ -6,7 +6,7 @@ clock to tell: a file that says anything else was written by somebody else after
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
 import logging
 import time
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from jidoteki.core import files
 from jidoteki.core.jobs.records import INTERRUPTED, Record
-from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs import JobType, StatusFiles, paths
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,13 @@ ENDED = ("success", "failed", "cancelled", None)
 
 
 def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begin: bool = False) -> None:
-    """Write the files for this kind of job; one that cannot be written is told in the log.
+    """Write the files for this kind of job, and note in the record which cannot be; the record is to be stored then.
 
     What a script of the job itself wrote to the error files stays where the service has nothing to say there.
 
     :param begin: whether the run begins, and what is left of another one goes.
     """
+    record.stuck = []
     for name, text in _contents(job, record).items():
         try:
             if text is not None:
@@ -44,8 +45,10 @@ def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begi
                 (etc / name).unlink(missing_ok=True)
         except OSError as error:
             logger.warning("%s cannot be written: %s", name, error.strerror or error)
-            with contextlib.suppress(OSError):
-                (etc / name).unlink()  # rather none than one that would be taken for another tool's
+            try:
+                (etc / name).unlink(missing_ok=True)  # rather none than one that would be taken for another tool's
+            except OSError:
+                record.stuck.append(name)
 
 
 def _contents(job: JobType, record: Record) -> dict[str, str | None]:
@@ -68,7 +71,8 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
     :param is_running: asked whether a run of the service still goes on.
     """
     own = None if record is None else {"status": record.status, "percentage": record.percentage}
-    told, path = _told(etc, job, own)
+    names = _readable(job.status_files, record.stuck if record else [])
+    told, path = _told(etc, names, own)
     if record is not None and record.status == "running" and told.get("status") in ENDED:
         told = own or told
     status: dict[str, Any] = {"status": None, **told}
@@ -76,7 +80,11 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
         is_stale = record is None or _is_stale(path, job.timeout)
         if is_stale and not is_running():
             return interrupted(status)
-    return {**status, **_errors(etc, job, record, status["status"])}
+    return {**status, **_errors(etc, names, record, status["status"])}
+
+
+def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:
+    return StatusFiles(*(None if name in stuck else name for name in dataclasses.astuple(names)))
 
 
 def interrupted(status: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +92,8 @@ def interrupted(status: dict[str, Any]) -> dict[str, Any]:
     return {**status, "status": "failed"} | dict(zip(ERRORS, (INTERRUPTED, "E1000"), strict=True))
 
 
-def _told(etc: Path, job: JobType, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:
+def _told(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:
     """What somebody else says in the files, or else the service itself; and the file that says it."""
-    names = job.status_files
     progress = _document(etc / names.progress) if names.progress else None
     if names.progress and progress is not None and progress != own:
         return progress, etc / names.progress
@@ -96,12 +103,11 @@ def _told(etc: Path, job: JobType, own: dict[str, Any] | None) -> tuple[dict[str
     return own or {}, etc
 
 
-def _errors(etc: Path, job: JobType, record: Record | None, status: object) -> dict[str, str]:
+def _errors(etc: Path, names: StatusFiles, record: Record | None, status: object) -> dict[str, str]:
     """What somebody else says in the files of errors; what the service says only where the status is that it failed."""
-    names = (job.status_files.error_message, job.status_files.error_code)
     says = (record.error_message, record.error_code) if record else (None, None)
     errors: dict[str, str] = {}
-    for key, name, own in zip(ERRORS, names, says, strict=True):
+    for key, name, own in zip(ERRORS, (names.error_message, names.error_code), says, strict=True):
         text = _text(etc / name) if name else None
         if text and text.strip() and text != f"{own}\n":
             errors[key] = _first(text)
