@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives import Policy
-from jidoteki.core.updates import highest, inbox, package, unpacked, versions
+from jidoteki.core.updates import highest, inbox, package, script, unpacked, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
-from jidoteki.hookspecs import Appliance, Job, JobFailed, paths
+from jidoteki.hookspecs import Appliance, Job, JobFailed
 
-SCRIPT = "update.sh"
 VERSION = "version.txt"
 CHANGELOG = "changelog.txt"
 #: The last lines of `update.log`: those of the original's script and of its documentation.
@@ -25,13 +21,8 @@ SUCCESS = ("Update successful", "Updating system successful")
 NO_SCRIPT = "No update script found, skipping."
 MAX_VERSION = 4096
 MAX_CHANGELOG = 4 * 1024 * 1024
-MAX_MESSAGE = 200
-MAX_STATUS_FILE = 4096
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-ERROR_FILES = ("status_error_message.txt", "status_error_code.txt")
-_CODE = re.compile("[A-Za-z0-9_-]{1,16}")
-_Stamp = tuple[int, int, int] | None
 
 
 def check(job: Job) -> None:
@@ -115,7 +106,9 @@ def _judge(job: Job) -> None:
     decrypted.archive.unlink()
     _read(directory / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
-    _compare(job, _version(directory))
+    version = _version(job, directory)
+    if version is not None:
+        _compare(job, version)
 
 
 def _policy(job: Job) -> Policy:
@@ -141,8 +134,11 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
-def _version(directory: Path) -> str:
+def _version(job: Job, directory: Path) -> str | None:
+    """The package's version; None where the configuration takes packages without one, as the original did."""
     content = _read(directory / VERSION, MAX_VERSION)
+    if content is None and job.settings["update"]["unversioned-packages"]:
+        return None
     if content is None:
         raise VersionError(f"The package has no {VERSION}")
     try:
@@ -195,15 +191,16 @@ def _compare(job: Job, candidate: str) -> None:
 def _install(job: Job, directory: Path) -> bool:
     """Run the script and install what the package says of itself; return whether there is a script."""
     # Read before the script runs: it may move everything away.
-    version, changelog = _version(directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
-    has_script = os.path.lexists(directory / SCRIPT)
+    version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
+    has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
     _remember_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
-    job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
+    if version is not None:
+        job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
     if has_script:
         try:
-            _run_script(job, directory)
+            script.run(job, directory)
         except JobFailed:  # the script itself says that it did not install this version
             begun.unlink(missing_ok=True)
             raise
@@ -215,8 +212,9 @@ def _install(job: Job, directory: Path) -> bool:
             job.appliance.replace_file(etc / CHANGELOG, changelog)
         except OSError as error:  # no reason to forget what was installed
             job.log(f"The changelog cannot be written: {error.strerror or error}")
-    contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
-    job.appliance.replace_files(contents, modes={mark: highest.MODE})
+    if version is not None:
+        contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
+        job.appliance.replace_files(contents, modes={mark: highest.MODE})
     begun.unlink(missing_ok=True)
     return has_script
 
@@ -226,66 +224,3 @@ def _remember_installed(job: Job) -> None:
     installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
     if installed is not None and mark is None:
         job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
-
-
-def _run_script(job: Job, directory: Path) -> None:
-    etc = job.appliance.etc
-    before = _stamps(etc)
-    job.log(f"Starting update at: {_now()}")
-    failure = _failure_of_script(job, directory / SCRIPT)
-    if failure:
-        failure = _own_failure(etc, before) or failure
-    job.progress(80)
-    if failure:
-        raise failure
-    job.log(f"Completed update at: {_now()}")
-
-
-def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
-    """Run the script, and return why it failed."""
-    if not script.is_file():
-        return JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
-    try:
-        script.chmod(script.stat().st_mode | 0o111)  # it may be a program, which only itself can start
-        limit = job.settings["update"]["script-timeout"]
-        status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
-    except JobFailed as error:
-        return JobFailed(error.message, "E1002")
-    return JobFailed(f"{SCRIPT} failed with exit status {status}", "E1002") if status else None
-
-
-def _now() -> str:
-    """The time as `date` prints it."""
-    return time.strftime("%a %b %e %H:%M:%S %Z %Y")
-
-
-def _stamps(etc: Path) -> dict[str, _Stamp]:
-    """Which versions of the error files are there."""
-    stamps: dict[str, _Stamp] = {}
-    for name in ERROR_FILES:
-        stamps[name] = None
-        with contextlib.suppress(OSError):
-            status = (etc / name).lstat()
-            if stat.S_ISREG(status.st_mode):
-                stamps[name] = status.st_mtime_ns, status.st_size, status.st_ino
-    return stamps
-
-
-def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
-    """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
-    after = _stamps(etc)
-    texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
-    message, code = (texts[name] for name in ERROR_FILES)
-    if not message and not code:
-        return None
-    return JobFailed(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
-
-
-def _line(path: Path) -> str:
-    try:
-        with open(paths.open_regular(path), "rb") as file:
-            text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    words = " ".join(text.split())
-    return "".join(character for character in words if character.isprintable())[:MAX_MESSAGE]

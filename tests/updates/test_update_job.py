@@ -256,6 +256,24 @@ def test_a_version_that_is_not_newer_is_e1001(
     assert not package.exists()
 
 
+def test_a_package_without_a_version_is_taken_where_the_configuration_says_so(
+    appliance: Appliance, new_job, drop, make
+) -> None:
+    package = make({"update.sh": RAN, "changelog.txt": "# News\n"})
+    for _ in range(2):
+        (appliance.admin / "ran").unlink(missing_ok=True)
+        job = new_job(drop(package))
+        job.settings["update"]["unversioned-packages"] = True
+
+        install(job)
+
+        assert (appliance.admin / "ran").exists()
+        assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
+    old = new_job(drop(make({"version.txt": "0.9\n"})))
+    old.settings["update"]["unversioned-packages"] = True
+    assert failure(old)[0] == "E1001"
+
+
 @pytest.mark.parametrize("installed", ["", "\n", "\x00broken\x00"])
 def test_an_appliance_without_a_readable_version_can_be_updated(
     appliance: Appliance, new_job, drop, make, installed: str
