@@ -67,14 +67,9 @@ class Policy:
 
     @classmethod
     def update(
-        cls,
-        *,
-        max_size: int,
-        max_members: int,
-        free_space: int,
-        umask: int = 0,
+        cls, *, max_size: int, max_members: int, free_space: int, umask: int = 0,
         checkpoint: Callable[[], None] = _nothing,
-    ) -> Policy:
+    ) -> Policy:  # fmt: skip
         """For the content of an update package."""
         return cls(max_size, max_members, free_space, fold_names=True, umask=umask, checkpoint=checkpoint)
 
