@@ -60,6 +60,8 @@ class Policy:
     keep: bool = False
     """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
     permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
+    umask: int = 0
+    """Permissions that are taken away, unless all are kept."""
     checkpoint: Callable[[], None] = _nothing
     """Called often; what it raises ends the unpacking."""
     max_header: int = MAX_HEADER
@@ -71,10 +73,11 @@ class Policy:
 
     @classmethod
     def update(
-        cls, *, max_size: int, max_members: int, free_space: int, checkpoint: Callable[[], None] = _nothing
-    ) -> Policy:
+        cls, *, max_size: int, max_members: int, free_space: int, umask: int = 0,
+        checkpoint: Callable[[], None] = _nothing,
+    ) -> Policy:  # fmt: skip
         """For the content of an update package."""
-        return cls(max_size, max_members, free_space, fold_names=True, checkpoint=checkpoint)
+        return cls(max_size, max_members, free_space, fold_names=True, umask=umask, checkpoint=checkpoint)
 
     @classmethod
     def restore(
@@ -233,7 +236,7 @@ class _Tree:
             more = archive_metadata.relevant(info.pax_headers)
             self._later.add([name, info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
         elif names:
-            os.fchmod(descriptor, info.mode & 0o777 | 0o700)
+            os.fchmod(descriptor, info.mode & 0o777 & ~self._policy.umask | 0o700)
 
     def _file(
         self, info: tarfile.TarInfo, name: str, parent: int, data: Iterator[memoryview], more: Attributes
@@ -242,7 +245,8 @@ class _Tree:
         try:
             for chunk in data:
                 self._write(descriptor, chunk)
-            mode = info.mode & 0o7777 if self._policy.keep else info.mode & 0o777 | 0o600
+            policy = self._policy
+            mode = info.mode & 0o7777 if policy.keep else info.mode & 0o777 & ~policy.umask | 0o600
             self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
         finally:
             os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import logging
 import os
 import pkgutil
@@ -25,6 +26,7 @@ from jidoteki.core.routes import Routes
 from jidoteki.hookspecs import named_tokens, paths
 
 EXPIRES_SOON = datetime.timedelta(days=30)
+MAX_SCRIPTS = 100
 NEW_CERTIFICATE = "Send a new certificate with POST /certs."
 
 
@@ -68,6 +70,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from _versions(appliance)
     yield from _permissions(appliance)
     yield from _owners(appliance)
+    yield from _scripts(appliance)
     yield from _space(appliance, settings)
     for change in original.changes(appliance):
         yield Finding("note", "original", change.message, change.advice, str(change.file))
@@ -247,6 +250,16 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
                 yield Finding("warning", "permissions", message, f"Run: chown root {path}", str(path))
         except OSError:
             continue
+
+
+def _scripts(appliance: Appliance) -> Iterator[Finding]:
+    for path in (appliance.bin, *itertools.islice(sorted(appliance.bin.glob("*.sh")), MAX_SCRIPTS)):
+        with contextlib.suppress(OSError):  # one that cannot be looked at fails with its reason when it is run
+            if paths.is_private(path.stat()):
+                continue
+            message = "somebody else than root and the service owns it or may write to it: it runs as the service does"
+            advice = f"Run: chown root {path} && chmod go-w {path}"
+            yield Finding("warning", "permissions", message, advice, str(path))
 
 
 def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ MEANINGS = {
     "commands.prefix": "Starts the vendor's programs and update.sh, for example sudo -n where the service is no root",
     "update": "Update packages",
     "update.legacy-packages": "Whether packages encrypted with -md md5 and no PBKDF2 are accepted",
+    "update.unversioned-packages": "Whether packages without version.txt are accepted, any of them at any time",
     "update.script-timeout": "Seconds for update.sh",
     "update.max-unpacked-size": "Bytes that a package may unpack to",
     "update.max-members": "Files and directories that a package may hold",

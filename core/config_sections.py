@@ -114,6 +114,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
         _section(
             {
                 "legacy-packages": (False, bool),
+                "unversioned-packages": (False, bool),
                 "script-timeout": (3600, seconds),
                 "max-unpacked-size": (16 * 1024 * MIB, _count(1, 1 << 50)),
                 "max-members": (1_000_000, _count(1, 100_000_000)),

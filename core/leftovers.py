@@ -3,16 +3,19 @@ else set aside or let alone, and told of; nothing of it keeps the service from s
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jidoteki.hookspecs import paths
+from jidoteki.hookspecs.mounts import mounts_below
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,24 @@ def set_aside(path: Path) -> None:
     aside = path.with_name(f"{path.name[:200]}.aside-{secrets.token_hex(4)}")
     os.rename(path, aside)
     logger.error("%s is not what belongs there: it is now %s", path, aside.name)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies at a path of the service's own, a link as such, a directory with all that is in it.
+
+    :raises OSError: it cannot be removed, or something is mounted there or below: that is not what a job left.
+    """
+    try:
+        is_directory = stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_directory:
+        path.unlink()
+        return
+    for each in mounts_below(path.parent):
+        if f"{each}/".startswith(f"{path.name}/"):
+            raise OSError(errno.EBUSY, f"Something is mounted at {path.parent}/{each}")
+    shutil.rmtree(path)
 
 
 def append_own(path: Path, mode: int = 0o600) -> int:

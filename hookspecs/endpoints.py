@@ -161,7 +161,10 @@ class Request(Protocol):
         """Whether a job of this kind is running now."""
 
     async def job_status(self, kind: str) -> dict[str, Any]:
-        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind."""
+        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind.
+
+        When another tool wrote to the status files afterwards, what that says, with further keys and states.
+        """
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -52,8 +52,11 @@ class Job(Protocol):
     def workspace(self) -> Path:
         """An empty directory of this run, removed after it however it ends."""
 
-    def progress(self, percentage: int) -> None:
-        """Record how far the job is, 0 to 100."""
+    def progress(self, percentage: int, *, final: bool = False) -> None:
+        """Record how far the job is, 0 to 100.
+
+        :param final: whether its success shows this in place of 100, for tools that know it so.
+        """
 
     def log(self, message: str) -> None:
         """Add a line to the job's log, with the time and the job's source before it."""
@@ -81,11 +84,19 @@ class Job(Protocol):
         :raises JobFailed: it cannot be started, or timed out.
         """
 
-    def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Run `ADMIN/bin/NAME` when it is there and executable.
+    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
+        """Run a script by the interpreter in its first line, without one by `/bin/sh`; it need not be executable.
 
-        :return: False when there is no such command.
-        :raises JobFailed: it failed or timed out.
+        Otherwise as `command` with `privileged`.
+
+        :raises JobFailed: it cannot be run, or timed out.
+        """
+
+    def vendor_command(self, name: str, *arguments: str) -> bool:
+        """Run the script `ADMIN/bin/NAME` when it is there, in the uploads directory, which others write to.
+
+        :return: False when there is nothing of this name.
+        :raises JobFailed: it cannot be run, failed or timed out.
         """
 
     def unpack(
@@ -116,7 +127,7 @@ class StatusFiles:
     """Files in `ADMIN/etc` that other tools read; None for those a kind of job does not have."""
 
     progress: str | None = None
-    """JSON, `{"status", "percentage"}`."""
+    """JSON, `{"status", "percentage"}`. Other tools that do the same work may write it too, with further keys."""
     status: str | None = None
     """The status as plain text."""
     error_message: str | None = None

@@ -117,7 +117,7 @@ def refusal(appliance: Appliance, **values: str) -> str:
     job = job_with(appliance, **values)
     with pytest.raises(JobFailed) as failure:
         jobs.check(job)
-    assert job.lines[-1] == failure.value.message
+    assert job.lines[-2:] == [failure.value.message, "Invalid or missing TLS certificate files"]
     assert list(appliance.tmp.iterdir()) == []
     return failure.value.message
 
@@ -133,7 +133,10 @@ def test_a_self_signed_certificate_is_installed(
 
     perform(job)
 
-    assert job.lines[0] == "Validating and adding TLS certificates"
+    assert (job.lines[0], job.lines[-1]) == (
+        "Validating and adding TLS certificates",
+        "Add TLS certificates successful",
+    )
     assert tls.key.read_text() == self_signed["private"]
     assert tls.certificate.read_text() == self_signed["public"]
     assert not tls.authorities.exists()
@@ -511,6 +514,8 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
 
     with pytest.raises(JobFailed, match=r"certs\.sh failed"):
         perform(job)
+
+    assert job.lines[-2:] == ["certs.sh failed with exit status 1", "Invalid or missing TLS certificate files"]
 
     assert snapshot(tls) == before
 

@@ -232,6 +232,21 @@ def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(
     assert findings(appliance) == []
 
 
+@pytest.mark.parametrize("name", ["network.sh", "."])
+def test_a_vendors_script_that_others_may_write_is_told_with_the_command_that_cures_it(
+    appliance: Appliance, name: str
+) -> None:
+    script = appliance.bin / name
+    (appliance.bin / "network.sh").touch(mode=0o755)
+    script.chmod(0o777)
+
+    found = only_finding(appliance)
+
+    assert (found["level"], found["subject"], found["file"]) == ("warning", "permissions", str(script))
+    subprocess.run(found["advice"].removeprefix("Run: "), shell=True, check=True)
+    assert findings(appliance) == []
+
+
 def test_an_empty_token_and_none_at_all_are_told(appliance: Appliance) -> None:
     (appliance.etc / "api.token").write_text("\n")
     empty = only_finding(appliance)

@@ -88,7 +88,7 @@ def test_a_newcomer_sets_the_token_and_installs_a_package(host: Host, make_packa
     log = host.get("/update/log")
     assert log.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert "Updating system. Please wait.." in log.text
-    assert "\nHello from package\n" in log.text
+    assert "\nHello from update\n" in log.text
     etc = host.appliance.etc
     assert json.loads((etc / "status_update.json").read_text()) == {"status": "success", "percentage": 100}
     assert (etc / "status_update.txt").read_text() == "success\n"
@@ -160,7 +160,7 @@ def test_a_change_of_scheme_waits_for_the_configuration(host: Host, make_package
     host.post("/update", "-F", f"update=@{make_package(version='release-1')}")
 
     assert "set update.allow-scheme-change-to to release-1 in the configuration" in refused["error-message"]
-    assert (refused["error-code"], refused["percentage"]) == ("E1001", 50)
+    assert (refused["error-code"], refused["percentage"]) == ("E1001", 60)
     assert host.wait_for_job("/update")["status"] == "success"
     assert host.get("/version").json == {"version": "release-1"}
 
@@ -170,7 +170,7 @@ def test_e1001_says_both_versions(host: Host, make_package: MakePackage) -> None
 
     status = host.wait_for_job("/update")
 
-    assert status["percentage"] == 50
+    assert status["percentage"] == 60
     assert status["error-message"] == "The package's version 0.1.0 is not newer than the installed version 1.0.0"
     assert (host.appliance.etc / "status_error_code.txt").read_text() == "E1001\n"
 
@@ -188,7 +188,7 @@ def test_e1002_when_the_script_fails(host: Host, make_package: MakePackage) -> N
 
     status = host.wait_for_job("/update")
 
-    assert (status["status"], status["percentage"], status["error-code"]) == ("failed", 70, "E1002")
+    assert (status["status"], status["percentage"], status["error-code"]) == ("failed", 80, "E1002")
     assert status["error-message"] == "update.sh failed with exit status 3"
     assert "planted" in status["log"]
     assert status["log"].endswith("Failed updating...")
@@ -326,6 +326,7 @@ def test_killed_in_the_middle_the_update_is_failed_and_the_next_one_works(
 
     os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     status = host.wait_for_job("/update")
+    wait_until(lambda: not (host.appliance.tmp / "update").exists())
     host.post("/update", "-F", f"update=@{make_package()}")
     after = host.wait_for_job("/update")
 
@@ -336,7 +337,7 @@ def test_killed_in_the_middle_the_update_is_failed_and_the_next_one_works(
 
 
 def test_an_update_goes_on_when_the_service_is_killed_and_is_found_again(host: Host, make_package: MakePackage) -> None:
-    script = "for i in $(seq 40); do echo step $i; sleep 0.2; done"
+    script = "for i in $(seq 40); do echo step $i; sleep 0.2; done; [ -f $PWD/changelog.txt ] || exit 1"
     host.post("/update", "-F", f"update=@{make_package(script=script)}")
     wait_until(lambda: host.get("/update").json["percentage"] == 70)
 

@@ -69,12 +69,13 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
                 raise click.exceptions.Exit(1) from failure
             raise Problem(f"{failure.message} ({failure.code})") from failure
         unpacked = Path(work, "package")
-        version = (unpacked / VERSION).read_text(encoding="ascii", errors="replace").strip()
+        version = (unpacked / VERSION).read_text("ascii", "replace").strip() if (unpacked / VERSION).exists() else None
         has_changelog = (unpacked / CHANGELOG).exists()
     if as_json:
         click.echo(json.dumps({"accepted": True, "version": version, "changelog": has_changelog}, indent=2))
     else:
-        click.echo(f"{file} would be accepted: version {version}{'' if has_changelog else ', without a changelog'}")
+        named = f"version {version}" if version else "without a version"
+        click.echo(f"{file} would be accepted: {named}{'' if has_changelog else ', without a changelog'}")
 
 
 def _judge(appliance: Appliance, file: Path, work: Path) -> None:

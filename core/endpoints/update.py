@@ -41,6 +41,13 @@ def run(job: Job) -> None:
     updates.run(job)
 
 
+def recover(appliance: Appliance) -> None:
+    """Remove what a run that was killed had unpacked."""
+    from jidoteki.core.updates import unpacked
+
+    unpacked.clear(appliance)
+
+
 UPDATE = JobType(
     "update",
     run,
@@ -51,6 +58,7 @@ UPDATE = JobType(
     ),
     busy_code="E1004",
     timeout=TIMEOUT,
+    recover=recover,
     persist=True,
 )
 

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from jidoteki.core import priority
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobFailed, scripts
 
 KILL_TIME = 5.0
 MAX_OUTPUT = 8 * 1024 * 1024
+UMASK = 0o022
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -36,23 +37,27 @@ def run(
     output: Callable[[bytes], None],
     env: Mapping[str, str],
     cwd: Path | None = None,
+    umask: int = UMASK,
+    name: str = "",
     checkpoint: Callable[[], None] = lambda: None,
     max_output: int = MAX_OUTPUT,
 ) -> int:
     """Run a program and hand its output on, chunk by chunk.
 
     :param timeout: seconds.
+    :param name: what errors call it; by default its own name.
     :param checkpoint: called a few times a second; what it raises ends the program.
     :return: the exit status, negative for the signal that ended it.
     :raises JobFailed: it cannot be started, or ran out of time.
     """
-    with priority.usual(partial(_start, argv, env, cwd)) as process:
+    name = name or os.path.basename(argv[0])
+    with priority.usual(partial(_start, argv, name, env, cwd, umask)) as process:
         assert process.stdout is not None
         try:
             with process.stdout as pipe:
                 _pump(process, pipe.fileno(), time.monotonic() + timeout, output, checkpoint, max_output)
             if process.poll() is None:
-                raise JobFailed(f"{os.path.basename(argv[0])} did not end within {timeout:g} seconds")
+                raise JobFailed(f"{name} did not end within {timeout:g} seconds")
             return process.returncode
         finally:
             if process.poll() is None:
@@ -63,15 +68,16 @@ def run(
                     process.wait(KILL_TIME)
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], name: str, env: Mapping[str, str], cwd: Path | None, umask: int
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=cwd, env=dict(env), process_group=0, umask=0o022,
+            cwd=cwd, env=dict(env), process_group=0, umask=umask,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise JobFailed(f"{os.path.basename(argv[0])} cannot be run: {reason}") from error
+        raise JobFailed(scripts.not_started(name, error)) from error
 
 
 def _pump(

@@ -7,14 +7,15 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jidoteki.core import files, leftovers
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import commands, persisting
-from jidoteki.core.jobs.records import Record, Records, write_status_files
+from jidoteki.core.jobs import commands, persisting, status_files
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugins import Plugins
-from jidoteki.hookspecs import JobFailed, JobType, paths
+from jidoteki.hookspecs import JobFailed, JobType, paths, scripts
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
@@ -32,11 +33,12 @@ class Log:
 
     def __init__(self, path: Path, run_path: Path, source: str) -> None:
         self._source = source
-        self._descriptors: list[int] = []
-        for each, mode in ((path, 0o640), (run_path, 0o600)):
+        self._shared: list[int] = []
+        self._own: list[int] = []
+        for each, mode, into in ((path, 0o640, self._shared), (run_path, 0o600, self._own)):
             # What is in the way of a log must not be in the way of an update: there are two of them.
             with leftovers.tolerated(f"{each} cannot be written"):
-                self._descriptors.append(_open(each, mode))
+                into.append(_open(each, mode))
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
@@ -52,13 +54,21 @@ class Log:
 
     def write(self, output: bytes) -> None:
         """Add bytes as they are; nothing must end because there is no room for what it says."""
-        output = output[: self._left]
-        self._left -= len(output)
-        for descriptor in self._descriptors:
-            with leftovers.tolerated("What a job says cannot be written to a log"):
-                files.write_all(descriptor, output)
+        output = self._write(output, [*self._shared, *self._own])
         if output:
             self._at_line_start = output.endswith(b"\n")
+
+    def write_own(self, output: bytes) -> None:
+        """Add bytes to the log of this run alone: other tools judge by the last lines of the other one."""
+        self._write(output, self._own)
+
+    def _write(self, output: bytes, descriptors: list[int]) -> bytes:
+        output = output[: self._left]
+        self._left -= len(output)
+        for descriptor in descriptors:
+            with leftovers.tolerated("What a job says cannot be written to a log"):
+                files.write_all(descriptor, output)
+        return output
 
 
 def _open(path: Path, mode: int) -> int:
@@ -93,6 +103,7 @@ class Context:
         self.input = input
         self.workspace = workspace
         self.dry_run = log is None
+        self.final_percentage = 100
         self._record = record
         self._job = job
         self._plugins = plugins
@@ -108,9 +119,11 @@ class Context:
         if self._cancelled:
             raise JobCancelled
 
-    def progress(self, percentage: int) -> None:
+    def progress(self, percentage: int, *, final: bool = False) -> None:
         """Record how far the job is; a dry run (one without a log) records nothing."""
         self.checkpoint()
+        if final:
+            self.final_percentage = percentage
         if self._log is None or percentage == self._record.percentage:
             return
         now = time.monotonic()
@@ -119,8 +132,8 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
+        status_files.write(self.appliance.etc, self._job, self._record, durable=False)
         self._records.write(self._record, durable=False)
-        write_status_files(self.appliance.etc, self._job, self._record, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""
@@ -143,32 +156,67 @@ class Context:
         privileged: bool = False,
     ) -> int:
         """Run a program, its output going to the log."""
-        prefix = self.settings["commands"]["prefix"] if privileged else None
+        prefix = self._prefix if privileged else []
+        return self._run([*prefix, *(str(each) for each in argv)], timeout=timeout, cwd=cwd, env=env or {})
+
+    def script(
+        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
+    ) -> int:
+        """Run a script by what its first line says, privileged, its output going to the log."""
+        try:
+            argv = scripts.command_of(path, directly=bool(self._prefix))
+        except scripts.CannotRun as error:
+            raise JobFailed(str(error)) from error
+        return self._run([*self._prefix, *argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name)
+
+    @property
+    def _prefix(self) -> list[str]:
+        return self.settings["commands"]["prefix"] or []
+
+    def _run(
+        self,
+        argv: list[str],
+        *,
+        timeout: float,
+        cwd: Path | None,
+        env: Mapping[str, str] = MappingProxyType({}),
+        umask: int = commands.UMASK,
+        name: str = "",
+        output: Callable[[bytes], None] | None = None,
+    ) -> int:
         return commands.run(
-            [*(prefix or ()), *(str(each) for each in argv)],
+            argv,
             timeout=timeout,
-            output=self._log.write if self._log else _ignore,
-            env={**self._environment, **(env or {})},
+            output=output or (self._log.write if self._log else _ignore),
+            env={**self._environment, **env},
             cwd=cwd,
+            umask=umask,
+            name=name,
             checkpoint=self.checkpoint,
         )
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Run `ADMIN/bin/NAME` when it is there and executable."""
+        """Run `ADMIN/bin/NAME` in the uploads directory when it is there."""
         path = self.appliance.bin / name
-        if not (path.is_file() and os.access(path, os.X_OK)):
+        if not scripts.is_there(path):
             return False
-        status = self.command(path, *arguments, timeout=self.settings["limits"]["command"], privileged=True)
+        uploads = self.appliance.uploads
+        cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None
+        status = self.script(path, *arguments, timeout=self.settings["limits"]["command"], cwd=cwd)
         if status:
             raise JobFailed(f"{name} failed with exit status {status}")
         return True
 
     def persist(self) -> None:
-        """Run what keeps the system's data, if there is anything."""
+        """Run what keeps the system's data, if there is anything; it prints to this run's log."""
+        output = self._log.write_own if self._log else _ignore
         for argv in persisting.commands(self.settings, self.appliance):
-            status = self.command(*argv, timeout=self.settings["limits"]["command"], privileged=True)
+            limit = self.settings["limits"]["command"]
+            status = self._run([*self._prefix, *argv], timeout=limit, cwd=None, output=output)
             if status:
-                raise JobFailed(f"The change is in force, but the persist command failed with exit status {status}")
+                message = f"The change is in force, but the persist command failed with exit status {status}"
+                self.log(message)
+                raise JobFailed(message)
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False

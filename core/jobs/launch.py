@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import inspect
 import json
 import logging
 import os
-import shutil
-import stat
 import subprocess
 import sys
 import time
@@ -21,11 +17,10 @@ from typing import Any
 from jidoteki.core import files, leftovers, locks
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
-from jidoteki.core.jobs import commands, processes
-from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id, write_status_files
+from jidoteki.core.jobs import commands, processes, status_files
+from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
-from jidoteki.hookspecs.mounts import mounts_below
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
@@ -126,7 +121,7 @@ class Launcher:
             try:
                 self.settle(kind)
                 record = self.records.new(kind, client, user)
-                write_status_files(self.appliance.etc, self.kinds[kind][1], record)
+                status_files.write(self.appliance.etc, self.kinds[kind][1], record, begin=True)
                 return record, self._spawn(record, input, lock)
             finally:
                 os.close(lock)
@@ -137,8 +132,8 @@ class Launcher:
                 process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
+            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
             self.records.write(record)
-            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
             self.clear(record.id)
             raise
         return process
@@ -219,9 +214,9 @@ class Launcher:
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
         self._recover(record.kind)
-        self.records.write(record)
         if record.kind in self.kinds:
-            write_status_files(self.appliance.etc, self.kinds[record.kind][1], record)
+            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
+        self.records.write(record)
         self.clear(record.id)
 
     def _recover(self, kind: str) -> None:
@@ -239,11 +234,5 @@ class Launcher:
     def clear(self, id: str) -> None:
         """Remove the work space of a run, or whatever else has its name there."""
         path = self.appliance.tmp / id
-        with leftovers.tolerated(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(path.lstat().st_mode):
-                mounts = mounts_below(path)
-                if mounts:  # by a script that did not come to its end: what is mounted is not what it left
-                    raise OSError(errno.EBUSY, f"Something is mounted at {path}/{mounts[0]}")
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        with leftovers.tolerated(f"{path} cannot be removed"):
+            leftovers.remove(path)

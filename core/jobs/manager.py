@@ -10,14 +10,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from jidoteki.core import files, leftovers, locks
-from jidoteki.core.jobs import processes
+from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
 from jidoteki.hookspecs import Event, JobOutcome, JobType
-from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,8 @@ class JobManager:
                     running.append((record, record.pid))
         with leftovers.tolerated(f"{appliance.tmp} cannot be cleared"):
             for name in os.listdir(appliance.tmp):
-                if name.partition("-")[2] not in held:
+                # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
+                if (name.partition("-")[2] or name) not in held:
                     self.launcher.clear(name)
         if not held:
             appliance.recover()
@@ -164,59 +164,30 @@ class JobManager:
             await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
 
     async def status(self, kind: str) -> dict[str, Any]:
-        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind."""
+        """How the last run of this kind went, or goes, be it another tool's.
+
+        :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
+        """
         return await asyncio.to_thread(self._status, kind)
 
     def _status(self, kind: str) -> dict[str, Any]:
-        job = self.kind(kind)
-        try:
-            log = files.tail(self.launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
+        job, appliance = self.kind(kind), self.launcher.appliance
+        shown = self._shown(kind, job)
+        errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}
+        try:  # after the rest: the log of a run that has ended is whole
+            log = files.tail(appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
         except OSError:
             log = None
-        record = self._last(kind)
-        if record is None:
-            return {"status": None, "log": log}
-        shown: dict[str, Any] = {"status": record.status, "percentage": record.percentage, "log": log}
-        if record.status == "failed":
-            shown["error-message"] = record.error_message
-            shown["error-code"] = record.error_code
-        return shown
+        return shown | {"log": log} | errors
 
-    def _last(self, kind: str) -> Record | None:
-        """The last run; before there was any, what the status files of the appliance's earlier software say."""
-        record = self.launcher.records.latest(kind) or self._from_status_files(kind)
-        if record is None or record.status != "running" or locks.is_held(self.launcher.lock(kind)):
-            return record
-        # It may have ended, and recorded so, since it was read.
-        record = self.launcher.records.latest(kind) or record
-        if record.status == "running":
-            record.fail(INTERRUPTED)
-        return record
-
-    def _from_status_files(self, kind: str) -> Record | None:
-        names = self.kind(kind).status_files
-        appliance = self.launcher.appliance
-        progress = appliance.read_json(appliance.etc / names.progress) if names.progress else None
-        shown = progress if isinstance(progress, dict) else {}
-        status = shown.get("status") or self._status_line(names.status)
-        if status not in ("running", "success", "failed"):
-            return None
-        percentage = shown.get("percentage")
-        record = Record("", kind, cast(Status, status), percentage if isinstance(percentage, int) else 0)
-        record.percentage = max(0, min(100, record.percentage))
-        if status == "failed":
-            record.error_message = self._status_line(names.error_message)
-            record.error_code = self._status_line(names.error_code)
-        return record
-
-    def _status_line(self, name: str | None) -> str | None:
-        """The first line of a status file, if there is one that can be read."""
-        appliance = self.launcher.appliance
-        try:
-            text = appliance.read_text(appliance.etc / name) if name else None
-        except OSError:
-            return None
-        return _first_line(text)
+    def _shown(self, kind: str, job: JobType) -> dict[str, Any]:
+        record, lock = self.launcher.records.latest(kind), self.launcher.lock(kind)
+        if record is not None and record.status == "running" and not locks.is_held(lock):
+            # It may have ended, and recorded so, since it was read.
+            record = self.launcher.records.latest(kind) or record
+            if record.status == "running":
+                return status_files.interrupted({"percentage": record.percentage})
+        return status_files.shown(self.launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
     def _watch(self, record: Record, pid: int, process: subprocess.Popen[bytes] | None) -> _Watch:
         watch = _Watch(record, pid, process, asyncio.get_running_loop().create_future())
@@ -282,7 +253,3 @@ async def _exit_of(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _first_line(text: str | None) -> str | None:
-    return text.strip().partition("\n")[0][:200] or None if text else None

@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import voluptuous as vol
 
 from jidoteki.core import files
-from jidoteki.hookspecs import JobOutcome, JobType, paths
+from jidoteki.hookspecs import JobOutcome, paths
 from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ _RECORD = vol.Schema(
         "boot": _TEXT,
         "error_message": vol.Any(_TEXT, None),
         "error_code": vol.Any(_TEXT, None),
+        "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -78,6 +79,8 @@ class Record:
     """The boot in which `pid` means something."""
     error_message: str | None = None
     error_code: str | None = None
+    stuck: list[str] = dataclasses.field(default_factory=list)
+    """Status files that can be neither written nor removed: what they say is older than the run."""
 
     def outcome(self) -> JobOutcome:
         """How it ended, for a request handler."""
@@ -186,22 +189,3 @@ def boot_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
-
-
-def write_status_files(etc: Path, job: JobType, record: Record, durable: bool = True) -> None:
-    """Write the files that other tools read for this kind of job; one that cannot be written is told in the log."""
-    names = job.status_files
-    content: list[tuple[str | None, Any]] = [
-        (names.progress, json.dumps({"status": record.status, "percentage": record.percentage})),
-        (names.status, record.status),
-        (names.error_message, record.error_message),
-        (names.error_code, record.error_code),
-    ]
-    for name, text in content:
-        try:
-            if name and text is None:
-                (etc / name).unlink(missing_ok=True)
-            elif name:
-                files.replace_file(etc / name, f"{text}\n".encode(), 0o644, durable)
-        except OSError as error:
-            logger.warning("%s cannot be written: %s", name, error.strerror or error)

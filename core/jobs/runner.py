@@ -15,8 +15,9 @@ from typing import Any
 
 from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs import status_files
 from jidoteki.core.jobs.context import Context, JobCancelled, Log
-from jidoteki.core.jobs.records import Record, Records, parse, write_status_files
+from jidoteki.core.jobs.records import Record, Records, parse
 from jidoteki.core.plugin_sources import Source
 from jidoteki.hookspecs import JobFailed, JobType, paths
 
@@ -82,7 +83,7 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         job.run(context)
         if job.persist:
             context.persist()
-        record.percentage = 100
+        record.percentage = context.final_percentage
         record.end("success")
     except JobCancelled:
         record.end("cancelled")
@@ -92,7 +93,8 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         traceback.print_exc()
         record.fail(_internal(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    write_status_files(context.appliance.etc, job, record)
+    # The record comes last: until it says that the job has ended, these are written anew after a power cut.
+    status_files.write(context.appliance.etc, job, record)
     Records(context.appliance.jobs).write(record)
     # At once: the lock is held until the very end, and whoever saw the record may start the next one.
     sys.stderr.flush()

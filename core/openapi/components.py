@@ -46,13 +46,16 @@ SCHEMAS: dict[str, Any] = {
         "description": "How the last job of this kind went, or goes",
         "required": ["status", "log"],
         "properties": {
-            "status": {"enum": ["running", "success", "failed", None], "description": "null: nothing ran yet"},
-            "percentage": {"type": "integer", "minimum": 0, "maximum": 100},
+            "status": {
+                "type": ["string", "null"],
+                "description": "running, success or failed; or what another tool says. null: nothing ran yet",
+            },
+            "percentage": {"description": "A number from 0 to 100, or what another tool says"},
             "log": {"type": ["string", "null"], "description": "The last ten lines"},
             "error-message": _STRING,
             "error-code": _STRING,
         },
-        "additionalProperties": False,
+        "additionalProperties": {"description": "What else another tool says in the status file"},
     },
 }
 

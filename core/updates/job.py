@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives import Policy
-from jidoteki.core.updates import highest, inbox, package, versions
+from jidoteki.core.updates import highest, inbox, package, script, unpacked, versions
 from jidoteki.core.updates.package import PackageError
 from jidoteki.core.updates.versions import VersionError
-from jidoteki.hookspecs import Appliance, Job, JobFailed, paths
+from jidoteki.hookspecs import Appliance, Job, JobFailed
 
-SCRIPT = "update.sh"
 VERSION = "version.txt"
 CHANGELOG = "changelog.txt"
+#: The last lines of `update.log`: those of the original's script and of its documentation.
+SUCCESS = ("Update successful", "Updating system successful")
+NO_SCRIPT = "No update script found, skipping."
 MAX_VERSION = 4096
 MAX_CHANGELOG = 4 * 1024 * 1024
-MAX_MESSAGE = 200
-MAX_STATUS_FILE = 4096
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-ERROR_FILES = ("status_error_message.txt", "status_error_code.txt")
-_CODE = re.compile("[A-Za-z0-9_-]{1,16}")
-_Stamp = tuple[int, int, int] | None
 
 
 def check(job: Job) -> None:
@@ -36,7 +31,7 @@ def check(job: Job) -> None:
         try:
             _judge(job)
         except BaseException:
-            inbox.discard(job)
+            _clear(job)
             raise
 
 
@@ -44,10 +39,17 @@ def run(job: Job) -> None:
     """Run the package's `update.sh` and install its version and changelog; the package is gone afterwards."""
     with _failures(job):
         try:
-            _install(job, job.workspace / "package")
+            has_script = _install(job, unpacked.directory(job))
         finally:
-            inbox.discard(job)
-    job.log("Updating system successful")
+            _clear(job)
+    for line in SUCCESS if has_script else (NO_SCRIPT,):
+        job.log(line)
+
+
+def _clear(job: Job) -> None:
+    inbox.discard(job)
+    if not job.dry_run:
+        unpacked.clear(job.appliance)
 
 
 @contextlib.contextmanager
@@ -85,7 +87,7 @@ def _judge(job: Job) -> None:
         raise JobFailed("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
-        keys = package.load_keys(job.appliance.etc)
+        keys = package.Keys(job.appliance.etc)
         job.progress(30)
         decrypted = package.decrypt(
             found.file,
@@ -99,13 +101,14 @@ def _judge(job: Job) -> None:
     job.progress(40)
     package.verify(decrypted, keys)
     job.progress(50)
-    unpacked = job.workspace / "package"
-    unpacked.mkdir(mode=0o700)
-    package.unpack(decrypted.archive, unpacked, _policy(job))
+    directory = unpacked.make(job)
+    package.unpack(decrypted.archive, directory, _policy(job))
     decrypted.archive.unlink()
-    _compare(job, _version(unpacked))
-    _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    _read(directory / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
+    version = _version(job, directory)
+    if version is not None:
+        _compare(job, version)
 
 
 def _policy(job: Job) -> Policy:
@@ -113,6 +116,7 @@ def _policy(job: Job) -> Policy:
         max_size=job.settings["update"]["max-unpacked-size"],
         max_members=job.settings["update"]["max-members"],
         free_space=job.settings["limits"]["free-space"],
+        umask=unpacked.UMASK,
         checkpoint=lambda: job.progress(50),
     )
 
@@ -130,8 +134,11 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
-def _version(unpacked: Path) -> str:
-    content = _read(unpacked / VERSION, MAX_VERSION)
+def _version(job: Job, directory: Path) -> str | None:
+    """The package's version; None where the configuration takes packages without one, as the original did."""
+    content = _read(directory / VERSION, MAX_VERSION)
+    if content is None and job.settings["update"]["unversioned-packages"]:
+        return None
     if content is None:
         raise VersionError(f"The package has no {VERSION}")
     try:
@@ -181,29 +188,35 @@ def _compare(job: Job, candidate: str) -> None:
         versions.require_newer(candidate, begun, where, allowed)
 
 
-def _install(job: Job, unpacked: Path) -> None:
+def _install(job: Job, directory: Path) -> bool:
+    """Run the script and install what the package says of itself; return whether there is a script."""
     # Read before the script runs: it may move everything away.
-    version, changelog = _version(unpacked), _read(unpacked / CHANGELOG, MAX_CHANGELOG)
+    version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
+    has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
     _remember_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
-    job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
-    if os.path.lexists(unpacked / SCRIPT):
+    if version is not None:
+        job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
+    if has_script:
         try:
-            _run_script(job, unpacked)
+            script.run(job, directory)
         except JobFailed:  # the script itself says that it did not install this version
             begun.unlink(missing_ok=True)
             raise
-    job.progress(80)
+    else:
+        job.progress(90, final=True)
     etc, mark = job.appliance.etc, highest.path(job.appliance)
     if changelog is not None:
         try:
             job.appliance.replace_file(etc / CHANGELOG, changelog)
         except OSError as error:  # no reason to forget what was installed
             job.log(f"The changelog cannot be written: {error.strerror or error}")
-    contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
-    job.appliance.replace_files(contents, modes={mark: highest.MODE})
+    if version is not None:
+        contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
+        job.appliance.replace_files(contents, modes={mark: highest.MODE})
     begun.unlink(missing_ok=True)
+    return has_script
 
 
 def _remember_installed(job: Job) -> None:
@@ -211,63 +224,3 @@ def _remember_installed(job: Job) -> None:
     installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
     if installed is not None and mark is None:
         job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
-
-
-def _run_script(job: Job, unpacked: Path) -> None:
-    etc = job.appliance.etc
-    before = _stamps(etc)
-    try:
-        status = job.command(
-            *_command(unpacked / SCRIPT),
-            timeout=job.settings["update"]["script-timeout"],
-            cwd=unpacked,
-            privileged=True,
-        )
-    except JobFailed as error:
-        raise JobFailed(error.message, "E1002") from error
-    if status:
-        message = f"{SCRIPT} failed with exit status {status}"
-        raise _own_failure(etc, before) or JobFailed(message, "E1002")
-
-
-def _command(script: Path) -> tuple[str | Path, ...]:
-    """How to start the script: by itself when it can, else by the shell."""
-    if not script.is_file():
-        raise JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
-    with script.open("rb") as file:
-        start = file.read(4)
-    if os.access(script, os.X_OK) and (start[:2] == b"#!" or start == b"\x7fELF"):
-        return (script,)
-    return ("sh", script)
-
-
-def _stamps(etc: Path) -> dict[str, _Stamp]:
-    """Which versions of the error files are there."""
-    stamps: dict[str, _Stamp] = {}
-    for name in ERROR_FILES:
-        stamps[name] = None
-        with contextlib.suppress(OSError):
-            status = (etc / name).lstat()
-            if stat.S_ISREG(status.st_mode):
-                stamps[name] = status.st_mtime_ns, status.st_size, status.st_ino
-    return stamps
-
-
-def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
-    """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
-    after = _stamps(etc)
-    texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
-    message, code = (texts[name] for name in ERROR_FILES)
-    if not message and not code:
-        return None
-    return JobFailed(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
-
-
-def _line(path: Path) -> str:
-    try:
-        with open(paths.open_regular(path), "rb") as file:
-            text = file.read(MAX_STATUS_FILE).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    words = " ".join(text.split())
-    return "".join(character for character in words if character.isprintable())[:MAX_MESSAGE]

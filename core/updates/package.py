@@ -11,6 +11,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,12 +48,24 @@ class PackageError(Exception):
     """The package is refused; the message is a sentence that says why."""
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
-    """What opens and verifies packages."""
+    """What opens and verifies packages, each read when it is first needed.
 
-    passphrase: bytes
-    public: rsa.RSAPublicKey
+    :raises PackageError: from the properties, if one of them is missing or makes no sense.
+    """
+
+    def __init__(self, etc: Path) -> None:
+        self._etc = etc
+
+    @cached_property
+    def passphrase(self) -> bytes:
+        """What `updates.key` says."""
+        return _load(self._etc / "updates.key", read_passphrase)
+
+    @cached_property
+    def public(self) -> rsa.RSAPublicKey:
+        """The key in `updates.pub`."""
+        return _load(self._etc / "updates.pub", _read_public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +79,13 @@ class Decrypted:
 
 
 def load_keys(etc: Path) -> Keys:
-    """Read `updates.key` and `updates.pub`.
+    """Read `updates.key` and `updates.pub` now.
 
     :raises PackageError: one of them is missing or makes no sense.
     """
-    return Keys(_load(etc / "updates.key", read_passphrase), _load(etc / "updates.pub", _read_public_key))
+    keys = Keys(etc)
+    _ = keys.passphrase, keys.public
+    return keys
 
 
 def _load(path: Path, read: Callable[[Path], T]) -> T:

@@ -9,8 +9,13 @@ from typing import Final
 from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
+from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.certs import bundle
 from jidoteki.plugins.certs.bundle import Bundle
+
+BEGIN: Final = "Validating and adding TLS certificates"
+SUCCESS: Final = "Add TLS certificates successful"
+FAILURE: Final = "Invalid or missing TLS certificate files"
 
 BLOCK_BEGIN: Final = b"# BEGIN authorities of the enterprise certificate\n"
 BLOCK_END: Final = b"# END authorities of the enterprise certificate\n"
@@ -67,20 +72,33 @@ class TlsFiles:
 
 def check(job: Job) -> None:
     """Judge the key and certificates."""
-    job.log("Validating and adding TLS certificates")
+    job.log(BEGIN)
+    with failure_logged(job, FAILURE):
+        _check(job)
+
+
+def _check(job: Job) -> None:
     judged = _read(job)
     for warning in bundle.warnings(judged):
         job.log(warning)
     try:
         bundle.check_loads(judged, job.workspace)
     except bundle.Refused as error:
-        raise _failed(job, error) from error
+        raise JobFailed(str(error)) from error
     except OSError as error:
-        raise _failed(job, f"The certificates cannot be checked: {error.strerror or error}") from error
+        raise JobFailed(f"The certificates cannot be checked: {error.strerror or error}") from error
 
 
 def run(job: Job) -> None:
     """Install the files together and tell the rest of the appliance; a failure puts the old ones back."""
+    with failure_logged(job, FAILURE):
+        _replace(job)
+    job.progress(100)
+    job.log("The new TLS certificates are in use")
+    job.log(SUCCESS)
+
+
+def _replace(job: Job) -> None:
     judged = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
@@ -93,25 +111,18 @@ def run(job: Job) -> None:
         job.progress(70)
         _announce(job, files)
     except OSError as error:
-        raise _failed(job, f"The certificates cannot be stored: {error.strerror or error}") from error
+        raise JobFailed(f"The certificates cannot be stored: {error.strerror or error}") from error
     except JobFailed:
         job.log("Putting the previous certificates back")
         _put_back(job.appliance, files, previous)
         raise
-    job.progress(100)
-    job.log("The new TLS certificates are in use")
 
 
 def _read(job: Job) -> Bundle:
     try:
         return bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
     except bundle.Refused as error:
-        raise _failed(job, error) from error
-
-
-def _failed(job: Job, reason: object) -> JobFailed:
-    job.log(str(reason))
-    return JobFailed(str(reason))
+        raise JobFailed(str(error)) from error
 
 
 def _kept_authorities(job: Job, files: TlsFiles) -> Authorities:

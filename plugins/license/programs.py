@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import scripts
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-MAX_FIRST_LINE: Final = 256
-"""As much of a first line as Linux reads (BINPRM_BUF_SIZE)."""
 
 
 class ToolFailed(Exception):
@@ -29,22 +27,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command_of(script: Path) -> list[str]:
-    """Return how to start a vendor's script: by itself, by what its first line says, or by `sh` without such a line.
+    """Return how to start a vendor's script.
 
-    :raises ToolFailed: it is no file, or cannot be read.
+    :raises ToolFailed: it cannot be run.
     """
-    executable = os.access(script, os.X_OK)
     try:
-        with open(paths.open_regular(script, follow=True), "rb") as file:
-            first = file.read(MAX_FIRST_LINE).partition(b"\n")[0]
-    except OSError as error:
-        if executable and script.is_file():
-            return [str(script)]
-        raise ToolFailed(f"{script.name} cannot be run: {error.strerror or error}") from error
-    interpreter = os.fsdecode(first[2:]).strip().split(maxsplit=1) if first.startswith(b"#!") else []
-    if executable and (interpreter or first.startswith(b"\x7fELF")):
-        return [str(script)]
-    return [*(interpreter or ["sh"]), str(script)]
+        return scripts.command_of(script)
+    except scripts.CannotRun as error:
+        raise ToolFailed(str(error)) from error
 
 
 def run(
@@ -64,7 +54,7 @@ def run(
             env=dict(env), process_group=0,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        raise ToolFailed(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}") from error
+        raise ToolFailed(scripts.not_started(name, error)) from error
     assert process.stdout is not None
     try:
         with process.stdout as pipe:

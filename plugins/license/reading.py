@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from jidoteki.hookspecs import Appliance, paths
+from jidoteki.hookspecs import Appliance, paths, scripts
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.programs import ToolFailed, command_of, environment, run
@@ -53,7 +52,7 @@ class LicenseFiles:
     @property
     def scripted(self) -> bool:
         """Whether the vendor's command reads the license: one that cannot run is no reason to do without."""
-        return os.path.lexists(self.script)
+        return scripts.is_there(self.script)
 
 
 def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str, Any]:

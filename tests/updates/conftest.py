@@ -12,6 +12,7 @@ import pytest
 
 from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import scripts
 
 
 def run(*argv: str | Path, **options: Any) -> bytes:
@@ -78,22 +79,18 @@ class FakeJob:
         self.lines: list[str] = []
         self.dry_run = False
 
-    def progress(self, percentage: int) -> None:
+    def progress(self, percentage: int, *, final: bool = False) -> None:
         self.steps += [percentage] if percentage not in self.steps else []
 
     def log(self, message: str) -> None:
         self.lines.append(message)
 
-    def command(
-        self,
-        *argv: str | Path,
-        timeout: float,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        privileged: bool = False,
-    ) -> int:
-        environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin), **(env or {})}
-        ran = subprocess.run(argv, timeout=timeout, cwd=cwd, env=environment, capture_output=True, check=False)
+    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
+        environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin)}
+        argv = [*scripts.command_of(path), *arguments]
+        ran = subprocess.run(
+            argv, timeout=timeout, cwd=cwd, env=environment, umask=umask, capture_output=True, check=False
+        )
         self.lines += ran.stdout.decode().splitlines()
         return ran.returncode
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +50,14 @@ def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop
     install(job)
 
     assert job.steps == [10, 20, 30, 40, 50, 60, 70, 80]
-    assert job.lines == ["Updating system. Please wait..", "ran", "Updating system successful"]
+    assert [re.sub(" at: .*", " at: …", line) for line in job.lines] == [
+        "Updating system. Please wait..",
+        "Starting update at: …",
+        "ran",
+        "Completed update at: …",
+        "Update successful",
+        "Updating system successful",
+    ]
     assert (appliance.admin / "ran").exists()
     assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
     assert (appliance.etc / "changelog.txt").read_text() == "# News\n"
@@ -57,18 +67,104 @@ def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop
 @pytest.mark.parametrize(
     "script", ["touch here\n", "#!/bin/sh\ntouch here\n", "#!/bin/sh -e\n[ -f version.txt ]\ntouch here\n"]
 )
-def test_update_sh_runs_in_the_unpacked_directory(new_job, drop, make, script: str) -> None:
-    job = new_job(drop(make({**VERSION, "update.sh": script})))
+def test_update_sh_runs_in_the_unpacked_directory(appliance: Appliance, new_job, drop, make, script: str) -> None:
+    move = "mv $PWD/here $JIDO_ADMIN_PATH/; ls > $JIDO_ADMIN_PATH/beside; pwd > $JIDO_ADMIN_PATH/where\n"
 
-    install(job)
+    install(new_job(drop(make({**VERSION, "update.sh": script + move}))))
 
-    assert (job.workspace / "package/here").exists()
+    assert (appliance.admin / "here").stat().st_mode & 0o777 == 0o640
+    assert (appliance.admin / "where").read_text() == f"{appliance.tmp}/update\n"
+    assert (appliance.admin / "beside").read_text() == "update.sh\nversion.txt\n"
+    assert list(appliance.tmp.iterdir()) == []
 
 
 def test_a_package_without_update_sh_is_installed_too(appliance: Appliance, new_job, drop, make) -> None:
-    install(new_job(drop(make(VERSION))))
+    job = new_job(drop(make(VERSION)))
+
+    install(job)
 
     assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+    assert job.steps == [10, 20, 30, 40, 50, 60, 70, 90]
+    assert job.lines[-1] == "No update script found, skipping."
+
+
+def test_what_is_unpacked_has_the_permissions_that_the_original_gave_it(
+    appliance: Appliance, new_job, drop, make
+) -> None:
+    script = "#!/bin/sh\nls -l files/tool update.sh version.txt > $JIDO_ADMIN_PATH/listed\n"
+
+    install(new_job(drop(make({**VERSION, "update.sh": script, "files/tool": "#!/bin/sh\n"}))))
+
+    told = {line.split()[-1]: line.split()[0] for line in (appliance.admin / "listed").read_text().splitlines()}
+    assert (told["files/tool"], told["version.txt"]) == ("-rwxr-x---", "-rw-r-----")
+
+
+@pytest.mark.parametrize("spoil", ["directory", "file", "link", "pipe"])
+@pytest.mark.parametrize("dry", [False, True])
+def test_what_lies_in_the_place_of_the_unpacked_directory_is_cleared_and_not_followed(
+    appliance: Appliance, new_job, drop, make, tmp_path: Path, spoil: str, dry: bool
+) -> None:
+    place, kept = appliance.tmp / "update", tmp_path / "kept"
+    (kept / "inner").mkdir(parents=True)
+    match spoil:
+        case "directory":
+            (place / "files").mkdir(parents=True)
+            (place / "files/old").touch()
+            (place / "link").symlink_to(kept)
+        case "file":
+            place.touch()
+        case "link":
+            place.symlink_to(kept)
+        case "pipe":
+            os.mkfifo(place)
+    job = new_job(drop(make({**VERSION, "update.sh": "find . > $JIDO_ADMIN_PATH/found\n"})))
+    job.dry_run = dry
+
+    if dry:
+        UPDATE.check(job)
+        assert os.path.lexists(place)
+    else:
+        install(job)
+        assert sorted((appliance.admin / "found").read_text().split()) == [".", "./update.sh", "./version.txt"]
+        assert not os.path.lexists(place)
+    assert [path.name for path in kept.iterdir()] == ["inner"]
+
+
+MOUNTING = """
+import sys
+from pathlib import Path
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.updates import unpacked
+
+class Job:
+    appliance, dry_run, log = Appliance(Path("/"), Path(sys.argv[1])), False, print
+
+made = unpacked.make(Job())
+assert list(made.iterdir()) == [] and made.stat().st_mode & 0o777 == 0o700
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+@pytest.mark.parametrize(("where", "fits"), [("update/mnt", True), ("update", False)])
+def test_nothing_is_removed_from_what_a_script_left_mounted(
+    appliance: Appliance, tmp_path: Path, where: str, fits: bool
+) -> None:
+    kept, place = tmp_path / "kept", appliance.tmp / where
+    for each in (kept, place):
+        each.mkdir(parents=True)
+    (kept / "vmlinuz").touch()
+    script = 'mount --bind "$1" "$2" || exit 99; exec "$3" -c "$4" "$5"'
+
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", kept, place, sys.executable, MOUNTING, appliance.admin],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    if done.returncode in (1, 99) and "mount" in done.stderr.partition("Traceback")[0]:
+        pytest.skip(done.stderr)
+    assert (done.returncode == 0) == fits, done.stderr
+    assert f"Something is mounted at {place}" in done.stdout
+    assert (kept / "vmlinuz").exists()
 
 
 def test_without_a_package_the_newest_that_was_dropped_is_taken(appliance: Appliance, new_job, drop, make) -> None:
@@ -131,6 +227,7 @@ def test_no_package_is_e1003_at_20_percent(new_job) -> None:
 
     assert failure(job) == ("E1003", "Missing update package")
     assert job.steps == [10, 20]
+    assert job.lines[-2] == "Missing update package"
     assert job.lines[-1] == "Failed updating..."
 
 
@@ -149,11 +246,32 @@ def test_a_version_that_is_not_newer_is_e1001(
 ) -> None:
     package = drop(make({**files, "update.sh": RAN}))
 
-    code, told = failure(new_job(package))
+    job = new_job(package)
+
+    code, told = failure(job)
 
     assert code == "E1001" and told.startswith(message)
+    assert job.steps[-1] == 60
     assert not (appliance.admin / "ran").exists()
     assert not package.exists()
+
+
+def test_a_package_without_a_version_is_taken_where_the_configuration_says_so(
+    appliance: Appliance, new_job, drop, make
+) -> None:
+    package = make({"update.sh": RAN, "changelog.txt": "# News\n"})
+    for _ in range(2):
+        (appliance.admin / "ran").unlink(missing_ok=True)
+        job = new_job(drop(package))
+        job.settings["update"]["unversioned-packages"] = True
+
+        install(job)
+
+        assert (appliance.admin / "ran").exists()
+        assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
+    old = new_job(drop(make({"version.txt": "0.9\n"})))
+    old.settings["update"]["unversioned-packages"] = True
+    assert failure(old)[0] == "E1001"
 
 
 @pytest.mark.parametrize("installed", ["", "\n", "\x00broken\x00"])
@@ -192,16 +310,20 @@ def test_a_package_signed_by_somebody_else_never_runs(
     code, message = failure(job)
 
     assert (code, message.partition(":")[0]) == ("E1005", "The package's signature is not valid")
-    assert not (job.workspace / "package").exists()
+    assert job.steps[-1] == 40
+    assert not (job.workspace / "package").exists() and not (appliance.tmp / "update").exists()
     assert not (appliance.admin / "ran").exists()
 
 
-def test_a_missing_key_is_e1005_and_named(appliance: Appliance, new_job, drop, make) -> None:
-    (appliance.etc / "updates.pub").unlink()
+@pytest.mark.parametrize(("name", "step"), [("updates.key", 30), ("updates.pub", 40)])
+def test_a_missing_key_is_e1005_and_named(appliance: Appliance, new_job, drop, make, name: str, step: int) -> None:
+    (appliance.etc / name).unlink()
+    job = new_job(drop(make(VERSION)))
 
-    code, message = failure(new_job(drop(make(VERSION))))
+    code, message = failure(job)
 
-    assert code == "E1005" and "updates.pub" in message
+    assert code == "E1005" and name in message
+    assert job.steps[-1] == step
 
 
 def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance, new_job, drop, make) -> None:
@@ -209,6 +331,7 @@ def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance
     job = new_job(package)
 
     assert failure(job) == ("E1002", "update.sh failed with exit status 3")
+    assert job.steps[-1] == 80
     assert job.lines[-2:] == ["update.sh failed with exit status 3", "Failed updating..."]
     assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
     assert not (appliance.etc / "changelog.txt").exists()
