@@ -47,10 +47,9 @@ class Form:
         """Refuse a parameter that the endpoint does not have."""
         if name not in self.kinds:
             shown = header_text(name[:64])
-            if name in self._switched_off:
-                raise ApiError(400, f"The parameter {shown!r} is not in the list 'parameters' of the configuration")
             allowed = f"allowed: {', '.join(self.kinds)}" if self.kinds else "this endpoint has none"
-            raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}")
+            why = "; 'parameters' in the configuration does not list it" if name in self._switched_off else ""
+            raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}{why}")
 
 
 def _field_validator(validator: Any) -> Any:
