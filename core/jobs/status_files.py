@@ -77,8 +77,7 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
         told = own or told
     status: dict[str, Any] = {"status": None, **told}
     if status["status"] == "running" and (record is None or record.status != "running"):
-        is_stale = record is None or _is_stale(path, job.timeout)
-        if is_stale and not is_running():
+        if _is_stale(path, job.timeout) and not is_running():
             return interrupted(status)
     return {**status, **_errors(etc, names, record, status["status"])}
 
