@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from jidoteki.core import leftovers
 from jidoteki.core.audit_sums import STRANGER, Line, Often
 from jidoteki.core.clients import network_of
 from jidoteki.hookspecs import Event
@@ -98,11 +98,8 @@ class AuditLog:
 
     def _append(self, line: bytes, durable: bool) -> None:
         self._turn_over(len(line))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(self.path, flags, 0o600)
+        descriptor = leftovers.append_own(self.path)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError("it is not a regular file")
             size = os.fstat(descriptor).st_size
             written = os.write(descriptor, line)
             if written != len(line):

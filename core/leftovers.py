@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 TEMPORARY_PREFIX = ".jidoteki-"
 #: The names that the service and its plugins give to files until they are whole.
 TEMPORARY = re.compile(r"\.jidoteki-(?:[A-Za-z0-9._-]{1,128}-)?[0-9a-f]{16}")
+#: What the kernel and `paths` say of a symbolic link, a directory, a pipe that nobody reads, and anything else.
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL)
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 8
 
@@ -81,13 +83,17 @@ def remove(path: Path) -> None:
 
 
 def append_own(path: Path, mode: int = 0o600) -> int:
-    """Open a file of the service's own for adding to it, and return its descriptor; somebody else's is set aside.
+    """Open a file of the service's own for adding to it, and return its descriptor.
 
-    :raises OSError: it cannot be made or written, or is no regular file.
+    Somebody else's, or what is no regular file, is set aside.
+
+    :raises OSError: it cannot be made or written.
     """
     try:
         return paths.append_regular(path, mode)
-    except paths.NotTrusted:
+    except OSError as error:
+        if not isinstance(error, paths.NotTrusted) and error.errno not in _NO_FILE:
+            raise
         set_aside(path)
         return paths.append_regular(path, mode)
 

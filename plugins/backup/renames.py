@@ -124,8 +124,9 @@ class _Moves:
             return
         if _is_there(name, self._place) and not _is_there(name, self._old):
             os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
-            if action == "put" and _is_filled_directory(name, self._old):
-                raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
+        # Asked each time, for a kill may have come before it was.
+        if action == "put" and _is_filled_directory(name, self._old):
+            raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
         if coming:
             self._move(name, self._new)
 
@@ -169,7 +170,10 @@ def _is_there(name: str, directory: int) -> bool:
 
 
 def _is_filled_directory(name: str, parent: int) -> bool:
-    if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+    try:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            return False
+    except FileNotFoundError:
         return False
     with _closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
         return next(entries, None) is not None

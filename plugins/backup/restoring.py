@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 
 CLEARING_TIME: Final = 1.0
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 60.0
 logger = logging.getLogger(__name__)
 
 
@@ -128,6 +131,18 @@ def recover(appliance: Appliance) -> None:
     :raises OSError: it can neither be completed nor taken back now.
     """
     swapping.finish_all(appliance, logger.warning)
-    thread = threading.Thread(target=swapping.remove_all, args=(appliance, logger.warning), daemon=True)
+    thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
     thread.start()
     thread.join(CLEARING_TIME)
+
+
+def _go_on(appliance: Appliance) -> None:
+    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts."""
+    swapping.remove_all(appliance, logger.warning)
+    pause = FIRST_PAUSE
+    while swapping.is_unfinished(appliance):
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+        with suppress(OSError):
+            swapping.finish_all(appliance, logger.debug)
+            swapping.remove_all(appliance, logger.debug)

@@ -68,6 +68,11 @@ def finish_all(appliance: Appliance, tell: Tell) -> None:
             _finish(appliance, journal, entry, entry.plan, tell)
 
 
+def is_unfinished(appliance: Appliance) -> bool:
+    """Whether a killed restore is still to be completed."""
+    return any(entry.plan is not None for _, entry in journals.abandoned(appliance, lambda text: None))
+
+
 def remove_all(appliance: Appliance, tell: Tell) -> None:
     """Remove what killed restores left, but not what still has to be completed."""
     for journal, entry in journals.abandoned(appliance, tell):
