@@ -72,7 +72,8 @@ class AuditLog:
         :param original: what the original API says of it, written as often as this.
         :raises AuditUnavailable: it is not written.
         """
-        lines = self._often.note(action, (network_of(client), user, "" if user == STRANGER else target), client, target)
+        told = (original[0] if original else "") if user == STRANGER else target
+        lines = self._often.note(action, (network_of(client), user, told), client, target)
         self._write_all(lines)
         if original and any(line.client == client for line in lines):
             self.write_original(*original)

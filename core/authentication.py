@@ -112,6 +112,8 @@ def _shown_in(query: str) -> Credential | None:
     """
     given = URL.build(query_string=query.replace("+", "%2B"), encoded=True).query
     for kind in ("hash", "token"):
+        if len(given.getall(kind, ())) > 1:
+            raise ApiError(400, f"Send one {kind}")
         if given.get(kind):
             return Credential(kind, given[kind].encode("utf-8", "surrogateescape"))
     return None

@@ -207,7 +207,7 @@ def test_static_settings_are_written_for_the_other_tools(appliance: Appliance) -
     assert json.loads((appliance.etc / "network.json").read_bytes()) == {**STATIC, "mode": "static"}
     assert json.loads((appliance.etc / "app.json").read_bytes()) == {"name": "testäpp"}
     assert conf(appliance) == (
-        'mode="static"\ninterface="eth0"\nip="192.168.1.100"\nsubnet="255.255.255.0"\nrouter="192.168.1.1"\n'
+        "mode=static\ninterface=eth0\nip=192.168.1.100\nsubnet=255.255.255.0\nrouter=192.168.1.1\n"
         'dns="192.168.1.2 192.168.1.3"\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
     )
     assert job.percentages[-1] == 100
@@ -217,7 +217,7 @@ def test_ipv6_settings_have_their_prefix_length_in_network_conf(appliance: Appli
     posted(appliance, {"network": IPV6})
 
     assert conf(appliance) == (
-        'mode="static"\ninterface="eth0"\nip="2001:db8::10"\nsubnet_ipv6="/64"\nrouter="2001:db8::1"\n'
+        "mode=static\ninterface=eth0\nip=2001:db8::10\nsubnet_ipv6=/64\nrouter=2001:db8::1\n"
         'dns="2001:db8::2"\nhostname="test.host"\nntpserver=""\n'
     )
 
@@ -225,14 +225,14 @@ def test_ipv6_settings_have_their_prefix_length_in_network_conf(appliance: Appli
 @pytest.mark.parametrize(
     ("network", "line"),
     [
-        ({**STATIC, "netmask": "255.255.254.0"}, 'subnet="255.255.254.0"'),
-        ({**STATIC, "netmask": "23"}, 'subnet="23"'),
-        ({**STATIC, "netmask": 23}, 'subnet="23"'),
-        ({**STATIC, "netmask": "/23"}, 'subnet="/23"'),
-        ({**IPV6, "netmask": "48"}, 'subnet_ipv6="48"'),
-        ({**IPV6, "netmask": "/48"}, 'subnet_ipv6="/48"'),
-        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, 'subnet_ipv6="ffff:ffff:ffff::"'),
-        ({**IPV6, "netmask": "2001:db8::/48"}, 'subnet_ipv6="2001:db8::/48"'),
+        ({**STATIC, "netmask": "255.255.254.0"}, "subnet=255.255.254.0"),
+        ({**STATIC, "netmask": "23"}, "subnet=23"),
+        ({**STATIC, "netmask": 23}, "subnet=23"),
+        ({**STATIC, "netmask": "/23"}, "subnet=/23"),
+        ({**IPV6, "netmask": "48"}, "subnet_ipv6=48"),
+        ({**IPV6, "netmask": "/48"}, "subnet_ipv6=/48"),
+        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, "subnet_ipv6=ffff:ffff:ffff::"),
+        ({**IPV6, "netmask": "2001:db8::/48"}, "subnet_ipv6=2001:db8::/48"),
     ],
 )
 def test_a_netmask_comes_out_as_it_was_posted(appliance: Appliance, network: dict[str, str], line: str) -> None:
@@ -244,7 +244,7 @@ def test_a_netmask_comes_out_as_it_was_posted(appliance: Appliance, network: dic
 def test_dhcp_settings_have_no_addresses_in_network_conf(appliance: Appliance) -> None:
     job = posted(appliance, {"network": {**DHCP, "dns1": "192.168.1.2", "ntpserver": "pool.ntp.org"}})
 
-    assert conf(appliance) == 'mode="dhcp"\ninterface="eth0"\ndns=""\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
+    assert conf(appliance) == 'mode=dhcp\ninterface=eth0\ndns=""\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
     assert shown(appliance)["network"]["dns1"] == "192.168.1.2"
     assert "Warning: dns1 and dns2 have no effect with DHCP" in job.lines
 
@@ -258,7 +258,7 @@ def test_network_conf_is_what_a_shell_and_its_tools_expect(address: Any, length:
     assert [line.partition("=")[0] for line in lines] == [
         *["mode", "interface", "ip", "subnet", "router", "dns", "hostname", "ntpserver"]
     ]
-    assert f'ip="{address}"' in lines
+    assert f"ip={address}" in lines
     assert f'hostname="{hostname}"' in lines
 
 

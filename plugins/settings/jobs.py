@@ -81,16 +81,13 @@ def network_conf(network: dict[str, str]) -> str:
     """
     static = network["mode"] == "static"
     dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network) if static else ""
-    return shell_conf(
-        {
-            "mode": network["mode"],
-            "interface": network["interface"],
-            **(_addresses(network) if static else {}),
-            "dns": dns,
-            "hostname": network["hostname"],
-            "ntpserver": network.get("ntpserver", ""),
-        }
-    )
+    plain = {
+        "mode": network["mode"],
+        "interface": network["interface"],
+        **(_addresses(network) if static else {}),
+    }
+    quoted = {"dns": dns, "hostname": network["hostname"], "ntpserver": network.get("ntpserver", "")}
+    return shell_conf(plain, bare=True) + shell_conf(quoted)
 
 
 def _addresses(network: dict[str, str]) -> dict[str, str]:
