@@ -3,7 +3,6 @@ else set aside or let alone, and told of; nothing of it keeps the service from s
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 TEMPORARY_PREFIX = ".jidoteki-"
 #: The names that the service and its plugins give to files until they are whole.
 TEMPORARY = re.compile(r"\.jidoteki-(?:[A-Za-z0-9._-]{1,128}-)?[0-9a-f]{16}")
-#: What the kernel and `paths` say of a symbolic link, a directory, a pipe that nobody reads, and anything else.
-_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL)
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 8
 
@@ -85,14 +82,14 @@ def remove(path: Path) -> None:
 def append_own(path: Path, mode: int = 0o600) -> int:
     """Open a file of the service's own for adding to it, and return its descriptor.
 
-    Somebody else's, or what is no regular file, is set aside.
+    Whatever somebody else put there is set aside.
 
-    :raises OSError: it cannot be made or written.
+    :raises OSError: it cannot be made or written, or is no regular file.
     """
     try:
         return paths.append_regular(path, mode)
-    except OSError as error:
-        if not isinstance(error, paths.NotTrusted) and error.errno not in _NO_FILE:
+    except OSError:
+        if paths.is_own(path.lstat()):
             raise
         set_aside(path)
         return paths.append_regular(path, mode)
