@@ -127,7 +127,10 @@ class FilePart(Part):
     async def write(self, chunk: bytes) -> None:
         """Wait for the last chunk to be written, and begin with this one."""
         if self._descriptor < 0:
-            self._descriptor = await asyncio.to_thread(self._open)
+            try:
+                self._descriptor = await asyncio.to_thread(self._open)
+            except OSError as error:
+                raise self._not_stored(error) from error
         self.stored.size += len(chunk)
         if self.stored.size > self._max_size:
             raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
@@ -166,7 +169,10 @@ class FilePart(Part):
         try:
             await pending
         except OSError as error:
-            raise ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}") from error
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: OSError) -> ApiError:
+        return ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}")
 
     def _open(self) -> int:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from email.utils import formatdate
@@ -22,6 +23,8 @@ from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, T
 CHUNK = 256 * 1024
 PIECE = 4 * 1024
 JSON = "application/json"
+#: Where open files have names.
+DESCRIPTORS = "/proc/self/fd"
 
 SECURITY_HEADERS = {
     "Server": "jidoteki-admin-api",
@@ -167,7 +170,7 @@ class Attachment(web.FileResponse):
     """
 
     def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(f"/proc/self/fd/{file.fileno()}", chunk_size=CHUNK, headers=headers)
+        super().__init__(f"{DESCRIPTORS}/{file.fileno()}", chunk_size=CHUNK, headers=headers)
         self._file = file
         #: Watches the request while it is being answered, and calls what it is given when that must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
@@ -216,6 +219,8 @@ async def _file(path: Path, headers: Mapping[str, str], file: IO[bytes] | None =
             file = await asyncio.to_thread(_open, path)
         except OSError as error:
             raise ApiError(404) from error
+    if not os.path.exists(DESCRIPTORS):
+        raise ApiError(503, "Files cannot be sent: /proc is not mounted")
     return Attachment(file, {**SECURITY_HEADERS, **headers})
 
 

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 GRACE = 10.0
 ENDING = 0.2
 DESCRIPTORS = 65536
+PROC = Path("/proc/self")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     :param announce: told of the address of each listener once requests are answered there.
     :raises OSError: an address cannot be listened on.
     """
+    if not PROC.exists():
+        logger.error("/proc is not mounted: files cannot be sent, and what killed jobs started is not found")
     _allow_descriptors()
     priority.take_place()
     ending = _ending()

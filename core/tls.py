@@ -9,10 +9,13 @@ import logging
 import os
 import socket
 import ssl
+import tempfile
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import paths
 
@@ -42,12 +45,27 @@ def _context_of(content: bytes) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    # OpenSSL reads files alone, and would wait for a pipe: it gets a file in memory.
-    with open(os.memfd_create("bundle", os.MFD_CLOEXEC), "w+b") as memory:
-        memory.write(content)
-        memory.flush()
-        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}", password=lambda: b"")
+    # OpenSSL reads files alone, and would wait for a pipe.
+    with _file_with(content) as file:
+        context.load_cert_chain(file, password=lambda: b"")
     return context
+
+
+@contextlib.contextmanager
+def _file_with(content: bytes) -> Iterator[str]:
+    """The name of a file that holds a secret: in memory, or for a moment on the disk where the kernel has no such."""
+    with contextlib.ExitStack() as stack:
+        try:
+            number = os.memfd_create("bundle", os.MFD_CLOEXEC)
+            stack.callback(os.close, number)
+            name = f"/proc/self/fd/{number}"
+            os.stat(name)
+        except OSError:
+            number, name = tempfile.mkstemp(prefix="jidoteki-")
+            stack.callback(os.close, number)
+            stack.callback(os.unlink, name)
+        files.write_all(number, content)
+        yield name
 
 
 def unfit_keys(pem: Path) -> list[str]:

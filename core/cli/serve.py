@@ -62,10 +62,11 @@ def run(
 
     :raises Problem: the service cannot start.
     """
-    from jidoteki.core import service_log
+    from jidoteki.core import first_process, service_log
     from jidoteki.core.server import Binding, serve
     from jidoteki.core.service import Service
 
+    first_process.step_aside()
     os.umask(0o077)
     appliance = Appliance(root)
     try:
