@@ -280,6 +280,10 @@ class Authenticator:
                 self._setup_file.unlink(missing_ok=True)
                 files.sync_directory(self._setup_file.parent)
 
+    def is_unset(self) -> bool:
+        """Whether anybody may still make the first setup."""
+        return _get(self._token) is None and self._is_unset(self.first_run_pending())
+
     def _is_unset(self, pending: bool) -> bool:
         """Only a token file that is not there at all may be made by anybody: an empty one may be an accident."""
         if pending or self.first_run:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,10 @@ def _amounts() -> tuple[int, int]:
 
 
 def _cpu() -> dict[str, Any]:
-    load = os.getloadavg()
+    psutil: Any = import_module("psutil")
+    load = psutil.getloadavg()
     return {
-        "num": os.cpu_count() or 1,
+        "num": psutil.cpu_count() or 1,
         "load": ", ".join(f"{each:.2f}" for each in load),
         "cpu5min": int(load[1]),
     }

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jidoteki.core import health
@@ -93,7 +94,7 @@ def test_what_cannot_be_measured_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
     def fail() -> None:
         raise OSError("nobody knows")
 
-    monkeypatch.setattr(os, "getloadavg", fail)
+    monkeypatch.setattr(psutil, "getloadavg", fail)
 
     assert health.measure("/").keys() == {"disk", "memory"}
     assert health.measure("/nowhere").keys() == {"memory"}
