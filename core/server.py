@@ -7,17 +7,18 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from jidoteki.core import priority
 from jidoteki.core.health import HealthMonitor
 from jidoteki.core.http_protocol import make_request
-from jidoteki.core.listener import Connections, Listener
+from jidoteki.core.listener import Connections, Listener, sockets
 from jidoteki.core.pipeline import Pipeline
 from jidoteki.core.reaper import Reaper
 from jidoteki.core.service import Service
@@ -37,10 +38,11 @@ PROC = Path("/proc/self")
 class Binding:
     """Where to listen; a port that is None is not served.
 
+    :param hosts: addresses, the most important one first.
     :param http_port: for plain HTTP behind a proxy.
     """
 
-    host: str
+    hosts: Sequence[str]
     port: int | None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
@@ -67,19 +69,21 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     listeners: list[Listener] = []
     try:
         if certificate and binding.port is not None:
-            listeners.append(Listener(server, binding.host, binding.port, connections, reaper, certificate.context))
+            for each in sockets(binding.hosts, binding.port):
+                listeners.append(Listener(server, each, connections, reaper, certificate.context))
         if binding.http_port is not None:
-            listeners.append(Listener(server, binding.http_host, binding.http_port, connections, reaper, None))
+            for each in sockets((binding.http_host,), binding.http_port):
+                listeners.append(Listener(server, each, connections, reaper, None))
         await service.start()
         health = HealthMonitor(service)
         health.start()
         watchdog = Watchdog(lambda: service.plugins.loaded)
         watchdog.start()
         reaper.start()
+        _reload_on_hangup(service, certificate, connections)  # before anybody knows that it is there
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
-        _reload_on_hangup(service, certificate, connections)
         gc.freeze()  # what is there now stays: collections need not look through it again and again
         await ending.wait()
     finally:
@@ -103,12 +107,15 @@ def _ending() -> asyncio.Event:
 def _reload_on_hangup(service: Service, certificate: Certificate | None, connections: Connections) -> None:
     lock = asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
+    started = _place(service)
 
     async def reload() -> None:
         async with lock:
             await service.reload()
             if certificate:
                 await asyncio.to_thread(certificate.reload)
+            if _place(service) != started:
+                logger.warning("listen.host and listen.port were changed: they count from the next start on")
             limits = service.config.settings["limits"]
             connections.limit, connections.limit_by_address = limits["connections"], limits["connections-per-address"]
 
@@ -119,6 +126,12 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None, connect
             task.add_done_callback(tasks.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+
+
+def _place(service: Service) -> tuple[Any, Any]:
+    """Where the configuration says to listen."""
+    listen = service.config.settings["listen"]
+    return listen["host"], listen["port"]
 
 
 def _allow_descriptors() -> None:
