@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 GRACE = 10.0
 ENDING = 0.2
+RENEW_EACH = 5.0
 DESCRIPTORS = 65536
 PROC = Path("/proc/self")
 
@@ -81,6 +82,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         watchdog.start()
         reaper.start()
         _reload_on_hangup(service, certificate, connections)  # before anybody knows that it is there
+        renewing = asyncio.create_task(_renew(certificate)) if certificate else None
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
@@ -90,11 +92,20 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         for listener in listeners:
             await listener.stop()
     logger.info("Ending: requests in flight have %g seconds", GRACE)
+    if renewing:
+        renewing.cancel()
     health.stop()
     watchdog.stop()
     await reaper.end(GRACE)
     await server.shutdown(ENDING)
     await service.stop()
+
+
+async def _renew(certificate: Certificate) -> None:
+    """Look now and then whether a certificate of the service's own is due."""
+    while True:
+        await asyncio.sleep(RENEW_EACH)
+        await asyncio.to_thread(certificate.renew)
 
 
 def _ending() -> asyncio.Event:
