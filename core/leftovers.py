@@ -3,6 +3,7 @@ else set aside or let alone, and told of; nothing of it keeps the service from s
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re

@@ -74,6 +74,7 @@ class SmallFile:
     """Answers with a small file, parsed once for each version of it."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], bytes | None]) -> None:
+        self._name = path.name
         self._file = CachedFile(path, parse)
 
     async def show(self, request: Request) -> Response:
@@ -83,7 +84,7 @@ class SmallFile:
         except OSError:
             body = None
         if body is None:
-            raise ApiError(404)
+            raise ApiError(404, f"There is no {self._name}, or nothing in it that can be shown")
         return body
 
 
