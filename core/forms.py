@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,21 @@ class Form:
                     continue
             schema[marker] = _field_validator(validator)  # of one that is not accepted the default still counts
         self._schema = vol.Schema(schema)
+        self._in_path: Mapping[str, str] = {}
+
+    def with_path(self, values: Mapping[str, str]) -> Form:
+        """The form of a request whose path gives these parameters, so that nothing else in it may."""
+        if not values:
+            return self
+        form = copy.copy(self)
+        form._in_path = values
+        form.kinds = {name: kind for name, kind in self.kinds.items() if name not in values}
+        return form
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a request can give no parameters at all."""
+        return not self.kinds and not self._in_path
 
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the validated values.
@@ -39,7 +55,7 @@ class Form:
         :raises ApiError: 400 with a sentence that names the parameter and what is allowed.
         """
         try:
-            return dict(self._schema(dict(fields)))
+            return dict(self._schema({**fields, **self._in_path}))
         except vol.Invalid as error:
             raise ApiError(400, validators.explain(error)) from error
 

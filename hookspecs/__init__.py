@@ -23,7 +23,7 @@ from jidoteki.hookspecs.endpoints import (
     UploadedFile,
 )
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
-from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobType, StatusFiles
+from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
 
 __all__ = [
     "CONTRACT",
@@ -43,6 +43,7 @@ __all__ = [
     "Job",
     "JobFailed",
     "JobOutcome",
+    "JobRecord",
     "JobType",
     "PlainText",
     "Reply",

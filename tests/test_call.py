@@ -117,6 +117,34 @@ def test_a_job_that_fails_is_exit_status_1_with_its_code(call: Caller, tmp_path:
     assert done.stderr.splitlines()[-1] == "jidoteki: update.sh failed with exit status 7 (E1002)"
 
 
+@pytest.mark.parametrize(
+    ("path", "script", "document"),
+    [
+        ("/settings", "network.sh", {"network": {"interface": "eth7", "hostname": "test.host"}}),
+        ("/storage", "storage.sh", {"storage": {"type": "local"}}),
+    ],
+)
+def test_settings_are_waited_for_too(call: Caller, path: str, script: str, document: object) -> None:
+    settings = f"settings={json.dumps(document)}"
+    fine = call("POST", path, "-F", settings, "--wait")
+    call.host.appliance.replace_file(call.host.appliance.bin / script, "#!/bin/sh\nexit 3\n", 0o755)
+    failed = call("POST", path, "-F", settings, "--wait")
+
+    assert fine.returncode == 0, fine.stderr
+    assert json.loads(fine.stdout)["status"] == "success"
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == f"jidoteki: {script} failed with exit status 3 (E1000)"
+
+
+def test_a_reboot_that_fails_is_seen_by_who_waits(jidoteki_host: MakeHost) -> None:
+    call = Caller(jidoteki_host(commands={"reboot": ["false"]}))
+
+    done = call("POST", "/reboot", "--wait")
+
+    assert done.returncode == 1
+    assert "The reboot command failed with exit status 1" in done.stderr
+
+
 def test_a_bar_is_drawn_on_a_terminal(call: Caller, tmp_path: Path) -> None:
     update = package(call.host, tmp_path, "sleep 1")
     terminal, other_end = pty.openpty()

@@ -48,7 +48,7 @@ class Call:
     help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
 )  # fmt: skip
 @click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
-@click.option("--status", metavar="PATH", help="Where the status of that job is, if it is not at the same path.")
+@click.option("--status", metavar="PATH", help="Where the status of that job is, if the appliance does not tell.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Write the answer to a file; a download that was cut off goes on where it stopped.",
@@ -158,12 +158,15 @@ async def _send(client: Client, call: Call) -> Answer:
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     """The last status of the job that the answer tells of; the answer itself when there is none."""
-    data = answer.data
-    place = (call.status or answer.location) if answer.status == 202 else None
-    if place is None:
-        return data
+    told = answer.status == 202 and (call.status or answer.job or answer.location)
+    if not told:
+        return answer.data
     with Meter("Waiting", "%") as meter:
-        return await client.wait(place, lambda status: meter.show(_percentage(status), 100))
+
+        def show(status: Mapping[str, Any]) -> None:
+            meter.show(_percentage(status), 100)
+
+        return await (client.wait(call.status, show) if call.status else client.wait_for(answer, show))
 
 
 def _percentage(status: Mapping[str, Any]) -> int:
