@@ -204,8 +204,8 @@ class Client:
         The service may be restarted meanwhile: a connection that is lost is made again for two minutes.
 
         :param path: what was asked for, such as `/update`: the job that this client's last request there started is
-            followed at `/jobs/ID`, where that is shown, else what the path shows. A `Location` that an appliance named in
-            this client's answers is looked at only if it is the path that was asked for.
+            followed at `/jobs/ID`, where that is shown, else what the path shows. A `Location` that an appliance named
+            in this client's answers is looked at only if it is the path that was asked for.
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most.
         :param interval: seconds before each look.

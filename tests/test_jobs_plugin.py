@@ -191,6 +191,22 @@ def test_a_failing_script_puts_the_former_files_back(host: Host, path: str, name
     assert {each: each.read_bytes() if each.exists() else None for each in files} == former
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "document"),
+    [("/settings", "network.sh", {"network": NETWORK}), ("/storage", "storage.sh", STORAGE)],
+)
+def test_where_nothing_is_set_the_answer_says_that_the_last_change_failed(
+    host: Host, path: str, name: str, document: Any
+) -> None:
+    script(host, name, "exit 1")
+    ended(host, post(host, path, document))
+
+    answer = host.get(path)
+
+    assert answer.status == 404
+    assert answer.json["Error-Message"].endswith(f"the last change failed: {name} failed with exit status 1")
+
+
 def test_former_files_that_cannot_be_put_back_are_told_of(host: Host) -> None:
     ended(host, post(host, "/settings", {"network": NETWORK}))
     script(host, "network.sh", f"rm {host.appliance.etc}/network.json; mkdir {host.appliance.etc}/network.json; exit 1")

@@ -35,6 +35,9 @@ async def show(request: Request) -> Response:
     """Answer with the settings, passwords masked, and the types of storage this appliance offers."""
     shown = await asyncio.to_thread(jobs.shown, request.appliance)
     if shown is None:
+        last = await request.job_status("storage")
+        if last["status"] == "failed":
+            raise ApiError(404, f"There are no storage settings, for the last change failed: {last['error-message']}")
         raise ApiError(404, "There are no storage settings yet: send them with POST /storage")
     return shown
 
