@@ -22,6 +22,7 @@ from jidoteki.hookspecs.endpoints import (
     Upload,
     UploadedFile,
 )
+from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
 
@@ -38,6 +39,7 @@ __all__ = [
     "Download",
     "Endpoint",
     "Event",
+    "Finding",
     "Handler",
     "Hooks",
     "Job",

@@ -9,7 +9,18 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Described, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Described,
+    Document,
+    Endpoint,
+    Finding,
+    JobType,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.storage import examples, jobs
 from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
 
@@ -79,6 +90,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             summary="Show where the appliance keeps its data",
         ),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """What is wrong with the types of storage on offer."""
+    from jidoteki.plugins.storage import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl
