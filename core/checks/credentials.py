@@ -101,7 +101,7 @@ def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
     content = _content(key)
     if content and (problem := key_files.passphrase_problem(content)):
         advice = "Put the vendor's updates.key there: one line of text, with which the packages are encrypted."
-        yield Finding("error", "updates", problem, advice, str(key))
+        yield Finding("error" if problem.fatal else "warning", "updates", problem.message, advice, str(key))
     try:
         bits = openssl.load_public_key(_content(public) or b"").key_size
     except ValueError:

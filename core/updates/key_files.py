@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,17 +19,27 @@ def holds_private_key(content: bytes) -> bool:
     return _PRIVATE.search(content) is not None
 
 
-def passphrase_problem(content: bytes) -> str | None:
-    """Say why this is no `updates.key`, whose first line is the passphrase of packages; None where it is one."""
+@dataclass(frozen=True, slots=True)
+class WrongPassphrase:
+    """Why a file is no `updates.key`, or hardly one."""
+
+    message: str
+    fatal: bool
+    """Whether it is none at all; otherwise it works where it is the same file on both sides."""
+
+
+def passphrase_problem(content: bytes) -> WrongPassphrase | None:
+    """Say what is wrong with an `updates.key`, whose first line is the passphrase of packages."""
     first = content.partition(b"\n")[0]
     if b"-----BEGIN " in content:
-        return "it is a key in PEM: its first line, the same in all of them, would be the passphrase"
-    if content.startswith(b"\xef\xbb\xbf"):
-        return "it begins with a byte order mark, which would be a part of the passphrase"
-    if first.endswith(b"\r"):
-        return "its first line ends with CR LF, and the CR would be a part of the passphrase"
+        said = "it is a key in PEM: its first line, the same in all of them, would be the passphrase"
+        return WrongPassphrase(said, fatal=True)
     if not first.strip():
-        return "its first line, which is the passphrase, is empty"
+        return WrongPassphrase("its first line, which is the passphrase, is empty", fatal=True)
+    if content.startswith(b"\xef\xbb\xbf"):
+        return WrongPassphrase("it begins with a byte order mark, which is a part of the passphrase", fatal=False)
+    if first.endswith(b"\r"):
+        return WrongPassphrase("its first line ends with CR LF, and the CR is a part of the passphrase", fatal=False)
     return None
 
 
