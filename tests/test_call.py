@@ -79,7 +79,7 @@ def test_an_error_is_one_sentence_and_exit_status_1(call: Caller) -> None:
     [
         (["-F", "novalue"], "must be NAME=VALUE"),
         (["-F", "a=1", "-F", "a=2"], "given twice"),
-        (["-F", "update=@/nonexistent"], "is not a file"),
+        (["-F", "update=@/nonexistent"], "-F update: /nonexistent is not a file"),
         (["--wait", "-o", "x"], "exclude each other"),
         (["-F", f"text=<{Path(__file__).parent.parent / 'requirements.txt'}"], "too long for text"),
         (["--nonsense"], "No such option"),
@@ -182,6 +182,24 @@ def test_a_download_into_a_pipe_comes_whole(call: Caller, tmp_path: Path) -> Non
         )
 
     subprocess.run(["tar", "tzf", tmp_path / "piped"], capture_output=True, check=True)
+
+
+def test_a_terminal_is_not_filled_with_what_is_no_text(call: Caller) -> None:
+    terminal, other_end = pty.openpty()
+
+    done = [
+        subprocess.run(
+            [*COMMAND, "call", "GET", path, "--insecure"], env=call.environment, stdin=subprocess.DEVNULL,
+            stdout=other_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        ) for path in ("/logs", "/changelog")
+    ]  # fmt: skip
+
+    os.close(other_end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert [each.returncode for each in done] == [1, 0]
+    assert "bytes of application/octet-stream: write it to a file with --output" in done[0].stderr
+    assert shown.startswith("# Changelog")
 
 
 def test_a_long_upload_is_never_held_in_memory(call: Caller, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 
 from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, json_option, root_option
+from jidoteki.core.cli import Commands, Problem, json_option, root_option
 
 if TYPE_CHECKING:
     from jidoteki.core.updates.lint import Remark
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 readable = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Build update packages, and find out whether an appliance would accept one."""
 
