@@ -46,9 +46,9 @@ class Commands(click.Group):
             return super().resolve_command(context, args)
         except click.UsageError as error:
             close = difflib.get_close_matches(args[0], self.list_commands(context), n=1) if args else []
-            if close and "did you mean" not in error.format_message().lower():
-                error.message += f" Did you mean {close[0]!r}?"
-            raise
+            if not close or "did you mean" in error.format_message().lower():  # newer versions of click suggest some
+                raise
+            raise click.UsageError(f"{error.format_message()} Did you mean {close[0]!r}?", context) from error
 
 
 class _Commands(Commands):

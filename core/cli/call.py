@@ -158,16 +158,12 @@ def _readable(answer: Answer) -> str:
     :raises ClientProblem: it is none.
     """
     media = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    try:
-        text = answer.body.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text or not (media in ("", "application/json") or media.startswith("text/")):
+    if media and media != "application/json" and not media.startswith("text/"):
         raise ClientProblem(
-            f"The answer is no text but {len(answer.body)} bytes of {sentence(media or 'something', 100)}: "
+            f"The answer is no text but {len(answer.body)} bytes of {sentence(media, 100)}: "
             "write it to a file with --output, or into a pipe"
         )
-    return text
+    return answer.body.decode("utf-8", "replace")
 
 
 async def _send(client: Client, call: Call) -> Answer:
