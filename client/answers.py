@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ MAX_JSON = 8 * 1024 * 1024
 #: Bytes a second: what is slower on the whole is given up.
 SLOWEST = 16 * 1024
 CHUNK = 256 * 1024
+#: Nothing else that an appliance sends becomes a part of a path.
+_JOB = re.compile(r"[0-9]{1,9}-[a-z][a-z0-9-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Answer:
                     f"asked for: name it yourself if your appliance's manual says so"
                 )
         return named[0] if named else None
+
+    @property
+    def job(self) -> str | None:
+        """The id of the job that the request started, which leads to `/jobs/ID`; None where it is not told."""
+        id = self.headers.get("Job-Id", "") if self.status == 202 else ""
+        return id if _JOB.fullmatch(id) else None
 
     def named(self) -> list[str]:
         """What the appliance says where to look, in the header and in the body."""

@@ -25,6 +25,7 @@ from jidoteki.hookspecs import PREFIX
 Scheme = Literal["hash", "bearer", "token"]
 
 CONNECT_WITHIN = 15.0
+DAY = 24 * 3600.0
 #: Bytes of a job's status, its log included.
 MAX_STATUS = 4 * 1024 * 1024
 MAX_URL = 8 * 1024
@@ -63,6 +64,8 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
         #: What an appliance called the place of a job's status, and is not: not to be followed.
         self._foreign: deque[str] = deque(maxlen=64)
+        #: The last jobs that this client's requests started, and their paths.
+        self._started: deque[tuple[str, str]] = deque(maxlen=64)
 
     async def __aenter__(self) -> Self:
         # A connection for each request: the original closes its own after the answer without saying so, and a POST
@@ -121,6 +124,8 @@ class Client:
         answer = await self._fetch(method, path, fields, files, on_sent)
         if answer.status == 202:
             self._foreign.extend(each for each in answer.named() if each.rstrip("/") != answer.asked.rstrip("/"))
+            if answer.job:
+                self._started.appendleft((answer.asked.rstrip("/"), answer.job))
         return answer
 
     async def _fetch(
@@ -191,15 +196,16 @@ class Client:
         path: str,
         on_progress: Callable[[Mapping[str, Any]], None] | None = None,
         *,
-        seconds: float = 24 * 3600.0,
+        seconds: float = DAY,
         interval: float = 0.5,
     ) -> Mapping[str, Any]:
         """Follow a job to its end and return its last status.
 
         The service may be restarted meanwhile: a connection that is lost is made again for two minutes.
 
-        :param path: where the job's status is, such as `/update`; a `Location` that an appliance named in this client's
-            answers is followed only if it is the path that was asked for.
+        :param path: what was asked for, such as `/update`: the job that this client's last request there started is
+            followed at `/jobs/ID`, where that is shown, else what the path shows. A `Location` that an appliance named
+            in this client's answers is looked at only if it is the path that was asked for.
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most.
         :param interval: seconds before each look.
@@ -208,11 +214,24 @@ class Client:
         """
         if path in self._foreign:
             raise ClientProblem("The appliance names a path that was not asked for: its job is not followed there")
+        asked = full_path(path).rstrip("/")
+        job = next((id for started, id in self._started if started == asked), None)
+        return await jobs.follow(jobs.looking(self._shown, job, path), on_progress, seconds, interval)
 
-        async def look() -> Any:
-            return (await self._fetch("GET", path, limit=MAX_STATUS)).data
+    async def wait_for(
+        self, answer: Answer, on_progress: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> Mapping[str, Any]:
+        """Follow the job that a request started to its end, as `wait` does.
 
-        return await jobs.follow(look, on_progress, seconds, interval)
+        :raises JobProblem: as `wait` does, or the appliance does not show how it goes.
+        """
+        place = answer.location if answer.job is None else next(iter(answer.named()), None)
+        if place is not None and place in self._foreign:
+            place = None
+        return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5)
+
+    async def _shown(self, path: str) -> Any:
+        return (await self._fetch("GET", path, limit=MAX_STATUS)).data
 
     async def download(
         self,

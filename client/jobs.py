@@ -15,6 +15,36 @@ AWAY = 120.0
 NOT_YET = 10.0
 
 
+Fetch = Callable[[str], Awaitable[Any]]
+
+
+def looking(fetch: Fetch, job: str | None, place: str | None) -> Callable[[], Awaitable[Any]]:
+    """Return what looks how a job goes: in its record, else, where that is not shown, at a path.
+
+    Services before version 2, the original and tokens without the scope `/jobs` show no records.
+
+    :param fetch: returns the JSON value at a path.
+    :param job: the job's id.
+    :param place: the path of the status of jobs of its kind.
+    """
+    shown = job is not None
+
+    async def look() -> Any:
+        nonlocal shown
+        if shown:
+            try:
+                return await fetch(f"/jobs/{job}")
+            except ApiProblem as error:
+                if error.status not in (403, 404):
+                    raise
+                shown = False
+        if place is None:
+            raise JobProblem("The appliance does not show how the job goes")
+        return await fetch(place)
+
+    return look
+
+
 async def follow(
     look: Callable[[], Awaitable[Any]],
     on_progress: Callable[[Mapping[str, Any]], None] | None,

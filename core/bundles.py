@@ -66,9 +66,12 @@ def _told(job: Job, begin: str, end: str, what: str) -> Iterator[None]:
     try:
         yield
     except (JobFailed, OSError) as error:
-        job.log(error.message if isinstance(error, JobFailed) else error.strerror or str(error))
+        failure = (
+            error if isinstance(error, JobFailed) else JobFailed(f"An operation failed: {error.strerror or error}")
+        )
+        job.log(failure.message)
         job.log(f"Invalid or missing {what}")
-        raise
+        raise failure from error
     job.log(end)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,21 @@ class Form:
             else:
                 self.needs_nothing = False
         self._schema = vol.Schema(schema)
+        self._in_path: Mapping[str, str] = {}
+
+    def with_path(self, values: Mapping[str, str]) -> Form:
+        """The form of a request whose path gives these parameters, so that nothing else in it may."""
+        if not values:
+            return self
+        form = copy.copy(self)
+        form._in_path = values
+        form.kinds = {name: kind for name, kind in self.kinds.items() if name not in values}
+        return form
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a request can give no parameters at all."""
+        return not self.kinds and not self._in_path
 
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the validated values.
@@ -50,7 +66,7 @@ class Form:
         """
         given = {name: value for name, value in fields.items() if name not in self._optional or not _is_empty(value)}
         try:
-            return dict(self._schema(given))
+            return dict(self._schema({**given, **self._in_path}))
         except vol.Invalid as error:
             name = str(error.path[0]) if error.path else ""
             value = given.get(name)

@@ -85,7 +85,7 @@ async def admit(service: Service, attempt: Attempt) -> Admitted:
 
 def in_force(service: Service, attempt: Attempt, admitted: Admitted) -> bool:
     """Whether a request would still be let in: its token, its scopes and the configuration may have changed since."""
-    routes = service.routes.find(attempt.route.path) or {}
+    routes = service.routes.find(attempt.path) or {}
     route = routes.get(attempt.method)
     if route is None or route.endpoint is None or (admitted.signed and service.nonces is None):
         return False

@@ -97,9 +97,10 @@ class Pipeline:
             admitted.holder,
             request.headers,
         )
+        form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
-            return await self._change(attempt, admitted, api)
-        api.values = await self._query_values(request, route.form)
+            return await self._change(attempt, admitted, api, form)
+        api.values = await self._query_values(request, form)
         response = await route.endpoint.handler(api)
         if isinstance(response, Download):
             await self._check_again(attempt, admitted)
@@ -152,7 +153,7 @@ class Pipeline:
         return route, method
 
     async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
-        if not form.kinds:
+        if form.is_empty:
             return {}
         given = {name: request.query.getall(name) for name in form.kinds if name in request.query}
         for name, values in given.items():
@@ -160,9 +161,9 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, attempt: Attempt, admitted: Admitted, api: ApiRequest) -> web.StreamResponse:
+    async def _change(self, attempt: Attempt, admitted: Admitted, api: ApiRequest, form: Form) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
-        assert route.endpoint and route.form
+        assert route.endpoint
         api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
         if request.method in ("GET", "HEAD") and _by_accident(request):
@@ -179,7 +180,7 @@ class Pipeline:
         service = self._service
         body = Body(
             request,
-            route.form,
+            form,
             service.limits,
             service.appliance.spool,
             service.room,
@@ -189,7 +190,7 @@ class Pipeline:
         )
         try:
             if request.method in ("GET", "HEAD"):
-                api.values = await self._query_values(request, route.form)
+                api.values = await self._query_values(request, form)
             else:
                 api.values = await self._read(body, attempt, admitted)
             return await self._audited(attempt, admitted, api)

@@ -36,6 +36,13 @@ class Source:
     target: str
     distribution: str = ""
     version: str = ""
+    always: bool = False
+    """Whether a built-in plugin is in service without being enabled."""
+
+    @property
+    def needs_enabling(self) -> bool:
+        """Whether its endpoints are served only when the configuration names them."""
+        return self.kind != "mandatory" and not self.always
 
     @property
     def trusted(self) -> bool:
@@ -83,16 +90,18 @@ def built_in() -> list[str]:
 
 
 def sources(config: Config, root: Path) -> Iterator[Source]:
-    """All plugins of this installation; of the built-in ones those whose endpoint is enabled."""
+    """All plugins of this installation; of the built-in ones those that are enabled or need not be."""
     # Imported late: it is slow, and the process of a job does without.
     from importlib import metadata
 
     enabled = config.endpoints
     packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
+    always = importlib.import_module(BUILT_IN).ALWAYS_SERVED
     for kind, package in packages.items():
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
-            if kind == "mandatory" or module in enabled:
-                yield Source(module, kind, f"{package}.{module}")
+            source = Source(module, kind, f"{package}.{module}", always=kind == "built-in" and module in always)
+            if module in enabled or not source.needs_enabling:
+                yield source
     for entry in metadata.entry_points(group=PROJECT):
         distribution = entry.dist
         yield Source(

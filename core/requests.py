@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.authentication import FORBIDDEN
+from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.core.responses import status_line
 from jidoteki.core.users import Holder
-from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobType, Reply, Request, Response
+from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecord, JobType, Reply, Request, Response
 
 if TYPE_CHECKING:
     from jidoteki.core.service import Service
@@ -106,6 +108,18 @@ class ApiRequest:
     async def job_status(self, kind: str) -> dict[str, Any]:
         """How the last run of this kind went, or goes."""
         return await self.service.jobs.status(kind)
+
+    async def job_records(self) -> list[JobRecord]:
+        """The runs of jobs, the newest first."""
+        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher.records)
+
+    async def job_record(self, id: str) -> JobRecord | None:
+        """One run of a job."""
+        return await asyncio.to_thread(listing.one, self.service.jobs.launcher.records, id)
+
+    async def job_log(self, id: str, lines: int) -> str | None:
+        """The last lines that a run wrote."""
+        return await asyncio.to_thread(listing.last_lines, self.service.jobs.launcher.records, id, lines)
 
     async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
         try:

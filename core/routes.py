@@ -15,8 +15,11 @@ from jidoteki.hookspecs import Endpoint
 
 logger = logging.getLogger(__name__)
 
+#: In the table of routes, a last part that stands for any name; no path in a request is like that.
+ANY = "{}"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+")
+_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Route:
         """Whether the endpoint cannot be disabled."""
         return self.plugin.source.kind == "mandatory"
 
+    def values_in(self, path: str) -> dict[str, str]:
+        """The parameter that a path of this route gives; none where it has none."""
+        parameter = parameter_of(self.path)
+        return {parameter: path.rstrip("/").rpartition("/")[2]} if parameter else {}
+
 
 class Routes:
     """All that is served under one configuration."""
@@ -49,7 +57,8 @@ class Routes:
             if plugin.problem is None:
                 for route in routes:
                     assert route.endpoint
-                    self._table.setdefault(route.path, {})[route.endpoint.method] = route
+                    self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
+        self._enabled = {f"/{name}" for name in config.endpoints}
         served = set(self.first_levels())
         for name in sorted(config.endpoints):
             if f"/{name}" not in served:
@@ -60,7 +69,10 @@ class Routes:
 
         A slash at the end makes no difference, as in the original.
         """
-        found = self._table.get(path) or self._table.get(path.removesuffix("/"))
+        plain = path.removesuffix("/")
+        found = self._table.get(path) or self._table.get(plain)
+        if found is None and _NAME.fullmatch(plain.rpartition("/")[2]):
+            found = self._table.get(f"{plain.rpartition('/')[0]}/{ANY}")
         if found is None and path:
             # What stands below an endpoint whose plugin failed is out of service with it.
             found = self._table.get(f"{first_level(path)}/")
@@ -74,19 +86,25 @@ class Routes:
         """The first path segments served, sorted."""
         return sorted({first_level(route.path) for route in self.all()})
 
+    def listed(self) -> list[str]:
+        """Those first path segments that the configuration enables, or that cannot be disabled; sorted."""
+        return sorted(
+            {each for route in self.all() if (each := first_level(route.path)) in self._enabled or route.mandatory}
+        )
+
     def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
-        mandatory = plugin.source.kind == "mandatory"
+        needs_enabling = plugin.source.needs_enabling
         problem = _problem(endpoint)
-        taken = self._table.get(endpoint.path, {}).get(endpoint.method)
-        if taken and problem is None:
+        taken = None if problem else self._table.get(_key(endpoint.path), {}).get(endpoint.method)
+        if taken:
             problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
         if problem:
             plugins.leave_out(plugin, problem)
             return None
-        if not mandatory and first_level(endpoint.path)[1:] not in config.endpoints:
+        if needs_enabling and first_level(endpoint.path)[1:] not in config.endpoints:
             return None
         try:
-            form = Form(endpoint, None if mandatory else config.parameters)
+            form = Form(endpoint, _accepted(endpoint, config) if needs_enabling else None)
         except Exception as error:
             plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
             return None
@@ -104,6 +122,11 @@ class Routes:
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
 
 
+def _accepted(endpoint: Endpoint, config: Config) -> frozenset[str] | None:
+    """The parameters that the configuration lets through; what stands in the path is never in question."""
+    return None if config.parameters is None else config.parameters | {parameter_of(endpoint.path) or ""}
+
+
 def _levels(plugin: Plugin) -> set[str]:
     return {first_level(each.path) for each in plugin.endpoints if _problem(each) is None}
 
@@ -112,10 +135,24 @@ def _problem(endpoint: Endpoint) -> str | None:
     if endpoint.method not in METHODS:
         return f"{endpoint.method!r} is not one of {', '.join(METHODS)}"
     if not isinstance(endpoint.path, str) or not _PATH.fullmatch(endpoint.path):
-        return f"the path {endpoint.path!r} must look like /name/part"
+        return f"the path {endpoint.path!r} must look like /name/part or /name/{{parameter}}"
+    parameter = parameter_of(endpoint.path)
+    if parameter and parameter not in map(str, endpoint.parameters):
+        return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
     if not inspect.iscoroutinefunction(endpoint.handler):
         return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
     return None
+
+
+def parameter_of(path: str) -> str | None:
+    """`id` for `/jobs/{id}`, None for a path that is always the same."""
+    match = _PATH.fullmatch(path)
+    return match["parameter"] if match else None
+
+
+def _key(path: str) -> str:
+    """What a path is called in the table, whatever its parameter is called."""
+    return f"{path.rpartition('/')[0]}/{ANY}" if parameter_of(path) else path
 
 
 def first_level(path: str) -> str:

@@ -27,6 +27,9 @@ When `jidoteki` is asked for a sub-command that is not its own, and by `jidoteki
 appliance at `$JIDOTEKI_ROOT`, or at `/`. A command with the name of one of the host or of another plugin is not added,
 and a plugin that fails is named on standard error.""",
     "jidoteki_init": "By `jidoteki init`, after the host has made its own files.",
+    "jidoteki_check": """
+By `jidoteki check`, as the user who runs it, whether the service runs or not. It has a minute; a plugin that fails is
+itself told as an error.""",
     "jidoteki_startup": """
 Once, before the first request is accepted; of a plugin that came with a configuration read again, then. It has
 10 seconds; a plain function is called in a thread.""",

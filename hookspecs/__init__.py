@@ -22,8 +22,9 @@ from jidoteki.hookspecs.endpoints import (
     Upload,
     UploadedFile,
 )
+from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
-from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobType, StatusFiles
+from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
 
 __all__ = [
     "CONTRACT",
@@ -38,11 +39,13 @@ __all__ = [
     "Download",
     "Endpoint",
     "Event",
+    "Finding",
     "Handler",
     "Hooks",
     "Job",
     "JobFailed",
     "JobOutcome",
+    "JobRecord",
     "JobType",
     "PlainText",
     "Reply",

@@ -9,7 +9,7 @@ from typing import IO, Any, Final, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import Described
-from jidoteki.hookspecs.jobs import JobOutcome
+from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
 
 PREFIX: Final = "/api/v1/admin"
 """Before the path of every endpoint."""
@@ -166,6 +166,18 @@ class Request(Protocol):
         When another tool wrote to the status files afterwards, what that says, with further keys and states.
         """
 
+    async def job_records(self) -> list[JobRecord]:
+        """The last hundred runs of jobs of all kinds, and the last one of each kind; newest first."""
+
+    async def job_record(self, id: str) -> JobRecord | None:
+        """The run with this id; None when there is none, or none any more."""
+
+    async def job_log(self, id: str, lines: int) -> str | None:
+        """The last lines that this run wrote, what its programs printed included; None when there are none.
+
+        :param lines: how many, of at most 64 KiB together.
+        """
+
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -174,6 +186,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint:
     """One method of one path.
 
+    The last part of `path` may stand for any name, as in `/jobs/{id}`: what stands there in a request, letters, digits
+    and `.`, `_`, `-`, is the parameter of that name.
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.

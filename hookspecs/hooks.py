@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from jidoteki.hookspecs.appliance import Appliance
     from jidoteki.hookspecs.endpoints import Endpoint
+    from jidoteki.hookspecs.findings import Finding
     from jidoteki.hookspecs.jobs import Event, Job, JobType
 
 PROJECT: Final = "jidoteki"
@@ -56,6 +57,10 @@ class Hooks:
 
         `vendor` is the directory for what only the vendor keeps, such as signing keys.
         """
+
+    @hookspec
+    def jidoteki_check(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Finding] | None:
+        """Return what is wrong with this plugin's part of the appliance; changes nothing. For `jidoteki check`."""
 
     @hookspec
     def jidoteki_startup(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:

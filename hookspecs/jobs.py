@@ -175,6 +175,28 @@ class JobOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One run of a job, as far as it is."""
+
+    id: str
+    """As in the `Job-Id` header."""
+    kind: str
+    """The name of its JobType."""
+    status: Status
+    percentage: int
+    started: float
+    """Seconds since the epoch."""
+    ended: float | None
+    """Seconds since the epoch; None while it runs, and where nobody knows when it was."""
+    client: str
+    """The address that the request came from."""
+    user: str
+    """Whose token started it."""
+    error_message: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, for `jidoteki_event`."""
 

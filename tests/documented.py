@@ -44,7 +44,7 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
 
     :param path: with the prefix, without the query.
     """
-    operation = document["paths"].get(path.removesuffix("/"), {}).get(method.lower())
+    operation = _item(document, path.removesuffix("/")).get(method.lower())
     if operation is None:
         return None if answer.status in UNSERVED else f"{method} {path} answered {answer.status}, but is not described"
     responses = operation["responses"]
@@ -55,6 +55,15 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
         response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
     problem = _content(document, response, answer)
     return f"{method} {path} answered {answer.status}, but {problem}" if problem else None
+
+
+def _item(document: dict[str, Any], path: str) -> dict[str, Any]:
+    """What the document says of a path, whose last part may be a parameter there."""
+    templates = (
+        each for each in document["paths"] if each.endswith("}") and each.rpartition("/")[0] == path.rpartition("/")[0]
+    )
+    item: dict[str, Any] = document["paths"].get(path) or document["paths"].get(next(templates, ""), {})
+    return item
 
 
 def _content(document: dict[str, Any], response: dict[str, Any], answer: Answer) -> str | None:

@@ -56,7 +56,7 @@ class FakeRequest:
 
     appliance: Appliance | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
-    last: Mapping[str, Any] = field(default_factory=dict)
+    last: Mapping[str, Any] = field(default_factory=lambda: {"status": None})
 
     async def start_job(self, kind: str, **values: Any) -> dict[str, Any]:
         return {"kind": kind, **values}

@@ -79,7 +79,7 @@ def test_an_error_is_one_sentence_and_exit_status_1(call: Caller) -> None:
     [
         (["-F", "novalue"], "must be NAME=VALUE"),
         (["-F", "a=1", "-F", "a=2"], "given twice"),
-        (["-F", "update=@/nonexistent"], "is not a file"),
+        (["-F", "update=@/nonexistent"], "-F update: /nonexistent is not a file"),
         (["--wait", "-o", "x"], "exclude each other"),
         (["-F", f"text=<{Path(__file__).parent.parent / 'requirements.txt'}"], "too long for text"),
         (["--nonsense"], "No such option"),
@@ -115,6 +115,34 @@ def test_a_job_that_fails_is_exit_status_1_with_its_code(call: Caller, tmp_path:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == "jidoteki: update.sh failed with exit status 7 (E1002)"
+
+
+@pytest.mark.parametrize(
+    ("path", "script", "document"),
+    [
+        ("/settings", "network.sh", {"network": {"interface": "eth7", "hostname": "test.host"}}),
+        ("/storage", "storage.sh", {"storage": {"type": "local"}}),
+    ],
+)
+def test_settings_are_waited_for_too(call: Caller, path: str, script: str, document: object) -> None:
+    settings = f"settings={json.dumps(document)}"
+    fine = call("POST", path, "-F", settings, "--wait")
+    call.host.appliance.replace_file(call.host.appliance.bin / script, "#!/bin/sh\nexit 3\n", 0o755)
+    failed = call("POST", path, "-F", settings, "--wait")
+
+    assert fine.returncode == 0, fine.stderr
+    assert json.loads(fine.stdout)["status"] == "success"
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == f"jidoteki: {script} failed with exit status 3 (E1000)"
+
+
+def test_a_reboot_that_fails_is_seen_by_who_waits(jidoteki_host: MakeHost) -> None:
+    call = Caller(jidoteki_host(commands={"reboot": ["false"]}))
+
+    done = call("POST", "/reboot", "--wait")
+
+    assert done.returncode == 1
+    assert "The reboot command failed with exit status 1" in done.stderr
 
 
 def test_a_bar_is_drawn_on_a_terminal(call: Caller, tmp_path: Path) -> None:
@@ -154,6 +182,24 @@ def test_a_download_into_a_pipe_comes_whole(call: Caller, tmp_path: Path) -> Non
         )
 
     subprocess.run(["tar", "tzf", tmp_path / "piped"], capture_output=True, check=True)
+
+
+def test_a_terminal_is_not_filled_with_what_is_no_text(call: Caller) -> None:
+    terminal, other_end = pty.openpty()
+
+    done = [
+        subprocess.run(
+            [*COMMAND, "call", "GET", path, "--insecure"], env=call.environment, stdin=subprocess.DEVNULL,
+            stdout=other_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        ) for path in ("/logs", "/changelog")
+    ]  # fmt: skip
+
+    os.close(other_end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert [each.returncode for each in done] == [1, 0]
+    assert "bytes of application/octet-stream: write it to a file with --output" in done[0].stderr
+    assert shown.startswith("# Changelog")
 
 
 def test_a_long_upload_is_never_held_in_memory(call: Caller, tmp_path: Path) -> None:

@@ -105,6 +105,44 @@ async def test_an_update_is_uploaded_and_followed_to_its_end(host: Host, tmp_pat
     assert version == {"version": "2.0.0"}
 
 
+async def test_a_job_is_followed_by_its_id_and_elsewhere_where_that_is_not_shown() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(f"{request.method} {request.path.removeprefix(PREFIX)}")
+        if request.method == "POST":
+            headers = {"Job-Id": "000001-probe", "Location": request.path}
+            return web.json_response({"Status": "202 Accepted", "Location": request.path}, status=202, headers=headers)
+        if "/jobs/" in request.path:
+            return web.json_response({"status": "success"}, status=404 if "old" in asked[0] else 200)
+        return web.json_response({"status": "success", "log": "old"})
+
+    for path, places in (("/new", ["/jobs/000001-probe"]), ("/old", ["/jobs/000001-probe", "/old"])):
+        asked.clear()
+        async with serving(answer) as url, Client(url, TOKEN) as api:
+            await api.post(path)
+            await api.wait(path, interval=0.01)
+        assert asked == [f"POST {path}", *(f"GET {each}" for each in places)]
+
+
+@pytest.mark.parametrize("id", ["../../reboot", "000001-probe?x=1", "reboot", "1-a/../..", "٣-probe"])
+async def test_an_id_that_is_none_becomes_no_part_of_a_path(id: str) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.method == "POST":
+            return web.json_response({"Status": "202 Accepted"}, status=202, headers={"Job-Id": id})
+        return web.json_response({"status": "success"})
+
+    async with serving(answer) as url, Client(url, TOKEN) as api:
+        answered = await api.request("POST", "/probe")
+        await api.wait("/probe", interval=0.01)
+
+    assert answered.job is None
+    assert asked == [f"{PREFIX}/probe"] * 2
+
+
 async def test_a_job_that_fails_is_an_error_with_its_code(host: Host, tmp_path: Path) -> None:
     (tmp_path / "junk").write_bytes(b"junk" * 100)
 

@@ -81,3 +81,24 @@ def test_bash_completes_commands_and_options_as_the_page_says() -> None:
 
     assert 'eval "$(_JIDOTEKI_COMPLETE=bash_source jidoteki)"' in PAGE
     assert done.stdout.split() == ["package", "--wait"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["chekc"], "No such command 'chekc'. Did you mean 'check'?"),
+        (["plugin"], "Did you mean 'plugins'?"),
+        (["package", "biuld"], "Did you mean 'build'?"),
+        (["licence"], "Did you mean 'license'?"),
+        (["call", "GET", "/version", "--urll", "x"], "'--urll'"),
+        (["call", "GET", "/version", "--no-token", "--url", "nonsense"], "--url nonsense is not an address"),
+        (["call", "GET", "/version", "--no-token", "--cacert", __file__], "--cacert"),
+        (["call", "GET", "/version", "--token-file", "/nonexistent"], "--token-file /nonexistent cannot be read"),
+        (["sign", "GET", "/version", "--token-file", "/nonexistent"], "--token-file /nonexistent cannot be read"),
+    ],
+)
+def test_what_was_mistyped_is_named_and_what_was_meant(arguments: list[str], told: str) -> None:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode != 0
+    assert done.stderr.count(told) == 1 and done.stderr.lower().count("did you mean") <= 1

@@ -142,6 +142,14 @@ def test_example_of_jidoteki_services(host: Host) -> None:
     assert {"collector": "running"} in host.request("GET", "/services").json["services"]
 
 
+def test_example_of_jidoteki_check(host: Host) -> None:
+    argv = [*COMMAND, "check", "--root", host.appliance.root]
+    told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
+
+    sensor = host.appliance.root / "sys/class/thermal/thermal_zone1/temp"
+    assert f"warning: {sensor}: it gives no temperature\n    See that the sensor is connected.\n" in told
+
+
 def test_example_of_jidoteki_health(host: Host) -> None:
     wait_until(lambda: host.request("GET", "/health").json.get("jidoteki_health") == {"celsius": 41.5})
 

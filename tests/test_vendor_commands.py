@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,118 @@ def test_what_an_appliance_would_refuse_is_not_built(
     assert done.returncode == 1
     assert told in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "package.enc").exists()
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda source, vendor: (source / "files/tls.key").write_text(KEY), "files/tls.key holds a private key"),
+        (lambda source, vendor: (source / "id").write_text(KEY.replace("PRIVATE", "OPENSSH PRIVATE")), "id holds"),
+        (
+            lambda source, vendor: (source / "a.asc").write_text(KEY.replace("PRIVATE KEY", "PGP PRIVATE KEY BLOCK")),
+            "a.asc",
+        ),
+        (lambda source, vendor: (source / "k").write_bytes((vendor / "updates.key").read_bytes()), "k is a key of the"),
+        (lambda source, vendor: (source / "updates.key").write_text("another"), "updates.key is a key of the vendor's"),
+        (lambda source, vendor: (vendor / "updates.key").write_text(KEY), "it is a key in PEM"),
+        (lambda source, vendor: (vendor / "updates.key").write_text("\nsecret\n"), "is empty"),
+    ],
+)
+def test_keys_in_a_package_and_wrong_ones_are_refused(
+    source: Path, vendor: Path, tmp_path: Path, spoil: Any, told: str
+) -> None:
+    spoil(source, vendor)
+
+    done = build(source, vendor, tmp_path / "package.enc")
+
+    assert done.returncode == 1
+    assert told in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "package.enc").exists()
+
+
+def test_a_short_key_signs_no_package(source: Path, vendor: Path, tmp_path: Path) -> None:
+    subprocess.run(["openssl", "genrsa", "-out", vendor / "private.pem", "1024"], check=True, capture_output=True)
+
+    done = build(source, vendor, tmp_path / "package.enc")
+
+    assert done.returncode == 1 and "private.pem has 1024 bits" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "mode", "version", "told", "status"),
+    [
+        (None, 0, "1.1.0", "warning: There is no update.sh", 0),
+        ("#!/bin/sh\r\nexit 0\r\n", 0o755, "1.1.0", "error: update.sh: ", 1),
+        ("#!/bin/sh\n", 0o644, "1.1.0", "warning: update.sh: it is not executable", 0),
+        ("exit 0\n", 0o755, "1.1.0", "warning: update.sh: no first line names an interpreter", 0),
+        ("#!bash\n", 0o755, "1.1.0", "error: update.sh: its first line names bash, which is not an absolute path", 1),
+        ("#!/bin/sh\n", 0o755, "final", "warning: The version final has no numbers", 0),
+        ("#!/bin/sh\n", 0o755, "1.1-1", "warning: The version 1.1-1 adds to its numbers", 0),
+        ("#!/bin/sh\n", 0o755, "1.1.0", "", 0),
+    ],
+)
+def test_build_tells_what_may_fail_and_verify_says_the_same(
+    source: Path, appliance: Appliance, vendor: Path, tmp_path: Path,
+    script: str | None, mode: int, version: str, told: str, status: int,
+) -> None:  # fmt: skip
+    (source / "update.sh").unlink()
+    if script is not None:
+        (source / "update.sh").write_bytes(script.encode())
+        (source / "update.sh").chmod(mode)
+    (appliance.etc / "version.txt").unlink()
+
+    built = build(source, vendor, tmp_path / "package.enc", version)
+    verify = ("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
+    linted, plain, as_json = jidoteki(*verify, "--lint"), jidoteki(*verify), jidoteki(*verify, "--lint", "--json")
+
+    assert built.returncode == 0
+    assert built.stderr == linted.stderr and built.stderr.startswith(told) and built.stderr.count("\n") == bool(told)
+    assert (linted.returncode, plain.returncode, plain.stderr) == (status, 0, "")
+    assert len(json.loads(as_json.stdout)["remarks"]) == bool(told)
+
+
+def test_verify_finds_keys_in_a_package_that_another_tool_made(
+    source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
+) -> None:
+    (source / "update.sh").chmod(0o755)
+    (source / "key.pem").write_text(KEY)
+    subprocess.run(
+        ["sh", "-ec", f"""
+            echo 1.1.0 > {source}/version.txt
+            tar -C {source} -czf software_package.tar.gz .
+            openssl dgst -sha256 -sign {vendor}/private.pem -out software_package.tar.gz.sign software_package.tar.gz
+            tar c software_package.tar.gz software_package.tar.gz.sign |
+                openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass file:{vendor}/updates.key -out package.enc
+        """], cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+
+    done = jidoteki("package", "verify", tmp_path / "package.enc", "--root", appliance.root, "--lint")
+
+    assert done.returncode == 1
+    assert done.stderr == "error: key.pem holds a private key, and whoever has the package has it\n"
+
+
+def test_windows_line_ends_in_the_passphrase_are_told(source: Path, vendor: Path, tmp_path: Path) -> None:
+    (source / "update.sh").chmod(0o755)
+    (vendor / "updates.key").write_bytes(b"secret\r\n")
+
+    done = build(source, vendor, tmp_path / "package.enc")
+
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: updates.key: its first line ends with CR LF")
+
+
+def test_a_version_in_the_directory_that_is_not_the_packages_is_told(
+    source: Path, vendor: Path, tmp_path: Path
+) -> None:
+    (source / "version.txt").write_text("1.0.9\n")
+
+    assert (
+        "version.txt says '1.0.9'; the package's says 1.1.0" in build(source, vendor, tmp_path / "package.enc").stderr
+    )
 
 
 def test_verify_says_that_a_package_would_be_accepted_and_changes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib import import_module
 from pathlib import Path
 
@@ -34,7 +35,23 @@ class Problem(click.ClickException):
         click.echo(f"jidoteki: {shown}", err=True)
 
 
-class _Commands(click.Group):
+class Commands(click.Group):
+    """A group that suggests the command that was most likely meant."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for."""
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], self.list_commands(context), n=1) if args else []
+            if not close or "did you mean" in error.format_message().lower():  # newer versions of click suggest some
+                raise
+            raise click.UsageError(f"{error.format_message()} Did you mean {close[0]!r}?", context) from error
+
+
+class _Commands(Commands):
     """The host's commands, and those of plugins, which are loaded only when no other has the name that is asked for."""
 
     _of_plugins: dict[str, click.Command]

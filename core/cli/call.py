@@ -16,6 +16,7 @@ import click
 
 from jidoteki.client import Answer, ApiProblem, Client, ClientProblem, JobProblem
 from jidoteki.client.downloads import make_sure_of_room
+from jidoteki.client.problems import sentence
 from jidoteki.core.cli import Problem
 from jidoteki.core.cli.meters import Meter
 from jidoteki.core.cli.sign import token_from
@@ -48,7 +49,7 @@ class Call:
     help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
 )  # fmt: skip
 @click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
-@click.option("--status", metavar="PATH", help="Where the status of that job is, if it is not at the same path.")
+@click.option("--status", metavar="PATH", help="Where the status of that job is, if the appliance does not tell.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Write the answer to a file; a download that was cut off goes on where it stopped.",
@@ -83,13 +84,16 @@ def command(
         client = Client(
             url, token, cafile=cacert, verify=not insecure, scheme="bearer" if bearer else "hash", timeout=timeout
         )
+    except ClientProblem as error:
+        raise Problem(f"{'--cacert' if str(error).startswith(str(cacert)) else '--url'} {error}") from error
+    try:
         asyncio.run(_make(client, call))
     except ApiProblem as error:
         raise Problem(_with_code(error.message, error.code)) from error
     except JobProblem as error:
         raise Problem(_with_code(error.message, error.code)) from error
     except ClientProblem as error:
-        raise Problem(str(error)) from error
+        raise Problem(str(error) + (" (--cacert, --insecure)" if "is not trusted" in str(error) else "")) from error
     except BrokenPipeError:
         # Whoever reads the answer has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,28 +111,28 @@ def _form(parts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Path]]:
         if name in fields or name in files:
             raise click.UsageError(f"-F {name} is given twice")
         if value.startswith("@"):
-            files[name] = _file(value[1:])
+            files[name] = _file(name, value[1:])
         else:
-            fields[name] = _text(_file(value[1:])) if value.startswith("<") else value
+            fields[name] = _text(name, _file(name, value[1:])) if value.startswith("<") else value
     return fields, files
 
 
-def _file(name: str) -> Path:
+def _file(parameter: str, name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        raise click.UsageError(f"{name or 'An empty name'} is not a file")
+        raise click.UsageError(f"-F {parameter}: {name or 'An empty name'} is not a file")
     return path
 
 
-def _text(path: Path) -> str:
+def _text(parameter: str, path: Path) -> str:
     """The text in a file without the newline at its end."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read(MAX_TEXT + 1)
     except (OSError, ValueError) as error:
-        raise click.UsageError(f"{path} cannot be read as text") from error
+        raise click.UsageError(f"-F {parameter}: {path} cannot be read as text") from error
     if len(text) > MAX_TEXT:
-        raise click.UsageError(f"{path} is too long for text: send it as a file, with @")
+        raise click.UsageError(f"-F {parameter}: {path} is too long for text: send it as a file, with @")
     return text.removesuffix("\n").removesuffix("\r")
 
 
@@ -143,9 +147,23 @@ async def _make(client: Client, call: Call) -> None:
         elif call.output:
             call.output.write_bytes((await _send(client, call)).body)
         elif sys.stdout.isatty():
-            _print((await _send(client, call)).body.decode("utf-8", "replace"))
+            _print(_readable(await _send(client, call)))
         else:
             await _stream(client, call)
+
+
+def _readable(answer: Answer) -> str:
+    """The text of an answer for a terminal.
+
+    :raises ClientProblem: it is none.
+    """
+    media = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media and media != "application/json" and not media.startswith("text/"):
+        raise ClientProblem(
+            f"The answer is no text but {len(answer.body)} bytes of {sentence(media, 100)}: "
+            "write it to a file with --output, or into a pipe"
+        )
+    return answer.body.decode("utf-8", "replace")
 
 
 async def _send(client: Client, call: Call) -> Answer:
@@ -158,12 +176,15 @@ async def _send(client: Client, call: Call) -> Answer:
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     """The last status of the job that the answer tells of; the answer itself when there is none."""
-    data = answer.data
-    place = (call.status or answer.location) if answer.status == 202 else None
-    if place is None:
-        return data
+    told = answer.status == 202 and (call.status or answer.job or answer.location)
+    if not told:
+        return answer.data
     with Meter("Waiting", "%") as meter:
-        return await client.wait(place, lambda status: meter.show(_percentage(status), 100))
+
+        def show(status: Mapping[str, Any]) -> None:
+            meter.show(_percentage(status), 100)
+
+        return await (client.wait(call.status, show) if call.status else client.wait_for(answer, show))
 
 
 def _percentage(status: Mapping[str, Any]) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core.cli import Problem
+from jidoteki.core.cli import Commands, Problem
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Open the debug bundles that customers send."""
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, json_option, root_option
+from jidoteki.core.cli import Commands, Problem, json_option, root_option
+
+if TYPE_CHECKING:
+    from jidoteki.core.updates.lint import Remark
 
 readable = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Build update packages, and find out whether an appliance would accept one."""
 
@@ -30,7 +35,11 @@ def command() -> None:
     help="Where to write it.  [default: software_package-VERSION.enc]",
 )  # fmt: skip
 def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | None) -> None:
-    """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package."""
+    """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package.
+
+    Refuses private keys and the vendor's key files in SOURCE, and tells on standard error what may fail later.
+    """
+    from jidoteki.core.updates import lint
     from jidoteki.core.updates.build import build_package
     from jidoteki.core.updates.package import PackageError
     from jidoteki.core.updates.versions import VersionError
@@ -40,22 +49,34 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
         raise click.UsageError(f"{target} lies in {source}, and would become a part of the next package")
     try:
         build_package(source, version, key, sign_key, target)
+        remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
     except (PackageError, VersionError) as error:
         raise Problem(str(error)) from error
     except OSError as error:
         raise Problem(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
+    for remark in remarks:
+        _tell(remark)
     click.echo(f"Built {target}, {target.stat().st_size} bytes")
+
+
+def _tell(remark: Remark) -> None:
+    colour = "red" if remark.level == "error" else "yellow"
+    shown = "".join(c if c.isprintable() else "?" for c in remark.message)
+    click.echo(f"{click.style(remark.level, fg=colour)}: {shown}", err=True)
 
 
 @command.command()
 @click.argument("file", type=readable)
 @root_option
+@click.option("--lint", "linted", is_flag=True, help="Tell also what 'package build' would: keys in it, what may fail.")
 @json_option
-def verify(file: Path, root: Path, as_json: bool) -> None:
+def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     """Say whether the appliance at --root would accept the package FILE; nothing of it is applied.
 
-    Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not.
+    Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not, and where --lint
+    finds an error.
     """
+    from jidoteki.core.updates import lint
     from jidoteki.core.updates.job import CHANGELOG, VERSION
     from jidoteki.hookspecs import JobFailed
 
@@ -71,11 +92,19 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
         unpacked = Path(work, "package")
         version = (unpacked / VERSION).read_text("ascii", "replace").strip() if (unpacked / VERSION).exists() else None
         has_changelog = (unpacked / CHANGELOG).exists()
+        remarks = list(lint.remarks(unpacked, version)) if linted else []
     if as_json:
-        click.echo(json.dumps({"accepted": True, "version": version, "changelog": has_changelog}, indent=2))
+        told: dict[str, Any] = {"accepted": True, "version": version, "changelog": has_changelog}
+        if linted:
+            told["remarks"] = [dataclasses.asdict(each) for each in remarks]
+        click.echo(json.dumps(told, indent=2))
     else:
+        for remark in remarks:
+            _tell(remark)
         named = f"version {version}" if version else "without a version"
         click.echo(f"{file} would be accepted: {named}{'' if has_changelog else ', without a changelog'}")
+    if any(each.level == "error" for each in remarks):
+        raise click.exceptions.Exit(1)
 
 
 def _judge(appliance: Appliance, file: Path, work: Path) -> None:

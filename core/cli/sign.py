@@ -39,7 +39,9 @@ def token_from(file: Path | None) -> str:
         try:
             token = file.read_text(encoding="ascii").rstrip("\r\n")
         except (OSError, ValueError) as error:
-            raise Problem(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not ASCII'}") from error
+            raise Problem(
+                f"--token-file {file} cannot be read: {getattr(error, 'strerror', None) or 'it is not ASCII'}"
+            ) from error
     else:
         token = os.environ.get("JIDOTEKI_TOKEN") or click.prompt("Token", hide_input=True, err=True)
     if not token:

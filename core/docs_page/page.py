@@ -17,7 +17,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One parameter of an operation: `place` is query or form, `kind` file, json, choice, secret or text."""
+    """One parameter of an operation: `place` is path, query or form, `kind` file, json, choice, secret or text."""
 
     name: str
     place: str
@@ -122,7 +122,7 @@ def _resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[s
 def _query_fields(parameters: list[Mapping[str, Any]]) -> Iterator[Field]:
     for each in parameters:
         if each["name"] != "dry-run":
-            yield _field(each["name"], "query", each["schema"], each["required"], "")
+            yield _field(each["name"], each["in"], each["schema"], each["required"], "")
 
 
 def _form_fields(body: Mapping[str, Any] | None) -> Iterator[Field]:

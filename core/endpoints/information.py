@@ -111,8 +111,8 @@ async def changelog(request: Request) -> Response:
 
 async def endpoints(request: Request) -> Response:
     """The endpoints of this appliance, first level only."""
-    served = own(request).service.routes.first_levels()
-    return {"endpoints": sorted([*(PREFIX + each for each in served), "/docs"])}
+    listed = own(request).service.routes.listed()
+    return {"endpoints": sorted([*(PREFIX + each for each in listed), "/docs"])}
 
 
 @hookimpl

@@ -18,7 +18,10 @@ async def reboot(request: Request) -> Response:
 
 
 def run(job: Job) -> None:
-    """Persist, then reboot: a machine whose data could not be kept stays up."""
+    """Persist, then reboot: a machine whose data could not be kept stays up.
+
+    :raises JobFailed: a command failed; the message says that there is no reboot.
+    """
     reboot = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
     for name, commands in (
         ("persist", persisting.commands(job.settings, job.appliance)),
@@ -28,9 +31,14 @@ def run(job: Job) -> None:
             job.log(f"No {name} command is configured: nothing to do")
         for argv in commands:
             job.log(f"Running the {name} command")
-            status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
+            try:
+                status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
+            except JobFailed as failure:
+                raise JobFailed(
+                    f"The {name} command failed: {failure.message}; the system does not reboot"
+                ) from failure
             if status:
-                raise JobFailed(f"The {name} command failed with exit status {status}")
+                raise JobFailed(f"The {name} command failed with exit status {status}; the system does not reboot")
 
 
 @hookimpl

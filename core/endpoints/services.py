@@ -40,7 +40,7 @@ STATES = Described(
     ({"services": [{"openssh": "running"}, {"jidoteki-admin-api": "running"}]},),
 )
 PARALLEL = 8
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 #: What a status script says of a service that runs, as whole words.
 _RUNNING = re.compile(rb"(?<!\w)(?:is running|(?<!not )(?<!n't )online)(?!\w)")
 
@@ -70,7 +70,7 @@ class Services:
             logger.error("allservices.txt cannot be read: %s", error.strerror or error)
             text = ""
         lines = (line for line in text.removeprefix("\ufeff").splitlines() if not line.lstrip().startswith("#"))
-        names = list(dict.fromkeys(name for line in lines for name in line.split() if _NAME.fullmatch(name)))
+        names = list(dict.fromkeys(name for line in lines for name in line.split() if NAME.fullmatch(name)))
         names = names[:MAX_SERVICES]
         with ThreadPoolExecutor(PARALLEL) as pool:
             states = dict(zip(names, pool.map(self._is_running, names), strict=True))

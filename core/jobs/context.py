@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -110,6 +111,7 @@ class Context:
         self._log = log
         self._records = Records(appliance.jobs)
         self._written = 0.0
+        self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
         self._environment = commands.environment(appliance.admin)
         signal.signal(signal.SIGTERM, self._cancel)
@@ -139,6 +141,12 @@ class Context:
         """Add a line to the log."""
         self.checkpoint()
         if self._log:
+            self._log.line(message)
+            self._said.append(message)
+
+    def log_failure(self, message: str) -> None:
+        """Add the reason of a failure to the log, unless the job has just given it itself."""
+        if self._log and message not in self._said:
             self._log.line(message)
 
     def log_plain(self, message: str) -> None:

@@ -67,7 +67,7 @@ class Launcher:
 
     def lock(self, kind: str) -> Path:
         """The file that a running job of this kind holds locked."""
-        return self.appliance.jobs / f"{kind}.lock"
+        return self.records.lock(kind)
 
     def busy(self, kind: str) -> str | None:
         """The kind of a running job that keeps this kind from starting, or None."""

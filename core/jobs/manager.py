@@ -26,6 +26,7 @@ CHECK_TIME = 600.0
 LOG_LINES = 10
 JOIN_TRIES = 20
 LOOK_EACH = 0.05
+MAX_REASON = 1000
 
 Permit = Callable[[], None]
 
@@ -234,7 +235,8 @@ class JobManager:
     async def _tell(self, action: str, record: Record) -> None:
         outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
         event = Event("job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id)
-        logger.info("%s: %s %s", action, record.id, outcome)
+        reason = f": {record.error_message[:MAX_REASON]}" if record.error_message else ""
+        logger.info("%s: %s %s%s", action, record.id, outcome, reason)
         await asyncio.to_thread(self._notify, event)
 
 

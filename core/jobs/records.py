@@ -16,7 +16,7 @@ from pathlib import Path
 import voluptuous as vol
 
 from jidoteki.core import files
-from jidoteki.hookspecs import JobOutcome, paths, strict_json
+from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json
 from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,13 @@ class Record:
         """How it ended, for a request handler."""
         return JobOutcome(self.id, self.status, self.error_message, self.error_code)
 
+    def shown(self) -> JobRecord:
+        """It, for a request handler."""
+        return JobRecord(
+            self.id, self.kind, self.status, self.percentage, self.started, self.ended, self.client, self.user,
+            self.error_message, self.error_code,
+        )  # fmt: skip
+
     def fail(self, message: str, code: str = "E1000") -> None:
         """End it as failed."""
         self.end("failed")
@@ -108,6 +115,10 @@ class Records:
     def log(self, id: str) -> Path:
         """The log of that run alone."""
         return self.directory / f"{id}.log"
+
+    def lock(self, kind: str) -> Path:
+        """The file that a running job of this kind holds locked."""
+        return self.directory / f"{kind}.lock"
 
     def ids(self, kind: str | None = None) -> list[str]:
         """Ids in the order in which the runs started; none where something that is no directory is in the way."""
@@ -166,6 +177,11 @@ class Records:
                 for path in (self.path(id), self.log(id)):
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
+
+
+def is_id(text: str) -> bool:
+    """Whether a run may be called so; whatever else comes from a client names no file."""
+    return bool(_NAME.fullmatch(f"{text}.json"))
 
 
 def parse(value: object) -> Record:

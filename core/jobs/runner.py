@@ -93,6 +93,8 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         traceback.print_exc()
         record.fail(_internal(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if record.error_message:
+        context.log_failure(record.error_message)
     # The record comes last: until it says that the job has ended, these are written anew after a power cut.
     status_files.write(context.appliance.etc, job, record)
     Records(context.appliance.jobs).write(record)

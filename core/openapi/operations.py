@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jidoteki.core.openapi import components, schemas, security
-from jidoteki.core.routes import Route, Routes, first_level
+from jidoteki.core.routes import Route, Routes, first_level, parameter_of
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
@@ -76,13 +76,18 @@ def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
 
 
 def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = []
-    if endpoint.method == "GET":
-        form = _form(route, endpoint)
-        parameters += [
-            {"name": name, "in": "query", "required": name in form.get("required", ()), "schema": schema}
-            for name, schema in form["properties"].items()
-        ]
+    form = _form(route, endpoint)
+    in_path = parameter_of(endpoint.path)
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "path" if name == in_path else "query",
+            "required": name in form.get("required", ()),
+            "schema": schema,
+        }
+        for name, schema in form["properties"].items()
+        if endpoint.method == "GET" or name == in_path
+    ]
     if route.changes:
         parameters.append({"$ref": "#/components/parameters/dry-run"})
     return parameters
@@ -99,9 +104,13 @@ DRY_RUN = {
 def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     assert route.form is not None
     form = _form(route, endpoint)
+    in_path = parameter_of(endpoint.path)
+    if in_path:
+        form["properties"].pop(in_path, None)
+        form["required"] = [name for name in form.get("required", ()) if name != in_path]
     examples = {title: {"value": dict(values)} for title, values in endpoint.examples.items()}
     extra = {"examples": examples} if examples else {}
-    json_names = [name for name, kind in route.form.kinds.items() if schemas.is_json(kind)]
+    json_names = [name for name, kind in route.form.kinds.items() if name != in_path and schemas.is_json(kind)]
     multipart: dict[str, Any] = {"schema": form, **extra}
     if json_names:
         multipart["encoding"] = {name: {"contentType": "application/json"} for name in json_names}

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from isal import igzip
 
-from jidoteki.core.updates import versions
+from jidoteki.core.updates import key_files, lint, versions
 from jidoteki.core.updates.openssl import EncryptingWriter, read_passphrase
 from jidoteki.core.updates.package import ARCHIVE, SIGNATURE, PackageError
 from jidoteki.hookspecs.restorable import can_restore
@@ -60,6 +60,8 @@ def build_package(source: Path, version: str, key_file: Path, private_key: Path,
     """
     version = versions.parse(version)
     passphrase, key = _keys(key_file, private_key)
+    for remark in lint.keys_in(source, key_file, private_key):
+        raise PackageError(f"{remark.message}: remove it from {source}")
     with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
         archive, package = Path(work, ARCHIVE), Path(work, "package")
         _pack(source, version, archive)
@@ -75,12 +77,17 @@ def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
         passphrase = read_passphrase(key_file)
     except ValueError as error:
         raise PackageError(str(error)) from error
+    wrong = key_files.passphrase_problem(key_file.read_bytes()[: key_files.MAX_SIZE])
+    if wrong and wrong.fatal:
+        raise PackageError(f"{key_file.name} cannot be used: {wrong.message}")
     try:
         key = load_pem_private_key(private_key.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PackageError(f"{private_key.name} is not a private key in PEM without a passphrase") from error
     if not isinstance(key, rsa.RSAPrivateKey):
         raise PackageError(f"{private_key.name} is not an RSA key")
+    if key.key_size < key_files.MIN_BITS:
+        raise PackageError(f"{private_key.name} has {key.key_size} bits: use a key of {key_files.MIN_BITS} at least")
     return passphrase, key
 
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, Finding, JobType, Request, Response, hookimpl
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.jobs import INVALID, LICENSE
@@ -82,6 +82,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         ),
         Endpoint("GET", "/license", handlers.show, responses={200: says, **failed}, summary="What the license says"),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """What keeps the license from being read."""
+    from jidoteki.plugins.license import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl

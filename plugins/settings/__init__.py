@@ -38,6 +38,9 @@ async def show(request: Request) -> Response:
     """Answer with what is set, in the form in which it can be posted back."""
     settings = await asyncio.to_thread(jobs.stored, request.appliance)
     if not settings:
+        last = await request.job_status("settings")
+        if last["status"] == "failed":
+            raise ApiError(404, f"There are no settings, for the last change failed: {last['error-message']}")
         raise ApiError(404, "There are no settings yet: send them with POST /settings")
     return settings
 

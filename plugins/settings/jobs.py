@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
+from jidoteki.hookspecs.former_files import put_back_on_failure
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.settings.validators import with_mode
 from jidoteki.plugins.settings.warnings import warnings_of
@@ -30,7 +31,8 @@ def stored(appliance: Appliance) -> dict[str, Any]:
 def change(job: Job) -> None:
     """Write what came of `network` and `app`, leaving the other as it is, and put it into force.
 
-    :raises JobFailed: they cannot be written, and nothing was changed; or the vendor's command failed.
+    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are back, or the message
+        says that they are not.
     """
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
@@ -42,16 +44,18 @@ def change(job: Job) -> None:
 def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None) -> None:
     for warning in warnings_of(network or {}, job.settings.get("listen", {}).get("host")):
         job.log(f"Warning: {warning}")
-    try:
-        mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
-        job.appliance.replace_files(_files(job.appliance, network, app), mode)
-    except OSError as error:
-        raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
-    job.progress(50)
-    if app is not None:
-        job.apply("app", app)
-    if network is not None:
-        _put_into_force(job, network)
+    files = _files(job.appliance, network, app)
+    with put_back_on_failure(job, *files):
+        try:
+            mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
+            job.appliance.replace_files(files, mode)
+        except OSError as error:
+            raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
+        job.progress(50)
+        if app is not None:
+            job.apply("app", app)
+        if network is not None:
+            _put_into_force(job, network)
 
 
 def _put_into_force(job: Job, network: dict[str, Any]) -> None:

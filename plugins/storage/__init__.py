@@ -9,7 +9,18 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Described, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Described,
+    Document,
+    Endpoint,
+    Finding,
+    JobType,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.storage import examples, jobs
 from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
 
@@ -35,6 +46,9 @@ async def show(request: Request) -> Response:
     """Answer with the settings, passwords masked, and the types of storage this appliance offers."""
     shown = await asyncio.to_thread(jobs.shown, request.appliance)
     if shown is None:
+        last = await request.job_status("storage")
+        if last["status"] == "failed":
+            raise ApiError(404, f"There are no storage settings, for the last change failed: {last['error-message']}")
         raise ApiError(404, "There are no storage settings yet: send them with POST /storage")
     return shown
 
@@ -76,6 +90,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             summary="Show where the appliance keeps its data",
         ),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """What is wrong with the types of storage on offer."""
+    from jidoteki.plugins.storage import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl

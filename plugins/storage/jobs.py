@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
+from jidoteki.hookspecs.former_files import put_back_on_failure
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.storage.validators import STORAGE
 
@@ -76,7 +77,8 @@ def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
 def change(job: Job) -> None:
     """Write the settings and tell the vendor's command.
 
-    :raises JobFailed: they cannot be written, and nothing was changed; or the vendor's command failed.
+    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are back, or the message
+        says that they are not.
     """
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
@@ -95,11 +97,13 @@ def _change(job: Job) -> None:
         appliance.etc / "storage.json": json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
         appliance.system_etc / "storage.conf": shell_conf(storage),
     }
-    try:
-        appliance.replace_files(files, mode=0o640)
-    except OSError as error:
-        raise JobFailed(f"The storage settings cannot be written and stay as they were: {error.strerror}") from error
-    job.progress(50)
-    if not job.apply("storage", storage):
-        job.vendor_command("storage.sh")
+    with put_back_on_failure(job, *files):
+        try:
+            appliance.replace_files(files, mode=0o640)
+        except OSError as error:
+            message = f"The storage settings cannot be written and stay as they were: {error.strerror}"
+            raise JobFailed(message) from error
+        job.progress(50)
+        if not job.apply("storage", storage):
+            job.vendor_command("storage.sh")
     job.log(f"The settings of {storage['type']} storage come into force at the next reboot")

@@ -37,6 +37,9 @@ MANDATORY = {
     ("GET", "/build"): 200,
     ("GET", "/health"): 200,
     ("GET", "/endpoints"): 200,
+    # An optional plugin that is always in service.
+    ("GET", "/jobs"): 200,
+    ("GET", "/jobs/{id}"): 404,
 }
 OPTIONAL = {
     ("POST", "/settings"): 400,
@@ -121,9 +124,14 @@ def routes_of(host: Host) -> set[tuple[str, str]]:
     return {(route.endpoint.method, route.path) for route in found.all() if route.endpoint}
 
 
+def sent(route: tuple[str, str]) -> tuple[str, str]:
+    """The method and path of a request for a route, with a name for the parameter that its path may have."""
+    return route[0], route[1].replace("{id}", "900000-absent")
+
+
 def cell(host: Host, route: tuple[str, str], credential: Credential, source: str) -> int:
-    query, headers = credential(*route)
-    return ask(host, *route, query="&".join(each for each in (query, "dry-run=1") if each), headers=headers,
+    query, headers = credential(*sent(route))
+    return ask(host, *sent(route), query="&".join(each for each in (query, "dry-run=1") if each), headers=headers,
                source=source).status  # fmt: skip
 
 
@@ -207,7 +215,7 @@ def test_while_the_first_run_is_pending_only_setup_takes_the_passphrase(
 
     for route in TABLE:
         for kind, expected in {passphrase: 400 if route == ("POST", "/setup") else 403, "wrong": 403}.items():
-            got = ask(host, *route, query=f"token={kind}&dry-run=1", source=next(addresses))
+            got = ask(host, *sent(route), query=f"token={kind}&dry-run=1", source=next(addresses))
             tally.case(got.status == expected and b'"First-Run":true' in got.body, f"{route}: {got}")
 
     assert tally.failed == []
@@ -220,6 +228,7 @@ SCOPES = {
     "read": set(TABLE) - RESERVED - CHANGES,
     "/backup": {route for route in TABLE if route[1].startswith("/backup")},
     "GET /update": {("GET", "/update"), ("GET", "/update/log")},
+    "/jobs": {("GET", "/jobs"), ("GET", "/jobs/{id}")},
     "/setup": set(),
     "/tokens": set(),
 }
@@ -240,8 +249,8 @@ def test_a_named_token_opens_what_its_scope_says_and_nothing_else(
     for scope, token in tokens.values():
         for route, status in TABLE.items():
             expected = status if route in SCOPES[scope] else 403
-            for query in (f"token={token}", hashed(*route, token)):
-                got = ask(host, *route, query=f"{query}&dry-run=1", source=next(addresses)).status
+            for query in (f"token={token}", hashed(*sent(route), token)):
+                got = ask(host, *sent(route), query=f"{query}&dry-run=1", source=next(addresses)).status
                 tally.case(got == expected, f"{route} with scope {scope}: {got} instead of {expected}")
 
     assert tally.failed == []

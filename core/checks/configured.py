@@ -1,0 +1,141 @@
+"""The configuration, and the plugins that it enables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from jidoteki.core import config, plugin_sources, plugins
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import Config, Mistake
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.json_positions import Keys, Positions
+from jidoteki.core.plugins import Plugin, PluginError, Plugins
+from jidoteki.core.routes import Routes
+from jidoteki.hookspecs import Finding
+
+CHECK_TIME = 60.0
+
+
+def check(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    """Yield what is wrong with the configuration, and which plugins do not work."""
+    yield from _configuration(settings)
+    yield from _plugins(appliance, settings, loaded)
+    yield from _parameters(appliance, settings, loaded)
+    yield from _sections(settings, loaded)
+
+
+def ask(appliance: Appliance, loaded: Plugins) -> Iterator[Finding]:
+    """Yield what the plugins find."""
+    for plugin, function in loaded.implementations("jidoteki_check"):
+        try:
+            answer = loaded.calls.within(
+                plugin.name, "jidoteki_check", CHECK_TIME, partial(function, appliance=appliance)
+            )
+            found = [] if answer is None else list(answer)
+            if not all(isinstance(each, Finding) for each in found):
+                raise PluginError("it must return a list of Finding")
+        except (PluginError, TypeError) as error:
+            yield Finding("error", "plugin", f"{plugin.name} failed in jidoteki_check: {error}", _cure(plugin))
+        else:
+            yield from found
+
+
+def _configuration(settings: Config) -> Iterator[Finding]:
+    path = str(settings.path)
+    if settings.path and not settings.path.exists():
+        message = "there is no configuration: the last one that could be read counts, or no optional endpoint is served"
+        yield Finding("warning", "configuration", message, 'Make it, with {"endpoints": []} at least.', path)
+    for each in settings.mistakes:
+        yield Finding(
+            "error", "configuration", each.message, _advice(each), path, each.line or None, each.column or None
+        )
+
+
+def _advice(mistake: Mistake) -> str:
+    if not mistake.keys:
+        return "Correct the file; until then the last one that could be read counts, or first run is enabled."
+    if "comes twice" in mistake.message:
+        return "Remove one of them; until then the last one counts."
+    if config.UNKNOWN in mistake.message:
+        return "Correct or remove it; it has no effect."
+    if mistake.keys[0] == "first-run":
+        return "Correct it; until then the safe side counts: the first setup needs the generated passphrase."
+    return "Correct it; until then its default counts."
+
+
+def _plugins(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    Launcher(appliance, settings, loaded)
+    routes = Routes(loaded, settings)
+    for problem in routes.problems:
+        index = _index(settings, problem)
+        place = _place(settings, ("endpoints", index))
+        if "did you mean" not in problem:
+            problem += config.nearest(settings.settings["endpoints"][index], plugin_sources.built_in())
+        advice = "Correct or remove the name, or install the plugin that serves it."
+        yield Finding("error", "configuration", problem, advice, *place)
+    for plugin in loaded.all:
+        if plugin.problem:
+            of_section = f"plugins.{plugin.name}" in plugin.problem
+            place = _place(settings, ("plugins", plugin.name)) if of_section else (None, None, None)
+            yield Finding("error", "plugin", f"{plugin.name} is left out: {plugin.problem}", _cure(plugin), *place)
+
+
+def _index(settings: Config, problem: str) -> int:
+    """Which of the enabled endpoints a problem is about."""
+    names = settings.settings["endpoints"]
+    return next((index for index, name in enumerate(names) if repr(name) in problem), 0)
+
+
+def _place(settings: Config, keys: Keys) -> tuple[str | None, int | None, int | None]:
+    if settings.path is None:
+        return None, None, None
+    try:
+        return str(settings.path), *Positions(config.read(settings.path)).of(keys)
+    except (OSError, ValueError):
+        return str(settings.path), None, None
+
+
+def _cure(plugin: Plugin) -> str:
+    if plugin.problem and f"plugins.{plugin.name}" in plugin.problem:
+        return "Correct its section; 'jidoteki config-schema' says what may stand there."
+    if plugin.source.kind == "file":
+        return f"Correct {plugin.source.target}, or move it elsewhere."
+    if plugin.source.kind == "installed":
+        return f"Update or uninstall {plugin.source.distribution or plugin.name}; its author may know more."
+    return "Install the service anew; if that does not help, report it with this message."
+
+
+def _parameters(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    """Names that no endpoint has, be it enabled or not."""
+    listed = settings.settings["parameters"] or []
+    if not listed:
+        return
+    everything = Config({**settings.settings, "endpoints": plugin_sources.built_in()})
+    known = {
+        str(marker)
+        for plugin in (*plugins.load_all(appliance, everything).loaded, *loaded.loaded)
+        for endpoint in plugin.endpoints
+        for marker in endpoint.parameters
+    }
+    for index, name in enumerate(listed):
+        if name not in known:
+            message = f"parameters: no endpoint has {name!r}{config.nearest(name, known)}"
+            place = _place(settings, ("parameters", index))
+            yield Finding("warning", "configuration", message, "Correct or remove it; it has no effect.", *place)
+
+
+def _sections(settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    """Sections of plugins that nobody reads."""
+    known = {plugin.name for plugin in loaded.all}
+    for name in settings.settings["plugins"]:
+        if name in known:
+            continue
+        place = _place(settings, ("plugins", name))
+        if name in plugin_sources.built_in():
+            message, advice = f"plugins.{name} has no effect: {name} is not among the endpoints", "Enable or remove it."
+            yield Finding("note", "configuration", message, advice, *place)
+            continue
+        message = f"plugins.{name} has no effect: there is no such plugin{config.nearest(name, known)}"
+        advice = "Correct or remove it, or install the plugin."
+        yield Finding("warning", "configuration", message, advice, *place)

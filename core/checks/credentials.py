@@ -1,0 +1,152 @@
+"""The token, the certificate, the keys of updates, and keys that belong elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import stat
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import tls
+from jidoteki.core.appliance import Appliance
+from jidoteki.hookspecs import Finding, paths
+
+EXPIRES_SOON = datetime.timedelta(days=30)
+NEW_CERTIFICATE = "Send a new certificate with POST /certs."
+MAX_FILES = 1000
+MAX_KEY = 64 * 1024
+
+
+def check(appliance: Appliance) -> Iterator[Finding]:
+    """Yield what is wrong with what the appliance is trusted by, and trusts."""
+    yield from _token(appliance)
+    yield from _certificate(appliance)
+    yield from _tls_keys(appliance)
+    yield from _update_keys(appliance)
+    yield from _wrong_keys(appliance)
+    yield from _signing_keys(appliance)
+
+
+def _token(appliance: Appliance) -> Iterator[Finding]:
+    path = appliance.etc / "api.token"
+    if not path.exists() and not (appliance.etc / "api.token.setup").exists():
+        advice = "Set one with POST /setup before others can reach the appliance."
+        yield Finding("warning", "token", "there is no token: anybody may make the first setup", advice, str(path))
+    elif path.exists() and not _text(path).strip():
+        advice = "Remove the file to allow a new first setup."
+        yield Finding("error", "token", "it holds no token, so nobody can use the API", advice, str(path))
+
+
+def _certificate(appliance: Appliance) -> Iterator[Finding]:
+    path = tls.bundle(appliance)
+    if not path.exists():
+        message = "there is no certificate; a self-signed one is made at the next start"
+        yield Finding("warning", "certificate", message, NEW_CERTIFICATE, str(path))
+        return
+    x509: Any = import_module("cryptography.x509")
+    try:
+        tls.context_from(path)
+        certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]
+        unfit = tls.unfit_keys(path)
+    except (OSError, ValueError) as error:
+        message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
+        yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
+        return
+    for told in unfit:
+        yield Finding("warning", "certificate", told, NEW_CERTIFICATE, str(path))
+    now, ends = datetime.datetime.now(datetime.UTC), certificate.not_valid_after_utc
+    if ends < now:
+        yield Finding("error", "certificate", f"it ended on {ends:%Y-%m-%d}", NEW_CERTIFICATE, str(path))
+    elif ends < now + EXPIRES_SOON:
+        yield Finding("warning", "certificate", f"it ends on {ends:%Y-%m-%d}", NEW_CERTIFICATE, str(path))
+    if certificate.not_valid_before_utc > now:
+        message = f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+        yield Finding(
+            "error", "certificate", message, "Set the clock, or send another one with POST /certs.", str(path)
+        )
+
+
+def _update_keys(appliance: Appliance) -> Iterator[Finding]:
+    # Imported late, as what else only one finding needs.
+    from jidoteki.core.updates import package
+
+    try:
+        package.load_keys(appliance.etc)
+    except package.PackageError as error:
+        message = str(error)
+        name = next((each for each in ("updates.key", "updates.pub") if each in message), "updates.key")
+        advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
+        yield Finding("error", "updates", message, advice, str(appliance.etc / name))
+
+
+def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
+    pki = appliance.system_etc / "pki/tls"
+    for path in (tls.bundle(appliance), pki / "private/enterprise.key"):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o007:
+            message = f"every user of this machine may read or change the key of TLS (mode {mode:04o})"
+            yield Finding("error", "permissions", message, f"Run: chmod o-rwx {path}", str(path))
+
+
+def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
+    from jidoteki.core.updates import key_files, openssl
+
+    key, public = appliance.etc / "updates.key", appliance.etc / "updates.pub"
+    content = _content(key)
+    if content and (problem := key_files.passphrase_problem(content)):
+        advice = "Put the vendor's updates.key there: one line of text, with which the packages are encrypted."
+        yield Finding("error" if problem.fatal else "warning", "updates", problem.message, advice, str(key))
+    try:
+        bits = openssl.load_public_key(_content(public) or b"").key_size
+    except ValueError:
+        return
+    if bits < key_files.MIN_BITS:
+        message = f"it is an RSA key of {bits} bits, which can be broken: packages are only as safe as it is"
+        yield Finding("warning", "updates", message, f"Use one of {key_files.MIN_BITS} bits at least.", str(public))
+
+
+def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
+    """Keys of the vendor, with which whoever has them makes packages that the appliance accepts."""
+    from jidoteki.core.updates import key_files, openssl
+
+    try:
+        public = openssl.load_public_key(_content(appliance.etc / "updates.pub") or b"")
+    except ValueError:
+        public = None
+    for path in _files_beside(appliance):
+        content = _content(path)
+        if content is None or not key_files.holds_private_key(content):
+            continue
+        if path.name == "private.pem" or (public and key_files.signs_for(content, public)):
+            message = "the key that signs updates lies on the appliance: who reads it signs updates for all of them"
+            yield Finding("error", "updates", message, "Remove it, and use another one if it got out.", str(path))
+
+
+def _files_beside(appliance: Appliance) -> Iterator[Path]:
+    """What lies where keys are put."""
+    for directory in (appliance.admin, appliance.etc, appliance.bin, appliance.system_etc, appliance.uploads):
+        try:
+            found = sorted(itertools.islice(directory.iterdir(), MAX_FILES))
+        except OSError:
+            continue
+        yield from found
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return paths.read_regular(path, MAX_KEY)
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return paths.read_regular(path, follow=True).decode("utf-8", "replace")
+    except OSError:
+        return ""

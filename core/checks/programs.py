@@ -1,0 +1,66 @@
+"""The programs that the service runs: the vendor's scripts, and those that the configuration names."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jidoteki.core import script_faults
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import Config
+from jidoteki.core.jobs.commands import PATH
+from jidoteki.hookspecs import Finding, paths
+
+MAX_SCRIPTS = 100
+
+
+def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
+    """Yield what keeps them from running, and who else may change them."""
+    found = [*itertools.islice(sorted(appliance.bin.glob("*.sh")), MAX_SCRIPTS)]
+    yield from _writable([appliance.bin, *found])
+    for path in found:
+        yield from _script(path)
+    yield from _commands(settings)
+
+
+def _writable(found: list[Path]) -> Iterator[Finding]:
+    for path in found:
+        with contextlib.suppress(OSError):  # one that cannot be looked at fails with its reason when it is run
+            if paths.is_private(path.stat()):
+                continue
+            message = "somebody else than root and the service owns it or may write to it: it runs as the service does"
+            advice = f"Run: chown root {path} && chmod go-w {path}"
+            yield Finding("warning", "permissions", message, advice, str(path))
+
+
+def _script(path: Path) -> Iterator[Finding]:
+    for fault in script_faults.faults(path, PATH):
+        yield Finding(fault.level, "script", fault.message, fault.advice, str(path))
+
+
+def _commands(settings: Config) -> Iterator[Finding]:
+    for name, argv in settings.settings["commands"].items():
+        if argv and (problem := _missing(argv[0])):
+            message = f"commands.{name}: {argv[0]} {problem}"
+            advice = "Correct the configuration, or install the program; until then what needs it fails."
+            yield Finding("error", "configuration", message, advice, str(settings.path) if settings.path else None)
+
+
+def _missing(program: str) -> str | None:
+    """Why a program cannot be started; None where it can, or where this user may not look."""
+    if "/" not in program:
+        return None if shutil.which(program, path=PATH) else f"is not there, in none of {PATH}"
+    try:
+        mode = os.stat(program).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there"
+    except OSError:
+        return None
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return None if mode & 0o111 else "is not executable"

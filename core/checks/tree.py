@@ -1,0 +1,93 @@
+"""The files of an appliance: versions, lists, permissions, owners, and room for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jidoteki.core import ownership
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import Config
+from jidoteki.hookspecs import Finding, named_tokens, paths
+
+
+def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
+    """Yield what is wrong with the files."""
+    yield from _versions(appliance)
+    yield from _permissions(appliance)
+    yield from _owners(appliance)
+    yield from _space(appliance, settings)
+
+
+def _versions(appliance: Appliance) -> Iterator[Finding]:
+    from jidoteki.core.updates import highest, versions
+
+    path = highest.path(appliance)
+    try:
+        mark = highest.read(appliance)
+    except (versions.VersionError, OSError) as error:
+        advice = f"Remove {path}: the next update begins the record anew with version.txt."
+        yield Finding("warning", "updates", f"the highest version that was installed is not known: {error}", advice)
+        return
+    lines = (_text(appliance.etc / "version.txt") or "").strip().splitlines()
+    with contextlib.suppress(versions.VersionError):
+        installed = versions.parse(lines[0] if lines else "")
+        if mark and not versions.is_newer(installed, mark) and not versions.is_equal(installed, mark):
+            message = f"it says {installed}, but {mark} was installed: a package must be newer than that"
+            advice = f"If another version was put there on purpose, remove {path}."
+            yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))
+
+
+def _permissions(appliance: Appliance) -> Iterator[Finding]:
+    for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
+        path = appliance.etc / name
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        if name == "api.token.setup" and not status.st_size:
+            continue  # the original empties it
+        shared = status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
+        if mode & (0o007 if shared else 0o077):
+            message = f"other users of this machine may read or change it (mode {mode:04o})"
+            advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {path}"
+            yield Finding("error", "permissions", message, advice, str(path))
+    for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
+        if directory.exists() and not os.access(directory, os.W_OK):
+            advice = "Run the service, and this, as the user that the directory belongs to."
+            yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))
+
+
+def _owners(appliance: Appliance) -> Iterator[Finding]:
+    """What counts only if nobody else can have made it."""
+    for name in ("api.token.setup", named_tokens.FILE, "debug.txt", "logs.txt", "updates.pub"):
+        path = appliance.etc / name
+        try:
+            os.close(paths.open_trusted(path))
+        except paths.NotTrusted:
+            waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
+            if path.stat().st_size and not waits:  # a first run that waits, as the original leaves it
+                message = "it does not count, for it belongs to somebody else than root and the service's user"
+                yield Finding("warning", "permissions", message, f"Run: chown root {path}", str(path))
+        except OSError:
+            continue
+
+
+def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:
+    wanted = settings.settings["limits"]["free-space"]
+    for directory in (appliance.spool, appliance.etc):
+        if directory.exists() and (free := shutil.disk_usage(directory).free) < wanted:
+            message = f"{free} bytes are free, less than the {wanted} of limits.free-space"
+            yield Finding("error", "disk", message, "Make room, or uploads and backups are refused.", str(directory))
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return paths.read_regular(path, follow=True).decode("utf-8", "replace")
+    except OSError:
+        return None

@@ -1,0 +1,30 @@
+"""What `jidoteki check` finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to see to: an error keeps a part of the appliance from working, a warning may, a note does not."""
+
+    level: Literal["error", "warning", "note"]
+    subject: str
+    """One word: certificate, configuration, disk, original, permissions, plugin, script, token, updates, or the name of
+    a plugin that found it."""
+    message: str
+    advice: str
+    """What to do."""
+    file: str | None = None
+    line: int | None = None
+    """Counted from 1."""
+    column: int | None = None
+
+    @property
+    def place(self) -> str:
+        """File, line and column as editors and compilers write them, and a colon."""
+        if self.file is None:
+            return f"{self.subject}: "
+        return f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "

@@ -1,0 +1,56 @@
+"""Files that go with something else: put back as they were when that fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from jidoteki.hookspecs import paths
+from jidoteki.hookspecs.jobs import Job, JobFailed
+
+MODE: Final = 0o640
+"""Of a file that somebody removed meanwhile; the others keep theirs."""
+
+
+@contextlib.contextmanager
+def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
+    """Put files back as they are now if what follows fails, and say in the log or the failure what became of it.
+
+    :param files: regular files of at most 8 MiB; one that is not there now is removed.
+    :raises JobFailed: what failed, and that the former files are not back.
+    """
+    former = {path: _content(path) for path in files}
+    try:
+        yield
+    except Exception as failure:
+        try:
+            _put_back(job, former)
+        except OSError as error:
+            code = failure.code if isinstance(failure, JobFailed) else "E1000"
+            lost = f"the former files could not be put back: {error.filename}: {error.strerror or error}"
+            raise JobFailed(f"{failure}; {lost}", code) from failure
+        job.log("The former settings are back in their files")
+        raise
+
+
+def _content(path: Path) -> bytes | OSError | None:
+    try:
+        return paths.read_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        error.filename = str(path)
+        return error
+
+
+def _put_back(job: Job, former: dict[Path, bytes | OSError | None]) -> None:
+    contents = {path: content for path, content in former.items() if isinstance(content, bytes)}
+    job.appliance.replace_files(contents, MODE)
+    for path, content in former.items():
+        if content is None:
+            path.unlink(missing_ok=True)
+    unreadable = next((each for each in former.values() if isinstance(each, OSError)), None)
+    if unreadable is not None:
+        raise unreadable

@@ -1,0 +1,55 @@
+"""Jobs as they are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidoteki.hookspecs import Described
+
+RUNNING: dict[str, Any] = {
+    "id": "000042-update",
+    "type": "update",
+    "status": "running",
+    "percentage": 40,
+    "started": 1432140922,
+    "finished": None,
+    "user": "admin",
+    "client": "192.168.1.7",
+}
+FAILED: dict[str, Any] = {
+    "id": "000041-settings",
+    "type": "settings",
+    "status": "failed",
+    "percentage": 50,
+    "started": 1432140722,
+    "finished": 1432140725,
+    "user": "admin",
+    "client": "192.168.1.7",
+    "error-message": "network.sh failed with exit status 1",
+    "error-code": "E1000",
+}
+_SECONDS = {"type": "integer", "description": "Seconds since the epoch"}
+_PROPERTIES: dict[str, Any] = {
+    "id": {"type": "string"},
+    "type": {"type": "string"},
+    "status": {"enum": ["running", "success", "failed", "cancelled"]},
+    "percentage": {"type": "integer", "minimum": 0, "maximum": 100},
+    "started": _SECONDS,
+    "finished": {**_SECONDS, "type": ["integer", "null"]},
+    "user": {"type": "string", "description": "Whose token started it"},
+    "client": {"type": "string", "description": "The address that the request came from"},
+    "error-message": {"type": ["string", "null"]},
+    "error-code": {"type": ["string", "null"]},
+}
+_JOB: dict[str, Any] = {"type": "object", "required": list(RUNNING), "properties": _PROPERTIES}
+
+LISTED = Described(
+    "The jobs",
+    {"type": "object", "required": ["jobs"], "properties": {"jobs": {"type": "array", "items": _JOB}}},
+    ({"jobs": [RUNNING, FAILED]},),
+)
+SHOWN = Described(
+    "The job, and the last ten lines that it wrote; null where there are none",
+    {**_JOB, "required": [*RUNNING, "log"], "properties": {**_PROPERTIES, "log": {"type": ["string", "null"]}}},
+    ({**RUNNING, "log": "[1432140922][SYSTEM] Updating system. Please wait.."},),
+)

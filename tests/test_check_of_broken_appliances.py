@@ -1,0 +1,238 @@
+"""`jidoteki check` finds what keeps an appliance from working, and is silent about one that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import original_tree
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.testing.fixtures import MakeAppliance, MakeHost
+from jidoteki.testing.host import COMMAND
+
+
+@pytest.fixture
+def appliance(jidoteki_appliance: MakeAppliance) -> Appliance:
+    return jidoteki_appliance()
+
+
+def findings(appliance: Appliance) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [*COMMAND, "check", "--json", "--root", appliance.root], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def script(content: str | bytes, mode: int = 0o755) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        path = appliance.bin / "network.sh"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+        return path
+
+    return put
+
+
+def written(name: str, content: str | bytes, mode: int | None = None) -> Callable[[Appliance], Path]:
+    """A file of the appliance, below `ADMIN/etc` or, with a slash before it, below `/usr/local/etc`."""
+
+    def put(appliance: Appliance) -> Path:
+        path = appliance.system_etc / name[1:] if name.startswith("/") else appliance.etc / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        if mode is not None:
+            path.chmod(mode)
+        return path
+
+    return put
+
+
+def configured(**sections: Any) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        document = json.loads(appliance.configuration.read_text())
+        appliance.configuration.write_text(json.dumps({**document, **sections}))
+        return appliance.configuration
+
+    return put
+
+
+def made_readable(name: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        path = appliance.system_etc / "pki/tls" / name
+        path.chmod(0o644)
+        return path
+
+    return put
+
+
+def removed(name: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        path = appliance.etc / name
+        path.unlink()
+        return path
+
+    return put
+
+
+def vendors(name: str, target: str) -> Callable[[Appliance], Path]:
+    """A file of the vendor's desk, copied onto the appliance."""
+
+    def put(appliance: Appliance) -> Path:
+        path = appliance.admin / target
+        path.write_bytes((appliance.root / "vendor" / name).read_bytes())
+        path.chmod(0o600)
+        return path
+
+    return put
+
+
+def short_key(appliance: Appliance) -> Path:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return written("updates.pub", pem)(appliance)
+
+
+BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
+    "neither execute bit nor interpreter": (script("echo one\n", 0o644), "warning", "is not executable"),
+    "CRLF in the first line": (script("#!/bin/sh\r\nexit 0\r\n"), "error", "ends with CR LF"),
+    "CRLF in every other line": (script("#!/bin/sh\nexit 0\r\nexit 1\r\n"), "error", "end with CR LF"),
+    "CRLF without a first line": (script("exit 0\r\n"), "error", "end with CR LF"),
+    "byte order mark": (script("\ufeff#!/bin/sh\nexit 0\n"), "error", "byte order mark"),
+    "missing interpreter": (script("#!/nonexistent/sh\n"), "error", "/nonexistent/sh is not there"),
+    "missing interpreter of env": (script("#!/usr/bin/env nonexistent-sh\n"), "error", "nonexistent-sh is in none of"),
+    "interpreter without a path": (script("#!bash\n"), "error", "not an absolute path"),
+    "script of the world": (script("#!/bin/sh\n", 0o777), "warning", "may write to it"),
+    "persist": (configured(commands={"persist": ["/nonexistent/keep"]}), "error", "persist: /nonexistent/keep"),
+    "reboot": (configured(commands={"reboot": ["no-such-reboot"]}), "error", "commands.reboot: no-such-reboot"),
+    "prefix": (configured(commands={"prefix": ["/etc/passwd", "-n"]}), "error", "is not executable"),
+    "parameters": (configured(parameters=["pubic", "private"]), "warning", "no endpoint has 'pubic'; did you mean"),
+    "sections": (configured(plugins={"wether": {}}), "warning", "plugins.wether has no effect"),
+    "readable bundle": (made_readable("enterprise.pem"), "error", "the key of TLS"),
+    "readable key": (made_readable("private/enterprise.key"), "error", "the key of TLS"),
+    "PEM as updates.key": (written("updates.key", "-----BEGIN PUBLIC KEY-----\n"), "error", "in PEM"),
+    "CRLF in updates.key": (written("updates.key", "secret\r\n"), "warning", "CR LF"),
+    "empty first line in updates.key": (written("updates.key", "\nsecret\n"), "error", "is empty"),
+    "mark in updates.key": (written("updates.key", "\ufeffsecret\n"), "warning", "byte order mark"),
+    "short key": (short_key, "warning", "1024 bits"),
+    "private.pem": (vendors("private.pem", "etc/private.pem"), "error", "signs updates"),
+    "private.pem by another name": (vendors("private.pem", "home/sftp/uploads/k"), "error", "signs updates"),
+    "no version": (removed("version.txt"), "warning", "there is no version"),
+    "empty version": (written("version.txt", "\n"), "warning", "is no version"),
+    "version of words": (written("version.txt", "1.0\x01\n"), "warning", "is no version"),
+    "build": (written("/build.json", "build 17\n"), "warning", "is no JSON"),
+    "storage options": (written("/storage-options.json", "local nfs\n"), "warning", "is no JSON"),
+    "storage options without a list": (written("/storage-options.json", '{"options":"nfs"}'), "warning", "no list"),
+    "storage options that are none": (written("/storage-options.json", '{"options":["zfs"]}'), "warning", "none of"),
+    "services": (written("/allservices.txt", "openssh\n/etc/init.d/nginx\n"), "warning", "is no name of a service"),
+    "logs": (written("logs.txt", "/\n"), "warning", "the whole system"),
+    "logs above": (written("logs.txt", "/var/log/../../etc/shadow\n"), "warning", "leads upwards"),
+    "debug": (written("debug.txt", "uname -a\nif true; then\n"), "warning", "is no command of a shell"),
+    "license without its key": (removed("license.key"), "error", "there is no license.key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_found_and_nothing_else(appliance: Appliance, name: str) -> None:
+    broken, level, told = BROKEN[name]
+
+    file = broken(appliance)
+
+    [found] = [each for each in findings(appliance) if each["level"] != "note"]
+    assert (found["level"], found["file"]) == (level, str(file)), found
+    assert told in found["message"] and found["advice"]
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [("#!/bin/sh\nexit 0\n", 0o644, "is not executable"), ("exit 0\n", 0o755, "no first line names an interpreter")],
+)
+def test_what_runs_all_the_same_is_a_note(appliance: Appliance, content: str, mode: int, told: str) -> None:
+    script(content, mode)(appliance)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], told in found["message"]) == ("note", True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["#!/usr/bin/env sh\n", "#!/usr/bin/env -S sh -e\n", "#! /bin/sh -e\n", b"\x7fELF" + bytes(60), "",
+     "#!/usr/bin/env python3\nprint('a\\r')\r\n"],
+)  # fmt: skip
+def test_scripts_that_run_are_in_order(appliance: Appliance, content: str | bytes) -> None:
+    script(content)(appliance)
+
+    assert findings(appliance) == []
+
+
+def test_programs_that_are_there_are_in_order(appliance: Appliance) -> None:
+    configured(commands={"prefix": ["env"], "persist": ["/bin/true"], "reboot": ["true"]})(appliance)
+
+    assert findings(appliance) == []
+
+
+def test_every_parameter_of_the_reference_is_known(appliance: Appliance) -> None:
+    reference = ["public", "private", "ca", "license", "action", "archive"]
+    configured(parameters=reference, endpoints=["settings"])(appliance)
+
+    assert findings(appliance) == []
+
+
+def test_a_section_of_a_plugin_that_is_not_enabled_is_a_note(appliance: Appliance) -> None:
+    configured(endpoints=["settings"], plugins={"backup": {}})(appliance)
+
+    [found] = findings(appliance)
+    assert found["level"] == "note" and "not among the endpoints" in found["message"]
+
+
+def test_gnupg_that_is_missing_is_found(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jidoteki.plugins.license import checking, programs
+
+    monkeypatch.setattr(programs, "PATH", "/nonexistent")
+
+    assert [each.level for each in checking.check(appliance)] == ["error"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the original's tree has files of other users")
+def test_an_originals_tree_gets_notes_alone(appliance: Appliance) -> None:
+    original_tree.make(appliance)
+    (appliance.bin / "network.sh").write_text("#!/bin/bash\nexit 0\n")
+    (appliance.bin / "network.sh").chmod(0o755)
+
+    assert [each for each in findings(appliance) if each["level"] != "note"] == []
+
+
+def test_an_appliance_that_was_used_is_in_order(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    script("#!/bin/sh\nexit 0\n")(host.appliance)
+    host.post("/settings", "-F", 'settings={"network":{"interface":"eth7","hostname":"test.host"}}')
+    host.post("/storage", "-F", 'settings={"storage":{"type":"local"}}')
+    host.get("/logs")
+
+    assert findings(host.appliance) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("raise ValueError('rain')", "rain"), ("return ['x']", "must return a list of Finding"), ("return 7", "int")],
+)
+def test_a_plugin_that_cannot_check_is_told(appliance: Appliance, body: str, told: str) -> None:
+    directory = appliance.system_etc / "plugins"
+    directory.mkdir(mode=0o755)
+    code = f"from jidoteki.hookspecs import hookimpl\n\n@hookimpl\ndef jidoteki_check(appliance):\n    {body}\n"
+    appliance.replace_file(directory / "weather.py", code)
+    configured(**{"plugin-directory": "usr/local/etc/plugins"})(appliance)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], found["subject"]) == ("error", "plugin")
+    assert "weather failed in jidoteki_check" in found["message"] and told in found["message"]

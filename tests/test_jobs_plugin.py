@@ -1,0 +1,273 @@
+"""`GET /jobs` and `GET /jobs/ID`: every job's outcome can be seen by whoever started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documented import document_of, undocumented
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+PREFIX = "/api/v1/admin"
+NETWORK = {"interface": "eth7", "hostname": "test.host"}
+STORAGE = {"storage": {"type": "aoe", "device": "e0.1"}}
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host()
+
+
+def script(host: Host, name: str, content: str) -> None:
+    path = host.appliance.bin / name
+    path.write_text(f"#!/bin/sh\n{content}\n")
+    path.chmod(0o755)
+
+
+def post(host: Host, path: str, document: Any) -> str:
+    """The id of the job that was started."""
+    answer = host.post(path, "-F", f"settings={json.dumps(document)}")
+    assert answer.status == 202
+    return answer.headers["Job-Id"]
+
+
+def ended(host: Host, id: str) -> dict[str, Any]:
+    def shown() -> dict[str, Any] | None:
+        job: dict[str, Any] = host.get(f"/jobs/{id}").json
+        return job if job["status"] != "running" else None
+
+    found: dict[str, Any] = wait_until(shown)
+    return found
+
+
+@pytest.mark.parametrize(("path", "name", "document"), [("/settings", "network.sh", {"network": NETWORK}),
+                                                        ("/storage", "storage.sh", STORAGE)])  # fmt: skip
+def test_the_job_id_of_a_202_leads_to_why_it_failed(host: Host, path: str, name: str, document: Any) -> None:
+    script(host, name, "echo no such device >&2; exit 1")
+
+    job = ended(host, post(host, path, document))
+
+    assert (job["type"], job["status"], job["error-code"]) == (path[1:], "failed", "E1000")
+    assert f"{name} failed with exit status 1" in job["error-message"]
+    assert "no such device" in job["log"]
+    assert job["started"] <= job["finished"]
+    assert undocumented(document_of(host), "GET", f"{PREFIX}/jobs/{{id}}", host.get(f"/jobs/{job['id']}")) is None
+
+
+def test_jobs_are_listed_newest_first(host: Host) -> None:
+    ids = [ended(host, post(host, "/settings", {"app": {"name": str(number)}}))["id"] for number in range(3)]
+
+    answer = host.get("/jobs")
+
+    assert [each["id"] for each in answer.json["jobs"]] == ids[::-1]
+    assert all("log" not in each and each["status"] == "success" for each in answer.json["jobs"])
+    assert undocumented(document_of(host), "GET", f"{PREFIX}/jobs", answer) is None
+
+
+def test_jobs_is_served_without_being_enabled_and_then_not_listed(jidoteki_host: MakeHost) -> None:
+    plain, enabled = jidoteki_host(endpoints=[]), jidoteki_host(endpoints=["jobs"])
+
+    assert (plain.get("/jobs").status, enabled.get("/jobs").status) == (200, 200)
+    assert f"{PREFIX}/jobs" not in plain.get("/endpoints").json["endpoints"]
+    assert f"{PREFIX}/jobs" in enabled.get("/endpoints").json["endpoints"]
+
+
+def test_the_list_of_parameters_does_not_take_the_id_away(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(parameters=[])
+
+    job = host.get("/logs") and host.get("/jobs").json["jobs"][0]
+
+    assert host.get(f"/jobs/{job['id']}").json["type"] == "logs"
+
+
+@pytest.mark.parametrize("id", ["000009-update", "..", "%2e%2e", "a", "x" * 200, "{id}", "%7Bid%7D", "1/2", "..%2Fetc"])
+def test_what_is_no_job_is_404(host: Host, id: str) -> None:
+    assert host.get(f"/jobs/{id}", "--path-as-is", "--globoff").status == 404
+
+
+def test_a_job_that_was_killed_is_failed_in_both(host: Host) -> None:
+    script(host, "network.sh", "sleep 60")
+    id = post(host, "/settings", {"network": NETWORK})
+    record = host.appliance.jobs / f"{id}.json"
+    pid = wait_until(lambda: json.loads(record.read_text())["pid"])
+
+    os.kill(pid, signal.SIGKILL)
+
+    job = ended(host, id)
+    assert job["status"] == "failed" and "ended unexpectedly" in job["error-message"]
+    assert host.get("/jobs").json["jobs"][0]["status"] == "failed"
+
+
+def test_a_record_that_claims_to_run_while_nothing_does_is_shown_as_failed(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    record = {"id": "000007-vanished", "kind": "vanished", "status": "running", "started": 5.5}
+    host.appliance.replace_file(host.appliance.jobs / "000007-vanished.json", json.dumps(record), 0o600)
+
+    job = host.get("/jobs/000007-vanished").json
+
+    assert (job["status"], job["started"], job["finished"], job["log"]) == ("failed", 5, None, None)
+
+
+def test_the_reason_is_one_line_of_the_services_log(host: Host, tmp_path: Path) -> None:
+    script(host, "network.sh", "exit 3")
+
+    id = ended(host, post(host, "/settings", {"network": NETWORK}))["id"]
+
+    def told() -> list[str]:
+        text = (host.appliance.log / "jidoteki-admin-api.log").read_text()
+        return [line for line in text.splitlines() if f"job.end: {id} failed" in line]
+
+    lines = wait_until(told)
+    assert len(lines) == 1 and "network.sh failed with exit status 3" in lines[0]
+
+
+def test_a_third_partys_path_may_end_with_a_parameter(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    plugin = tmp_path / "shelf.py"
+    plugin.write_text("""
+from jidoteki.hookspecs import *
+import voluptuous as vol
+
+async def handler(request):
+    return dict(request.values)
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    parameters = {vol.Required("name"): vol.All(str, vol.Length(max=4)), vol.Optional("count"): str}
+    return [Endpoint(method, "/shelf/{name}", handler, parameters) for method in ("GET", "POST")]
+""")
+    host = jidoteki_host(load=(plugin,), enable=("shelf",))
+
+    assert host.get("/shelf/b.1/").json == {"name": "b.1"}
+    assert host.post("/shelf/b.1", "-F", "count=2").json == {"name": "b.1", "count": "2"}
+    assert host.post("/shelf/b.1", "-F", "name=other").status == 400
+    assert host.get("/shelf/too-long").status == 400
+    assert host.get("/shelf").status == 404
+    parameters = document_of(host)["paths"][f"{PREFIX}/shelf/{{name}}"]["get"]["parameters"]
+    assert {each["name"]: each["in"] for each in parameters} == {"name": "path", "count": "query"}
+
+
+def test_a_path_whose_parameter_is_not_declared_is_a_problem(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    plugin = tmp_path / "shelf.py"
+    plugin.write_text("""
+from jidoteki.hookspecs import *
+
+async def handler(request):
+    return {}
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("GET", "/shelf/{name}", handler)]
+""")
+    host = jidoteki_host(load=(plugin,), enable=("shelf",))
+
+    answer = host.get("/shelf/x")
+    assert answer.status == 503 and "is not among its parameters" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "before", "after"),
+    [
+        ("/settings", "network.sh", {"network": {**NETWORK, "hostname": "first.host"}}, {"network": NETWORK}),
+        ("/settings", "network.sh", {"app": {"name": "first"}}, {"network": NETWORK, "app": {"name": "second"}}),
+        ("/storage", "storage.sh", {"storage": {"type": "local"}}, STORAGE),
+    ],
+)
+def test_a_failing_script_puts_the_former_files_back(host: Host, path: str, name: str, before: Any, after: Any) -> None:
+    files = [host.appliance.etc / f"{each}.json" for each in ("network", "app", "storage")]
+    files += [host.appliance.system_etc / f"{each}.conf" for each in ("network", "storage")]
+    ended(host, post(host, path, before))
+    former = {each: each.read_bytes() if each.exists() else None for each in files}
+    script(host, name, "exit 1")
+
+    job = ended(host, post(host, path, after))
+
+    assert job["status"] == "failed" and "The former settings are back" in job["log"]
+    assert {each: each.read_bytes() if each.exists() else None for each in files} == former
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "document"),
+    [("/settings", "network.sh", {"network": NETWORK}), ("/storage", "storage.sh", STORAGE)],
+)
+def test_where_nothing_is_set_the_answer_says_that_the_last_change_failed(
+    host: Host, path: str, name: str, document: Any
+) -> None:
+    script(host, name, "exit 1")
+    ended(host, post(host, path, document))
+
+    answer = host.get(path)
+
+    assert answer.status == 404
+    assert answer.json["Error-Message"].endswith(f"the last change failed: {name} failed with exit status 1")
+
+
+def test_former_files_that_cannot_be_put_back_are_told_of(host: Host) -> None:
+    ended(host, post(host, "/settings", {"network": NETWORK}))
+    script(host, "network.sh", f"rm {host.appliance.etc}/network.json; mkdir {host.appliance.etc}/network.json; exit 1")
+
+    job = ended(host, post(host, "/settings", {"network": NETWORK}))
+
+    assert "network.sh failed with exit status 1; the former files could not be put back" in job["error-message"]
+
+
+def test_a_link_in_the_place_of_former_settings_is_not_followed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (host.appliance.etc / "network.json").symlink_to(tmp_path / "secret")
+    script(host, "network.sh", "exit 1")
+
+    job = ended(host, post(host, "/settings", {"network": NETWORK}))
+
+    assert "could not be put back" in job["error-message"]
+    assert "secret" not in (host.appliance.etc / "network.json").read_text()
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+@pytest.mark.parametrize(
+    ("persist", "reboot", "told"),
+    [
+        ("false", "true", "The persist command failed with exit status 1; the system does not reboot"),
+        ("true", "false", "The reboot command failed with exit status 1; the system does not reboot"),
+        ("/nonexistent", "true", "The persist command failed: nonexistent cannot be run"),
+    ],
+)
+def test_a_reboot_that_fails_says_so(jidoteki_host: MakeHost, persist: str, reboot: str, told: str) -> None:
+    host = jidoteki_host(commands={"persist": [persist], "reboot": [reboot]})
+
+    job = ended(host, host.post("/reboot").headers["Job-Id"])
+
+    assert told in job["error-message"]
+    assert told in job["log"] and told in (host.appliance.log / "reboot.log").read_text()
+
+
+def test_a_job_that_gives_no_reason_in_its_log_has_it_there(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    plugin = tmp_path / "silent.py"
+    plugin.write_text("""
+from jidoteki.hookspecs import *
+
+def run(job):
+    raise JobFailed("It rained", "E2000")
+
+async def handler(request):
+    return await request.start_job("silent")
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("silent", run)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/silent", handler)]
+""")
+    host = jidoteki_host(load=(plugin,), enable=("silent",))
+
+    job = ended(host, host.post("/silent").headers["Job-Id"])
+
+    assert (job["error-message"], job["error-code"]) == ("It rained", "E2000")
+    assert job["log"].endswith("It rained")
+    assert (host.appliance.log / "silent.log").read_text().count("It rained") == 1
