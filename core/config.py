@@ -81,15 +81,17 @@ def defaults() -> dict[str, Any]:
     return {name: vol.Schema(check)(default) for name, (default, check) in SECTIONS.items()}
 
 
-def load(path: Path, last_good: Path | None = None) -> Config:
-    """Read the configuration; never raises: what cannot be used is replaced by its default and told in `problems`.
+def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] | None = None) -> Config:
+    """Read the configuration; never raises: what cannot be used is told in `problems`, and stays as it was.
 
-    A file of which nothing can be used counts as the last good one; without that, first runs count as enabled.
+    A file of which nothing can be used counts as the last good one; without that, first runs count as enabled. Single
+    keys that are wrong stay as they are in force, or were in the last good one, or have their defaults.
 
     :param last_good: a copy of the last file that could be read, to fall back on.
+    :param in_force: the settings of the running service.
     """
     try:
-        return _understood(read(path), path)
+        return _understood(read(path), path, in_force or _settings_in(last_good))
     except FileNotFoundError as error:
         mistake, default = Mistake((), _in_words(error)), Config(defaults(), (), path)
     except json.JSONDecodeError as error:
@@ -107,6 +109,13 @@ def load(path: Path, last_good: Path | None = None) -> Config:
     return Config(settings, (mistake,), path)
 
 
+def _settings_in(last_good: Path | None) -> Mapping[str, Any] | None:
+    if last_good is not None:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            return _understood(read(last_good), last_good).settings
+    return None
+
+
 def keep(config: Config, last_good: Path) -> None:
     """Remember a configuration as the last good one, if its file could be read.
 
@@ -114,15 +123,18 @@ def keep(config: Config, last_good: Path) -> None:
     """
     if config.text is None:
         return
+    # Of a file with mistakes, what is in force is more than what it says.
+    text = json.dumps(config.settings) if config.mistakes else config.text
     with contextlib.suppress(OSError, ValueError):
-        if read(last_good) == config.text:
+        if read(last_good) == text:
             return
-    files.replace_file(last_good, config.text.encode(), 0o600)
+    files.replace_file(last_good, text.encode(), 0o600)
 
 
-def _understood(text: str, path: Path) -> Config:
+def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) -> Config:
     """The configuration in a file.
 
+    :param former: settings that count where those in the file are wrong.
     :raises ValueError: it is no JSON object.
     """
     document = json.loads(text)
@@ -132,7 +144,7 @@ def _understood(text: str, path: Path) -> Config:
     mistakes = [Mistake(each, f"{named(each)} comes twice", *place) for each, *place in positions.twice]
     for name, value in document.items():
         if name in SECTIONS:
-            settings[name], wrong = _salvage(name, value)
+            settings[name], wrong = _salvage(name, value, (former or {}).get(name))
             mistakes += [Mistake(keys, message, *positions.of(keys)) for keys, message in wrong]
         elif name != SCHEMA_KEY:
             message = f"{clip(name, MAX_ECHO)} {UNKNOWN}{nearest(name, SECTIONS)}"
@@ -140,8 +152,8 @@ def _understood(text: str, path: Path) -> Config:
     return Config(settings, tuple(mistakes), path, text)
 
 
-def _salvage(name: str, value: Any) -> tuple[Any, list[tuple[Keys, str]]]:
-    """Validate one section, leaving out the keys that are wrong; what guards the appliance fails closed."""
+def _salvage(name: str, value: Any, former: Any = None) -> tuple[Any, list[tuple[Keys, str]]]:
+    """Validate one section, with former values of the keys that are wrong; what guards the appliance fails closed."""
     default, check = SECTIONS[name]
     schema = vol.Schema(check)
     try:
@@ -151,9 +163,10 @@ def _salvage(name: str, value: Any) -> tuple[Any, list[tuple[Keys, str]]]:
     mistakes = [_mistake(name, each) for each in wrong]
     broken = {each.path[0] for each in wrong if each.path}
     if isinstance(value, dict) and broken and all(each.path for each in wrong):
-        section = schema({key: kept for key, kept in value.items() if key not in broken})
+        stay = {key: former[key] for key in broken if key in former} if isinstance(former, dict) else {}
+        section = schema({**stay, **{key: kept for key, kept in value.items() if key not in broken}})
     else:
-        section = schema(default)
+        section = schema(default if former is None else former)
         broken = {"enabled"}
     if name == "first-run" and "enabled" in broken:
         section["enabled"] = True

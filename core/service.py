@@ -136,11 +136,13 @@ class Service:
 
     async def reload(self) -> None:
         """Read the configuration again; jobs and connections go on."""
-        config = await asyncio.to_thread(configuration.load, self._path, self._last_good)
+        config = await asyncio.to_thread(configuration.load, self._path, self._last_good, self.config.settings)
         await asyncio.to_thread(self._use, config)
         self.jobs.launcher = self._launcher
         self.throttle.pause = config.settings["limits"]["failed-authentication-pause"]
         await self._start_plugins()
+        if config.mistakes:
+            logger.error("Configuration: what is wrong in it stays as it was")
         logger.info("The configuration was read again")
 
     async def stop(self) -> None:

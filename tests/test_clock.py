@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import ssl
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from jidoteki.core import tls
+from jidoteki.plugins.license import gpg
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 
@@ -112,3 +114,20 @@ def test_a_customers_certificate_stays_whatever_its_time(
     tls.Certificate(appliance).renew()
 
     assert tls.bundle(appliance).read_bytes() == before
+
+
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="there is no gpg")
+@pytest.mark.parametrize("clock", ["19700102T000000", "20000101T000000"])
+def test_a_license_that_is_read_with_a_slow_clock_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: str
+) -> None:
+    key, certificate = (each.encode() for each in gpg.make_keys("Appliance"))
+    vendor, signers = (each.encode() for each in gpg.make_keys("Vendor"))
+    message = gpg.make_license({"licensed": True}, certificate, vendor).encode()
+    monkeypatch.setattr(gpg, "OPTIONS", (*gpg.OPTIONS, "--faked-system-time", clock))
+
+    with pytest.raises(gpg.LicenseInvalid, match="The clock of this appliance says"):
+        gpg.decrypt(message, key, signers, tmp_path)
+    with pytest.raises(gpg.LicenseInvalid) as other:  # whose signature another key made
+        gpg.decrypt(message, key, certificate, tmp_path)
+    assert "clock" not in str(other.value)

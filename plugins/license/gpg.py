@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,13 +67,14 @@ class Home:
 
     program: str
     path: Path
+    options: tuple[str, ...] = ()
 
     def run(self, *arguments: str | Path) -> Status:
         """Run GnuPG.
 
         :raises ToolFailed: it cannot be started, takes too long or says too much.
         """
-        argv = [self.program, "--homedir", self.path, *OPTIONS, *arguments]
+        argv = [self.program, "--homedir", self.path, *OPTIONS, *self.options, *arguments]
         code, output = run(argv, env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
         words = [line.split() for line in output.decode("utf-8", "replace").split("\n")]
         return Status(
@@ -105,7 +107,33 @@ def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) 
     :raises LicenseInvalid: it cannot be decrypted or verified.
     :raises ToolFailed: GnuPG is missing or does not work.
     """
-    with _home(directory) as home:
+    try:
+        return _decrypted(message, key, signers, directory)
+    except LicenseInvalid:
+        if not _is_good_another_time(message, key, signers, directory):
+            raise
+    says = time.strftime("%Y-%m-%d", time.gmtime())
+    raise LicenseInvalid(
+        f"The clock of this appliance says {says}, which is before its license or a key of it was made"
+    )
+
+
+def _is_good_another_time(message: bytes, key: bytes, signers: bytes | None, directory: Path) -> bool:
+    """Whether a message that is refused would be accepted but for keys or signatures that the clock says are to come.
+
+    GnuPG itself finds no key in such files, says so, and nothing of the time.
+    """
+    try:
+        _decrypted(message, key, signers, directory, ("--ignore-time-conflict",))
+    except LicenseInvalid:
+        return False
+    return True
+
+
+def _decrypted(
+    message: bytes, key: bytes, signers: bytes | None, directory: Path, options: tuple[str, ...] = ()
+) -> bytes:
+    with _home(directory, options) as home:
         if not home.add(key, secret=True):
             raise LicenseInvalid("The license cannot be decrypted: license.key holds no OpenPGP secret key")
         trusted = None if signers is None else home.add(signers)
@@ -165,7 +193,7 @@ def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
 
 
 @contextmanager
-def _home(directory: Path | None) -> Iterator[Home]:
+def _home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Home]:
     program = shutil.which("gpg")
     if program is None:
         raise ToolFailed("gpg is not installed: install GnuPG, or provide the command license.sh")
@@ -174,7 +202,7 @@ def _home(directory: Path | None) -> Iterator[Home]:
             (short / "common.conf").touch()  # or some versions write one that starts a key daemon
             (short / "gpg-agent.conf").write_text("disable-scdaemon\nno-allow-external-cache\n", encoding="ascii")
             try:
-                yield Home(program, short)
+                yield Home(program, short, options)
             finally:
                 _stop_agent(short)
     except OSError as error:

@@ -1,0 +1,52 @@
+"""A configuration that is read again with mistakes in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jidoteki.testing.fixtures import MakeHost
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "no list of endpoints": {"endpoints": "settings"},
+    "a list of other things": {"endpoints": [1]},
+    "no list of parameters": {"parameters": 5},
+    "no section": {"commands": "sync"},
+    "a wrong key of a section": {"commands": {"persist": "sync"}},
+    "plugins that are no object": {"plugins": []},
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("restarted", [False, True], ids=["reload", "start"])
+def test_what_is_wrong_stays_as_it_was(jidoteki_host: MakeHost, kind: str, restarted: bool) -> None:
+    host = jidoteki_host(commands={"persist": ["/bin/true"]}, parameters=["settings", "action"])
+    before = host.get("/endpoints").json
+    assert "/api/v1/admin/settings" in before["endpoints"]
+
+    host.configure(**BROKEN[kind])
+    if restarted:
+        host.stop()
+        host.start()
+    else:
+        host.reload()
+        host.reload()
+
+    assert host.get("/endpoints").json == before
+    switched_off = host.post("/certs", "-F", "public=x", query="dry-run=1")
+    assert "is not in the list 'parameters'" in switched_off.json["Error-Message"]
+    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    assert "Configuration: " in log
+    assert restarted or "what is wrong in it stays as it was" in log
+
+
+def test_what_is_right_beside_a_mistake_counts(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(limits={"upload": 1000, "idle-body": 7})
+
+    host.configure(limits={"upload": "many", "idle-body": 8}, endpoints=["storage"])
+    host.reload()
+
+    assert "/api/v1/admin/settings" not in host.get("/endpoints").json["endpoints"]
+    too_long = host.post("/update", "-F", f"update=@{__file__}", query="dry-run=1")
+    assert "1000 bytes" in too_long.json["Error-Message"]
