@@ -26,8 +26,7 @@ class Appliance:
 
     def __init__(self, root: Path, admin: Path | None = None) -> None:
         self.root = root.absolute()
-        moved = os.environ.get("JIDO_ADMIN_PATH")
-        self.admin = admin or (Path(moved).absolute() if moved else self.root / DEFAULT_ADMIN)
+        self.admin = admin or _below(self.root, os.environ.get("JIDO_ADMIN_PATH") or DEFAULT_ADMIN)
         self.etc = self.admin / "etc"
         self.log = self.admin / "log"
         self.bin = self.admin / "bin"
@@ -117,6 +116,12 @@ class Appliance:
         encoded = {path: _encoded(content) for path, content in contents.items()}
         modes = {path: (modes or {}).get(path, mode) for path in encoded}
         files.replace_files(encoded, self.jobs, modes, self.group)
+
+
+def _below(root: Path, path: str) -> Path:
+    """A path of the appliance: below its root, whichever that is."""
+    absolute = Path(path).absolute() if path.startswith("/") else root / path
+    return absolute if absolute.is_relative_to(root) else root / path.lstrip("/")
 
 
 def _make_private(directory: Path) -> None:

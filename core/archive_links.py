@@ -6,20 +6,19 @@ import copy
 import os
 import stat
 import tarfile
-from pathlib import Path
 
 from jidoteki.core.tar_reader import refuse
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
 
 
-def link(info: tarfile.TarInfo, root: int, parent: int, links_below: Path | None) -> tarfile.TarInfo | None:
+def link(info: tarfile.TarInfo, root: int, parent: int) -> tarfile.TarInfo | None:
     """Make a hard link in the directory that it lies in.
 
     :param root: descriptor of the directory that the archive is unpacked into; its link's target lies below.
     :param parent: descriptor of the directory that the link is put into.
     :return: the symbolic link to make in its place, when it is a second name for one: where it leads depends on where
-        it lies.
+        it lies, which is to be judged.
     :raises ArchiveError: there is no file or symbolic link of that name.
     :raises OSError: the link cannot be made.
     """
@@ -31,14 +30,12 @@ def link(info: tarfile.TarInfo, root: int, parent: int, links_below: Path | None
     except OSError as error:
         raise _unknown(info) from error
     try:
-        return _link(info, target[-1], directory, parent, links_below)
+        return _link(info, target[-1], directory, parent)
     finally:
         os.close(directory)
 
 
-def _link(
-    info: tarfile.TarInfo, target: str, directory: int, parent: int, links_below: Path | None
-) -> tarfile.TarInfo | None:
+def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int) -> tarfile.TarInfo | None:
     try:
         mode = os.stat(target, dir_fd=directory, follow_symlinks=False).st_mode
     except FileNotFoundError as error:
@@ -51,9 +48,6 @@ def _link(
         raise refuse(info.name, "is a hard link to something that is no file")
     again = copy.copy(info)
     again.type, again.linkname = tarfile.SYMTYPE, os.readlink(target, dir_fd=directory)
-    reason = can_restore(again.name, again, links_below)
-    if reason:
-        raise refuse(again.name, reason)
     return again
 
 

@@ -24,7 +24,7 @@ class Names:
     def add(self, name: str) -> bool:
         """Add a name; False when it was there, or has the same 64-bit digest as one that was."""
         # 0 marks a free slot.
-        digest = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") or 1
+        digest = int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") or 1
         if self._used * 2 >= len(self._slots):
             self._grow()
         slot = self._find(self._slots, digest)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 from jidoteki.core.tar_reader import refuse
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, parts
 
 
-def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool) -> None:
+def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own: Callable[[], bool]) -> None:
     """Judge one member.
 
+    :param own: whether this appliance made the archive, asked once that matters.
     :param backup: whether hard links and named pipes may come, and no name that is the program's own but the list's.
     :raises ArchiveError: it is refused.
     """
     judged = _plain(info) if backup and (info.islnk() or info.isfifo()) else info
     reason = can_restore(info.name, judged, links_below)
-    if reason:
+    if reason and (can_restore(info.name, judged, links_below, own=True) or not own()):
         raise refuse(info.name, reason)
     names = parts(info.name)
     if backup and any(map(is_reserved, names)) and not (info.isreg() and names == [LEFT_OUT]):

@@ -40,6 +40,10 @@ def _nothing(*arguments: object) -> None:
     return None
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What an archive may hold and take. Sizes are bytes."""
@@ -64,6 +68,8 @@ class Policy:
     """Of all headers of one member."""
     note: Callable[[str], None] = _nothing
     """Told of what cannot be kept."""
+    own: Callable[[], bool] = _never
+    """Whether this appliance made the archive; asked when that matters, maybe often."""
 
     @classmethod
     def update(
@@ -82,11 +88,12 @@ class Policy:
         max_members: int = 4_000_000,
         checkpoint: Callable[[], None] = _nothing,
         note: Callable[[str], None] = _nothing,
+        own: Callable[[], bool] = _never,
     ) -> Policy:
         """For a backup, which is as long as what is in it."""
         return cls(
             NO_LIMIT, max_members, free_space, links_below,
-            keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note,
+            keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note, own=own,
         )  # fmt: skip
 
 
@@ -144,7 +151,7 @@ class _Tree:
         """Create one member."""
         self._policy.checkpoint()
         self._count(info)
-        archive_rules.judge(info, self._policy.links_below, backup=self._policy.keep)
+        self._judge(info)
         if info.isfifo():  # of a running program: it holds nothing that could be restored
             self._notes.add(info.name, "is left out: it is a named pipe")
             return
@@ -159,6 +166,9 @@ class _Tree:
             if error.errno == errno.ENAMETOOLONG:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
             raise
+
+    def _judge(self, info: tarfile.TarInfo) -> None:
+        archive_rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
 
     def finish(self) -> None:
         """Give the directories their owners, modes and times, those deep down first."""
@@ -207,10 +217,12 @@ class _Tree:
             return
         parent = self._enter(names[:-1])
         self._claim(names)
-        link = archive_links.link(info, self._root, parent, self._policy.links_below) if info.islnk() else info
+        link = archive_links.link(info, self._root, parent) if info.islnk() else info
         if link is None:
             return
         if link.issym():
+            if link is not info:
+                self._judge(link)
             self._link(link, names[-1], parent)
         else:
             self._file(info, names[-1], parent, data, more)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from jidoteki.core import leftovers
 from jidoteki.core.audit_sums import STRANGER, Line, Often
 from jidoteki.core.clients import network_of
 from jidoteki.hookspecs import Event
@@ -72,7 +72,8 @@ class AuditLog:
         :param original: what the original API says of it, written as often as this.
         :raises AuditUnavailable: it is not written.
         """
-        lines = self._often.note(action, (network_of(client), user, "" if user == STRANGER else target), client, target)
+        told = (original[0] if original else "") if user == STRANGER else target
+        lines = self._often.note(action, (network_of(client), user, told), client, target)
         self._write_all(lines)
         if original and any(line.client == client for line in lines):
             self.write_original(*original)
@@ -98,11 +99,8 @@ class AuditLog:
 
     def _append(self, line: bytes, durable: bool) -> None:
         self._turn_over(len(line))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(self.path, flags, 0o600)
+        descriptor = leftovers.append_own(self.path)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError("it is not a regular file")
             size = os.fstat(descriptor).st_size
             written = os.write(descriptor, line)
             if written != len(line):

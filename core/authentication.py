@@ -89,19 +89,19 @@ class Credential:
 def credential_of(query: str, authorization: str | None) -> Credential | None:
     """Return the credential of a request; with both a token and a hash in the query, the hash decides.
 
-    An empty one is none, as in the original.
+    An empty one is none, as in the original, and so is an Authorization header of another scheme than Bearer: proxies
+    that ask for a password hand it on.
 
     :param query: as it was sent, without the question mark.
     :raises ApiError: 400, credentials in the query and in the Authorization header.
     """
     shown = _shown_in(query)
-    if authorization is not None:
-        if shown is not None:
-            raise ApiError(400, "Send one kind of credential: ?hash=, ?token= or the Authorization header")
-        scheme, _, value = authorization.partition(" ")
-        bearer = value.strip() if scheme.lower() == "bearer" else ""
-        return Credential("token", bearer.encode("utf-8", "surrogateescape"))
-    return shown
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer":
+        return shown
+    if shown is not None:
+        raise ApiError(400, "Send one kind of credential: ?hash=, ?token= or the Authorization header")
+    return Credential("token", value.strip().encode("utf-8", "surrogateescape"))
 
 
 @lru_cache(maxsize=256)
@@ -112,6 +112,8 @@ def _shown_in(query: str) -> Credential | None:
     """
     given = URL.build(query_string=query.replace("+", "%2B"), encoded=True).query
     for kind in ("hash", "token"):
+        if len(given.getall(kind, ())) > 1:
+            raise ApiError(400, f"Send one {kind}")
         if given.get(kind):
             return Credential(kind, given[kind].encode("utf-8", "surrogateescape"))
     return None
@@ -279,6 +281,10 @@ class Authenticator:
             if holder.user == FIRST_RUN:
                 self._setup_file.unlink(missing_ok=True)
                 files.sync_directory(self._setup_file.parent)
+
+    def is_unset(self) -> bool:
+        """Whether anybody may still make the first setup."""
+        return _get(self._token) is None and self._is_unset(self.first_run_pending())
 
     def _is_unset(self, pending: bool) -> bool:
         """Only a token file that is not there at all may be made by anybody: an empty one may be an accident."""

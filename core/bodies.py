@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,11 +19,17 @@ from aiohttp import web
 
 from jidoteki.core.forms import Form
 from jidoteki.core.parts import FilePart, Part, Room, StoredUpload, TextPart
+from jidoteki.core.responses import header_text
 from jidoteki.hookspecs import ApiError, Document, Upload
 
 MAX_PARTS = 64
 MAX_CONTENT_TYPE = 512
 MAX_TEXT = 64 * 1024
+#: Before the first part, between the last byte of one and the next, and behind the last: what is thrown away.
+MAX_BESIDE_PARTS = 64 * 1024
+MAX_NOTHING = 1024
+#: How a part may be encoded: not at all (RFC 7578, section 4.7).
+PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 MAX_BUFFERED = 4 * 1024 * 1024
 MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
 MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
@@ -102,7 +109,7 @@ class Body:
         elif kind == "application/x-www-form-urlencoded":
             await self._read_urlencoded()
         elif self.request.can_read_body:
-            raise ApiError(415, "Send the parameters as multipart/form-data")
+            await self._read_nothing()
         if self._hash is not None and self._hash.digest() != self.digest:
             raise ApiError(400, "The body is not the one that was signed")
         return await asyncio.to_thread(self.form.validate, self.fields)
@@ -137,6 +144,18 @@ class Body:
                 raise ApiError(408, f"The body came at less than {self.limits.rate} bytes a second")
             yield chunk
 
+    async def _read_nothing(self) -> None:
+        """Read a body that holds no parameters, such as the `{}` that many clients send as JSON."""
+        content = b""
+        if self.form.needs_nothing:
+            async for chunk in self._chunks():
+                content += chunk
+                if len(content) > MAX_NOTHING:
+                    break
+            if _says_nothing(content):
+                return
+        raise ApiError(415, "Send the parameters as multipart/form-data")
+
     async def _read_urlencoded(self) -> None:
         content = bytearray()
         async for chunk in self._chunks():
@@ -144,6 +163,8 @@ class Body:
             content += chunk
             if len(content) > MAX_TEXT * 4:
                 raise ApiError(413, "The form is too long: send files as multipart/form-data")
+        if self.form.needs_nothing and _says_nothing(content):
+            return
         try:
             pairs = parse_qsl(content.decode("utf-8"), True, True, max_num_fields=MAX_PARTS) if content else []
         except ValueError as error:
@@ -164,7 +185,8 @@ class Body:
                 options.get("boundary", ""),
                 content_length=-1 if length is None else length,
                 max_segment_count=MAX_PARTS,
-                strict=True,
+                # A strict one refuses the line end behind the last part where it comes in a packet of its own.
+                strict=False,
             )
             await self._feed(parser)
         except multipart.ParserLimitReached as error:
@@ -184,9 +206,12 @@ class Body:
 
     async def _feed(self, parser: multipart.PushMultipartParser) -> None:
         part: Part | None = None
+        beside = 0
         try:
             async for chunk in self._chunks():
+                beside += len(chunk) if part is None else 0
                 for event in parser.parse(chunk):
+                    beside = 0
                     if isinstance(event, multipart.MultipartSegment):
                         part = self._part(event)
                     elif part is None:
@@ -196,6 +221,8 @@ class Body:
                         part = None
                     else:
                         await part.write(event)
+                if beside > MAX_BESIDE_PARTS:
+                    raise multipart.ParserError("Too much before the first or behind the last part")
             parser.close()
         finally:
             if part is not None:
@@ -212,10 +239,17 @@ class Body:
 
     def _part(self, segment: multipart.MultipartSegment) -> Part:
         name = segment.name
+        if not name:
+            raise ApiError(400, "A part of the form has no name")
         self._begin(name)
         kind = self.form.kinds[name]
+        encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
+        if encoding not in PLAIN_ENCODINGS:
+            shown = header_text(encoding[:64])
+            raise ApiError(400, f"{name} must be sent as it is, without Content-Transfer-Encoding: {shown}")
         if isinstance(kind, Upload):
-            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room)
+            named = segment.filename is not None
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):
@@ -235,6 +269,14 @@ class Body:
             self.fields[name] = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ApiError(400, f"{name} must be UTF-8 text") from error
+
+
+def _says_nothing(content: bytes | bytearray) -> bool:
+    """Whether a body is empty, or JSON without a value."""
+    try:
+        return len(content) <= MAX_NOTHING and json.loads(content or b"null") in (None, {}, [], "")
+    except (ValueError, RecursionError):
+        return False
 
 
 def _longest(kind: Any) -> int:

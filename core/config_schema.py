@@ -34,7 +34,8 @@ MEANINGS = {
     "plugins": "A section for each plugin, as its author documents it",
     "plugin-directory": "Where one-file plugins lie, below the root",
     "listen": "Where to listen",
-    "listen.host": "Address to listen on; null for all of them, at a root other than / for 127.0.0.1",
+    "listen.host": "Address to listen on, or a list of them; :: for all of IPv6 and IPv4; null for all, too, at a root "
+    "other than / for 127.0.0.1",
     "listen.port": "HTTPS port, 0 for a free one; null for 8443",
     "listen.trusted-proxies": "Reverse proxies, as addresses or networks, whose word about a client's address counts",
     "listen.forwarded-header": "The header in which they say it",

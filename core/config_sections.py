@@ -83,7 +83,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
         {},
         _section(
             {
-                "host": (None, _or_null(str)),
+                "host": (None, vol.Any(str, vol.All([str], vol.Length(min=1, max=16)), None)),
                 "port": (None, _or_null(_count(0, 65535))),
                 "trusted-proxies": ([], [network]),
                 "forwarded-header": (FORWARDED[0], vol.In(FORWARDED)),

@@ -21,7 +21,9 @@ STEP = 4 * 1024
 BULK_STEP = 256 * 1024
 BULK_UNSENT = 64 * 1024
 LINGERING_TIME = 2.0
-MAX_DISCARDED = 64 * 1024
+#: Many clients look for the answer only once they have sent all of their body, however slowly that goes.
+LONGEST_LINGERING = 10.0
+MAX_DISCARDED = 8 * 1024 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
 
@@ -49,8 +51,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_lingers_until", "_protocol",
-        "_raw", "_reset", "_when_lost", "busy", "network",
+        "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_last_moment",
+        "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "network",
     )  # fmt: skip
 
     _raw: asyncio.Transport
@@ -63,7 +65,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._protocol, self._keeper, self._budget, self._when_lost = protocol, keeper, budget, when_lost
         self._allowance = Allowance()
         self._bulk = self._closing = self._reset = self._file = False
-        self._lingers_until = 0.0
+        self._lingers_until = self._last_moment = 0.0
         self._discarded = 0
         #: Whether a request is being answered.
         self.busy = False
@@ -90,16 +92,18 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return _RECEIVED if self._bulk or self._closing else _STEP_RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have been received; of those that come after the last answer a few are thrown away, the rest not read.
-
-        The few show that a client closes, which else would be waited for.
-        """
+        """Bytes have been received; those that come after the last answer are thrown away, though not for ever."""
         if not self._closing:
             self._received(_RECEIVED[:nbytes])
             return
         self._discarded += nbytes
         if self._discarded > MAX_DISCARDED:
             self._raw.pause_reading()
+        else:
+            self._linger(asyncio.get_running_loop().time())
+
+    def _linger(self, now: float) -> None:
+        self._lingers_until = min(now + LINGERING_TIME, self._last_moment)
 
     def _received(self, content: memoryview) -> None:
         assert self._protocol
@@ -178,15 +182,17 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
                 self._raw.abort()
 
     def close(self) -> None:
-        """Send what is written and then no more, and wait a little for the client to close.
+        """Send what is written and then no more, and wait for the client to close, for longer while it still sends.
 
-        Closing at once would reset the connection of a client that still sends, before it has read the answer.
+        Closing at once would reset the connection of such a client before it has read the answer.
         """
         if self.is_closing():
             return
         self._say_goodbye()
         self._closing = True
-        self._lingers_until = asyncio.get_running_loop().time() + LINGERING_TIME
+        now = asyncio.get_running_loop().time()
+        self._last_moment = now + LONGEST_LINGERING
+        self._linger(now)
         with suppress(OSError):  # the client may have reset the connection already
             self._raw.write_eof()
         self._raw.resume_reading()

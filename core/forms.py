@@ -8,6 +8,7 @@ from typing import Any
 
 import voluptuous as vol
 
+from jidoteki.core import file_names
 from jidoteki.core.parts import StoredUpload
 from jidoteki.core.responses import header_text
 from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, validators
@@ -21,7 +22,10 @@ class Form:
 
     def __init__(self, endpoint: Endpoint, accepted: frozenset[str] | None) -> None:
         self.kinds: dict[str, Any] = {}
+        #: Whether a request may come without any parameter.
+        self.needs_nothing = True
         self._switched_off: set[str] = set()
+        self._optional: set[str] = set()
         schema: dict[Any, Any] = {}
         for marker, validator in endpoint.parameters.items():
             name = str(marker.schema if isinstance(marker, vol.Marker) else marker)
@@ -32,6 +36,10 @@ class Form:
                 if not isinstance(marker, vol.Optional) or isinstance(marker.default, vol.Undefined):
                     continue
             schema[marker] = _field_validator(validator)  # of one that is not accepted the default still counts
+            if isinstance(marker, vol.Optional):
+                self._optional.add(name)
+            else:
+                self.needs_nothing = False
         self._schema = vol.Schema(schema)
         self._in_path: Mapping[str, str] = {}
 
@@ -52,21 +60,26 @@ class Form:
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the validated values.
 
+        An optional file without content counts as none: that is how forms send a file that nobody chose.
+
         :raises ApiError: 400 with a sentence that names the parameter and what is allowed.
         """
+        given = {name: value for name, value in fields.items() if name not in self._optional or not _is_empty(value)}
         try:
-            return dict(self._schema({**fields, **self._in_path}))
+            return dict(self._schema({**given, **self._in_path}))
         except vol.Invalid as error:
-            raise ApiError(400, validators.explain(error)) from error
+            name = str(error.path[0]) if error.path else ""
+            value = given.get(name)
+            more = f"; {file_names.hint(name)}" if isinstance(value, bytes) and file_names.looks_like_one(value) else ""
+            raise ApiError(400, f"{validators.explain(error)}{more}") from error
 
     def check_name(self, name: str) -> None:
         """Refuse a parameter that the endpoint does not have."""
         if name not in self.kinds:
             shown = header_text(name[:64])
-            if name in self._switched_off:
-                raise ApiError(400, f"The parameter {shown!r} is not in the list 'parameters' of the configuration")
             allowed = f"allowed: {', '.join(self.kinds)}" if self.kinds else "this endpoint has none"
-            raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}")
+            why = "; 'parameters' in the configuration does not list it" if name in self._switched_off else ""
+            raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}{why}")
 
 
 def _field_validator(validator: Any) -> Any:
@@ -75,6 +88,11 @@ def _field_validator(validator: Any) -> Any:
     if isinstance(validator, Document):
         return validator.validator
     return validator
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it is a file or a document without content."""
+    return value == b"" or (isinstance(value, StoredUpload) and value.size == 0)
 
 
 def _non_empty(value: StoredUpload) -> StoredUpload:

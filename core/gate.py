@@ -25,6 +25,7 @@ from jidoteki.hookspecs import PREFIX, ApiError
 logger = logging.getLogger(__name__)
 
 ESTABLISHED = 1
+NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {SETUP} and a newtoken of your choice"
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
@@ -72,7 +73,7 @@ async def admit(service: Service, attempt: Attempt) -> Admitted:
         admitted = await _judge_in_turn(service, attempt)
     if admitted is None:
         await note(service, attempt, "-", "authentication.failure", _original(service, attempt))
-        raise ApiError(403, FORBIDDEN)
+        raise ApiError(403, NEVER_SET_UP if service.authenticator.is_unset() else FORBIDDEN)
     user = admitted.holder.user
     if not user.may(attempt.method, attempt.route.path, attempt.route.changes):
         await note(service, attempt, user.name, "authorization.refused")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import re
+import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from jidoteki.core.service import Service
@@ -15,6 +21,9 @@ from jidoteki.core.service import Service
 logger = logging.getLogger(__name__)
 
 SIZE_UNITS = "KMGTPE"
+#: See proc_meminfo(5). Containers put things of their own there, and zero bytes behind it.
+MEMINFO = Path("/proc/meminfo")
+_AMOUNT = re.compile(rb"^(\w+):[ \t]+(\d{1,15}) kB[ \t]*$", re.MULTILINE)
 
 
 class HealthMonitor:
@@ -44,7 +53,7 @@ class HealthMonitor:
             if interval:
                 try:
                     await asyncio.to_thread(self._measure, interval)
-                except OSError as error:
+                except Exception as error:  # another time it may succeed
                     logger.error("The health cannot be measured: %s", error)
             await asyncio.sleep(interval or 60.0)
 
@@ -53,6 +62,9 @@ class HealthMonitor:
             self._service.unwritten_health = None
             return
         figures = figures_of(self._service)
+        for directory in {self._service.appliance.root, self._path.parent}:
+            if _lacks_inodes(directory):
+                logger.error("No inode is left on the file system of %s: no file can be made there", directory)
         try:
             self._service.appliance.replace_file(self._path, json.dumps(figures) + "\n")
         except OSError as error:
@@ -96,22 +108,67 @@ def _is_json(plugin: str, answer: dict[str, Any]) -> bool:
 
 
 def measure(root: str) -> dict[str, Any]:
-    """Return disk, memory and CPU in the form of the reference."""
-    psutil: Any = import_module("psutil")
-    disk, memory = psutil.disk_usage(root), psutil.virtual_memory()
-    load, processors = psutil.getloadavg(), psutil.cpu_count() or 1
+    """Return disk, memory and CPU in the form of the reference, without what cannot be measured."""
+    figures: dict[str, Any] = {}
+    taken: dict[str, Callable[[], dict[str, Any]]] = {"disk": partial(_disk, root), "memory": _memory, "cpu": _cpu}
+    for name, take in taken.items():
+        try:
+            figures[name] = take()
+        except (OSError, ValueError) as error:
+            logger.error("The %s cannot be measured: %s", name, error)
+    return figures
+
+
+def _disk(root: str) -> dict[str, Any]:
+    disk = shutil.disk_usage(root)
     return {
-        "disk": {"used": size(disk.used), "total": size(disk.total), "percentage": round(disk.percent)},
-        "memory": {
-            "used": f"{memory.used // 2**20}M",
-            "total": f"{memory.total // 2**20}M",
-            "percentage": round(memory.used * 100 / memory.total),
-        },
-        "cpu": {
-            "num": processors,
-            "load": ", ".join(f"{each:.2f}" for each in load),
-            "cpu5min": int(load[1]),
-        },
+        "used": size(disk.used),
+        "total": size(disk.total),
+        "percentage": round(disk.used * 100 / max(1, disk.used + disk.free)),  # what is reserved for root is neither
+    }
+
+
+def _lacks_inodes(directory: Path) -> bool:
+    """Whether there are too many files, of which the figures in bytes tell nothing."""
+    with contextlib.suppress(OSError):
+        status = os.statvfs(directory)
+        return status.f_files > 0 and not status.f_favail  # some file systems have no fixed number
+    return False
+
+
+def _memory() -> dict[str, Any]:
+    total, available = _amounts()
+    used = total - min(available, total)
+    return {"used": f"{used // 2**20}M", "total": f"{total // 2**20}M", "percentage": round(used * 100 / total)}
+
+
+def _amounts() -> tuple[int, int]:
+    """The memory of the machine and what of it is available, in bytes.
+
+    :raises OSError: the kernel does not say.
+    """
+    try:
+        said = {name: int(amount) * 1024 for name, amount in _AMOUNT.findall(MEMINFO.read_bytes())}
+    except OSError:
+        said = {}
+    total = said.get(b"MemTotal", 0)
+    if total:
+        free = sum(said.get(name, 0) for name in (b"MemFree", b"Buffers", b"Cached"))
+        return total, said.get(b"MemAvailable", free)
+    page = os.sysconf("SC_PAGE_SIZE")
+    total, free = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
+    if total <= 0 or free < 0:
+        raise OSError(f"{MEMINFO} does not say how much there is")
+    return total, free
+
+
+def _cpu() -> dict[str, Any]:
+    psutil: Any = import_module("psutil")
+    load = psutil.getloadavg()
+    return {
+        "num": psutil.cpu_count() or 1,
+        "load": ", ".join(f"{each:.2f}" for each in load),
+        "cpu5min": int(load[1]),
     }
 
 

@@ -81,13 +81,17 @@ def remove(path: Path) -> None:
 
 
 def append_own(path: Path, mode: int = 0o600) -> int:
-    """Open a file of the service's own for adding to it, and return its descriptor; somebody else's is set aside.
+    """Open a file of the service's own for adding to it, and return its descriptor.
+
+    Whatever somebody else put there is set aside.
 
     :raises OSError: it cannot be made or written, or is no regular file.
     """
     try:
         return paths.append_regular(path, mode)
-    except paths.NotTrusted:
+    except OSError:
+        if paths.is_own(path.lstat()):
+            raise
         set_aside(path)
         return paths.append_regular(path, mode)
 

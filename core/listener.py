@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from aiohttp import web
@@ -21,6 +22,9 @@ from jidoteki.core.tls_connection import TlsConnection
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+ANY_IPV6 = "::"
+#: All addresses of the machine.
+EVERYWHERE = ("0.0.0.0", ANY_IPV6)  # noqa: S104  # its purpose
 PAUSE_WHEN_EXHAUSTED = 0.5
 #: Of all connections: somebody else can always connect.
 SHARE_OF_A_SITE = 0.8
@@ -68,20 +72,20 @@ def _networks(address: str) -> tuple[str, str]:
 class Listener:
     """One listening socket.
 
+    :param listening: from `sockets`.
     :param context: returns the TLS context for the next connection; None for plain HTTP.
     """
 
     def __init__(
         self,
         server: web.Server,
-        host: str,
-        port: int,
+        listening: socket.socket,
         connections: Connections,
         reaper: Reaper,
         context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._server, self._connections, self._reaper, self._context = server, connections, reaper, context
-        self._socket = _listening(host, port)
+        self._socket = listening
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
@@ -140,6 +144,32 @@ class Listener:
         if self._context is None:
             return Connection(protocol, reaper, reaper.budget, lost)
         return TlsConnection(protocol, reaper, reaper.budget, lost, self._context, reaper.handshakes)
+
+
+def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Listen on one port of several addresses; `::` stands for all addresses of both IPv6 and IPv4.
+
+    Each family has a socket of its own, for IPv4 addresses that are mapped to IPv6 would be others in every log. What
+    cannot be listened on is told in the log, as long as there is anything else.
+
+    :param port: 0 for a free one, which is then the same for all.
+    :raises OSError: nothing can be listened on.
+    """
+    wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
+    opened: list[socket.socket] = []
+    failed: OSError | None = None
+    for host in sorted(wanted, key=lambda each: each != hosts[0]):
+        try:
+            opened.append(_listening(host, port))
+        except OSError as error:
+            failed = failed or error
+            absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+            logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
+        else:
+            port = port or opened[0].getsockname()[1]
+    if failed and not opened:
+        raise failed
+    return opened
 
 
 def _listening(host: str, port: int) -> socket.socket:

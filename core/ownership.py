@@ -1,6 +1,7 @@
 """Who owns, reads and changes a file that takes the place of another one, and a new one.
 
-What is there keeps its owner, group, mode and access control list. A new file has the mode that it is written with,
+What is there keeps its owner, group, mode and access control list, but for what others may do with something that is
+not for them. A new file has the mode that it is written with,
 whose group bits are for the group of the appliance's tools (`Appliance.group`): without one nobody but the owner reads
 what is not for everybody.
 """
@@ -32,7 +33,11 @@ def give(descriptor: int, path: Path, mode: int, group: int | None) -> None:
             mode &= ~_GROUP
         _set(descriptor, -1, -1 if group is None else group, mode)
         return
-    _set(descriptor, before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode) & 0o777)
+    kept = stat.S_IMODE(before.st_mode) & 0o777
+    if kept & _OTHERS and not mode & _OTHERS:
+        # It was for everybody, and is no more: a password may have come into it.
+        kept &= ~_OTHERS if before.st_gid == group else ~(_GROUP | _OTHERS)
+    _set(descriptor, before.st_uid, before.st_gid, kept)
     _set_list(descriptor, path)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jidoteki.core import files
+from jidoteki.core import file_names, files
 from jidoteki.core.leftovers import TEMPORARY_PREFIX
 from jidoteki.hookspecs import ApiError
 
@@ -114,21 +114,28 @@ class FilePart(Part):
     :param spool: the directory, made when it is missing.
     :param max_size: bytes.
     :param room: of its file system.
+    :param named: whether it came with a file name of its own; what did not may be one.
     """
 
-    def __init__(self, name: str, spool: Path, max_size: int, room: Room) -> None:
+    def __init__(self, name: str, spool: Path, max_size: int, room: Room, named: bool = True) -> None:
         self.stored = StoredUpload(spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
         self._name, self._spool, self._max_size, self._room = name, spool, max_size, room
+        self._beginning = None if named else b""
         self._descriptor = -1
         self._pending: asyncio.Future[None] | None = None
 
     async def write(self, chunk: bytes) -> None:
         """Wait for the last chunk to be written, and begin with this one."""
         if self._descriptor < 0:
-            self._descriptor = await asyncio.to_thread(self._open)
+            try:
+                self._descriptor = await asyncio.to_thread(self._open)
+            except OSError as error:
+                raise self._not_stored(error) from error
         self.stored.size += len(chunk)
         if self.stored.size > self._max_size:
             raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
+        if self._beginning is not None:
+            self._beginning = self._beginning + chunk if self.stored.size <= file_names.MAX_NAME else None
         await self._drain()
         self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
 
@@ -138,6 +145,8 @@ class FilePart(Part):
             await self._drain()
         finally:
             await self._close()
+        if self._beginning and file_names.looks_like_one(self._beginning):
+            raise ApiError(400, f"{self._name} must be a file; {file_names.hint(self._name)}")
 
     async def abandon(self) -> None:
         """Close the file; whoever has `stored` removes it."""
@@ -160,7 +169,10 @@ class FilePart(Part):
         try:
             await pending
         except OSError as error:
-            raise ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}") from error
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: OSError) -> ApiError:
+        return ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}")
 
     def _open(self) -> int:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)

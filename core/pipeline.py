@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 CROSS_SITE = ("cross-site", "same-site")
 BELOW = f"{PREFIX}/"
+NOT_SERVED = f"Nothing is served here: {docs_page.PATH} shows what is"
 KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
 
 
@@ -73,7 +74,7 @@ class Pipeline:
         if not path.startswith(BELOW):
             if docs_page.is_below(path):
                 return await self._show_docs(request)
-            raise ApiError(404)
+            raise ApiError(404, NOT_SERVED)
         path = path[len(PREFIX) :]
         route, method = self._route(request, path)
         client = self._service.proxies.client_of(request)
@@ -143,7 +144,7 @@ class Pipeline:
     def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
         found = self._service.routes.find(path)
         if found is None:
-            raise ApiError(404)
+            raise ApiError(404, NOT_SERVED)
         method = "GET" if request.method == "HEAD" else request.method
         route = found.get(method)
         if route is None:

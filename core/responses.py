@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from email.utils import formatdate
@@ -22,6 +23,10 @@ from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, T
 CHUNK = 256 * 1024
 PIECE = 4 * 1024
 JSON = "application/json"
+#: Where nobody says more.
+NOT_FOUND = "There is nothing to show"
+#: Where open files have names.
+DESCRIPTORS = "/proc/self/fd"
 
 SECURITY_HEADERS = {
     "Server": "jidoteki-admin-api",
@@ -80,9 +85,10 @@ def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[s
     """The body that tells of an error, and its headers."""
     body: dict[str, Any] = {"Status": status_line(error.status)}
     more = {}
-    if error.message:
-        body["Error-Message"] = error.message
-        more["Error-Message"] = header_text(error.message)
+    message = error.message or (NOT_FOUND if error.status == 404 else None)
+    if message:
+        body["Error-Message"] = message
+        more["Error-Message"] = header_text(message)
     if error.code:
         body["error-code"] = error.code
     if first_run is not None:
@@ -102,6 +108,19 @@ def error_bytes(error: ApiError) -> bytes:
     }
     lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def text_error_bytes(status: int, message: str) -> bytes:
+    """The whole answer to somebody who may read it as a browser shows it, after which the connection ends."""
+    fields = {
+        **SECURITY_HEADERS,
+        "Error-Message": header_text(message),
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(message) + 1),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", f"{message}\n"]).encode("ascii")
 
 
 async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
@@ -167,7 +186,7 @@ class Attachment(web.FileResponse):
     """
 
     def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(f"/proc/self/fd/{file.fileno()}", chunk_size=CHUNK, headers=headers)
+        super().__init__(f"{DESCRIPTORS}/{file.fileno()}", chunk_size=CHUNK, headers=headers)
         self._file = file
         #: Watches the request while it is being answered, and calls what it is given when that must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
@@ -215,7 +234,9 @@ async def _file(path: Path, headers: Mapping[str, str], file: IO[bytes] | None =
         try:
             file = await asyncio.to_thread(_open, path)
         except OSError as error:
-            raise ApiError(404) from error
+            raise ApiError(404, f"There is no {path.name}") from error
+    if not os.path.exists(DESCRIPTORS):
+        raise ApiError(503, "Files cannot be sent: /proc is not mounted")
     return Attachment(file, {**SECURITY_HEADERS, **headers})
 
 

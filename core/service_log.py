@@ -19,7 +19,7 @@ from typing import ClassVar
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from jidoteki.hookspecs import paths
+from jidoteki.core import leftovers
 
 MAX_SIZE = 4 * 1024 * 1024
 KEEP = 3
@@ -57,7 +57,7 @@ class _File(logging.handlers.RotatingFileHandler):
         super().__init__(path, maxBytes=MAX_SIZE, backupCount=KEEP, delay=True)
 
     def _open(self) -> TextIOWrapper:
-        return open(paths.append_regular(self.baseFilename), "a", encoding="utf-8", errors="backslashreplace")
+        return open(leftovers.append_own(Path(self.baseFilename)), "a", encoding="utf-8", errors="backslashreplace")
 
     def doRollover(self) -> None:
         """Turn it over; where something is in the way of that, begin anew."""
@@ -74,7 +74,7 @@ def start(path: Path, debug: bool = False) -> ServiceLog:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
-        os.close(paths.append_regular(path))
+        os.close(leftovers.append_own(path))
         handlers.append(_File(path))
     except OSError as error:
         sys.stderr.write(f"{path} cannot be written: {error}\n")
@@ -89,7 +89,7 @@ def start(path: Path, debug: bool = False) -> ServiceLog:
     listener.start()
     beside = path.with_name("jidoteki-access.log")
     try:
-        os.close(paths.append_regular(beside))
+        os.close(leftovers.append_own(beside))
         access = _AccessFile(beside)
     except OSError as error:
         logging.getLogger(__name__).error("The access log cannot be written: %s", error)

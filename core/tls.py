@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ipaddress
 import logging
 import os
 import socket
 import ssl
+import tempfile
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import paths
 
@@ -21,6 +25,10 @@ logger = logging.getLogger(__name__)
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 MAX_BUNDLE = 1024 * 1024
 VALID = datetime.timedelta(days=3650)
+#: A certificate of this service's own is made anew before so little of its time is left.
+RENEWED_BEFORE = datetime.timedelta(days=365)
+#: No clock that is set says less.
+EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def bundle(appliance: Appliance) -> Path:
@@ -42,12 +50,27 @@ def _context_of(content: bytes) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    # OpenSSL reads files alone, and would wait for a pipe: it gets a file in memory.
-    with open(os.memfd_create("bundle", os.MFD_CLOEXEC), "w+b") as memory:
-        memory.write(content)
-        memory.flush()
-        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}", password=lambda: b"")
+    # OpenSSL reads files alone, and would wait for a pipe.
+    with _file_with(content) as file:
+        context.load_cert_chain(file, password=lambda: b"")
     return context
+
+
+@contextlib.contextmanager
+def _file_with(content: bytes) -> Iterator[str]:
+    """The name of a file that holds a secret: in memory, or for a moment on the disk where the kernel has no such."""
+    with contextlib.ExitStack() as stack:
+        try:
+            number = os.memfd_create("bundle", os.MFD_CLOEXEC)
+            stack.callback(os.close, number)
+            name = f"/proc/self/fd/{number}"
+            os.stat(name)
+        except OSError:
+            number, name = tempfile.mkstemp(prefix="jidoteki-")
+            stack.callback(os.close, number)
+            stack.callback(os.unlink, name)
+        files.write_all(number, content)
+        yield name
 
 
 def unfit_keys(pem: Path) -> list[str]:
@@ -73,9 +96,11 @@ class Certificate:
     """The context for the next connection, made anew when the bundle changes; a bad one leaves the old in use."""
 
     def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+        self._looked: tuple[bool, int] | None = None
         self.path = bundle(appliance)
         try:
-            if not self.path.exists():
+            if not self.path.exists() or _is_due(appliance):
                 make_self_signed(appliance)
             self._context = context_from(self.path)
         except OSError as error:
@@ -103,6 +128,20 @@ class Certificate:
         else:
             self._warn()
 
+    def renew(self) -> None:
+        """Make a certificate of this service's own anew once the clock is set, or before it expires; blocks."""
+        day = _now().toordinal()
+        clock_is_set = _is_set(_now())
+        if (clock_is_set, day) == self._looked:
+            return
+        self._looked = clock_is_set, day
+        try:
+            if _is_due(self._appliance):
+                make_self_signed(self._appliance)
+                logger.warning("The certificate that this service made for itself is made anew: its time was wrong")
+        except OSError as error:
+            logger.error("%s cannot be made anew: %s", self.path, error)
+
     def _warn(self) -> None:
         """Tell of keys that are served all the same: whoever put them there shall still reach the appliance."""
         with contextlib.suppress(Exception):  # whatever a library thinks of certificates that OpenSSL takes
@@ -116,6 +155,36 @@ class Certificate:
         return None
 
 
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _is_set(now: datetime.datetime) -> bool:
+    """Whether the clock can be right: machines without a battery begin in the past."""
+    return now >= EARLIEST
+
+
+def _record(appliance: Appliance) -> Path:
+    """Where the sum of the last bundle stands that this service made for itself: others are never made anew."""
+    return appliance.jobs / "self-signed.sha256"
+
+
+def _is_due(appliance: Appliance) -> bool:
+    """Whether the certificate in use is this service's own, and its time is wrong or nearly over."""
+    x509: Any = import_module("cryptography.x509")
+    try:
+        content = paths.read_regular(bundle(appliance), MAX_BUNDLE, follow=True)
+        if paths.read_own(_record(appliance)).decode() != hashlib.sha256(content).hexdigest():
+            return False
+        certificate = x509.load_pem_x509_certificates(content)[0]
+    except (OSError, ValueError, IndexError):
+        return False
+    now = _now()
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    made_too_early = _is_set(now) and begins < EARLIEST - datetime.timedelta(days=2)
+    return bool(made_too_early or now < begins or now > ends - RENEWED_BEFORE)
+
+
 def make_self_signed(appliance: Appliance) -> None:
     """Make a key and a certificate for the names and addresses of this machine."""
     key, certificate = _self_signed()
@@ -127,6 +196,7 @@ def make_self_signed(appliance: Appliance) -> None:
             bundle(appliance): key + certificate,
             tls / "private/enterprise.key": key,
             tls / "certs/enterprise.crt": certificate,
+            _record(appliance): hashlib.sha256(key + certificate).hexdigest(),
         },
         mode=0o640,
     )
@@ -141,7 +211,7 @@ def _self_signed() -> tuple[bytes, bytes]:
     ec: Any = import_module("cryptography.hazmat.primitives.asymmetric.ec")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, socket.gethostname()[:64] or "appliance")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = _now()
     names = [x509.DNSName(each) for each in _host_names()] + [x509.IPAddress(each) for each in _addresses()]
     certificate = (
         x509.CertificateBuilder()
@@ -150,7 +220,7 @@ def _self_signed() -> tuple[bytes, bytes]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + VALID)
+        .not_valid_after(max(now, EARLIEST) + VALID)  # it is good for clients whose clocks are set
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

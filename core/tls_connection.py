@@ -18,6 +18,7 @@ from typing import Any
 
 from jidoteki.core.connection import BULK_STEP, Connection, Keeper
 from jidoteki.core.input_budget import InputBudget
+from jidoteki.core.responses import text_error_bytes
 from jidoteki.core.tls_records import Refused, check_second_hello, has_hello, whole_records
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ AT_ONCE = 256
 YIELDS_AFTER = 1.0
 MAX_HELD = 20 * 1024
 MAX_UNREAD = 16 * 1024
+#: What requests begin with; no record of TLS begins with a letter.
+METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"CONNECT ", b"TRACE ", b"PRI ")
+NOT_HTTP = "This port speaks HTTPS: write https:// in place of http://"
 
 #: Every connection decrypts into this, as every one receives into one buffer.
 _DECRYPTED = memoryview(bytearray(BULK_STEP))
@@ -163,7 +167,13 @@ class TlsConnection(Connection):
         self._budget.hold(self, 0 if self.is_closing() else len(self._held))
 
     def _await_hello(self) -> None:
-        if has_hello(self._held):
+        if self._held.startswith(METHODS):
+            self._raw.write(text_error_bytes(400, NOT_HTTP))
+            self._held = bytearray()
+            self.close()
+        elif any(each.startswith(self._held[: len(each)]) for each in METHODS):
+            return  # the first bytes of a method
+        elif has_hello(self._held):
             self._stage = Stage.QUEUED
             self.pause_reading()  # until it is its turn, no more than the ClientHello is kept
             self._handshakes.begin(self)

@@ -115,7 +115,9 @@ class Job(Protocol):
         :raises JobFailed: it cannot be run, failed or timed out.
         """
 
-    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
+    def unpack(
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
+    ) -> None:
         """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
 
         It may be compressed with gzip. Whatever could reach out of `into` is refused: the rules are those of
@@ -128,6 +130,7 @@ class Job(Protocol):
         :param archive: a regular file, not a symbolic link to one.
         :param into: a path, or a descriptor where others may write above the directory.
         :param links_below: absolute symbolic links may lead to this directory and below.
+        :param own: whether this appliance made the archive, asked when that matters; see `can_restore`.
         :raises JobFailed: the archive is damaged or holds something that is refused; `into` is then incomplete.
         """
 

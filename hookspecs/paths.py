@@ -136,13 +136,20 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
     """Open a regular file for reading, and return its descriptor; a pipe or device is not waited for.
 
     :param dir_fd: descriptor of the directory in which `path` is a name.
-    :param follow: whether the path may be a symbolic link; for directories that nobody else writes to.
+    :param follow: whether the path may be a symbolic link of root or the user of this process.
+    :raises NotTrusted: it is somebody else's link.
     :raises OSError: it is missing, cannot be read, or is no regular file.
     """
+    status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    linked = follow and stat.S_ISLNK(status.st_mode)
+    if linked:
+        if not is_own(status):
+            raise NotTrusted(path)
+        status = os.stat(path, dir_fd=dir_fd)
     # Looked at first: opening a device may do something already.
-    if not stat.S_ISREG(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow).st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _not_regular(path)
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if linked else os.O_NOFOLLOW)
     return _if_regular(os.open(path, flags, dir_fd=dir_fd), path)
 
 
@@ -197,14 +204,15 @@ def open_trusted(path: str | Path) -> int:
     """Open a regular file that belongs to root or the user of this process, and return its descriptor.
 
     For what says who may do what, or what is run, in a directory in which others may make files: a name that is missing
-    there belongs to whoever comes first. A symbolic link must belong to them, too. Its group may write to it: root has
-    let it.
+    there belongs to whoever comes first. A symbolic link must belong to them, too. Its group may write to it, for root
+    has let it, but not if it has a second name: whoever may write to a file may give it another one.
 
     :raises NotTrusted: somebody else owns it.
     :raises OSError: as `open_regular`.
     """
     descriptor = open_regular(path, follow=True)
-    if is_own(os.lstat(path)) and is_own(os.fstat(descriptor)):
+    status = os.fstat(descriptor)
+    if is_own(status) and (is_private(status) or status.st_nlink == 1):
         return descriptor
     os.close(descriptor)
     raise NotTrusted(path)

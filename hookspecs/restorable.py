@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 import unicodedata
@@ -33,7 +34,7 @@ _OTHERS: Final = {
 }
 
 
-def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None) -> str | None:
+def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None, *, own: bool = False) -> str | None:
     """Say why a member cannot be restored; None when it can.
 
     Regular files, directories and symbolic links can, as long as no name or link reaches out of the tree, nothing
@@ -42,10 +43,12 @@ def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None) -> s
     :param name: the member's name in the archive.
     :param info: its type, mode, owner, time and the target of the link.
     :param links_below: absolute symbolic links may lead to this directory and below; None when there may be none.
+    :param own: whether this appliance made the archive: names in any encoding, with any character, times of any age and
+        links to anywhere are what its own files had.
     """
-    reason = _name(name) or _kind(name, info) or _numbers(info)
+    reason = _path(name) or (None if own else _text(name, "name")) or _kind(name, info) or _numbers(info, own)
     if reason is None and info.issym():
-        reason = _link(parts(name), info.linkname, links_below)
+        reason = _link(info.linkname) or (None if own else _reach(parts(name), info.linkname, links_below))
     return reason
 
 
@@ -66,7 +69,7 @@ def is_reserved(component: str) -> bool:
     return "".join(filter(str.isascii, plain)).startswith(RESERVED)
 
 
-def _name(name: str) -> str | None:
+def _path(name: str) -> str | None:
     components = parts(name)
     if name.startswith("/"):
         return "has an absolute name"
@@ -74,7 +77,7 @@ def _name(name: str) -> str | None:
         return "has no name"
     if ".." in components:
         return "has '..' in its name"
-    return _text(name, "name") or _lengths(name, components)
+    return _lengths(name, components)
 
 
 def _text(text: str, what: str) -> str | None:
@@ -88,9 +91,9 @@ def _text(text: str, what: str) -> str | None:
 
 
 def _lengths(name: str, components: list[str]) -> str | None:
-    if len(name.encode()) > MAX_NAME:
+    if len(os.fsencode(name)) > MAX_NAME:
         return f"has a name longer than {MAX_NAME} bytes"
-    if any(len(part.encode()) > MAX_COMPONENT for part in components):
+    if any(len(os.fsencode(part)) > MAX_COMPONENT for part in components):
         return f"has a name with a component longer than {MAX_COMPONENT} bytes"
     if len(components) > MAX_DEPTH:
         return f"lies more than {MAX_DEPTH} directories deep"
@@ -115,24 +118,29 @@ def _kind(name: str, info: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _numbers(info: tarfile.TarInfo) -> str | None:
+def _numbers(info: tarfile.TarInfo, own: bool) -> str | None:
     if info.mode < 0:
         return "has an impossible mode"
     # The last of the 32-bit ids means "leave as it is" to chown.
     if not (0 <= info.uid < 2**32 - 1 and 0 <= info.gid < 2**32 - 1):
         return "has an impossible owner"
-    if not -(2**31) <= info.mtime < 2**34:
+    if not own and not -(2**31) <= info.mtime < 2**34:
         return "has an impossible time"
     if info.size < 0 or (info.size and info.type not in _REGULAR):
         return "has an impossible size"
     return None
 
 
-def _link(name: list[str], target: str, links_below: Path | None) -> str | None:
-    if not name or not target:
+def _link(target: str) -> str | None:
+    if not target:
         return "is a symbolic link to nothing"
-    if len(target.encode("utf-8", "replace")) > MAX_NAME:
+    if len(os.fsencode(target)) > MAX_NAME:
         return f"is a symbolic link to a name longer than {MAX_NAME} bytes"
+    return None
+
+
+def _reach(name: list[str], target: str, links_below: Path | None) -> str | None:
+    """Say why a link may lead to something that is not the archive's."""
     wrong = _text(target, "link's target")
     if wrong:
         return wrong

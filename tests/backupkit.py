@@ -41,8 +41,10 @@ class Job:
     def log_plain(self, message: str) -> None:
         self.lines.append(message)
 
-    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
-        policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log)
+    def unpack(
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
+    ) -> None:
+        policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log, own=own)
         try:
             with archive.open("rb") as file:
                 archives.unpack(gunzipped(file, 1 << 40), into, policy)

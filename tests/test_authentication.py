@@ -19,6 +19,7 @@ from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
+NOT_SERVED = "Nothing is served here: /docs shows what is"
 FORBIDDEN = {"Status": "403 Forbidden", "Error-Message": "Authentication error"}
 
 
@@ -255,7 +256,7 @@ def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_ho
     assert early.json == {**FORBIDDEN, "First-Run": True}
     assert [each.status for each in (bare, wrong, other, right, again)] == [403, 403, 403, 200, 403]
     assert again.json["First-Run"] is False
-    assert missing.json == {"Status": "404 Not Found", "First-Run": False}
+    assert missing.json == {"Status": "404 Not Found", "Error-Message": NOT_SERVED, "First-Run": False}
     assert later.status == 200
     assert not setup_file.exists()
 
@@ -265,7 +266,7 @@ def test_unknown_paths_are_404_without_authentication(jidoteki_host: MakeHost) -
 
     answers = [host.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version//")]
 
-    assert [answer.json for answer in answers] == [{"Status": "404 Not Found"}] * 4
+    assert [answer.json for answer in answers] == [{"Status": "404 Not Found", "Error-Message": NOT_SERVED}] * 4
 
 
 def test_a_slash_at_the_end_of_a_path_is_part_of_what_is_hashed_and_else_makes_no_difference(

@@ -67,19 +67,16 @@ def deep(path: Path) -> None:
 
 
 CANNOT_BE_PACKED: dict[str, Callable[[Path], object]] = {
-    "a link that leads out by its whole path": lambda path: path.symlink_to("/etc/passwd"),
-    "a link that leads out step by step": lambda path: path.symlink_to("../../../etc/passwd"),
-    "a link that leads above all": lambda path: path.symlink_to("../.."),
     "a device": device,
-    "a name with a newline": lambda path: write(path.with_name("new\nline")),
-    "a name that is not UTF-8": lambda path: write(path.with_name(ODD)),
+    "a device with a newline in its name": lambda path: device(path.with_name("new\nline")),
+    "a device whose name is not UTF-8": lambda path: device(path.with_name(ODD)),
     "too many directories deep": deep,
 }
 
 
 @pytest.mark.parametrize("kind", CANNOT_BE_PACKED)
 def test_a_backup_that_lacks_something_fails_and_names_it(appliance: Appliance, kind: str) -> None:
-    if kind == "a device" and not ROOT:
+    if "device" in kind and not ROOT:
         pytest.skip("needs root, to make a device")
     CANNOT_BE_PACKED[kind](appliance.data / "db/odd")
 
@@ -95,7 +92,7 @@ def test_a_backup_that_lacks_something_fails_and_names_it(appliance: Appliance, 
 
 @pytest.mark.parametrize("kind", CANNOT_BE_PACKED)
 def test_where_it_is_allowed_answer_log_and_archive_tell_what_is_lacking(appliance: Appliance, kind: str) -> None:
-    if kind == "a device" and not ROOT:
+    if "device" in kind and not ROOT:
         pytest.skip("needs root, to make a device")
     CANNOT_BE_PACKED[kind](appliance.data / "db/odd")
 
@@ -150,9 +147,10 @@ def test_what_vanishes_meanwhile_is_no_loss_and_what_appears_as_a_link_is_packed
     assert "db/a is left out: No such file or directory" in job.lines
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root, to make devices")
 def test_more_than_a_hundred_are_counted(appliance: Appliance) -> None:
     for number in range(130):
-        (appliance.data / f"db/{number}").symlink_to("/etc/passwd")
+        device(appliance.data / f"db/{number}")
 
     back_up(appliance, allowed=True)
 
@@ -161,21 +159,23 @@ def test_more_than_a_hundred_are_counted(appliance: Appliance) -> None:
     assert sorted(left_out_of(stored.archive(appliance))) == sorted(f"db/{number}" for number in range(130))
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root, to make devices")
 def test_a_list_that_would_be_too_long_says_that_anything_may_be_missing(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(left_out, "MAX_SIZE", 100)
     for number in range(30):
-        (appliance.data / f"db/{number}").symlink_to("/etc/passwd")
+        device(appliance.data / f"db/{number}")
 
     back_up(appliance, allowed=True)
 
     assert left_out_of(stored.archive(appliance)) == ["."]
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root, to make devices")
 def test_what_is_left_out_can_be_read_back(appliance: Appliance) -> None:
     for name in ("new\nline", 'quo"te', "\u2028", ODD, "x" * 200):
-        (appliance.data / "db" / name).symlink_to("/etc/passwd")
+        device(appliance.data / "db" / name)
     deep(appliance.data / "db/deep")
 
     back_up(appliance, allowed=True)

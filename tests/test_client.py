@@ -183,7 +183,7 @@ async def test_errors_of_the_api_carry_status_and_message(host: Host) -> None:
 
     assert (missing.value.status, unknown.value.status) == (400, 404)
     assert "newtoken" in missing.value.message or "nonsense" in missing.value.message
-    assert str(unknown.value) == "404 Not Found"
+    assert str(unknown.value) == "Nothing is served here: /docs shows what is"
 
 
 async def test_a_wrong_token_is_told_before_a_long_upload_is_over(host: Host, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from jidoteki.core.health import measure
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
+NOT_SERVED = "Nothing is served here: /docs shows what is"
 MANDATORY = ["build", "changelog", "debug", "endpoints", "health", "logs", "reboot", "services", "setup", "update",
              "version"]  # fmt: skip
 
@@ -36,7 +37,9 @@ def test_no_version(host: Host, content: str | None) -> None:
     if content is not None:
         path.write_text(content)
 
-    assert host.get("/version").json == {"Status": "404 Not Found"}
+    answer = host.get("/version").json
+    assert answer == {"Status": "404 Not Found", "Error-Message": answer["Error-Message"]}
+    assert "version.txt" in answer["Error-Message"]
 
 
 def test_changelog(host: Host) -> None:
@@ -49,7 +52,7 @@ def test_changelog(host: Host) -> None:
 
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert answer.text == text
-    assert missing.json == {"Status": "404 Not Found"}
+    assert missing.json == {"Status": "404 Not Found", "Error-Message": "There is no changelog.txt"}
 
 
 def test_build(host: Host) -> None:
@@ -272,7 +275,7 @@ def test_a_reload_takes_endpoints_in_and_out(host: Host) -> None:
     host.reload()
 
     assert [host.get(path).status for path in ("/settings/", "/settings", "/storage")] == [404, 404, 404]
-    assert host.get("/settings", auth="none").json == {"Status": "404 Not Found"}
+    assert host.get("/settings", auth="none").json == {"Status": "404 Not Found", "Error-Message": NOT_SERVED}
     assert host.get("/storage").json["Error-Message"]
 
 

@@ -249,7 +249,7 @@ def test_every_post_answers_as_documented(document: dict[str, Any], jidoteki_mod
         host.post(path, *fields, query="dry-run=1"),
         host.post(path, "-F", wrong, query="dry-run=1"),
         host.post(path, *fields, query="dry-run=maybe"),
-        host.post(path, "-H", "Content-Type: application/json", "-d", "{}", query="dry-run=1"),
+        host.post(path, "-H", "Content-Type: application/json", "-d", '{"x": 1}', query="dry-run=1"),
         host.post(path, *fields, "-H", "Authorization: Bearer x", query="dry-run=1"),
         host.post(path, *fields, "-H", "Expect: wonders", query="dry-run=1"),
     ]

@@ -498,4 +498,7 @@ def test_only_listed_parameters_are_accepted(jidoteki_host: MakeHost) -> None:
     settings = host.post("/settings", "-F", f"settings={json.dumps({'app': APP})}")
 
     assert (refused.status, accepted.status, settings.status) == (400, 202, 202)
-    assert refused.json["Error-Message"] == "Unknown parameter 'ca', allowed: public, private"
+    assert (
+        refused.json["Error-Message"]
+        == "Unknown parameter 'ca', allowed: public, private; 'parameters' in the configuration does not list it"
+    )

@@ -273,5 +273,5 @@ def test_a_parameter_that_the_configuration_does_not_list_has_its_default(
     assert host.post("/backup/restore", "-F", archive).status == 200
     refused = host.post("/backup/restore", "-F", archive, "-F", "mode=exact")
     assert (refused.status, refused.json["Error-Message"]) == (
-        400, "The parameter 'mode' is not in the list 'parameters' of the configuration",
+        400, "Unknown parameter 'mode', allowed: archive; 'parameters' in the configuration does not list it",
     )  # fmt: skip

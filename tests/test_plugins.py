@@ -261,7 +261,7 @@ def test_the_kit_waits_for_jobs_and_reads_the_audit_log(jidoteki_host: MakeHost)
 
     host.post("/setup", "-F", "newtoken=another")
 
-    assert [line[4] for line in host.audit()] == ["request.begun", "request.done"]
+    assert [line[4] for line in host.audit()] == ["request.begun", "request.done", "token.update.success"]
     assert float(host.audit()[0][0]) >= started
 
 

@@ -20,6 +20,9 @@ from jidoteki.hookspecs.validators import explain
 from jidoteki.plugins import settings as plugin
 from jidoteki.plugins.settings import jobs
 from jidoteki.plugins.settings.validators import SETTINGS
+from jidoteki.plugins.settings.warnings import warnings_of
+from jidoteki.testing import wait_until
+from jidoteki.testing.fixtures import MakeHost
 
 DHCP = {"interface": "eth0", "hostname": "test.host"}
 STATIC = {
@@ -207,7 +210,7 @@ def test_static_settings_are_written_for_the_other_tools(appliance: Appliance) -
     assert json.loads((appliance.etc / "network.json").read_bytes()) == {**STATIC, "mode": "static"}
     assert json.loads((appliance.etc / "app.json").read_bytes()) == {"name": "testäpp"}
     assert conf(appliance) == (
-        'mode="static"\ninterface="eth0"\nip="192.168.1.100"\nsubnet="255.255.255.0"\nrouter="192.168.1.1"\n'
+        "mode=static\ninterface=eth0\nip=192.168.1.100\nsubnet=255.255.255.0\nrouter=192.168.1.1\n"
         'dns="192.168.1.2 192.168.1.3"\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
     )
     assert job.percentages[-1] == 100
@@ -217,7 +220,7 @@ def test_ipv6_settings_have_their_prefix_length_in_network_conf(appliance: Appli
     posted(appliance, {"network": IPV6})
 
     assert conf(appliance) == (
-        'mode="static"\ninterface="eth0"\nip="2001:db8::10"\nsubnet_ipv6="/64"\nrouter="2001:db8::1"\n'
+        "mode=static\ninterface=eth0\nip=2001:db8::10\nsubnet_ipv6=/64\nrouter=2001:db8::1\n"
         'dns="2001:db8::2"\nhostname="test.host"\nntpserver=""\n'
     )
 
@@ -225,14 +228,14 @@ def test_ipv6_settings_have_their_prefix_length_in_network_conf(appliance: Appli
 @pytest.mark.parametrize(
     ("network", "line"),
     [
-        ({**STATIC, "netmask": "255.255.254.0"}, 'subnet="255.255.254.0"'),
-        ({**STATIC, "netmask": "23"}, 'subnet="23"'),
-        ({**STATIC, "netmask": 23}, 'subnet="23"'),
-        ({**STATIC, "netmask": "/23"}, 'subnet="/23"'),
-        ({**IPV6, "netmask": "48"}, 'subnet_ipv6="48"'),
-        ({**IPV6, "netmask": "/48"}, 'subnet_ipv6="/48"'),
-        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, 'subnet_ipv6="ffff:ffff:ffff::"'),
-        ({**IPV6, "netmask": "2001:db8::/48"}, 'subnet_ipv6="2001:db8::/48"'),
+        ({**STATIC, "netmask": "255.255.254.0"}, "subnet=255.255.254.0"),
+        ({**STATIC, "netmask": "23"}, "subnet=23"),
+        ({**STATIC, "netmask": 23}, "subnet=23"),
+        ({**STATIC, "netmask": "/23"}, "subnet=/23"),
+        ({**IPV6, "netmask": "48"}, "subnet_ipv6=48"),
+        ({**IPV6, "netmask": "/48"}, "subnet_ipv6=/48"),
+        ({**IPV6, "netmask": "ffff:ffff:ffff::"}, "subnet_ipv6=ffff:ffff:ffff::"),
+        ({**IPV6, "netmask": "2001:db8::/48"}, "subnet_ipv6=2001:db8::/48"),
     ],
 )
 def test_a_netmask_comes_out_as_it_was_posted(appliance: Appliance, network: dict[str, str], line: str) -> None:
@@ -244,7 +247,7 @@ def test_a_netmask_comes_out_as_it_was_posted(appliance: Appliance, network: dic
 def test_dhcp_settings_have_no_addresses_in_network_conf(appliance: Appliance) -> None:
     job = posted(appliance, {"network": {**DHCP, "dns1": "192.168.1.2", "ntpserver": "pool.ntp.org"}})
 
-    assert conf(appliance) == 'mode="dhcp"\ninterface="eth0"\ndns=""\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
+    assert conf(appliance) == 'mode=dhcp\ninterface=eth0\ndns=""\nhostname="test.host"\nntpserver="pool.ntp.org"\n'
     assert shown(appliance)["network"]["dns1"] == "192.168.1.2"
     assert "Warning: dns1 and dns2 have no effect with DHCP" in job.lines
 
@@ -258,7 +261,7 @@ def test_network_conf_is_what_a_shell_and_its_tools_expect(address: Any, length:
     assert [line.partition("=")[0] for line in lines] == [
         *["mode", "interface", "ip", "subnet", "router", "dns", "hostname", "ntpserver"]
     ]
-    assert f'ip="{address}"' in lines
+    assert f"ip={address}" in lines
     assert f'hostname="{hostname}"' in lines
 
 
@@ -452,3 +455,85 @@ def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance)
     request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
 
     assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}
+
+
+NETWORK = {"interface": "eth0", "hostname": "test.host"}
+UNREACHABLE = {
+    ("192.168.1.1", "24", "192.168.1.1"): "ip_address and gateway are the same, 192.168.1.1",
+    ("192.168.1.0", "24", "192.168.1.1"): "ip_address 192.168.1.0 is the address of the network",
+    (
+        "192.168.1.255",
+        "255.255.255.0",
+        "192.168.1.1",
+    ): "ip_address 192.168.1.255 is the broadcast address of the network",
+    ("10.0.255.255", "16", "10.0.0.1"): "ip_address 10.0.255.255 is the broadcast address",
+    ("192.168.1.5", "24", "192.168.1.0"): "gateway 192.168.1.0 is the address of the network",
+    ("192.168.1.5", "24", "192.168.1.255"): "gateway 192.168.1.255 is the broadcast address",
+    ("224.0.0.5", "24", "224.0.0.1"): "ip_address 224.0.0.5 is a multicast address",
+    ("0.0.0.0", "24", "0.0.0.1"): "ip_address 0.0.0.0 means none",
+    ("192.168.1.5", "24", "0.0.0.0"): "gateway 0.0.0.0 means none",
+    ("255.255.255.255", "32", "255.255.255.255"): "is the broadcast address of all networks",
+    ("127.0.0.1", "/8", "127.0.0.2"): "ip_address 127.0.0.1 is a loopback address",
+    ("240.0.0.5", "24", "240.0.0.1"): "ip_address 240.0.0.5 is a reserved address",
+    ("192.168.1.5", "24", "10.0.0.1"): "gateway 10.0.0.1 is not in the subnet of ip_address, 192.168.1.0/24",
+    ("::0", "64", "fe80::1"): "ip_address :: means none",
+    ("ff02::1", "64", "fe80::1"): "ip_address ff02::1 is a multicast address",
+    ("2001:db8::", "64", "fe80::1"): "ip_address 2001:db8:: is the anycast address of the routers",
+    ("2001:db8::5", "64", "2001:db8::5"): "ip_address and gateway are the same",
+}
+
+
+@pytest.mark.parametrize("addresses", UNREACHABLE)
+def test_addresses_that_cannot_work_are_warned_of(jidoteki_host: MakeHost, addresses: tuple[str, str, str]) -> None:
+    host = jidoteki_host()
+    network = {**NETWORK, **dict(zip(("ip_address", "netmask", "gateway"), addresses, strict=True))}
+    posted = json.dumps({"network": network})
+
+    tried = host.post("/settings", "-F", f"settings={posted}", query="dry-run=1")
+    answer = host.post("/settings", "-F", f"settings={posted}")
+
+    assert (answer.status, answer.json["Location"]) == (202, "/api/v1/admin/settings")
+    assert any(UNREACHABLE[addresses] in each for each in answer.json["warnings"]), answer.json
+    assert tried.json["warnings"] == answer.json["warnings"]
+    log = host.appliance.log / "update_settings.log"
+    wait_until(lambda: log.exists() and UNREACHABLE[addresses] in log.read_text())
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("192.168.1.5", "24", "192.168.1.1"), ("10.0.0.0", "31", "10.0.0.1"), ("10.0.0.1", "31", "10.0.0.0"),
+     ("192.168.0.255", "16", "192.168.0.0"), ("2001:db8::5", "64", "fe80::1"), ("2001:db8::", "127", "2001:db8::1")],
+)  # fmt: skip
+def test_addresses_that_work_are_not_warned_of(jidoteki_host: MakeHost, addresses: tuple[str, str, str]) -> None:
+    host = jidoteki_host()
+    network = {**NETWORK, **dict(zip(("ip_address", "netmask", "gateway"), addresses, strict=True))}
+
+    answer = host.post("/settings", "-F", f"settings={json.dumps({'network': network})}", query="dry-run=1")
+
+    expected = {"gateway 192.168.0.0 is the address of the network, which no machine can have"}
+    assert set(answer.json.get("warnings", ())) == (expected if addresses[2] == "192.168.0.0" else set())
+
+
+@pytest.mark.parametrize(
+    ("listening", "address", "warned"),
+    [
+        (None, "192.168.1.5", False),
+        ("0.0.0.0", "192.168.1.5", False),
+        ("0.0.0.0", "2001:db8::5", True),
+        ("::", "192.168.1.5", False),
+        (["0.0.0.0", "::"], "2001:db8::5", False),
+        ("192.168.1.5", "192.168.1.5", False),
+        (["192.168.1.5", "127.0.0.1"], "192.168.1.6", True),
+        ("127.0.0.1", "192.168.1.5", False),
+        ("localhost", "192.168.1.5", False),
+    ],
+)
+def test_an_address_that_is_not_listened_on_is_warned_of(
+    listening: str | list[str] | None, address: str, warned: bool
+) -> None:
+    gateway = "fe80::1" if ":" in address else "192.168.1.1"
+    network = {**NETWORK, "ip_address": address, "netmask": "64" if ":" in address else "24", "gateway": gateway}
+
+    told = warnings_of(network, listening)
+
+    assert [f"will not be served at ip_address {address}" in each for each in told] == ([True] if warned else [])

@@ -255,11 +255,11 @@ def test_a_warning_that_a_successful_update_sh_leaves_is_shown_until_the_next_up
 FILES = StatusFiles("worker.json", "worker.txt", "message.txt", "code.txt")
 
 
-def test_running_that_nobody_can_still_mean_is_failed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [Record("000001-worker", "worker", "success", 100), None])
+def test_running_that_nobody_can_still_mean_is_failed(tmp_path: Path, record: Record | None) -> None:
     """Longer ago than such a job may take."""
     job = JobType("worker", lambda job: None, status_files=FILES, timeout=0.2)
     (tmp_path / "worker.json").write_text('{"status":"running","percentage":50}')
-    record = Record("000001-worker", "worker", "success", 100)
 
     fresh = status_files.shown(tmp_path, job, record, lambda: False)
     time.sleep(0.3)

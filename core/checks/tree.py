@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from jidoteki.core import ownership
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import Config
 from jidoteki.hookspecs import Finding, named_tokens, paths
@@ -51,9 +52,10 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         mode = stat.S_IMODE(status.st_mode)
         if name == "api.token.setup" and not status.st_size:
             continue  # the original empties it
-        if mode & (0o007 if status.st_gid == appliance.group else 0o077):
+        shared = status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
+        if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
-            advice = f"Run: chmod {mode & (0o660 if status.st_gid == appliance.group else 0o600):o} {path}"
+            advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {path}"
             yield Finding("error", "permissions", message, advice, str(path))
     for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
         if directory.exists() and not os.access(directory, os.W_OK):
@@ -68,7 +70,8 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
         try:
             os.close(paths.open_trusted(path))
         except paths.NotTrusted:
-            if path.stat().st_size:
+            waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
+            if path.stat().st_size and not waits:  # a first run that waits, as the original leaves it
                 message = "it does not count, for it belongs to somebody else than root and the service's user"
                 yield Finding("warning", "permissions", message, f"Run: chown root {path}", str(path))
         except OSError:

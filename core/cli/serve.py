@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -28,7 +29,7 @@ def port_number(value: str) -> int:
 
 @click.command()
 @root_option
-@click.option("--host", help="Address to listen on.  [default: 0.0.0.0 at the root /, else 127.0.0.1]")
+@click.option("--host", help="Address to listen on.  [default: all at the root /, else 127.0.0.1]")
 @click.option(
     "--port", type=port_number, metavar="PORT", help="HTTPS port; 0 for a free one, none for no HTTPS.  [default: 8443]"
 )
@@ -62,10 +63,12 @@ def run(
 
     :raises Problem: the service cannot start.
     """
-    from jidoteki.core import service_log
+    from jidoteki.core import first_process, service_log
+    from jidoteki.core.listener import EVERYWHERE
     from jidoteki.core.server import Binding, serve
     from jidoteki.core.service import Service
 
+    first_process.step_aside()
     os.umask(0o077)
     appliance = Appliance(root)
     try:
@@ -79,7 +82,7 @@ def run(
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
         binding = Binding(
-            host or listen["host"] or ("0.0.0.0" if str(appliance.root) == "/" else "127.0.0.1"),  # noqa: S104  # its purpose
+            _hosts(host or listen["host"], EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)),
             None if chosen < 0 else chosen,
             http_host,
             None if plain is None or plain < 0 else plain,
@@ -89,6 +92,12 @@ def run(
         raise Problem(f"The service cannot start: {error.strerror or error}") from error
     finally:
         log.stop()
+
+
+def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[str]:
+    if not chosen:
+        return default
+    return (chosen,) if isinstance(chosen, str) else chosen
 
 
 def _port_of_environment() -> int | None:

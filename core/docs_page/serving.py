@@ -53,7 +53,7 @@ class Docs:
         """
         name = request.rel_url.raw_path.removeprefix(PATH).removeprefix("/")
         if name not in _KINDS:
-            raise ApiError(404)
+            raise ApiError(404, f"There is no such page: see {PATH}")
         async with self._lock:
             if self._routes is not routes:
                 self._routes, self._made = routes, {}

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jidoteki.core.files import CachedFile
 from jidoteki.core.health import figures_of
 from jidoteki.core.requests import own
 from jidoteki.core.responses import encode
-from jidoteki.hookspecs import PREFIX, ApiError, Appliance, Described, Endpoint, PlainText, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    PREFIX,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    PlainText,
+    Request,
+    Response,
+    hookimpl,
+    strict_json,
+)
 
 DESCRIBED = {
     "version": Described(
@@ -54,20 +64,17 @@ def version(content: bytes) -> bytes | None:
 def json_object(content: bytes) -> bytes | None:
     """The body for a JSON file; None when it is none."""
     try:
-        value: Any = json.loads(content, parse_constant=_no_constant)
+        value: Any = strict_json.loads(content)
     except (ValueError, RecursionError):
         return None
     return encode(value)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 class SmallFile:
     """Answers with a small file, parsed once for each version of it."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], bytes | None]) -> None:
+        self._name = path.name
         self._file = CachedFile(path, parse)
 
     async def show(self, request: Request) -> Response:
@@ -77,7 +84,7 @@ class SmallFile:
         except OSError:
             body = None
         if body is None:
-            raise ApiError(404)
+            raise ApiError(404, f"There is no {self._name}, or nothing in it that can be shown")
         return body
 
 

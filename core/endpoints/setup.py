@@ -11,6 +11,7 @@ import time
 
 import voluptuous as vol
 
+from jidoteki.core import leftovers
 from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs import persisting
 from jidoteki.core.requests import ApiRequest, own
@@ -79,11 +80,10 @@ def _set_token(request: ApiRequest, token: str) -> None:
 def _tell(appliance: Appliance, message: str) -> None:
     """Add a line to the log, which begins anew when it is long; no token depends on whether it can be written."""
     path = appliance.log / LOG
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         if path.exists() and path.lstat().st_size > MAX_LOG:
             path.replace(path.with_name(f"{LOG}.1"))
-        descriptor = os.open(path, flags, 0o640)
+        descriptor = leftovers.append_own(path, 0o640)
         try:
             os.write(descriptor, f"[{int(time.time())}][SYSTEM] {message}\n".encode())
         finally:

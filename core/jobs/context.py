@@ -247,7 +247,9 @@ class Context:
                 self.log(message)
                 raise JobFailed(message)
 
-    def unpack(self, archive: Path, into: Path | int, links_below: Path) -> None:
+    def unpack(
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
+    ) -> None:
         """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
         from jidoteki.core import archives
@@ -258,6 +260,7 @@ class Context:
             free_space=self.settings["limits"]["free-space"],
             checkpoint=self.checkpoint,
             note=self.log,
+            own=own,
         )
         try:
             with open(paths.open_regular(archive), "rb") as file:

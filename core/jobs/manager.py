@@ -25,6 +25,7 @@ EXTRA_TIME = 30.0
 CHECK_TIME = 600.0
 LOG_LINES = 10
 JOIN_TRIES = 20
+LOOK_EACH = 0.05
 MAX_REASON = 1000
 
 Permit = Callable[[], None]
@@ -200,9 +201,7 @@ class JobManager:
         await self._tell("job.start", watch.record)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
-            await asyncio.wait_for(
-                _exit_of(watch.pid), max(1.0, limit + EXTRA_TIME - (processes.age(watch.pid) or 0.0))
-            )
+            await asyncio.wait_for(_exit_of(watch), max(1.0, limit + EXTRA_TIME - (processes.age(watch.pid) or 0.0)))
         except TimeoutError:
             watch.late = True
             await asyncio.to_thread(processes.kill_session, watch.pid)
@@ -245,11 +244,15 @@ class JobManager:
         await asyncio.to_thread(self._notify, event)
 
 
-async def _exit_of(pid: int) -> None:
-    """Wait until a process has ended, whoever started it."""
+async def _exit_of(watch: _Watch) -> None:
+    """Wait until the process of a job has ended, whoever started it."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(watch.pid)
     except ProcessLookupError:
+        return
+    except OSError:  # Linux before 5.3 has none, some containers forbid it, or there is no descriptor left
+        while _runs(watch):  # noqa: ASYNC110  # nothing says when it has ended
+            await asyncio.sleep(LOOK_EACH)
         return
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
@@ -259,3 +262,7 @@ async def _exit_of(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _runs(watch: _Watch) -> bool:
+    return watch.process.poll() is None if watch.process else processes.is_alive(watch.pid)

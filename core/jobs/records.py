@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import voluptuous as vol
 
 from jidoteki.core import files
-from jidoteki.hookspecs import JobOutcome, JobRecord, paths
+from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json
 from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ class Records:
     def read(self, id: str) -> Record | None:
         """Return a record, or None when it is missing, damaged, or somebody else's."""
         try:
-            record = parse(json.loads(paths.read_own(self.path(id), MAX_SIZE), parse_constant=_no_constant))
+            record = parse(strict_json.loads(paths.read_own(self.path(id), MAX_SIZE)))
         except (OSError, ValueError, RecursionError):
             return None
         return record if record.id == id and id.partition("-")[2] == record.kind else None
@@ -194,10 +193,6 @@ def parse(value: object) -> Record:
         return Record(**_RECORD(value))
     except vol.Invalid as error:
         raise ValueError(str(error)) from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def boot_id() -> str:

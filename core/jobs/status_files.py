@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.jobs.records import INTERRUPTED, Record
-from jidoteki.hookspecs import JobType, StatusFiles, paths
+from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +76,9 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
     if record is not None and record.status == "running" and told.get("status") in ENDED:
         told = own or told
     status: dict[str, Any] = {"status": None, **told}
-    if status["status"] == "running" and (record is None or record.status != "running"):
-        is_stale = record is None or _is_stale(path, job.timeout)
-        if is_stale and not is_running():
-            return interrupted(status)
+    another = status["status"] == "running" and (record is None or record.status != "running")
+    if another and _is_stale(path, job.timeout) and not is_running():
+        return interrupted(status)
     return {**status, **_errors(etc, names, record, status["status"])}
 
 
@@ -122,17 +121,13 @@ def _document(path: Path) -> dict[str, Any] | None:
     if text is None or text.count("[") + text.count("{") > MAX_BRACKETS:
         return None
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = strict_json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or "status" not in document:
         return None
     status = document["status"]
     return document if status is None or (isinstance(status, str) and status) else None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _line(path: Path) -> str | None:

@@ -37,6 +37,11 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "Status": {"const": "202 Accepted"},
             "Location": {"type": "string", "description": "Where to look how the job goes"},
+            "warnings": {
+                "type": "array",
+                "items": _STRING,
+                "description": "What is allowed and most likely a mistake",
+            },
             "dry-run": {"const": True, "description": "No job was started"},
         },
         "additionalProperties": False,

@@ -45,6 +45,8 @@ class Dressing:
             place, new = directory_beneath(self._data, names), -1
             try:
                 new = directory_beneath(self._new, names)
+                if os.fstat(place).st_ino != line.inode:
+                    raise OSError(errno.ESTALE, "another directory is in its place")
                 _copy(new, place, line.time)
             finally:
                 for descriptor in (place, new):

@@ -8,14 +8,13 @@ time of modification, which he cannot change. Neither does what the service itse
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
-from jidoteki.hookspecs import Appliance, paths, published
+from jidoteki.hookspecs import Appliance, paths, published, strict_json
 
 ARCHIVE: Final = "backup.tar"
 DESCRIPTION: Final = "backup.json"
@@ -29,7 +28,7 @@ def description(appliance: Appliance, since: int) -> dict[str, Any] | None:
     """
     with suppress(OSError, ValueError, RecursionError), _open(appliance, DESCRIPTION, since) as file:
         content = file.read(MAX_DESCRIPTION + 1) or b""
-        facts = json.loads(content) if len(content) <= MAX_DESCRIPTION else None
+        facts = strict_json.loads(content) if len(content) <= MAX_DESCRIPTION else None
         if isinstance(facts, dict) and isinstance(facts.get("status"), str):
             return facts
     return None

@@ -142,7 +142,24 @@ class Journal:
         entry = self.read()
         if entry is None:
             raise OSError("the journal of the restore is gone")
-        self.write(replace(entry, plan=count))
+        entry = replace(entry, plan=count)
+        try:
+            self.write(entry)
+        except OSError:
+            if count is not None:
+                raise
+            self._write_over(entry)
+
+    def _write_over(self, entry: Entry) -> None:
+        """Say where there is no room for another file that all is done: the new text is shorter than the old one."""
+        content = json.dumps(asdict(entry)).encode()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            content += b" " * (os.fstat(descriptor).st_size - len(content))
+            os.pwrite(descriptor, content, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def write_plan(self, lines: Iterable[Line]) -> int:
         """Write the plan beside the journal, durably, and return how many lines it has.

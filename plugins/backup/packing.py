@@ -181,7 +181,7 @@ class _Packer:
         if info.isreg() and info.mode & 0o6000:
             self._note(f"{name} loses its set-user-id and set-group-id bits")
             info.mode &= 0o1777
-        reason = can_restore(name, info, self._data)
+        reason = can_restore(name, info, self._data, own=True)
         if reason:
             self._note.lost(name, f"it {reason}")
             return None

@@ -16,9 +16,11 @@ from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import BATCH, Action, Line, joined
+from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
 from jidoteki.plugins.backup.targets import SHOWN
 
+MAX_ABOVE: Final = 16 * 1024 * 1024
+"""Characters of all paths above those that are kept."""
 _Decision = Action | None
 """What is to be done with an entry; None when it stays, and is to be entered."""
 Settle = Callable[[str, int, int], None]
@@ -34,7 +36,14 @@ class Kept:
     def __init__(self, left_out: Collection[str], mounts: Collection[str]) -> None:
         self.mounts: Final = frozenset(mounts)
         self._paths = self.mounts.union(left_out)
-        self._above = frozenset(above for path in self._paths for above in _at_and_above(path))
+        self._above: set[str] = set()
+        room = MAX_ABOVE
+        for path in self._paths:
+            self._above.update(_at_and_above(path))
+            room -= len(path) * (path.count("/") + 1) // 2
+            if room < 0:  # too much to know it all: then nothing is removed at all
+                self._paths, self._above = self.mounts | {""}, {""}
+                break
 
     def at(self, path: str) -> bool:
         """Whether it is one of these paths."""
@@ -96,17 +105,18 @@ class Planner:
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
+        inode = os.fstat(pair.data).st_ino
         for name, decision in self._decisions(pair):
             if decision is None:
                 yield from self._enter(pair, name)
                 continue
             entries[name] = decision
             if len(entries) == BATCH:
-                yield Line(pair.path, entries, None)
+                yield Line(pair.path, entries, None, inode)
                 entries = {}
         time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
         if entries or time is not None:
-            yield Line(pair.path, entries, time)
+            yield Line(pair.path, entries, time, inode)
 
     def _decisions(self, pair: _Pair) -> Iterator[tuple[str, _Decision]]:
         if pair.new is not None:
@@ -200,4 +210,4 @@ def _is_empty(name: str, parent: int) -> bool:
 def _time(directory: int) -> int | None:
     """When a directory in the new tree was changed, if the archive holds it as a member."""
     status = os.fstat(directory)
-    return None if status.st_mode & IMPLIED else status.st_mtime_ns
+    return None if status.st_mode & IMPLIED else max(-MAX_TIME, min(status.st_mtime_ns, MAX_TIME))

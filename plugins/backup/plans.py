@@ -19,6 +19,8 @@ something new; `remove` what is there."""
 BATCH: Final = 256
 """The most entries of a line."""
 MAX_LINE: Final = 1024 * 1024
+MAX_TIME: Final = 2**63 - 1
+"""Nanoseconds since the epoch, until 2262."""
 
 
 class Line(NamedTuple):
@@ -30,6 +32,8 @@ class Line(NamedTuple):
     time: int | None
     """When it was changed last, in nanoseconds since the epoch, if it is to get the metadata of the one in the new
     tree; else None."""
+    inode: int = 0
+    """Its number on its file system, so that no other directory gets these in its place."""
 
 
 def encode(line: Line) -> bytes:
@@ -81,11 +85,22 @@ def _entries(value: Any) -> dict[str, Action]:
 
 
 def _time(value: Any) -> int | None:
-    if value is not None and (type(value) is not int or not -(2**63) <= value < 2**64):
+    if value is not None and (type(value) is not int or abs(value) > MAX_TIME):
         raise vol.Invalid("must be a time")
     return value
 
 
+def _inode(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise vol.Invalid("must be the number of an inode")
+    return value
+
+
 _SCHEMA: Final = vol.Schema(
-    {vol.Required("directory"): _directory, vol.Required("entries"): _entries, vol.Required("time"): _time}
+    {
+        vol.Required("directory"): _directory,
+        vol.Required("entries"): _entries,
+        vol.Required("time"): _time,
+        vol.Required("inode"): _inode,
+    }
 )

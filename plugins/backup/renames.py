@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from array import array
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -26,13 +27,16 @@ class Renames:
     """The renames of one restore. What goes away lies in `OLD/NUMBER`, by the number of its line in the plan.
 
     :param opened: closes what stays open until the last of them.
+    :param mounts: where other file systems are mounted below the data directory.
     """
 
-    def __init__(self, data: int, staging: Staging, opened: ExitStack) -> None:
+    def __init__(self, data: int, staging: Staging, opened: ExitStack, mounts: Collection[str] = ()) -> None:
         self._data = data
         self._name = staging.name
         self._new = opened.enter_context(staging.opened(NEW))
         self._old = opened.enter_context(staging.opened(OLD))
+        self._mounts = mounts
+        self._places = array("Q")  # inodes by the number of the line, 0 for none
         self.lost = False
         """Whether a directory is not there any more in which something should be put back."""
 
@@ -43,6 +47,7 @@ class Renames:
         """
         if not line.entries:
             return
+        self._check_mounts(line)
         with suppress(FileExistsError):
             os.mkdir(str(number), 0o700, dir_fd=self._old)
         try:
@@ -50,6 +55,8 @@ class Renames:
         except OSError as error:
             raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
         with _closing(place), self._moves(number, line, place) as moves:
+            self._places.extend([0] * (number + 1 - len(self._places)))
+            self._places[number] = os.fstat(place).st_ino
             try:
                 for name, action in line.entries.items():
                     moves.make(name, action)
@@ -74,6 +81,10 @@ class Renames:
             self.lost = True
             return
         with _closing(place), self._moves(number, line, place) as moves:
+            known = self._places[number] if number < len(self._places) else 0
+            if known and known != os.fstat(place).st_ino:  # another directory is in its place
+                self.lost = True
+                return
             for name, action in line.entries.items():
                 moves.take_back(name, action)
 
@@ -92,6 +103,13 @@ class Renames:
             if any(action != "remove" for action in line.entries.values()):
                 new = opened.enter_context(_closing(directory_beneath(self._new, components(line.directory))))
             yield _Moves(new, old, place, self._old, line.directory)
+
+    def _check_mounts(self, line: Line) -> None:
+        """Make sure that nothing has been mounted meanwhile below what is to go away."""
+        for name, action in line.entries.items():
+            path = joined(line.directory, name)
+            if action != "put" and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
+                raise OSError(errno.EBUSY, f"another file system is mounted in {path}")
 
     def _check(self, directory: str, descriptor: int) -> None:
         """Make sure that a directory is still where it was when it was opened."""
@@ -124,8 +142,9 @@ class _Moves:
             return
         if _is_there(name, self._place) and not _is_there(name, self._old):
             os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
-            if action == "put" and _is_filled_directory(name, self._old):
-                raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
+        # Asked each time, for a kill may have come before it was.
+        if action == "put" and _is_filled_directory(name, self._old):
+            raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
         if coming:
             self._move(name, self._new)
 
@@ -169,7 +188,10 @@ def _is_there(name: str, directory: int) -> bool:
 
 
 def _is_filled_directory(name: str, parent: int) -> bool:
-    if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+    try:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            return False
+    except FileNotFoundError:
         return False
     with _closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
         return next(entries, None) is not None

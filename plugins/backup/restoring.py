@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,15 @@ from jidoteki.plugins.backup import left_out, staging, swapping
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
 from jidoteki.plugins.backup.listed import Selection, selection
+from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Kept, Planner, Settle
 from jidoteki.plugins.backup.staging import Staging
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 
 CLEARING_TIME: Final = 1.0
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 60.0
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +58,9 @@ def _unpack(job: Job, journal: Journal) -> None:
         made = opened.enter_context(staging.make(data, entry))
         new = opened.enter_context(made.opened(staging.NEW))
         old = opened.enter_context(made.opened(staging.OLD))
-        job.unpack(Path(job.input["archive"]), new, appliance.data)
+        archive = Path(job.input["archive"])
+        origin = Origin(appliance, archive, lambda: job.progress(0))
+        job.unpack(archive, new, appliance.data, origin.is_own)
         made.take_list()
         prune(new, old, listed, job.log)
         for _ in _planner(job, made, new, data, listed).lines():
@@ -125,6 +131,18 @@ def recover(appliance: Appliance) -> None:
     :raises OSError: it can neither be completed nor taken back now.
     """
     swapping.finish_all(appliance, logger.warning)
-    thread = threading.Thread(target=swapping.remove_all, args=(appliance, logger.warning), daemon=True)
+    thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
     thread.start()
     thread.join(CLEARING_TIME)
+
+
+def _go_on(appliance: Appliance) -> None:
+    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts."""
+    swapping.remove_all(appliance, logger.warning)
+    pause = FIRST_PAUSE
+    while swapping.is_unfinished(appliance):
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+        with suppress(OSError):
+            swapping.finish_all(appliance, logger.debug)
+            swapping.remove_all(appliance, logger.debug)

@@ -19,7 +19,7 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.paths import open_regular, read_regular
-from jidoteki.plugins.backup import foreign
+from jidoteki.plugins.backup import foreign, made
 from jidoteki.plugins.backup.foreign import ARCHIVE, DESCRIPTION
 from jidoteki.plugins.backup.locking import remove_abandoned
 from jidoteki.plugins.backup.sink import Packed
@@ -145,6 +145,7 @@ def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str
     """
     size = human_size(packed.on_disk)
     content = _text({"status": "success", "filesize": size, "sha256": packed.sha256, **told})
+    made.remember(appliance, packed.sha256)
     appliance.replace_file(_description(appliance), content, mode=0o600)
     appliance.publish(partial, ARCHIVE)
     descriptor = os.open(appliance.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

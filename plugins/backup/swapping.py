@@ -12,9 +12,11 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import journal as journals
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.dressing import Dressing
@@ -68,6 +70,11 @@ def finish_all(appliance: Appliance, tell: Tell) -> None:
             _finish(appliance, journal, entry, entry.plan, tell)
 
 
+def is_unfinished(appliance: Appliance) -> bool:
+    """Whether a killed restore is still to be completed."""
+    return any(entry.plan is not None for _, entry in journals.abandoned(appliance, lambda text: None))
+
+
 def remove_all(appliance: Appliance, tell: Tell) -> None:
     """Remove what killed restores left, but not what still has to be completed."""
     for journal, entry in journals.abandoned(appliance, tell):
@@ -113,7 +120,7 @@ def _carry_out(journal: Journal, data: int, staging: Staging, count: int, tell: 
     """
     failure: BaseException | None = None
     with ExitStack() as opened:
-        renames = Renames(data, staging, opened)
+        renames = Renames(data, staging, opened, mounts_below(Path(f"/proc/self/fd/{data}")))
         try:
             for number, line in enumerate(journal.lines(count)):
                 renames.make(number, line)

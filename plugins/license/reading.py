@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, paths, scripts
+from jidoteki.hookspecs import Appliance, paths, scripts, strict_json
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.programs import ToolFailed, command_of, environment, run
@@ -130,16 +129,12 @@ def _content(path: Path) -> bytes | None:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_no_constant)
+        document = strict_json.loads(content)
     except (ValueError, RecursionError) as error:
         raise LicenseInvalid("The license does not hold a JSON object") from error
     if not isinstance(document, dict):
         raise LicenseInvalid("The license does not hold a JSON object")
     return document
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _version(path: Path) -> tuple[int, ...] | None:

@@ -6,14 +6,32 @@ import asyncio
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Described, Document, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Described,
+    Document,
+    Endpoint,
+    JobType,
+    Reply,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.settings import examples, jobs
 from jidoteki.plugins.settings.validators import SETTINGS
+from jidoteki.plugins.settings.warnings import warnings_of
 
 
 async def change(request: Request) -> Response:
-    """Start the job that writes the settings and puts them into force."""
-    return await request.start_job("settings", **request.values["settings"])
+    """Start the job that writes the settings and puts them into force, and say what is most likely a mistake."""
+    settings = request.values["settings"]
+    response = await request.start_job("settings", **settings)
+    if isinstance(response, Reply):
+        told = warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
+        if told:
+            return Reply({**response.data, "warnings": told}, response.status, response.headers)
+    return response
 
 
 async def show(request: Request) -> Response:

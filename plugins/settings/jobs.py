@@ -11,8 +11,8 @@ from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import put_back_on_failure
 from jidoteki.hookspecs.job_logs import failure_logged
-from jidoteki.hookspecs.validators import prefix_length
 from jidoteki.plugins.settings.validators import with_mode
+from jidoteki.plugins.settings.warnings import warnings_of
 
 LOG: Final = "update_settings.log"
 BEGIN: Final = "Updating settings. Please wait.."
@@ -42,7 +42,7 @@ def change(job: Job) -> None:
 
 
 def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None) -> None:
-    for warning in warnings(network or {}):
+    for warning in warnings_of(network or {}, job.settings.get("listen", {}).get("host")):
         job.log(f"Warning: {warning}")
     files = _files(job.appliance, network, app)
     with put_back_on_failure(job, *files):
@@ -85,33 +85,15 @@ def network_conf(network: dict[str, str]) -> str:
     """
     static = network["mode"] == "static"
     dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network) if static else ""
-    return shell_conf(
-        {
-            "mode": network["mode"],
-            "interface": network["interface"],
-            **(_addresses(network) if static else {}),
-            "dns": dns,
-            "hostname": network["hostname"],
-            "ntpserver": network.get("ntpserver", ""),
-        }
-    )
+    plain = {
+        "mode": network["mode"],
+        "interface": network["interface"],
+        **(_addresses(network) if static else {}),
+    }
+    quoted = {"dns": dns, "hostname": network["hostname"], "ntpserver": network.get("ntpserver", "")}
+    return shell_conf(plain, bare=True) + shell_conf(quoted)
 
 
 def _addresses(network: dict[str, str]) -> dict[str, str]:
     subnet = "subnet" if ipaddress.ip_address(network["ip_address"]).version == 4 else "subnet_ipv6"
     return {"ip": network["ip_address"], subnet: network["netmask"], "router": network["gateway"]}
-
-
-def warnings(network: dict[str, str]) -> list[str]:
-    """Return a sentence for each setting that is allowed and most likely a mistake."""
-    if "ip_address" not in network:
-        return ["dns1 and dns2 have no effect with DHCP"] if {"dns1", "dns2"} & network.keys() else []
-    gateway = ipaddress.ip_address(network["gateway"])
-    if gateway in _interface(network).network or gateway.is_link_local:
-        return []
-    return [f"gateway {gateway} is not in the subnet of ip_address, {_interface(network).network}"]
-
-
-def _interface(network: dict[str, str]) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
-    version = ipaddress.ip_address(network["ip_address"]).version
-    return ipaddress.ip_interface(f"{network['ip_address']}/{prefix_length(network['netmask'], version)}")

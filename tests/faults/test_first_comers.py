@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faultkit import ask
 
+from jidoteki.hookspecs import paths
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
@@ -128,3 +130,88 @@ def test_a_token_that_the_originals_own_user_wrote_goes_on_to_count(host: Host) 
 
     assert ask(host, "GET", "/version", f"token={TOKEN}").status == 200
     assert host.post("/setup", "-F", "newtoken=another").status == 200
+
+
+def as_a_tool(what: Callable[[], object]) -> None:
+    """Do something as a user of the group that may make files there, and may write what root shares with it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(SOMEBODY)
+            os.setuid(SOMEBODY + 1)
+            what()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def shared(host: Host) -> Host:
+    """A host whose token the group may change."""
+    for directory in (host.appliance.root.parent, *host.appliance.root.parents):
+        if directory.stat().st_uid == 0 and str(directory).startswith("/tmp/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    token = host.appliance.etc / "api.token"
+    os.chown(token, 0, SOMEBODY)
+    token.chmod(0o660)
+    return host
+
+
+@pytest.mark.parametrize("name", ["debug.txt", "logs.txt", "api.tokens.json", "updates.pub"])
+def test_no_second_name_of_what_a_tool_may_write_counts_as_roots(shared: Host, tmp_path: Path, name: str) -> None:
+    etc = shared.appliance.etc
+    (etc / name).unlink(missing_ok=True)
+    (etc / "updates.pub.kept").write_bytes(b"")
+
+    as_a_tool(lambda: os.link(etc / "api.token", etc / name))
+    with (etc / "api.token").open("a") as token:
+        token.write(f"touch {tmp_path}/run\n")
+
+    with pytest.raises(paths.NotTrusted):
+        paths.open_trusted(etc / name)
+    shared.get("/debug")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("version.txt", "/version"), ("health.json", "/health"), ("changelog.txt", "/changelog")]
+)
+def test_no_link_of_a_tool_leads_root_to_what_only_root_reads(
+    shared: Host, tmp_path: Path, name: str, path: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{"secret": "planted-secret"}')
+    secret.chmod(0o600)
+    (shared.appliance.etc / name).unlink(missing_ok=True)
+
+    as_a_tool(lambda: (shared.appliance.etc / name).symlink_to(secret))
+
+    assert "planted-secret" not in shared.get(path).text
+
+
+@pytest.mark.parametrize("kind", ["a link", "a file", "a pipe", "a directory"])
+def test_what_a_tool_puts_in_the_place_of_the_audit_log_is_set_aside(shared: Host, kind: str) -> None:
+    log = shared.appliance.log / "jidoteki-audit.log"
+    log.unlink(missing_ok=True)
+    make = {
+        "a link": lambda: log.symlink_to("nowhere"),
+        "a file": lambda: log.write_text("forged\n"),
+        "a pipe": lambda: os.mkfifo(log),
+        "a directory": log.mkdir,
+    }
+    as_a_tool(make[kind])
+
+    assert shared.post("/backup", "-F", "action=STOP").status == 202
+
+    assert (log.lstat().st_uid, log.is_file()) == (0, True)
+    assert "forged" not in log.read_text()
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
+def test_a_number_that_is_no_json_makes_no_answer_that_is_none(host: Host, number: str) -> None:
+    (host.appliance.etc / "status_update.json").write_text(f'{{"status":"success","percentage":{number}}}')
+
+    assert b"Infinity" not in host.get("/update").body
+    assert b"NaN" not in host.get("/update").body
