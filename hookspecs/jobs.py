@@ -84,6 +84,22 @@ class Job(Protocol):
         :raises JobFailed: it cannot be started, or timed out.
         """
 
+    def output(
+        self,
+        *argv: str | Path,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        privileged: bool = False,
+        limit: int = 1024 * 1024,
+    ) -> tuple[int, bytes]:
+        """Run a program as `command` does, and return what it prints in place of adding it to the log.
+
+        :param limit: bytes that it may print, on its standard output and its standard error together.
+        :return: its exit status, and what it printed.
+        :raises JobFailed: as `command` does, or it printed more.
+        """
+
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
         """Run a script by the interpreter in its first line, without one by `/bin/sh`; it need not be executable.
 
@@ -213,3 +229,11 @@ class Event:
     """The id of the request or of the job."""
     count: int = 1
     """How often it happened: what clients can repeat as they like is told once, and then once a minute in sum."""
+    outcome: Status | None = None
+    """How the job ended, or that it runs; None where it is no event of a job, as of what follows."""
+    code: str | None = None
+    """The error code of a job that failed."""
+    message: str | None = None
+    """Why it failed."""
+    duration: float | None = None
+    """Seconds from the job's start to its end, by the clock that shows the time of day; None until then."""

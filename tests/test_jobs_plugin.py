@@ -271,3 +271,44 @@ def jidoteki_endpoints(appliance):
     assert (job["error-message"], job["error-code"]) == ("It rained", "E2000")
     assert job["log"].endswith("It rained")
     assert (host.appliance.log / "silent.log").read_text().count("It rained") == 1
+
+
+PRINTS = """
+from jidoteki.hookspecs import *
+
+def run(job):
+    status, said = job.output("sh", "-c", "printf one; printf two >&2; exit 3", timeout=10)
+    job.log(f"{status} {said.decode()}")
+    job.output("head", "-c", "300000", "/dev/zero", timeout=10, limit=1000)
+
+async def handler(request):
+    return await request.start_job("prints")
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("prints", run)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/prints", handler)]
+
+@hookimpl
+def jidoteki_event(event):
+    if event.action == "job.end":
+        with open(FILE, "a") as file:
+            print(event.outcome, event.code, event.message, 0 <= event.duration < 60, file=file)
+"""
+
+
+def test_a_job_reads_what_a_program_prints_and_its_end_is_an_event(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    plugin, told = tmp_path / "prints.py", tmp_path / "told"
+    plugin.write_text(PRINTS.replace("FILE", repr(str(told))))
+    host = jidoteki_host(load=(plugin,), enable=("prints",))
+
+    job = ended(host, host.post("/prints").headers["Job-Id"])
+
+    assert "3 onetwo" in job["log"] and "\0" not in job["log"]
+    assert job["error-message"] == "head printed more than 1000 bytes"
+    assert wait_until(lambda: told.exists() and told.read_text()) == (
+        "failed E1000 head printed more than 1000 bytes True\n"
+    )

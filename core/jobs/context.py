@@ -167,6 +167,27 @@ class Context:
         prefix = self._prefix if privileged else []
         return self._run([*prefix, *(str(each) for each in argv)], timeout=timeout, cwd=cwd, env=env or {})
 
+    def output(
+        self,
+        *argv: str | Path,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        privileged: bool = False,
+        limit: int = 1024 * 1024,
+    ) -> tuple[int, bytes]:
+        """Run a program and return its exit status and what it printed."""
+        said = bytearray()
+
+        def keep(chunk: bytes) -> None:
+            said.extend(chunk)
+            if len(said) > limit:
+                raise JobFailed(f"{os.path.basename(argv[0])} printed more than {limit} bytes")
+
+        prefix = self._prefix if privileged else []
+        words = [*prefix, *(str(each) for each in argv)]
+        return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=keep), bytes(said)
+
     def script(
         self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
     ) -> int:

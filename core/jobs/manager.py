@@ -234,7 +234,11 @@ class JobManager:
 
     async def _tell(self, action: str, record: Record) -> None:
         outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
-        event = Event("job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id)
+        event = Event(
+            "job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id,
+            outcome=record.status, code=record.error_code, message=record.error_message,
+            duration=None if record.ended is None else max(0.0, record.ended - record.started),
+        )  # fmt: skip
         reason = f": {record.error_message[:MAX_REASON]}" if record.error_message else ""
         logger.info("%s: %s %s%s", action, record.id, outcome, reason)
         await asyncio.to_thread(self._notify, event)
