@@ -36,10 +36,17 @@ class AuditLog:
     """Appends lines to one file, and turns it over at 8 MiB, keeping four older ones.
 
     :param notify: told of each line after it was written.
+    :param group: says which group may read a new file.
     """
 
-    def __init__(self, path: Path, notify: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        notify: Callable[[Event], None] | None = None,
+        group: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self.path = path
+        self._group = group
         self._notify = notify
         self._lock = threading.Lock()
         self._often = Often()
@@ -99,7 +106,7 @@ class AuditLog:
 
     def _append(self, line: bytes, durable: bool) -> None:
         self._turn_over(len(line))
-        descriptor = leftovers.append_own(self.path)
+        descriptor = leftovers.append_own(self.path, group=self._group())
         try:
             size = os.fstat(descriptor).st_size
             written = os.write(descriptor, line)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.service import Service
+from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ _AMOUNT = re.compile(rb"^(\w+):[ \t]+(\d{1,15}) kB[ \t]*$", re.MULTILINE)
 class HealthMonitor:
     """Refreshes `ADMIN/etc/health.json` every `health.refresh` seconds; 0 leaves the file to somebody else.
 
-    A file that somebody else wrote since the last refresh is left alone until it is older than three refreshes.
+    A file that somebody else wrote since the last refresh is left alone until it is older than three refreshes. One of
+    another user is never replaced, who could write to it no more: once it is old, other figures are shown in its place.
     """
 
     def __init__(self, service: Service) -> None:
@@ -65,6 +67,9 @@ class HealthMonitor:
         for directory in {self._service.appliance.root, self._path.parent}:
             if _lacks_inodes(directory):
                 logger.error("No inode is left on the file system of %s: no file can be made there", directory)
+        if self._is_another_users():
+            self._service.unwritten_health = figures
+            return
         try:
             self._service.appliance.replace_file(self._path, json.dumps(figures) + "\n")
         except OSError as error:
@@ -86,7 +91,13 @@ class HealthMonitor:
         if present is None or present == self._own:
             return False
         age = time.time() - present[0] / 1e9
-        return 0 <= age < 3 * interval and self._own is not None
+        return 0 <= age < 3 * interval and (self._own is not None or self._is_another_users())
+
+    def _is_another_users(self) -> bool:
+        try:
+            return not paths.is_own(self._path.lstat())
+        except OSError:
+            return False
 
 
 def figures_of(service: Service) -> dict[str, Any]:

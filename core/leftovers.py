@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jidoteki.hookspecs import paths
@@ -80,20 +80,27 @@ def remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def append_own(path: Path, mode: int = 0o600) -> int:
+def append_own(path: Path, mode: int = 0o600, group: int | None = None) -> int:
     """Open a file of the service's own for adding to it, and return its descriptor.
 
     Whatever somebody else put there is set aside.
 
+    :param group: of a new one, which its group may read; None for nobody but its owner.
     :raises OSError: it cannot be made or written, or is no regular file.
     """
+    new = not os.path.lexists(path)
     try:
-        return paths.append_regular(path, mode)
+        descriptor = paths.append_regular(path, mode)
     except OSError:
         if paths.is_own(path.lstat()):
             raise
         set_aside(path)
-        return paths.append_regular(path, mode)
+        descriptor, new = paths.append_regular(path, mode), True
+    if new and group is not None:
+        with suppress(OSError):
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode | 0o040)
+    return descriptor
 
 
 def remove_temporaries(directory: Path, below: bool = False) -> None:

@@ -53,7 +53,7 @@ class Service:
         self.unwritten_health: dict[str, Any] | None = None
         self._calls = Calls()
         self._events = Events(lambda: self.plugins.implementations("jidoteki_event"), self._calls)
-        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify)
+        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: appliance.group)
         self._last_good = appliance.jobs / "last-good-configuration.json"
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None

@@ -275,3 +275,35 @@ def test_a_parameter_that_the_configuration_does_not_list_has_its_default(
     assert (refused.status, refused.json["Error-Message"]) == (
         400, "Unknown parameter 'mode', allowed: archive; 'parameters' in the configuration does not list it",
     )  # fmt: skip
+
+
+def test_a_collector_of_the_originals_user_goes_on_to_write_health(host: Host) -> None:
+    path = host.appliance.etc / "health.json"
+    before = path.read_bytes()
+
+    assert host.get("/health").body == before
+    assert access(path) == (ADMIN, ADMIN, "0o644")
+
+
+def test_what_an_old_file_of_that_collector_says_is_shown_no_more(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=TOKEN, start=False)
+    original_tree.make(host.appliance)
+    path = host.appliance.etc / "health.json"
+    os.utime(path, (1, 1))
+    host.start()
+
+    wait_until(lambda: "memory" in host.get("/health").json)
+    assert access(path) == (ADMIN, ADMIN, "0o644")
+
+
+@pytest.mark.parametrize("name", ["update_settings.log", "update_token.log", "jidoteki-audit.log"])
+def test_a_new_log_can_be_read_by_the_group_of_the_originals_tools(host: Host, name: str) -> None:
+    assert host.post("/settings", "-F", f"settings={json.dumps(DHCP)};type=application/json").status == 202
+    ended(host, "settings")
+    assert host.post("/setup", "-F", "newtoken=another").status == 200
+
+    assert access(host.appliance.log / name) == (0, ADMIN, "0o640")
+
+
+def test_two_tokens_in_one_query_are_refused(host: Host) -> None:
+    assert host.get("/version", auth="none", query=f"token={TOKEN}&token={TOKEN}").status == 400

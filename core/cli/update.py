@@ -33,7 +33,7 @@ def command(root: Path, wait: bool) -> None:
     settings = config.load(appliance.configuration)
     appliance.files_group = settings.settings["files"]["group"]
     launcher = Launcher(appliance, settings, plugins.load_all(appliance, settings))
-    audit = AuditLog(appliance.log / "jidoteki-audit.log")
+    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
     id, user = secrets.token_hex(8), getpass.getuser()
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)

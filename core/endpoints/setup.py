@@ -83,7 +83,7 @@ def _tell(appliance: Appliance, message: str) -> None:
     try:
         if path.exists() and path.lstat().st_size > MAX_LOG:
             path.replace(path.with_name(f"{LOG}.1"))
-        descriptor = leftovers.append_own(path, 0o640)
+        descriptor = leftovers.append_own(path, 0o640, appliance.group)
         try:
             os.write(descriptor, f"[{int(time.time())}][SYSTEM] {message}\n".encode())
         finally:

@@ -30,16 +30,19 @@ class JobCancelled(BaseException):
 
 
 class Log:
-    """The log of a kind of job, to which each run adds, and the log of this run alone."""
+    """The log of a kind of job, to which each run adds, and the log of this run alone.
 
-    def __init__(self, path: Path, run_path: Path, source: str) -> None:
+    :param group: who may read a new one of the former.
+    """
+
+    def __init__(self, path: Path, run_path: Path, source: str, group: int | None = None) -> None:
         self._source = source
         self._shared: list[int] = []
         self._own: list[int] = []
-        for each, mode, into in ((path, 0o640, self._shared), (run_path, 0o600, self._own)):
+        for each, readers, into in ((path, group, self._shared), (run_path, None, self._own)):
             # What is in the way of a log must not be in the way of an update: there are two of them.
             with leftovers.tolerated(f"{each} cannot be written"):
-                into.append(_open(each, mode))
+                into.append(_open(each, readers))
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
@@ -72,13 +75,13 @@ class Log:
         return output
 
 
-def _open(path: Path, mode: int) -> int:
+def _open(path: Path, group: int | None) -> int:
     """Open a log for adding to it; one that has become long gives way to a new one first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with leftovers.tolerated(f"{path} is too long and stays"):
         if os.path.lexists(path) and path.lstat().st_size > MAX_LOG:
             path.replace(path.with_name(f"{path.name}.1"))
-    return leftovers.append_own(path, mode)
+    return leftovers.append_own(path, group=group)
 
 
 class Context:

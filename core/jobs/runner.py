@@ -45,7 +45,7 @@ def main(path: Path) -> None:
         appliance, record, job, loaded,
         config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]),
         log=None if order["dry_run"] else Log(appliance.log / (job.log or f"{job.name}.log"),
-                                               Records(appliance.jobs).log(record.id), job.source),
+                                               Records(appliance.jobs).log(record.id), job.source, appliance.group),
     )  # fmt: skip
     if order["dry_run"]:
         _dry_run(context, job)

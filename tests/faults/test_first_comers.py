@@ -29,7 +29,9 @@ def made_by_somebody(path: Path, content: str, mode: int = 0o644) -> None:
 
 @pytest.fixture
 def host(jidoteki_host: MakeHost) -> Host:
-    host = jidoteki_host(enable=("tokens",), authentication={"named-tokens": True, "signatures": False})
+    host = jidoteki_host(
+        enable=("tokens",), authentication={"named-tokens": True, "signatures": False}, health={"refresh": 0}
+    )
     for directory in (host.appliance.etc, host.appliance.log):
         directory.chmod(0o1775)
         os.chown(directory, 0, SOMEBODY)
