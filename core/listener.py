@@ -22,6 +22,7 @@ from jidoteki.core.tls_connection import TlsConnection
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+TRIES = 20
 ANY_IPV6 = "::"
 #: All addresses of the machine.
 EVERYWHERE = ("0.0.0.0", ANY_IPV6)  # noqa: S104  # its purpose
@@ -156,20 +157,32 @@ def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
     :raises OSError: nothing can be listened on.
     """
     wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
+    wanted.sort(key=lambda each: each != hosts[0])
+    for tries_left in range(TRIES, -1, -1):
+        opened, failed = _open(wanted, port)
+        taken = any(each.errno == errno.EADDRINUSE for each in failed.values())
+        if port or not opened or not taken or not tries_left:
+            break
+        for each in opened:  # the port is free at the first address alone
+            each.close()
+    if not opened:
+        raise next(iter(failed.values()))
+    for host, error in failed.items():
+        absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+        logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
+    return opened
+
+
+def _open(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[str, OSError]]:
     opened: list[socket.socket] = []
-    failed: OSError | None = None
-    for host in sorted(wanted, key=lambda each: each != hosts[0]):
+    failed: dict[str, OSError] = {}
+    for host in hosts:
         try:
             opened.append(_listening(host, port))
-        except OSError as error:
-            failed = failed or error
-            absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-            logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
-        else:
             port = port or opened[0].getsockname()[1]
-    if failed and not opened:
-        raise failed
-    return opened
+        except OSError as error:
+            failed[host] = error
+    return opened, failed
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from jidoteki.core import listener
 from jidoteki.core.listener import EVERYWHERE, sockets
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
@@ -125,3 +127,21 @@ def test_a_changed_address_is_said_to_need_a_restart(jidoteki_host: MakeHost, li
 
     wait_until(lambda: "listen.host and listen.port were changed: they count from the next start on" in log.read_text())
     assert host.get("/version").status == 200
+
+
+@needs_ipv6
+def test_a_free_port_is_free_at_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening, tried = listener._listening, []
+
+    def taken_twice(host: str, port: int) -> socket.socket:
+        tried.append(port)
+        if port and len(tried) < 5:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        return listening(host, port)
+
+    monkeypatch.setattr(listener, "_listening", taken_twice)
+    opened = sockets(EVERYWHERE, 0)
+    for each in opened:
+        each.close()
+
+    assert len(opened) == 2
