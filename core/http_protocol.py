@@ -235,6 +235,11 @@ class HttpProtocol(web.RequestHandler):
         self._budget.hold(self, 0)
         super().connection_lost(exc)
 
+    def log_exception(self, *arguments: Any, **options: Any) -> None:
+        if isinstance(options.get("exc_info"), asyncio.InvalidStateError):
+            return  # the service ends while a request does: aiohttp waited for that request no more
+        super().log_exception(*arguments, **options)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
