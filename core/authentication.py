@@ -157,10 +157,15 @@ class Authenticator:
     def lacks_passphrase(self) -> bool:
         """Whether a first run is pending that nobody has a passphrase for, since somebody removed the token."""
         try:
-            return self.first_run and self._token.get() is None and self._passphrase.get() is None
-        except paths.NotTrusted:  # the setup file: nobody has to know what somebody else wrote there
-            return self._token.get() is None
+            if not self.first_run or self._token.get() is not None:
+                return False
         except OSError:  # there may be one
+            return False
+        try:
+            return self._passphrase.get() is None
+        except paths.NotTrusted:  # nobody has to know what somebody else wrote there
+            return True
+        except OSError:
             return False
 
     def first_run_pending(self) -> bool:
@@ -171,14 +176,11 @@ class Authenticator:
         return self._pending(token, self._waiting(token))
 
     def _waiting(self, token: _Key | None) -> _Key | None:
-        """The passphrase, unless somebody else wrote it.
-
-        The original's own user keeps it in `api.token`, too; who may write there needs no passphrase.
-        """
+        """The passphrase, unless somebody else wrote it."""
         try:
             return self._passphrase.get()
         except paths.NotTrusted:
-            return token if token is not None and _get(self._claimed) == token else None
+            return _confirmed(_get(self._claimed), token)
         except OSError:
             return None
 
@@ -226,8 +228,7 @@ class Authenticator:
         try:
             passphrase = _read(self._setup_file, _key_of)
         except paths.NotTrusted:
-            claimed = _read(self._setup_file, _key_of, trusted=False)
-            passphrase = claimed if claimed == token else None
+            passphrase = _confirmed(_read(self._setup_file, _key_of, trusted=False), token)
         named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
         return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})
 
@@ -297,6 +298,14 @@ class Authenticator:
         except OSError:
             pass
         return False
+
+
+def _confirmed(claimed: _Key | None, token: _Key | None) -> _Key | None:
+    """A passphrase that somebody else wrote, if it is in `api.token`, too: who may write there needs none.
+
+    The original's own user keeps it in both.
+    """
+    return claimed if claimed == token else None
 
 
 def _key_of(content: bytes) -> _Key | None:

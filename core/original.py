@@ -82,7 +82,7 @@ def _license(appliance: Appliance) -> Iterator[Change]:
 def _health(appliance: Appliance) -> Iterator[Change]:
     path = appliance.etc / "health.json"
     if path.exists():
-        message = "the service measures health itself, and writes this file unless something else has within a minute"
+        message = "the service measures health itself, but never replaces this file where another user has written it"
         yield Change(path, message, "Set health.refresh to 0 to leave it to your own collector alone.")
 
 

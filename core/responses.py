@@ -40,6 +40,8 @@ SECURITY_HEADERS = {
 
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
 _JSON_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _JSON_HEADERS.items())
+#: A header of these names takes the place of what is sent anyway.
+_SET_ANYWAY = {*map(str.lower, _JSON_HEADERS), "content-length", "transfer-encoding", "date", "connection"}
 
 
 class Refused(ApiError):
@@ -65,8 +67,10 @@ def encode(data: Any) -> bytes:
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """An answer whose body is JSON already encoded."""
-    if headers and any(name in _JSON_HEADERS for name in headers):
-        return web.Response(body=body, status=status, headers={**_JSON_HEADERS, **headers})
+    if headers and not _SET_ANYWAY.isdisjoint(map(str.lower, headers)):
+        merged = _JSON_HEADERS.copy()
+        merged.update(headers)
+        return web.Response(body=body, status=status, headers=merged)
     return Whole(body, status, _JSON_FIELDS, headers)
 
 
@@ -99,28 +103,20 @@ def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[s
 def error_bytes(error: ApiError) -> bytes:
     """The whole answer to something that is no request, after which the connection ends."""
     body, more = _told(error)
-    fields = {
-        **_JSON_HEADERS,
-        **more,
-        "Content-Length": str(len(body)),
-        "Date": formatdate(usegmt=True),
-        "Connection": "close",
-    }
-    lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+    return _last(error.status, {**_JSON_HEADERS, **more, "Date": formatdate(usegmt=True)}, body)
 
 
 def text_error_bytes(status: int, message: str) -> bytes:
     """The whole answer to somebody who may read it as a browser shows it, after which the connection ends."""
-    fields = {
-        **SECURITY_HEADERS,
-        "Error-Message": header_text(message),
-        "Content-Type": "text/plain; charset=utf-8",
-        "Content-Length": str(len(message) + 1),
-        "Connection": "close",
-    }
+    more = {"Error-Message": header_text(message), "Content-Type": "text/plain; charset=utf-8"}
+    return _last(status, {**SECURITY_HEADERS, **more}, f"{message}\n".encode("ascii"))
+
+
+def _last(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A whole answer, after which the connection ends."""
+    fields = {**headers, "Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\r\n".join([*lines, "", f"{message}\n"]).encode("ascii")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:

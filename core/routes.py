@@ -32,6 +32,8 @@ class Route:
     form: Form | None = None
     changes: bool = False
     problem: str | None = None
+    #: The name of the parameter in the path.
+    parameter: str | None = None
 
     @property
     def mandatory(self) -> bool:
@@ -40,8 +42,7 @@ class Route:
 
     def values_in(self, path: str) -> dict[str, str]:
         """The parameter that a path of this route gives; none where it has none."""
-        parameter = parameter_of(self.path)
-        return {parameter: path.rstrip("/").rpartition("/")[2]} if parameter else {}
+        return {self.parameter: path.rstrip("/").rpartition("/")[2]} if self.parameter else {}
 
 
 class Routes:
@@ -109,7 +110,7 @@ class Routes:
             plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
             return None
         changes = endpoint.method != "GET" if endpoint.changes is None else endpoint.changes
-        return Route(endpoint.path, plugin, endpoint, form, changes)
+        return Route(endpoint.path, plugin, endpoint, form, changes, parameter=parameter_of(endpoint.path))
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:
         failed = [plugin for plugin in plugins.all if plugin.problem]

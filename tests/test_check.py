@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from checkkit import findings
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -35,17 +36,6 @@ def jidoteki_config_schema():
 @pytest.fixture
 def appliance(jidoteki_appliance: MakeAppliance) -> Appliance:
     return jidoteki_appliance()
-
-
-def findings(appliance: Appliance) -> list[dict[str, Any]]:
-    """What the command tells a program."""
-    done = subprocess.run(
-        [*COMMAND, "check", "--json", "--root", appliance.root], capture_output=True, text=True, timeout=60, check=False
-    )
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    assert done.stderr == ""
-    assert done.returncode == (1 if any(each["level"] == "error" for each in found) else 0)
-    return found
 
 
 def only_finding(appliance: Appliance) -> dict[str, Any]:

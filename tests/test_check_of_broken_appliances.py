@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import original_tree
 import pytest
+from checkkit import findings
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
-from jidoteki.testing.host import COMMAND
 
 
 @pytest.fixture
 def appliance(jidoteki_appliance: MakeAppliance) -> Appliance:
     return jidoteki_appliance()
-
-
-def findings(appliance: Appliance) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [*COMMAND, "check", "--json", "--root", appliance.root], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
 
 
 def script(content: str | bytes, mode: int = 0o755) -> Callable[[Appliance], Path]:

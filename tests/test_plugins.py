@@ -150,6 +150,31 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make, code: s
     assert host.get("/good").json == {"hello": "world"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("content-type", "application/json; charset=utf-8"),
+        ("cache-control", "max-age=60"),
+        ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("content-length", "2"),
+    ],
+)
+def test_a_header_of_a_plugin_takes_the_place_of_the_services_own(make, name: str, value: str) -> None:
+    host = make(f"""
+async def other(request):
+    return Reply({{}}, headers={{{name!r}: {value!r}}})
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("GET", "/other", other)]
+""")
+
+    told = host.get("/other", "-i").body.decode()
+
+    head = told.partition("\r\n\r\n")[0].splitlines()
+    assert [line.partition(": ")[2] for line in head if line.lower().startswith(f"{name}:")] == [value]
+
+
 def test_hooks_that_fail_or_hang_at_events_do_not_matter(make) -> None:
     host = make("""
 @hookimpl

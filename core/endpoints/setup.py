@@ -11,9 +11,9 @@ import time
 
 import voluptuous as vol
 
-from jidoteki.core import leftovers
 from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs import persisting
+from jidoteki.core.jobs.logs import open_log
 from jidoteki.core.requests import ApiRequest, own
 from jidoteki.hookspecs import (
     DONE,
@@ -30,7 +30,6 @@ from jidoteki.hookspecs import (
 
 TRIES = 50
 LOG = "update_token.log"
-MAX_LOG = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +80,7 @@ def _tell(appliance: Appliance, message: str) -> None:
     """Add a line to the log, which begins anew when it is long; no token depends on whether it can be written."""
     path = appliance.log / LOG
     try:
-        if path.exists() and path.lstat().st_size > MAX_LOG:
-            path.replace(path.with_name(f"{LOG}.1"))
-        descriptor = leftovers.append_own(path, 0o640, appliance.group)
+        descriptor = open_log(path, 0o640, appliance.group)
         try:
             os.write(descriptor, f"[{int(time.time())}][SYSTEM] {message}\n".encode())
         finally:

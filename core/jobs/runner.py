@@ -16,7 +16,8 @@ from typing import Any
 from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import status_files
-from jidoteki.core.jobs.context import Context, JobCancelled, Log
+from jidoteki.core.jobs.context import Context, JobCancelled
+from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records, parse
 from jidoteki.core.plugin_sources import Source
 from jidoteki.hookspecs import JobFailed, JobType, paths

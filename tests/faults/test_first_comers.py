@@ -96,6 +96,19 @@ def test_a_first_run_that_waits_when_the_original_is_replaced_goes_on_to_wait(ji
     assert ask(host, "GET", "/version", "token=words-of-the-original").status == 403
 
 
+def test_somebody_elses_link_in_place_of_a_token_that_was_removed_lets_nobody_in(
+    jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host(first_run={"enabled": True})
+    (tmp_path / "token").write_text("evil-token\n")
+    path = host.appliance.etc / "api.token"
+    path.unlink()
+    path.symlink_to(tmp_path / "token")
+    os.lchown(path, SOMEBODY, SOMEBODY)
+
+    assert [ask(host, "GET", "/version", f"token={each}").status for each in (TOKEN, "evil-token")] == [403, 403]
+
+
 def test_a_log_that_somebody_else_made_is_set_aside(host: Host) -> None:
     made_by_somebody(host.appliance.log / "update_backup.log", "forged\n", 0o666)
 

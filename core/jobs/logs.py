@@ -1,0 +1,73 @@
+"""The logs of jobs, which become long and give way to new ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from jidoteki.core import files, leftovers
+
+MAX_LOG = 1024 * 1024
+MAX_RUN_LOG = 16 * 1024 * 1024
+MAX_LINE = 4096
+
+
+class Log:
+    """The log of a kind of job, to which each run adds, and the log of this run alone.
+
+    :param group: who may read a new one of the former.
+    """
+
+    def __init__(self, path: Path, run_path: Path, source: str, group: int | None = None) -> None:
+        self._source = source
+        self._shared: list[int] = []
+        self._own: list[int] = []
+        for each, readers, into in ((path, group, self._shared), (run_path, None, self._own)):
+            # What is in the way of a log must not be in the way of an update: there are two of them.
+            with leftovers.tolerated(f"{each} cannot be written"):
+                into.append(open_log(each, group=readers))
+        self._left = MAX_RUN_LOG
+        self._at_line_start = True
+
+    def line(self, message: str, plain: bool = False) -> None:
+        """Add a message as one line, whatever it holds.
+
+        :param plain: without the time and the source before it.
+        """
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
+        start = "" if self._at_line_start else "\n"
+        prefix = "" if plain else f"[{int(time.time())}][{self._source}] "
+        self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"))
+
+    def write(self, output: bytes) -> None:
+        """Add bytes as they are; nothing must end because there is no room for what it says."""
+        output = self._write(output, [*self._shared, *self._own])
+        if output:
+            self._at_line_start = output.endswith(b"\n")
+
+    def write_own(self, output: bytes) -> None:
+        """Add bytes to the log of this run alone: other tools judge by the last lines of the other one."""
+        self._write(output, self._own)
+
+    def _write(self, output: bytes, descriptors: list[int]) -> bytes:
+        output = output[: self._left]
+        self._left -= len(output)
+        for descriptor in descriptors:
+            with leftovers.tolerated("What a job says cannot be written to a log"):
+                files.write_all(descriptor, output)
+        return output
+
+
+def open_log(path: Path, mode: int = 0o600, group: int | None = None) -> int:
+    """Open a log for adding to it, and return its descriptor; one that has become long gives way to a new one first.
+
+    :param mode: of a new one.
+    :param group: as of `leftovers.append_own`.
+    :raises OSError: it cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with leftovers.tolerated(f"{path} is too long and stays"):
+        if os.path.lexists(path) and path.lstat().st_size > MAX_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+    return leftovers.append_own(path, mode, group)
