@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,15 @@ SIZE = 64 * 1024
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what its hosts say to the report of a test that failed."""
-    report: pytest.TestReport = yield  # type: ignore[misc]  # pluggy sends the result of the inner hooks
+    report = yield
     if report.failed:
         hosts = [host for node in item.listchain() for host in node.stash.get(HOSTS, [])]
         for number, host in enumerate(hosts, 1):
             name = f"jidoteki host {number}" if len(hosts) > 1 else "jidoteki host"
             report.sections.extend((f"{name}, {title}", text) for title, text in sections(host) if text)
-    return report  # type: ignore[return-value]  # pytest's type of this hook
+    return report
 
 
 def sections(host: Host) -> Iterator[tuple[str, str]]:

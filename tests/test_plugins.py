@@ -41,7 +41,8 @@ def make(jidoteki_host: MakeHost, tmp_path: Path):
         for name, content in (("good", GOOD), ("other", HEAD + code)):
             (tmp_path / f"{name}.py").write_text(content)
         files = (tmp_path / "good.py", tmp_path / "other.py")
-        return jidoteki_host(load=files, enable=("good", "other"), **sections)
+        served = ("good", "other") if "jidoteki_endpoints" in code else ("good",)
+        return jidoteki_host(load=files, enable=served, **sections)
 
     return with_plugin
 
