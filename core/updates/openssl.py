@@ -79,9 +79,8 @@ class DecryptingReader:
             raise DecryptionError("It is not a file that was encrypted with a passphrase by openssl enc")
         salt = header[len(MAGIC) :]
         self._source = source
-        self._decryptor = _cipher(
-            bytes_to_key("md5", passphrase, salt) if legacy else _modern(passphrase, salt)
-        ).decryptor()
+        derived = bytes_to_key("md5", passphrase, salt) if legacy else _modern(passphrase, salt)
+        self._decryptor = _cipher(derived).decryptor()
         self._unpadder = PKCS7(BLOCK * 8).unpadder()
         self._length = 0
         self._ended = False
