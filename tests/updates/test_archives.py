@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import secrets
 import stat
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -88,9 +90,11 @@ SEVEN = b"00000000007"
 BAD_SUM = bytearray(raw(b"bad"))
 BAD_SUM[0] ^= 1
 
+ELSEWHERE = f"{tempfile.gettempdir()}/escaped-{secrets.token_hex(8)}"
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "absolute name": (pack([file("/tmp/escaped")]), "absolute name"),
-    "absolute name, twice slashed": (pack([file("//tmp/escaped")]), "absolute name"),
+    "absolute name": (pack([file(ELSEWHERE)]), "absolute name"),
+    "absolute name, twice slashed": (pack([file(f"/{ELSEWHERE}")]), "absolute name"),
     "parent": (pack([file("../escaped")]), "'..' in its name"),
     "parent further down": (pack([file("a/../../escaped")]), "'..' in its name"),
     "parent at the end": (pack([directory("a/..")]), "'..' in its name"),
@@ -220,7 +224,7 @@ def test_a_hostile_archive_is_refused_and_changes_nothing_outside(into: Path, na
     assert str(caught.value).isprintable() and str(caught.value).isascii()
     into.rename(aside)
     assert everything(into.parents[0]) == before
-    assert not Path("/tmp/escaped").exists()
+    assert not Path(ELSEWHERE).exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.FIFOTYPE])
