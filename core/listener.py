@@ -150,14 +150,15 @@ class Listener:
 def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
     """Listen on one port of several addresses; `::` stands for all addresses of both IPv6 and IPv4.
 
-    Each family has a socket of its own, for IPv4 addresses that are mapped to IPv6 would be others in every log. What
-    cannot be listened on is told in the log, as long as there is anything else.
+    Each family has a socket of its own, for IPv4 addresses that are mapped to IPv6 would be others in every log. An
+    address is left to the socket of all addresses of its family, where there is one. What cannot be listened on is told
+    in the log, as long as there is anything else.
 
     :param port: 0 for a free one, which is then the same for all.
     :raises OSError: nothing can be listened on.
     """
     wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
-    wanted.sort(key=lambda each: each != hosts[0])
+    wanted.sort(key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
     for tries_left in range(TRIES, -1, -1):
         opened, failed = _open(wanted, port)
         taken = any(each.errno == errno.EADDRINUSE for each in failed.values())
@@ -170,13 +171,15 @@ def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
     for host, error in failed.items():
         absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
         logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
-    return opened
+    return sorted(opened, key=lambda each: each.getsockname()[0] != hosts[0])
 
 
 def _open(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[str, OSError]]:
     opened: list[socket.socket] = []
     failed: dict[str, OSError] = {}
     for host in hosts:
+        if _family(host) in {each.family for each in opened if each.getsockname()[0] in EVERYWHERE}:
+            continue
         try:
             opened.append(_listening(host, port))
             port = port or opened[0].getsockname()[1]
@@ -185,8 +188,11 @@ def _open(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[st
     return opened, failed
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=False)
+    listening = socket.create_server((host, port), family=_family(host), backlog=BACKLOG, reuse_port=False)
     listening.setblocking(False)
     return listening

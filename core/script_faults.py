@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ def faults(script: Path, search: str | None = None) -> Iterator[Fault]:
     :param search: the `PATH` in which `env` looks for interpreters; None where the script runs on another machine,
         whose interpreters are not known.
     """
-    without_cr = f"Run: sed -i 's/\\r$//' {script}"
+    without_cr = f"Run: sed -i 's/\\r$//' {shlex.quote(str(script))}"
     try:
         argv = scripts.command_of(script)
     except scripts.CannotRun as error:
@@ -45,7 +46,7 @@ def faults(script: Path, search: str | None = None) -> Iterator[Fault]:
     named = content.startswith(b"#!")
     if content.startswith(_BYTE_ORDER_MARK):
         message = "it begins with a byte order mark, so its first line names no interpreter"
-        yield Fault("error", message, f"Run: sed -i '1s/^\\xEF\\xBB\\xBF//' {script}")
+        yield Fault("error", message, f"Run: sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(str(script))}")
     elif os.path.basename(argv[0]) in SHELLS and _has_windows_lines(content):
         message = "its lines end with CR LF, as on Windows: a shell takes the CR as a part of what stands before it"
         yield Fault("error", message, without_cr)
@@ -59,7 +60,8 @@ def _hardly(script: Path, named: bool, executable: bool) -> Iterator[Fault]:
     if not executable:
         how = "by what its first line says" if named else "by /bin/sh, for no first line names an interpreter"
         level: Literal["warning", "note"] = "note" if named else "warning"
-        yield Fault(level, f"it is not executable; the service runs it all the same, {how}", f"Run: chmod +x {script}")
+        message = f"it is not executable; the service runs it all the same, {how}"
+        yield Fault(level, message, f"Run: chmod +x {shlex.quote(str(script))}")
     elif not named:
         message = "no first line names an interpreter: the service runs it by /bin/sh"
         yield Fault("note", message, "Begin it with a line such as #!/bin/sh.")

@@ -65,18 +65,21 @@ TLS = {"private/enterprise.key": STAFF, "certs/enterprise.crt": STAFF, "enterpri
 
 
 def make(appliance: Appliance) -> None:
-    """Make the files of an appliance those that the original leaves, its TLS certificate apart; as root."""
+    """Make the files of an appliance those that the original leaves, its TLS certificate apart.
+
+    As root they belong to whom they belong there, else to whoever runs this.
+    """
     for below, files in ((appliance.admin, FILES), (appliance.system_etc, SYSTEM_FILES)):
         for name, (owner, group, mode, content) in files.items():
             _write(below / name, content, owner, group, mode)
     for directory in (appliance.etc, appliance.log):
-        os.chown(directory, 0, ADMIN)
+        _give(directory, 0, ADMIN)
         directory.chmod(0o1775)
-    os.chown(appliance.uploads, SFTP, ADMIN)
+    _give(appliance.uploads, SFTP, ADMIN)
     appliance.uploads.chmod(0o770)
     tls = appliance.system_etc / "pki/tls"
     for name, group in TLS.items():
-        os.chown(tls / name, 0, group)
+        _give(tls / name, 0, group)
         (tls / name).chmod(0o640)
 
 
@@ -84,8 +87,13 @@ def _write(path: Path, content: str, owner: int, group: int, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_text(content)
-    os.chown(path, owner, group)
+    _give(path, owner, group)
     path.chmod(mode)
+
+
+def _give(path: Path, owner: int, group: int) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, owner, group)
 
 
 def access(path: Path) -> tuple[int, int, str]:

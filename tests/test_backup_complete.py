@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -189,21 +190,33 @@ def test_what_is_left_out_can_be_read_back(appliance: Appliance) -> None:
 
 @pytest.fixture
 def nobodys() -> Iterator[Appliance]:
-    """An appliance of another user, who can reach it."""
-    if not ROOT:
-        pytest.skip("needs root, to become another user")
+    """An appliance of a user that is not root, who can reach it."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
     made = made_in(directory)
     (made.data / "db/secret").touch(0o600)
     write(made.data / "db/closed/file")
     (made.data / "db/closed").chmod(0o700)
-    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", directory], check=True)
+    if ROOT:
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", directory], check=True)
     yield made
+    subprocess.run(["chmod", "-R", "u+rwX", directory], check=True)
     shutil.rmtree(directory)
 
 
+def take_away(path: Path) -> None:
+    """Let nobody but root read it."""
+    if ROOT:
+        os.chown(path, 0, 0)
+    else:
+        path.chmod(0)
+
+
 def as_nobody(what: Callable[[], object]) -> None:
+    if not ROOT:
+        with contextlib.suppress(JobFailed):
+            what()
+        return
     what()  # imports what it needs, which another user may not be able to read
     child = os.fork()
     if child == 0:
@@ -224,7 +237,7 @@ def as_nobody(what: Callable[[], object]) -> None:
 @pytest.mark.parametrize("allowed", [False, True])
 def test_files_and_directories_that_cannot_be_read_are_lacking(nobodys: Appliance, allowed: bool) -> None:
     for name in ("db/secret", "db/closed"):
-        os.chown(nobodys.data / name, 0, 0)
+        take_away(nobodys.data / name)
 
     as_nobody(lambda: back_up(nobodys, allowed))
 
@@ -242,7 +255,7 @@ def test_files_and_directories_that_cannot_be_read_are_lacking(nobodys: Applianc
 def test_what_is_listed_below_a_directory_that_cannot_be_read_is_not_missing_but_lacking(
     nobodys: Appliance, listed: str
 ) -> None:
-    os.chown(nobodys.data / "db/closed", 0, 0)
+    take_away(nobodys.data / "db/closed")
     listing(nobodys, listed, "db/plain")
 
     as_nobody(lambda: back_up(nobodys))

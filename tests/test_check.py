@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,20 @@ def test_a_vendors_script_that_others_may_write_is_told_with_the_command_that_cu
     found = only_finding(appliance)
 
     assert (found["level"], found["subject"], found["file"]) == ("warning", "permissions", str(script))
+    subprocess.run(found["advice"].removeprefix("Run: "), shell=True, check=True)
+    assert findings(appliance) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_the_command_that_cures_a_script_of_somebody_else_gives_it_to_root(appliance: Appliance) -> None:
+    script = appliance.bin / "network $(true) 'setup'.sh"
+    script.touch(mode=0o755)
+    os.chown(script, 1234, -1)
+
+    found = only_finding(appliance)
+
+    assert found["file"] == str(script)
+    assert found["advice"] == f"Run: chown root {shlex.quote(str(script))}"
     subprocess.run(found["advice"].removeprefix("Run: "), shell=True, check=True)
     assert findings(appliance) == []
 

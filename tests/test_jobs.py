@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from namespaces import mounted, needs_mounts
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -131,15 +134,23 @@ def test_the_job_holds_the_lock_for_as_long_as_it_lives(host: Host) -> None:
     assert host.get("/worker").json["status"] == "failed"
 
 
-def test_a_log_that_cannot_be_written_keeps_neither_the_other_log_nor_the_job_from_being_made(host: Host) -> None:
+@pytest.mark.parametrize("why", ["something lies in its place", "it may grow no more"])
+def test_a_log_that_cannot_be_written_keeps_neither_the_other_log_nor_the_job_from_being_made(
+    host: Host, why: str
+) -> None:
     log = host.appliance.log / "worker.log"
-    log.unlink(missing_ok=True)
-    log.symlink_to("/dev/full")
+    if why == "it may grow no more":
+        log.write_bytes(b"x" * 100_000)
+        assert host.process
+        resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # jobs inherit it
+    else:
+        log.symlink_to("/dev/full")
 
     id = host.post("/worker", "-F", "do=nothing").headers["Job-Id"]
 
     assert host.wait_for_job("/worker")["status"] == "success"
     assert "Working" in (host.appliance.jobs / f"{id}.log").read_text()
+    assert not log.is_file() or log.stat().st_size == 100_000
 
 
 @pytest.mark.parametrize("do", ["sleep", "hang"])
@@ -282,9 +293,14 @@ def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(
     assert names <= {"PATH", "LANG", "HOME", "JIDO_ADMIN_PATH", "PWD", "SHLVL", "_", "OLDPWD"}
 
 
+def niceness(level: int) -> tuple[str, ...]:
+    """A command that starts another one at a niceness, whatever that of the tests is."""
+    return ("nice", "-n", str(level - os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 def may_go_first() -> bool:
-    told = subprocess.run(["nice", "-n", "-1", "nice"], capture_output=True, text=True, check=True).stdout
-    return int(told) < os.getpriority(os.PRIO_PROCESS, 0)
+    told = subprocess.run([*niceness(-1), "nice"], capture_output=True, text=True, check=True).stdout
+    return int(told) == -1
 
 
 def assert_priorities(host: Host, job: int, program: int) -> None:
@@ -307,7 +323,7 @@ def test_a_job_lets_everything_else_go_first_but_its_programs_do_not(host: Host)
 @pytest.mark.skipif(not may_go_first(), reason="this user cannot go first")
 def test_the_service_goes_first_where_it_was_started_so_and_leaves_its_programs_behind(host: Host) -> None:
     host.stop()
-    host.start(prefix=("nice", "-n", "-5"))
+    host.start(prefix=niceness(-5))
     assert host.process
 
     assert os.getpriority(os.PRIO_PROCESS, host.process.pid) == -5
@@ -324,19 +340,20 @@ def test_a_job_needs_no_privilege_to_step_back_and_leave_its_programs_the_usual_
 ) -> None:
     none = ("setpriv", "--bounding-set", "-sys_nice,-sys_admin", "--inh-caps", "-sys_nice,-sys_admin")
     host.stop()
-    host.start(prefix=("nice", "-n", str(started), *none))
+    host.start(prefix=(*niceness(started), *none))
 
     assert_priorities(host, 10, 0)
 
 
 def test_a_command_that_takes_too_long_is_killed_with_its_children(host: Host) -> None:
-    host.post("/worker", "-F", "do=slow command")
+    pid_file = host.appliance.root / "child.pid"
+    host.post("/worker", "-F", "do=slow command", "-F", f"file={pid_file}")
+    child = int(wait_until(lambda: pid_file.exists() and pid_file.read_text()))
 
     status = host.wait_for_job("/worker")
 
     assert status["error-message"] == "sh did not end within 1 seconds"
-    done = subprocess.run(["pgrep", "-fx", "sleep 300"], capture_output=True, text=True, check=False)
-    wait_until(lambda: not [pid for pid in done.stdout.split() if is_running(int(pid))])
+    wait_until(lambda: not is_running(child))
 
 
 def test_the_log_of_a_noisy_command_is_cut(host: Host) -> None:
@@ -391,7 +408,7 @@ def test_the_next_one_can_be_started_as_soon_as_the_last_is_seen_to_have_ended(h
     assert host.post("/worker", "-F", "do=nothing").status == 202
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+@needs_mounts
 def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Path) -> None:
     kept, space = tmp_path / "boot", tmp_path / "tmp/000001-update" / "work" / "mnt"
     for each in (kept, space):
@@ -403,14 +420,11 @@ def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Pa
         "fake = type('Fake', (), {'appliance': type('A', (), {'tmp': Path(sys.argv[1])})}); "
         "Launcher.clear(fake, '000001-update')"
     )
-    script = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$5"'
+    mounting = mounted(f"mount --bind {shlex.quote(str(kept))} {shlex.quote(str(space))}")
 
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, "sh", kept, space, sys.executable, code, tmp_path / "tmp"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*mounting, sys.executable, "-c", code, tmp_path / "tmp"], capture_output=True, text=True, check=True
+    )
 
-    if done.returncode:
-        pytest.skip(done.stderr)
     assert "Something is mounted at" in done.stderr
     assert (kept / "vmlinuz").exists()

@@ -26,6 +26,7 @@ from jidoteki.plugins import license as plugin
 from jidoteki.plugins.license import gpg, jobs, reading
 from jidoteki.plugins.license.programs import ToolFailed, run
 from jidoteki.plugins.license.validators import PARAMETERS, message_text
+from jidoteki.testing import wait_until
 
 LICENSE = {"app": "enterprise", "users": 20, "expires": "19 January 2038", "name": "Ünternehmen", "contact": "cto@e"}
 FOREVER = "never"
@@ -146,17 +147,11 @@ def without_signer(appliance: Appliance) -> Appliance:
     return appliance
 
 
-def agents() -> list[list[str]]:
-    """The agents of homes that the plugin made."""
+def agents(*homes: Path) -> list[list[str]]:
+    """The agents of homes that the plugin made in these directories."""
+    starts = tuple(f"{home}/gnupg-" for home in homes)
     lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    return [line for line in lines if line[:1] == ["gpg-agent"] and any("/gnupg-" in word for word in line)]
-
-
-def agents_that_stay() -> list[list[str]]:
-    deadline = time.monotonic() + 5
-    while agents() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return agents()
+    return [line for line in lines if line[:1] == ["gpg-agent"] and any(word.startswith(starts) for word in line)]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +189,7 @@ def test_nothing_is_left_of_reading_a_license(
 
     install(appliance, keyring.license())
 
-    assert agents_that_stay() == []
+    wait_until(lambda: not agents(appliance.tmp, beside))
     assert list(appliance.tmp.iterdir()) == []
     assert list(beside.iterdir()) == []
 

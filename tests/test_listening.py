@@ -53,12 +53,17 @@ def status_at(host: Host, address: str) -> str:
 
 @needs_ipv6
 @pytest.mark.parametrize(
-    "hosts", ["::", ["::"], ["0.0.0.0", "::"], ["127.0.0.1", "::1"], ["::", "0.0.0.0", "127.0.0.1"]]
+    "hosts",
+    [
+        *("::", ["::"], ["0.0.0.0", "::"], ["127.0.0.1", "::1"], ["::", "0.0.0.0", "127.0.0.1"]),
+        *(["127.0.0.1", "::"], ["::1", "127.0.0.1", "::", "0.0.0.0"]),
+    ],
 )
 def test_both_families_are_served_on_one_port(jidoteki_host: MakeHost, hosts: str | list[str]) -> None:
     host = jidoteki_host(listen={"host": hosts})
 
     assert [status_at(host, each) for each in ("[::1]", "127.0.0.1")] == ["200", "200"]
+    assert "Not listening" not in host.errors()
 
 
 @needs_ipv6

@@ -13,14 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from namespaces import UNSHARE, mounted, needs_mounts
 
 from jidoteki.core import health
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
-
-needs_mounts = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root makes mounts of its own"
-)
 
 #: Runs a program under a filter, as container engines do, that answers pidfd_open with an error (seccomp(2)).
 WITHOUT_PIDFD = """
@@ -34,11 +31,6 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(program)) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-
-def mounted(script: str) -> tuple[str, ...]:
-    """A prefix that runs a program with mounts of its own, made by a shell script first."""
-    return ("unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh")
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the number of the system call differs")
@@ -160,7 +152,7 @@ def jidoteki_endpoints(appliance):
 def test_process_1_sees_the_ends_of_orphans(jidoteki_host: MakeHost, tmp_path: Path) -> None:
     (tmp_path / "orphans.py").write_text(ORPHANS)
     host = jidoteki_host((tmp_path / "orphans.py",), ("orphans",), start=False)
-    host.start(prefix=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"))
+    host.start(prefix=(*UNSHARE, "--pid", "--fork", "--mount-proc", "--kill-child"))
     first = children(host.process.pid if host.process else 0)[0]
 
     for _ in range(3):
@@ -177,7 +169,7 @@ def test_process_1_sees_the_ends_of_orphans(jidoteki_host: MakeHost, tmp_path: P
 @needs_mounts
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_process_1_hands_signals_on_and_ends_as_the_service_does(jidoteki_host: MakeHost, number: int) -> None:
-    host = jidoteki_host(start=False).start(prefix=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"))
+    host = jidoteki_host(start=False).start(prefix=(*UNSHARE, "--pid", "--fork", "--mount-proc", "--kill-child"))
     assert host.process
     log = host.appliance.log / "jidoteki-admin-api.log"
     first = children(host.process.pid)[0]

@@ -19,7 +19,7 @@ from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of other users")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of other users and groups")
 
 TOKEN = "the-token"
 DHCP = {"network": {"interface": "eth1", "hostname": "new"}, "app": {"name": "new"}}
@@ -57,6 +57,7 @@ def test_a_first_run_that_is_long_done_stays_done(host: Host) -> None:
     assert (host.appliance.etc / "api.token.setup").read_text() == ""
 
 
+@needs_root
 def test_files_that_are_replaced_keep_owner_group_and_mode(host: Host) -> None:
     etc, system = host.appliance.etc, host.appliance.system_etc
     replaced = [etc / "api.token", etc / "network.json", etc / "app.json", etc / "storage.json",
@@ -75,6 +76,7 @@ def test_files_that_are_replaced_keep_owner_group_and_mode(host: Host) -> None:
     assert all(path.stat().st_ino != before[path][1] for path in replaced)
 
 
+@needs_root
 @pytest.mark.parametrize("name", ["network.json", "app.json", "storage.json"])
 def test_files_that_are_new_belong_to_the_group_of_the_originals_tools(host: Host, name: str) -> None:
     (host.appliance.etc / name).unlink()
@@ -91,6 +93,7 @@ def test_files_that_are_new_belong_to_the_group_of_the_originals_tools(host: Hos
     assert access(host.appliance.etc / name) == (0, ADMIN, "0o640")
 
 
+@needs_root
 def test_a_token_that_is_new_may_be_changed_by_the_group_of_the_originals_tools(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(token=None, start=False)
     original_tree.make(host.appliance)
@@ -103,6 +106,7 @@ def test_a_token_that_is_new_may_be_changed_by_the_group_of_the_originals_tools(
     assert access(host.appliance.etc / "api.token") == (0, ADMIN, "0o660")
 
 
+@needs_root
 def test_a_certificate_is_replaced_for_the_users_who_had_it(host: Host, tmp_path: Path) -> None:
     tls = host.appliance.system_etc / "pki/tls"
     key, public = tmp_path / "key", tmp_path / "crt"
@@ -120,12 +124,14 @@ def test_a_certificate_is_replaced_for_the_users_who_had_it(host: Host, tmp_path
     assert access(tls / "enterprise.pem") == (0, ADMIN, "0o640")
 
 
+@needs_root
 def test_what_is_published_can_be_read_by_the_group_of_the_originals_tools(host: Host) -> None:
     assert host.get("/logs").status == 200
 
     assert access(host.appliance.uploads / "logs.tar.gz") == (0, ADMIN, "0o640")
 
 
+@needs_root
 def test_a_group_that_is_configured_counts_in_place_of_the_originals(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(token=TOKEN, start=False, files={"group": 4242})
     original_tree.make(host.appliance)
@@ -136,6 +142,7 @@ def test_a_group_that_is_configured_counts_in_place_of_the_originals(jidoteki_ho
     assert access(host.appliance.uploads / "logs.tar.gz") == (0, 4242, "0o640")
 
 
+@needs_root
 def test_somebody_elses_file_is_no_model_for_the_one_in_its_place(host: Host) -> None:
     path = host.appliance.etc / "app.json"
     path.unlink()
@@ -210,6 +217,7 @@ def test_what_changes_outlives_a_reboot_as_with_the_original(host: Host) -> None
     assert calls.read_text() == "-c dev/sda1\n-r dev/sda1\n" * 2
 
 
+@needs_root
 def test_check_says_in_one_list_what_changes(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(token=TOKEN, start=False)
     original_tree.make(host.appliance)
@@ -277,6 +285,7 @@ def test_a_parameter_that_the_configuration_does_not_list_has_its_default(
     )  # fmt: skip
 
 
+@needs_root
 def test_a_collector_of_the_originals_user_goes_on_to_write_health(host: Host) -> None:
     path = host.appliance.etc / "health.json"
     before = path.read_bytes()
@@ -285,6 +294,7 @@ def test_a_collector_of_the_originals_user_goes_on_to_write_health(host: Host) -
     assert access(path) == (ADMIN, ADMIN, "0o644")
 
 
+@needs_root
 def test_what_an_old_file_of_that_collector_says_is_shown_no_more(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(token=TOKEN, start=False)
     original_tree.make(host.appliance)
@@ -296,6 +306,7 @@ def test_what_an_old_file_of_that_collector_says_is_shown_no_more(jidoteki_host:
     assert access(path) == (ADMIN, ADMIN, "0o644")
 
 
+@needs_root
 @pytest.mark.parametrize("name", ["update_settings.log", "update_token.log", "jidoteki-audit.log"])
 def test_a_new_log_can_be_read_by_the_group_of_the_originals_tools(host: Host, name: str) -> None:
     assert host.post("/settings", "-F", f"settings={json.dumps(DHCP)};type=application/json").status == 202

@@ -6,8 +6,10 @@ import io
 import json
 import os
 import re
+import secrets
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from jidoteki.core.updates.openssl import EncryptingWriter, seal
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
+
+ELSEWHERE = f"{tempfile.gettempdir()}/escaped-{secrets.token_hex(8)}"
 
 
 def jidoteki(*arguments: str | Path, root: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -384,7 +388,7 @@ def forged(appliance: Appliance, members: list[tuple[tarfile.TarInfo, bytes]]) -
     "members",
     [
         [(tarfile.TarInfo("../escaped"), b"x")],
-        [(tarfile.TarInfo("/tmp/jidoteki-escaped"), b"x")],
+        [(tarfile.TarInfo(ELSEWHERE), b"x")],
         [(link("out", "../.."), b""), (tarfile.TarInfo("out/escaped"), b"x")],
         [(tarfile.TarInfo("zeros"), bytes(3 * 1024 * 1024))],
     ],
@@ -402,7 +406,7 @@ def test_a_forged_bundle_gets_nothing_out_of_the_directory(
     assert done.returncode == 1
     assert "cannot be opened" in done.stderr
     assert [path.name for path in work.iterdir()] == ["bundle.tar"]
-    assert not list(tmp_path.rglob("escaped")) and not Path("/tmp/jidoteki-escaped").exists()
+    assert not list(tmp_path.rglob("escaped")) and not Path(ELSEWHERE).exists()
 
 
 def test_a_bundle_with_a_stranger_in_it_or_a_part_missing_is_refused(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from namespaces import mounted, needs_mounts
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -96,16 +97,12 @@ def test_a_script_that_is_open_for_writing_runs(host: Host) -> None:
     assert "ran" in log(host)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+@needs_mounts
 def test_a_script_on_a_file_system_without_execution_runs(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(start=False)
     write(host, "#!/bin/sh\necho ran\n")
-    mount = (
-        f"mount --bind {host.appliance.bin} {host.appliance.bin} && mount -o remount,bind,noexec {host.appliance.bin}"
-    )
-    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not possible here")
-    host.start(prefix=("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"))
+    bin = shlex.quote(str(host.appliance.bin))
+    host.start(prefix=mounted(f"mount --bind {bin} {bin} && mount -o remount,bind,noexec {bin}"))
 
     assert change(host)["status"] == "success"
     assert "ran" in log(host)

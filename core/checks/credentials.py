@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import shlex
 import stat
 from collections.abc import Iterator
 from importlib import import_module
@@ -91,7 +92,8 @@ def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
             continue
         if mode & 0o007:
             message = f"every user of this machine may read or change the key of TLS (mode {mode:04o})"
-            yield Finding("error", "permissions", message, f"Run: chmod o-rwx {path}", str(path))
+            advice = f"Run: chmod o-rwx {shlex.quote(str(path))}"
+            yield Finding("error", "permissions", message, advice, str(path))
 
 
 def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -31,10 +32,13 @@ def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
 def _writable(found: list[Path]) -> Iterator[Finding]:
     for path in found:
         with contextlib.suppress(OSError):  # one that cannot be looked at fails with its reason when it is run
-            if paths.is_private(path.stat()):
+            status = path.stat()
+            if paths.is_private(status):
                 continue
             message = "somebody else than root and the service owns it or may write to it: it runs as the service does"
-            advice = f"Run: chown root {path} && chmod go-w {path}"
+            cures = [] if paths.is_own(status) else [f"chown root {shlex.quote(str(path))}"]
+            cures += [f"chmod go-w {shlex.quote(str(path))}"] if status.st_mode & 0o022 else []
+            advice = f"Run: {' && '.join(cures)}"
             yield Finding("warning", "permissions", message, advice, str(path))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         shared = status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
         if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
-            advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {path}"
+            advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {shlex.quote(str(path))}"
             yield Finding("error", "permissions", message, advice, str(path))
     for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
         if directory.exists() and not os.access(directory, os.W_OK):
@@ -73,7 +74,8 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
             waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
             if path.stat().st_size and not waits:  # a first run that waits, as the original leaves it
                 message = "it does not count, for it belongs to somebody else than root and the service's user"
-                yield Finding("warning", "permissions", message, f"Run: chown root {path}", str(path))
+                advice = f"Run: chown root {shlex.quote(str(path))}"
+                yield Finding("warning", "permissions", message, advice, str(path))
         except OSError:
             continue
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,18 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
         line = json.dumps({**counted, "figures": tally.figures})
         with Path(results).open("a") as file:
             file.write(line + "\n")
+
+
+@pytest.fixture
+def opened() -> Iterator[list[socket.socket]]:
+    """Sockets that are closed at the end; there may be more of them than a user usually has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192 if hard == resource.RLIM_INFINITY else min(8192, hard), hard))
+    sockets: list[socket.socket] = []
+    yield sockets
+    for each in sockets:
+        each.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

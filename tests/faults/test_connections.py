@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from faultkit import (
@@ -41,15 +41,6 @@ UPLOAD = (
     "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n--b\r\n"
     'Content-Disposition: form-data; name="update"; filename="x"\r\n\r\nsome'
 ).encode()
-
-
-@pytest.fixture
-def opened() -> Iterator[list[socket.socket]]:
-    """Sockets that are closed at the end."""
-    sockets: list[socket.socket] = []
-    yield sockets
-    for each in sockets:
-        each.close()
 
 
 class Neighbour:

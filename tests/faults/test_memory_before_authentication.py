@@ -6,11 +6,10 @@ At most 64 KiB for a connection, and 64 MiB for as many as there may be.
 from __future__ import annotations
 
 import contextlib
-import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from faultkit import Scaled, Tally, address_of, ask, resident, tls_context
@@ -26,18 +25,6 @@ ONCE = 4 * MIB  # what is there once, whoever it is for, such as threads and the
 RECORD = b"\x17\x03\x03\x40\x00" + bytes(16383)
 
 Attack = Callable[[Host, ssl.SSLContext, str], socket.socket]
-
-
-@pytest.fixture
-def opened() -> Iterator[list[socket.socket]]:
-    """Sockets that are closed at the end."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
-    sockets: list[socket.socket] = []
-    yield sockets
-    for each in sockets:
-        each.close()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def plain(host: Host, source: str) -> socket.socket:

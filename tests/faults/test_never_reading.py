@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,15 +27,6 @@ SMALL = 4096
 DOCS = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n"
 IDLE = 2
 STALL = 3 * IDLE
-
-
-@pytest.fixture
-def opened() -> Iterator[list[socket.socket]]:
-    """Sockets that are closed at the end."""
-    sockets: list[socket.socket] = []
-    yield sockets
-    for each in sockets:
-        each.close()
 
 
 def small_buffer(host: Host, plain: bool = False) -> socket.socket:

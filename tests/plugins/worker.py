@@ -9,6 +9,8 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, StatusFiles, hookimpl
 
+CHILD = 'sleep 300 & echo $! > "$1"; sleep 300'
+
 
 def check(job: Job) -> None:
     if job.input["do"] == "refuse":
@@ -39,10 +41,9 @@ def run(job: Job) -> None:
             status = job.command("sh", "-c", "echo out; echo err >&2; echo $0 $PATH; env; exit 7", timeout=5)
             raise JobFailed(f"status {status}")
         case "slow command":
-            job.command("sh", "-c", "sleep 300 & echo $! > child; sleep 300", timeout=1, cwd=job.workspace)
+            job.command("sh", "-c", CHILD, "sh", job.input["file"], timeout=1)
         case "child":
-            pid_file = Path(job.input["file"])
-            job.command("sh", "-c", f"sleep 300 & echo $! > {pid_file}; sleep 300", timeout=100)
+            job.command("sh", "-c", CHILD, "sh", job.input["file"], timeout=100)
         case "priority":
             for _ in range(2):
                 job.log(f"own {os.getpriority(os.PRIO_PROCESS, 0)} {session_priority()}")

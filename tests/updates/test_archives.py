@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import secrets
 import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -89,9 +91,11 @@ SEVEN = b"00000000007"
 BAD_SUM = bytearray(raw(b"bad"))
 BAD_SUM[0] ^= 1
 
+ELSEWHERE = f"{tempfile.gettempdir()}/escaped-{secrets.token_hex(8)}"
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "absolute name": (pack([file("/tmp/escaped")]), "absolute name"),
-    "absolute name, twice slashed": (pack([file("//tmp/escaped")]), "absolute name"),
+    "absolute name": (pack([file(ELSEWHERE)]), "absolute name"),
+    "absolute name, twice slashed": (pack([file(f"/{ELSEWHERE}")]), "absolute name"),
     "parent": (pack([file("../escaped")]), "'..' in its name"),
     "parent further down": (pack([file("a/../../escaped")]), "'..' in its name"),
     "parent at the end": (pack([directory("a/..")]), "'..' in its name"),
@@ -221,7 +225,7 @@ def test_a_hostile_archive_is_refused_and_changes_nothing_outside(into: Path, na
     assert str(caught.value).isprintable() and str(caught.value).isascii()
     into.rename(aside)
     assert everything(into.parents[0]) == before
-    assert not Path("/tmp/escaped").exists()
+    assert not Path(ELSEWHERE).exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.FIFOTYPE])
