@@ -7,6 +7,7 @@ cannot be kept, the mode is narrowed to what it allowed.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -103,14 +104,42 @@ def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, m
         tell(f"its attribute {name} is left out")
     for name, value in more.extended.items():
         _set(descriptor, name, value, f"its attribute {name} cannot be restored", tell)
-    if owner:
-        os.fchown(descriptor, *owner)
+    if owner and not _own(descriptor, owner, tell):
+        mode &= ~(stat.S_ISUID | stat.S_ISGID)
     os.fchmod(descriptor, mode)
     if more.access and not _set_list(descriptor, posix_acl.ACCESS, more.access, tell):
         os.fchmod(descriptor, posix_acl.narrowed(mode, more.access))
     if more.default:
         _set_list(descriptor, posix_acl.DEFAULT, more.default, tell)
     os.utime(descriptor, ns=(time, time))
+
+
+def own_link(name: str, parent: int, owner: tuple[int, int], tell: Tell) -> None:
+    """Give a symbolic link its owner, whom nobody asks for.
+
+    :param parent: descriptor of the directory that it is in.
+    """
+    try:
+        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in file_attributes.NO_SUCH_OWNER:
+            raise
+        tell(_stays_own(owner, error))
+
+
+def _own(descriptor: int, owner: tuple[int, int], tell: Tell) -> bool:
+    try:
+        os.fchown(descriptor, *owner)
+    except OSError as error:
+        if error.errno not in file_attributes.NO_SUCH_OWNER:
+            raise
+        tell(_stays_own(owner, error))
+        return False
+    return True
+
+
+def _stays_own(owner: tuple[int, int], error: OSError) -> str:
+    return f"its owner {owner[0]}:{owner[1]} cannot be set, so it belongs to the service's user: {error.strerror}"
 
 
 def _set_list(descriptor: int, kind: str, acl: Acl, tell: Tell) -> bool:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from hashlib import blake2b
-
-
-def folded(name: str) -> str:
-    """What names have in common that differ in case or in the way their characters are encoded alone."""
-    if name.isascii():
-        return name.lower()
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 class Names:

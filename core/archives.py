@@ -13,13 +13,14 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from jidoteki.core import archive_links, archive_metadata, archive_rules, files
 from jidoteki.core.archive_metadata import Attributes, Notes
-from jidoteki.core.archive_names import Names, folded
+from jidoteki.core.archive_names import Names
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
@@ -55,8 +56,6 @@ class Policy:
     """What must stay free on the target's file system."""
     links_below: Path | None = None
     """Where absolute symbolic links may lead; None when there may be none."""
-    fold_names: bool = False
-    """Whether names that differ in case or encoding alone are refused."""
     keep: bool = False
     """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
     permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
@@ -77,7 +76,7 @@ class Policy:
         checkpoint: Callable[[], None] = _nothing,
     ) -> Policy:  # fmt: skip
         """For the content of an update package."""
-        return cls(max_size, max_members, free_space, fold_names=True, umask=umask, checkpoint=checkpoint)
+        return cls(max_size, max_members, free_space, umask=umask, checkpoint=checkpoint)
 
     @classmethod
     def restore(
@@ -132,8 +131,6 @@ class _Tree:
         self._owner = policy.keep and os.geteuid() == 0
         self._notes = Notes(policy.note)
         self._open: list[tuple[str, int]] = []
-        self._listed = Names()
-        self._taken = Names()
         self._since_check = CHECK_SPACE_EACH
         self.summary = Summary()
 
@@ -171,9 +168,15 @@ class _Tree:
         archive_rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
 
     def finish(self) -> None:
-        """Give the directories their owners, modes and times, those deep down first."""
+        """Give the directories their owners, modes and times, those deep down first.
+
+        Of one that comes twice the last member counts, as with tar.
+        """
+        dressed = Names()
         for name, mode, uid, gid, time, more in self._later.last_first():
             self._policy.checkpoint()
+            if not dressed.add(name):
+                continue
             attributes = archive_metadata.attributes(more)
             self._dress(name or ".", self._enter(parts(name)), mode, (uid, gid), time, attributes)
         self._notes.end()
@@ -216,7 +219,6 @@ class _Tree:
             self._directory(info, names)
             return
         parent = self._enter(names[:-1])
-        self._claim(names)
         link = archive_links.link(info, self._root, parent) if info.islnk() else info
         if link is None:
             return
@@ -228,13 +230,10 @@ class _Tree:
             self._file(info, names[-1], parent, data, more)
 
     def _directory(self, info: tarfile.TarInfo, names: list[str]) -> None:
-        name = "/".join(names)
-        if not self._listed.add(name):
-            raise FileExistsError(name)
         descriptor = self._enter(names)
         if self._policy.keep:
             more = archive_metadata.relevant(info.pax_headers)
-            self._later.add([name, info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
+            self._later.add(["/".join(names), info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
         elif names:
             os.fchmod(descriptor, info.mode & 0o777 & ~self._policy.umask | 0o700)
 
@@ -260,7 +259,8 @@ class _Tree:
         os.symlink(info.linkname, name, dir_fd=parent)
         if self._policy.keep:
             if self._owner:
-                os.chown(name, info.uid, info.gid, dir_fd=parent, follow_symlinks=False)
+                tell = partial(self._notes.add, info.name)
+                archive_metadata.own_link(name, parent, (info.uid, info.gid), tell)
             time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
@@ -268,15 +268,7 @@ class _Tree:
         self, name: str, descriptor: int, mode: int, owner: tuple[int, int], time: int, more: Attributes
     ) -> None:
         given = owner if self._owner else None
-        archive_metadata.give(descriptor, mode, given, time, more, lambda text: self._notes.add(name, text))
-
-    def _claim(self, names: list[str]) -> None:
-        """Make sure that a new name is not another one's in other letters."""
-        if not self._policy.fold_names:
-            return
-        name = "/".join(names)
-        if not self._taken.add(folded(name)):
-            raise refuse(name, "comes twice, or differs from another one only in case or encoding")
+        archive_metadata.give(descriptor, mode, given, time, more, partial(self._notes.add, name))
 
     def _enter(self, names: list[str]) -> int:
         """Return the descriptor of a directory, which is made when it is not there."""
@@ -291,7 +283,6 @@ class _Tree:
             try:
                 descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
             except FileNotFoundError:
-                self._claim(names[: depth + 1])
                 os.mkdir(names[depth], 0o700, dir_fd=parent)
                 descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
                 if self._policy.keep:  # until it comes as a member, too

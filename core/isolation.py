@@ -17,6 +17,10 @@ class TookTooLong(PluginError):
     """It was given up on, and is still at work."""
 
 
+class Raised(PluginError):
+    """It raised what is the cause of this."""
+
+
 class StillAtWork(PluginError):
     """It was not called, for an earlier call is still at work."""
 
@@ -49,7 +53,7 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     if isinstance(value, PluginError):
         raise value
     logger.debug("A plugin raised", exc_info=value)
-    raise PluginError(f"{type(value).__name__}: {value}") from value
+    raise Raised(f"{type(value).__name__}: {value}") from value
 
 
 class _Call:

@@ -109,6 +109,8 @@ class Pipeline:
         rendered = await render(response)
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = partial(self._watch, attempt, admitted)
+            if isinstance(response, Download):
+                rendered.resuming = api.resuming(response.filename, anew=response.anew)
         return rendered
 
     @contextmanager

@@ -16,7 +16,7 @@ import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config import Config
-from jidoteki.core.isolation import Calls, StillAtWork, TookTooLong, within
+from jidoteki.core.isolation import Calls, Raised, StillAtWork, TookTooLong, within
 from jidoteki.core.plugin_sources import PluginError, Source, sources
 from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
 
@@ -77,14 +77,19 @@ class Plugins:
         try:
             seconds = TRUSTED_TIME if source.trusted else LOADING_TIME
             self.calls.within(plugin.name, "its loading", seconds, lambda: self._load(plugin))
+        except Raised as error:
+            self.leave_out(plugin, str(error), error.__cause__)
         except PluginError as error:
             self.leave_out(plugin, str(error))
         return plugin
 
-    def leave_out(self, plugin: Plugin, problem: str) -> None:
-        """Take a plugin out of service."""
+    def leave_out(self, plugin: Plugin, problem: str, raised: BaseException | None = None) -> None:
+        """Take a plugin out of service.
+
+        :param raised: what its author finds by the traceback in the log.
+        """
         plugin.problem = problem
-        logger.error("The plugin %s is left out: %s", plugin.name, problem)
+        logger.error("The plugin %s is left out: %s", plugin.name, problem, exc_info=raised)
         if plugin.module is not None and self._manager.is_registered(plugin.module):
             self._manager.unregister(plugin.module)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.authentication import FORBIDDEN
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.core.responses import status_line
+from jidoteki.core.resuming import Resuming
 from jidoteki.core.users import Holder
 from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecord, JobType, Reply, Request, Response
 
@@ -94,6 +96,18 @@ class ApiRequest:
             raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
         self.job_id = outcome.id
         return outcome
+
+    async def resumes(self, path: Path, filename: str) -> bool:
+        """Whether the client asks for the rest of this very file."""
+        try:
+            status = await asyncio.to_thread(path.lstat)
+        except OSError:
+            return False
+        return self.resuming(filename, anew=True).wanted(status)
+
+    def resuming(self, filename: str, *, anew: bool) -> Resuming:
+        """What is known of this client and a file."""
+        return Resuming(self.service.sent, (self.client, self.user, filename), self.headers, anew)
 
     async def cancel_job(self, kind: str) -> bool:
         """End the running job of this kind."""

@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 
 from jidoteki.core.answers import Whole
 from jidoteki.core.connection import Connection
+from jidoteki.core.resuming import Resuming
 from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
 
 CHUNK = 256 * 1024
@@ -186,6 +187,8 @@ class Attachment(web.FileResponse):
         self._file = file
         #: Watches the request while it is being answered, and calls what it is given when that must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
+        #: Knows whether the client may be sent a part of it; None for what grows, such as a log.
+        self.resuming: Resuming | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send it, and close it."""
@@ -195,6 +198,23 @@ class Attachment(web.FileResponse):
                 return await super().prepare(request)
         finally:
             asyncio.get_running_loop().run_in_executor(None, self._file.close)
+
+    async def _prepare_open_file(
+        self, request: web.BaseRequest, fobj: Any, st: os.stat_result, file_encoding: str | None
+    ) -> AbstractStreamWriter | None:
+        resuming = self.resuming
+        if resuming is None or request.method != "GET":
+            return await super()._prepare_open_file(request, fobj, st, file_encoding)
+        if "Range" in request.headers:
+            # aiohttp knows If-Range with a date alone: whether there may be a part is decided here.
+            left_out = {"range", "if-range"} if not resuming.allowed(st) else {"if-range"}
+            headers = [(name, value) for name, value in request.headers.items() if name.lower() not in left_out]
+            request = request.clone(headers=CIMultiDict(headers))
+        resuming.note(st)
+        try:
+            return await super()._prepare_open_file(request, fobj, st, file_encoding)
+        finally:
+            resuming.note(st)
 
     async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
         connection = request.transport

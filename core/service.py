@@ -27,6 +27,7 @@ from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.nonces import Nonces
 from jidoteki.core.parts import Room
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
+from jidoteki.core.resuming import SentFiles
 from jidoteki.core.routes import Routes
 from jidoteki.core.throttle import Throttle
 
@@ -58,6 +59,7 @@ class Service:
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self.in_flight = InFlight()
+        self.sent = SentFiles()
         self.buffers = Buffers()
         self.room = Room(appliance.spool, 0)
         self._use(configuration.load(path, self._last_good))

@@ -24,7 +24,7 @@ from jidoteki.hookspecs.endpoints import (
 )
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
-from jidoteki.hookspecs.jobs import Event, Job, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
+from jidoteki.hookspecs.jobs import Event, Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
 
 __all__ = [
     "CONTRACT",
@@ -43,6 +43,7 @@ __all__ = [
     "Handler",
     "Hooks",
     "Job",
+    "JobCancelled",
     "JobFailed",
     "JobOutcome",
     "JobRecord",

@@ -102,6 +102,8 @@ class Download:
     filename: str
     file: IO[bytes] | None = None
     """The file itself where the handler opened it, to see that it is one to serve; the host closes it."""
+    anew: bool = False
+    """Whether it was made for this request: who asks for a part gets all of it, unless it is of this very file."""
 
 
 Response = Reply | Text | PlainText | Download | dict[str, Any] | list[Any] | bytes
@@ -152,6 +154,12 @@ class Request(Protocol):
 
         :param join: when one is running already, wait for that one.
         :raises ApiError: 400, it cannot start.
+        """
+
+    async def resumes(self, path: Path, filename: str) -> bool:
+        """Whether the client began to download this very file before and asks for the rest: then make no new one.
+
+        :param filename: that of the `Download`, whose `anew` is true.
         """
 
     async def cancel_job(self, kind: str) -> bool:

@@ -6,6 +6,7 @@ names `%` and `=` are written `%25` and `%3D`.
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 ACCESS: Final = "SCHILY.acl.access"
@@ -16,6 +17,10 @@ CAPABILITY: Final = "security.capability"
 
 MAX_SIZE: Final = 256 * 1024
 """The most bytes that all attributes of one file may take in an archive, their names included."""
+
+NO_SUCH_OWNER: Final = (errno.EINVAL, errno.EPERM)
+"""Why root may not give a file to somebody: a user namespace does not have him, or the file system is NFS whose server
+takes root for nobody (user_namespaces(7), exports(5))."""
 
 _XATTR: Final = "SCHILY.xattr."
 _KEPT: Final = ("user.", "trusted.")

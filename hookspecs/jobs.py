@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
 
+DEFAULT_GRACE: Final = 0.4
+MAX_GRACE: Final = 30.0
 Status = Literal["running", "success", "failed", "cancelled"]
 
 
@@ -19,6 +21,13 @@ class JobFailed(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
+
+
+class JobCancelled(BaseException):
+    """Raised once, inside the job, at the first step after it was told to end: not to be kept, but `finally` works.
+
+    What cleans up may log and run commands; after `JobType.grace` seconds the job is killed with all that it started.
+    """
 
 
 class Job(Protocol):
@@ -174,8 +183,11 @@ class JobType:
     """The error code of the refusal while one runs."""
     timeout: float = 3600
     """Seconds after which the job is ended as failed."""
-    recover: Callable[[Appliance], None] | None = None
-    """Called in the service when a run was killed, or hit by a power cut, before the next one can start."""
+    recover: Callable[[Appliance], None] | Callable[[Appliance, Mapping[str, Any]], None] | None = None
+    """Called in the service when a run was killed, or hit by a power cut, before the next one can start; with the
+    plugin's section of the configuration if it has a second parameter."""
+    grace: float = DEFAULT_GRACE
+    """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
     persist: bool = False
     """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it."""
 

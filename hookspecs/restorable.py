@@ -112,9 +112,9 @@ def _kind(name: str, info: tarfile.TarInfo) -> str | None:
     if info.issym():
         return None
     if info.mode & 0o4000:
-        return "is set-user-id"
+        return "is set-user-id: no archive brings privileges, a script has to give them"
     if info.mode & 0o2000 and not info.isdir():
-        return "is set-group-id"
+        return "is set-group-id: no archive brings privileges, a script has to give them"
     return None
 
 

@@ -12,6 +12,9 @@ import pytest
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
 from jidoteki.testing.host import Host
+from jidoteki.testing.reports import HOSTS, pytest_runtest_makereport, tail
+
+__all__ = ["MakeAppliance", "MakeHost", "jidoteki_appliance", "jidoteki_host", "pytest_runtest_makereport"]
 
 TOKEN = "correct-horse-battery"
 
@@ -45,13 +48,14 @@ def jidoteki_appliance(_jidoteki_template: Path, tmp_path: Path) -> MakeApplianc
 
 
 @pytest.fixture
-def jidoteki_host(jidoteki_appliance: MakeAppliance) -> Iterator[MakeHost]:
+def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequest) -> Iterator[MakeHost]:
     """Return a function that makes and starts a host: `jidoteki_host(load=[module or file], …)`.
 
-    `load` are one-file plugins to load; `enable` are endpoints to enable beside all the built-in ones; further
-    keywords are sections of the configuration; `start=False` leaves it to the test to start it.
+    `load` are one-file plugins to load; `enable` are endpoints to enable beside all the built-in ones: one that
+    nothing serves is an AssertionError. Further keywords are sections of the configuration; `start=False` leaves it
+    to the test to start it. A test that fails shows the logs of its hosts and of the jobs that failed.
     """
-    hosts: list[Host] = []
+    hosts = request.node.stash.setdefault(HOSTS, [])
 
     def make_one(
         load: tuple[ModuleType | Path, ...] = (),
@@ -74,9 +78,23 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance) -> Iterator[MakeHost]:
             "plugin_directory": "usr/local/etc/plugins",
         }
         host.configure(**{**defaults, **sections})
-        return host.start() if start else host
+        if start:
+            host.start()
+            _assert_served(host, enable)
+        return host
 
     yield make_one
     for host in hosts:
         if host.process is not None:
             host.stop()
+
+
+def _assert_served(host: Host, enabled: tuple[str, ...]) -> None:
+    """Look in the log for what the host says of an endpoint that no plugin serves.
+
+    :raises AssertionError: it says so of an enabled one.
+    """
+    log = tail(host.appliance.log / "jidoteki-admin-api.log")
+    for name in enabled:
+        if f"no plugin serves {name!r}" in log:
+            raise AssertionError(f"enable={name!r}: no plugin serves it; the log of the service says why")

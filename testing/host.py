@@ -75,6 +75,8 @@ class Host:
         self.process: subprocess.Popen[str] | None = None
         self._own = tempfile.TemporaryDirectory(prefix="jidoteki-host-", ignore_cleanup_errors=True)
         self._directory = Path(self._own.name)
+        self.error_file = self._directory / "errors"
+        """Where what it writes to standard error goes."""
 
     def configure(self, **sections: Any) -> None:
         """Change keys of the configuration; `_` in a name stands for `-`. Call `start` or `reload` afterwards."""
@@ -91,7 +93,7 @@ class Host:
         """
         argv = [*prefix, *COMMAND, "serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")} | dict(env or {})
-        with (self._directory / "errors").open("ab") as errors:
+        with self.error_file.open("ab") as errors:
             self.process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
             )
@@ -109,7 +111,7 @@ class Host:
 
     def errors(self) -> str:
         """What it wrote to standard error."""
-        return (self._directory / "errors").read_text()
+        return self.error_file.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it and return its exit status."""

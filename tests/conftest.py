@@ -12,17 +12,22 @@ from documented import _comparison, _every_answer_is_documented
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
+from jidoteki.testing.reports import HOSTS
 
 __all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host"]
 
 
 @pytest.fixture(scope="module")
-def jidoteki_module_host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def jidoteki_module_host(
+    _jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Host]:
     """One host for all tests of a module that leave it as it was."""
     root = tmp_path_factory.mktemp("module-host") / "root"
     shutil.copytree(_jidoteki_template, root, symlinks=True)
     appliance = Appliance(root, root / "opt/jidoteki/tinyadmin")
     appliance.replace_file(appliance.etc / "api.token", TOKEN + "\n", mode=0o600)
-    host = Host(appliance, TOKEN).start()
+    host = Host(appliance, TOKEN)
+    request.node.stash[HOSTS] = [host]
+    host.start()
     yield host
     host.stop()

@@ -406,16 +406,103 @@ def test_an_authority_with_an_edwards_key_is_taken(appliance: Appliance, tls: jo
     ("order", "reason"),
     [
         (("leaf", "root"), "Certificate 2 of the chain (the certificate CN=root) did not sign certificate 1"),
-        (("leaf", "root", "intermediate"), "Certificate 2 of the chain (the certificate CN=root) did not sign"),
-        (("intermediate", "leaf"), "The private key belongs to certificate 2 in public, which must be the first"),
+        (("root", "leaf"), "Certificate 2 of the chain (the certificate CN=root) did not sign certificate 1"),
     ],
 )
-def test_certificates_in_the_wrong_order_are_refused(
+def test_a_chain_that_lacks_one_between_is_refused(
     appliance: Appliance, chain: Chain, order: tuple[str, ...], reason: str
 ) -> None:
     public = "".join(getattr(chain, name) for name in order)
 
     assert refusal(appliance, public=public, private=chain.key).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("leaf", "root", "intermediate"), ("intermediate", "leaf"), ("root", "intermediate", "leaf"),
+     ("leaf", "intermediate", "leaf", "root")],
+)  # fmt: skip
+def test_a_chain_in_any_order_is_sorted(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, order: tuple[str, ...]
+) -> None:
+    perform(job_with(appliance, public="".join(getattr(chain, name) for name in order), private=chain.key))
+
+    served = [getattr(chain, name) for name in ("leaf", "intermediate", "root") if name in order]
+    assert tls.served.read_text().endswith("".join(served))
+
+
+USAGES = {
+    "keyUsage=keyEncipherment": "lacks digitalSignature",
+    "keyUsage=critical,keyCertSign": "lacks digitalSignature",
+    "extendedKeyUsage=clientAuth": "lacks serverAuth",
+    "extendedKeyUsage=anyExtendedKeyUsage": "lacks serverAuth",
+}
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_a_certificate_that_clients_do_not_take_for_a_server_is_refused(
+    appliance: Appliance, chain: Chain, usage: str
+) -> None:
+    leaf = chain.pki.signed("leaf", "intermediate", chain.intermediate, f"{SERVER}\n{usage}")
+
+    assert USAGES[usage] in refusal(appliance, public=leaf, private=chain.key, ca=chain.intermediate)
+
+
+@pytest.mark.parametrize("usage", ["keyUsage=critical,digitalSignature", "extendedKeyUsage=clientAuth,serverAuth"])
+def test_a_certificate_for_servers_is_installed(appliance: Appliance, chain: Chain, usage: str) -> None:
+    leaf = chain.pki.signed("leaf", "intermediate", chain.intermediate, f"{SERVER}\n{usage}")
+
+    perform(job_with(appliance, public=leaf, private=chain.key, ca=chain.intermediate))
+
+
+def test_a_weak_signature_of_its_own_is_refused_on_a_certificate_that_is_served(appliance: Appliance, pki: Pki) -> None:
+    key = pki.key("weak")
+
+    assert "too weak" in refusal(appliance, public=pki.self_signed("weak", digest="-sha1"), private=key)
+
+
+def test_what_authorities_mail_is_read_as_openssl_reads_it(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, tmp_path: Path
+) -> None:
+    (tmp_path / "leaf.pem").write_text(chain.leaf)
+    trusted = openssl("x509", "-in", tmp_path / "leaf.pem", "-trustout", "-addtrust", "serverAuth")
+    for public in (
+        chain.leaf.replace("\n", " \t\r\n"),
+        trusted,
+        chain.leaf.replace("CERTIFICATE", "X509 CERTIFICATE"),
+        f"subject=CN = leaf\nBag Attributes: <No Attributes>\n{chain.leaf}",
+    ):
+        perform(job_with(appliance, public=public, private=chain.key.replace("\n", "  \n")))
+
+        assert tls.certificate.read_text() == chain.leaf
+
+
+def test_what_is_no_pem_is_told_by_its_name(appliance: Appliance, chain: Chain, tmp_path: Path) -> None:
+    leaf, key = tmp_path / "leaf.pem", tmp_path / "leaf.key"
+    leaf.write_text(chain.leaf)
+    key.write_text(chain.key)
+    run = subprocess.run
+    pkcs12 = run(["openssl", "pkcs12", "-export", "-in", leaf, "-inkey", key, "-passout", "pass:"],
+                 check=True, capture_output=True).stdout  # fmt: skip
+    der = run(["openssl", "x509", "-in", leaf, "-outform", "der"], check=True, capture_output=True).stdout
+    said = {
+        "PKCS#12": pkcs12.decode("latin-1"),
+        "DER": der.decode("latin-1"),
+        "PKCS#7": openssl("crl2pkcs7", "-nocrl", "-certfile", leaf),
+        "UTF-16": chain.leaf.encode("utf-16").decode("latin-1"),
+    }
+    for kind, content in said.items():
+        assert f"public is {'a text in ' if kind == 'UTF-16' else ''}{kind}" in refusal(
+            appliance, public=content, private=chain.key
+        )
+
+
+def test_an_intermediate_that_is_missing_is_told(appliance: Appliance, chain: Chain) -> None:
+    job = job_with(appliance, public=chain.leaf, private=chain.key)
+
+    perform(job)
+
+    assert any("no authority was sent for the certificate CN=leaf" in line for line in job.lines)
 
 
 def test_an_authority_that_did_not_sign_the_certificate_is_refused(

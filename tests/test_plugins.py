@@ -35,13 +35,13 @@ GOOD = HEAD + '@hookimpl\ndef jidoteki_endpoints(appliance):\n    return [Endpoi
 
 @pytest.fixture
 def make(jidoteki_host: MakeHost, tmp_path: Path):
-    """Runs a host with one good plugin and one with the given code, called `other`."""
+    """Runs a host with one good plugin and one with the given code, called `other`, and enables them."""
 
-    def with_plugin(code: str, **sections: object) -> Host:
+    def with_plugin(code: str, enable: tuple[str, ...] = ("good", "other"), **sections: object) -> Host:
         for name, content in (("good", GOOD), ("other", HEAD + code)):
             (tmp_path / f"{name}.py").write_text(content)
         files = (tmp_path / "good.py", tmp_path / "other.py")
-        return jidoteki_host(load=files, enable=("good", "other"), **sections)
+        return jidoteki_host(load=files, enable=enable, **sections)
 
     return with_plugin
 
@@ -187,7 +187,7 @@ def jidoteki_shutdown(appliance): sys.exit(1)
 def jidoteki_services(appliance): return 17
 @hookimpl
 def jidoteki_health(appliance): time.sleep(1000)
-""")
+""", enable=("good",))  # fmt: skip
 
     assert host.get("/services").status == 200
     assert host.post("/setup", "-F", "newtoken=another").status == 200
@@ -201,7 +201,7 @@ def test_what_plugins_add_to_services_and_health_is_shown(make) -> None:
 def jidoteki_services(appliance): return [("mine", True), ("yours", False)]
 @hookimpl
 def jidoteki_health(appliance): return {"temperature": 42}
-""")
+""", enable=("good",))  # fmt: skip
 
     services = host.get("/services").json["services"]
 
@@ -238,7 +238,7 @@ def jidoteki_apply(job, name, document):
     if name == "network":
         job.log(f"applied {document['hostname']}")
         return True
-""")
+""", enable=("good",))  # fmt: skip
 
     host.post("/settings", "-F", 'settings={"network": {"interface": "eth0", "hostname": "test.host"}}')
 

@@ -17,10 +17,12 @@ async def debug(request: Request) -> Response:
 
 
 async def _packed(request: Request, kind: str, name: str) -> Response:
-    outcome = await request.run_job(kind, join=True)
-    if outcome.status != "success":
-        raise ApiError(400, outcome.error_message)
-    return Download(request.appliance.spool / name, name)
+    path = request.appliance.spool / name
+    if not await request.resumes(path, name):
+        outcome = await request.run_job(kind, join=True)
+        if outcome.status != "success":
+            raise ApiError(400, outcome.error_message)
+    return Download(path, name, anew=True)
 
 
 @hookimpl

@@ -16,14 +16,10 @@ from jidoteki.core.jobs import commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugins import Plugins
-from jidoteki.hookspecs import JobFailed, JobType, paths, scripts
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
-
-
-class JobCancelled(BaseException):
-    """Raised inside the job at its next step after it was told to end; not for handlers to catch."""
 
 
 class Context:
@@ -58,12 +54,15 @@ class Context:
         self._written = 0.0
         self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
+        self.was_told = False
+        """Whether the job knows that it was cancelled."""
         self._environment = commands.environment(appliance.admin)
         signal.signal(signal.SIGTERM, self._cancel)
 
     def checkpoint(self) -> None:
-        """End here when the job was told to."""
-        if self._cancelled:
+        """End here when the job was told to; said once, so that it can clean up."""
+        if self._cancelled and not self.was_told:
+            self.was_told = True
             raise JobCancelled
 
     def progress(self, percentage: int, *, final: bool = False) -> None:

@@ -21,6 +21,7 @@ from jidoteki.core.jobs import commands, processes, status_files
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugins import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs.jobs import MAX_GRACE
 
 MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
@@ -59,6 +60,8 @@ class Launcher:
             self._plugins.leave_out(plugin, f"the job name {job.name!r} must be lower-case letters, digits and '-'")
         elif any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
             self._plugins.leave_out(plugin, f"the handlers of the job {job.name} must not be async")
+        elif not 0 <= job.grace <= MAX_GRACE:
+            self._plugins.leave_out(plugin, f"the grace of the job {job.name} must be from 0 to {MAX_GRACE:g} seconds")
         elif job.name in self.kinds:
             other = self.kinds[job.name][0]
             self._plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
@@ -224,10 +227,11 @@ class Launcher:
         plugin, job = self.kinds.get(kind, (None, None))
         if plugin is None or job is None or job.recover is None:
             return
-        recover = job.recover
+        recover: Callable[..., None] = job.recover
+        given = (self.appliance, plugin.section)[: _parameters(recover)]
         try:
             calls = self._plugins.calls
-            calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(self.appliance))
+            calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
         except PluginError as error:
             logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
 
@@ -236,3 +240,11 @@ class Launcher:
         path = self.appliance.tmp / id
         with leftovers.tolerated(f"{path} cannot be removed"):
             leftovers.remove(path)
+
+
+def _parameters(function: Callable[..., Any]) -> int:
+    """How many of its two arguments a recovery takes; the second one came later."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(
+        each.kind in kinds and each.default is each.empty for each in inspect.signature(function).parameters.values()
+    )

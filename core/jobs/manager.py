@@ -17,10 +17,10 @@ from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
 from jidoteki.hookspecs import Event, JobOutcome, JobType
+from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
 logger = logging.getLogger(__name__)
 
-GRACE = 0.4
 EXTRA_TIME = 30.0
 CHECK_TIME = 600.0
 LOG_LINES = 10
@@ -149,7 +149,7 @@ class JobManager:
         return await asyncio.to_thread(locks.is_held, self.launcher.lock(kind))
 
     async def cancel(self, kind: str) -> bool:
-        """End the running job of this kind within a second; False when none runs."""
+        """End the running job of this kind, and wait for that as long as its grace; False when none runs."""
         watch = self._watches.get(kind)
         if watch is None:
             return False
@@ -159,8 +159,10 @@ class JobManager:
 
     async def _end(self, watch: _Watch) -> None:
         processes.ask_to_end(watch.pid)
+        known = self.launcher.kinds.get(watch.record.kind)
+        grace = known[1].grace if known else DEFAULT_GRACE
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(watch.ended), GRACE)
+            await asyncio.wait_for(asyncio.shield(watch.ended), grace)
         if not watch.ended.done():
             await asyncio.to_thread(processes.kill_session, watch.pid)
             await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)

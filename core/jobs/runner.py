@@ -16,11 +16,11 @@ from typing import Any
 from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import status_files
-from jidoteki.core.jobs.context import Context, JobCancelled
+from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records, parse
 from jidoteki.core.plugin_sources import Source
-from jidoteki.hookspecs import JobFailed, JobType, paths
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths
 
 
 def main(path: Path) -> None:
@@ -82,6 +82,8 @@ def _run(context: Context, job: JobType, record: Record) -> None:
     try:
         _judge(context, job)
         job.run(context)
+        if context.was_told:
+            raise JobCancelled  # kept from getting here
         if job.persist:
             context.persist()
         record.percentage = context.final_percentage
@@ -94,6 +96,9 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         traceback.print_exc()
         record.fail(_internal(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if context.was_told:  # a failure of its cleaning up is told by the log
+        record.end("cancelled")
+        record.error_message = record.error_code = None
     if record.error_message:
         context.log_failure(record.error_message)
     # The record comes last: until it says that the job has ended, these are written anew after a power cut.

@@ -39,6 +39,7 @@ def remarks(package: Path, version: str | None) -> Iterator[Remark]:
     yield from keys_in(package)
     yield from _script(package)
     yield from _other_scripts(package)
+    yield from _added_by_macos(package)
     if version is not None:
         yield from _version(version)
 
@@ -78,6 +79,14 @@ def _other_scripts(package: Path) -> Iterator[Remark]:
         for fault in script_faults.faults(path):
             if fault.level == "error":
                 yield Remark("warning", f"{_name(package, path)}: {fault.message}")
+
+
+def _added_by_macos(package: Path) -> Iterator[Remark]:
+    """What Finder and the tar of macOS leave behind, which is installed as it is."""
+    for path in _files(package):
+        if path.name.startswith("._") or path.name == ".DS_Store":
+            name = _name(package, path)
+            yield Remark("warning", f"{name} was added by macOS: set COPYFILE_DISABLE=1 for tar, and remove .DS_Store")
 
 
 def _version(version: str) -> Iterator[Remark]:

@@ -52,13 +52,13 @@ def _modern(passphrase: bytes, salt: bytes) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", passphrase, salt, ITERATIONS, 48)
 
 
-def _legacy(passphrase: bytes, salt: bytes) -> bytes:
-    """`-md md5`: EVP_BytesToKey with one iteration."""
-    digest = derived = b""
+def bytes_to_key(digest: str, passphrase: bytes, salt: bytes) -> bytes:
+    """`-md DIGEST` without `-pbkdf2`: the first 48 bytes of EVP_BytesToKey with one iteration."""
+    last = derived = b""
     while len(derived) < 48:
-        digest = hashlib.md5(digest + passphrase + salt, usedforsecurity=False).digest()
-        derived += digest
-    return derived
+        last = hashlib.new(digest, last + passphrase + salt, usedforsecurity=False).digest()
+        derived += last
+    return derived[:48]
 
 
 def _cipher(derived: bytes) -> Cipher[modes.CBC]:
@@ -79,7 +79,8 @@ class DecryptingReader:
             raise DecryptionError("It is not a file that was encrypted with a passphrase by openssl enc")
         salt = header[len(MAGIC) :]
         self._source = source
-        self._decryptor = _cipher((_legacy if legacy else _modern)(passphrase, salt)).decryptor()
+        derived = bytes_to_key("md5", passphrase, salt) if legacy else _modern(passphrase, salt)
+        self._decryptor = _cipher(derived).decryptor()
         self._unpadder = PKCS7(BLOCK * 8).unpadder()
         self._length = 0
         self._ended = False

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from jidoteki.core import archives
 from jidoteki.core.tar_reader import ArchiveError, TarReader, refuse
+from jidoteki.core.updates import other_ways
 from jidoteki.core.updates.openssl import HEADER, DecryptingReader, DecryptionError, load_public_key, read_passphrase
 from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead, Source
 from jidoteki.hookspecs import paths
@@ -146,10 +147,15 @@ def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader
     beginning = b""
     while len(beginning) < BEGINNING and (chunk := package.read(BEGINNING - len(beginning))):
         beginning += chunk
-    if _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase)):
-        return DecryptingReader(_Again(beginning, package), passphrase)
-    if not _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True)):
-        raise DecryptionError("It was encrypted with another passphrase, or its beginning is damaged")
+    try:
+        if _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase)):
+            return DecryptingReader(_Again(beginning, package), passphrase)
+        is_legacy = _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True))
+    except DecryptionError as error:
+        raise DecryptionError(other_ways.explained(beginning, passphrase) or str(error)) from error
+    if not is_legacy:
+        damaged = "It was encrypted with another passphrase, or its beginning is damaged"
+        raise DecryptionError(other_ways.explained(beginning, passphrase) or damaged)
     if not legacy:
         raise DecryptionError("It was encrypted with -md md5, which is too weak unless 'legacy-packages' allows it")
     return DecryptingReader(_Again(beginning, package), passphrase, legacy=True)
@@ -169,7 +175,7 @@ def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callab
     while (info := reader.next()) is not None:
         name = info.name.removeprefix("./")
         if name not in (ARCHIVE, SIGNATURE):
-            raise refuse(info.name, f"is neither {ARCHIVE} nor {SIGNATURE}")
+            raise refuse(info.name, _stranger(name))
         reason = can_restore(info.name, info, None) or _leftovers(info, reader.header)
         if reason or info.isdir() or info.issym():
             raise refuse(info.name, reason or "is not a file")
@@ -182,6 +188,13 @@ def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callab
     if digest is None or signature is None:
         raise ArchiveError(f"There is no {SIGNATURE if digest else ARCHIVE} in it")
     return Decrypted(archive, digest, signature)
+
+
+def _stranger(name: str) -> str:
+    reason = f"is neither {ARCHIVE} nor {SIGNATURE}"
+    if name.startswith("._"):
+        return f"{reason}: the tar of macOS adds such files unless COPYFILE_DISABLE=1 is in its environment"
+    return reason
 
 
 def _leftovers(info: tarfile.TarInfo, header: bytes) -> str | None:

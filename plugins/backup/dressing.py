@@ -102,9 +102,10 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
     try:
         status = os.fstat(directory)
         if status.st_mode & IMPLIED:
-            if os.geteuid() == 0:
-                os.fchown(directory, above.st_uid, above.st_gid)
-            os.fchmod(directory, above.st_mode & _INHERITED | stat.S_IRWXU)
+            mode = above.st_mode & _INHERITED | stat.S_IRWXU
+            if os.geteuid() == 0 and not _own(directory, above):
+                mode &= ~stat.S_ISGID
+            os.fchmod(directory, mode)
             status = above
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -112,3 +113,13 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
                     _settle(entry.name, directory, status)
     finally:
         os.close(directory)
+
+
+def _own(directory: int, like: os.stat_result) -> bool:
+    try:
+        os.fchown(directory, like.st_uid, like.st_gid)
+    except OSError as error:
+        if error.errno not in file_attributes.NO_SUCH_OWNER:
+            raise
+        return False
+    return True

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import itertools
 import re
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from jidoteki.hookspecs import tls_keys
+from jidoteki.plugins.certs import pem_texts
+from jidoteki.plugins.certs.pem_texts import Refused
 
 ALLOWED_KEYS: Final = tls_keys.ALLOWED
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
-BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"
 BLOCK: Final = r"-----BEGIN {0}-----\n(?:[^-]|-(?!----))*-----END {0}-----"
-CERTIFICATE_BLOCK: Final = re.compile(BLOCK.format("CERTIFICATE"))
 KEY_BLOCK: Final = re.compile(BLOCK.format("(?:[A-Z0-9]+ )?PRIVATE KEY"))
-
-
-class Refused(Exception):
-    """Why a key or certificate is not accepted, in one sentence."""
+_VERSION_1: Final = x509.Version.v1
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +60,15 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
     certificates = _certificates("public", public)
     key_text = _key_block(private)
     key = _load_key(key_text)
-    _check_key_belongs(key, certificates)
-    chain = _without_duplicates([*certificates, *(_certificates("ca", ca) if ca else [])])
+    leaf = _belonging(key, certificates)
+    rest = [*certificates, *(_certificates("ca", ca) if ca else [])]
+    chain = _in_order(_without_duplicates([leaf, *rest]))
     if len(chain) > MAX_CERTIFICATES:
         raise Refused(f"The chain has {len(chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
     for number, certificate in enumerate(chain):
         _check_key_kind(certificate, authority=number > 0)
-        _check_signature_hash(certificate)
+        _check_signature_hash(certificate, authority=number > 0)
+    _check_usage(chain[0])
     for number, (certificate, issuer) in enumerate(itertools.pairwise(chain), 1):
         _check_issued(number, certificate, issuer)
     return Bundle(key_text, chain[0], tuple(chain[1:]))
@@ -86,24 +85,16 @@ def warnings(bundle: Bundle, now: datetime | None = None) -> list[str]:
             found.append(
                 f"Warning: {name(certificate)} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
             )
+    if _extension(bundle.certificate, x509.SubjectAlternativeName) is None:
+        found.append(f"Warning: {name(bundle.certificate)} has no subjectAltName, without which browsers refuse it")
+    if bundle.chain and not is_self_signed(bundle.chain[-1]):
+        last = name(bundle.chain[-1])
+        found.append(f"Warning: the chain ends with {last}: clients that lack the authority above it refuse it")
+    elif not bundle.chain and not bundle.self_signed:
+        found.append(
+            f"Warning: no authority was sent for {name(bundle.certificate)}: clients that lack it refuse the connection"
+        )
     return found
-
-
-def check_loads(bundle: Bundle, workspace: Path) -> None:
-    """Have the TLS library itself load the bundle, as the service will.
-
-    :param workspace: an empty directory, closed to other users.
-    :raises Refused: it cannot.
-    """
-    path = workspace / "bundle.pem"
-    path.touch(mode=0o600)
-    try:
-        path.write_text(bundle.pem(), encoding="ascii")
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, password="")
-    except ssl.SSLError as error:
-        raise Refused(f"OpenSSL cannot serve this key and certificate: {error.reason or error}") from error
-    finally:
-        path.unlink()
 
 
 def name(certificate: x509.Certificate) -> str:
@@ -117,17 +108,14 @@ def name(certificate: x509.Certificate) -> str:
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Whether a certificate names itself as its issuer, so that nobody relies on its signature."""
-    return certificate.issuer == certificate.subject
-
-
-def _text(content: str) -> str:
-    return content.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        return certificate.issuer == certificate.subject
+    except ValueError:  # a name in another encoding than it says
+        return _signed(certificate, certificate)
 
 
 def _certificates(parameter: str, content: str) -> list[x509.Certificate]:
-    blocks = CERTIFICATE_BLOCK.findall(_text(content))
-    if not blocks:
-        raise Refused(f"{parameter} holds no PEM certificate (-----BEGIN CERTIFICATE-----)")
+    blocks = pem_texts.certificates(parameter, content)
     if len(blocks) > MAX_CERTIFICATES:
         raise Refused(f"{parameter} holds {len(blocks)} certificates: at most {MAX_CERTIFICATES} are allowed")
     return [_certificate(parameter, number, block) for number, block in enumerate(blocks, 1)]
@@ -136,8 +124,7 @@ def _certificates(parameter: str, content: str) -> list[x509.Certificate]:
 def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(block.encode("latin-1"))
-        for part in ("subject", "issuer", "extensions"):  # these are parsed only when they are looked at
-            getattr(certificate, part)
+        _ = certificate.extensions  # parsed only when they are looked at
         return certificate
     except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
         raise Refused(
@@ -146,7 +133,7 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
 
 
 def _key_block(content: str) -> str:
-    blocks: list[str] = KEY_BLOCK.findall(_text(content))
+    blocks: list[str] = KEY_BLOCK.findall(pem_texts.plain("private", content))
     if not blocks:
         raise Refused("private holds no PEM private key (-----BEGIN PRIVATE KEY-----)")
     if len(blocks) > 1:
@@ -177,15 +164,15 @@ def _check_key_kind(certificate: x509.Certificate, authority: bool) -> None:
         raise Refused(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
 
 
-def _check_key_belongs(
+def _belonging(
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, certificates: Sequence[x509.Certificate]
-) -> None:
+) -> x509.Certificate:
+    """The certificate that a key belongs to."""
     wanted = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    matching = [number for number, each in enumerate(certificates, 1) if _public_key(each) == wanted]
-    if not matching:
-        raise Refused("The private key does not belong to the certificate in public")
-    if matching[0] != 1:
-        raise Refused(f"The private key belongs to certificate {matching[0]} in public, which must be the first")
+    for certificate in certificates:
+        if _public_key(certificate) == wanted:
+            return certificate
+    raise Refused("The private key does not belong to the certificate in public")
 
 
 def _public_key(certificate: x509.Certificate) -> bytes | None:
@@ -200,12 +187,38 @@ def _without_duplicates(certificates: Sequence[x509.Certificate]) -> list[x509.C
     return list(dict.fromkeys(certificates))
 
 
-def _check_signature_hash(certificate: x509.Certificate) -> None:
+def _in_order(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
+    """The first certificate and those above it, each before the one that signed it; as they came where some are not."""
+    chain, left = certificates[:1], certificates[1:]
+    while above := next((each for each in left if _signed(chain[-1], each)), None):
+        chain.append(above)
+        left.remove(above)
+    return certificates if left else chain
+
+
+def _check_usage(certificate: x509.Certificate) -> None:
+    """Refuse what TLS clients do not take as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage and not usage.digital_signature:
+        raise Refused(f"TLS clients refuse {name(certificate)}: its key usage lacks digitalSignature")
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    if purposes is not None and ExtendedKeyUsageOID.SERVER_AUTH not in purposes:  # "any" is not enough for OpenSSL
+        raise Refused(f"TLS clients refuse {name(certificate)}: its extended key usage lacks serverAuth")
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> None:
     try:
         weak = isinstance(certificate.signature_hash_algorithm, WEAK_HASHES)
     except UnsupportedAlgorithm:
         weak = True
-    if weak and not is_self_signed(certificate):
+    if weak and not (authority and is_self_signed(certificate)):
         raise Refused(
             f"The signature of {name(certificate)} is too weak (MD5, SHA-1 or unknown): SHA-256 or better is needed"
         )
@@ -230,12 +243,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
-    try:
-        if not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            return False
-    except x509.ExtensionNotFound:
-        return False
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound:
-        return True
+    if certificate.version == _VERSION_1:  # a root of old, which clients have as an anchor
+        return is_self_signed(certificate)
+    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
+    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)

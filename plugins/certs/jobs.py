@@ -10,8 +10,9 @@ from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
 from jidoteki.hookspecs.job_logs import failure_logged
-from jidoteki.plugins.certs import bundle
+from jidoteki.plugins.certs import bundle, handshake
 from jidoteki.plugins.certs.bundle import Bundle
+from jidoteki.plugins.certs.pem_texts import Refused
 
 BEGIN: Final = "Validating and adding TLS certificates"
 SUCCESS: Final = "Add TLS certificates successful"
@@ -82,8 +83,8 @@ def _check(job: Job) -> None:
     for warning in bundle.warnings(judged):
         job.log(warning)
     try:
-        bundle.check_loads(judged, job.workspace)
-    except bundle.Refused as error:
+        handshake.check(judged, job.workspace)
+    except Refused as error:
         raise JobFailed(str(error)) from error
     except OSError as error:
         raise JobFailed(f"The certificates cannot be checked: {error.strerror or error}") from error
@@ -121,7 +122,7 @@ def _replace(job: Job) -> None:
 def _read(job: Job) -> Bundle:
     try:
         return bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
-    except bundle.Refused as error:
+    except Refused as error:
         raise JobFailed(str(error)) from error
 
 
@@ -130,7 +131,7 @@ def _kept_authorities(job: Job, files: TlsFiles) -> Authorities:
     try:
         there = paths.read_regular(files.authorities, follow=True).decode("latin-1")
         return bundle.read(job.input["public"], job.input["private"], there).chain
-    except (OSError, bundle.Refused):
+    except (OSError, Refused):
         return ()
 
 

@@ -171,6 +171,18 @@ def test_each_place_obstructed_alone(jidoteki_host: MakeHost, tally: Tally, part
     assert not tally.failed
 
 
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_the_status_of_updates_is_told_whatever_lies_in_place_of_the_jobs_directory(
+    jidoteki_host: MakeHost, kind: str
+) -> None:
+    host = jidoteki_host(start=False)
+    with obstructed(host, ("jobs",), kind) as made:
+        if not made:
+            pytest.skip(f"this system can have no {kind}")
+        assert not start(host)
+        assert host.get("/update", "--insecure", auth="token").status == 200
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make things that belong to others")
 def test_what_others_left_in_the_inbox_stays_there(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(start=False)

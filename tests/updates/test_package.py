@@ -98,6 +98,29 @@ def test_a_modern_package_is_taken_where_legacy_ones_are_allowed(take: Take, goo
     assert take(good, legacy=True).exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-md", "sha256"), "-aes-256-cbc -md sha256 without -pbkdf2"),
+        (("-md", "sha512"), "-aes-256-cbc -md sha512 without -pbkdf2"),
+        (("-md", "sha512", "-pbkdf2"), "-aes-256-cbc -md sha512 -pbkdf2"),
+        (("-md", "sha256", "-pbkdf2", "-iter", "100000"), "-aes-256-cbc -md sha256 -pbkdf2 -iter 100000"),
+        (("-aes-128-cbc", "-md", "sha256", "-pbkdf2"), "-aes-128-cbc -md sha256 -pbkdf2"),
+        (("-aes-256-ctr", "-md", "sha256", "-pbkdf2"), "-aes-256-ctr -md sha256 -pbkdf2"),
+        (("-a", "-md", "sha256", "-pbkdf2"), "leave out -a"),
+    ],
+)
+def test_the_options_of_openssl_that_made_a_package_are_told(
+    take: Take, vendor, tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    content = vendor.package(tmp_path / "made", FILES, *options)
+
+    with pytest.raises(PackageError) as refused:
+        take(content)
+
+    assert told in str(refused.value)
+
+
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_truncated_package_is_refused(take: Take, good: bytes, tmp_path: Path, tenth: int) -> None:
     with pytest.raises(PackageError):

@@ -1,0 +1,67 @@
+"""Whether TLS clients take a certificate: tried with OpenSSL itself, in memory, before anything serves it."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+from jidoteki.plugins.certs.bundle import Bundle, pem
+from jidoteki.plugins.certs.pem_texts import Refused
+
+VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, which Python does not name: whether it is valid now is told, and no reason to refuse."""
+_MOST_STEPS: Final = 10
+
+
+def check(bundle: Bundle, workspace: Path) -> None:
+    """Have OpenSSL serve the bundle to a client that trusts the last certificate of it, with each version of TLS.
+
+    :param workspace: an empty directory, closed to other users.
+    :raises Refused: it cannot load it, or one of the two sides refuses it.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(server, bundle, workspace)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False  # by which name the appliance is called is not known
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
+    client.load_verify_locations(cadata=pem([(bundle.certificate, *bundle.chain)[-1]]))
+    for version in VERSIONS:
+        client.minimum_version = client.maximum_version = version
+        try:
+            _shake_hands(server, client)
+        except ssl.SSLCertVerificationError as error:
+            raise Refused(f"TLS clients refuse this certificate: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            named = version.name.replace("v", " ").replace("_", ".")
+            raise Refused(
+                f"No client can connect with {named} and this certificate: {error.reason or error}"
+            ) from error
+
+
+def _load(server: ssl.SSLContext, bundle: Bundle, workspace: Path) -> None:
+    path = workspace / "bundle.pem"
+    path.touch(mode=0o600)
+    try:
+        path.write_text(bundle.pem(), encoding="ascii")
+        server.load_cert_chain(path, password="")
+    except ssl.SSLError as error:
+        raise Refused(f"OpenSSL cannot serve this key and certificate: {error.reason or error}") from error
+    finally:
+        path.unlink()
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    left = [client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)]
+    for _ in range(_MOST_STEPS):
+        for side in list(left):
+            try:
+                side.do_handshake()
+                left.remove(side)
+            except ssl.SSLWantReadError:
+                pass
+        if not left:
+            return
+    raise ssl.SSLError("the handshake does not end")

@@ -1,0 +1,49 @@
+"""What a failing test shows of its hosts: their logs, their standard error, and the logs of failed jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from jidoteki.core.jobs.records import Records
+from jidoteki.testing.host import Host
+
+#: The hosts of a test, or of a module whose tests share one.
+HOSTS = pytest.StashKey[list[Host]]()
+LINES = 200
+SIZE = 64 * 1024
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what its hosts say to the report of a test that failed."""
+    report = yield
+    if report.failed:
+        hosts = [host for node in item.listchain() for host in node.stash.get(HOSTS, [])]
+        for number, host in enumerate(hosts, 1):
+            name = f"jidoteki host {number}" if len(hosts) > 1 else "jidoteki host"
+            report.sections.extend((f"{name}, {title}", text) for title, text in sections(host) if text)
+    return report
+
+
+def sections(host: Host) -> Iterator[tuple[str, str]]:
+    """Title and text of what a host left behind; the text is empty where it said nothing."""
+    yield "log of the service", tail(host.appliance.log / "jidoteki-admin-api.log")
+    yield "standard error", tail(host.error_file)
+    records = Records(host.appliance.jobs)
+    for record in records.all():
+        if record.status == "failed":
+            yield f"log of the failed job {record.id}", tail(records.log(record.id))
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - SIZE))
+            text = file.read(SIZE).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-LINES:])

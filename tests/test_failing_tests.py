@@ -1,0 +1,102 @@
+"""What a failing test of a plugin's author says: the file and line of the fault, without a look at the appliance."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = """
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+{top}
+
+async def ask(request):
+    {handler}
+    return {{"status": "ok"}}
+
+async def start(request):
+    return await request.start_job("planted")
+
+def work(job):
+    job.log("it began")
+    {job}
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("planted", work)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [
+        Endpoint("GET", "/planted", ask, {{}}, {{200: "It"}}, "Ask"),
+        Endpoint("POST", "/planted", start, {{}}, {{202: "It"}}, "Start", starts="planted"),
+    ]
+"""
+
+TEST = """
+from pathlib import Path
+
+def test_it(jidoteki_host):
+    host = jidoteki_host(load=[Path(__file__).with_name("planted.py")], enable=("planted",))
+    assert host.get("/planted").status == 200
+    assert host.post("/planted").status == 202
+    records = host.appliance.jobs
+    import json
+    from jidoteki.testing import wait_until
+    record = wait_until(lambda: [each for each in records.glob("*-planted.json")])[0]
+    wait_until(lambda: json.loads(record.read_text())["status"] != "running")
+    assert json.loads(record.read_text())["status"] == "success"
+"""
+
+
+def failing(directory: Path, test: str = TEST, **faults: str) -> str:
+    """What pytest prints of a failing test of a plugin with these faults planted."""
+    places = {"top": "", "handler": "pass", "job": "pass", **faults}
+    (directory / "planted.py").write_text(PLUGIN.format(**places))
+    (directory / "planted.py").chmod(0o644)
+    (directory / "test_planted.py").write_text(test)
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(directory), str(directory)]
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout
+
+
+def line_of(directory: Path, fault: str) -> int:
+    """The number of the line where a fault was planted."""
+    lines = (directory / "planted.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if fault in line)
+
+
+@pytest.mark.parametrize("place", ["top", "handler", "job"])
+def test_a_planted_error_is_named_by_file_and_line(tmp_path: Path, place: str) -> None:
+    fault = "raise RuntimeError('planted here')"
+
+    said = failing(tmp_path, **{place: fault})
+
+    assert f'planted.py", line {line_of(tmp_path, fault)}' in said
+    assert "RuntimeError: planted here" in said
+
+
+def test_the_log_of_a_failed_job_is_a_section(tmp_path: Path) -> None:
+    said = failing(tmp_path, job="raise RuntimeError('planted here')")
+
+    assert "jidoteki host, log of the failed job 000001-planted" in said
+    assert "it began" in said
+
+
+def test_enabling_what_nothing_serves_fails_at_once_in_one_sentence(tmp_path: Path) -> None:
+    test = "def test_it(jidoteki_host):\n    jidoteki_host(enable=('plantde',))\n"
+
+    said = failing(tmp_path, test=test)
+
+    assert "AssertionError: enable='plantde': no plugin serves it" in said
+
+
+def test_a_passing_test_shows_nothing_of_its_host(tmp_path: Path) -> None:
+    test = "def test_it(jidoteki_host):\n    jidoteki_host()\n\ndef test_other():\n    assert False\n"
+
+    said = failing(tmp_path, test=test)
+
+    assert "jidoteki host" not in said

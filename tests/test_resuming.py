@@ -1,0 +1,154 @@
+"""Downloads that break off and go on, with the clients that people have: never are two files glued together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from jidoteki.hookspecs import PREFIX
+from jidoteki.testing import Host, MakeHost
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    host = jidoteki_host()
+    grow(host)
+    return host
+
+
+def grow(host: Host) -> None:
+    """Let the logs be others, which do not compress."""
+    with (host.appliance.log / "app.log").open("a") as file:
+        file.write(os.urandom(100_000).hex() + "\n")
+
+
+def fetch(host: Host, path: str, to: Path, *arguments: str, source: str = "127.0.0.1") -> int:
+    """Download with curl as a person does; its exit status."""
+    url = f"{host.url}{PREFIX}{path}{host.query('GET', path)}"
+    argv = ["curl", "-sS", "--cacert", host.certificate, "--interface", source, "-o", to, *arguments, url]
+    return subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode
+
+
+def break_off(path: Path, whole: Path) -> bytes:
+    """Leave the first half of a download, and return all of it."""
+    content = whole.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return content
+
+
+@pytest.mark.parametrize("path", ["/logs", "/debug"])
+def test_curl_goes_on_with_the_file_that_it_began(host: Host, tmp_path: Path, path: str) -> None:
+    assert fetch(host, path, tmp_path / "whole") == 0
+    content = break_off(tmp_path / "part", tmp_path / "whole")
+    grow(host)
+
+    assert fetch(host, path, tmp_path / "part", "-C", "-") == 0
+
+    assert (tmp_path / "part").read_bytes() == content
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="there is no wget")
+def test_wget_goes_on_with_the_file_that_it_began(host: Host, tmp_path: Path) -> None:
+    assert fetch(host, "/logs", tmp_path / "whole") == 0
+    content = break_off(tmp_path / "part", tmp_path / "whole")
+    grow(host)
+    url = f"{host.url}{PREFIX}/logs{host.query('GET', '/logs')}"
+
+    subprocess.run(["wget", "-q", "-c", f"--ca-certificate={host.certificate}", "-O", tmp_path / "part", url],
+                   check=True, timeout=60)  # fmt: skip
+
+    assert (tmp_path / "part").read_bytes() == content
+
+
+@pytest.mark.parametrize("path", ["/logs", "/debug"])
+def test_curl_appends_nothing_once_another_file_was_made(host: Host, tmp_path: Path, path: str) -> None:
+    assert fetch(host, path, tmp_path / "whole") == 0
+    content = break_off(tmp_path / "part", tmp_path / "whole")
+    grow(host)
+    assert fetch(host, path, tmp_path / "other", source="127.0.0.2") == 0
+
+    assert fetch(host, path, tmp_path / "part", "-C", "-") == 33  # no ranges: it cannot resume
+
+    assert (tmp_path / "part").read_bytes() == content[: len(content) // 2]
+
+
+def test_curl_appends_nothing_where_it_may_have_begun_either_of_two(host: Host, tmp_path: Path) -> None:
+    assert fetch(host, "/logs", tmp_path / "whole") == 0
+    break_off(tmp_path / "part", tmp_path / "whole")
+    grow(host)
+    assert fetch(host, "/logs", tmp_path / "another") == 0
+
+    assert fetch(host, "/logs", tmp_path / "part", "-C", "-") == 33
+
+
+def test_curl_appends_nothing_of_what_a_service_that_was_started_again_made(host: Host, tmp_path: Path) -> None:
+    assert fetch(host, "/logs", tmp_path / "whole") == 0
+    break_off(tmp_path / "part", tmp_path / "whole")
+    host.stop()
+    host.start()
+
+    assert fetch(host, "/logs", tmp_path / "part", "-C", "-") == 33
+
+
+@pytest.mark.parametrize("path", ["/logs", "/backup/download"])
+def test_if_range_with_an_etag_decides(host: Host, tmp_path: Path, path: str) -> None:
+    pack(host, b"first")
+    first = host.get(path)
+    again = host.get(path, "-H", f"If-Range: {first.headers['Etag']}", "-H", "Range: bytes=10-")
+    weak = host.get(path, "-H", f"If-Range: W/{first.headers['Etag']}", "-H", "Range: bytes=10-")
+    pack(host, b"other")
+    grow(host)
+    host.get(path)
+    other = host.get(path, "-H", f"If-Range: {first.headers['Etag']}", "-H", "Range: bytes=10-")
+
+    assert (again.status, again.body) == (206, first.body[10:])
+    assert weak.status == 200
+    assert other.status == 200
+    assert other.headers["Etag"] != first.headers["Etag"]
+
+
+def pack(host: Host, content: bytes) -> None:
+    """Make a backup."""
+    (host.appliance.data / "app").mkdir(parents=True, exist_ok=True)
+    (host.appliance.data / "app/settings.json").write_bytes(content)
+    assert host.post("/backup", "-F", "action=START").status == 202
+    assert host.wait_for_job("/backup")["status"] == "success"
+
+
+def test_a_backup_that_was_made_meanwhile_is_not_appended_to_the_old_one(host: Host, tmp_path: Path) -> None:
+    pack(host, b"first")
+    assert fetch(host, "/backup/download", tmp_path / "whole") == 0
+    content = break_off(tmp_path / "part", tmp_path / "whole")
+    assert fetch(host, "/backup/download", tmp_path / "part", "-C", "-") == 0
+    assert (tmp_path / "part").read_bytes() == content
+    break_off(tmp_path / "part", tmp_path / "whole")
+    pack(host, b"other")
+
+    assert fetch(host, "/backup/download", tmp_path / "part", "-C", "-") == 33
+
+
+def test_a_backup_is_resumed_after_the_service_was_started_again(host: Host, tmp_path: Path) -> None:
+    pack(host, b"first")
+    assert fetch(host, "/backup/download", tmp_path / "whole") == 0
+    break_off(tmp_path / "part", tmp_path / "whole")
+    host.stop()
+    host.start()
+
+    assert fetch(host, "/backup/download", tmp_path / "part", "-C", "-") == 0
+
+    with tarfile.open(tmp_path / "part") as archive:
+        assert "app/settings.json" in [each.name.removeprefix("./") for each in archive]
+
+
+def test_who_has_all_of_it_is_told_so(host: Host, tmp_path: Path) -> None:
+    assert fetch(host, "/logs", tmp_path / "whole") == 0
+    size = (tmp_path / "whole").stat().st_size
+
+    answer = host.get("/logs", "-H", f"Range: bytes={size}-")
+
+    assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{size}")
