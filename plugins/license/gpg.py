@@ -74,12 +74,22 @@ class Home:
 
         :raises ToolFailed: it cannot be started, takes too long or says too much.
         """
-        argv = [self.program, "--homedir", self.path, *OPTIONS, *self.options, *arguments]
-        code, output = run(argv, env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
-        words = [line.split() for line in output.decode("utf-8", "replace").split("\n")]
+        code, output = self._output(*arguments)
+        words = [line.split() for line in output.split("\n")]
         return Status(
             code, tuple((line[1], tuple(line[2:])) for line in words if line[:1] == ["[GNUPG:]"] and line[1:])
         )
+
+    def secret_keys(self) -> frozenset[str]:
+        """The ids of the secret keys and subkeys that are there, as `ENC_TO` has them."""
+        _, output = self._output("--with-colons", "--list-secret-keys")
+        fields = [line.split(":") for line in output.split("\n")]
+        return frozenset(each[4] for each in fields if each[0] in ("sec", "ssb") and each[4:])
+
+    def _output(self, *arguments: str | Path) -> tuple[int, str]:
+        argv = [self.program, "--homedir", self.path, *OPTIONS, *self.options, *arguments]
+        code, output = run(argv, env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
+        return code, output.decode("utf-8", "replace")
 
     def add(self, content: bytes, secret: bool = False) -> list[str]:
         """Import keys and return the fingerprints of those that are there with their secret part, or at all."""
@@ -144,7 +154,7 @@ def _decrypted(
         verify = () if trusted is not None else ("--skip-verify",)
         status = home.run(*verify, "--max-output", str(MAX_SIZE), "--output", target, "--decrypt", "--", source)
         content = target.read_bytes() if target.exists() else b""
-        _check_key(status)
+        _check_key(status, home)
         _check_signatures(status)
         _check_whole(status, len(content))
         if trusted is not None:
@@ -230,14 +240,15 @@ def _stop_agent(home: Path) -> None:
         run([program, "--homedir", home, "--kill", "all"], env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
 
 
-def _check_key(status: Status) -> None:
+def _check_key(status: Status, home: Home) -> None:
     if not status.count("BEGIN_DECRYPTION"):
         seen = status.count("PLAINTEXT") or status.count("ENC_TO")
         raise LicenseInvalid("The license is not encrypted" if seen else "The license is not an OpenPGP message")
     if any(_asks_for_passphrase(words) for words in status.arguments("ERROR")):
         raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
-    for_others = status.count("NO_SECKEY") and not status.count("DECRYPTION_KEY")
-    if for_others or not status.count("ENC_TO"):
+    # GnuPG 2.4 says NO_SECKEY of a key that is there, too, if it cannot decrypt what is damaged.
+    named = {words[0] for words in status.arguments("ENC_TO") if words}
+    if not status.count("DECRYPTION_KEY") and not named & home.secret_keys():
         raise LicenseInvalid("The license is not encrypted to the key in license.key: it is for another appliance")
 
 

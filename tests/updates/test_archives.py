@@ -150,7 +150,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "giant long name": (raw(b"a", b"L", b"77777777777") + END, "header longer"),
     "giant base-256 size of a header": (raw(b"a", b"x", b"\x80" + b"\x7f" * 11) + END, "header longer"),
     "negative size of a header": (raw(b"a", b"x", b"\xff" * 10 + b"\x00\x00") + END, "header longer"),
-    "negative size": (raw(b"a", b"0", b"\xff" * 11 + b"\x00") + END, "impossible size"),
+    # Newer versions of Python refuse such a header themselves (CVE-2025-8194).
+    "negative size": (raw(b"a", b"0", b"\xff" * 11 + b"\x00") + END, "impossible size|header that makes no sense"),
     "extended headers without end": (pax(b"") * 5000 + END, "header longer"),
     "endless number": (pax(b"1" * 8192) + raw(b"a") + END, "endless number"),
     "extended header of length 0": (pax(b"0 path=a\n") + raw(b"a") + END, "no sense"),
