@@ -220,8 +220,9 @@ def test_downloads_can_be_resumed(host: Host) -> None:
     (host.appliance.log / "extra.log").write_text("some text\n" * 1000)
     whole = host.get("/logs")
 
-    part = host.get("/logs", "-H", "Range: bytes=10-19")
-    beyond = host.get("/logs", "-H", "Range: bytes=99999999-")
+    of_this = f"If-Range: {whole.headers['Etag']}"
+    part = host.get("/logs", "-H", "Range: bytes=10-19", "-H", of_this)
+    beyond = host.get("/logs", "-H", "Range: bytes=99999999-", "-H", of_this)
 
     assert whole.headers["Content-Disposition"] == 'attachment; filename="logs.tar.gz"'
     assert whole.headers["Content-Type"] == "application/octet-stream"
