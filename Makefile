@@ -54,8 +54,9 @@ bench-quick: $(READY) ## the same with small sizes, in two minutes
 soak: $(READY) ## ten minutes of mixed work, after which nothing may have grown
 	$(BIN)/python -m bench.soak
 
-docs: $(READY) ## write the reference of the hooks from their specifications
+docs: $(READY) ## write the hooks and the reference of the contract from their docstrings
 	$(BIN)/python docs/hooks.py
+	$(BIN)/python docs/reference.py
 
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki
