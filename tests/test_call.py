@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -184,22 +185,72 @@ def test_a_download_into_a_pipe_comes_whole(call: Caller, tmp_path: Path) -> Non
     subprocess.run(["tar", "tzf", tmp_path / "piped"], capture_output=True, check=True)
 
 
-def test_a_terminal_is_not_filled_with_what_is_no_text(call: Caller) -> None:
+def on_a_terminal(call: Caller, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, what the terminal shows, and standard error."""
     terminal, other_end = pty.openpty()
-
-    done = [
-        subprocess.run(
-            [*COMMAND, "call", "GET", path, "--insecure"], env=call.environment, stdin=subprocess.DEVNULL,
-            stdout=other_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
-        ) for path in ("/logs", "/changelog")
-    ]  # fmt: skip
-
+    done = subprocess.run(
+        [*COMMAND, "call", *arguments, "--insecure"], env=call.environment, stdin=subprocess.DEVNULL,
+        stdout=other_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.write(other_end, b"\n")  # there is always something to read
     os.close(other_end)
-    shown = os.read(terminal, 65536).decode()
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: all is read
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
     os.close(terminal)
-    assert [each.returncode for each in done] == [1, 0]
-    assert "bytes of application/octet-stream: write it to a file with --output" in done[0].stderr
-    assert shown.startswith("# Changelog")
+    return done.returncode, shown.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\n"), done.stderr
+
+
+@pytest.mark.parametrize("path", ["/logs", "/debug"])
+def test_a_terminal_is_not_filled_with_what_is_no_text(call: Caller, path: str) -> None:
+    status, shown, told = on_a_terminal(call, "GET", path)
+
+    assert (status, shown) == (1, "")
+    assert "bytes of application/octet-stream: write it to a file with --output FILE (-o FILE)" in told
+    assert told.count("\n") == 1
+
+
+def test_a_terminal_shows_text_with_one_line_end(call: Caller) -> None:
+    changelog = on_a_terminal(call, "GET", "/changelog")
+    version = on_a_terminal(call, "GET", "/version")
+
+    assert changelog[0] == 0 and changelog[1].startswith("# Changelog")
+    assert version == (0, '{"version":"1.0.0"}\n', "")
+
+
+def test_a_terminal_gets_no_bytes_that_are_called_text(call: Caller) -> None:
+    call.host.appliance.replace_file(call.host.appliance.etc / "changelog.txt", b"\x1f\x8b\x00\x00binary")
+
+    status, shown, told = on_a_terminal(call, "GET", "/changelog")
+
+    assert (status, shown) == (1, "")
+    assert "is no text" in told
+
+
+def test_what_is_too_long_for_memory_is_refused_on_a_terminal_before_it_is_fetched(call: Caller) -> None:
+    host = call.host
+    with (host.appliance.spool / "backup.tar").open("wb") as file:
+        file.truncate(100 * MIB)
+    description = {"status": "success", "filesize": "100M", "sha256": "0" * 64}
+    host.appliance.replace_file(host.appliance.spool / "backup.json", json.dumps(description))
+
+    status, shown, told = on_a_terminal(call, "GET", "/backup/download")
+
+    assert (status, shown) == (1, "")
+    assert f"{100 * MIB} bytes of application/octet-stream" in told
+
+
+def test_a_dash_for_the_file_is_standard_output_whatever_it_is(call: Caller, tmp_path: Path) -> None:
+    status, shown, _ = on_a_terminal(call, "GET", "/logs", "-o", "-")
+    piped = subprocess.run(
+        [*COMMAND, "call", "GET", "/logs", "--insecure", "-o", "-"], env=call.environment, cwd=tmp_path,
+        capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    assert status == 0 and len(shown) > 100
+    assert piped.stdout.startswith(b"\x1f\x8b")
+    assert not (tmp_path / "-").exists()
 
 
 def test_a_long_upload_is_never_held_in_memory(call: Caller, tmp_path: Path) -> None:

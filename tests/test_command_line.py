@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -83,9 +84,89 @@ def test_bash_completes_commands_and_options_as_the_page_says() -> None:
     assert done.stdout.split() == ["package", "--wait"]
 
 
+def completed(shell: str, root: Path, *words: str) -> list[str]:
+    """What the command offers a shell for the last word."""
+    environment = {
+        "JIDOTEKI_ROOT": str(root), "COMP_WORDS": " ".join(words[:-1] if shell == "fish" else words),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1), "_JIDOTEKI_COMPLETE": f"{shell}_complete",
+    }  # fmt: skip
+    program = Path(sys.executable).parent / "jidoteki"
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    # Kind, value and help on a line each, or kind and value on one, as versions of click and shells have it.
+    pairs = re.findall(r"^plain[,\n]([^\n\t]*)", done.stdout, re.MULTILINE)
+    return [str(value) for value in pairs]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("command", ["call", "sign"])
+def test_method_and_path_are_completed(shell: str, command: str, tmp_path: Path) -> None:
+    def complete(*words: str) -> list[str]:
+        return completed(shell, tmp_path, "jidoteki", command, *words)
+
+    assert complete("P") == ["POST", "PUT", "PATCH"]
+    assert complete("ge") == ["get"]
+    assert complete("GET", "/ba") == ["/backup", "/backup/download", "/backup/log"]
+    assert complete("post", "/ba") == ["/backup", "/backup/restore"]
+    assert complete("HEAD", "ver") == ["version"]
+    assert complete("POST", "/api/v1/admin/tok") == ["/api/v1/admin/tokens", "/api/v1/admin/tokens/revoke"]
+    assert complete("DELETE", "/") == []
+
+
+def test_paths_of_an_appliances_own_plugins_are_completed_and_one_that_is_broken_says_nothing(tmp_path: Path) -> None:
+    plugins = tmp_path / "usr/local/etc/plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "lamp.py").write_text(
+        "from jidoteki.hookspecs import Endpoint, hookimpl\n"
+        "async def show(request): return {}\n"
+        "@hookimpl\ndef jidoteki_endpoints(): return [Endpoint('GET', '/lamp', show)]\n"
+    )
+    (plugins / "broken.py").write_text("raise SystemExit('broken')\n")
+    configuration = {"plugin-directory": "usr/local/etc/plugins", "endpoints": ["lamp"]}
+    (plugins.parent / "jidoteki-admin-api.json").write_text(json.dumps(configuration))
+
+    assert completed("bash", tmp_path, "jidoteki", "call", "GET", "/la") == ["/lamp"]
+
+
+def test_a_token_that_cannot_be_one_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    argv = [*COMMAND, "init", tmp_path / "root", "--token", "two words"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("jidoteki: --token must be 1 to 255") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "root").exists()
+
+
+def test_errors_name_the_option_whose_file_is_no_good(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "key").write_text("passphrase\n")
+    (tmp_path / "source/text").write_text("text\n")
+    key, text, source = (tmp_path / name for name in ("key", "source/text", "source"))
+
+    def told(*arguments: str | Path) -> str:
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        return done.stderr
+
+    build = ("package", "build", source, "--version", "1.0", "-o", tmp_path / "p")
+    assert "--sign-key text is not a private key" in told(*build, "--key", key, "--sign-key", text)
+    text.write_text("")
+    assert "--key text is empty" in told(*build, "--key", text, "--sign-key", key)
+    assert "--version: The version must be" in told(*build, "--key", key, "--sign-key", key, "--version", "1\n2")
+    opened = ("debug-bundle", "open", key, "--key", key)
+    assert "--key " in told(*opened, "-o", tmp_path / "new")
+    assert f"--output {source} is not empty" in told(*opened, "-o", source)
+    assert "--output /proc/x cannot be written" in told("config-schema", "--root", tmp_path, "-o", "/proc/x")
+    serve = ("serve", "--root", tmp_path / "source", "--port", "0", "--host")
+    assert "--host 192.0.2.1" in told(*serve, "192.0.2.1")  # of TEST-NET-1, nobody's own (RFC 5737)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["call", "GTE", "/version"], "'GTE' is no method. Did you mean 'GET'?"),
+        (["sign", "psot", "/update"], "'psot' is no method. Did you mean 'POST'?"),
+        (["call", "/version"], "'/version' is no method. It must be one of GET, HEAD"),
         (["chekc"], "No such command 'chekc'. Did you mean 'check'?"),
         (["plugin"], "Did you mean 'plugins'?"),
         (["package", "biuld"], "Did you mean 'build'?"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import html.parser
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
+
+MANUAL = Path(__file__).parent.parent / "docs/api.md"
 
 
 def fetch(host: Host, path: str, *arguments: str) -> tuple[int, dict[str, str], str]:
@@ -28,15 +31,34 @@ def fetch(host: Host, path: str, *arguments: str) -> tuple[int, dict[str, str], 
 
 
 class Elements(html.parser.HTMLParser):
-    """The elements of a page with their attributes."""
+    """The elements of a page with their attributes, the rows of its tables, and the text that is in neither."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.prose = ""
+        self._in_cell = self._in_example = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self._in_cell = self._in_cell or tag in ("td", "th")
+        self._in_example = self._in_example or tag == "pre"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+        self._in_example = self._in_example and tag != "pre"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[-1][-1] += data
+        elif not self._in_example:
+            self.prose += data
 
     def values(self, name: str, *tags: str) -> list[str]:
         """The values of an attribute, of these elements or of all."""
@@ -121,3 +143,29 @@ def test_docs_are_listed_among_the_endpoints_as_in_the_reference(jidoteki_module
 
     assert listed[-1] == "/docs"
     assert "/api/v1/admin/docs" not in listed
+
+
+def test_every_table_of_the_manual_is_one_on_the_page(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("tokens",), authentication={"named-tokens": True})
+    written = [line for line in MANUAL.read_text().splitlines() if line.startswith("|") and not line.startswith("|-")]
+
+    page = Elements(fetch(host, "/docs")[2])
+
+    assert len(page.rows) == len(written) > 40
+    assert "|" not in page.prose
+    endpoints = {row[0]: row[1:] for row in page.rows if len(row) == 3}
+    assert endpoints["GET /tokens"] == ["", "the named tokens with their scopes"]
+    assert endpoints["POST /tokens"][0] == "name, scopes: separated by commas"
+    assert endpoints["POST /tokens/revoke"][0] == "name"
+
+
+def test_every_link_on_the_page_leads_somewhere(jidoteki_module_host: Host) -> None:
+    page = Elements(fetch(jidoteki_module_host, "/docs")[2])
+
+    links = set(page.values("href", "a"))
+    places = {f"#{each}" for each in page.values("id")}
+    here = [link for link in links if link.startswith("/")]
+
+    assert [fetch(jidoteki_module_host, link)[0] for link in here] == [200] * len(here)
+    assert [link for link in links - places if not link.startswith(("https://", "/"))] == []
+    assert "what the backup lacks" in " ".join(" ".join(row) for row in page.rows)

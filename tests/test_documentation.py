@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from jidoteki.core.config import defaults
 from jidoteki.core.config_sections import SECTIONS
@@ -94,7 +96,40 @@ def test_every_package_of_the_source_tree_is_distributed() -> None:
     assert set(settings["packages"]) == found
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tables_are_whole(page: Path) -> None:
+    text = page.read_text()
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    lines = dict(enumerate(text.splitlines()))
+    tables = [range(*token.map) for token in tokens if token.type == "table_open" and token.map]
+    elsewhere = {number for token in tokens if token.type in ("fence", "code_block") and token.map
+                 for number in range(*token.map)}  # fmt: skip
+
+    in_tables = {number for table in tables for number in table}
+    rows = {number for number, line in lines.items() if line.startswith("|")} - elsewhere
+    assert rows == in_tables, "a row that is in no table, or a line that follows a table without an empty one"
+    cells = [[len(re.findall(r"(?<!\\)\|", lines[number])) for number in table] for table in tables]
+    assert [counts for counts in cells if len(set(counts)) != 1] == []
+
+
+def headings(page: Path) -> set[str]:
+    """The fragments of a page's headings, as GitHub makes them."""
+    tokens = MarkdownIt("commonmark").parse(page.read_text())
+    titles = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_sections_find_them(page: Path) -> None:
+    links = re.findall(r"\]\(([\w./-]*\.md)?#([^)]+)\)", page.read_text())
+
+    assert [link for link in links if link[1] not in headings(page.parent / link[0] if link[0] else page)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +34,17 @@ class Problem(click.ClickException):
         # Parts of it may come from elsewhere, and a terminal obeys some characters.
         shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in self.message)
         click.echo(f"jidoteki: {shown}", err=True)
+
+
+def with_option(message: str, files: Mapping[str, Path]) -> str:
+    """Put before a message that begins with a file the option that named this file.
+
+    :param files: for each option the file.
+    """
+    for option, path in files.items():
+        if message.startswith((f"{path} ", f"{path.name} ")):
+            return f"{option} {message}"
+    return message
 
 
 class Commands(click.Group):

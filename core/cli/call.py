@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import click
 
 from jidoteki.client import Answer, ApiProblem, Client, ClientProblem, JobProblem
 from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.client.problems import sentence
 from jidoteki.core.cli import Problem
+from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.meters import Meter
 from jidoteki.core.cli.sign import token_from
 from jidoteki.core.responses import encode
 
 URL = "https://127.0.0.1:8443"
 MAX_TEXT = 64 * 1024
+STANDARD_OUTPUT = Path("-")
+"""What `--output` calls it, as curl does: then a terminal gets whatever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,7 @@ class Call:
 
 
 @click.command()
-@click.argument("method")
-@click.argument("path")
+@request_arguments
 @click.option("--url", default=URL, envvar="JIDOTEKI_URL", show_default=True, show_envvar=True, help="The appliance.")
 @click.option(
     "-F", "--form", "parts", multiple=True, metavar="NAME=VALUE",
@@ -51,8 +56,8 @@ class Call:
 @click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
 @click.option("--status", metavar="PATH", help="Where the status of that job is, if the appliance does not tell.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the answer to a file; a download that was cut off goes on where it stopped.",
+    "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the answer to a file, - for standard output; a download that was cut off goes on where it stopped.",
 )  # fmt: skip
 @click.option("--max-size", type=click.IntRange(0), metavar="BYTES", help="Longest file that --output writes.")
 @click.option("--cacert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificates to trust.")
@@ -78,7 +83,7 @@ def command(
         raise click.UsageError("--wait and --output exclude each other")
     if status and not wait:
         raise click.UsageError("--status needs --wait")
-    call = Call(method.upper(), path, fields, files, wait, status, output, max_size)
+    call = Call(method, path, fields, files, wait, status, output, max_size)
     token = None if no_token else token_from(token_file)
     try:
         client = Client(
@@ -138,32 +143,19 @@ def _text(parameter: str, path: Path) -> str:
 
 async def _make(client: Client, call: Call) -> None:
     async with client:
-        if call.output and call.method == "GET":
-            with Meter("Downloading", "bytes") as meter:
-                await client.download(call.path, call.output, meter.show, max_size=call.max_size)
-            return
         if call.wait:
             _print(await _follow(client, call, await _send(client, call)))
+        elif call.output == STANDARD_OUTPUT:
+            await _stream(client, call)
+        elif call.output and call.method == "GET":
+            with Meter("Downloading", "bytes") as meter:
+                await client.download(call.path, call.output, meter.show, max_size=call.max_size)
         elif call.output:
             call.output.write_bytes((await _send(client, call)).body)
         elif sys.stdout.isatty():
-            _print(_readable(await _send(client, call)))
+            await _show(client, call)
         else:
             await _stream(client, call)
-
-
-def _readable(answer: Answer) -> str:
-    """The text of an answer for a terminal.
-
-    :raises ClientProblem: it is none.
-    """
-    media = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media and media != "application/json" and not media.startswith("text/"):
-        raise ClientProblem(
-            f"The answer is no text but {len(answer.body)} bytes of {sentence(media, 100)}: "
-            "write it to a file with --output, or into a pipe"
-        )
-    return answer.body.decode("utf-8", "replace")
 
 
 async def _send(client: Client, call: Call) -> Answer:
@@ -194,28 +186,72 @@ def _percentage(status: Mapping[str, Any]) -> int:
     return min(max(told, 0), 100) if isinstance(told, int) else 0
 
 
-async def _stream(client: Client, call: Call) -> None:
-    """Write the body to a pipe or a file as it comes."""
-    target = sys.stdout.buffer
+@asynccontextmanager
+async def _opened(client: Client, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer, whose body is still to come."""
     size = sum(path.stat().st_size for path in call.files.values())
     with Meter("Sending", "bytes") as meter:
         async with client.open(
             call.method, call.path, call.fields, call.files, lambda sent: meter.show(sent, size)
         ) as response:
             meter.close()
-            async for chunk in client.chunks(response):
-                if stat.S_ISREG(os.fstat(target.fileno()).st_mode):
-                    make_sure_of_room(target.fileno(), len(chunk))
-                target.write(chunk)
+            yield response
+
+
+async def _stream(client: Client, call: Call) -> None:
+    """Write the body to a pipe or a file as it comes."""
+    target = sys.stdout.buffer
+    async with _opened(client, call) as response:
+        async for chunk in client.chunks(response):
+            if stat.S_ISREG(os.fstat(target.fileno()).st_mode):
+                make_sure_of_room(target.fileno(), len(chunk))
+            target.write(chunk)
     target.flush()
 
 
+async def _show(client: Client, call: Call) -> None:
+    """Write the body to a terminal as it comes.
+
+    :raises ClientProblem: it is no text; what says so in its header is not even fetched.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    last = "\n"
+    async with _opened(client, call) as response:
+        media = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media and not _is_text(media):
+            raise _no_text(response, media)
+        async for chunk in client.chunks(response):
+            if b"\0" in chunk:
+                raise _no_text(response, media or "something")
+            text = _printable(decoder.decode(chunk))
+            last = text[-1:] or last
+            click.echo(text, nl=False)
+    click.echo(_printable(decoder.decode(b"", final=True)), nl=last != "\n")
+
+
+def _is_text(media: str) -> bool:
+    return media.startswith("text/") or media == "application/json" or media.endswith("+json")
+
+
+def _no_text(response: aiohttp.ClientResponse, media: str) -> ClientProblem:
+    size = "" if response.content_length is None else f"{response.content_length} bytes of "
+    return ClientProblem(
+        f"The answer is no text but {size}{sentence(media, 100)}: "
+        "write it to a file with --output FILE (-o FILE), or into a pipe; -o - shows it all the same"
+    )
+
+
 def _print(data: Any) -> None:
-    """Print an answer that is kept in memory; to a terminal, which obeys some characters, without those."""
+    """Print an answer that is kept in memory."""
     text = data if isinstance(data, str) else _json(data)
     if sys.stdout.isatty():
-        text = "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
+        text = _printable(text)
     click.echo(text, nl=not text.endswith("\n"))
+
+
+def _printable(text: str) -> str:
+    """The text as a terminal, which obeys some characters, may get it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
 
 
 def _json(data: Any) -> str:

@@ -35,4 +35,4 @@ def command(root: Path, output: Path | None) -> None:
     try:
         appliance.replace_file(output, text)
     except OSError as error:
-        raise Problem(f"{output} cannot be written: {error.strerror}") from error
+        raise Problem(f"--output {output} cannot be written: {error.strerror}") from error

@@ -11,16 +11,21 @@ import click
 from jidoteki.core import config, plugin_sources, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import COMMANDS
-from jidoteki.core.plugins import Plugin
+from jidoteki.core.plugins import Plugin, Plugins
 
 
-def find() -> tuple[Appliance, dict[str, click.Command]]:
-    """Return the appliance and what its plugins add to the command; what cannot be added is told on standard error."""
+def load() -> tuple[Appliance, Plugins]:
+    """Return the appliance and its plugins, with all that are built in."""
     appliance = Appliance(Path(os.environ.get("JIDOTEKI_ROOT") or "/"))
     settings = config.load(appliance.configuration)
     # A vendor's desk has no appliance, and still needs the commands of the built-in plugins.
     everything = {**settings.settings, "endpoints": [*settings.endpoints, *plugin_sources.built_in()]}
-    loaded = plugins.load_all(appliance, config.Config(everything))
+    return appliance, plugins.load_all(appliance, config.Config(everything))
+
+
+def find() -> tuple[Appliance, dict[str, click.Command]]:
+    """Return the appliance and what its plugins add to the command; what cannot be added is told on standard error."""
+    appliance, loaded = load()
     found: dict[str, click.Command] = {}
     # In the order of loading: the built-in plugins' commands stay theirs.
     for plugin, function in reversed(loaded.implementations("jidoteki_commands")):

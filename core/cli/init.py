@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import voluptuous as vol
 
 from jidoteki.core import config, config_schema, plugins, tls
 from jidoteki.core.appliance import Appliance
@@ -37,6 +38,8 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
 
     :raises Problem: the directory is not empty, or the token is not valid.
     """
+    if token is not None:
+        _check_token(token)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
@@ -98,13 +101,18 @@ def _write_update_keys(appliance: Appliance, vendor: Path) -> None:
     appliance.replace_file(appliance.etc / "updates.pub", public)
 
 
+def _check_token(token: str) -> None:
+    from jidoteki.core.endpoints.setup import new_token
+
+    try:
+        new_token(token)
+    except vol.Invalid as error:
+        raise Problem(f"--token {error}") from error
+
+
 def _write_token(appliance: Appliance, token: str | None, first_run: bool) -> None:
     authenticator = Authenticator(appliance, first_run and token is None, words=4)
     if token is not None:
-        module: Any = import_module("jidoteki.core.endpoints.setup")
-        try:
-            authenticator.set_token(module.new_token(token), FIRST_SETUP)
-        except ValueError as error:
-            raise Problem(f"The token {error}") from error
+        authenticator.set_token(token, FIRST_SETUP)
     else:
         authenticator.prepare()

@@ -12,7 +12,7 @@ import click
 
 from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Commands, Problem, json_option, root_option
+from jidoteki.core.cli import Commands, Problem, json_option, root_option, with_option
 
 if TYPE_CHECKING:
     from jidoteki.core.updates.lint import Remark
@@ -46,14 +46,19 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
 
     target = output or Path(f"software_package-{version}.enc")
     if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
-        raise click.UsageError(f"{target} lies in {source}, and would become a part of the next package")
+        raise click.UsageError(f"--output {target} lies in {source}, and would become a part of the next package")
     try:
         build_package(source, version, key, sign_key, target)
         remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
-    except (PackageError, VersionError) as error:
-        raise Problem(str(error)) from error
+    except VersionError as error:
+        raise Problem(f"--version: {error}") from error
+    except PackageError as error:
+        raise Problem(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
     except OSError as error:
-        raise Problem(f"{error.filename or target} cannot be used: {error.strerror or error}") from error
+        # The package is made under another name beside its own.
+        is_target = not error.filename or Path(error.filename).parent == target.parent
+        named = f"--output {target}" if is_target else error.filename
+        raise Problem(f"{named} cannot be used: {error.strerror or error}") from error
     for remark in remarks:
         _tell(remark)
     click.echo(f"Built {target}, {target.stat().st_size} bytes")

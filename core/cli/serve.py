@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -89,9 +89,16 @@ def run(
         )
         asyncio.run(serve(service, binding, lambda line: click.echo(line)))
     except OSError as error:
-        raise Problem(f"The service cannot start: {error.strerror or error}") from error
+        asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
+        raise Problem(f"The service cannot start{asked}: {error.strerror or error}") from error
     finally:
         log.stop()
+
+
+def _asked(options: Mapping[str, object]) -> str:
+    """The options that were given, and may be the reason."""
+    given = [f"{name} {value}" for name, value in options.items() if value is not None]
+    return f" with {' '.join(given)}" if given else ""
 
 
 def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[str]:

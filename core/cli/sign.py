@@ -9,19 +9,19 @@ import click
 
 from jidoteki.core.authentication import request_hash
 from jidoteki.core.cli import Problem
+from jidoteki.core.cli.completion import request_arguments
 from jidoteki.hookspecs import PREFIX
 
 
 @click.command()
-@click.argument("method")
-@click.argument("path")
+@request_arguments
 @click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
 def command(method: str, path: str, token_file: Path | None) -> None:
     """Print the hash for METHOD and PATH, to be sent as ?hash=.
 
     The token comes from --token-file, from $JIDOTEKI_TOKEN, or is asked for.
     """
-    click.echo(request_hash(method.upper(), full_path(path), token_from(token_file)))
+    click.echo(request_hash(method, full_path(path), token_from(token_file)))
 
 
 def full_path(path: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 from markupsafe import Markup
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -61,6 +63,7 @@ def render(document: Mapping[str, Any]) -> str:
     environment.filters["pretty"] = _pretty
     template = environment.from_string(here.joinpath("page.html").read_text("utf-8"))
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.core.ruler.push("other_pages", _without_other_pages)
     groups: dict[str, list[Operation]] = {}
     for operation in _operations(document):
         groups.setdefault(operation.tag, []).append(operation)
@@ -71,6 +74,19 @@ def render(document: Mapping[str, Any]) -> str:
         manual=_html(_below_the_title(markdown.render(here.joinpath("manual.md").read_text("utf-8")))),
         groups=dict(sorted(groups.items())),
     )
+
+
+def _without_other_pages(state: StateCore) -> None:
+    """Leave the text of links to the other manuals, which an appliance does not serve."""
+    for block in state.tokens:
+        kept: list[Token] = []
+        dropping = False
+        for token in block.children or ():
+            if token.type == "link_open":
+                dropping = not str(token.attrGet("href")).startswith(("https:", "/", "#"))
+            if not (dropping and token.type in ("link_open", "link_close")):
+                kept.append(token)
+        block.children = kept if block.children is not None else None
 
 
 def _html(text: str) -> Markup:

@@ -37,13 +37,13 @@ def build(content: Path, recipient: Path, sign_key: Path, output: Path) -> None:
     Neither key may have a passphrase. Needs gpg.
     """
     document = _document(content)
+    certificate, key = _key("--recipient", recipient), _key("--sign-key", sign_key)
     try:
-        made = gpg.make_license(document, _key(recipient), _key(sign_key))
-        _write(output, made)
+        _write(output, gpg.make_license(document, certificate, key))
     except ToolFailed as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or output} cannot be used: {error.strerror or error}") from error
+        raise click.ClickException(f"--output {output} cannot be written: {error.strerror or error}") from error
     click.echo(f"Made {output}")
 
 
@@ -60,9 +60,12 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _key(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_KEY)
+def _key(option: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_KEY)
+    except OSError as error:
+        raise click.ClickException(f"{option} {path} cannot be read: {error.strerror or error}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -173,7 +173,9 @@ def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, dire
     with _home(directory) as home:
         recipients, signers = home.add(recipient), home.add(signer, secret=True)
         if not recipients or not signers:
-            raise ToolFailed("A license needs the appliance's OpenPGP certificate and the vendor's OpenPGP secret key")
+            missing = "--sign-key" if recipients else "--recipient"
+            needed = "the appliance's OpenPGP certificate and the vendor's OpenPGP secret key"
+            raise ToolFailed(f"A license needs {needed}, and there is none in {missing}")
         source, target = home.path / "content", home.path / "message"
         source.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         parties = ("--recipient", recipients[0], "--local-user", signers[0])

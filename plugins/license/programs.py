@@ -38,20 +38,27 @@ def command_of(script: Path) -> list[str]:
 
 
 def run(
-    argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float, limit: int, name: str = ""
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    limit: int,
+    name: str = "",
+    cwd: str | None = None,
 ) -> tuple[int, bytes]:
     """Run a program and return its exit status and what it printed on its standard output.
 
     :param timeout: seconds.
     :param limit: bytes that it may print.
     :param name: what errors call it; by default its own name.
+    :param cwd: its working directory; by default that of this process.
     :raises ToolFailed: it cannot be started, takes too long or prints too much.
     """
     name = name or os.path.basename(argv[0])
     try:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=dict(env), process_group=0,
+            env=dict(env), process_group=0, cwd=cwd,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ToolFailed(scripts.not_started(name, error)) from error

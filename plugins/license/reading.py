@@ -12,7 +12,7 @@ from typing import Any, Final
 from jidoteki.hookspecs import Appliance, paths, scripts, strict_json
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
-from jidoteki.plugins.license.programs import ToolFailed, command_of, environment, run
+from jidoteki.plugins.license.programs import PATH, ToolFailed, command_of, environment, run
 
 MAX_SIZE: Final = 1024 * 1024
 MAX_AGE: Final = 60.0
@@ -78,9 +78,10 @@ def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], in
     :raises LicenseInvalid: it prints no JSON object.
     :raises ToolFailed: it cannot be run, takes too long or prints too much.
     """
-    env = environment(JIDO_ADMIN_PATH=str(appliance.admin))
-    argv = command_of(LicenseFiles.of(appliance).script)
-    status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE)
+    # The same in the service, which was started who knows where and with what PATH, as in a job.
+    env = environment(PATH=PATH, JIDO_ADMIN_PATH=str(appliance.admin))
+    argv = command_of(LicenseFiles.of(appliance).script.absolute())
+    status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE, cwd="/")
     try:
         return _document(output), status
     except LicenseInvalid as error:
