@@ -63,9 +63,7 @@ def host(jidoteki_host: MakeHost, tmp_path: Path, calls: Path) -> Host:
     """A host with a plugin that hangs in each hook that is called again and again, and one that does not."""
     for name, code in (("stuck", STUCK), ("good", GOOD)):
         (tmp_path / f"{name}.py").write_text(HEAD.format(calls=str(calls)) + code)
-    return jidoteki_host(
-        load=(tmp_path / "stuck.py", tmp_path / "good.py"), enable=("stuck", "good"), health={"refresh": 0.1}
-    )
+    return jidoteki_host(load=(tmp_path / "stuck.py", tmp_path / "good.py"), health={"refresh": 0.1})
 
 
 def count(calls: Path, name: str) -> int:
@@ -137,9 +135,7 @@ def test_health_that_is_no_json_is_left_out_and_the_refreshing_goes_on(
 ) -> None:
     for name, code in (("odd", HEALTH_THAT_IS_NO_JSON % str(calls)), ("good", GOOD)):
         (tmp_path / f"{name}.py").write_text(HEAD.format(calls=str(calls)) + code)
-    host = jidoteki_host(
-        load=(tmp_path / "odd.py", tmp_path / "good.py"), enable=("odd", "good"), health={"refresh": 0.1}
-    )
+    host = jidoteki_host(load=(tmp_path / "odd.py", tmp_path / "good.py"), health={"refresh": 0.1})
 
     wait_until(lambda: count(calls, "odd") >= 8)
 
