@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import site
 import subprocess
@@ -31,8 +32,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables with which the dependencies are found, and this checkout is not."""
     packages = tmp_path_factory.mktemp("dependencies")
-    for directory in site.getsitepackages():
-        for each in Path(directory).iterdir():
+    for directory in filter(Path.is_dir, map(Path, site.getsitepackages())):  # Debian names some that are not there
+        for each in directory.iterdir():
             if "jidoteki" not in each.name:
                 (packages / each.name).symlink_to(each)
     return {**os.environ, **OFFLINE, "PYTHONPATH": str(packages), "PIP_ROOT_USER_ACTION": "ignore"}
@@ -45,7 +46,7 @@ def installed(checkout: Path, environment: dict[str, str]) -> Path:
     assert block
     here = checkout.parent
     (here / "bin").mkdir()
-    (here / "bin/pip").write_text(f'#!/bin/sh\nexec {sys.executable} -m pip "$@"\n')
+    (here / "bin/pip").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pip "$@"\n')
     (here / "bin/pip").chmod(0o755)
     (here / "bin/python3").symlink_to(sys.executable)
     commands = block[1].replace("/opt/", f"{here}/").replace("/usr/local/bin", str(here / "bin"))

@@ -51,6 +51,8 @@ def refused(update: Callable[..., Any], *arguments: str, **options: Any) -> str:
 def test_an_update_is_remembered_with_its_version_where_others_cannot_look(
     appliance: Appliance, update: Callable[..., Any], mark: Path
 ) -> None:
+    (appliance.etc / "version.txt").chmod(0o644)
+
     update("2.0.0", more={"changelog.txt": "new\n"})
 
     assert mark.read_text() == (appliance.etc / "version.txt").read_text() == "2.0.0\n"
