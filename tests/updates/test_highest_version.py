@@ -88,7 +88,7 @@ def test_a_removed_version_txt_lets_no_older_package_in(appliance: Appliance, up
 def test_a_script_that_lowers_version_txt_and_removes_the_record_changes_neither(
     appliance: Appliance, update: Callable[..., Any], mark: Path
 ) -> None:
-    script = "#!/bin/sh\necho 0.1 > $JIDO_ADMIN_PATH/etc/version.txt\nrm -f $JIDO_ADMIN_PATH/jobs/highest-version\n"
+    script = '#!/bin/sh\ncd "$JIDO_ADMIN_PATH"\necho 0.1 > etc/version.txt\nrm -f jobs/highest-version\n'
 
     update("2.0.0", script)
 
