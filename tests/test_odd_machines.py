@@ -189,8 +189,8 @@ def test_the_first_start_succeeds_where_no_certificate_can_be_stored(jidoteki_ho
     shutil.rmtree(etc / "pki")
     scripts = {
         "read-only": f"mount --bind '{etc}' '{etc}' && mount -o remount,bind,ro '{etc}'",
-        "full": f"cp -a '{etc}' '{etc}.copy' && mount -t tmpfs -o size=64k none '{etc}' && cp -a '{etc}.copy/.' '{etc}' && "
-        f"{{ head -c 100000 /dev/zero > '{etc}/filler'; true; }}",
+        "full": f"cp -a '{etc}' '{etc}.copy' && mount -t tmpfs -o size=64k none '{etc}'"
+        f" && cp -a '{etc}.copy/.' '{etc}' && {{ head -c 100000 /dev/zero > '{etc}/filler'; true; }}",
     }
     host.start(prefix=mounted(scripts[how]))
 
