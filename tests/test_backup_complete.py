@@ -285,7 +285,7 @@ def test_another_file_system_below_is_told_of(
 ) -> None:
     write(appliance.data / "db/inside/file")
     listing(appliance, listed)
-    point = appliance.data.resolve() / "db/inside"
+    point = str(appliance.data.resolve() / "db/inside").replace(" ", r"\040")
     monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
     job = back_up(appliance)

@@ -167,6 +167,7 @@ def test_what_the_data_directory_hands_down_does_not_open_what_is_restored(host:
 
 def test_a_data_directory_that_hands_down_its_group_is_restored_into(host: Host, tmp_path: Path) -> None:
     data = host.appliance.data
+    (data / "db").chmod(0o755)
     archive = back_up(host, tmp_path)
     data.chmod(0o2775)
 

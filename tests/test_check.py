@@ -219,7 +219,7 @@ def test_a_token_that_others_can_read_is_told_with_the_command_that_cures_it(
     found = only_finding(appliance)
 
     assert (found["subject"], found["file"]) == ("permissions", str(token))
-    assert found["advice"] == f"Run: chmod 600 {token}"
+    assert found["advice"] == f"Run: chmod 600 {shlex.quote(str(token))}"
     subprocess.run(found["advice"].removeprefix("Run: "), shell=True, check=True)
     assert findings(appliance) == []
 

@@ -544,11 +544,11 @@ def test_a_vendor_command_that_prints_no_end_or_hangs_is_stopped(appliance: Appl
 
 
 def test_a_vendor_command_may_leave_a_daemon_behind(appliance: Appliance) -> None:
-    script(appliance.bin / "license.sh", "sleep 3 & echo '{}'")
+    script(appliance.bin / "license.sh", "sleep 10 & echo '{}'")
     started = time.monotonic()
 
     assert install(appliance, b"any") == {}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o644])

@@ -97,7 +97,7 @@ def test_an_odd_measurement_does_not_freeze_the_figures(jidoteki_host: MakeHost)
     host = jidoteki_host(start=False, health={"refresh": 0.3})
     meminfo = host.appliance.etc / "meminfo"
     meminfo.write_text(MEMORY + "\0" * 500)
-    host.start(prefix=mounted(f"mount --bind {meminfo} /proc/meminfo"))
+    host.start(prefix=mounted(f"mount --bind '{meminfo}' /proc/meminfo"))
 
     for mebibytes in (1024, 2048, 4096):
         meminfo.write_text(MEMORY.replace("1048576", str(mebibytes * 1024)) + "\0" * 500)
@@ -188,9 +188,9 @@ def test_the_first_start_succeeds_where_no_certificate_can_be_stored(jidoteki_ho
     etc = host.appliance.system_etc
     shutil.rmtree(etc / "pki")
     scripts = {
-        "read-only": f"mount --bind {etc} {etc} && mount -o remount,bind,ro {etc}",
-        "full": f"cp -a {etc} {etc}.copy && mount -t tmpfs -o size=64k none {etc} && cp -a {etc}.copy/. {etc} && "
-        f"{{ head -c 100000 /dev/zero > {etc}/filler; true; }}",
+        "read-only": f"mount --bind '{etc}' '{etc}' && mount -o remount,bind,ro '{etc}'",
+        "full": f"cp -a '{etc}' '{etc}.copy' && mount -t tmpfs -o size=64k none '{etc}'"
+        f" && cp -a '{etc}.copy/.' '{etc}' && {{ head -c 100000 /dev/zero > '{etc}/filler'; true; }}",
     }
     host.start(prefix=mounted(scripts[how]))
 
@@ -207,9 +207,9 @@ def test_without_an_inode_the_service_serves_and_says_so(jidoteki_host: MakeHost
     host = jidoteki_host(start=False)
     root = host.appliance.root
     script = (
-        f"cp -a {root} {root}.copy && mount -t tmpfs -o size=32m,nr_inodes=400 none {root}"
-        f" && cp -a {root}.copy/. {root} && i=0"
-        f" && {{ while touch {root}/fill$i 2> /dev/null; do i=$((i+1)); done; true; }}"
+        f"cp -a '{root}' '{root}.copy' && mount -t tmpfs -o size=32m,nr_inodes=400 none '{root}'"
+        f" && cp -a '{root}.copy/.' '{root}' && i=0"
+        f" && {{ while touch '{root}'/fill$i 2> /dev/null; do i=$((i+1)); done; true; }}"
     )
     host.start(prefix=mounted(script))
 

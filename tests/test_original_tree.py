@@ -207,7 +207,7 @@ def test_who_is_refused_has_a_line_in_the_originals_words(host: Host) -> None:
 
 def test_what_changes_outlives_a_reboot_as_with_the_original(host: Host) -> None:
     calls, tool = host.appliance.root / "calls", host.appliance.root / "usr/bin/symlinktool.sh"
-    host.appliance.replace_file(tool, f'#!/bin/sh\necho "$@" >> {calls}\n', 0o755)
+    host.appliance.replace_file(tool, f'#!/bin/sh\necho "$@" >> "{calls}"\n', 0o755)
     host.appliance.replace_file(host.appliance.root / "etc/sysconfig/backup_device", "/dev/sda1\n")
 
     assert host.post("/settings", "-F", f"settings={json.dumps(DHCP)};type=application/json").status == 202

@@ -207,9 +207,9 @@ def test_what_update_sh_writes_meanwhile_is_shown_and_the_service_has_the_last_w
 ) -> None:
     go = host.appliance.root / "go"
     update(f"""
-        cd $JIDO_ADMIN_PATH/etc
+        cd "$JIDO_ADMIN_PATH/etc"
         echo '{{"status":"running","percentage":75,"step":"database"}}' > status_update.json
-        until [ -e {go} ]; do sleep 0.05; done
+        until [ -e '{go}' ]; do sleep 0.05; done
         echo '{{"status":"rebooting","percentage":99}}' > status_update.json
     """)
 
@@ -229,7 +229,7 @@ def test_no_script_can_say_that_a_run_has_ended_that_goes_on(host: Host, update:
     update(f"""
         echo '{{"status":"{end}","percentage":100}}' > $JIDO_ADMIN_PATH/etc/status_update.json
         echo {end} > $JIDO_ADMIN_PATH/etc/status_update.txt
-        touch {said}; until [ -e {go} ]; do sleep 0.05; done
+        touch '{said}'; until [ -e '{go}' ]; do sleep 0.05; done
     """)
 
     wait_until(said.exists)

@@ -72,7 +72,7 @@ def test_the_debug_bundle_is_opened_with_openssl(host: Host, tmp_path: Path) -> 
     subprocess.run(
         ["sh", "-ec", f"""
             tar xf debug-bundle.tar
-            openssl pkeyutl -decrypt -inkey {key} -in debug.key.enc -out debug.key
+            openssl pkeyutl -decrypt -inkey '{key}' -in debug.key.enc -out debug.key
             decrypt="openssl enc -d -aes-256-cbc -md sha256 -pbkdf2 -pass file:debug.key"
             for part in debug logs; do $decrypt -in $part.tar.gz.enc -out $part.tar.gz; tar xzf $part.tar.gz; done
         """], cwd=tmp_path, check=True, capture_output=True,
@@ -131,7 +131,7 @@ def test_a_command_that_hangs_does_not_keep_the_bundle_from_being_made(jidoteki_
 
 def test_a_file_that_grows_while_it_is_packed_does_no_harm(host: Host, tmp_path: Path) -> None:
     growing = host.appliance.root / "var/log/app/growing.log"
-    with subprocess.Popen(["sh", "-c", f"while :; do echo more >> {growing}; done"]) as writer:
+    with subprocess.Popen(["sh", "-c", f"while :; do echo more >> '{growing}'; done"]) as writer:
         answer = host.get("/logs")
         writer.kill()
 

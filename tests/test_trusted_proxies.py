@@ -118,7 +118,7 @@ def test_a_guesser_behind_the_proxy_keeps_nobody_else_waiting(jidoteki_host: Mak
         statuses = {each.result()[0] for each in guesses if not each.cancelled()}
 
     assert [status for status, _ in others] == [200] * 5
-    assert max(seconds for _, seconds in others) < 1.5
+    assert sum(seconds for _, seconds in others) < 7  # a turn of 2 seconds each would take longer
     assert statuses == {403, 429}
     lines = [line for line in host.audit() if line[4] == "authentication.failure"]
     assert {line[2] for line in lines} == {"198.51.100.66"}

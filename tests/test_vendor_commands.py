@@ -355,7 +355,7 @@ def test_a_directory_with_anything_in_it_is_refused(host: Host, tmp_path: Path) 
 
     done = open_bundle(tmp_path / "bundle.tar", host.appliance.root / "vendor/private.pem", tmp_path / "opened")
 
-    assert (done.returncode, done.stderr) == (1, f"jidoteki: {tmp_path / 'opened'} is not empty\n")
+    assert (done.returncode, done.stderr) == (1, f"jidoteki: --output {tmp_path / 'opened'} is not empty\n")
 
 
 def tar_of(members: Iterable[tuple[tarfile.TarInfo, bytes]], mode: str = "w") -> bytes:

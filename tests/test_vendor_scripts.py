@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ SETTINGS = {
     "storage": {"storage": {"type": "local"}},
 }
 SUCCESS, FAILURE = "Updating settings successful", "Invalid or missing settings file"
-BY_PYTHON = f"#!{sys.executable} -E\nimport sys; print('ran with', sys.argv[1])\n"
+BY_AWK = f'#!{shutil.which("awk")} -f\nBEGIN {{ print "ran with", ARGV[1] }}\n'
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def write(host: Host, content: str, mode: int = 0o755, name: str = "network.sh")
         '#! /bin/sh -e \necho "ran with $1"\n',
         '#!/usr/bin/env sh\necho "ran with $1"\n',
         '#!\necho "ran with $1"\n',
-        BY_PYTHON,
+        BY_AWK,
     ],
     ids=["no first line", "sh", "an argument", "env", "an empty first line", "another interpreter"],
 )

@@ -25,6 +25,7 @@ from faultkit import (
     resident,
     timed_get,
 )
+from pace import slowness
 
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
@@ -158,12 +159,15 @@ def test_slow_clients_are_cut_off_and_slow_nobody_down(
         for thread in threads:
             thread.join()
 
+    slow = slowness()
     for kind, (_, _, limit) in KINDS.items():
         for seconds in kept[kind]:
-            tally.case(seconds <= limit + 1, f"{kind}: kept {seconds:.1f} s instead of {limit}")
+            tally.case(seconds <= limit + slow, f"{kind}: kept {seconds:.1f} s instead of {limit}")
     tally.case(neighbour.statuses == {200}, neighbour.statuses)
     tally.figure("p99 of others beside slow clients", f"{percentile(neighbour.times, 0.99) * 1000:.0f} ms")
-    tally.case(percentile(neighbour.times, 0.99) <= LATENCY, f"p99 {percentile(neighbour.times, 0.99):.3f} s")
+    tally.case(
+        percentile(neighbour.times, 0.99) <= LATENCY * slowness(), f"p99 {percentile(neighbour.times, 0.99):.3f} s"
+    )
     assert tally.failed == []
 
 
@@ -201,7 +205,9 @@ def test_a_thousand_half_open_connections_take_little_memory(
     peak = resident(host.process.pid, peak=True)
     tally.case(peak <= 128 * MIB, f"{peak // MIB} MiB")
     tally.case(neighbour.statuses == {200}, neighbour.statuses)
-    tally.case(percentile(neighbour.times, 0.99) <= LATENCY, f"p99 {percentile(neighbour.times, 0.99):.3f} s")
+    tally.case(
+        percentile(neighbour.times, 0.99) <= LATENCY * slowness(), f"p99 {percentile(neighbour.times, 0.99):.3f} s"
+    )
     tally.figure("memory with 1,000 half-open TLS connections", f"{peak // MIB} MiB")
     assert tally.failed == []
 

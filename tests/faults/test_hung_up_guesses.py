@@ -23,4 +23,4 @@ def test_guesses_that_were_hung_up_lock_nobody_out(jidoteki_host: MakeHost) -> N
     answer = ask(host, "GET", "/version", f"token={TOKEN}", source="127.0.0.66")
 
     assert answer.status == 200
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10  # their turns, of 2 seconds each, would take 34

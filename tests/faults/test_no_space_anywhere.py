@@ -30,6 +30,7 @@ def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
     counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, kind, 1))
     new = case.state(host)
 
+    times = 0
     for number, (call, nth) in enumerate(points(counts, scaled(3, 10_000)), start=2):
         case.reset(old)
         injector.use(call, f"{nth}+", "error=ENOSPC")
@@ -39,9 +40,12 @@ def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
         statuses = {path: ask(host, "GET", path, host.query("GET", path)[1:]).status for path in READ}
         tally.case(case.state(host) in (old, new), f"{kind} without space at write {nth}: torn")
         tally.case(reply.status < 500, f"{kind} without space at write {nth}: {reply}")
-        tally.case(record["status"] == "failed", f"{kind} without space at write {nth}: {record}")
+        failed, struck = record["status"] == "failed", injector.has_struck()
+        times += struck
+        tally.case(failed == struck, f"{kind} without space at write {nth}: {record}, injected: {struck}")
         tally.case(set(statuses.values()) == {200}, f"{kind} without space at write {nth}: {statuses}")
 
+    tally.case(times > 0, f"{kind}: no write failed, the injection does not work")
     case.reset(old)
     start(host, case)
     again = wait_for_the_last(host, kind)

@@ -57,7 +57,8 @@ class Vendor:
     def encrypt(self, content: bytes, *options: str) -> bytes:
         """Encrypt anything as a package is."""
         derivation = options or ("-md", "sha256", "-pbkdf2")
-        return run("openssl", "enc", "-aes-256-cbc", *derivation, "-pass", f"file:{self.key}", input=content)
+        cipher = () if any(each.startswith("-aes-") for each in derivation) else ("-aes-256-cbc",)
+        return run("openssl", "enc", *cipher, *derivation, "-pass", f"file:{self.key}", input=content)
 
     def package(self, work: Path, files: Mapping[str, str], *options: str) -> bytes:
         """Make a whole package."""

@@ -51,6 +51,8 @@ def refused(update: Callable[..., Any], *arguments: str, **options: Any) -> str:
 def test_an_update_is_remembered_with_its_version_where_others_cannot_look(
     appliance: Appliance, update: Callable[..., Any], mark: Path
 ) -> None:
+    (appliance.etc / "version.txt").chmod(0o644)
+
     update("2.0.0", more={"changelog.txt": "new\n"})
 
     assert mark.read_text() == (appliance.etc / "version.txt").read_text() == "2.0.0\n"
@@ -86,7 +88,7 @@ def test_a_removed_version_txt_lets_no_older_package_in(appliance: Appliance, up
 def test_a_script_that_lowers_version_txt_and_removes_the_record_changes_neither(
     appliance: Appliance, update: Callable[..., Any], mark: Path
 ) -> None:
-    script = "#!/bin/sh\necho 0.1 > $JIDO_ADMIN_PATH/etc/version.txt\nrm -f $JIDO_ADMIN_PATH/jobs/highest-version\n"
+    script = '#!/bin/sh\ncd "$JIDO_ADMIN_PATH"\necho 0.1 > etc/version.txt\nrm -f jobs/highest-version\n'
 
     update("2.0.0", script)
 

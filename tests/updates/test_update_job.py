@@ -19,7 +19,7 @@ from jidoteki.core.endpoints.update import UPDATE
 from jidoteki.hookspecs import JobFailed
 
 VERSION = {"version.txt": "1.1.0\n"}
-RAN = "#!/bin/sh\necho ran; touch $JIDO_ADMIN_PATH/ran\n"
+RAN = '#!/bin/sh\necho ran; touch "$JIDO_ADMIN_PATH/ran"\n'
 
 
 def install(job) -> None:
@@ -70,7 +70,7 @@ def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop
     "script", ["touch here\n", "#!/bin/sh\ntouch here\n", "#!/bin/sh -e\n[ -f version.txt ]\ntouch here\n"]
 )
 def test_update_sh_runs_in_the_unpacked_directory(appliance: Appliance, new_job, drop, make, script: str) -> None:
-    move = "mv $PWD/here $JIDO_ADMIN_PATH/; ls > $JIDO_ADMIN_PATH/beside; pwd > $JIDO_ADMIN_PATH/where\n"
+    move = 'mv "$PWD/here" "$JIDO_ADMIN_PATH"; ls > "$JIDO_ADMIN_PATH/beside"; pwd > "$JIDO_ADMIN_PATH/where"\n'
 
     install(new_job(drop(make({**VERSION, "update.sh": script + move}))))
 
