@@ -48,7 +48,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     session = "".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(), re.DOTALL))
-    session = session.replace(". .venv/bin/activate\n", "").replace("/tmp/appliance", str(directory / "appliance"))
+    session = session.replace("make setup\n. .venv/bin/activate\n", "").replace(
+        "/tmp/appliance", str(directory / "appliance")
+    )
     session = session.replace('"count": 2', f'"count": 2, "program": "{programs}/ping"')
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
