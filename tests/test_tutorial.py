@@ -13,7 +13,7 @@ from test_examples import OFFLINE, ROOT, make_environment
 
 TUTORIAL = ROOT / "docs/plugins.md"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def blocks() -> dict[str, str]:
@@ -58,9 +58,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
     answers = f"curl -sk --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null https://127.0.0.1:{port}/"
     session = session.replace("API=", f"server=$!; {answers}; API=")
     session = "server=; trap '[ -z \"$server\" ] || kill $server' EXIT\n" + session
+    path = f"{programs}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-e"], input=session, capture_output=True, text=True, cwd=directory, timeout=280,
-        env=os.environ | OFFLINE | {"PATH": f"{programs}:{os.environ['PATH']}"},
+        ["sh", "-e"], input=session, capture_output=True, text=True, cwd=directory, timeout=580,
+        env=os.environ | OFFLINE | {"PATH": path, "MYPY_CACHE_DIR": str(directory / "types")},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
