@@ -9,13 +9,15 @@ LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(B
 # What is about times and memory has the machine for itself.
 MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py)
 
-.PHONY: docs faults faults-plain bench bench-quick soak help run test check types lock clean
+.PHONY: setup docs faults faults-plain bench bench-quick soak help run test check types lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
 	$(BIN)/jidoteki demo
+
+setup: $(READY) ## the virtual environment alone
 
 test: $(READY) ## all tests that run in CI
 	$(BIN)/python -m pytest

@@ -147,9 +147,14 @@ def _declaration(each: griffe.Object) -> str:
         line = f"class {each.name}({bases})" if bases else f"class {each.name}"
         made = each.members.get("__init__")
         return f"{line}\n{_signature(made, each.name)}" if isinstance(made, griffe.Function) else line
-    assert isinstance(each, griffe.Attribute)
-    value = _octal(each.name, str(each.value))
-    return f"{each.name} = {value}" if len(value) < 3 * WIDTH else f"{each.name} = …"
+    return _source(each)
+
+
+def _source(each: griffe.Object) -> str:
+    """The lines that define a constant, as they stand in the file."""
+    assert isinstance(each.filepath, Path) and each.lineno and each.endlineno
+    lines = each.filepath.read_text().splitlines()[each.lineno - 1 : each.endlineno]
+    return "\n".join(lines)
 
 
 def _signature(function: griffe.Function, made: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "jidoteki: . is not empty\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_to_do_next_installs_what_it_needs(tmp_path: Path) -> None:
+    told = new_plugin("disk", directory=tmp_path).stdout.partition("Next:\n")[2]
+    commands = [line.strip() for line in told.splitlines()]
+    extra = tomllib.loads((tmp_path / "jidoteki-disk/pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert commands == ["cd jidoteki-disk", "pip install -e '.[test]'", "pytest", "mypy --strict ."]
+    assert {requirement.partition(">")[0] for requirement in extra["test"]} == {"pytest", "mypy"}
+    pages = [(ROOT / "docs/plugins.md").read_text(), (tmp_path / "jidoteki-disk/README.md").read_text()]
+    assert [all(command in page for command in commands[1:]) for page in pages] == [True, True]
 
 
 def test_the_command_is_documented() -> None:

@@ -13,7 +13,7 @@ from test_examples import OFFLINE, ROOT, make_environment
 
 TUTORIAL = ROOT / "docs/plugins.md"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def blocks() -> dict[str, str]:
@@ -48,7 +48,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     session = "".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(), re.DOTALL))
-    session = session.replace(". .venv/bin/activate\n", "").replace("/tmp/appliance", str(directory / "appliance"))
+    session = session.replace("make setup\n. .venv/bin/activate\n", "").replace(
+        "/tmp/appliance", str(directory / "appliance")
+    )
     session = session.replace('"count": 2', f'"count": 2, "program": "{programs}/ping"')
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -56,9 +58,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
     answers = f"curl -sk --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null https://127.0.0.1:{port}/"
     session = session.replace("API=", f"server=$!; {answers}; API=")
     session = "server=; trap '[ -z \"$server\" ] || kill $server' EXIT\n" + session
+    path = f"{programs}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-e"], input=session, capture_output=True, text=True, cwd=directory, timeout=280,
-        env=os.environ | OFFLINE | {"PATH": f"{programs}:{os.environ['PATH']}"},
+        ["sh", "-e"], input=session, capture_output=True, text=True, cwd=directory, timeout=580,
+        env=os.environ | OFFLINE | {"PATH": path, "MYPY_CACHE_DIR": str(directory / "types")},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

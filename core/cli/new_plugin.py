@@ -39,8 +39,9 @@ def command(name: str, directory: Path | None) -> None:
     made = make(name, directory or Path(f"jidoteki-{name}"))
     click.echo(f"Made the plugin {name} in {made}. Next:")
     click.echo(f"  cd {made}")
-    click.echo("  pip install -e .")
+    click.echo("  pip install -e '.[test]'")
     click.echo("  pytest")
+    click.echo("  mypy --strict .")
 
 
 def check(name: str) -> None:
