@@ -13,10 +13,13 @@ from jidoteki.testing import Host, MakeHost, wait_until
 PLUGIN = """
 import subprocess
 import time
-from jidoteki.hookspecs import Endpoint, JobCancelled, JobFailed, JobType, hookimpl
+from jidoteki.hookspecs import Endpoint, JobCancelled, JobFailed, JobType, StatusFiles, hookimpl
 
 async def start(request):
     return await request.start_job("slow")
+
+async def show(request):
+    return await request.job_status("slow")
 
 async def cancel(request):
     return {{"cancelled": await request.cancel_job("slow")}}
@@ -38,7 +41,8 @@ def jidoteki_jobs(appliance):
 
 @hookimpl
 def jidoteki_endpoints(appliance):
-    return [Endpoint("POST", "/slow", start), Endpoint("DELETE", "/slow", cancel)]
+    return [Endpoint("POST", "/slow", start), Endpoint("DELETE", "/slow", cancel),
+            Endpoint("GET", "/slow", show)]
 """
 
 NEVER_ENDS = "try:\n    wait()\nfinally:\n    time.sleep(60)"
@@ -110,6 +114,17 @@ def test_a_failure_of_cleaning_up_is_told_by_the_log(jidoteki_host: MakeHost, tm
 
     assert "it is still mounted: busy" in log(host)
     assert "it is still mounted: busy" in host.get(f"/jobs/{id}").json["log"]
+
+
+def test_status_files_and_the_kind_say_that_it_was_cancelled(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    plugin = PLUGIN.replace("recover=recover", "status_files=StatusFiles('slow.json', 'slow.txt')")
+    host, _ = running(jidoteki_host, tmp_path, "wait()", plugin=plugin)
+
+    host.curl("DELETE", "/slow")
+
+    assert host.get("/slow").json["status"] == "cancelled"
+    assert (host.appliance.etc / "slow.json").read_text() == '{"status":"cancelled","percentage":50}\n'
+    assert (host.appliance.etc / "slow.txt").read_text() == "cancelled\n"
 
 
 def test_cancelling_twice_leaves_alone_what_cleans_up(jidoteki_host: MakeHost, tmp_path: Path) -> None:
