@@ -163,7 +163,7 @@ class Request(Protocol):
         """
 
     async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind within a second; False when none runs."""
+        """End the running job of this kind, within a second after the grace of its type; False when none runs."""
 
     async def job_running(self, kind: str) -> bool:
         """Whether a job of this kind is running now."""

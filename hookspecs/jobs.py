@@ -185,7 +185,7 @@ class JobType:
     """Seconds after which the job is ended as failed."""
     recover: Callable[[Appliance], None] | Callable[[Appliance, Mapping[str, Any]], None] | None = None
     """Called in the service when a run was killed, or hit by a power cut, before the next one can start; with the
-    plugin's section of the configuration if it has a second parameter."""
+    plugin's section of the configuration if it has a second parameter that is called `config` or has no default."""
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
     persist: bool = False

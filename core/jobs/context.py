@@ -130,7 +130,8 @@ class Context:
 
         prefix = self._prefix if privileged else []
         words = [*prefix, *(str(each) for each in argv)]
-        return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=keep), bytes(said)
+        status = self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=keep, max_output=limit + 1)
+        return status, bytes(said)
 
     def script(
         self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
@@ -156,6 +157,7 @@ class Context:
         umask: int = commands.UMASK,
         name: str = "",
         output: Callable[[bytes], None] | None = None,
+        max_output: int = commands.MAX_OUTPUT,
     ) -> int:
         return commands.run(
             argv,
@@ -166,6 +168,7 @@ class Context:
             umask=umask,
             name=name,
             checkpoint=self.checkpoint,
+            max_output=max_output,
         )
 
     def vendor_command(self, name: str, *arguments: str) -> bool:

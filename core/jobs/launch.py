@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -56,12 +57,9 @@ class Launcher:
                 self._add(plugin, job)
 
     def _add(self, plugin: Plugin, job: JobType) -> None:
-        if not KIND.fullmatch(job.name):
-            self._plugins.leave_out(plugin, f"the job name {job.name!r} must be lower-case letters, digits and '-'")
-        elif any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
-            self._plugins.leave_out(plugin, f"the handlers of the job {job.name} must not be async")
-        elif not 0 <= job.grace <= MAX_GRACE:
-            self._plugins.leave_out(plugin, f"the grace of the job {job.name} must be from 0 to {MAX_GRACE:g} seconds")
+        problem = _wrong(job)
+        if problem:
+            self._plugins.leave_out(plugin, problem)
         elif job.name in self.kinds:
             other = self.kinds[job.name][0]
             self._plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
@@ -228,7 +226,7 @@ class Launcher:
         if plugin is None or job is None or job.recover is None:
             return
         recover: Callable[..., None] = job.recover
-        given = (self.appliance, plugin.section)[: _parameters(recover)]
+        given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
         try:
             calls = self._plugins.calls
             calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
@@ -242,9 +240,29 @@ class Launcher:
             leftovers.remove(path)
 
 
-def _parameters(function: Callable[..., Any]) -> int:
-    """How many of its two arguments a recovery takes; the second one came later."""
+def _wrong(job: JobType) -> str | None:
+    """Say what keeps a job from being served; its author may have given it anything."""
+    if not isinstance(job.name, str) or not KIND.fullmatch(job.name):
+        return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
+    if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
+        return f"the handlers of the job {job.name} must not be async"
+    if not _is_number(job.timeout) or not 0 < job.timeout < math.inf:
+        return f"the timeout of the job {job.name} must be a number of seconds above 0"
+    if not _is_number(job.grace) or not 0 <= job.grace <= MAX_GRACE:
+        return f"the grace of the job {job.name} must be from 0 to {MAX_GRACE:g} seconds"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _takes_config(recover: Callable[..., Any]) -> bool:
+    """Whether a recovery takes the configuration, too: by a second parameter that it needs, or one called so."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(
-        each.kind in kinds and each.default is each.empty for each in inspect.signature(function).parameters.values()
-    )
+    try:
+        parameters = inspect.signature(recover).parameters.values()
+    except (TypeError, ValueError):  # of what is not written in Python
+        return False
+    second = [each for each in parameters if each.kind in kinds][1:2]
+    return any(each.default is each.empty or each.name == "config" for each in second)

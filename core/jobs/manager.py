@@ -153,12 +153,13 @@ class JobManager:
         watch = self._watches.get(kind)
         if watch is None:
             return False
-        watch.cancelled = True
+        if not watch.cancelled:  # a second signal would end what a run of its cleans up with
+            watch.cancelled = True
+            processes.ask_to_end(watch.pid)
         await self._end(watch)
         return True
 
     async def _end(self, watch: _Watch) -> None:
-        processes.ask_to_end(watch.pid)
         known = self.launcher.kinds.get(watch.record.kind)
         grace = known[1].grace if known else DEFAULT_GRACE
         with contextlib.suppress(TimeoutError):

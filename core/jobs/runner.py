@@ -96,7 +96,9 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         traceback.print_exc()
         record.fail(_internal(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if context.was_told:  # a failure of its cleaning up is told by the log
+    if context.was_told:
+        if record.error_message:  # of its cleaning up
+            context.log_failure(record.error_message)
         record.end("cancelled")
         record.error_message = record.error_code = None
     if record.error_message:

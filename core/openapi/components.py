@@ -53,7 +53,7 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "status": {
                 "type": ["string", "null"],
-                "description": "running, success or failed; or what another tool says. null: nothing ran yet",
+                "description": "running, success, failed, cancelled, or what another tool says. null: nothing ran yet",
             },
             "percentage": {"description": "A number from 0 to 100, or what another tool says"},
             "log": {"type": ["string", "null"], "description": "The last ten lines"},

@@ -70,13 +70,18 @@ class GunzipReader:
             raise GunzipError("It is not compressed with gzip, or is damaged") from error
 
     def _begin_next(self) -> bool:
-        """Go on to the next gzip member, over padding of zeros; False at the end."""
+        """Go on to the next gzip member, over padding of zeros; False at the end.
+
+        :raises GunzipError: what follows is none.
+        """
         rest = self._decompressor.unused_data.lstrip(b"\0")
         while not rest:
             chunk = self._source.read(COMPRESSED_CHUNK)
             if not chunk:
                 return False
             rest = chunk.lstrip(b"\0")
+        if not GZIP.startswith(rest[: len(GZIP)]):
+            raise GunzipError("There is something behind the end of the compressed data")
         self._pending = rest
         self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         return True

@@ -505,6 +505,14 @@ def test_damaged_gzip_is_told(change: Callable[[bytes], bytes]) -> None:
         b"".join(iter(lambda: reader.read(100), b""))
 
 
+@pytest.mark.parametrize("rest", [b"x", b"garbage" * 100, bytes(30) + b"x", b"\x1f\x8c"])
+def test_what_follows_the_compressed_data_is_told(rest: bytes) -> None:
+    reader = GunzipReader(io.BytesIO(gzip.compress(b"content") + rest), 10_000)
+
+    with pytest.raises(GunzipError, match="something behind the end of the compressed data"):
+        b"".join(iter(lambda: reader.read(100), b""))
+
+
 def test_a_source_that_fails_ahead_fails_where_it_is_read() -> None:
     with ReadAhead(GunzipReader(io.BytesIO(b"rubbish"), 10)) as source, pytest.raises(GunzipError):
         source.read(1)

@@ -107,6 +107,13 @@ def test_a_modern_package_is_taken_where_legacy_ones_are_allowed(take: Take, goo
         (("-md", "sha256", "-pbkdf2", "-iter", "100000"), "-aes-256-cbc -md sha256 -pbkdf2 -iter 100000"),
         (("-aes-128-cbc", "-md", "sha256", "-pbkdf2"), "-aes-128-cbc -md sha256 -pbkdf2"),
         (("-aes-256-ctr", "-md", "sha256", "-pbkdf2"), "-aes-256-ctr -md sha256 -pbkdf2"),
+        (("-md", "sha512", "-iter", "100000"), "-aes-256-cbc -md sha512 -pbkdf2 -iter 100000"),
+        (("-iter", "5000"), "-aes-256-cbc -md sha256 -pbkdf2 -iter 5000"),
+        (("-md", "sha384", "-pbkdf2"), "-aes-256-cbc -md sha384 -pbkdf2"),
+        (("-aes-256-ecb", "-pbkdf2"), "-aes-256-ecb -md sha256 -pbkdf2"),
+        (("-camellia-256-cbc", "-pbkdf2"), "-camellia-256-cbc -md sha256 -pbkdf2"),
+        (("-des3", "-md", "sha256", "-pbkdf2"), "-des-ede3-cbc -md sha256 -pbkdf2"),
+        (("-chacha20", "-md", "sha256", "-pbkdf2"), "-chacha20 -md sha256 -pbkdf2"),
         (("-a", "-md", "sha256", "-pbkdf2"), "leave out -a"),
     ],
 )
@@ -119,6 +126,13 @@ def test_the_options_of_openssl_that_made_a_package_are_told(
         take(content)
 
     assert told in str(refused.value)
+
+
+def test_a_gzip_file_in_the_place_of_the_tar_archive_is_told(take: Take, vendor, tmp_path: Path) -> None:
+    archive = vendor.archive(tmp_path / "made", FILES)
+
+    with pytest.raises(PackageError, match="is a gzip file, and should be a plain tar archive"):
+        take(vendor.encrypt(archive.read_bytes()))
 
 
 @pytest.mark.parametrize("tenth", range(10))
