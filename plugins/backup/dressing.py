@@ -47,7 +47,7 @@ class Dressing:
                 new = directory_beneath(self._new, names)
                 if os.fstat(place).st_ino != line.inode:
                     raise OSError(errno.ESTALE, "another directory is in its place")
-                _copy(new, place, line.time)
+                copy_metadata(new, place, line.time)
             finally:
                 for descriptor in (place, new):
                     if descriptor >= 0:
@@ -63,7 +63,14 @@ class Dressing:
             self._tell(f"{self._count - MAX_TOLD} more directories stay as they were")
 
 
-def _copy(source: int, place: int, time: int) -> None:
+def copy_metadata(source: int, place: int, time: int) -> None:
+    """Give a directory owner, mode, lists and attributes of another one on the same file system.
+
+    :param source: descriptor of the other one.
+    :param place: descriptor of the directory.
+    :param time: when it was changed, in nanoseconds since the epoch.
+    :raises OSError: that is impossible.
+    """
     wanted, there = os.fstat(source), os.fstat(place)
     if wanted.st_dev != there.st_dev:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))

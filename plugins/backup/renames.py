@@ -16,9 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
+from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup.pieces import cannot_rename, is_directory, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
 from jidoteki.plugins.backup.staging import NEW, OLD, Staging, set_aside
 
+PIECES: Final = f"{RESERVED}pieces"
+"""Where, beside what went away, a directory is gathered that cannot be renamed."""
 _IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -92,8 +96,9 @@ class Renames:
         """What could not be put back, and where it lies in the data directory."""
         with suppress(FileNotFoundError), _closing(directory_beneath(self._old, [str(number)])) as old:
             for name in line.entries:
-                if _is_there(name, old):
-                    yield joined(line.directory, name), f"{self._name}/{OLD}/{number}/{name}"
+                for place in (name, f"{PIECES}/{name}"):
+                    if _is_there(place, old):
+                        yield joined(line.directory, name), f"{self._name}/{OLD}/{number}/{place}"
 
     @contextmanager
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
@@ -140,8 +145,8 @@ class _Moves:
         coming = action != "remove"
         if coming and not _is_there(name, self._new):
             return
-        if _is_there(name, self._place) and not _is_there(name, self._old):
-            os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
+        if not _is_there(name, self._old):
+            self._take_away(name)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
             raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
@@ -155,6 +160,30 @@ class _Moves:
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
         if _is_there(name, self._old):
             self._move(name, self._old)
+        elif _is_there(f"{PIECES}/{name}", self._old):
+            with _closing(directory_beneath(self._old, [PIECES])) as pieces:
+                move(name, pieces, self._place, self._set_aside)
+
+    def _take_away(self, name: str) -> None:
+        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
+        try:
+            if not _is_there(f"{PIECES}/{name}", self._old):
+                os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
+                return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if not cannot_rename(error, name, self._place):
+                raise
+            with suppress(FileExistsError):
+                os.mkdir(PIECES, 0o700, dir_fd=self._old)
+        with _closing(directory_beneath(self._old, [PIECES])) as pieces:
+            if is_directory(name, self._place):
+                move(name, self._place, pieces, self._set_aside)
+            os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
+
+    def _set_aside(self, name: str, parent: int) -> None:
+        set_aside(name, parent, self._aside)
 
     def _move(self, name: str, source: int) -> None:
         """Rename something to its free place: what another program may have made there in the meantime goes away."""
