@@ -15,6 +15,7 @@ from jidoteki.hookspecs import file_attributes, posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
 from jidoteki.plugins.backup.plans import Line, Tell, components
+from jidoteki.plugins.backup.volumes import Volumes
 
 MAX_TOLD: Final = 100
 _LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
@@ -25,14 +26,12 @@ _INHERITED: Final = 0o2777
 class Dressing:
     """Gives directories in the data the metadata of those in the new tree.
 
-    :param data: descriptor of the data directory.
-    :param new: descriptor of the new tree.
+    :param volumes: the new tree, by file systems.
     :param tell: told of what a directory cannot get.
     """
 
-    def __init__(self, data: int, new: int, tell: Tell) -> None:
-        self._data = data
-        self._new = new
+    def __init__(self, volumes: Volumes, tell: Tell) -> None:
+        self._volumes = volumes
         self._tell = tell
         self._count = 0
 
@@ -41,10 +40,9 @@ class Dressing:
         if line.time is None:
             return
         try:
-            names = components(line.directory)
-            place, new = directory_beneath(self._data, names), -1
+            place, new = directory_beneath(self._volumes.data, components(line.directory)), -1
             try:
-                new = directory_beneath(self._new, names)
+                new = self._volumes.new(line.directory)
                 if os.fstat(place).st_ino != line.inode:
                     raise OSError(errno.ESTALE, "another directory is in its place")
                 copy_metadata(new, place, line.time)

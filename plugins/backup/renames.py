@@ -17,12 +17,14 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.pieces import cannot_rename, is_directory, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
-from jidoteki.plugins.backup.staging import NEW, OLD, Staging, set_aside
+from jidoteki.plugins.backup.staging import OLD, set_aside
+from jidoteki.plugins.backup.volumes import Volumes
 
 PIECES: Final = f"{RESERVED}pieces"
-"""Where, beside what went away, a directory is gathered that cannot be renamed."""
+"""Where, beside what went away, a directory is gathered that cannot be renamed, and what was written into a file."""
 _IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -30,15 +32,13 @@ _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 class Renames:
     """The renames of one restore. What goes away lies in `OLD/NUMBER`, by the number of its line in the plan.
 
-    :param opened: closes what stays open until the last of them.
+    :param volumes: the data directory and the new tree, by file systems. Of those that are absent nothing is renamed.
     :param mounts: where other file systems are mounted below the data directory.
     """
 
-    def __init__(self, data: int, staging: Staging, opened: ExitStack, mounts: Collection[str] = ()) -> None:
-        self._data = data
-        self._name = staging.name
-        self._new = opened.enter_context(staging.opened(NEW))
-        self._old = opened.enter_context(staging.opened(OLD))
+    def __init__(self, volumes: Volumes, mounts: Collection[str] = ()) -> None:
+        self._data = volumes.data
+        self._volumes = volumes
         self._mounts = mounts
         self._places = array("Q")  # inodes by the number of the line, 0 for none
         self.lost = False
@@ -53,7 +53,7 @@ class Renames:
             return
         self._check_mounts(line)
         with suppress(FileExistsError):
-            os.mkdir(str(number), 0o700, dir_fd=self._old)
+            os.mkdir(str(number), 0o700, dir_fd=self._volumes.of(line.directory).old)
         try:
             place = directory_beneath(self._data, components(line.directory))
         except OSError as error:
@@ -75,7 +75,7 @@ class Renames:
 
         :raises OSError: one cannot be taken back now.
         """
-        if not line.entries or not _is_there(str(number), self._old):
+        if not line.entries or not _is_there(str(number), self._volumes.of(line.directory).old):
             return
         try:
             place = directory_beneath(self._data, components(line.directory))
@@ -94,26 +94,29 @@ class Renames:
 
     def kept(self, number: int, line: Line) -> Iterator[tuple[str, str]]:
         """What could not be put back, and where it lies in the data directory."""
-        with suppress(FileNotFoundError), _closing(directory_beneath(self._old, [str(number)])) as old:
+        volume = self._volumes.of(line.directory)
+        with suppress(FileNotFoundError), _closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
                 for place in (name, f"{PIECES}/{name}"):
                     if _is_there(place, old):
-                        yield joined(line.directory, name), f"{self._name}/{OLD}/{number}/{place}"
+                        staging = joined(volume.path, volume.staging.name)
+                        yield joined(line.directory, name), f"{staging}/{OLD}/{number}/{place}"
 
     @contextmanager
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
-            old = opened.enter_context(_closing(directory_beneath(self._old, [str(number)])))
+            aside = self._volumes.of(line.directory).old
+            old = opened.enter_context(_closing(directory_beneath(aside, [str(number)])))
             new = old
             if any(action != "remove" for action in line.entries.values()):
-                new = opened.enter_context(_closing(directory_beneath(self._new, components(line.directory))))
-            yield _Moves(new, old, place, self._old, line.directory)
+                new = opened.enter_context(_closing(self._volumes.new(line.directory)))
+            yield _Moves(new, old, place, aside, line.directory)
 
     def _check_mounts(self, line: Line) -> None:
         """Make sure that nothing has been mounted meanwhile below what is to go away."""
         for name, action in line.entries.items():
             path = joined(line.directory, name)
-            if action != "put" and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
+            if action in ("replace", "remove") and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
                 raise OSError(errno.EBUSY, f"another file system is mounted in {path}")
 
     def _check(self, directory: str, descriptor: int) -> None:
@@ -145,6 +148,9 @@ class _Moves:
         coming = action != "remove"
         if coming and not _is_there(name, self._new):
             return
+        if action == "fill":
+            self._fill(name)
+            return
         if not _is_there(name, self._old):
             self._take_away(name)
         # Asked each time, for a kill may have come before it was.
@@ -155,14 +161,40 @@ class _Moves:
 
     def take_back(self, name: str, action: Action) -> None:
         """Undo what `make` did, as far as it did it."""
+        if action == "fill":
+            self._empty(name)
+            return
         if action != "remove" and not _is_there(name, self._new):
             with suppress(FileNotFoundError):  # somebody else removed it
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
         if _is_there(name, self._old):
             self._move(name, self._old)
         elif _is_there(f"{PIECES}/{name}", self._old):
-            with _closing(directory_beneath(self._old, [PIECES])) as pieces:
+            with self._pieces() as pieces:
                 move(name, pieces, self._place, self._set_aside)
+
+    def _fill(self, name: str) -> None:
+        """Write into a file; what was written lies with the pieces then."""
+        filling.save(name, self._place, self._old)
+        filling.fill(name, self._place, self._new)
+        with self._pieces() as pieces:
+            os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
+
+    def _empty(self, name: str) -> None:
+        """Write back what was in a file."""
+        if _is_there(f"{PIECES}/{name}", self._old):
+            with self._pieces() as pieces:
+                os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
+        if _is_there(name, self._old):
+            filling.fill(name, self._place, self._old)
+            os.unlink(name, dir_fd=self._old)
+
+    @contextmanager
+    def _pieces(self) -> Iterator[int]:
+        with suppress(FileExistsError):
+            os.mkdir(PIECES, 0o700, dir_fd=self._old)
+        with _closing(directory_beneath(self._old, [PIECES])) as pieces:
+            yield pieces
 
     def _take_away(self, name: str) -> None:
         """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
@@ -175,9 +207,7 @@ class _Moves:
         except OSError as error:
             if not cannot_rename(error, name, self._place):
                 raise
-            with suppress(FileExistsError):
-                os.mkdir(PIECES, 0o700, dir_fd=self._old)
-        with _closing(directory_beneath(self._old, [PIECES])) as pieces:
+        with self._pieces() as pieces:
             if is_directory(name, self._place):
                 move(name, self._place, pieces, self._set_aside)
             os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
