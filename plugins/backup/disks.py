@@ -48,9 +48,9 @@ class Disks:
         try:
             return self._volumes.make(path, entry).new
         except OSError as error:
-            self._journal.write(replace(entry, mounts=entry.mounts[:-1]))
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise JobFailed(f"{path} cannot be restored: the file system that is mounted there is full") from error
+            self._journal.write(replace(entry, mounts=entry.mounts[:-1]))
             self.reasons[path] = error.strerror or str(error)
         return None
 
