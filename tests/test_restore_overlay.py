@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from backupkit import Job, kept, killed, listing, restore, tree, write
+from namespaces import needs_mounts
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
@@ -174,3 +178,150 @@ def test_taking_back_can_be_killed_at_any_step_too(
         if not was_killed:
             return
     raise AssertionError("it never came to its end")
+
+
+# Where no directory can be renamed
+
+
+RENAME = os.rename
+
+
+def of_files_alone(name: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """As overlayfs in a user namespace, which renames no directory but within what is new."""
+    parents = (os.readlink(f"/proc/self/fd/{parent}") for parent in (src_dir_fd, dst_dir_fd))
+    moved = os.stat(name, dir_fd=src_dir_fd, follow_symlinks=False)
+    if stat.S_ISDIR(moved.st_mode) and not all(".jidoteki-restore-" in parent for parent in parents):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    RENAME(name, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Appliance:
+    """One with an archive in `kept.tar` that brings a directory and a file; the data have another one."""
+    made = Appliance(tmp_path / "root", tmp_path / "root/admin")
+    made.prepare()
+    made.data.mkdir()
+    listing(made, "app")
+    for name in ("app/file", "app/new/file", "app/new/deep/file", "app/both/file"):
+        write(made.data / name, "from the archive")
+    kept(made, tmp_path)
+    reset(made)
+    return made
+
+
+def reset(appliance: Appliance) -> None:
+    shutil.rmtree(appliance.data / "app")
+    for name in ("app/file", "app/own/file", "app/both/file"):
+        write(appliance.data / name, "now")
+
+
+def files(appliance: Appliance) -> dict[str, str]:
+    data = appliance.data
+    return {str(path.relative_to(data)): path.read_text() for path in data.rglob("*") if path.is_file()}
+
+
+BROUGHT = dict.fromkeys(("app/file", "app/new/file", "app/new/deep/file", "app/both/file"), "from the archive")
+BEFORE = dict.fromkeys(("app/file", "app/own/file", "app/both/file"), "now")
+
+
+@pytest.mark.parametrize("mode", ["merge", "exact"])
+def test_directories_are_made_where_none_can_be_renamed(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(os, "rename", of_files_alone)
+
+    restore(Job(appliance, tmp_path / "kept.tar", mode=mode))
+
+    assert files(appliance) == {**BROUGHT, **({"app/own/file": "now"} if mode == "merge" else {})}
+    assert (appliance.data / "app/own").is_dir()
+    assert not list(appliance.data.glob(".*"))
+
+
+def test_a_directory_that_cannot_be_removed_gives_way_to_no_file(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(appliance.data / "app/place", "from the archive")
+    archive = kept(appliance, tmp_path)
+    (appliance.data / "app/place").unlink()
+    (appliance.data / "app/place").mkdir()
+    monkeypatch.setattr(os, "rename", of_files_alone)
+
+    with pytest.raises(
+        JobFailed, match="'app/place' cannot be restored: a directory is there, which cannot be removed"
+    ):
+        restore(Job(appliance, archive))
+
+    assert files(appliance) == BEFORE
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_directories_that_cannot_be_renamed_are_there_or_not_wherever_it_is_killed(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_back: bool
+) -> None:
+    make, archive = renames.Renames.make, tmp_path / "kept.tar"
+
+    def failing(self: renames.Renames, number: int, line: object) -> None:
+        make(self, number, line)  # type: ignore[arg-type]  # handed on as it came
+        raise OSError(5, "Input/output error")
+
+    def refused() -> None:
+        with pytest.raises(JobFailed, match="Input/output error"):
+            restore(Job(appliance, archive))
+
+    monkeypatch.setattr(os, "rename", of_files_alone)
+    for when in range(1, 300):
+        reset(appliance)
+        with monkeypatch.context() as patched:
+            if taken_back:
+                patched.setattr(renames.Renames, "make", failing)
+            was_killed = killed(refused if taken_back else lambda: restore(Job(appliance, archive)), when)
+        swapping.finish_all(appliance, print)
+        swapping.remove_all(appliance, print)
+        assert files(appliance) in (BEFORE, {**BROUGHT, "app/own/file": "now"}), when
+        assert not [*appliance.data.glob(".*"), *appliance.jobs.glob("*journal*")], when
+        if not was_killed:
+            return
+    raise AssertionError("it never came to its end")
+
+
+SCRIPT = """
+set -e
+mount -t tmpfs tmpfs "$1"
+cd "$1"; shift
+mkdir lower lower/data lower/data/app lower/data/app/image upper work root
+echo old >lower/data/app/image/file
+mkdir root/data
+mount -t overlay -o "lowerdir=$PWD/lower/data,upperdir=$PWD/upper,workdir=$PWD/work$OPTIONS" overlay root/data
+exec "$@"
+"""
+RESTORING = """
+import shutil, sys
+from pathlib import Path
+from backupkit import Job, kept, listing, restore, write
+from jidoteki.core.appliance import Appliance
+appliance = Appliance(Path("root").resolve(), Path("root/admin").resolve())
+appliance.prepare()
+listing(appliance, "app")
+write(appliance.data / "app/image/file", "packed")
+write(appliance.data / "app/fresh/deep/file", "packed")
+archive = kept(appliance, Path(".").resolve())
+write(appliance.data / "app/image/file", "now")
+shutil.rmtree(appliance.data / "app/fresh")
+restore(Job(appliance, archive, mode=sys.argv[1]))
+print((appliance.data / "app/image/file").read_text(), (appliance.data / "app/fresh/deep/file").read_text())
+"""
+
+
+@needs_mounts
+@pytest.mark.parametrize("mode", ["merge", "exact"])
+@pytest.mark.parametrize("options", ["", ",userxattr"])
+def test_an_overlay_in_a_user_namespace_is_restored(tmp_path: Path, mode: str, options: str) -> None:
+    namespaces = ("unshare", "--user", "--map-root-user", "--mount")
+    restoring = [sys.executable, "-c", RESTORING, mode]
+    environment = {**os.environ, "OPTIONS": options, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [*namespaces, "sh", "-c", SCRIPT, "sh", tmp_path, *restoring]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if "mount:" in result.stderr:
+        pytest.skip("this kernel mounts no overlay in a user namespace")
+
+    assert (result.stdout, result.stderr) == ("packed packed\n", "")

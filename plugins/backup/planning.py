@@ -91,6 +91,7 @@ class Planner:
         settle: Settle | None = None,
     ) -> None:  # fmt: skip
         self._volumes = volumes
+        self._fixed = any(volume.is_fixed() for volume in volumes)
         self._entered = {MAIN}
         self._listed = listed
         self._kept = kept
@@ -139,7 +140,7 @@ class Planner:
                     path = joined(pair.path, entry.name)
                     if is_reserved(entry.name) or self._kept.at(path) or _is_in(entry.name, pair.new):
                         continue
-                    stays = self._kept.within(path) and entry.is_dir(follow_symlinks=False)
+                    stays = (self._fixed or self._kept.within(path)) and entry.is_dir(follow_symlinks=False)
                     yield entry.name, None if stays else "remove"
 
     def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
@@ -161,11 +162,13 @@ class Planner:
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
         if there and coming:
-            return "replace" if exact else None
+            return "replace" if exact and not self._fixed else None
         if path in self._kept.mounts:
             return self._fill(pair, name, path)
         if coming and not covered:
             raise JobFailed(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
+        if there and self._fixed:
+            raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which cannot be removed")
         if there and not exact and not _is_empty(name, pair.data):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"

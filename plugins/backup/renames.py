@@ -25,6 +25,9 @@ from jidoteki.plugins.backup.volumes import Volumes
 
 PIECES: Final = f"{RESERVED}pieces"
 """Where, beside what went away, a directory is gathered that cannot be renamed, and what was written into a file."""
+COMING: Final = f"{RESERVED}coming"
+"""Where, beside that, a file has the name of each directory that is new and moved in pieces."""
+_NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -151,50 +154,72 @@ class _Moves:
         if action == "fill":
             self._fill(name)
             return
-        if not _is_there(name, self._old):
+        if not _is_there(name, self._old) and not _is_there(f"{COMING}/{name}", self._old):
             self._take_away(name)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
             raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
         if coming:
-            self._move(name, self._new)
+            self._bring(name)
 
     def take_back(self, name: str, action: Action) -> None:
         """Undo what `make` did, as far as it did it."""
         if action == "fill":
             self._empty(name)
             return
-        if action != "remove" and not _is_there(name, self._new):
-            with suppress(FileNotFoundError):  # somebody else removed it
-                os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
+        if action != "remove":
+            self._take_new(name)
         if _is_there(name, self._old):
             self._move(name, self._old)
         elif _is_there(f"{PIECES}/{name}", self._old):
-            with self._pieces() as pieces:
+            with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
+
+    def _bring(self, name: str) -> None:
+        """Rename what is new to its place; or move it there in pieces, with a note that these are no old ones."""
+        try:
+            self._move(name, self._new)
+        except OSError as error:
+            if not cannot_rename(error, name, self._new):
+                raise
+            with self._beside(COMING) as coming:
+                os.close(os.open(name, _NOTE, 0o600, dir_fd=coming))
+            move(name, self._new, self._place, self._set_aside)
+
+    def _take_new(self, name: str) -> None:
+        """Rename what is new back, or what came of it."""
+        if not _is_there(f"{COMING}/{name}", self._old):
+            if not _is_there(name, self._new):
+                with suppress(FileNotFoundError):  # somebody else removed it
+                    os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
+            return
+        if is_directory(name, self._place):
+            move(name, self._place, self._new, self._set_aside)
+        os.unlink(f"{COMING}/{name}", dir_fd=self._old)
 
     def _fill(self, name: str) -> None:
         """Write into a file; what was written lies with the pieces then."""
         filling.save(name, self._place, self._old)
         filling.fill(name, self._place, self._new)
-        with self._pieces() as pieces:
+        with self._beside(PIECES) as pieces:
             os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
 
     def _empty(self, name: str) -> None:
         """Write back what was in a file."""
         if _is_there(f"{PIECES}/{name}", self._old):
-            with self._pieces() as pieces:
+            with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
         if _is_there(name, self._old):
             filling.fill(name, self._place, self._old)
             os.unlink(name, dir_fd=self._old)
 
     @contextmanager
-    def _pieces(self) -> Iterator[int]:
+    def _beside(self, name: str) -> Iterator[int]:
+        """Open a directory of this program's own beside what went away."""
         with suppress(FileExistsError):
-            os.mkdir(PIECES, 0o700, dir_fd=self._old)
-        with _closing(directory_beneath(self._old, [PIECES])) as pieces:
-            yield pieces
+            os.mkdir(name, 0o700, dir_fd=self._old)
+        with _closing(directory_beneath(self._old, [name])) as descriptor:
+            yield descriptor
 
     def _take_away(self, name: str) -> None:
         """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
@@ -207,7 +232,7 @@ class _Moves:
         except OSError as error:
             if not cannot_rename(error, name, self._place):
                 raise
-        with self._pieces() as pieces:
+        with self._beside(PIECES) as pieces:
             if is_directory(name, self._place):
                 move(name, self._place, pieces, self._set_aside)
             os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)

@@ -5,7 +5,9 @@ Nothing is renamed from one to another. So there is a directory of the restore o
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import staging as stagings
-from jidoteki.plugins.backup.journal import Entry
+from jidoteki.plugins.backup.journal import STAGING, Entry
 from jidoteki.plugins.backup.plans import components
 from jidoteki.plugins.backup.staging import NEW, OLD, Staging
 
@@ -43,6 +45,22 @@ class Volume:
     staging: Staging
     new: int
     old: int
+
+    def is_fixed(self) -> bool:
+        """Find out whether no directory can be renamed in it, not even a new one, with that of the restore.
+
+        So it is with overlayfs in a user namespace, without `userxattr` among its options: there no new directory can
+        take the place of one of the lower layer either.
+        """
+        name, other = self.staging.name, f"{STAGING}{secrets.token_hex(8)}"
+        try:
+            os.rename(name, other, src_dir_fd=self.top, dst_dir_fd=self.top)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return True
+        os.rename(other, name, src_dir_fd=self.top, dst_dir_fd=self.top)
+        return False
 
 
 class Volumes:
