@@ -186,13 +186,21 @@ def test_taking_back_can_be_killed_at_any_step_too(
 RENAME = os.rename
 
 
-def of_files_alone(name: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+def of_files_alone(name: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
     """As overlayfs in a user namespace, which renames no directory but within what is new."""
+    if src_dir_fd is None or dst_dir_fd is None:
+        RENAME(name, target)
+        return
     parents = (os.readlink(f"/proc/self/fd/{parent}") for parent in (src_dir_fd, dst_dir_fd))
     moved = os.stat(name, dir_fd=src_dir_fd, follow_symlinks=False)
     if stat.S_ISDIR(moved.st_mode) and not all(".jidoteki-restore-" in parent for parent in parents):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     RENAME(name, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def only_files_are_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, of_files_alone)
 
 
 @pytest.fixture
@@ -228,7 +236,7 @@ BEFORE = dict.fromkeys(("app/file", "app/own/file", "app/both/file"), "now")
 def test_directories_are_made_where_none_can_be_renamed(
     appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(os, "rename", of_files_alone)
+    only_files_are_renamed(monkeypatch)
 
     restore(Job(appliance, tmp_path / "kept.tar", mode=mode))
 
@@ -244,7 +252,7 @@ def test_a_directory_that_cannot_be_removed_gives_way_to_no_file(
     archive = kept(appliance, tmp_path)
     (appliance.data / "app/place").unlink()
     (appliance.data / "app/place").mkdir()
-    monkeypatch.setattr(os, "rename", of_files_alone)
+    only_files_are_renamed(monkeypatch)
 
     with pytest.raises(
         JobFailed, match="'app/place' cannot be restored: a directory is there, which cannot be removed"
@@ -268,7 +276,7 @@ def test_directories_that_cannot_be_renamed_are_there_or_not_wherever_it_is_kill
         with pytest.raises(JobFailed, match="Input/output error"):
             restore(Job(appliance, archive))
 
-    monkeypatch.setattr(os, "rename", of_files_alone)
+    only_files_are_renamed(monkeypatch)
     for when in range(1, 300):
         reset(appliance)
         with monkeypatch.context() as patched:

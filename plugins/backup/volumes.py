@@ -54,12 +54,12 @@ class Volume:
         """
         name, other = self.staging.name, f"{STAGING}{secrets.token_hex(8)}"
         try:
-            os.rename(name, other, src_dir_fd=self.top, dst_dir_fd=self.top)
+            os.replace(name, other, src_dir_fd=self.top, dst_dir_fd=self.top)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             return True
-        os.rename(other, name, src_dir_fd=self.top, dst_dir_fd=self.top)
+        os.replace(other, name, src_dir_fd=self.top, dst_dir_fd=self.top)
         return False
 
 
