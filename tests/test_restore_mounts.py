@@ -291,6 +291,20 @@ def test_a_disk_that_is_unmounted_meanwhile_is_missed_before_anything_moves(
     assert not left_over(appliance)
 
 
+def test_a_disk_that_keeps_neither_owners_nor_modes_is_restored(appliance: Appliance, tmp_path: Path) -> None:
+    job = Job(appliance, tmp_path / "kept.tar")
+    restoring.check(job)
+    # As on FAT, or on a share whose server takes root for nobody.
+    [staging] = (appliance.data / "app/media").glob(".jidoteki-restore-*")
+    os.chown(staging, 65534, 65534)
+    staging.chmod(0o755)
+
+    restoring.restore(job)
+
+    assert contents(appliance) == {**PACKED, **OWN}
+    assert not left_over(appliance)
+
+
 # A single file
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from jidoteki.hookspecs import file_attributes, posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.plans import Line, Tell, components
 from jidoteki.plugins.backup.volumes import Volumes
 
@@ -40,16 +41,13 @@ class Dressing:
         if line.time is None:
             return
         try:
-            place, new = directory_beneath(self._volumes.data, components(line.directory)), -1
-            try:
-                new = self._volumes.new(line.directory)
+            with (
+                closing(directory_beneath(self._volumes.data, components(line.directory))) as place,
+                closing(self._volumes.new(line.directory)) as new,
+            ):
                 if os.fstat(place).st_ino != line.inode:
                     raise OSError(errno.ESTALE, "another directory is in its place")
                 copy_metadata(new, place, line.time)
-            finally:
-                for descriptor in (place, new):
-                    if descriptor >= 0:
-                        os.close(descriptor)
         except OSError as error:
             self._count += 1
             if self._count <= MAX_TOLD:
@@ -103,8 +101,7 @@ def settle(name: str, parent: int, place: int) -> None:
 
 
 def _settle(name: str, parent: int, above: os.stat_result) -> None:
-    directory = os.open(name, DIRECTORY, dir_fd=parent)
-    try:
+    with closing(os.open(name, DIRECTORY, dir_fd=parent)) as directory:
         status = os.fstat(directory)
         if status.st_mode & IMPLIED:
             mode = above.st_mode & _INHERITED | stat.S_IRWXU
@@ -116,8 +113,6 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     _settle(entry.name, directory, status)
-    finally:
-        os.close(directory)
 
 
 def _own(directory: int, like: os.stat_result) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 from jidoteki.hookspecs import file_attributes
 from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup.descriptors import closing, is_there
 
 _SAVING: Final = f"{RESERVED}saving"
 _CHUNK: Final = 1024 * 1024
@@ -37,11 +38,10 @@ def save(name: str, place: int, old: int) -> None:
     :param old: descriptor of the directory that the copy has the same name in.
     :raises OSError: that is impossible.
     """
-    with suppress(FileNotFoundError):
-        os.stat(name, dir_fd=old, follow_symlinks=False)
+    if is_there(name, old):
         return
-    with _closing(open_regular(name, dir_fd=place)) as source:
-        with _closing(os.open(_SAVING, _NEW_FILE, 0o600, dir_fd=old)) as target:
+    with closing(open_regular(name, dir_fd=place)) as source:
+        with closing(os.open(_SAVING, _NEW_FILE, 0o600, dir_fd=old)) as target:
             _copy(source, target)
     os.rename(_SAVING, name, src_dir_fd=old, dst_dir_fd=old)
 
@@ -52,7 +52,7 @@ def fill(name: str, place: int, source: int) -> None:
     :param source: descriptor of the directory that the other file is in.
     :raises OSError: that is impossible, or it is not mounted any more.
     """
-    with _closing(open_regular(name, dir_fd=source)) as content, _mounted(name, place) as target:
+    with closing(open_regular(name, dir_fd=source)) as content, _mounted(name, place) as target:
         os.ftruncate(target, 0)
         _copy(content, target)
 
@@ -60,7 +60,7 @@ def fill(name: str, place: int, source: int) -> None:
 @contextmanager
 def _mounted(name: str, place: int) -> Iterator[int]:
     """Open it for writing: a file that is not mounted may be a second name that somebody gave to any other."""
-    with _closing(os.open(name, _WRITE, dir_fd=place)) as descriptor:
+    with closing(os.open(name, _WRITE, dir_fd=place)) as descriptor:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode) or _mount(descriptor) == _mount(place):
             raise OSError(errno.EINVAL, "it is no file of its own file system")
         yield descriptor
@@ -87,11 +87,3 @@ def _copy(source: int, target: int) -> None:
         os.fchmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.fsync(target)
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
+from jidoteki.plugins.backup.descriptors import closing, is_directory
 from jidoteki.plugins.backup.dressing import copy_metadata
 
 MAX_PASSES: Final = 1000
@@ -25,14 +25,6 @@ Aside = Callable[[str, int], None]
 def cannot_rename(error: OSError, name: str, parent: int) -> bool:
     """Whether an attempt failed because it was about a directory that is not renamed, but may be moved in pieces."""
     return error.errno == errno.EXDEV and is_directory(name, parent)
-
-
-def is_directory(name: str, parent: int) -> bool:
-    """Whether something is there, and a directory."""
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def move(name: str, source: int, target: int, aside: Aside) -> None:
@@ -47,7 +39,7 @@ def move(name: str, source: int, target: int, aside: Aside) -> None:
         with suppress(FileNotFoundError):
             aside(name, target)
         os.mkdir(name, 0o700, dir_fd=target)
-    with _opened(name, source) as old, _opened(name, target) as new:
+    with closing(directory_beneath(source, [name])) as old, closing(directory_beneath(target, [name])) as new:
         time = os.fstat(old).st_mtime_ns
         copy_metadata(old, new, time)
         for _ in range(MAX_PASSES):
@@ -78,12 +70,3 @@ def _move(name: str, source: int, target: int, aside: Aside) -> None:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
         else:
             raise
-
-
-@contextmanager
-def _opened(name: str, parent: int) -> Iterator[int]:
-    descriptor = directory_beneath(parent, [name])
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

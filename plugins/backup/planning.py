@@ -16,6 +16,7 @@ from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup.descriptors import closing, is_there
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
 from jidoteki.plugins.backup.same import has_all, is_same
@@ -138,7 +139,9 @@ class Planner:
             with os.scandir(pair.data) as there:
                 for entry in there:
                     path = joined(pair.path, entry.name)
-                    if is_reserved(entry.name) or self._kept.at(path) or _is_in(entry.name, pair.new):
+                    if is_reserved(entry.name) or self._kept.at(path):
+                        continue
+                    if pair.new is not None and is_there(entry.name, pair.new):
                         continue
                     stays = (self._fixed or self._kept.within(path)) and entry.is_dir(follow_symlinks=False)
                     yield entry.name, None if stays else "remove"
@@ -189,7 +192,7 @@ class Planner:
         path = joined(pair.path, name)
         with ExitStack() as opened:
             data = _opened(name, pair.data, opened)
-            new = _opened(name, pair.new, opened) if pair.new is not None and _is_in(name, pair.new) else None
+            new = _opened(name, pair.new, opened) if pair.new is not None and is_there(name, pair.new) else None
             volume = self._volumes.at(path)
             if new is not None and volume:
                 self._entered.add(path)
@@ -217,23 +220,9 @@ def _opened(name: str, parent: int, opened: ExitStack) -> int:
     return descriptor
 
 
-def _is_in(name: str, directory: int | None) -> bool:
-    if directory is None:
-        return False
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _is_empty(name: str, parent: int) -> bool:
-    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
-    try:
-        with os.scandir(descriptor) as entries:
-            return next(entries, None) is None
-    finally:
-        os.close(descriptor)
+    with closing(os.open(name, DIRECTORY, dir_fd=parent)) as descriptor, os.scandir(descriptor) as entries:
+        return next(entries, None) is None
 
 
 def _time(directory: int) -> int | None:

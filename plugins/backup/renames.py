@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from array import array
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,8 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import filling
-from jidoteki.plugins.backup.pieces import cannot_rename, is_directory, move
+from jidoteki.plugins.backup.descriptors import closing, is_directory, is_there
+from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
 from jidoteki.plugins.backup.staging import OLD, set_aside
 from jidoteki.plugins.backup.volumes import Volumes
@@ -61,7 +61,7 @@ class Renames:
             place = directory_beneath(self._data, components(line.directory))
         except OSError as error:
             raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
-        with _closing(place), self._moves(number, line, place) as moves:
+        with closing(place), self._moves(number, line, place) as moves:
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
@@ -78,7 +78,7 @@ class Renames:
 
         :raises OSError: one cannot be taken back now.
         """
-        if not line.entries or not _is_there(str(number), self._volumes.of(line.directory).old):
+        if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
             return
         try:
             place = directory_beneath(self._data, components(line.directory))
@@ -87,7 +87,7 @@ class Renames:
                 raise
             self.lost = True
             return
-        with _closing(place), self._moves(number, line, place) as moves:
+        with closing(place), self._moves(number, line, place) as moves:
             known = self._places[number] if number < len(self._places) else 0
             if known and known != os.fstat(place).st_ino:  # another directory is in its place
                 self.lost = True
@@ -98,10 +98,10 @@ class Renames:
     def kept(self, number: int, line: Line) -> Iterator[tuple[str, str]]:
         """What could not be put back, and where it lies in the data directory."""
         volume = self._volumes.of(line.directory)
-        with suppress(FileNotFoundError), _closing(directory_beneath(volume.old, [str(number)])) as old:
+        with suppress(FileNotFoundError), closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
                 for place in (name, f"{PIECES}/{name}"):
-                    if _is_there(place, old):
+                    if is_there(place, old):
                         staging = joined(volume.path, volume.staging.name)
                         yield joined(line.directory, name), f"{staging}/{OLD}/{number}/{place}"
 
@@ -109,10 +109,10 @@ class Renames:
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
             aside = self._volumes.of(line.directory).old
-            old = opened.enter_context(_closing(directory_beneath(aside, [str(number)])))
+            old = opened.enter_context(closing(directory_beneath(aside, [str(number)])))
             new = old
             if any(action != "remove" for action in line.entries.values()):
-                new = opened.enter_context(_closing(self._volumes.new(line.directory)))
+                new = opened.enter_context(closing(self._volumes.new(line.directory)))
             yield _Moves(new, old, place, aside, line.directory)
 
     def _check_mounts(self, line: Line) -> None:
@@ -128,7 +128,7 @@ class Renames:
             now = directory_beneath(self._data, components(directory))
         except OSError as error:
             raise _replaced(directory, error.errno) from error
-        with _closing(now):
+        with closing(now):
             if not os.path.sameopenfile(now, descriptor):
                 raise _replaced(directory, errno.ESTALE)
 
@@ -149,12 +149,12 @@ class _Moves:
     def make(self, name: str, action: Action) -> None:
         """Make the two renames for an entry, or those that were not made yet."""
         coming = action != "remove"
-        if coming and not _is_there(name, self._new):
+        if coming and not is_there(name, self._new):
             return
         if action == "fill":
             self._fill(name)
             return
-        if not _is_there(name, self._old) and not _is_there(f"{COMING}/{name}", self._old):
+        if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
             self._take_away(name)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
@@ -169,9 +169,9 @@ class _Moves:
             return
         if action != "remove":
             self._take_new(name)
-        if _is_there(name, self._old):
+        if is_there(name, self._old):
             self._move(name, self._old)
-        elif _is_there(f"{PIECES}/{name}", self._old):
+        elif is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
 
@@ -188,8 +188,8 @@ class _Moves:
 
     def _take_new(self, name: str) -> None:
         """Rename what is new back, or what came of it."""
-        if not _is_there(f"{COMING}/{name}", self._old):
-            if not _is_there(name, self._new):
+        if not is_there(f"{COMING}/{name}", self._old):
+            if not is_there(name, self._new):
                 with suppress(FileNotFoundError):  # somebody else removed it
                     os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
             return
@@ -206,10 +206,10 @@ class _Moves:
 
     def _empty(self, name: str) -> None:
         """Write back what was in a file."""
-        if _is_there(f"{PIECES}/{name}", self._old):
+        if is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
-        if _is_there(name, self._old):
+        if is_there(name, self._old):
             filling.fill(name, self._place, self._old)
             os.unlink(name, dir_fd=self._old)
 
@@ -218,13 +218,13 @@ class _Moves:
         """Open a directory of this program's own beside what went away."""
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=self._old)
-        with _closing(directory_beneath(self._old, [name])) as descriptor:
+        with closing(directory_beneath(self._old, [name])) as descriptor:
             yield descriptor
 
     def _take_away(self, name: str) -> None:
         """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
         try:
-            if not _is_there(f"{PIECES}/{name}", self._old):
+            if not is_there(f"{PIECES}/{name}", self._old):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:
@@ -255,27 +255,8 @@ def _replaced(directory: str, number: int | None) -> OSError:
     return OSError(number or errno.ESTALE, f"{directory} was replaced meanwhile")
 
 
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_there(name: str, directory: int) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _is_filled_directory(name: str, parent: int) -> bool:
-    try:
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            return False
-    except FileNotFoundError:
+    if not is_directory(name, parent):
         return False
-    with _closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
+    with closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
         return next(entries, None) is not None

@@ -19,6 +19,7 @@ from typing import Final, Self
 from jidoteki.hookspecs import posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, read_regular
 from jidoteki.hookspecs.restorable import LEFT_OUT
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.journal import Entry
 
 NEW: Final = "new"
@@ -63,11 +64,8 @@ class Staging:
 
         :raises OSError: that is impossible.
         """
-        descriptor = os.open(name, DIRECTORY, dir_fd=self.descriptor)
-        try:
+        with closing(os.open(name, DIRECTORY, dir_fd=self.descriptor)) as descriptor:
             yield descriptor
-        finally:
-            os.close(descriptor)
 
     def is_own(self) -> bool:
         """Whether it is this user's, and closed to everybody else."""
@@ -96,12 +94,9 @@ class Staging:
                 os.removexattr(self.descriptor, acl)
         with suppress(*((PermissionError,) if self._mounted else ())):
             os.fchmod(self.descriptor, MODE)
-        descriptor = os.open(KEY, _NEW_FILE, 0o600, dir_fd=self.descriptor)
-        try:
+        with closing(os.open(KEY, _NEW_FILE, 0o600, dir_fd=self.descriptor)) as descriptor:
             os.write(descriptor, key.encode())
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         for name in (NEW, OLD):
             os.mkdir(name, MODE, dir_fd=self.descriptor)
         os.fsync(self.descriptor)
@@ -249,13 +244,10 @@ def _remove(name: str, directory: int) -> bool:
 
 
 def _flatten(name: str, directory: int) -> None:
-    inner = os.open(name, DIRECTORY, dir_fd=directory)
-    try:
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
         for each in os.listdir(inner):
             with suppress(OSError):
                 try:
                     os.unlink(each, dir_fd=inner)
                 except IsADirectoryError:
                     os.rename(each, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=directory)
-    finally:
-        os.close(inner)

@@ -20,6 +20,7 @@ from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
 from jidoteki.plugins.backup import staging as stagings
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
 from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
 from jidoteki.plugins.backup.plans import Line, Tell, components
@@ -36,11 +37,8 @@ def opened_data(appliance: Appliance) -> Iterator[int]:
 
     :raises OSError: it is missing, or cannot be entered.
     """
-    descriptor = os.open(appliance.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing(os.open(appliance.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell) -> None:
@@ -103,13 +101,10 @@ def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
 def _remove_mounted(data: int, path: str, entry: Entry, mounts: Collection[str]) -> bool:
     """Remove the directory on a file system below the data; whether it has gone, and not just with that."""
     try:
-        top = directory_beneath(data, components(path))
+        with closing(directory_beneath(data, components(path))) as top:
+            return stagings.remove(top, entry, mounted=True) and is_mounted(data, path, mounts)
     except OSError:
         return False
-    try:
-        return stagings.remove(top, entry, mounted=True) and is_mounted(data, path, mounts)
-    finally:
-        os.close(top)
 
 
 def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, without: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
@@ -65,16 +66,10 @@ class _Pruning:
         """Whether something that is listed lies below a path, after all else there was taken out."""
         if self._listed.leads_to(path) and entry.is_dir(follow_symlinks=False):
             volume = self._volumes.at(path)
-            inner = _opened(".", volume.new) if volume else _opened(entry.name, parent)
-            try:
+            name, above = (".", volume.new) if volume else (entry.name, parent)
+            with closing(os.open(name, DIRECTORY, dir_fd=above)) as inner:
                 return self.prune(path, inner)
-            finally:
-                os.close(inner)
         self.count += 1
         if self.count <= MAX_TOLD:
             self._tell(f"{path[:SHOWN]!a} is left out: backup.txt does not list it")
         return False
-
-
-def _opened(name: str, parent: int) -> int:
-    return os.open(name, DIRECTORY, dir_fd=parent)
