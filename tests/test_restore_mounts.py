@@ -13,6 +13,7 @@ from backupkit import Job, kept, killed, listing, restore, write
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import renames, restoring, swapping
 from jidoteki.plugins.backup.journal import Journal
 from jidoteki.testing.fixtures import MakeHost
@@ -23,9 +24,8 @@ NAMES = ("app/file", "app/media/film", "app/media/deep/film", "app/media/inner/f
 
 
 @pytest.fixture
-def mount() -> Iterator[Mount]:
+def mount(tmp_path: Path) -> Iterator[Mount]:
     """Mounts something until the test ends, and makes its place."""
-    places: list[Path] = []
 
     def mount(place: Path, *arguments: str) -> Path:
         if not place.exists():
@@ -33,12 +33,11 @@ def mount() -> Iterator[Mount]:
         command = ["mount", *(arguments or ("-t", "tmpfs", "-o", "size=1m", "tmpfs")), place]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
             pytest.skip("needs root, to mount something")
-        places.append(place)
         return place
 
     yield mount
-    for place in reversed(places):
-        subprocess.run(["umount", "-l", place], capture_output=True)
+    for name in reversed(mounts_below(tmp_path)):
+        subprocess.run(["umount", "-l", tmp_path / name], check=True)
 
 
 @pytest.fixture
