@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import stat
 import tarfile
 
+from jidoteki.core.archive_directories import Directories
 from jidoteki.core.tar_reader import refuse
-from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
 
 
-def link(info: tarfile.TarInfo, root: int, parent: int) -> tarfile.TarInfo | None:
+def link(info: tarfile.TarInfo, directories: Directories, parent: int) -> tarfile.TarInfo | None:
     """Make a hard link in the directory that it lies in.
 
-    :param root: descriptor of the directory that the archive is unpacked into; its link's target lies below.
+    :param directories: what the archive was unpacked into so far; its link's target lies in there.
     :param parent: descriptor of the directory that the link is put into.
     :return: the symbolic link to make in its place, when it is a second name for one: where it leads depends on where
         it lies, which is to be judged.
@@ -26,7 +27,7 @@ def link(info: tarfile.TarInfo, root: int, parent: int) -> tarfile.TarInfo | Non
     if not target or any(map(is_reserved, target)) or can_restore(info.linkname, _named(info), None):
         raise refuse(info.name, "is a hard link that leads elsewhere")
     try:
-        directory = directory_beneath(root, target[:-1])
+        directory = directories.beneath(target[:-1])
     except OSError as error:
         raise _unknown(info) from error
     try:
@@ -42,7 +43,12 @@ def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int) -> ta
         raise _unknown(info) from error
     name = parts(info.name)[-1]
     if stat.S_ISREG(mode):
-        os.link(target, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+        try:
+            os.link(target, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise refuse(info.name, "is a hard link to a file on another file system") from error
         return None
     if not stat.S_ISLNK(mode):
         raise refuse(info.name, "is a hard link to something that is no file")

@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import Self
 
 from jidoteki.core import archive_links, archive_metadata, archive_rules, files
+from jidoteki.core.archive_directories import Directories, Elsewhere
 from jidoteki.core.archive_metadata import Attributes, Notes
 from jidoteki.core.archive_names import Names
 from jidoteki.core.archive_postponed import Postponed
 from jidoteki.core.tar_reader import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
 from jidoteki.hookspecs.paths import DIRECTORY
-from jidoteki.hookspecs.restorable import IMPLIED, parts
+from jidoteki.hookspecs.restorable import parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
@@ -43,6 +44,10 @@ def _nothing(*arguments: object) -> None:
 
 def _never() -> bool:
     return False
+
+
+def nowhere(path: str) -> None:
+    """Nothing goes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Policy:
     """Told of what cannot be kept."""
     own: Callable[[], bool] = _never
     """Whether this appliance made the archive; asked when that matters, maybe often."""
+    elsewhere: Elsewhere = nowhere
+    """Where the content of single directories goes, on file systems that need no room left."""
 
     @classmethod
     def update(
@@ -88,11 +95,13 @@ class Policy:
         checkpoint: Callable[[], None] = _nothing,
         note: Callable[[str], None] = _nothing,
         own: Callable[[], bool] = _never,
+        elsewhere: Elsewhere = nowhere,
     ) -> Policy:
         """For a backup, which is as long as what is in it."""
         return cls(
             NO_LIMIT, max_members, free_space, links_below,
             keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note, own=own,
+            elsewhere=elsewhere,
         )  # fmt: skip
 
 
@@ -126,11 +135,11 @@ class _Tree:
 
     def __init__(self, into: Path | int, policy: Policy) -> None:
         self._policy = policy
-        self._root = os.open(".", DIRECTORY, dir_fd=into) if isinstance(into, int) else os.open(into, DIRECTORY)
-        self._later = Postponed(self._root)
+        root = os.open(".", DIRECTORY, dir_fd=into) if isinstance(into, int) else os.open(into, DIRECTORY)
+        self._directories = Directories(root, policy.keep, policy.elsewhere)
+        self._later = Postponed(root)
         self._owner = policy.keep and os.geteuid() == 0
         self._notes = Notes(policy.note)
-        self._open: list[tuple[str, int]] = []
         self._since_check = CHECK_SPACE_EACH
         self.summary = Summary()
 
@@ -140,8 +149,7 @@ class _Tree:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(0)
-        os.close(self._root)
+        self._directories.close()
         self._later.close()
 
     def add(self, info: tarfile.TarInfo, data: Iterator[memoryview]) -> None:
@@ -160,6 +168,8 @@ class _Tree:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise refuse(info.name, "lies below something that is not a directory") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._directories.is_elsewhere:
+                raise refuse(info.name, "finds no room on the file system that is mounted where it belongs") from error
             if error.errno == errno.ENAMETOOLONG:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
             raise
@@ -178,7 +188,7 @@ class _Tree:
             if not dressed.add(name):
                 continue
             attributes = archive_metadata.attributes(more)
-            self._dress(name or ".", self._enter(parts(name)), mode, (uid, gid), time, attributes)
+            self._dress(name or ".", self._directories.enter(parts(name)), mode, (uid, gid), time, attributes)
         self._notes.end()
 
     def _attributes(self, info: tarfile.TarInfo) -> Attributes:
@@ -198,15 +208,16 @@ class _Tree:
             raise ArchiveError(f"The archive has more than the {self._policy.max_members} members that are allowed")
         if self.summary.size > self._policy.max_size:
             raise ArchiveError(f"The archive unpacks to more than the {self._policy.max_size} bytes that are allowed")
-        self._use(SMALLEST_ON_DISK, info.size if info.size >= CHECK_SPACE_EACH else 0)
 
     def _use(self, size: int, coming: int = 0) -> None:
         """Take note of bytes that are written, and look now and then whether enough stays free."""
+        if self._directories.is_elsewhere:
+            return
         self._since_check += size
         if self._since_check < CHECK_SPACE_EACH and not coming:
             return
         self._since_check = 0
-        status = os.fstatvfs(self._root)
+        status = os.fstatvfs(self._directories.root)
         free = status.f_bavail * status.f_frsize
         if free < coming + self._policy.free_space:
             raise ArchiveError(
@@ -215,11 +226,12 @@ class _Tree:
             )
 
     def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview], more: Attributes) -> None:
+        parent = self._directories.enter(names if info.isdir() else names[:-1])
+        self._use(SMALLEST_ON_DISK, info.size if info.size >= CHECK_SPACE_EACH else 0)
         if info.isdir():
-            self._directory(info, names)
+            self._directory(info, names, parent)
             return
-        parent = self._enter(names[:-1])
-        link = archive_links.link(info, self._root, parent) if info.islnk() else info
+        link = archive_links.link(info, self._directories, parent) if info.islnk() else info
         if link is None:
             return
         if link.issym():
@@ -229,8 +241,7 @@ class _Tree:
         else:
             self._file(info, names[-1], parent, data, more)
 
-    def _directory(self, info: tarfile.TarInfo, names: list[str]) -> None:
-        descriptor = self._enter(names)
+    def _directory(self, info: tarfile.TarInfo, names: list[str], descriptor: int) -> None:
         if self._policy.keep:
             more = archive_metadata.relevant(info.pax_headers)
             self._later.add(["/".join(names), info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
@@ -269,31 +280,6 @@ class _Tree:
     ) -> None:
         given = owner if self._owner else None
         archive_metadata.give(descriptor, mode, given, time, more, partial(self._notes.add, name))
-
-    def _enter(self, names: list[str]) -> int:
-        """Return the descriptor of a directory, which is made when it is not there."""
-        common = 0
-        for (name, _), wanted in zip(self._open, names, strict=False):
-            if name != wanted:
-                break
-            common += 1
-        self._leave(common)
-        for depth in range(common, len(names)):
-            parent = self._open[-1][1] if self._open else self._root
-            try:
-                descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
-            except FileNotFoundError:
-                os.mkdir(names[depth], 0o700, dir_fd=parent)
-                descriptor = os.open(names[depth], DIRECTORY, dir_fd=parent)
-                if self._policy.keep:  # until it comes as a member, too
-                    os.fchmod(descriptor, IMPLIED | 0o700)
-            self._open.append((names[depth], descriptor))
-        return self._open[-1][1] if self._open else self._root
-
-    def _leave(self, depth: int) -> None:
-        """Close the directories deeper than this."""
-        while len(self._open) > depth:
-            os.close(self._open.pop()[1])
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:

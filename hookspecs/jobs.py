@@ -125,8 +125,9 @@ class Job(Protocol):
         """
 
     def unpack(
-        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
-    ) -> None:
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+    ) -> None:  # fmt: skip
         """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
 
         It may be compressed with gzip. Whatever could reach out of `into` is refused: the rules are those of
@@ -140,6 +141,9 @@ class Job(Protocol):
         :param into: a path, or a descriptor where others may write above the directory.
         :param links_below: absolute symbolic links may lead to this directory and below.
         :param own: whether this appliance made the archive, asked when that matters; see `can_restore`.
+        :param elsewhere: asked once for each directory, by its path in the archive: a descriptor of another directory
+            that gets what is in it, or None. It stays open; no room has to stay free there.
+        :param room: bytes that fit there.
         :raises JobFailed: the archive is damaged or holds something that is refused; `into` is then incomplete.
         """
 

@@ -42,9 +42,12 @@ class Job:
         self.lines.append(message)
 
     def unpack(
-        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
-    ) -> None:
-        policy = archives.Policy.restore(links_below=links_below, free_space=1, note=self.log, own=own)
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+    ) -> None:  # fmt: skip
+        policy = archives.Policy.restore(
+            links_below=links_below, free_space=1, note=self.log, own=own, elsewhere=elsewhere
+        )
         try:
             with archive.open("rb") as file:
                 archives.unpack(gunzipped(file, 1 << 40), into, policy)

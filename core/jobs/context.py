@@ -195,8 +195,9 @@ class Context:
                 raise JobFailed(message)
 
     def unpack(
-        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False
-    ) -> None:
+        self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+    ) -> None:  # fmt: skip
         """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
         from jidoteki.core import archives
@@ -208,10 +209,11 @@ class Context:
             checkpoint=self.checkpoint,
             note=self.log,
             own=own,
+            elsewhere=elsewhere,
         )
         try:
             with open(paths.open_regular(archive), "rb") as file:
-                archives.unpack(gunzipped(file, _unpackable(into)), into, policy)
+                archives.unpack(gunzipped(file, _unpackable(into) + 2 * room), into, policy)
         except archives.ArchiveError as error:
             raise JobFailed(str(error)) from error
         except GunzipError as error:

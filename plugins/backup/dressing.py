@@ -14,7 +14,9 @@ from typing import Final
 from jidoteki.hookspecs import file_attributes, posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.plans import Line, Tell, components
+from jidoteki.plugins.backup.volumes import Volumes
 
 MAX_TOLD: Final = 100
 _LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
@@ -25,14 +27,12 @@ _INHERITED: Final = 0o2777
 class Dressing:
     """Gives directories in the data the metadata of those in the new tree.
 
-    :param data: descriptor of the data directory.
-    :param new: descriptor of the new tree.
+    :param volumes: the new tree, by file systems.
     :param tell: told of what a directory cannot get.
     """
 
-    def __init__(self, data: int, new: int, tell: Tell) -> None:
-        self._data = data
-        self._new = new
+    def __init__(self, volumes: Volumes, tell: Tell) -> None:
+        self._volumes = volumes
         self._tell = tell
         self._count = 0
 
@@ -41,17 +41,13 @@ class Dressing:
         if line.time is None:
             return
         try:
-            names = components(line.directory)
-            place, new = directory_beneath(self._data, names), -1
-            try:
-                new = directory_beneath(self._new, names)
+            with (
+                closing(directory_beneath(self._volumes.data, components(line.directory))) as place,
+                closing(self._volumes.new(line.directory)) as new,
+            ):
                 if os.fstat(place).st_ino != line.inode:
                     raise OSError(errno.ESTALE, "another directory is in its place")
-                _copy(new, place, line.time)
-            finally:
-                for descriptor in (place, new):
-                    if descriptor >= 0:
-                        os.close(descriptor)
+                copy_metadata(new, place, line.time)
         except OSError as error:
             self._count += 1
             if self._count <= MAX_TOLD:
@@ -63,7 +59,14 @@ class Dressing:
             self._tell(f"{self._count - MAX_TOLD} more directories stay as they were")
 
 
-def _copy(source: int, place: int, time: int) -> None:
+def copy_metadata(source: int, place: int, time: int) -> None:
+    """Give a directory owner, mode, lists and attributes of another one on the same file system.
+
+    :param source: descriptor of the other one.
+    :param place: descriptor of the directory.
+    :param time: when it was changed, in nanoseconds since the epoch.
+    :raises OSError: that is impossible.
+    """
     wanted, there = os.fstat(source), os.fstat(place)
     if wanted.st_dev != there.st_dev:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
@@ -98,8 +101,7 @@ def settle(name: str, parent: int, place: int) -> None:
 
 
 def _settle(name: str, parent: int, above: os.stat_result) -> None:
-    directory = os.open(name, DIRECTORY, dir_fd=parent)
-    try:
+    with closing(os.open(name, DIRECTORY, dir_fd=parent)) as directory:
         status = os.fstat(directory)
         if status.st_mode & IMPLIED:
             mode = above.st_mode & _INHERITED | stat.S_IRWXU
@@ -111,8 +113,6 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     _settle(entry.name, directory, status)
-    finally:
-        os.close(directory)
 
 
 def _own(directory: int, like: os.stat_result) -> bool:

@@ -119,7 +119,7 @@ def _noted(job: Job, found: Matches) -> Notes:
         notes.lost(path, reason)
     for mount in mounts_below(job.appliance.data):
         if any(name == EVERYTHING or f"{mount}/".startswith(f"{name}/") for name in found.names):
-            notes(f"{mount} is another file system: while it is mounted, no restore puts back what lies there")
+            notes(f"{mount} is another file system, and what lies there is in the backup")
     return notes
 
 

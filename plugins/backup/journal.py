@@ -28,7 +28,9 @@ from jidoteki.plugins.backup.plans import Line, Tell
 
 STAGING: Final = f"{RESERVED}restore-"
 """How the names of the directories begin that restores work in."""
-MAX_SIZE: Final = 64 * 1024
+MAX_SIZE: Final = 4 * 1024 * 1024
+MAX_MOUNTS: Final = 100
+"""On how many other file systems one restore may put something."""
 MAX_LINES: Final = 1 << 32
 _SUFFIX: Final = ".journal"
 _PLAN: Final = ".journal-plan"
@@ -51,6 +53,8 @@ class Entry:
     """The name of the restore's directory in the data directory."""
     key: str
     """What a file in that directory holds, so that no other one is taken for it."""
+    mounts: tuple[str, ...] = ()
+    """Where file systems are mounted, below the data directory, that have such a directory, too."""
     plan: int | None = None
     """How many lines of a plan are to be carried out; None as long as there is no complete one, and once it is done."""
 
@@ -65,6 +69,7 @@ _SCHEMA: Final = vol.Schema(
     {
         vol.Required("staging"): vol.All(str, vol.Match(re.compile(rf"{re.escape(STAGING)}[0-9a-f]{{16}}\Z"))),
         vol.Required("key"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{32}\Z"))),
+        vol.Optional("mounts", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
         vol.Required("plan"): _count,
     }
 )

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
+from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup.descriptors import closing, is_there
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
+from jidoteki.plugins.backup.same import has_all, is_same
 from jidoteki.plugins.backup.targets import SHOWN
+from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
 MAX_ABOVE: Final = 16 * 1024 * 1024
 """Characters of all paths above those that are kept."""
-_Decision = Action | None
+_Decision = Action | Literal["stay"] | None
 """What is to be done with an entry; None when it stays, and is to be entered."""
 Settle = Callable[[str, int, int], None]
 
@@ -76,23 +80,25 @@ class _Pair(NamedTuple):
 class Planner:
     """Plans one restore.
 
-    :param new: descriptor of the new tree, in which nothing is left that `backup.txt` does not list.
-    :param data: descriptor of the data directory.
+    :param volumes: the data directory and the new tree, in which nothing is left that `backup.txt` does not list.
     :param exact: whether what is listed is replaced as a whole; else nothing is removed that the new tree lacks.
+    :param reasons: why nothing can be put on some of the file systems that are mounted below the data.
     :param settle: called for each directory that comes as a whole, with its name and the descriptors of the
         directories that it comes from and goes to.
     """
 
     def __init__(
-        self, new: int, data: int, listed: Selection, kept: Kept, *, exact: bool, settle: Settle | None = None
-    ) -> None:
-        self._new = new
-        self._data = data
+        self, volumes: Volumes, listed: Selection, kept: Kept, *, exact: bool, reasons: Mapping[str, str],
+        settle: Settle | None = None,
+    ) -> None:  # fmt: skip
+        self._volumes = volumes
+        self._fixed = any(volume.is_fixed() for volume in volumes)
+        self._entered = {MAIN}
         self._listed = listed
         self._kept = kept
         self._exact = exact
+        self._reasons = reasons
         self._settle = settle
-        self._device = os.fstat(new).st_dev
 
     def lines(self) -> Iterator[Line]:
         """Give out the plan.
@@ -101,7 +107,11 @@ class Planner:
         :raises OSError: something was replaced meanwhile.
         """
         exact = self._exact and not self._kept.at("")
-        return self._directory(_Pair("", self._new, self._data, self._listed.covers(""), exact))
+        volumes = self._volumes
+        yield from self._directory(_Pair("", volumes.main.new, volumes.data, self._listed.covers(""), exact))
+        for volume in volumes:
+            if volume.path not in self._entered and not _is_empty(".", volume.new):
+                raise JobFailed(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
@@ -118,19 +128,22 @@ class Planner:
         if entries or time is not None:
             yield Line(pair.path, entries, time, inode)
 
-    def _decisions(self, pair: _Pair) -> Iterator[tuple[str, _Decision]]:
+    def _decisions(self, pair: _Pair) -> Iterator[tuple[str, Action | None]]:
         if pair.new is not None:
             with os.scandir(pair.new) as coming:
                 for entry in coming:
                     decision = self._for_coming(pair, entry, pair.new)
-                    yield entry.name, decision
+                    if decision != "stay":
+                        yield entry.name, decision
         if pair.exact and pair.covered:
             with os.scandir(pair.data) as there:
                 for entry in there:
                     path = joined(pair.path, entry.name)
-                    if is_reserved(entry.name) or self._kept.at(path) or _is_in(entry.name, pair.new):
+                    if is_reserved(entry.name) or self._kept.at(path):
                         continue
-                    stays = self._kept.within(path) and entry.is_dir(follow_symlinks=False)
+                    if pair.new is not None and is_there(entry.name, pair.new):
+                        continue
+                    stays = (self._fixed or self._kept.within(path)) and entry.is_dir(follow_symlinks=False)
                     yield entry.name, None if stays else "remove"
 
     def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
@@ -152,34 +165,53 @@ class Planner:
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
         if there and coming:
-            return "replace" if exact else None
+            return "replace" if exact and not self._fixed else None
         if path in self._kept.mounts:
-            raise _mounted(path)
+            return self._fill(pair, name, path)
         if coming and not covered:
             raise JobFailed(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
+        if there and self._fixed:
+            raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which cannot be removed")
         if there and not exact and not _is_empty(name, pair.data):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"
+
+    def _fill(self, pair: _Pair, name: str, path: str) -> _Decision:
+        """Decide on what comes where a single file is mounted."""
+        if pair.new is None or not stat.S_ISREG(os.stat(name, dir_fd=pair.new, follow_symlinks=False).st_mode):
+            raise self._mounted(path)
+        try:
+            filling.check(name, pair.data)
+        except OSError as error:
+            if is_same(name, pair.data, pair.new):
+                return "stay"
+            raise self._mounted(path, error.strerror) from error
+        return "fill"
 
     def _enter(self, pair: _Pair, name: str) -> Iterator[Line]:
         path = joined(pair.path, name)
         with ExitStack() as opened:
             data = _opened(name, pair.data, opened)
-            new = _opened(name, pair.new, opened) if pair.new is not None and _is_in(name, pair.new) else None
-            if path in self._kept.mounts or os.fstat(data).st_dev != self._device:
-                if new is not None and not _is_empty(".", new):
-                    raise _mounted(path)
+            new = _opened(name, pair.new, opened) if pair.new is not None and is_there(name, pair.new) else None
+            volume = self._volumes.at(path)
+            if new is not None and volume:
+                self._entered.add(path)
+                new = _opened(".", volume.new, opened)
+            elif path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
+                if new is not None and not has_all(data, new):
+                    raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
             yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
 
+    def _mounted(self, path: str, reason: str | None = None) -> JobFailed:
+        reason = reason or self._reasons.get(path)
+        place = f"{path[:SHOWN]} ({reason})" if reason else path[:SHOWN]
+        return JobFailed(f"{_shown(path)} cannot be restored: another file system is mounted at {place}")
+
 
 def _shown(path: str) -> str:
     return f"{path[:SHOWN]!a}"
-
-
-def _mounted(path: str) -> JobFailed:
-    return JobFailed(f"{_shown(path)} cannot be restored: another file system is mounted at {path[:SHOWN]}")
 
 
 def _opened(name: str, parent: int, opened: ExitStack) -> int:
@@ -188,23 +220,9 @@ def _opened(name: str, parent: int, opened: ExitStack) -> int:
     return descriptor
 
 
-def _is_in(name: str, directory: int | None) -> bool:
-    if directory is None:
-        return False
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _is_empty(name: str, parent: int) -> bool:
-    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
-    try:
-        with os.scandir(descriptor) as entries:
-            return next(entries, None) is None
-    finally:
-        os.close(descriptor)
+    with closing(os.open(name, DIRECTORY, dir_fd=parent)) as descriptor, os.scandir(descriptor) as entries:
+        return next(entries, None) is None
 
 
 def _time(directory: int) -> int | None:

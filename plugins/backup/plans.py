@@ -12,9 +12,9 @@ import voluptuous as vol
 from jidoteki.hookspecs.restorable import is_reserved
 
 Tell = Callable[[str], None]
-Action = Literal["put", "replace", "remove"]
+Action = Literal["put", "replace", "remove", "fill"]
 """`put` something new where nothing is but a file, a link or an empty directory; `replace` whatever is there by
-something new; `remove` what is there."""
+something new; `remove` what is there; `fill` the file that is mounted there."""
 
 BATCH: Final = 256
 """The most entries of a line."""
@@ -69,8 +69,11 @@ def _name(value: Any) -> str:
     return value
 
 
-def _directory(value: Any) -> str:
-    """Accept a path below the data directory, in its shortest form, that leads to nothing of the program's own."""
+def path(value: Any) -> str:
+    """Accept a path below the data directory, in its shortest form, that leads to nothing of the program's own.
+
+    :raises vol.Invalid: it is another one.
+    """
     if not isinstance(value, str):
         raise vol.Invalid("must be a path")
     for each in components(value):
@@ -98,7 +101,7 @@ def _inode(value: Any) -> int:
 
 _SCHEMA: Final = vol.Schema(
     {
-        vol.Required("directory"): _directory,
+        vol.Required("directory"): path,
         vol.Required("entries"): _entries,
         vol.Required("time"): _time,
         vol.Required("inode"): _inode,

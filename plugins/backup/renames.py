@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from array import array
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
+from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup.descriptors import closing, is_directory, is_there
+from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
-from jidoteki.plugins.backup.staging import NEW, OLD, Staging, set_aside
+from jidoteki.plugins.backup.staging import OLD, set_aside
+from jidoteki.plugins.backup.volumes import Volumes
 
+PIECES: Final = f"{RESERVED}pieces"
+"""Where, beside what went away, a directory is gathered that cannot be renamed, and what was written into a file."""
+COMING: Final = f"{RESERVED}coming"
+"""Where, beside that, a file has the name of each directory that is new and moved in pieces."""
+_NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -26,15 +35,13 @@ _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 class Renames:
     """The renames of one restore. What goes away lies in `OLD/NUMBER`, by the number of its line in the plan.
 
-    :param opened: closes what stays open until the last of them.
+    :param volumes: the data directory and the new tree, by file systems. Of those that are absent nothing is renamed.
     :param mounts: where other file systems are mounted below the data directory.
     """
 
-    def __init__(self, data: int, staging: Staging, opened: ExitStack, mounts: Collection[str] = ()) -> None:
-        self._data = data
-        self._name = staging.name
-        self._new = opened.enter_context(staging.opened(NEW))
-        self._old = opened.enter_context(staging.opened(OLD))
+    def __init__(self, volumes: Volumes, mounts: Collection[str] = ()) -> None:
+        self._data = volumes.data
+        self._volumes = volumes
         self._mounts = mounts
         self._places = array("Q")  # inodes by the number of the line, 0 for none
         self.lost = False
@@ -49,12 +56,12 @@ class Renames:
             return
         self._check_mounts(line)
         with suppress(FileExistsError):
-            os.mkdir(str(number), 0o700, dir_fd=self._old)
+            os.mkdir(str(number), 0o700, dir_fd=self._volumes.of(line.directory).old)
         try:
             place = directory_beneath(self._data, components(line.directory))
         except OSError as error:
             raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
-        with _closing(place), self._moves(number, line, place) as moves:
+        with closing(place), self._moves(number, line, place) as moves:
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
@@ -71,7 +78,7 @@ class Renames:
 
         :raises OSError: one cannot be taken back now.
         """
-        if not line.entries or not _is_there(str(number), self._old):
+        if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
             return
         try:
             place = directory_beneath(self._data, components(line.directory))
@@ -80,7 +87,7 @@ class Renames:
                 raise
             self.lost = True
             return
-        with _closing(place), self._moves(number, line, place) as moves:
+        with closing(place), self._moves(number, line, place) as moves:
             known = self._places[number] if number < len(self._places) else 0
             if known and known != os.fstat(place).st_ino:  # another directory is in its place
                 self.lost = True
@@ -90,25 +97,29 @@ class Renames:
 
     def kept(self, number: int, line: Line) -> Iterator[tuple[str, str]]:
         """What could not be put back, and where it lies in the data directory."""
-        with suppress(FileNotFoundError), _closing(directory_beneath(self._old, [str(number)])) as old:
+        volume = self._volumes.of(line.directory)
+        with suppress(FileNotFoundError), closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
-                if _is_there(name, old):
-                    yield joined(line.directory, name), f"{self._name}/{OLD}/{number}/{name}"
+                for place in (name, f"{PIECES}/{name}"):
+                    if is_there(place, old):
+                        staging = joined(volume.path, volume.staging.name)
+                        yield joined(line.directory, name), f"{staging}/{OLD}/{number}/{place}"
 
     @contextmanager
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
-            old = opened.enter_context(_closing(directory_beneath(self._old, [str(number)])))
+            aside = self._volumes.of(line.directory).old
+            old = opened.enter_context(closing(directory_beneath(aside, [str(number)])))
             new = old
             if any(action != "remove" for action in line.entries.values()):
-                new = opened.enter_context(_closing(directory_beneath(self._new, components(line.directory))))
-            yield _Moves(new, old, place, self._old, line.directory)
+                new = opened.enter_context(closing(self._volumes.new(line.directory)))
+            yield _Moves(new, old, place, aside, line.directory)
 
     def _check_mounts(self, line: Line) -> None:
         """Make sure that nothing has been mounted meanwhile below what is to go away."""
         for name, action in line.entries.items():
             path = joined(line.directory, name)
-            if action != "put" and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
+            if action in ("replace", "remove") and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
                 raise OSError(errno.EBUSY, f"another file system is mounted in {path}")
 
     def _check(self, directory: str, descriptor: int) -> None:
@@ -117,7 +128,7 @@ class Renames:
             now = directory_beneath(self._data, components(directory))
         except OSError as error:
             raise _replaced(directory, error.errno) from error
-        with _closing(now):
+        with closing(now):
             if not os.path.sameopenfile(now, descriptor):
                 raise _replaced(directory, errno.ESTALE)
 
@@ -138,23 +149,96 @@ class _Moves:
     def make(self, name: str, action: Action) -> None:
         """Make the two renames for an entry, or those that were not made yet."""
         coming = action != "remove"
-        if coming and not _is_there(name, self._new):
+        if coming and not is_there(name, self._new):
             return
-        if _is_there(name, self._place) and not _is_there(name, self._old):
-            os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
+        if action == "fill":
+            self._fill(name)
+            return
+        if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
+            self._take_away(name)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
             raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
         if coming:
-            self._move(name, self._new)
+            self._bring(name)
 
     def take_back(self, name: str, action: Action) -> None:
         """Undo what `make` did, as far as it did it."""
-        if action != "remove" and not _is_there(name, self._new):
-            with suppress(FileNotFoundError):  # somebody else removed it
-                os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
-        if _is_there(name, self._old):
+        if action == "fill":
+            self._empty(name)
+            return
+        if action != "remove":
+            self._take_new(name)
+        if is_there(name, self._old):
             self._move(name, self._old)
+        elif is_there(f"{PIECES}/{name}", self._old):
+            with self._beside(PIECES) as pieces:
+                move(name, pieces, self._place, self._set_aside)
+
+    def _bring(self, name: str) -> None:
+        """Rename what is new to its place; or move it there in pieces, with a note that these are no old ones."""
+        try:
+            self._move(name, self._new)
+        except OSError as error:
+            if not cannot_rename(error, name, self._new):
+                raise
+            with self._beside(COMING) as coming:
+                os.close(os.open(name, _NOTE, 0o600, dir_fd=coming))
+            move(name, self._new, self._place, self._set_aside)
+
+    def _take_new(self, name: str) -> None:
+        """Rename what is new back, or what came of it."""
+        if not is_there(f"{COMING}/{name}", self._old):
+            if not is_there(name, self._new):
+                with suppress(FileNotFoundError):  # somebody else removed it
+                    os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
+            return
+        if is_directory(name, self._place):
+            move(name, self._place, self._new, self._set_aside)
+        os.unlink(f"{COMING}/{name}", dir_fd=self._old)
+
+    def _fill(self, name: str) -> None:
+        """Write into a file; what was written lies with the pieces then."""
+        filling.save(name, self._place, self._old)
+        filling.fill(name, self._place, self._new)
+        with self._beside(PIECES) as pieces:
+            os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
+
+    def _empty(self, name: str) -> None:
+        """Write back what was in a file."""
+        if is_there(f"{PIECES}/{name}", self._old):
+            with self._beside(PIECES) as pieces:
+                os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
+        if is_there(name, self._old):
+            filling.fill(name, self._place, self._old)
+            os.unlink(name, dir_fd=self._old)
+
+    @contextmanager
+    def _beside(self, name: str) -> Iterator[int]:
+        """Open a directory of this program's own beside what went away."""
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self._old)
+        with closing(directory_beneath(self._old, [name])) as descriptor:
+            yield descriptor
+
+    def _take_away(self, name: str) -> None:
+        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
+        try:
+            if not is_there(f"{PIECES}/{name}", self._old):
+                os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
+                return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if not cannot_rename(error, name, self._place):
+                raise
+        with self._beside(PIECES) as pieces:
+            if is_directory(name, self._place):
+                move(name, self._place, pieces, self._set_aside)
+            os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
+
+    def _set_aside(self, name: str, parent: int) -> None:
+        set_aside(name, parent, self._aside)
 
     def _move(self, name: str, source: int) -> None:
         """Rename something to its free place: what another program may have made there in the meantime goes away."""
@@ -171,27 +255,8 @@ def _replaced(directory: str, number: int | None) -> OSError:
     return OSError(number or errno.ESTALE, f"{directory} was replaced meanwhile")
 
 
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_there(name: str, directory: int) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _is_filled_directory(name: str, parent: int) -> bool:
-    try:
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            return False
-    except FileNotFoundError:
+    if not is_directory(name, parent):
         return False
-    with _closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
+    with closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
         return next(entries, None) is not None

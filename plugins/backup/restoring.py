@@ -6,21 +6,23 @@ import errno
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.mounts import mounts_below
-from jidoteki.plugins.backup import left_out, staging, swapping
+from jidoteki.plugins.backup import left_out, swapping
+from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
-from jidoteki.plugins.backup.journal import Damaged, Journal
+from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Kept, Planner, Settle
-from jidoteki.plugins.backup.staging import Staging
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
+from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
 
 CLEARING_TIME: Final = 1.0
 FIRST_PAUSE: Final = 0.5
@@ -49,21 +51,20 @@ def check(job: Job) -> None:
 def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
     listed = selection(appliance)
-    swapping.finish_all(appliance, job.log)
+    swapping.finish_all(appliance, job.log, without=True)
     swapping.remove_all(appliance, job.log)
     entry = journal.create()
     _make_data_directory(appliance.data)
     with ExitStack() as opened:
-        data = opened.enter_context(swapping.opened_data(appliance))
-        made = opened.enter_context(staging.make(data, entry))
-        new = opened.enter_context(made.opened(staging.NEW))
-        old = opened.enter_context(made.opened(staging.OLD))
+        volumes = Volumes(opened.enter_context(swapping.opened_data(appliance)), opened)
+        made = volumes.make(MAIN, entry)
+        disks = Disks(appliance.data, volumes, journal, listed)
         archive = Path(job.input["archive"])
         origin = Origin(appliance, archive, lambda: job.progress(0))
-        job.unpack(archive, new, appliance.data, origin.is_own)
-        made.take_list()
-        prune(new, old, listed, job.log)
-        for _ in _planner(job, made, new, data, listed).lines():
+        job.unpack(archive, made.new, appliance.data, origin.is_own, disks.directory, disks.room())
+        made.staging.take_list()
+        prune(volumes, listed, job.log)
+        for _ in _planner(job, volumes, listed, reasons=disks.reasons).lines():
             pass
 
 
@@ -73,14 +74,20 @@ def _make_data_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def _planner(job: Job, made: Staging, new: int, data: int, listed: Selection, settle: Settle | None = None) -> Planner:
+def _planner(
+    job: Job,
+    volumes: Volumes,
+    listed: Selection,
+    settle: Settle | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> Planner:
     exact = job.input["mode"] == EXACT
     try:
-        missing = left_out.parse(made.read_list(left_out.MAX_SIZE)) if exact else frozenset()
+        missing = left_out.parse(volumes.main.staging.read_list(left_out.MAX_SIZE)) if exact else frozenset()
     except (OSError, ValueError, RecursionError) as error:
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
     kept = Kept(missing, mounts_below(job.appliance.data))
-    return Planner(new, data, listed, kept, exact=exact, settle=settle)
+    return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {})
 
 
 def restore(job: Job) -> None:
@@ -102,18 +109,18 @@ def restore(job: Job) -> None:
 def _commit(job: Job, journal: Journal) -> None:
     appliance = job.appliance
     with ExitStack() as opened:
-        data = opened.enter_context(swapping.opened_data(appliance))
         try:
             entry = journal.read()
         except Damaged as error:
             raise JobFailed("The journal of the restore makes no sense") from error
-        made = staging.find(data, entry) if entry else None
-        if made is None:
-            raise JobFailed("The restored data are gone from where they were unpacked")
-        opened.enter_context(made)
-        new = opened.enter_context(made.opened(staging.NEW))
-        planner = _planner(job, made, new, data, selection(appliance), settle)
-        swapping.commit(journal, data, made, planner.lines(), job.log)
+        volumes = Volumes(opened.enter_context(swapping.opened_data(appliance)), opened)
+        try:
+            volumes.find(entry or Entry("", ""))
+        except Absent as absent:
+            where = f" in {absent.path}" if absent.path else ""
+            raise JobFailed(f"The restored data are gone from where they were unpacked{where}") from absent
+        planner = _planner(job, volumes, selection(appliance), settle)
+        swapping.commit(journal, volumes, planner.lines(), job.log)
 
 
 def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:

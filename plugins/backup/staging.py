@@ -19,6 +19,7 @@ from typing import Final, Self
 from jidoteki.hookspecs import posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, read_regular
 from jidoteki.hookspecs.restorable import LEFT_OUT
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.journal import Entry
 
 NEW: Final = "new"
@@ -36,13 +37,16 @@ _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_C
 class Staging:
     """A restore's directory that is open; a context manager.
 
-    :param data: descriptor of the data directory, which stays open.
+    :param data: descriptor of the data directory or of one in it where a file system is mounted; it stays open.
     :param name: of the directory in there.
+    :param mounted: whether it is on a file system that is mounted below the data. Such a one may know neither owners
+        nor modes (FAT, or a share of Windows): then the key alone tells it from others.
     :raises OSError: it cannot be entered, or is no directory.
     """
 
-    def __init__(self, data: int, name: str) -> None:
+    def __init__(self, data: int, name: str, mounted: bool = False) -> None:
         self.name = name
+        self._mounted = mounted
         self._data = data
         self.descriptor = os.open(name, DIRECTORY, dir_fd=data)
 
@@ -60,11 +64,8 @@ class Staging:
 
         :raises OSError: that is impossible.
         """
-        descriptor = os.open(name, DIRECTORY, dir_fd=self.descriptor)
-        try:
+        with closing(os.open(name, DIRECTORY, dir_fd=self.descriptor)) as descriptor:
             yield descriptor
-        finally:
-            os.close(descriptor)
 
     def is_own(self) -> bool:
         """Whether it is this user's, and closed to everybody else."""
@@ -74,7 +75,9 @@ class Staging:
     def has(self, key: str) -> bool:
         """Whether it is the one that was made with this key."""
         try:
-            return self.is_own() and read_regular(KEY, len(key), dir_fd=self.descriptor) == key.encode()
+            return (self._mounted or self.is_own()) and read_regular(
+                KEY, len(key), dir_fd=self.descriptor
+            ) == key.encode()
         except OSError:
             return False
 
@@ -83,22 +86,32 @@ class Staging:
 
         :raises OSError: that is impossible, or somebody else put another directory there.
         """
-        if os.fstat(self.descriptor).st_uid != os.geteuid() or os.listdir(self.descriptor):
+        if self._is_somebody_elses() or os.listdir(self.descriptor):
             raise OSError(errno.EBUSY, "the directory for the restored data was replaced by another one")
         # What the data directory hands down: its group's bit, and access to what comes in here.
         for acl in (posix_acl.ACCESS, posix_acl.DEFAULT):
             with suppress(OSError):
                 os.removexattr(self.descriptor, acl)
-        os.fchmod(self.descriptor, MODE)
-        descriptor = os.open(KEY, _NEW_FILE, 0o600, dir_fd=self.descriptor)
-        try:
+        with suppress(*((PermissionError,) if self._mounted else ())):
+            os.fchmod(self.descriptor, MODE)
+        with closing(os.open(KEY, _NEW_FILE, 0o600, dir_fd=self.descriptor)) as descriptor:
             os.write(descriptor, key.encode())
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         for name in (NEW, OLD):
             os.mkdir(name, MODE, dir_fd=self.descriptor)
         os.fsync(self.descriptor)
+
+    def _is_somebody_elses(self) -> bool:
+        if os.fstat(self.descriptor).st_uid == os.geteuid():
+            return False
+        if self._mounted:
+            try:
+                os.fchown(self.descriptor, os.geteuid(), -1)
+            except OSError:
+                return False
+            # Where it could have an owner, it would have had this one.
+            return os.fstat(self.descriptor).st_uid == os.geteuid()
+        return True
 
     def take_list(self) -> None:
         """Take the archive's list of what it lacks out of the new tree, if there is one.
@@ -129,6 +142,13 @@ class Staging:
                 os.rmdir(name, dir_fd=self.descriptor)
         return self.remove_last()
 
+    def remove_empty(self) -> None:
+        """Remove what was just made, if nothing came into it."""
+        for name in (NEW, OLD):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=self.descriptor)
+        self.remove_last()
+
     def remove_last(self) -> bool:
         with suppress(OSError):
             if set(os.listdir(self.descriptor)) <= {KEY, LIST}:
@@ -141,16 +161,17 @@ class Staging:
         return False
 
 
-def make(data: int, entry: Entry) -> Staging:
+def make(data: int, entry: Entry, mounted: bool = False) -> Staging:
     """Make the directory of a restore.
 
     :raises OSError: that is impossible.
     """
     os.mkdir(entry.staging, MODE, dir_fd=data)
-    staging = Staging(data, entry.staging)
+    staging = Staging(data, entry.staging, mounted)
     try:
         staging.fill(entry.key)
     except BaseException:
+        staging.remove_empty()
         os.close(staging.descriptor)
         raise
     return staging
@@ -165,9 +186,9 @@ def set_aside(name: str, directory: int, old: int) -> None:
     os.rename(name, secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=old)
 
 
-def find(data: int, entry: Entry) -> Staging | None:
+def find(data: int, entry: Entry, mounted: bool = False) -> Staging | None:
     """Find the directory of a restore, under whatever name it lies in the data directory now."""
-    return next((found for name in _candidates(data, entry) if (found := _with_key(data, name, entry.key))), None)
+    return next((found for name in _candidates(data, entry) if (found := _with_key(data, name, entry, mounted))), None)
 
 
 def _candidates(data: int, entry: Entry) -> Iterator[str]:
@@ -176,23 +197,23 @@ def _candidates(data: int, entry: Entry) -> Iterator[str]:
         yield from (each.name for each in entries if each.is_dir(follow_symlinks=False))
 
 
-def _with_key(data: int, name: str, key: str) -> Staging | None:
+def _with_key(data: int, name: str, entry: Entry, mounted: bool) -> Staging | None:
     with suppress(OSError):
-        staging = Staging(data, name)
-        if staging.has(key):
+        staging = Staging(data, name, mounted)
+        if staging.has(entry.key):
             return staging
         os.close(staging.descriptor)
     return None
 
 
-def remove(data: int, entry: Entry) -> bool:
+def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
     """Remove the directory of a restore, even one that was never completed; whether it has gone."""
-    staging = find(data, entry)
+    staging = find(data, entry, mounted)
     if staging:
         with staging:
             return staging.remove()
-    with suppress(FileNotFoundError), Staging(data, entry.staging) as unfinished:
-        return unfinished.is_own() and unfinished.remove_last()
+    with suppress(FileNotFoundError), Staging(data, entry.staging, mounted) as unfinished:
+        return (mounted or unfinished.is_own()) and unfinished.remove_last()
     return True
 
 
@@ -223,13 +244,10 @@ def _remove(name: str, directory: int) -> bool:
 
 
 def _flatten(name: str, directory: int) -> None:
-    inner = os.open(name, DIRECTORY, dir_fd=directory)
-    try:
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
         for each in os.listdir(inner):
             with suppress(OSError):
                 try:
                     os.unlink(each, dir_fd=inner)
                 except IsADirectoryError:
                     os.rename(each, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=directory)
-    finally:
-        os.close(inner)

@@ -1,6 +1,6 @@
 """Putting a restored tree in place of the old one, all of it or nothing.
 
-The new tree is complete, in a directory of its own on the same file system, before a plan lists the renames to make.
+The new tree is complete, in directories of its own on the same file systems, before a plan lists the renames to make.
 From the moment the journal says that the plan is complete they are made: by the job, or by whoever finds the journal
 after it was killed. When one of them is impossible, all are taken back.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -17,13 +17,15 @@ from typing import Final
 
 from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
 from jidoteki.plugins.backup import staging as stagings
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
 from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
-from jidoteki.plugins.backup.plans import Line, Tell
+from jidoteki.plugins.backup.plans import Line, Tell, components
 from jidoteki.plugins.backup.renames import Renames
-from jidoteki.plugins.backup.staging import NEW, Staging
+from jidoteki.plugins.backup.volumes import Absent, Volumes, is_mounted
 
 SYNC_TIME: Final = 600.0
 MAX_TOLD: Final = 100
@@ -35,39 +37,37 @@ def opened_data(appliance: Appliance) -> Iterator[int]:
 
     :raises OSError: it is missing, or cannot be entered.
     """
-    descriptor = os.open(appliance.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing(os.open(appliance.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
-def commit(journal: Journal, data: int, staging: Staging, lines: Iterable[Line], tell: Tell) -> None:
+def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell) -> None:
     """Do what the lines of a plan say.
 
     :raises OSError: nothing was changed, or, when even that is impossible, `finish_all` has to be tried again later.
     """
     count = journal.write_plan(lines)
-    _sync_file_system(staging.descriptor)
+    _sync(volumes)
     try:
         journal.plan(count)
     except BaseException:
         _forget(journal)
         raise
-    failure = _carry_out(journal, data, staging, count, tell)
+    failure = _carry_out(journal, volumes, count, tell)
     if failure:
         raise failure
 
 
-def finish_all(appliance: Appliance, tell: Tell) -> None:
+def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> None:
     """Complete what killed restores began to swap, and leave alone those that live.
 
+    :param without: whether to complete them without what is not mounted now; else they wait for it.
     :param tell: told of what cannot be completed, and of journals that are not followed.
     :raises OSError: one can neither be completed nor taken back now.
     """
     for journal, entry in journals.abandoned(appliance, tell):
         if entry.plan is not None:
-            _finish(appliance, journal, entry, entry.plan, tell)
+            _finish(appliance, journal, entry, tell, without)
 
 
 def is_unfinished(appliance: Appliance) -> bool:
@@ -92,68 +92,87 @@ def discard(appliance: Appliance, journal: Journal) -> None:
 
 def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
     with suppress(OSError), opened_data(appliance) as data:
-        if stagings.remove(data, entry):
+        mounts = mounts_below(appliance.data)
+        gone = [stagings.remove(data, entry), *(_remove_mounted(data, path, entry, mounts) for path in entry.mounts)]
+        if all(gone):
             journal.remove()
 
 
-def _finish(appliance: Appliance, journal: Journal, entry: Entry, count: int, tell: Tell) -> None:
+def _remove_mounted(data: int, path: str, entry: Entry, mounts: Collection[str]) -> bool:
+    """Remove the directory on a file system below the data; whether it has gone, and not just with that."""
+    try:
+        with closing(directory_beneath(data, components(path))) as top:
+            return stagings.remove(top, entry, mounted=True) and is_mounted(data, path, mounts)
+    except OSError:
+        return False
+
+
+def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, without: bool) -> None:
+    assert entry.plan is not None
     with ExitStack() as opened:
-        staging = None
-        with suppress(FileNotFoundError):
-            data = opened.enter_context(opened_data(appliance))
-            staging = stagings.find(data, entry)
-        if staging is None:
-            tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {appliance.data}")
+        try:
+            volumes = Volumes(opened.enter_context(opened_data(appliance)), opened)
+            volumes.find(entry, without)
+        except FileNotFoundError:
+            tell(f"{journal.id} cannot be completed now: there is no {appliance.data}")
             return
-        opened.enter_context(staging)
-        failure = _carry_out(journal, data, staging, count, tell)
+        except Absent as absent:
+            place = appliance.data / absent.path
+            tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {place}")
+            return
+        failure = _carry_out(journal, volumes, entry.plan, tell)
         if isinstance(failure, OSError):
             tell(f"{journal.id} cannot be completed, and the data are as they were before it: {failure.strerror}")
         elif failure:
             raise failure
 
 
-def _carry_out(journal: Journal, data: int, staging: Staging, count: int, tell: Tell) -> BaseException | None:
+def _carry_out(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> BaseException | None:
     """Make the renames; when one of them is impossible, take back all of them and return why.
 
     :raises OSError: they cannot be taken back now.
     """
     failure: BaseException | None = None
-    with ExitStack() as opened:
-        renames = Renames(data, staging, opened, mounts_below(Path(f"/proc/self/fd/{data}")))
-        try:
-            for number, line in enumerate(journal.lines(count)):
-                renames.make(number, line)
-            _dress(journal, data, staging, count, tell)
-        except BaseException as error:
-            failure = error
-            _take_back(journal, renames, count)
-        _sync_file_system(data)  # before the journal goes that could repeat them
-        kept = list(islice(_kept(journal, renames, count), MAX_TOLD)) if renames.lost else []
-        for target, place in kept:
-            tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
-        if kept:
-            journal.remove()
-        else:
-            journal.plan(None)
+    renames = Renames(volumes, mounts_below(Path(f"/proc/self/fd/{volumes.data}")))
+    try:
+        for number, line in _present(journal, volumes, count):
+            renames.make(number, line)
+        _dress(journal, volumes, count, tell)
+    except BaseException as error:
+        failure = error
+        _take_back(journal, renames, volumes, count)
+    _sync(volumes)  # before the journal goes that could repeat them
+    kept = list(islice(_kept(journal, renames, volumes, count), MAX_TOLD)) if renames.lost else []
+    for target, place in kept:
+        tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
+    if kept:
+        journal.remove()
+    else:
+        journal.plan(None)
+    for path in volumes.absent:
+        tell(f"{path} is not mounted: what a restore that was interrupted had for it is not put there")
     return failure
 
 
-def _dress(journal: Journal, data: int, staging: Staging, count: int, tell: Tell) -> None:
-    with staging.opened(NEW) as new:
-        dressing = Dressing(data, new, tell)
-        for line in journal.lines(count):
-            dressing.dress(line)
-        dressing.end()
+def _present(journal: Journal, volumes: Volumes, count: int) -> Iterator[tuple[int, Line]]:
+    """The numbered lines of the plan, without those about what is absent."""
+    return ((number, line) for number, line in enumerate(journal.lines(count)) if volumes.has(line.directory))
 
 
-def _take_back(journal: Journal, renames: Renames, count: int) -> None:
+def _dress(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> None:
+    dressing = Dressing(volumes, tell)
+    for _, line in _present(journal, volumes, count):
+        dressing.dress(line)
+    dressing.end()
+
+
+def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> None:
     """Take back all that is possible.
 
     :raises OSError: something is not possible now.
     """
     failure = None
-    for number, line in enumerate(journal.lines(count)):
+    for number, line in _present(journal, volumes, count):
         try:
             renames.take_back(number, line)
         except OSError as error:
@@ -162,8 +181,8 @@ def _take_back(journal: Journal, renames: Renames, count: int) -> None:
         raise failure
 
 
-def _kept(journal: Journal, renames: Renames, count: int) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(journal.lines(count)):
+def _kept(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> Iterator[tuple[str, str]]:
+    for number, line in _present(journal, volumes, count):
         yield from renames.kept(number, line)
 
 
@@ -178,8 +197,13 @@ def _forget(journal: Journal) -> None:
             journal.remove()
 
 
+def _sync(volumes: Volumes) -> None:
+    """Make everything on these file systems durable at once: much faster than file by file."""
+    for volume in volumes:
+        _sync_file_system(volume.top)
+
+
 def _sync_file_system(descriptor: int) -> None:
-    """Make everything on a file system durable at once: much faster than file by file."""
     try:
         subprocess.run(
             ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIME, capture_output=True, stdin=descriptor

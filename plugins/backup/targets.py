@@ -7,23 +7,24 @@ from typing import Final
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
+from jidoteki.plugins.backup.volumes import Volumes
 
 SHOWN: Final = 100
 MAX_TOLD: Final = 100
 
 
-def prune(new: int, old: int, listed: Selection, tell: Tell) -> None:
+def prune(volumes: Volumes, listed: Selection, tell: Tell) -> None:
     """Take out of a new tree what is not listed any more; it is named in the log.
 
-    :param new: descriptor of the new tree.
-    :param old: descriptor of the directory for what goes away.
+    :param volumes: the new tree, by file systems.
     :raises JobFailed: nothing is left.
     """
-    pruning = _Pruning(old, listed, tell)
-    left = pruning.prune("", new)
+    pruning = _Pruning(volumes, listed, tell)
+    left = pruning.prune("", volumes.main.new)
     if pruning.count > MAX_TOLD:
         tell(f"{pruning.count - MAX_TOLD} more paths in the archive are not listed in backup.txt and left out")
     if not left:
@@ -31,8 +32,8 @@ def prune(new: int, old: int, listed: Selection, tell: Tell) -> None:
 
 
 class _Pruning:
-    def __init__(self, old: int, listed: Selection, tell: Tell) -> None:
-        self._old = old
+    def __init__(self, volumes: Volumes, listed: Selection, tell: Tell) -> None:
+        self._volumes = volumes
         self._listed = listed
         self._tell = tell
         self.count = 0
@@ -57,18 +58,17 @@ class _Pruning:
             for entry in entries:
                 below = joined(path, entry.name)
                 if not (self._listed.covers(below) or self._leads(below, entry, directory)):
-                    set_aside(entry.name, directory, self._old)
+                    set_aside(entry.name, directory, self._volumes.of(path).old)
                     taken = True
         return taken
 
     def _leads(self, path: str, entry: os.DirEntry[str], parent: int) -> bool:
         """Whether something that is listed lies below a path, after all else there was taken out."""
         if self._listed.leads_to(path) and entry.is_dir(follow_symlinks=False):
-            inner = os.open(entry.name, DIRECTORY, dir_fd=parent)
-            try:
+            volume = self._volumes.at(path)
+            name, above = (".", volume.new) if volume else (entry.name, parent)
+            with closing(os.open(name, DIRECTORY, dir_fd=above)) as inner:
                 return self.prune(path, inner)
-            finally:
-                os.close(inner)
         self.count += 1
         if self.count <= MAX_TOLD:
             self._tell(f"{path[:SHOWN]!a} is left out: backup.txt does not list it")

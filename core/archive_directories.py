@@ -1,0 +1,103 @@
+"""The directories that an archive is unpacked into, each opened below the one above it, without following a link."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
+from jidoteki.hookspecs.restorable import IMPLIED
+
+Elsewhere = Callable[[str], int | None]
+"""Where the content of a directory of the archive goes that is not unpacked with the rest: a descriptor that stays
+open, or None where it goes with the rest."""
+
+
+class _Entered(NamedTuple):
+    name: str
+    descriptor: int
+    elsewhere: bool
+
+
+class Directories:
+    """The tree that is made; those of its directories are open that lead to the last one that was entered.
+
+    :param root: descriptor of its top, which is closed with it.
+    :param mark: whether one that is made has the bit of `IMPLIED` until it comes as a member.
+    :param elsewhere: asked once for each directory that is made.
+    """
+
+    def __init__(self, root: int, mark: bool, elsewhere: Elsewhere) -> None:
+        self.root = root
+        self._mark = mark
+        self._ask = elsewhere
+        self._elsewhere: dict[str, int] = {}
+        self._open: list[_Entered] = []
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the last one that was entered is not unpacked with the rest."""
+        return bool(self._open) and self._open[-1].elsewhere
+
+    def enter(self, names: list[str]) -> int:
+        """Return the descriptor of a directory, open until the next one; it is made when it is not there."""
+        common = 0
+        for entered, wanted in zip(self._open, names, strict=False):
+            if entered.name != wanted:
+                break
+            common += 1
+        self._leave(common)
+        for depth in range(common, len(names)):
+            self._open.append(self._entered(names[: depth + 1]))
+        return self._open[-1].descriptor if self._open else self.root
+
+    def beneath(self, names: list[str]) -> int:
+        """Open a directory that is there already.
+
+        :raises OSError: it is not.
+        """
+        for depth in range(len(names), 0, -1):
+            top = self._elsewhere.get("/".join(names[:depth])) if self._elsewhere else None
+            if top is not None:
+                return directory_beneath(top, names[depth:])
+        return directory_beneath(self.root, names)
+
+    def close(self) -> None:
+        """Close them all."""
+        self._leave(0)
+        os.close(self.root)
+
+    def _entered(self, names: list[str]) -> _Entered:
+        parent, elsewhere = (self._open[-1].descriptor, self._open[-1].elsewhere) if self._open else (self.root, False)
+        name = names[-1]
+        try:
+            descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            descriptor = self._made(name, parent)
+            place = self._ask("/".join(names))
+            if place is not None:
+                self._elsewhere["/".join(names)] = place
+                self._imply(place)
+        place = self._elsewhere.get("/".join(names)) if self._elsewhere else None
+        if place is None:
+            return _Entered(name, descriptor, elsewhere)
+        os.close(descriptor)
+        return _Entered(name, os.dup(place), True)
+
+    def _made(self, name: str, parent: int) -> int:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+        self._imply(descriptor)
+        return descriptor
+
+    def _imply(self, descriptor: int) -> None:
+        if self._mark:
+            with suppress(PermissionError):  # of a file system that knows no modes
+                os.fchmod(descriptor, IMPLIED | 0o700)
+
+    def _leave(self, depth: int) -> None:
+        """Close the directories deeper than this."""
+        while len(self._open) > depth:
+            os.close(self._open.pop().descriptor)

@@ -1,0 +1,67 @@
+"""The file systems below the data directory that an archive brings something for, found while it is unpacked."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.plugins.backup.journal import MAX_MOUNTS, Journal
+from jidoteki.plugins.backup.listed import Selection
+from jidoteki.plugins.backup.volumes import Volumes, is_mounted
+
+
+class Disks:
+    """Gives each its directory of the restore as soon as something comes for it.
+
+    :param data: the data directory.
+    :param listed: on the others nothing is made.
+    """
+
+    def __init__(self, data: Path, volumes: Volumes, journal: Journal, listed: Selection) -> None:
+        self._data = data
+        self._volumes = volumes
+        self._journal = journal
+        self._listed = listed
+        self._mounts = frozenset(mounts_below(data))
+        self.reasons: dict[str, str] = {}
+        """Why nothing can be put on some of them, by their paths."""
+
+    def directory(self, path: str) -> int | None:
+        """Where the content of a directory is to be unpacked; None where it comes with the rest.
+
+        :param path: below the data directory.
+        :raises JobFailed: the file system there is full.
+        :raises OSError: the journal cannot be written.
+        """
+        if not (self._is_listed(path) and is_mounted(self._volumes.data, path, self._mounts)):
+            return None
+        entry = self._journal.read()
+        if entry is None or len(entry.mounts) == MAX_MOUNTS:
+            return None
+        # Before there is anything, so that all is found again.
+        entry = self._journal.write(replace(entry, mounts=(*entry.mounts, path)))
+        try:
+            return self._volumes.make(path, entry).new
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise JobFailed(f"{path} cannot be restored: the file system that is mounted there is full") from error
+            self._journal.write(replace(entry, mounts=entry.mounts[:-1]))
+            self.reasons[path] = error.strerror or str(error)
+        return None
+
+    def room(self) -> int:
+        """How many bytes fit on all of them."""
+        total = 0
+        for path in filter(self._is_listed, self._mounts):
+            with suppress(OSError):
+                status = os.statvfs(self._data / path)
+                total += status.f_bavail * status.f_frsize
+        return total
+
+    def _is_listed(self, path: str) -> bool:
+        return self._listed.covers(path) or self._listed.leads_to(path)

@@ -1,0 +1,89 @@
+"""Writing into a single file that is mounted below the data, as containers have them: nothing can take its place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from jidoteki.hookspecs import file_attributes
+from jidoteki.hookspecs.paths import open_regular
+from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup.descriptors import closing, is_there
+
+_SAVING: Final = f"{RESERVED}saving"
+_CHUNK: Final = 1024 * 1024
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MOUNT: Final = re.compile(r"^mnt_id:\s*(\d+)$", re.MULTILINE)
+
+
+def check(name: str, place: int) -> None:
+    """Make sure that a file can be written that is mounted in a directory.
+
+    :raises OSError: it cannot.
+    """
+    with _mounted(name, place):
+        pass
+
+
+def save(name: str, place: int, old: int) -> None:
+    """Keep a copy of it, durably, unless there is one.
+
+    :param old: descriptor of the directory that the copy has the same name in.
+    :raises OSError: that is impossible.
+    """
+    if is_there(name, old):
+        return
+    with closing(open_regular(name, dir_fd=place)) as source:
+        with closing(os.open(_SAVING, _NEW_FILE, 0o600, dir_fd=old)) as target:
+            _copy(source, target)
+    os.rename(_SAVING, name, src_dir_fd=old, dst_dir_fd=old)
+
+
+def fill(name: str, place: int, source: int) -> None:
+    """Write what a file of the same name holds into it, durably; what is interrupted can be done again.
+
+    :param source: descriptor of the directory that the other file is in.
+    :raises OSError: that is impossible, or it is not mounted any more.
+    """
+    with closing(open_regular(name, dir_fd=source)) as content, _mounted(name, place) as target:
+        os.ftruncate(target, 0)
+        _copy(content, target)
+
+
+@contextmanager
+def _mounted(name: str, place: int) -> Iterator[int]:
+    """Open it for writing: a file that is not mounted may be a second name that somebody gave to any other."""
+    with closing(os.open(name, _WRITE, dir_fd=place)) as descriptor:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or _mount(descriptor) == _mount(place):
+            raise OSError(errno.EINVAL, "it is no file of its own file system")
+        yield descriptor
+
+
+def _mount(descriptor: int) -> str:
+    """The number of the mount that something is in (proc_pid_fdinfo(5))."""
+    found = _MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
+    return found[1] if found else ""
+
+
+def _copy(source: int, target: int) -> None:
+    while content := os.read(source, _CHUNK):
+        view = memoryview(content)
+        while view:
+            view = view[os.write(target, view) :]
+    status = os.fstat(source)
+    try:
+        os.fchown(target, status.st_uid, status.st_gid)
+    except OSError as error:
+        if error.errno not in file_attributes.NO_SUCH_OWNER:
+            raise
+    with suppress(PermissionError):  # of a file system that knows no modes
+        os.fchmod(target, stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.fsync(target)
