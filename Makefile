@@ -54,18 +54,22 @@ bench-quick: $(READY) ## the same with small sizes, in two minutes
 soak: $(READY) ## ten minutes of mixed work, after which nothing may have grown
 	$(BIN)/python -m bench.soak
 
-docs: $(READY) ## write the reference of the hooks from their specifications
+docs: $(READY) ## write the hooks and the reference of the contract from their docstrings
 	$(BIN)/python docs/hooks.py
+	$(BIN)/python docs/reference.py
 
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki
 	@for part in client core hookspecs plugins testing; do ln -sfn ../../../$$part build/types/jidoteki/$$part; done
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml | types
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=lenient -e .
+	@# Type checkers follow this, and not what an editable installation puts into sys.meta_path. New modules are there at once.
+	$(BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "jidoteki.pth").write_text("$(CURDIR)/build/types\n")'
 	@touch $@
 
 lock: $(READY) ## pin the newest allowed dependencies, with hashes, in requirements.txt

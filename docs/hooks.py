@@ -16,7 +16,8 @@ EXAMPLES = ROOT / "tests/hooks"
 
 INTRODUCTION = f"""\
 Version {CONTRACT} of the contract. This page is made from it by `python docs/hooks.py`; the examples are run by the
-tests. How to write a plugin: [the tutorial](plugins.md)."""
+tests. How to write a plugin: [the tutorial](plugins.md); what its functions get and return:
+[the reference](reference.md)."""
 LOADING = "At start-up, when the configuration is read again, and in the process of each job of the plugin"
 CALLED = {
     "jidoteki_config_schema": f"{LOADING}; before the plugin's other hooks.",

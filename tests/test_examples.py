@@ -18,6 +18,7 @@ COMMANDS = {
     "pip": "from pip._internal.cli.main import main",
     "pytest": "from pytest import main",
     "jidoteki": "from jidoteki.core.cli import main",
+    "mypy": "from mypy.__main__ import console_entry as main",
 }
 
 pytestmark = pytest.mark.timeout(300)

@@ -72,6 +72,14 @@ def test_the_plugin_of_the_tutorial_is_installed_and_passes_its_tests(followed: 
     assert "    POST /probe\n    GET /probe\n" in rest
 
 
+def test_the_plugin_of_the_tutorial_is_typed_as_it_is_installed(followed: str) -> None:
+    assert "Success: no issues found in 2 source files" in followed
+
+
+def test_the_plugin_of_the_tutorial_is_a_wheel(followed: str) -> None:
+    assert "jidoteki_probe-1.0.0-py3-none-any.whl\n" in followed
+
+
 def test_the_plugin_of_the_tutorial_serves_what_the_tutorial_says(followed: str) -> None:
     assert '{"Status":"202 Accepted","Location":"/api/v1/admin/probe"}' in followed
     assert '"status":"success"' in followed
