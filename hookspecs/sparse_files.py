@@ -30,30 +30,30 @@ _DISK_BLOCK: Final = 512
 """Bytes of a block in `st_blocks` (stat(3type))."""
 
 
-def regions(descriptor: int, status: os.stat_result) -> list[Region] | None:
+def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Region] | None:
     """The parts of a regular file that hold data; None when it has no holes worth a map, or its holes cannot be told.
 
     :param status: of the file, as it was opened: what is written behind that size counts for nothing.
+    :param start: where the part of the file begins that counts.
     :raises OSError: it cannot be read.
     """
     size = status.st_size
     if status.st_blocks * _DISK_BLOCK >= size:
         return None
     # Holes shorter than that hundred-thousandth cannot make too many parts, once they count for data.
-    found = _regions(descriptor, size, 0) or _regions(descriptor, size, size // MAX_REGIONS)
+    found = _regions(descriptor, start, size, 0) or _regions(descriptor, start, size, size // MAX_REGIONS)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    if not found or found == [(0, size)]:  # of a file system that compresses, or knows of no holes
+    if not found or found == [(start, size - start)]:  # of a file system that compresses, or knows of no holes
         return None
     return found
 
 
-def _regions(descriptor: int, size: int, shortest: int) -> list[Region]:
+def _regions(descriptor: int, end: int, size: int, shortest: int) -> list[Region]:
     """The parts with data, with the holes in them that are shorter than the shortest; nothing when they are too many.
 
     Where the system cannot tell, all is data.
     """
     found: list[Region] = []
-    end = 0
     while end < size and (start := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
         hole = _seek(descriptor, start, os.SEEK_HOLE, start)
         if hole == start:  # it became shorter meanwhile
@@ -95,11 +95,12 @@ class Content(io.RawIOBase):
     """The content of a member: the map and the parts of a file, as long as they were whatever happens to it meanwhile.
 
     :param descriptor: of the file; it stays open, and where it is read does not matter.
+    :param start: where the member begins in the file.
     """
 
-    def __init__(self, descriptor: int, parts: Sequence[Region]) -> None:
+    def __init__(self, descriptor: int, parts: Sequence[Region], start: int = 0) -> None:
         self._descriptor = descriptor
-        numbers = (len(parts), *(number for part in parts for number in part))
+        numbers = (len(parts), *(number for offset, length in parts for number in (offset - start, length)))
         text = b"".join(b"%d\n" % number for number in numbers)
         self._map = memoryview(text + bytes(-len(text) % _BLOCK))
         self._parts = iter(parts)

@@ -18,6 +18,7 @@ from tests.backupkit import Job, back_up, listing, restore
 MIB = 1024 * 1024
 HUGE = 292_000_000_000
 NAME = "app/caf\udce9.img"
+LONG = f"app/{'long' * 50}.img"
 
 
 def with_holes(path: Path, size: int, *offsets: int) -> None:
@@ -43,6 +44,7 @@ def host(jidoteki_host: MakeHost) -> Host:
     host = jidoteki_host()
     with_holes(host.appliance.data / NAME, HUGE, 0, 10 * MIB, HUGE - 100)
     with_holes(host.appliance.data / "app/empty.img", HUGE)
+    with_holes(host.appliance.data / LONG, HUGE, HUGE - 100)
     return host
 
 
@@ -70,6 +72,7 @@ def test_holes_cost_nothing_and_are_there_again_after_a_restore(host: Host, tmp_
     assert (restored.st_size, restored.st_blocks * 512 < MIB) == (HUGE, True)
     assert parts(host.appliance.data / NAME) == EXPECTED
     assert parts(host.appliance.data / "app/empty.img") == []
+    assert parts(host.appliance.data / LONG) == EXPECTED[-1:]
     assert time.monotonic() - start < 60
 
 
@@ -85,14 +88,16 @@ def test_tar_unpacks_the_holes(host: Host, tmp_path: Path, tar: str) -> None:
 
     assert (out / NAME).stat().st_size == HUGE
     assert parts(out / NAME) == EXPECTED
+    assert parts(out / LONG) == EXPECTED[-1:]
 
 
 def test_python_reads_the_holes(host: Host, tmp_path: Path) -> None:
     archive = backed_up(host, tmp_path / "backup.tar")
 
     with tarfile.open(archive) as opened:
-        member = opened.getmember("app/empty.img")
-        assert (member.issparse(), member.size) == (True, HUGE)
+        for name in ("app/empty.img", LONG):
+            member = opened.getmember(name)
+            assert (member.issparse(), member.size) == (True, HUGE)
 
 
 def test_what_gnu_tar_packed_with_holes_is_restored(host: Host, tmp_path: Path) -> None:
