@@ -15,10 +15,11 @@ def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own:
     """Judge one member.
 
     :param own: whether this appliance made the archive, asked once that matters.
-    :param backup: whether hard links and named pipes may come, and no name that is the program's own but the list's.
+    :param backup: whether hard links, named pipes and files with holes may come, and no name that is the program's own
+        but the list's.
     :raises ArchiveError: it is refused.
     """
-    judged = _plain(info) if backup and (info.islnk() or info.isfifo()) else info
+    judged = _plain(info) if backup and (info.islnk() or info.isfifo() or _has_map(info)) else info
     reason = can_restore(info.name, judged, links_below)
     if reason and (can_restore(info.name, judged, links_below, own=True) or not own()):
         raise refuse(info.name, reason)
@@ -27,10 +28,16 @@ def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own:
         raise refuse(info.name, "has a name that is the program's own")
 
 
+def _has_map(info: tarfile.TarInfo) -> bool:
+    """Whether a member is a file with holes in the one format that is read; older ones are of a type of their own."""
+    return info.issparse() and info.type != tarfile.GNUTYPE_SPARSE
+
+
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return a hard link or named pipe as the empty file whose name, owner and mode it has."""
-    if info.size:
+    """Return a hard link, named pipe or file with holes as the plain file whose name, owner and mode it has."""
+    if info.size and not _has_map(info):
         raise refuse(info.name, "has an impossible size")
     result = copy.copy(info)
+    result.sparse = None
     result.type = tarfile.REGTYPE
     return result

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jidoteki.core import archive_links, archive_metadata, archive_rules, files
+from jidoteki.core import archive_links, archive_metadata, archive_rules, files, sparse_members
 from jidoteki.core.archive_directories import Directories, Elsewhere
 from jidoteki.core.archive_metadata import Attributes, Notes
 from jidoteki.core.archive_names import Names
@@ -122,7 +122,7 @@ def unpack(source: Source, into: Path | int, policy: Policy) -> Summary:
     :raises ArchiveError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
     :raises OSError: the disk is full, or the like.
     """
-    reader = TarReader(source, policy.max_header)
+    reader = TarReader(source, policy.max_header, sparse=policy.keep)
     with _Tree(into, policy) as tree:
         while (info := reader.next()) is not None:
             tree.add(info, reader.data())
@@ -253,6 +253,8 @@ class _Tree:
     ) -> None:
         descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
         try:
+            if info.issparse():
+                sparse_members.unpack(info, data, descriptor, self._write)
             for chunk in data:
                 self._write(descriptor, chunk)
             policy = self._policy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import secrets
 import tarfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from jidoteki.core.log_files import Finder, LogFile
 from jidoteki.core.updates import openssl
-from jidoteki.hookspecs import Job, JobFailed, paths
+from jidoteki.hookspecs import Job, JobFailed, paths, sparse_files
 
 LOGS = "logs.tar.gz"
 DEBUG_BUNDLE = "debug-bundle.tar"
@@ -22,9 +23,11 @@ LOGS_LIST = "logs.txt"
 COMMANDS_LIST = "debug.txt"
 COMPRESSION = 4
 MAX_FILES = 100_000
-#: Bytes of one file, of one of holes, which whoever writes logs can make as long as they like at no cost, and of all.
+#: Bytes of one file; of a longer one of holes, which whoever unpacks it may not be able to keep; and of all.
+#: Whoever writes logs can make holes at no cost: from a MiB on they are packed as such.
 MAX_FILE = 1024 * 1024 * 1024
 SPARSE = 64 * 1024 * 1024
+MIB = 1024 * 1024
 MAX_SIZE = 8 * MAX_FILE
 MAX_COMMANDS = 256
 BUFFER = 1024 * 1024
@@ -154,14 +157,35 @@ def _lines(job: Job, name: str) -> list[str]:
 def _add_file(archive: tarfile.TarFile, found: LogFile, left: int, job: Job) -> int:
     """Add a file, of a very long one its end; return how many bytes that are."""
     size = found.status.st_size
-    packed = min(size, MAX_FILE, left, max(SPARSE, 16 * 512 * found.status.st_blocks))
-    if packed < size:
-        job.log(f"{found.path} has {size} bytes: only the last {packed} are packed")
-        found.file.seek(size - packed)
+    most = MAX_FILE if size <= MAX_FILE else max(SPARSE, 16 * 512 * found.status.st_blocks)
+    length = min(size, MAX_FILE, most)
     info = tarfile.TarInfo(found.path.lstrip("/"))
-    info.size, info.mtime, info.mode = packed, found.status.st_mtime, 0o644
-    archive.addfile(info, _Fixed(found.file, packed))
-    return packed
+    info.mtime, info.mode = found.status.st_mtime, 0o644
+    content: io.RawIOBase | None = _without_holes(info, found, length, left)
+    if content is None:
+        info.size = length = min(length, left)
+        found.file.seek(size - length)
+        content = _Fixed(found.file, length)
+    if length < size:
+        job.log(f"{found.path} has {size} bytes: only the last {length} are packed")
+    archive.addfile(info, content)
+    return info.size
+
+
+def _without_holes(info: tarfile.TarInfo, found: LogFile, length: int, left: int) -> sparse_files.Content | None:
+    """The end of a file without its holes, which the member is told of; None when there are none worth it."""
+    start = found.status.st_size - length
+    parts = sparse_files.regions(found.file.fileno(), found.status, start)
+    if parts is None:
+        return None
+    content = sparse_files.Content(found.file.fileno(), parts, start)
+    if length - content.size < MIB or content.size > left:
+        return None
+    records = sparse_files.records(info.name, length)
+    info.name, info.size = sparse_files.member_name(info.name), content.size
+    # Of two names the last one counts for Python's tarfile.
+    info.pax_headers = {"path": info.name, **{keyword: os.fsdecode(value) for keyword, value in records.items()}}
+    return content
 
 
 def _pack_output(job: Job, path: Path) -> None:

@@ -6,12 +6,13 @@ import re
 import tarfile
 from collections.abc import Mapping
 
+from jidoteki.hookspecs import sparse_files
+
 MAX_DIGITS = 20
 
 _DIGITS = re.compile(rb"[0-9]*")
 _TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,30})?")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
-_SPARSE = "GNU.sparse."
 
 
 class PaxError(Exception):
@@ -41,16 +42,17 @@ def parse(payload: bytes) -> dict[str, str]:
     return records
 
 
-def apply(records: Mapping[str, str], info: tarfile.TarInfo) -> None:
+def apply(records: Mapping[str, str], info: tarfile.TarInfo, *, sparse: bool = False) -> None:
     """Give a member what its extended headers say of it.
 
+    :param sparse: whether it may be a file with holes, whose map its content then begins with; `info.issparse()`.
     :raises PaxError: they say what cannot be; "has an impossible …".
     """
     info.pax_headers = dict(records)
     info.name = records.get("path", info.name)
     info.linkname = records.get("linkpath", info.linkname)
-    if any(key.startswith(_SPARSE) for key in records):
-        raise PaxError("is a sparse file")
+    if any(key.startswith(sparse_files.RECORDS) for key in records):
+        _apply_sparse(records, info, sparse)
     info.uid = _number(records, "uid", info.uid, "owner")
     info.gid = _number(records, "gid", info.gid, "owner")
     info.size = _number(records, "size", info.size, "size")
@@ -59,6 +61,16 @@ def apply(records: Mapping[str, str], info: tarfile.TarInfo) -> None:
             raise PaxError("has an impossible time")
     if "mtime" in records:
         info.mtime = float(records["mtime"])
+
+
+def _apply_sparse(records: Mapping[str, str], info: tarfile.TarInfo, allowed: bool) -> None:
+    is_known = sparse_files.SIZE in records and sparse_files.FORMAT.items() <= records.items()
+    if not (allowed and is_known and info.type in (tarfile.REGTYPE, tarfile.AREGTYPE)):
+        raise PaxError("is a sparse file")
+    info.name = records.get(sparse_files.NAME, info.name)
+    if not 0 <= _number(records, sparse_files.SIZE, -1, "size") < 1 << 63:
+        raise PaxError("has an impossible size")
+    info.sparse = b""  # it is one, and its map is still to be read
 
 
 def _number(records: Mapping[str, str], key: str, otherwise: int, what: str) -> int:

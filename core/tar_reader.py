@@ -114,13 +114,15 @@ class TarReader:
 
     :param source: an uncompressed archive.
     :param max_header: the most bytes that the headers of one member may take.
+    :param sparse: whether members may be files with holes (`pax.apply`).
     """
 
-    def __init__(self, source: Source, max_header: int = MAX_HEADER) -> None:
+    def __init__(self, source: Source, max_header: int = MAX_HEADER, *, sparse: bool = False) -> None:
         self._window = _Window(source, max_header)
         # tarfile passes over damaged headers when it iterates itself: this one only parses them.
         self._tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK * 2)), encoding="utf-8", errors="surrogateescape")
         self._tar.fileobj = self._window  # type: ignore[assignment]  # reads are all that it needs
+        self._sparse = sparse
         self._left = 0
         self._padding = 0
 
@@ -170,7 +172,7 @@ class TarReader:
             own_size = info.size
             if own_size < 0:
                 raise refuse(info.name, "has an impossible size")
-            _apply(extended, info)
+            self._apply(extended, info)
         except _BROKEN as error:
             raise ArchiveError("The archive is damaged: it has a header that makes no sense") from error
         if info.size < 0:
@@ -178,6 +180,12 @@ class TarReader:
         if "size" in extended and info.size < EXTENDED_SIZE and info.size != own_size:
             raise refuse(info.name, "has two sizes")
         return info
+
+    def _apply(self, records: dict[str, str], info: tarfile.TarInfo) -> None:
+        try:
+            pax.apply(records, info, sparse=self._sparse)
+        except pax.PaxError as error:
+            raise refuse(info.name, str(error)) from error
 
     def _extended_headers(self) -> dict[str, str]:
         """Read what comes before a member's own header, as records of the pax format; the last of a kind counts."""
@@ -208,10 +216,3 @@ def _parse_pax(payload: bytes) -> dict[str, str]:
         return pax.parse(payload)
     except pax.PaxError as error:
         raise ArchiveError(f"The archive is damaged: it has {error}") from error
-
-
-def _apply(records: dict[str, str], info: tarfile.TarInfo) -> None:
-    try:
-        pax.apply(records, info)
-    except pax.PaxError as error:
-        raise refuse(info.name, str(error)) from error

@@ -65,6 +65,14 @@ def write(path: Path, content: str = "content") -> Path:
     return path
 
 
+def keep_busy(directory: Path) -> None:
+    """Make a directory that a backup takes long for, but the disk has room for: 20 GB in one file with many names."""
+    directory.mkdir()
+    (directory / "0").write_bytes(b"x" * 2**26)
+    for number in range(1, 320):
+        os.link(directory / "0", directory / str(number))
+
+
 def tree(root: Path) -> Tree_:
     """Everything about what lies below a directory."""
     found: Tree_ = {}

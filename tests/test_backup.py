@@ -22,6 +22,7 @@ from pace import slowness
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
+from tests.backupkit import keep_busy
 
 OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 Tree = dict[str, tuple[object, ...]]
@@ -197,8 +198,7 @@ def test_stop_clears_away_a_failure_too(host: Host) -> None:
 
 
 def test_stop_cancels_a_running_backup_within_a_second(host: Host) -> None:
-    with (host.appliance.data / "db/huge").open("wb") as file:
-        file.truncate(20 * 1024**3)
+    keep_busy(host.appliance.data / "db/huge")
     host.configure(limits={"free-space": 0})
     host.reload()
     host.post("/backup", "-F", "action=START")
@@ -305,8 +305,7 @@ def test_a_hostile_or_damaged_archive_changes_nothing(host: Host, tmp_path: Path
 
 
 def test_no_restore_during_a_backup_nor_the_other_way_round(host: Host, tmp_path: Path) -> None:
-    with (host.appliance.data / "db/huge").open("wb") as file:
-        file.truncate(20 * 1024**3)
+    keep_busy(host.appliance.data / "db/huge")
     host.configure(limits={"free-space": 0})
     host.reload()
     host.post("/backup", "-F", "action=START")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.plugins.backup import stored
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
+from tests.backupkit import keep_busy
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root makes files of another user")
@@ -246,8 +248,7 @@ def test_what_he_gives_back_is_not_shown_in_place_of_a_later_one(host: Host) -> 
 
 
 def test_the_description_is_compact_and_there_while_a_backup_runs(host: Host) -> None:
-    with (host.appliance.data / "app/huge").open("wb") as file:
-        file.truncate(20 * 1024**3)
+    keep_busy(host.appliance.data / "app/huge")
     host.configure(limits={"free-space": 0})
     host.reload()
     description = host.appliance.uploads / "backup.json"
@@ -257,7 +258,7 @@ def test_the_description_is_compact_and_there_while_a_backup_runs(host: Host) ->
     download = host.get("/backup/download")
     host.post("/backup", "-F", "action=STOP")
     log = [line.partition("] ")[2] or line for line in host.get("/backup/log").text.splitlines()]
-    (host.appliance.data / "app/huge").unlink()
+    shutil.rmtree(host.appliance.data / "app/huge")
     told = back_up(host)
 
     assert running == '{"status":"running"}'
@@ -284,8 +285,7 @@ def test_the_lines_of_the_log_are_those_of_the_original(host: Host) -> None:
 
 
 def test_a_killed_backup_is_not_running_any_more(host: Host) -> None:
-    with (host.appliance.data / "app/huge").open("wb") as file:
-        file.truncate(20 * 1024**3)
+    keep_busy(host.appliance.data / "app/huge")
     host.configure(limits={"free-space": 0})
     host.reload()
     host.post("/backup", "-F", "action=START")

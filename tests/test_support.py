@@ -234,6 +234,44 @@ def test_a_file_of_holes_does_not_keep_the_logs_from_being_packed(host: Host) ->
     assert "only the last" in (host.appliance.log / "update_logs.log").read_text()
 
 
+def unpacked(host: Host, tmp_path: Path) -> Path:
+    """The logs below the root, as GNU tar unpacks them."""
+    (tmp_path / "logs.tar.gz").write_bytes(host.get("/logs").body)
+    subprocess.run(["tar", "xzf", "logs.tar.gz"], cwd=tmp_path, check=True, timeout=60)
+    return tmp_path / str(host.appliance.root).lstrip("/")
+
+
+def test_a_log_that_was_emptied_while_it_was_written_keeps_its_beginning_and_its_hole(
+    host: Host, tmp_path: Path
+) -> None:
+    with (host.appliance.root / "var/log/app/holes.log").open("wb") as file:
+        file.write(b"begin\n")
+        file.truncate(1_000_000_000)
+        file.seek(-4, os.SEEK_END)
+        file.write(b"end\n")
+
+    log = unpacked(host, tmp_path) / "var/log/app/holes.log"
+
+    status = log.stat()
+    assert (status.st_size, status.st_blocks * 512 < 1_000_000) == (1_000_000_000, True)
+    with log.open("rb") as file:
+        assert file.read(7) == b"begin\n\0"
+        file.seek(-5, os.SEEK_END)
+        assert file.read() == b"\0end\n"
+
+
+def test_many_holes_leave_all_the_room_to_other_logs(host: Host, tmp_path: Path) -> None:
+    for number in range(150):
+        with (host.appliance.root / f"var/log/app/a-{number}.log").open("wb") as file:
+            file.truncate(1_000_000_000)
+
+    logs = unpacked(host, tmp_path) / "var/log/app"
+
+    assert (logs / "app.log").read_text() == "line\n" * 10_000
+    assert (logs / "a-149.log").stat().st_size == 1_000_000_000
+    assert "are packed" not in (host.appliance.log / "update_logs.log").read_text()
+
+
 def test_very_deep_directories_are_left_out_and_the_rest_packed(host: Host) -> None:
     here = os.open(host.appliance.root / "var/log/app", os.O_RDONLY)
     for _ in range(150):

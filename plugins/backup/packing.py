@@ -11,16 +11,19 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from jidoteki.hookspecs import sparse_files
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
 from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
+from jidoteki.plugins.backup.sizes import BLOCK
 
 SMALL = 64 * 1024
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 END = bytes(2 * tarfile.BLOCKSIZE)
+SHORTER = "{} became shorter while it was read and is filled up with zeros"
 _PADDINGS = [bytes(-size % tarfile.BLOCKSIZE) for size in range(tarfile.BLOCKSIZE)]
 
 Progress = Callable[[int], None]
@@ -46,9 +49,10 @@ def _size(files: Files) -> int:
     total = 0
     for name in files.names:
         try:
-            size = os.stat(name, dir_fd=files.parent, follow_symlinks=False).st_size
+            status = os.stat(name, dir_fd=files.parent, follow_symlinks=False)
         except OSError:
             continue
+        size = min(status.st_size, max(SMALL, status.st_blocks * BLOCK))  # holes are not packed
         total += headers.SIZE + size + -size % tarfile.BLOCKSIZE
     return total
 
@@ -112,6 +116,11 @@ class _Packer:
         status = os.fstat(descriptor)
         size = status.st_size
         more = self._attributes.of(descriptor, name)
+        if size > SMALL and stat.S_ISREG(status.st_mode):
+            regions = sparse_files.regions(descriptor, status)
+            if regions is not None:
+                self._add_sparse(name, status, more, sparse_files.Content(descriptor, regions))
+                return
         header = None if more else headers.plain(name, status)
         if header is None:
             if not stat.S_ISREG(status.st_mode):
@@ -128,13 +137,32 @@ class _Packer:
             self._add_chunks(name, descriptor, size - len(content))
             self._sink.write(padding)
 
+    def _add_sparse(
+        self, name: str, status: os.stat_result, more: Mapping[str, bytes], content: sparse_files.Content
+    ) -> None:
+        """Add a file with holes, without them."""
+        info = self._described(name, status)
+        if info is None:
+            return
+        info.name, info.size = sparse_files.member_name(name), content.size
+        header = headers.header(info, {**more, **sparse_files.records(name, status.st_size)})
+        padding = _PADDINGS[content.size % tarfile.BLOCKSIZE]
+        self._check_room(len(header) + content.size + len(padding))
+        self._sink.write(header)
+        while chunk := content.read(CHUNK):
+            self._sink.write(chunk)
+            self._progress(self._sink.size)
+        self._sink.write(padding)
+        if content.became_shorter:
+            self._note(SHORTER.format(name))
+
     def _add_chunks(self, name: str, descriptor: int, left: int) -> None:
         """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
         ended = False
         while left:
             chunk = b"" if ended else os.read(descriptor, min(CHUNK, left))
             if not (chunk or ended):
-                self._note(f"{name} became shorter while it was read and is filled up with zeros")
+                self._note(SHORTER.format(name))
                 ended = True
             chunk = chunk or bytes(min(CHUNK, left))
             self._sink.write(chunk)
@@ -177,6 +205,11 @@ class _Packer:
 
     def _header(self, name: str, status: os.stat_result, more: Mapping[str, bytes], link: str = "") -> bytes | None:
         """The header of a member, or None when it could not be restored."""
+        info = self._described(name, status, link)
+        return headers.header(info, more) if info else None
+
+    def _described(self, name: str, status: os.stat_result, link: str = "") -> tarfile.TarInfo | None:
+        """Describe a member; None when it could not be restored."""
         info = headers.describe(name, status, link)
         if info.isreg() and info.mode & 0o6000:
             self._note(f"{name} loses its set-user-id and set-group-id bits")
@@ -185,7 +218,7 @@ class _Packer:
         if reason:
             self._note.lost(name, f"it {reason}")
             return None
-        return headers.header(info, more)
+        return info
 
     def add_list(self, content: bytes) -> None:
         """Add the list of what was lost, unless it is empty."""

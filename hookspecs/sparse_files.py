@@ -1,0 +1,137 @@
+"""Files with holes, and how a tar archive holds them: GNU tar's sparse format 1.0 in the pax format.
+
+A member's content begins with the map, decimal numbers with a newline behind each: how many parts with data there are,
+then the offset and length of each; zeros fill its last block. The parts themselves follow. GNU tar, libarchive and
+Python's `tarfile` read it (GNU tar's manual, "Sparse Formats").
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import posixpath
+import tarfile
+from collections.abc import Sequence
+from typing import Final
+
+RECORDS: Final = "GNU.sparse."
+NAME: Final = f"{RECORDS}name"
+SIZE: Final = f"{RECORDS}realsize"
+FORMAT: Final = {f"{RECORDS}major": "1", f"{RECORDS}minor": "0"}
+MAX_REGIONS: Final = 100_000
+"""Parts of one file: where there are more, the shortest holes are packed as zeros."""
+
+Region = tuple[int, int]
+"""Offset and length of a part with data, in bytes; a last one of no length says where the file ends."""
+
+_BLOCK: Final = tarfile.BLOCKSIZE
+_DISK_BLOCK: Final = 512
+"""Bytes of a block in `st_blocks` (stat(3type))."""
+
+
+def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Region] | None:
+    """The parts of a regular file that hold data; None when it has no holes worth a map, or its holes cannot be told.
+
+    :param status: of the file, as it was opened: what is written behind that size counts for nothing.
+    :param start: where the part of the file begins that counts.
+    :raises OSError: it cannot be read.
+    """
+    size = status.st_size
+    if status.st_blocks * _DISK_BLOCK >= size:
+        return None
+    # Holes shorter than that hundred-thousandth cannot make too many parts, once they count for data.
+    found = _regions(descriptor, start, size, 0) or _regions(descriptor, start, size, size // MAX_REGIONS)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if not found or found == [(start, size - start)]:  # of a file system that compresses, or knows of no holes
+        return None
+    return found
+
+
+def _regions(descriptor: int, end: int, size: int, shortest: int) -> list[Region]:
+    """The parts with data, with the holes in them that are shorter than the shortest; nothing when they are too many.
+
+    Where the system cannot tell, all is data.
+    """
+    found: list[Region] = []
+    while end < size and (start := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
+        hole = _seek(descriptor, start, os.SEEK_HOLE, start)
+        if hole == start:  # it became shorter meanwhile
+            break
+        first = found.pop()[0] if found and start - end < shortest else start
+        end = min(size, hole)
+        found.append((first, end - first))
+        if len(found) > MAX_REGIONS + 1:
+            return []
+    return found if end == size else [*found, (size, 0)]
+
+
+def _seek(descriptor: int, offset: int, what: int, otherwise: int) -> int:
+    try:
+        return os.lseek(descriptor, offset, what)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing behind it
+            return otherwise
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return offset if what == os.SEEK_DATA else 1 << 62
+        raise
+
+
+def records(name: str, size: int) -> dict[str, bytes]:
+    """The records of a member's extended header.
+
+    :param name: of the file; the member itself has `member_name`.
+    :param size: of the file with its holes, in bytes.
+    """
+    return {**{key: value.encode() for key, value in FORMAT.items()}, NAME: os.fsencode(name), SIZE: b"%d" % size}
+
+
+def member_name(name: str) -> str:
+    """The name in the member's own header, so that who does not know the format takes it for no file of the tree."""
+    return posixpath.join(posixpath.dirname(name), "GNUSparseFile.0", posixpath.basename(name))
+
+
+class Content(io.RawIOBase):
+    """The content of a member: the map and the parts of a file, as long as they were whatever happens to it meanwhile.
+
+    :param descriptor: of the file; it stays open, and where it is read does not matter.
+    :param start: where the member begins in the file.
+    """
+
+    def __init__(self, descriptor: int, parts: Sequence[Region], start: int = 0) -> None:
+        self._descriptor = descriptor
+        numbers = (len(parts), *(number for offset, length in parts for number in (offset - start, length)))
+        text = b"".join(b"%d\n" % number for number in numbers)
+        self._map = memoryview(text + bytes(-len(text) % _BLOCK))
+        self._parts = iter(parts)
+        self._offset = self._left = 0
+        self.size = len(self._map) + sum(length for _, length in parts)
+        """Bytes in all."""
+        self.became_shorter = False
+        """Whether zeros took the place of what is not there any more."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Return as many bytes, fewer only at the end; -1 stands for all."""
+        wanted = self.size if size < 0 else size
+        read = bytearray()
+        while len(read) < wanted and (piece := self._piece(wanted - len(read))):
+            read += piece
+        return bytes(read)
+
+    def _piece(self, size: int) -> bytes:
+        if self._map:
+            piece, self._map = bytes(self._map[:size]), self._map[size:]
+            return piece
+        while not self._left:
+            part = next(self._parts, None)
+            if part is None:
+                return b""
+            self._offset, self._left = part
+        wanted = min(size, self._left)
+        piece = os.pread(self._descriptor, wanted, self._offset)
+        if not piece:
+            self.became_shorter = True
+            piece = bytes(wanted)
+        self._offset += len(piece)
+        self._left -= len(piece)
+        return piece
