@@ -104,7 +104,7 @@ def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, m
         tell(f"its attribute {name} is left out")
     for name, value in more.extended.items():
         _set(descriptor, name, value, f"its attribute {name} cannot be restored", tell)
-    if owner and not _own(descriptor, owner, tell):
+    if owner and not give_owner(descriptor, owner, tell):
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
     os.fchmod(descriptor, mode)
     if more.access and not _set_list(descriptor, posix_acl.ACCESS, more.access, tell):
@@ -114,32 +114,12 @@ def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, m
     os.utime(descriptor, ns=(time, time))
 
 
-def own_link(name: str, parent: int, owner: tuple[int, int], tell: Tell) -> None:
-    """Give a symbolic link its owner, whom nobody asks for.
-
-    :param parent: descriptor of the directory that it is in.
-    """
-    try:
-        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in file_attributes.NO_SUCH_OWNER:
-            raise
-        tell(_stays_own(owner, error))
-
-
-def _own(descriptor: int, owner: tuple[int, int], tell: Tell) -> bool:
-    try:
-        os.fchown(descriptor, *owner)
-    except OSError as error:
-        if error.errno not in file_attributes.NO_SUCH_OWNER:
-            raise
-        tell(_stays_own(owner, error))
-        return False
-    return True
-
-
-def _stays_own(owner: tuple[int, int], error: OSError) -> str:
-    return f"its owner {owner[0]}:{owner[1]} cannot be set, so it belongs to the service's user: {error.strerror}"
+def give_owner(file: int | str, owner: tuple[int, int], tell: Tell, directory: int | None = None) -> bool:
+    """Give a file, or a link by its name in a directory, its owner; False when that cannot be, which is told."""
+    reason = file_attributes.give_owner(file, *owner, directory)
+    if reason:
+        tell(f"its owner {owner[0]}:{owner[1]} cannot be set, so it belongs to the service's user: {reason}")
+    return reason is None
 
 
 def _set_list(descriptor: int, kind: str, acl: Acl, tell: Tell) -> bool:

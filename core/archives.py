@@ -273,7 +273,7 @@ class _Tree:
         if self._policy.keep:
             if self._owner:
                 tell = partial(self._notes.add, info.name)
-                archive_metadata.own_link(name, parent, (info.uid, info.gid), tell)
+                archive_metadata.give_owner(name, (info.uid, info.gid), tell, parent)
             time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 

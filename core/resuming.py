@@ -78,8 +78,8 @@ class Resuming:
     def allowed(self, status: os.stat_result) -> bool:
         """Whether the client may be sent a part of this file (RFC 9110, 13.1.5 and 14.2)."""
         if_range = self.headers.get("If-Range")
-        if if_range is None and self.headers.get("Range", "").startswith("bytes=0-"):
-            return True  # a beginning, to which nothing is appended
+        if if_range is None and self._is_beginning:
+            return True  # nothing is appended to it
         if if_range is None:
             return self.sent.may_resume(self.key, tag(status), anew=self.anew)
         if if_range.startswith('"'):
@@ -88,8 +88,12 @@ class Resuming:
         return not self.anew and _seconds(if_range) == int(status.st_mtime)
 
     def wanted(self, status: os.stat_result) -> bool:
-        """Whether the client asks for a part of this very file."""
-        return "Range" in self.headers and self.allowed(status)
+        """Whether the client asks for the rest of this very file."""
+        return "Range" in self.headers and not self._is_beginning and self.allowed(status)
+
+    @property
+    def _is_beginning(self) -> bool:
+        return self.headers.get("Range", "").startswith("bytes=0-")
 
     def note(self, status: os.stat_result) -> None:
         """Take note that the client is sent this file, or was."""

@@ -48,6 +48,14 @@ def refuse(name: str, reason: str) -> ArchiveError:
     return ArchiveError(f"The archive's member '{shown}' {reason}")
 
 
+def is_tar(content: bytes) -> bool:
+    """Whether some content begins with the header of a member."""
+    try:
+        return bool(tarfile.TarInfo.frombuf(content[:BLOCK], "utf-8", "replace"))
+    except (tarfile.TarError, ValueError):
+        return False
+
+
 class _Window:
     """The file that `tarfile` sees: it moves forward only, and what one header may take is limited."""
 

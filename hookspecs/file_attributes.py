@@ -7,6 +7,7 @@ names `%` and `=` are written `%25` and `%3D`.
 from __future__ import annotations
 
 import errno
+import os
 from typing import Final
 
 ACCESS: Final = "SCHILY.acl.access"
@@ -18,14 +19,33 @@ CAPABILITY: Final = "security.capability"
 MAX_SIZE: Final = 256 * 1024
 """The most bytes that all attributes of one file may take in an archive, their names included."""
 
-NO_SUCH_OWNER: Final = (errno.EINVAL, errno.EPERM)
-"""Why root may not give a file to somebody: a user namespace does not have him, or the file system is NFS whose server
-takes root for nobody (user_namespaces(7), exports(5))."""
-
+_NO_SUCH_OWNER: Final = (errno.EINVAL, errno.EPERM)
 _XATTR: Final = "SCHILY.xattr."
 _KEPT: Final = ("user.", "trusted.")
 _LABEL: Final = "security.selinux"
 _OF_THE_FILE_SYSTEM: Final = ("user.overlay.", "trusted.overlay.", "trusted.SGI_")
+
+
+def give_owner(file: int | str, uid: int, gid: int, directory: int | None = None) -> str | None:
+    """Give a file to somebody, if that is possible; else return why it is not.
+
+    Root may not where a user namespace does not have the owner, and on NFS whose server takes root for nobody
+    (user_namespaces(7), exports(5)).
+
+    :param file: its descriptor, or its name, which may be a symbolic link's.
+    :param directory: descriptor of the directory that the name is in.
+    :raises OSError: it failed for another reason.
+    """
+    try:
+        if isinstance(file, int):
+            os.fchown(file, uid, gid)
+        else:
+            os.chown(file, uid, gid, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_OWNER:
+            raise
+        return os.strerror(error.errno)
+    return None
 
 
 def is_kept(name: str) -> bool:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jidoteki.core import files
 from jidoteki.core.jobs.records import Records
 from jidoteki.testing.host import Host
 
 #: The hosts of a test, or of a module whose tests share one.
 HOSTS = pytest.StashKey[list[Host]]()
 LINES = 200
-SIZE = 64 * 1024
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,11 +39,8 @@ def sections(host: Host) -> Iterator[tuple[str, str]]:
 
 
 def tail(path: Path) -> str:
-    """The last lines of a file; nothing where there is none."""
+    """The last lines of a file; nothing where there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - SIZE))
-            text = file.read(SIZE).decode(errors="replace")
+        return files.tail(path, LINES) or ""
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-LINES:])

@@ -152,3 +152,13 @@ def test_who_has_all_of_it_is_told_so(host: Host, tmp_path: Path) -> None:
     answer = host.get("/logs", "-H", f"Range: bytes={size}-")
 
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{size}")
+
+
+def test_a_client_that_asks_for_the_beginning_gets_what_is_made_now(host: Host, tmp_path: Path) -> None:
+    first = host.get("/logs")
+    grow(host)
+
+    answers = [host.get("/logs", "-H", f"Range: bytes={part}", source="127.0.0.3") for part in ("0-", "0-9")]
+
+    assert [each.status for each in answers] == [206, 206]
+    assert first.headers["Etag"] not in [each.headers["Etag"] for each in answers]

@@ -96,13 +96,11 @@ def _run(context: Context, job: JobType, record: Record) -> None:
         traceback.print_exc()
         record.fail(_internal(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if context.was_told:
-        if record.error_message:  # of its cleaning up
-            context.log_failure(record.error_message)
-        record.end("cancelled")
-        record.error_message = record.error_code = None
     if record.error_message:
         context.log_failure(record.error_message)
+    if context.was_told:  # what failed then was its cleaning up
+        record.end("cancelled")
+        record.error_message = record.error_code = None
     # The record comes last: until it says that the job has ended, these are written anew after a power cut.
     status_files.write(context.appliance.etc, job, record)
     Records(context.appliance.jobs).write(record)

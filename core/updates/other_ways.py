@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from jidoteki.core.tar_reader import is_tar
 from jidoteki.core.updates.openssl import HEADER, ITERATIONS, MAGIC, bytes_to_key
 
 DIGESTS: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
@@ -69,14 +70,6 @@ def _decrypted(cipher: Cipher[Any], encrypted: bytes) -> bytes:
         return cipher.decryptor().update(encrypted)
     except UnsupportedAlgorithm:  # as of the system's OpenSSL
         return b""
-
-
-def is_tar(content: bytes) -> bool:
-    """Whether it begins as an archive does."""
-    try:
-        return bool(tarfile.TarInfo.frombuf(content[: tarfile.BLOCKSIZE], "utf-8", "replace"))
-    except (tarfile.TarError, ValueError):
-        return False
 
 
 def _ways() -> Iterator[_Way]:

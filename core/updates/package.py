@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from jidoteki.core import archives
-from jidoteki.core.tar_reader import ArchiveError, TarReader, refuse
-from jidoteki.core.updates import other_ways
+from jidoteki.core.tar_reader import ArchiveError, TarReader, is_tar, refuse
 from jidoteki.core.updates.openssl import HEADER, DecryptingReader, DecryptionError, load_public_key, read_passphrase
 from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead, Source
 from jidoteki.hookspecs import paths
@@ -147,15 +146,18 @@ def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader
     beginning = b""
     while len(beginning) < BEGINNING and (chunk := package.read(BEGINNING - len(beginning))):
         beginning += chunk
+    reason, is_legacy = "It was encrypted with another passphrase, or its beginning is damaged", False
     try:
         if _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase)):
             return DecryptingReader(_Again(beginning, package), passphrase)
         is_legacy = _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True))
     except DecryptionError as error:
-        raise DecryptionError(other_ways.explained(beginning, passphrase) or str(error)) from error
+        reason = str(error)
     if not is_legacy:
-        damaged = "It was encrypted with another passphrase, or its beginning is damaged"
-        raise DecryptionError(other_ways.explained(beginning, passphrase) or damaged)
+        # Imported late: it brings many ciphers, and few packages are wrong.
+        from jidoteki.core.updates import other_ways
+
+        raise DecryptionError(other_ways.explained(beginning, passphrase) or reason)
     if not legacy:
         raise DecryptionError("It was encrypted with -md md5, which is too weak unless 'legacy-packages' allows it")
     return DecryptingReader(_Again(beginning, package), passphrase, legacy=True)
@@ -163,10 +165,7 @@ def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader
 
 def _makes_sense(plain: DecryptingReader) -> bool:
     start = plain.read(tarfile.BLOCKSIZE * 2)[: tarfile.BLOCKSIZE]
-    try:
-        return not start.strip(b"\0") or bool(tarfile.TarInfo.frombuf(start, "utf-8", "replace"))
-    except (tarfile.TarError, ValueError):
-        return False
+    return not start.strip(b"\0") or is_tar(start)
 
 
 def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callable[[], None]) -> Decrypted:

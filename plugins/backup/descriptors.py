@@ -27,6 +27,12 @@ def is_directory(name: str, directory: int) -> bool:
     return stat.S_ISDIR(_mode(name, directory) or 0)
 
 
+def is_empty(directory: int) -> bool:
+    """Whether there is nothing in a directory."""
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
+
+
 def _mode(name: str, directory: int) -> int | None:
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode

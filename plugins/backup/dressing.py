@@ -105,7 +105,7 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
         status = os.fstat(directory)
         if status.st_mode & IMPLIED:
             mode = above.st_mode & _INHERITED | stat.S_IRWXU
-            if os.geteuid() == 0 and not _own(directory, above):
+            if os.geteuid() == 0 and file_attributes.give_owner(directory, above.st_uid, above.st_gid):
                 mode &= ~stat.S_ISGID
             os.fchmod(directory, mode)
             status = above
@@ -113,13 +113,3 @@ def _settle(name: str, parent: int, above: os.stat_result) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     _settle(entry.name, directory, status)
-
-
-def _own(directory: int, like: os.stat_result) -> bool:
-    try:
-        os.fchown(directory, like.st_uid, like.st_gid)
-    except OSError as error:
-        if error.errno not in file_attributes.NO_SUCH_OWNER:
-            raise
-        return False
-    return True

@@ -78,11 +78,7 @@ def _copy(source: int, target: int) -> None:
         while view:
             view = view[os.write(target, view) :]
     status = os.fstat(source)
-    try:
-        os.fchown(target, status.st_uid, status.st_gid)
-    except OSError as error:
-        if error.errno not in file_attributes.NO_SUCH_OWNER:
-            raise
+    file_attributes.give_owner(target, status.st_uid, status.st_gid)
     with suppress(PermissionError):  # of a file system that knows no modes
         os.fchmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

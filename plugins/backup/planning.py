@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Final, Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
-from jidoteki.plugins.backup.descriptors import closing, is_there
+from jidoteki.plugins.backup.descriptors import closing, is_empty, is_there
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
 from jidoteki.plugins.backup.same import has_all, is_same
@@ -110,7 +110,7 @@ class Planner:
         volumes = self._volumes
         yield from self._directory(_Pair("", volumes.main.new, volumes.data, self._listed.covers(""), exact))
         for volume in volumes:
-            if volume.path not in self._entered and not _is_empty(".", volume.new):
+            if volume.path not in self._entered and not is_empty(volume.new):
                 raise JobFailed(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
@@ -191,12 +191,14 @@ class Planner:
     def _enter(self, pair: _Pair, name: str) -> Iterator[Line]:
         path = joined(pair.path, name)
         with ExitStack() as opened:
-            data = _opened(name, pair.data, opened)
-            new = _opened(name, pair.new, opened) if pair.new is not None and is_there(name, pair.new) else None
+            data = opened.enter_context(_opened(name, pair.data))
+            new = None
+            if pair.new is not None and is_there(name, pair.new):
+                new = opened.enter_context(_opened(name, pair.new))
             volume = self._volumes.at(path)
             if new is not None and volume:
                 self._entered.add(path)
-                new = _opened(".", volume.new, opened)
+                new = opened.enter_context(_opened(".", volume.new))
             elif path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
                 if new is not None and not has_all(data, new):
                     raise self._mounted(path)
@@ -214,15 +216,13 @@ def _shown(path: str) -> str:
     return f"{path[:SHOWN]!a}"
 
 
-def _opened(name: str, parent: int, opened: ExitStack) -> int:
-    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
-    opened.callback(os.close, descriptor)
-    return descriptor
+def _opened(name: str, parent: int) -> AbstractContextManager[int]:
+    return closing(os.open(name, DIRECTORY, dir_fd=parent))
 
 
 def _is_empty(name: str, parent: int) -> bool:
-    with closing(os.open(name, DIRECTORY, dir_fd=parent)) as descriptor, os.scandir(descriptor) as entries:
-        return next(entries, None) is None
+    with _opened(name, parent) as descriptor:
+        return is_empty(descriptor)
 
 
 def _time(directory: int) -> int | None:

@@ -17,7 +17,7 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import filling
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_there
+from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
 from jidoteki.plugins.backup.staging import OLD, set_aside
@@ -258,5 +258,5 @@ def _replaced(directory: str, number: int | None) -> OSError:
 def _is_filled_directory(name: str, parent: int) -> bool:
     if not is_directory(name, parent):
         return False
-    with closing(directory_beneath(parent, [name])) as inner, os.scandir(inner) as entries:
-        return next(entries, None) is not None
+    with closing(directory_beneath(parent, [name])) as inner:
+        return not is_empty(inner)

@@ -16,7 +16,7 @@ from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import left_out, swapping
 from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
-from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
+from jidoteki.plugins.backup.journal import Damaged, Journal
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Kept, Planner, Settle
@@ -27,6 +27,7 @@ from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
 CLEARING_TIME: Final = 1.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
+_GONE: Final = "The restored data are gone from where they were unpacked"
 logger = logging.getLogger(__name__)
 
 
@@ -113,12 +114,13 @@ def _commit(job: Job, journal: Journal) -> None:
             entry = journal.read()
         except Damaged as error:
             raise JobFailed("The journal of the restore makes no sense") from error
+        if entry is None:
+            raise JobFailed(_GONE)
         volumes = Volumes(opened.enter_context(swapping.opened_data(appliance)), opened)
         try:
-            volumes.find(entry or Entry("", ""))
+            volumes.find(entry)
         except Absent as absent:
-            where = f" in {absent.path}" if absent.path else ""
-            raise JobFailed(f"The restored data are gone from where they were unpacked{where}") from absent
+            raise JobFailed(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
         planner = _planner(job, volumes, selection(appliance), settle)
         swapping.commit(journal, volumes, planner.lines(), job.log)
 

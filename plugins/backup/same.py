@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.descriptors import closing
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1024 * 1024
@@ -39,10 +40,8 @@ def is_same(name: str, place: int, new: int) -> bool:
     if not directory and there.st_size != coming.st_size:
         return False
     with ExitStack() as opened:
-        descriptors = []
-        for parent in (place, new):
-            descriptors.append(os.open(name, DIRECTORY if directory else _FILE, dir_fd=parent))
-            opened.callback(os.close, descriptors[-1])
+        flags = DIRECTORY if directory else _FILE
+        descriptors = [opened.enter_context(closing(os.open(name, flags, dir_fd=each))) for each in (place, new)]
         return has_all(*descriptors) if directory else _is_same_content(*descriptors)
 
 

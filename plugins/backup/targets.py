@@ -7,7 +7,7 @@ from typing import Final
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
-from jidoteki.plugins.backup.descriptors import closing
+from jidoteki.plugins.backup.descriptors import closing, is_empty
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
@@ -41,15 +41,13 @@ class _Pruning:
     def prune(self, path: str, directory: int) -> bool:
         """Prune one directory; whether anything is left."""
         if self._listed.covers(path):
-            with os.scandir(directory) as entries:
-                return next(entries, None) is not None
+            return not is_empty(directory)
         times = os.fstat(directory)
         # Whether a directory that is being read shows all that is in it while some of that is removed is not sure.
         while self._pass(path, directory):
             pass
         os.utime(directory, ns=(times.st_atime_ns, times.st_mtime_ns))
-        with os.scandir(directory) as entries:
-            return next(entries, None) is not None
+        return not is_empty(directory)
 
     def _pass(self, path: str, directory: int) -> bool:
         """Go through a directory once; whether something was taken out of it."""

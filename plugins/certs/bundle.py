@@ -25,7 +25,6 @@ WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
 BLOCK: Final = r"-----BEGIN {0}-----\n(?:[^-]|-(?!----))*-----END {0}-----"
 KEY_BLOCK: Final = re.compile(BLOCK.format("(?:[A-Z0-9]+ )?PRIVATE KEY"))
-_VERSION_1: Final = x509.Version.v1
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -243,7 +242,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
-    if certificate.version == _VERSION_1:  # a root of old, which clients have as an anchor
+    if certificate.version == x509.Version.v1:  # a root of old, which clients have as an anchor
         return is_self_signed(certificate)
     constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
     return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
