@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins import certs as plugin
-from jidoteki.plugins.certs import bundle, jobs
+from jidoteki.plugins.certs import bundle, checking, jobs
 from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
 
 AUTHORITY = "basicConstraints=critical,CA:TRUE"
@@ -299,7 +299,8 @@ def aged(chain: Chain, *times: str) -> str:
     (base / "index.txt").write_text("")
     (base / "ca.cnf").write_text(
         f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index.txt\nnew_certs_dir={base}\nrand_serial=yes\n"
-        "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+        "default_md=sha256\npolicy=p\nx509_extensions=server\n[p]\ncommonName=supplied\n"
+        "[server]\nsubjectAltName=DNS:appliance.example\n"
     )
     (base / "intermediate.pem").write_text(chain.intermediate)
     (base / "leaf.csr").write_text(openssl("req", "-new", "-key", base / "leaf.key", "-subj", "/CN=leaf"))
@@ -709,3 +710,110 @@ def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) ->
         ("POST", "/certs"),
         ("GET", "/certs"),
     ]
+
+
+def test_a_version_1_certificate_of_an_authority_is_refused_and_a_pinned_one_is_taken(
+    appliance: Appliance, chain: Chain, pki: Pki, tmp_path: Path
+) -> None:
+    request = openssl("req", "-new", "-key", pki.directory / "leaf.key", "-subj", "/CN=leaf")
+    (tmp_path / "root.pem").write_text(chain.root)
+    signer = ("-CA", tmp_path / "root.pem", "-CAkey", pki.directory / "root.key", "-set_serial", "9")
+    issued = openssl("x509", "-req", *signer, "-days", "30", given=request)
+    alone = openssl("x509", "-req", "-signkey", pki.directory / "leaf.key", "-days", "30", given=request)
+    assert {x509.load_pem_x509_certificate(each.encode()).version for each in (issued, alone)} == {x509.Version.v1}
+
+    assert "it is of version 1" in refusal(appliance, public=issued, private=chain.key, ca=chain.root)
+    perform(job_with(appliance, public=alone, private=chain.key))
+
+
+@pytest.mark.parametrize("root_first", [True, False])
+def test_a_cross_signed_authority_is_served_so_that_clients_that_know_either_root_connect(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, pki: Pki, tmp_path: Path, root_first: bool
+) -> None:
+    for name in ("old-root", "new-root", "server"):
+        pki.key(name)
+    old, new = pki.self_signed("old-root"), pki.self_signed("new-root")
+    crossed = pki.signed("new-root", "old-root", old, AUTHORITY)
+    leaf = pki.signed("server", "new-root", new, SERVER)
+    above = (new, crossed, old) if root_first else (crossed, new, old)
+
+    key = (pki.directory / "server.key").read_text()
+    perform(job_with(appliance, public=leaf, private=key, ca="".join(above)))
+
+    served = tls.served.read_text()
+    assert served.count("BEGIN CERTIFICATE") == 3
+    (tmp_path / "served").write_text(served)
+    for root in (old, new):
+        (tmp_path / "anchor").write_text(root)
+        openssl("verify", "-CAfile", tmp_path / "anchor", "-untrusted", tmp_path / "served", tmp_path / "served")
+
+
+def test_extensions_that_only_openssl_reads_are_left_to_the_handshake(appliance: Appliance, pki: Pki) -> None:
+    pki.key("latin")
+    config = pki.directory / "latin.cnf"
+    config.write_text(
+        "[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\nCN=appliance.example\n"
+        "[ext]\nsubjectAltName=DER:30:07:82:05:63:61:66:e9:2e\n"
+    )
+    job = job_with(
+        appliance,
+        public=openssl("req", "-x509", "-key", pki.directory / "latin.key", "-config", config, "-days", "30"),
+        private=(pki.directory / "latin.key").read_text(),
+    )
+
+    perform(job)
+
+    assert any("extensions that many TLS clients cannot read" in line for line in job.lines)
+
+
+@pytest.mark.parametrize(
+    ("private", "named"),
+    [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nYQ==\n-----END OPENSSH PRIVATE KEY-----\n", "a key for SSH"),
+        ("PuTTY-User-Key-File-3: ssh-rsa\n", "a key for SSH, of PuTTY"),
+        ("\xfe\xed\xfe\xed\0\0\0\x02", "a key store of Java"),
+        ("\x1f\x8b\x08\0", "an archive"),
+        ("-----BEGIN PUBLIC KEY-----\nYQ==\n-----END PUBLIC KEY-----\n", "a public key"),
+        ("-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n", "a certificate"),
+    ],
+)
+def test_what_is_no_key_is_told_by_its_name(appliance: Appliance, chain: Chain, private: str, named: str) -> None:
+    assert named in refusal(appliance, public=chain.leaf, private=private)
+
+
+def test_a_request_in_place_of_a_certificate_is_told(appliance: Appliance, chain: Chain, pki: Pki) -> None:
+    request = openssl("req", "-new", "-key", pki.directory / "leaf.key", "-subj", "/CN=leaf")
+
+    assert "a request: send what the authority made of it" in refusal(appliance, public=request, private=chain.key)
+
+
+def test_an_indented_paste_with_hard_spaces_is_read(appliance: Appliance, tls: jobs.TlsFiles, chain: Chain) -> None:
+    pasted = "".join(f"    {line}\xc2\xa0\n" for line in chain.leaf.splitlines())
+
+    perform(job_with(appliance, public=pasted, private=chain.key))
+
+    assert tls.certificate.read_text() == chain.leaf
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_a_certificate_in_force_that_clients_refuse_is_found(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, usage: str
+) -> None:
+    leaf = chain.pki.signed("leaf", "intermediate", chain.intermediate, f"{SERVER}\n{usage}")
+    tls.served.parent.mkdir(parents=True, exist_ok=True)
+    tls.served.write_text(chain.key + leaf + chain.intermediate)
+
+    [finding] = checking.check(appliance)
+
+    assert finding.level == "error"
+    assert USAGES[usage] in finding.message
+
+
+def test_nothing_is_found_of_a_certificate_that_clients_take(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    tls.served.parent.mkdir(parents=True, exist_ok=True)
+    for served in (chain.key + chain.leaf + chain.intermediate, self_signed["private"] + self_signed["public"]):
+        tls.served.write_text(served)
+
+        assert list(checking.check(appliance)) == []

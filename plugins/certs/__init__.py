@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from jidoteki.hookspecs import JOB_STATUS, Appliance, Described, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    JOB_STATUS,
+    Appliance,
+    Described,
+    Endpoint,
+    Finding,
+    JobType,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.certs.jobs import CERTS
 from jidoteki.plugins.certs.validators import PARAMETERS
 
@@ -48,3 +58,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         ),
         Endpoint("GET", "/certs", status, {}, {200: went}, "How the last certificate update went"),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """What TLS clients do not take of the certificate that is served."""
+    from jidoteki.plugins.certs import checking
+
+    return list(checking.check(appliance))

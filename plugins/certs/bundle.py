@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +22,8 @@ from jidoteki.plugins.certs.pem_texts import Refused
 ALLOWED_KEYS: Final = tls_keys.ALLOWED
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
-BLOCK: Final = r"-----BEGIN {0}-----\n(?:[^-]|-(?!----))*-----END {0}-----"
-KEY_BLOCK: Final = re.compile(BLOCK.format("(?:[A-Z0-9]+ )?PRIVATE KEY"))
+#: Why extensions that OpenSSL serves cannot be read, such as a name in Latin-1.
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -56,8 +55,18 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
 
     :raises Refused: something cannot be read, is too weak, or does not belong together.
     """
+    bundle = load(public, private, ca)
+    check_signatures(bundle)
+    return bundle
+
+
+def load(public: str, private: str, ca: str = "") -> Bundle:
+    """Read what belongs together, in the order in which a server sends it.
+
+    :raises Refused: something cannot be read, has a key that is not allowed, or does not belong to the key.
+    """
     certificates = _certificates("public", public)
-    key_text = _key_block(private)
+    key_text = pem_texts.key(private)
     key = _load_key(key_text)
     leaf = _belonging(key, certificates)
     rest = [*certificates, *(_certificates("ca", ca) if ca else [])]
@@ -66,11 +75,20 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
         raise Refused(f"The chain has {len(chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
     for number, certificate in enumerate(chain):
         _check_key_kind(certificate, authority=number > 0)
+    return Bundle(key_text, chain[0], tuple(chain[1:]))
+
+
+def check_signatures(bundle: Bundle) -> None:
+    """Look at what the certificates are for, and how and by whom they are signed.
+
+    :raises Refused: TLS clients do not take them.
+    """
+    chain = (bundle.certificate, *bundle.chain)
+    for number, certificate in enumerate(chain):
         _check_signature_hash(certificate, authority=number > 0)
-    _check_usage(chain[0])
+    _check_usage(bundle.certificate)
     for number, (certificate, issuer) in enumerate(itertools.pairwise(chain), 1):
         _check_issued(number, certificate, issuer)
-    return Bundle(key_text, chain[0], tuple(chain[1:]))
 
 
 def warnings(bundle: Bundle, now: datetime | None = None) -> list[str]:
@@ -84,7 +102,9 @@ def warnings(bundle: Bundle, now: datetime | None = None) -> list[str]:
             found.append(
                 f"Warning: {name(certificate)} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
             )
-    if _extension(bundle.certificate, x509.SubjectAlternativeName) is None:
+    if not _has_readable_extensions(bundle.certificate):
+        found.append(f"Warning: {name(bundle.certificate)} has extensions that many TLS clients cannot read")
+    elif _extension(bundle.certificate, x509.SubjectAlternativeName) is None:
         found.append(f"Warning: {name(bundle.certificate)} has no subjectAltName, without which browsers refuse it")
     if bundle.chain and not is_self_signed(bundle.chain[-1]):
         last = name(bundle.chain[-1])
@@ -122,22 +142,11 @@ def _certificates(parameter: str, content: str) -> list[x509.Certificate]:
 
 def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
     try:
-        certificate = x509.load_pem_x509_certificate(block.encode("latin-1"))
-        _ = certificate.extensions  # parsed only when they are looked at
-        return certificate
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+        return x509.load_pem_x509_certificate(block.encode("latin-1"))
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise Refused(
             f"Certificate {number} in {parameter} is damaged: send the file as your authority made it"
         ) from error
-
-
-def _key_block(content: str) -> str:
-    blocks: list[str] = KEY_BLOCK.findall(pem_texts.plain("private", content))
-    if not blocks:
-        raise Refused("private holds no PEM private key (-----BEGIN PRIVATE KEY-----)")
-    if len(blocks) > 1:
-        raise Refused(f"private holds {len(blocks)} private keys: exactly one is allowed")
-    return blocks[0] + "\n"
 
 
 def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
@@ -189,14 +198,27 @@ def _without_duplicates(certificates: Sequence[x509.Certificate]) -> list[x509.C
 def _in_order(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
     """The first certificate and those above it, each before the one that signed it; as they came where some are not."""
     chain, left = certificates[:1], certificates[1:]
-    while above := next((each for each in left if _signed(chain[-1], each)), None):
-        chain.append(above)
-        left.remove(above)
-    return certificates if left else chain
+    while not is_self_signed(chain[-1]) and (signers := [each for each in left if _signed(chain[-1], each)]):
+        chain.append(min(signers, key=lambda each: _rank(each, left)))
+        left.remove(chain[-1])
+    keys = {_public_key(authority) for authority in chain[1:]}
+    return chain if all(_public_key(each) in keys for each in left) else certificates
+
+
+def _rank(authority: x509.Certificate, others: Sequence[x509.Certificate]) -> int:
+    """Which certificate of a cross-signed authority to serve: with it, clients that know either root are content.
+
+    The root's own comes first only where the root that signed the other one was not sent.
+    """
+    if is_self_signed(authority):
+        return 1
+    return 0 if any(_signed(authority, each) for each in others) else 2
 
 
 def _check_usage(certificate: x509.Certificate) -> None:
     """Refuse what TLS clients do not take as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
+    if certificate.version == x509.Version.v1 and not is_self_signed(certificate):  # whoever trusts that one, pins it
+        raise Refused(f"TLS clients refuse {name(certificate)}: it is of version 1, and only an authority's may be")
     usage = _extension(certificate, x509.KeyUsage)
     if usage and not usage.digital_signature:
         raise Refused(f"TLS clients refuse {name(certificate)}: its key usage lacks digitalSignature")
@@ -206,10 +228,19 @@ def _check_usage(certificate: x509.Certificate) -> None:
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """An extension; none where they cannot be read, so that OpenSSL alone judges them, in the handshake."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return None
+
+
+def _has_readable_extensions(certificate: x509.Certificate) -> bool:
+    try:
+        _ = certificate.extensions  # parsed only when they are looked at
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> None:
@@ -244,5 +275,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _may_sign(certificate: x509.Certificate) -> bool:
     if certificate.version == x509.Version.v1:  # a root of old, which clients have as an anchor
         return is_self_signed(certificate)
+    if not _has_readable_extensions(certificate):
+        return True
     constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
     return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)

@@ -8,12 +8,39 @@ import re
 from typing import Final
 
 BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"
-_UTF_16: Final = ("-\0-\0", "\0-\0-")
 _CERTIFICATE: Final = re.compile(
     r"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----\n((?:[^-]|-(?!----))*)-----END \1?CERTIFICATE-----"
 )
-_AT_LINE_END: Final = re.compile(r"[ \t\v\f\0]+$", re.MULTILINE)
-_PKCS12: Final = re.compile(r"\A0.{1,5}\x02\x01\x03", re.DOTALL)
+_KEY: Final = re.compile(
+    r"-----BEGIN (?!OPENSSH )(?:[A-Z0-9]+ )?PRIVATE KEY-----\n"
+    r"(?:[^-]|-(?!----))*-----END (?:[A-Z0-9]+ )?PRIVATE KEY-----"
+)
+#: What OpenSSL takes for spaces at the end of a line: control characters, and what is no ASCII, as hard spaces are.
+_AT_LINE_END: Final = "".join(map(chr, [*range(0x21), *range(0x80, 0x100)]))
+_SPACES: Final = " \t"
+_PKCS12_TO_PEM: Final = "PKCS#12: convert it to PEM with 'openssl pkcs12 -nodes'"
+_PKCS7_TO_PEM: Final = "PKCS#7: convert it to PEM with 'openssl pkcs7 -print_certs'"
+_DER_TO_PEM: Final = (
+    "DER: convert it to PEM, certificates with 'openssl x509 -inform der', keys with 'openssl pkey -inform der'"
+)
+#: What files begin with that are no text: X.690 of PKCS#12 (RFC 7292), PKCS#7 (RFC 2315) and others; Java's key stores.
+_BINARIES: Final = (
+    (re.compile(r"0.{1,5}\x02\x01\x03", re.DOTALL), _PKCS12_TO_PEM),
+    (re.compile(r"0.{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07", re.DOTALL), f"{_PKCS7_TO_PEM} -inform der"),
+    (re.compile(r"0(?:[\x81-\x84].{1,4}[\x02\x30]|[\x20-\x7f]\x02\x01)", re.DOTALL), _DER_TO_PEM),
+    (re.compile(r"\xfe\xed\xfe\xed|\xce\xce\xce\xce"), "a key store of Java: export it with 'keytool -importkeystore'"),
+    (re.compile(r"\x1f\x8b|PK\x03\x04"), "an archive: unpack it"),
+    (re.compile(r"PuTTY-User-Key-File"), "a key for SSH, of PuTTY: send the key that the certificate was made with"),
+)
+_PKCS7: Final = re.compile(r"-----BEGIN (?:PKCS7|PKCS #7 SIGNED DATA|CMS)-----")
+#: Blocks that may be where another one is wanted, the most telling ones first.
+_BLOCKS: Final = (
+    (re.compile(r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----"), "a request: send what the authority made of it"),
+    (re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----"), "a key for SSH: convert it with 'ssh-keygen -p -m PEM'"),
+    (re.compile(r"-----BEGIN (?:[A-Z0-9]+ )?PRIVATE KEY-----"), "a private key"),
+    (re.compile(r"-----BEGIN (?:RSA )?PUBLIC KEY-----"), "a public key"),
+    (re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----\n"), "a certificate"),
+)
 
 
 class Refused(Exception):
@@ -21,19 +48,21 @@ class Refused(Exception):
 
 
 def plain(parameter: str, content: str) -> str:
-    """Return a text with bare line ends, as OpenSSL reads it.
+    """Return a text with bare line ends and without spaces around its lines.
 
     :param content: one character for each byte.
     :raises Refused: it is no PEM, but something else that is known.
     """
-    if any(dashes in content for dashes in _UTF_16):
-        raise Refused(f"{parameter} is a text in UTF-16: save it as UTF-8 or ASCII")
-    if _PKCS12.match(content):
-        raise Refused(f"{parameter} is PKCS#12: convert it to PEM with 'openssl pkcs12 -nodes'")
-    if content.startswith("0\x82") or content.startswith("0\x81"):
-        raise Refused(f"{parameter} is DER: convert it to PEM, certificates with 'openssl x509 -inform der'")
+    for width in (4, 2):
+        dashes = "-" + "\0" * (width - 1) + "-"
+        if dashes in content:
+            raise Refused(f"{parameter} is a text in UTF-{width * 8}: save it as UTF-8 or ASCII")
+    if "-----BEGIN " not in content:
+        for pattern, kind in _BINARIES:
+            if pattern.match(content):
+                raise Refused(f"{parameter} is {kind}")
     text = content.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
-    return _AT_LINE_END.sub("", text)
+    return "\n".join(line.rstrip(_AT_LINE_END).lstrip(_SPACES) for line in text.split("\n"))
 
 
 def certificates(parameter: str, content: str) -> list[str]:
@@ -43,11 +72,27 @@ def certificates(parameter: str, content: str) -> list[str]:
     """
     text = plain(parameter, content)
     found = [_block(kind, body) for kind, body in _CERTIFICATE.findall(text)]
-    if found:
-        return found
-    if re.search(r"-----BEGIN (PKCS7|CMS)-----", text):
-        raise Refused(f"{parameter} is PKCS#7: convert it to PEM with 'openssl pkcs7 -print_certs'")
-    raise Refused(f"{parameter} holds no PEM certificate (-----BEGIN CERTIFICATE-----)")
+    return found or _refuse(parameter, text, "certificate (-----BEGIN CERTIFICATE-----)")
+
+
+def key(content: str) -> str:
+    """Return the private key in `private`, as a plain PEM block.
+
+    :raises Refused: there is none, or more than one.
+    """
+    text = plain("private", content)
+    found: list[str] = _KEY.findall(text) or _refuse("private", text, "private key (-----BEGIN PRIVATE KEY-----)")
+    if len(found) > 1:
+        raise Refused(f"private holds {len(found)} private keys: exactly one is allowed")
+    return found[0] + "\n"
+
+
+def _refuse(parameter: str, text: str, wanted: str) -> list[str]:
+    """Say what is there instead."""
+    if _PKCS7.search(text):
+        raise Refused(f"{parameter} is {_PKCS7_TO_PEM}")
+    there = next((f", but {kind}" for pattern, kind in _BLOCKS if pattern.search(text)), "")
+    raise Refused(f"{parameter} holds no PEM {wanted}{there}")
 
 
 def _block(kind: str, body: str) -> str:

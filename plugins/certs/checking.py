@@ -1,0 +1,28 @@
+"""What `jidoteki check` tells of the certificate in force: whether TLS clients take it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from jidoteki.hookspecs import Appliance, Finding, paths
+from jidoteki.plugins.certs import bundle, handshake
+from jidoteki.plugins.certs.jobs import TlsFiles
+from jidoteki.plugins.certs.pem_texts import Refused
+
+
+def check(appliance: Appliance) -> Iterator[Finding]:
+    """Yield why clients refuse the connection; what cannot be loaded, the service itself tells of."""
+    path = TlsFiles.of(appliance).served
+    try:
+        text = paths.read_regular(path, follow=True).decode("latin-1")
+        served = bundle.load(text, text)
+    except (OSError, Refused):
+        return
+    try:
+        bundle.check_signatures(served)
+        with tempfile.TemporaryDirectory() as workspace:
+            handshake.check(served, Path(workspace))
+    except Refused as error:
+        yield Finding("error", "certificate", str(error), "Send another one with POST /certs.", str(path))
