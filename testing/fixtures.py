@@ -85,8 +85,7 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequ
 
     yield make_one
     for host in hosts:
-        if host.process is not None:
-            host.stop()
+        host.end()
 
 
 def _assert_served(host: Host, enabled: tuple[str, ...]) -> None:

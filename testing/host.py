@@ -20,6 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.authentication import request_hash
+from jidoteki.core.jobs import commands, processes
+from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.forms import form
 
@@ -123,6 +125,13 @@ class Host:
             self.process.stdout.close()
         self.process = None
         return status
+
+    def end(self) -> None:
+        """Stop it if it runs, and kill the jobs that outlive it: nothing writes to its root any more."""
+        self.stop()
+        for record in Records(self.appliance.jobs).all():
+            if record.pid:
+                processes.kill_rest(record.pid, f"{commands.ADMIN}={self.appliance.admin}")
 
     def reload(self) -> None:
         """Make it read its configuration again, and wait until it has."""

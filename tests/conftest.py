@@ -30,4 +30,4 @@ def jidoteki_module_host(
     request.node.stash[HOSTS] = [host]
     host.start()
     yield host
-    host.stop()
+    host.end()

@@ -291,7 +291,8 @@ def test_a_killed_backup_is_not_running_any_more(host: Host) -> None:
     host.post("/backup", "-F", "action=START")
     wait_until(lambda: (host.appliance.uploads / "backup.json").exists())
     [record] = host.appliance.jobs.glob("*-backup.json")
-    os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    # Until its process has begun there is none: 0, which would mean those of the tests.
+    os.kill(wait_until(lambda: json.loads(record.read_text())["pid"]), signal.SIGKILL)
 
     status = host.wait_for_job("/backup")
 

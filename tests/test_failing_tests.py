@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jidoteki.core.jobs.processes import is_alive
+
 PLUGIN = """
 from jidoteki.hookspecs import Endpoint, JobType, hookimpl
 {top}
@@ -100,3 +102,25 @@ def test_a_passing_test_shows_nothing_of_its_host(tmp_path: Path) -> None:
     said = failing(tmp_path, test=test)
 
     assert "jidoteki host" not in said
+
+
+OUTLIVED = """
+import json
+from pathlib import Path
+from jidoteki.testing import wait_until
+
+def test_it(jidoteki_host):
+    host = jidoteki_host(load=[Path(__file__).with_name("planted.py")], enable=("planted",))
+    assert host.post("/planted").status == 202
+    records = host.appliance.jobs
+    pid = wait_until(lambda: sum(json.loads(each.read_text())["pid"] for each in records.glob("*-planted.json")))
+    Path(__file__).with_name("pid").write_text(str(pid))
+    assert Path("/proc", str(pid)).exists() and False
+"""
+
+
+def test_a_job_that_would_outlive_its_test_is_ended(tmp_path: Path) -> None:
+    shown = failing(tmp_path, OUTLIVED, job="import time; time.sleep(60)")
+
+    assert "and False" in shown
+    assert not is_alive(int((tmp_path / "pid").read_text()))

@@ -74,7 +74,7 @@ def host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     made.start()
     yield made
-    made.stop()
+    made.end()
 
 
 def test_example_of_jidoteki_config_schema(host: Host) -> None:
