@@ -19,7 +19,7 @@ from jidoteki.client import answers, downloads, jobs
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
-from jidoteki.core.authentication import request_hash
+from jidoteki.core.auth.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
 
 Scheme = Literal["hash", "bearer", "token"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files, leftovers, ownership, publishing
+from jidoteki.core import files
+from jidoteki.core.files import leftovers, ownership, publishing
 from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import request_hash
+from jidoteki.core.auth.authentication import request_hash
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX

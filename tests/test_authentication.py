@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from pace import slowness
 
-from jidoteki.core.authentication import request_hash
+from jidoteki.core.auth.authentication import request_hash
 from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN, MakeHost

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.client import ApiProblem, Client, JobProblem
-from jidoteki.core.authentication import request_hash
+from jidoteki.core.auth.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.host import COMMAND

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from jidoteki.core.config import defaults
-from jidoteki.core.config_sections import SECTIONS
+from jidoteki.core.config.loading import defaults
+from jidoteki.core.config.sections import SECTIONS
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import tls
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
 
 EXPIRES_SOON = datetime.timedelta(days=30)
@@ -72,7 +72,7 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
 
 def _update_keys(appliance: Appliance) -> Iterator[Finding]:
     # Imported late, as what else only one finding needs.
-    from jidoteki.core.updates import package
+    from jidoteki.core.endpoints.update import package
 
     try:
         package.load_keys(appliance.etc)
@@ -97,7 +97,8 @@ def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.updates import key_files, openssl
+    from jidoteki.core.archives import openssl
+    from jidoteki.core.endpoints.update import key_files
 
     key, public = appliance.etc / "updates.key", appliance.etc / "updates.pub"
     content = _content(key)
@@ -115,7 +116,8 @@ def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
 
 def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
     """Keys of the vendor, with which whoever has them makes packages that the appliance accepts."""
-    from jidoteki.core.updates import key_files, openssl
+    from jidoteki.core.archives import openssl
+    from jidoteki.core.endpoints.update import key_files
 
     try:
         public = openssl.load_public_key(_content(appliance.etc / "updates.pub") or b"")

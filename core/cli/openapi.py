@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.config import loading
+from jidoteki.core.http.routes import Routes
 from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.routes import Routes
+from jidoteki.core.plugin_manager import manager
 
 
 @click.command()
@@ -21,8 +22,8 @@ def command(root: Path) -> None:
     from jidoteki.core import openapi
 
     appliance = Appliance(root)
-    settings = config.load(appliance.configuration)
-    loaded = plugins.load_all(appliance, settings)
+    settings = loading.load(appliance.configuration)
+    loaded = manager.load_all(appliance, settings)
     Launcher(appliance, settings, loaded)
     routes = Routes(loaded, settings)
     problems = [*settings.problems, *routes.problems]

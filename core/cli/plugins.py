@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import json_option, root_option
+from jidoteki.core.config import loading
+from jidoteki.core.http.routes import Routes
 from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.routes import Routes
+from jidoteki.core.plugin_manager import manager
 
 
 @click.command()
@@ -33,8 +34,8 @@ def command(root: Path, as_json: bool) -> None:
 
 def describe(appliance: Appliance) -> list[dict[str, Any]]:
     """One row for each plugin."""
-    settings = config.load(appliance.configuration)
-    loaded = plugins.load_all(appliance, settings)
+    settings = loading.load(appliance.configuration)
+    loaded = manager.load_all(appliance, settings)
     Launcher(appliance, settings, loaded)
     routes = Routes(loaded, settings)
     served: dict[str, list[str]] = {}

@@ -63,10 +63,11 @@ def run(
 
     :raises Problem: the service cannot start.
     """
-    from jidoteki.core import first_process, service_log
-    from jidoteki.core.listener import EVERYWHERE
-    from jidoteki.core.server import Binding, serve
-    from jidoteki.core.service import Service
+    from jidoteki.core.http.listener import EVERYWHERE
+    from jidoteki.core.logs import service as service_log
+    from jidoteki.core.service import first_process
+    from jidoteki.core.service.server import Binding, serve
+    from jidoteki.core.service.service import Service
 
     first_process.step_aside()
     os.umask(0o077)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core.authentication import request_hash
+from jidoteki.core.auth.authentication import request_hash
 from jidoteki.core.cli import Problem
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.hookspecs import PREFIX

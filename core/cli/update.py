@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.audit import AuditLog, AuditUnavailable
 from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import Record
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.plugin_manager import manager
 
 #: What the audit log says in place of a client's address.
 CLIENT = "local"
@@ -30,9 +31,9 @@ def command(root: Path, wait: bool) -> None:
     """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
     appliance = Appliance(root)
     appliance.prepare()
-    settings = config.load(appliance.configuration)
+    settings = loading.load(appliance.configuration)
     appliance.files_group = settings.settings["files"]["group"]
-    launcher = Launcher(appliance, settings, plugins.load_all(appliance, settings))
+    launcher = Launcher(appliance, settings, manager.load_all(appliance, settings))
     audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
     id, user = secrets.token_hex(8), getpass.getuser()
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.files import CachedFile
-from jidoteki.core.health import figures_of
-from jidoteki.core.requests import own
-from jidoteki.core.responses import encode
+from jidoteki.core.http.responses import encode
+from jidoteki.core.service.health import figures_of
+from jidoteki.core.service.requests import own
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.jobs import commands
-from jidoteki.core.requests import own
+from jidoteki.core.service.requests import own
 from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
 
 logger = logging.getLogger(__name__)

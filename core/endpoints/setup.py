@@ -11,10 +11,10 @@ import time
 
 import voluptuous as vol
 
-from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.auth.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs import persisting
 from jidoteki.core.jobs.logs import open_log
-from jidoteki.core.requests import ApiRequest, own
+from jidoteki.core.service.requests import ApiRequest, own
 from jidoteki.hookspecs import (
     DONE,
     PREFIX,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from jidoteki.core import priority
+from jidoteki.core.jobs import priority
 from jidoteki.hookspecs import JobFailed, scripts
 
 KILL_TIME = 5.0

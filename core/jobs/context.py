@@ -15,7 +15,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
-from jidoteki.core.plugins import Plugins
+from jidoteki.core.plugin_manager.manager import Plugins
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
@@ -200,10 +200,10 @@ class Context:
     ) -> None:  # fmt: skip
         """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
         # Imported late: few jobs unpack anything, and every job starts.
-        from jidoteki.core import archives
-        from jidoteki.core.updates.streams import GunzipError, gunzipped
+        from jidoteki.core.archives import unpacking
+        from jidoteki.core.archives.streams import GunzipError, gunzipped
 
-        policy = archives.Policy.restore(
+        policy = unpacking.Policy.restore(
             links_below=links_below,
             free_space=self.settings["limits"]["free-space"],
             checkpoint=self.checkpoint,
@@ -213,8 +213,8 @@ class Context:
         )
         try:
             with open(paths.open_regular(archive), "rb") as file:
-                archives.unpack(gunzipped(file, _unpackable(into) + 2 * room), into, policy)
-        except archives.ArchiveError as error:
+                unpacking.unpack(gunzipped(file, _unpackable(into) + 2 * room), into, policy)
+        except unpacking.ArchiveError as error:
             raise JobFailed(str(error)) from error
         except GunzipError as error:
             raise JobFailed(f"The archive cannot be decompressed: {error}") from error

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files, leftovers, locks
+from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import Config
+from jidoteki.core.config.loading import Config
+from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import commands, processes, status_files
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
-from jidoteki.core.plugins import Plugin, PluginError, Plugins
+from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.jobs import MAX_GRACE
 

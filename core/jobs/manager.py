@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core import files, leftovers, locks
+from jidoteki.core import files
+from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id

@@ -13,13 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jidoteki.core import config, plugins, priority
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import status_files
+from jidoteki.core.config import loading
+from jidoteki.core.jobs import priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records, parse
-from jidoteki.core.plugin_sources import Source
+from jidoteki.core.plugin_manager import manager
+from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths
 
 
@@ -36,9 +37,9 @@ def main(path: Path) -> None:
     appliance = Appliance(Path(order["root"]), Path(order["admin"]))
     appliance.files_group = order["settings"]["files"]["group"]
     record = parse(order["record"])
-    loaded = plugins.load_for_job(
+    loaded = manager.load_for_job(
         appliance,
-        config.Config({**order["settings"], "plugins": order["sections"]}),
+        loading.Config({**order["settings"], "plugins": order["sections"]}),
         [Source(**each) for each in order["plugins"]],
     )
     job, section = _find(loaded, record.kind)
@@ -62,7 +63,7 @@ def _keep_lock() -> None:
     os.close(null)
 
 
-def _find(loaded: plugins.Plugins, kind: str) -> tuple[JobType, Any]:
+def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
     for plugin in loaded.loaded:
         for job in plugin.jobs:
             if job.name == kind:

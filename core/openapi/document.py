@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jidoteki.core.http.routes import Routes, first_level
 from jidoteki.core.openapi import components, operations, security
-from jidoteki.core.routes import Routes, first_level
 from jidoteki.hookspecs import PREFIX
 
 OPENAPI = "3.1.0"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jidoteki.core.openapi import components, schemas, security
-from jidoteki.core.routes import Route, Routes, first_level, parameter_of
+from jidoteki.core import json_schema
+from jidoteki.core.http.routes import Route, Routes, first_level, parameter_of
+from jidoteki.core.openapi import components, security
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
@@ -70,9 +71,9 @@ def _identity(endpoint: Endpoint) -> str:
     return endpoint.method.lower() + "".join(word.capitalize() for word in words)
 
 
-def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
+def _form(route: Route, endpoint: Endpoint) -> json_schema.Schema:
     assert route.form is not None
-    return schemas.of_form(endpoint.parameters, route.form.kinds)
+    return json_schema.of_form(endpoint.parameters, route.form.kinds)
 
 
 def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -110,7 +111,7 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
         form["required"] = [name for name in form.get("required", ()) if name != in_path]
     examples = {title: {"value": dict(values)} for title, values in endpoint.examples.items()}
     extra = {"examples": examples} if examples else {}
-    json_names = [name for name, kind in route.form.kinds.items() if name != in_path and schemas.is_json(kind)]
+    json_names = [name for name, kind in route.form.kinds.items() if name != in_path and json_schema.is_json(kind)]
     multipart: dict[str, Any] = {"schema": form, **extra}
     if json_names:
         multipart["encoding"] = {name: {"contentType": "application/json"} for name in json_names}

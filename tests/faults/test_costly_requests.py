@@ -16,7 +16,7 @@ import pytest
 from faultkit import Reply, ask, connection, plain_connection, read_reply, resident
 from pace import slowness
 
-from jidoteki.core import parts
+from jidoteki.core.http import parts
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import TOKEN, MakeHost
