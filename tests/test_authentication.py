@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 from pace import slowness
 
-from jidoteki.core.auth.authentication import request_hash
 from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
 NOT_SERVED = "Nothing is served here: /docs shows what is"

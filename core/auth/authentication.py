@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
-import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
-
-from yarl import URL
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth import users
+from jidoteki.core.auth.credentials import ADMIN, Credential, TokenKey, key_of
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs import PREFIX, ApiError, named_tokens, paths
+from jidoteki.hookspecs.credentials import hash_with, secret_of
 from jidoteki.hookspecs.named_tokens import FILE as TOKENS_FILE
 
 SETUP = "/setup"
-TOKEN_CHARACTERS = frozenset(range(33, 127))
-MAX_TOKEN = 255
-MAX_HASHES = 1024
 #: As the original leaves it: its tools may change the token.
 TOKEN_MODE = 0o660
 MAX_FILE = 4096
 MAX_TOKENS_FILE = 1024 * 1024
 FORBIDDEN = "Authentication error"
-ADMIN = User("admin")
 FIRST_RUN = User("first-run")
 #: Whoever comes first, while there is no token at all.
 FIRST_SETUP = Holder(b"", User("first-setup"))
@@ -41,83 +32,6 @@ T = TypeVar("T")
 
 #: Two changes of the token at once must not both find the old one in force.
 _CHANGING = threading.Lock()
-
-
-def request_hash(method: str, path: str, token: str) -> str:
-    """Return the hash that authenticates a request.
-
-    :param method: HTTP method; HEAD counts as GET.
-    :param path: with the prefix, without the query.
-    :return: hexadecimal HMAC-SHA256 of method and path, keyed with the hexadecimal SHA-256 of the token.
-    """
-    return _Key(token.encode()).hash("GET" if method == "HEAD" else method, path)
-
-
-@dataclass(slots=True)
-class _Key:
-    token: bytes
-    _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict, compare=False)
-    #: What keys hashes and signatures.
-    secret: bytes = field(init=False, compare=False)
-    admin: Holder = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self.secret = hashlib.sha256(self.token).hexdigest().encode()
-        self.admin = Holder(self.secret, ADMIN)
-
-    def hash(self, method: str, path: str) -> str:
-        return hmac.new(self.secret, (method + path).encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
-
-    def accepts(self, method: str, path: str, credential: Credential) -> bool:
-        if credential.kind == "token":
-            return hmac.compare_digest(self.token, credential.value)
-        expected = self._hashes.get((method, path))
-        if expected is None:
-            if len(self._hashes) >= MAX_HASHES:
-                self._hashes.clear()
-            expected = self._hashes[method, path] = self.hash(method, path).encode()
-        return hmac.compare_digest(expected, credential.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What a request shows: a `token` or a `hash`."""
-
-    kind: str
-    value: bytes
-
-
-def credential_of(query: str, authorization: str | None) -> Credential | None:
-    """Return the credential of a request; with both a token and a hash in the query, the hash decides.
-
-    An empty one is none, as in the original, and so is an Authorization header of another scheme than Bearer: proxies
-    that ask for a password hand it on.
-
-    :param query: as it was sent, without the question mark.
-    :raises ApiError: 400, credentials in the query and in the Authorization header.
-    """
-    shown = _shown_in(query)
-    scheme, _, value = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer":
-        return shown
-    if shown is not None:
-        raise ApiError(400, "Send one kind of credential: ?hash=, ?token= or the Authorization header")
-    return Credential("token", value.strip().encode("utf-8", "surrogateescape"))
-
-
-@lru_cache(maxsize=256)
-def _shown_in(query: str) -> Credential | None:
-    """The credential in a query; scripts send the same ones again and again.
-
-    A `+` is itself, as in the original, and not the space of a form: no credential has a space.
-    """
-    given = URL.build(query_string=query.replace("+", "%2B"), encoded=True).query
-    for kind in ("hash", "token"):
-        if len(given.getall(kind, ())) > 1:
-            raise ApiError(400, f"Send one {kind}")
-        if given.get(kind):
-            return Credential(kind, given[kind].encode("utf-8", "surrogateescape"))
-    return None
 
 
 class Authenticator:
@@ -134,21 +48,21 @@ class Authenticator:
         self._appliance = appliance
         self._token_file = appliance.etc / "api.token"
         self._setup_file = appliance.etc / "api.token.setup"
-        self._token = files.CachedFile(self._token_file, _key_of, limit=MAX_FILE)
+        self._token = files.CachedFile(self._token_file, key_of, limit=MAX_FILE)
         self._tokens_file = appliance.etc / TOKENS_FILE if named_tokens else None
         self._named = files.CachedFile(self._tokens_file, users.parse, trusted=True) if self._tokens_file else None
-        self._passphrase = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE, trusted=True)
-        self._claimed = files.CachedFile(self._setup_file, _key_of, limit=MAX_FILE)
+        self._passphrase = files.CachedFile(self._setup_file, key_of, limit=MAX_FILE, trusted=True)
+        self._claimed = files.CachedFile(self._setup_file, key_of, limit=MAX_FILE)
 
     def prepare(self) -> None:
         """Make the passphrase of a first run that has none; blocks.
 
         :raises OSError: it cannot be stored, or it cannot be read whether there is one, or a token.
         """
-        if not self.first_run or _read(self._token_file, _key_of, trusted=False) is not None:
+        if not self.first_run or _read(self._token_file, key_of, trusted=False) is not None:
             return
         with contextlib.suppress(paths.NotTrusted):
-            if _read(self._setup_file, _key_of) is not None:
+            if _read(self._setup_file, key_of) is not None:
                 return
         content = new_passphrase(self._words).encode() + b"\n"
         if not files.create_file(self._setup_file, content, 0o640, self._appliance.group):
@@ -176,7 +90,7 @@ class Authenticator:
             return False
         return self._pending(token, self._waiting(token))
 
-    def _waiting(self, token: _Key | None) -> _Key | None:
+    def _waiting(self, token: TokenKey | None) -> TokenKey | None:
         """The passphrase, unless somebody else wrote it."""
         try:
             return self._passphrase.get()
@@ -185,7 +99,7 @@ class Authenticator:
         except OSError:
             return None
 
-    def _pending(self, token: _Key | None, passphrase: _Key | None) -> bool:
+    def _pending(self, token: TokenKey | None, passphrase: TokenKey | None) -> bool:
         """Without a token it is, where first runs are enabled, and a passphrase that is there counts even if not."""
         if passphrase is None:
             return self.first_run and token is None
@@ -225,11 +139,11 @@ class Authenticator:
 
         :raises OSError: one of them cannot be read.
         """
-        token, passphrase = _read(self._token_file, _key_of, trusted=False), None
+        token, passphrase = _read(self._token_file, key_of, trusted=False), None
         try:
-            passphrase = _read(self._setup_file, _key_of)
+            passphrase = _read(self._setup_file, key_of)
         except paths.NotTrusted:
-            passphrase = _confirmed(_read(self._setup_file, _key_of, trusted=False), token)
+            passphrase = _confirmed(_read(self._setup_file, key_of, trusted=False), token)
         named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
         return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})
 
@@ -237,8 +151,8 @@ class Authenticator:
         self,
         name: str,
         pending: bool,
-        token: _Key | None,
-        passphrase: _Key | None,
+        token: TokenKey | None,
+        passphrase: TokenKey | None,
         named: Mapping[str, Holder],
     ) -> Holder | None:
         if pending:
@@ -253,14 +167,14 @@ class Authenticator:
         return (_get(self._named) if self._named else None) or {}
 
     def _named_holder(self, method: str, path: str, credential: Credential) -> Holder | None:
-        digest = hashlib.sha256(credential.value).hexdigest().encode()
+        digest = secret_of(credential.value)
         found = None
         for each in self._tokens().values():
             if credential.kind == "token":
                 matches = hmac.compare_digest(each.key, digest)
             else:
-                expected = hmac.new(each.key, (method + PREFIX + path).encode("utf-8", "surrogateescape"), "sha256")
-                matches = hmac.compare_digest(expected.hexdigest().encode(), credential.value)
+                expected = hash_with(each.key, method, PREFIX + path).encode()
+                matches = hmac.compare_digest(expected, credential.value)
             found = each if matches else found
         return found
 
@@ -301,20 +215,12 @@ class Authenticator:
         return False
 
 
-def _confirmed(claimed: _Key | None, token: _Key | None) -> _Key | None:
+def _confirmed(claimed: TokenKey | None, token: TokenKey | None) -> TokenKey | None:
     """A passphrase that somebody else wrote, if it is in `api.token`, too: who may write there needs none.
 
     The original's own user keeps it in both.
     """
     return claimed if claimed == token else None
-
-
-def _key_of(content: bytes) -> _Key | None:
-    """The key in the first line of a token file, whatever follows it, as the original reads it."""
-    token = re.split(rb"[\r\n]", content, maxsplit=1)[0]
-    if not 1 <= len(token) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(token):
-        return None
-    return _Key(token)
 
 
 def _get(file: files.CachedFile[T]) -> T | None:
@@ -341,6 +247,7 @@ def new_passphrase(words: int) -> str:
     """Return a passphrase of `words` words of the EFF large word list, joined by `-`."""
     import secrets
 
-    xkcd = import_module("xkcdpass.xkcd_password")
+    from xkcdpass import xkcd_password as xkcd
+
     wordlist = xkcd.generate_wordlist(wordfile=xkcd.locate_wordfile("eff-long"), min_length=1, max_length=20)
     return "-".join(secrets.choice(wordlist) for _ in range(words))

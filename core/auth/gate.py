@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from jidoteki.core import authority
-from jidoteki.core.auth.authentication import FORBIDDEN, SETUP, credential_of
+from jidoteki.core.auth.authentication import FORBIDDEN, SETUP
+from jidoteki.core.auth.credentials import credential_of
 from jidoteki.core.auth.nonces import TooMany
 from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
 from jidoteki.core.auth.throttle import Gone, TooManyGuesses

@@ -11,7 +11,7 @@ import time
 
 import voluptuous as vol
 
-from jidoteki.core.auth.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.auth.credentials import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs import persisting
 from jidoteki.core.jobs.logs import open_log
 from jidoteki.core.service.requests import ApiRequest, own

@@ -14,11 +14,11 @@ from importlib import import_module
 import pytest
 from faultkit import Tally, ask
 
-from jidoteki.core.auth.authentication import request_hash
 from jidoteki.core.config import loading
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
