@@ -18,7 +18,7 @@ from jidoteki.core.cli import Problem
 from jidoteki.core.config import loading
 from jidoteki.core.config import schema as config_schema
 from jidoteki.core.http import tls
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.plugin_manager import manager, section_schemas
 
 VERSION = "1.0.0"
 
@@ -60,7 +60,7 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
     _write_token(appliance, token, first_run)
     tls.make_self_signed(appliance)
     settings = loading.load(appliance.configuration)
-    schema = config_schema.as_text(config_schema.describe(config_schema.sections_of(appliance, settings)))
+    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, settings)))
     appliance.replace_file(appliance.system_etc / "jidoteki-admin-api.schema.json", schema)
     loaded = manager.load_all(appliance, settings)
     loaded.call("jidoteki_init", seconds=120, appliance=appliance, vendor=vendor)

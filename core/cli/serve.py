@@ -79,7 +79,7 @@ def run(
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)
-        listen = service.config.settings["listen"]
+        listen = service.generation.config.settings["listen"]
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
         binding = Binding(

@@ -17,7 +17,7 @@ from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.service.generation import assemble
 
 #: What the audit log says in place of a client's address.
 CLIENT = "local"
@@ -31,9 +31,8 @@ def command(root: Path, wait: bool) -> None:
     """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
     appliance = Appliance(root)
     appliance.prepare()
-    settings = loading.load(appliance.configuration)
-    appliance.files_group = settings.settings["files"]["group"]
-    launcher = Launcher(appliance, settings, manager.load_all(appliance, settings))
+    assembly = assemble(appliance, loading.load(appliance.configuration))
+    appliance, launcher = assembly.appliance, assembly.launcher
     audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
     id, user = secrets.token_hex(8), getpass.getuser()
     try:

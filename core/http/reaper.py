@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from jidoteki.core.http.bodies import Limits
 from jidoteki.core.http.connection import Connection
 from jidoteki.core.http.input_budget import InputBudget
+from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.tls_connection import Handshakes
 
 EACH = 1.0

@@ -34,8 +34,7 @@ def main(path: Path) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     order = json.loads(paths.read_own(path))
     path.unlink()
-    appliance = Appliance(Path(order["root"]), Path(order["admin"]))
-    appliance.files_group = order["settings"]["files"]["group"]
+    appliance = Appliance(Path(order["root"]), Path(order["admin"]), order["settings"]["files"]["group"])
     record = parse(order["record"])
     loaded = manager.load_for_job(
         appliance,

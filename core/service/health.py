@@ -51,7 +51,7 @@ class HealthMonitor:
 
     async def _refresh(self) -> None:
         while True:
-            interval = float(self._service.config.settings["health"]["refresh"])
+            interval = float(self._service.generation.config.settings["health"]["refresh"])
             if interval:
                 try:
                     await asyncio.to_thread(self._measure, interval)
@@ -103,7 +103,7 @@ class HealthMonitor:
 def figures_of(service: Service) -> dict[str, Any]:
     """Measure, and let the plugins add what they know; blocks, and belongs in a thread."""
     figures = measure(str(service.appliance.root))
-    for plugin, answer in service.plugins.call("jidoteki_health", appliance=service.appliance):
+    for plugin, answer in service.generation.plugins.call("jidoteki_health", appliance=service.appliance):
         if isinstance(answer, dict) and plugin.name not in figures and _is_json(plugin.name, answer):
             figures[plugin.name] = answer
     return figures
