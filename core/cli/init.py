@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import click
 import voluptuous as vol
@@ -91,8 +90,9 @@ def _write_information(appliance: Appliance) -> None:
 
 
 def _write_update_keys(appliance: Appliance, vendor: Path) -> None:
-    rsa: Any = import_module("cryptography.hazmat.primitives.asymmetric.rsa")
-    serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

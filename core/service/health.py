@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +173,8 @@ def _amounts() -> tuple[int, int]:
 
 
 def _cpu() -> dict[str, Any]:
-    psutil: Any = import_module("psutil")
+    import psutil
+
     load = psutil.getloadavg()
     return {
         "num": psutil.cpu_count() or 1,

@@ -62,18 +62,10 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     ending = _ending()
     server = web.Server(Pipeline(service), request_factory=make_request)
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
-    connections = Connections(
-        lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
-    )
     reaper = Reaper(lambda: service.generation.limits)
     listeners: list[Listener] = []
     try:
-        if certificate and binding.port is not None:
-            for each in sockets(binding.hosts, binding.port):
-                listeners.append(Listener(server, each, connections, reaper, certificate.context))
-        if binding.http_port is not None:
-            for each in sockets((binding.http_host,), binding.http_port):
-                listeners.append(Listener(server, each, connections, reaper, None))
+        _listen(service, binding, certificate, server, reaper, listeners)
         await service.start()
         health = HealthMonitor(service)
         health.start()
@@ -98,6 +90,29 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     await reaper.end(GRACE)
     await server.shutdown(ENDING)
     await service.stop()
+
+
+def _listen(
+    service: Service,
+    binding: Binding,
+    certificate: Certificate | None,
+    server: web.Server,
+    reaper: Reaper,
+    listeners: list[Listener],
+) -> None:
+    """Add a listener for each address.
+
+    :raises OSError: one cannot be listened on.
+    """
+    connections = Connections(
+        lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
+    )
+    if certificate and binding.port is not None:
+        for each in sockets(binding.hosts, binding.port):
+            listeners.append(Listener(server, each, connections, reaper, certificate.context))
+    if binding.http_port is not None:
+        for each in sockets((binding.http_host,), binding.http_port):
+            listeners.append(Listener(server, each, connections, reaper, None))
 
 
 async def _renew(certificate: Certificate) -> None:
