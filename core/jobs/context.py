@@ -78,8 +78,7 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
-        status_files.write(self.appliance.etc, self._job, self._record, durable=False)
-        self._records.write(self._record, durable=False)
+        status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""
