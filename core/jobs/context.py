@@ -16,7 +16,7 @@ from jidoteki.core.jobs import commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, scripts
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, programs, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
@@ -133,7 +133,7 @@ class Context:
         return status, bytes(said)
 
     def script(
-        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
+        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = programs.UMASK
     ) -> int:
         """Run a script by what its first line says, privileged, its output going to the log."""
         try:
@@ -153,7 +153,7 @@ class Context:
         timeout: float,
         cwd: Path | None,
         env: Mapping[str, str] = MappingProxyType({}),
-        umask: int = commands.UMASK,
+        umask: int = programs.UMASK,
         name: str = "",
         output: Callable[[bytes], None] | None = None,
         max_output: int = commands.MAX_OUTPUT,
