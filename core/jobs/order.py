@@ -47,13 +47,17 @@ class Order:
         return Appliance(self.root, self.admin, self.settings["files"]["group"])
 
     def write(self, path: Path) -> None:
-        """Put it into a file.
+        """Put it into a file, and each input of bytes into one of its own beside it, whose path the job gets.
 
         :raises OSError: it is too long, or cannot be written.
         """
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["record"] = dataclasses.asdict(self.record)
         fields["plugins"] = [dataclasses.asdict(each) for each in self.plugins]
+        fields["input"] = {
+            name: _handed_over(value, path.with_name(f"input-{number}"))
+            for number, (name, value) in enumerate(self.input.items())
+        }
         fields |= {name: str(fields[name]) for name in PATHS}
         content = json.dumps(fields).encode()
         if len(content) > MAX_SIZE:
@@ -69,3 +73,10 @@ class Order:
         fields["plugins"] = [Source(**each) for each in fields["plugins"]]
         fields |= {name: Path(fields[name]) for name in PATHS}
         return cls(**fields)
+
+
+def _handed_over(value: Any, path: Path) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    files.replace_file(path, value, 0o600, durable=False)
+    return str(path)
