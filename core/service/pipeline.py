@@ -20,12 +20,12 @@ from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated, receive_body
 from jidoteki.core.http.responses import Attachment, error_response, render
-from jidoteki.core.http.routes import METHODS, Route
+from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Download
+from jidoteki.hookspecs import PREFIX, ApiError, Download, Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class Pipeline:
                 return await self._show_docs(request)
             raise ApiError(404, NOT_SERVED)
         path = path[len(PREFIX) :]
-        route, method = self._route(request, path)
         generation = self._service.generation
+        route, method = _route(generation.routes, request, path)
         client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
@@ -91,8 +91,8 @@ class Pipeline:
     async def _serve(self, attempt: Attempt, found: Authenticated) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         authenticated(request)
-        if route.endpoint is None or route.form is None:
-            raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
+        if isinstance(route, OutOfService):
+            raise ApiError(503, route.problem)
         api = ApiRequest(
             self._service.appliance,
             route.plugin.section,
@@ -103,7 +103,7 @@ class Pipeline:
         )
         form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
-            return await self._change(attempt, found, api, form)
+            return await self._change(route, attempt, found, api, form)
         api.values = await self._query_values(request, form)
         response = await route.endpoint.handler(api)
         if isinstance(response, Download):
@@ -153,17 +153,6 @@ class Pipeline:
             raise ApiError(405, "Use GET", headers={"Allow": "GET, HEAD"})
         return await self._docs.answer(request, self._service.generation.routes)
 
-    def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
-        found = self._service.generation.routes.find(path)
-        if found is None:
-            raise ApiError(404, NOT_SERVED)
-        method = "GET" if request.method == "HEAD" else request.method
-        route = found.get(method)
-        if route is None:
-            allowed = sorted({*found, "HEAD"} if "GET" in found else found)
-            raise ApiError(405, f"Use {' or '.join(sorted(found))}", headers={"Allow": ", ".join(allowed)})
-        return route, method
-
     async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
         if form.is_empty:
             return {}
@@ -173,9 +162,10 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form) -> web.StreamResponse:
-        route, request = attempt.route, attempt.request
-        assert route.endpoint
+    async def _change(
+        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form
+    ) -> web.StreamResponse:
+        request = attempt.request
         api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
         if attempt.method == "GET" and _by_accident(request):
@@ -204,7 +194,7 @@ class Pipeline:
                 api.values = await self._query_values(request, form)
             else:
                 api.values = await self._read(body, attempt, found)
-            return await self._audited(attempt, found, api)
+            return await self._audited(route.endpoint, attempt, found, api)
         finally:
             await asyncio.shield(body.discard())
 
@@ -221,13 +211,13 @@ class Pipeline:
             await self._check_again(attempt, found)
             raise
 
-    async def _audited(self, attempt: Attempt, found: Authenticated, api: ApiRequest) -> web.StreamResponse:
+    async def _audited(
+        self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
+    ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
-        route = attempt.route
-        assert route.endpoint
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await route.endpoint.handler(api), dry_run=True)
+            return await render(await endpoint.handler(api), dry_run=True)
         audit = self._service.audit
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
@@ -236,7 +226,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(await route.endpoint.handler(api))
+            response = await render(await endpoint.handler(api))
             status = response.status
             return response
         except ApiError as error:
@@ -246,10 +236,23 @@ class Pipeline:
             done = f"{attempt.target} {status} {api.job_id}".rstrip()
             try:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
-                if status < 300 and route.endpoint.audited_as:
-                    await asyncio.to_thread(audit.write_original, *route.endpoint.audited_as(api.values))
+                if status < 300 and endpoint.audited_as:
+                    await asyncio.to_thread(audit.write_original, *endpoint.audited_as(api.values))
             except AuditUnavailable:
                 pass
+
+
+def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route | OutOfService, str]:
+    """What answers a request, and its method, which is GET for HEAD from here on."""
+    found = routes.find(path)
+    if found is None:
+        raise ApiError(404, NOT_SERVED)
+    method = "GET" if request.method == "HEAD" else request.method
+    route = found.get(method)
+    if route is None:
+        allowed = sorted({*found, "HEAD"} if "GET" in found else found)
+        raise ApiError(405, f"Use {' or '.join(sorted(found))}", headers={"Allow": ", ".join(allowed)})
+    return route, method
 
 
 def _dry_run(request: web.BaseRequest) -> bool:
