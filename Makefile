@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := bench client core docs examples hookspecs plugins testing tests
 
+# Modules side by side; the tests of one may share its host.
+PARALLEL := -n 4 --dist loadscope
 FAULTS := build/faults
 LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest --timeout 3600
 # What is about times and memory has the machine for itself.
@@ -20,15 +22,15 @@ run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
 setup: $(READY) ## the virtual environment alone
 
 test: $(READY) ## all tests that run in CI
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: fuzz browser
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
-	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -n0 -s tests/fuzz
+	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
 
 browser: $(READY) ## /docs in a real browser; needs the program chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
-	$(BIN)/python -m pytest -n0 tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
@@ -38,13 +40,13 @@ check: $(READY) types ## lint, formatting, types, import rules
 
 faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (half an hour; as root for tmpfs)
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
-	-$(LONG_FAULTS) -n 0 $(MEASURED)
-	-$(LONG_FAULTS) -n 2 tests/faults $(addprefix --ignore ,$(MEASURED))
-	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest tests/updates --junitxml $(FAULTS)/packages.xml
+	-$(LONG_FAULTS) $(MEASURED)
+	-$(LONG_FAULTS) -n 2 --dist loadscope tests/faults $(addprefix --ignore ,$(MEASURED))
+	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/updates --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
 faults-plain: $(READY) ## the wire once more without asserts and without aiohttp's C extensions
-	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 \
+	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 --dist loadscope \
 		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/test_http.py
 
 bench: $(READY) ## ratios against references run side by side, in bench/results.json
