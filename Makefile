@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
 SOURCES := bench client core docs examples hookspecs plugins testing tests
 
 # Modules side by side; the tests of one may share its host.
@@ -76,10 +77,11 @@ $(READY): requirements.txt pyproject.toml | types
 	$(BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "jidoteki.pth").write_text("$(CURDIR)/build/types\n")'
 	@touch $@
 
-lock: $(READY) ## pin the newest allowed dependencies, with hashes, in requirements.txt
+lock: $(READY) ## pin, with hashes, what the product, its developers and the site need; UPGRADE=1 takes the newest
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev \
-		--python-version 3.11 pyproject.toml requirements.in -o requirements.txt
+	$(PIN) pyproject.toml -o requirements-runtime.txt
+	$(PIN) --constraints requirements-runtime.txt --extra dev pyproject.toml requirements.in -o requirements.txt
+	$(PIN) --group docs -o requirements-docs.txt
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info
