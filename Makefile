@@ -25,6 +25,22 @@ setup: $(READY) ## the virtual environment alone
 test: $(READY) ## all tests that run in CI
 	$(BIN)/python -m pytest $(PARALLEL)
 
+COVERAGE := build/coverage
+.PHONY: coverage measured
+coverage: ## which lines the tests run, in the processes of hosts and jobs too; TESTS="tests/test_jobs.py" for some alone
+	@rm -f $(COVERAGE)/data*
+	@$(MAKE) --no-print-directory VENV=$(COVERAGE)/venv measured
+
+# A job has none of the variables that its tests were started with, so this environment has an interpreter that sets them.
+measured: $(READY)
+	@printf 'import os; os.environ.update(COVERAGE_PROCESS_START="%s", COVERAGE_FILE="%s")\n' \
+		$(CURDIR)/pyproject.toml $(CURDIR)/$(COVERAGE)/data \
+		> $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/a0_coverage.pth
+	-$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
 .PHONY: fuzz browser
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
 	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
