@@ -12,7 +12,7 @@ LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(B
 # What is about times and memory has the machine for itself.
 MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py)
 
-.PHONY: setup docs faults faults-plain bench bench-quick soak help run test check types lock clean
+.PHONY: setup docs faults faults-plain bench bench-quick soak help run test check types lock dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -79,6 +79,16 @@ docs: $(READY) ## write the hooks and the reference of the contract from their d
 	$(BIN)/python docs/hooks.py
 	$(BIN)/python docs/reference.py
 
+SITE := build/site
+.PHONY: site
+site: $(SITE)/.ready ## the documentation as a site in build/site/html; a link that leads nowhere is an error
+	$(SITE)/venv/bin/sphinx-build --quiet --fail-on-warning --keep-going -d $(SITE)/doctrees -c docs . $(SITE)/html
+
+$(SITE)/.ready: requirements-docs.txt
+	$(PYTHON) -m venv $(SITE)/venv
+	$(SITE)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
+	@touch $@
+
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki
 	@for part in client core hookspecs plugins testing; do ln -sfn ../../../$$part build/types/jidoteki/$$part; done
@@ -98,6 +108,10 @@ lock: $(READY) ## pin, with hashes, what the product, its developers and the sit
 	$(PIN) pyproject.toml -o requirements-runtime.txt
 	$(PIN) --constraints requirements-runtime.txt --extra dev pyproject.toml requirements.in -o requirements.txt
 	$(PIN) --group docs -o requirements-docs.txt
+
+dist: $(READY) ## the source distribution and the wheel, in dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info
