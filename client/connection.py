@@ -19,8 +19,8 @@ from jidoteki.client import answers, downloads, jobs
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
-from jidoteki.core.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 
 Scheme = Literal["hash", "bearer", "token"]
 

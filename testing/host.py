@@ -19,10 +19,10 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import request_hash
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing.forms import form
 
 COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")

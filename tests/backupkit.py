@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates.streams import gunzipped
+from jidoteki.core.archives import unpacking
+from jidoteki.core.archives.streams import gunzipped
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins.backup import jobs, restoring, stored
 
@@ -45,13 +45,13 @@ class Job:
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
-        policy = archives.Policy.restore(
+        policy = unpacking.Policy.restore(
             links_below=links_below, free_space=1, note=self.log, own=own, elsewhere=elsewhere
         )
         try:
             with archive.open("rb") as file:
-                archives.unpack(gunzipped(file, 1 << 40), into, policy)
-        except archives.ArchiveError as error:
+                unpacking.unpack(gunzipped(file, 1 << 40), into, policy)
+        except unpacking.ArchiveError as error:
             raise JobFailed(str(error)) from error
 
 

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 from pace import slowness
 
-from jidoteki.core.authentication import request_hash
 from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
 NOT_SERVED = "Nothing is served here: /docs shows what is"
@@ -162,7 +162,9 @@ def test_a_token_that_cannot_be_stored_is_in_the_log_of_the_original(tmp_path: P
             raise OSError(28, "No space left on device")
 
     request = SimpleNamespace(
-        appliance=SimpleNamespace(log=tmp_path, group=None), service=SimpleNamespace(authenticator=Full()), holder=None
+        appliance=SimpleNamespace(log=tmp_path, group=None),
+        service=SimpleNamespace(generation=SimpleNamespace(authenticator=Full())),
+        holder=None,
     )
 
     with pytest.raises(OSError, match="No space left"):

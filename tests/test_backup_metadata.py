@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jidoteki.core import archive_metadata
-from jidoteki.core.archives import ArchiveError, Policy, unpack
+from jidoteki.core.archives import metadata
+from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
 from jidoteki.hookspecs import file_attributes, posix_acl
 from jidoteki.hookspecs.posix_acl import Entry
 from jidoteki.testing import Host
@@ -301,7 +301,7 @@ def test_attributes_that_the_file_system_has_no_room_for_are_told_and_the_file_i
     path, told = unpacked(tmp_path, records)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert told and len(told) <= archive_metadata.MAX_NOTES + 1
+    assert told and len(told) <= metadata.MAX_NOTES + 1
     assert all("cannot be restored" in line for line in told[:-1])
 
 

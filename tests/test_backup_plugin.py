@@ -24,8 +24,8 @@ from backupkit import Job, back_up, kept, killed, listing, restore, tree, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jidoteki.core import archives
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.archives import unpacking
 from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import can_restore
 from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
@@ -321,7 +321,7 @@ def test_a_quick_header_is_what_tarfile_makes_and_what_can_be_restored(
     parsed = tarfile.TarInfo.fromtarfile(as_tar(quick or headers.header(info)))
     assert (parsed.name, parsed.mode, parsed.uid, parsed.gid, parsed.size) == (name, mode, uid, gid, size)
     assert quick is None or can_restore(name, parsed, None) is None
-    assert quick is None or archives._nanoseconds(parsed) == mtime
+    assert quick is None or unpacking._nanoseconds(parsed) == mtime
 
 
 @given(name=ASCII.filter(lambda name: name not in (".", "..")))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.updates.build import build_package
+from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 from jidoteki.testing.host import COMMAND

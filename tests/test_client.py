@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem, Unreachable
-from jidoteki.core.updates.build import build_package
+from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from obstacles import OBSTACLES, obstruct, remove
 
-from jidoteki.core import files, leftovers
+from jidoteki.core import files
+from jidoteki.core.files import leftovers
 
 WRITER = """
 import sys

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jidoteki.core.health import measure
+from jidoteki.core.service.health import measure
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 

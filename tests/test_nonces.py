@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core import nonces
-from jidoteki.core.nonces import Nonces, TooMany
-from jidoteki.core.signatures import WINDOW, Signed
+from jidoteki.core.auth import nonces
+from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.signatures import WINDOW, Signed
 
 
 def signed(nonce: str, keyid: str = "admin", age: int = 0) -> Signed:

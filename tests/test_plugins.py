@@ -11,9 +11,9 @@ from unittest import mock
 
 import pytest
 
-from jidoteki.core.config import Config, defaults
-from jidoteki.core.plugin_sources import Source
-from jidoteki.core.plugins import Plugins
+from jidoteki.core.config.loading import Config, defaults
+from jidoteki.core.plugin_manager.manager import Plugins
+from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import Hooks, hookspec
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing import host as kit
@@ -112,7 +112,8 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
     (tmp_path / "good.py").write_text(GOOD.replace("import asyncio", "import time; time.sleep(0.5); import asyncio"))
     host = jidoteki_host(load=(tmp_path / "good.py",), enable=("good",), start=False)
     hasty = (
-        "from jidoteki.core import plugins; plugins.LOADING_TIME = 0.0001; from jidoteki.core.cli import main; main()"
+        "from jidoteki.core.plugin_manager import manager; manager.LOADING_TIME = 0.0001; "
+        "from jidoteki.core.cli import main; main()"
     )
 
     with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", hasty)):

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
 
-from jidoteki.core.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing import Answer, Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 

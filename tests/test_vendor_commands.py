@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates.openssl import EncryptingWriter, seal
+from jidoteki.core.archives.openssl import EncryptingWriter, seal
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND

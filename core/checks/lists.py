@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from jidoteki.core import bundles
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints import information, services
+from jidoteki.core.endpoints.support import bundles
 from jidoteki.hookspecs import Finding, paths
 
 MAX_SHOWN = 60
@@ -25,7 +25,7 @@ def check(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _version(path: Path) -> Iterator[Finding]:
-    from jidoteki.core.updates import versions
+    from jidoteki.core.endpoints.update import versions
 
     content = _content(path)
     if content is None:

@@ -11,11 +11,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jidoteki.core import script_faults
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import Config
-from jidoteki.core.jobs.commands import PATH
+from jidoteki.core.config.loading import Config
+from jidoteki.core.jobs import script_faults
 from jidoteki.hookspecs import Finding, paths
+from jidoteki.hookspecs.programs import PATH
 
 MAX_SCRIPTS = 100
 

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jidoteki.core import ownership
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import Config
+from jidoteki.core.config.loading import Config
+from jidoteki.core.files import ownership
 from jidoteki.hookspecs import Finding, named_tokens, paths
 
 
@@ -25,7 +25,7 @@ def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
 
 
 def _versions(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.updates import highest, versions
+    from jidoteki.core.endpoints.update import highest, versions
 
     path = highest.path(appliance)
     try:

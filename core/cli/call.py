@@ -24,7 +24,7 @@ from jidoteki.core.cli import Problem
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.meters import Meter
 from jidoteki.core.cli.sign import token_from
-from jidoteki.core.responses import encode
+from jidoteki.core.http.responses import encode
 
 URL = "https://127.0.0.1:8443"
 MAX_TEXT = 64 * 1024

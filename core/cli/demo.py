@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import request_hash
 from jidoteki.core.cli import serve
 from jidoteki.core.cli.init import make
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 
 TRIED = (
     ("GET", "/version", ""),

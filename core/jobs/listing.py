@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jidoteki.core import files, locks
+from jidoteki.core import files
+from jidoteki.core.files import locks
 from jidoteki.core.jobs.records import INTERRUPTED, Record, Records, is_id
 from jidoteki.hookspecs import JobRecord
 

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from jidoteki.core import files, leftovers
+from jidoteki.core import files
+from jidoteki.core.files import leftovers
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024

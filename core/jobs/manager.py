@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core import files, leftovers, locks
+from jidoteki.core import files
+from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
@@ -47,14 +48,20 @@ class _Watch:
 class JobManager:
     """The jobs of one appliance.
 
+    :param launcher: returns the one in force.
     :param notify: told of each start and end, in a thread.
     """
 
-    def __init__(self, launcher: Launcher, notify: Callable[[Event], None]) -> None:
-        self.launcher = launcher
+    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None]) -> None:
+        self._launcher = launcher
         self._notify = notify
         self._watches: dict[str, _Watch] = {}
         self._checks = asyncio.Semaphore(4)
+
+    @property
+    def launcher(self) -> Launcher:
+        """What starts jobs now."""
+        return self._launcher()
 
     def kind(self, name: str) -> JobType:
         """The kind of job of this name.

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jidoteki.core import config, plugins, priority
-from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import status_files
+from jidoteki.core.config.loading import Config
+from jidoteki.core.jobs import priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
-from jidoteki.core.jobs.records import Record, Records, parse
-from jidoteki.core.plugin_sources import Source
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths
+from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.records import Record, Records
+from jidoteki.core.plugin_manager import manager
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
 
 def main(path: Path) -> None:
@@ -31,24 +31,20 @@ def main(path: Path) -> None:
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    order = json.loads(paths.read_own(path))
-    path.unlink()
-    appliance = Appliance(Path(order["root"]), Path(order["admin"]))
-    appliance.files_group = order["settings"]["files"]["group"]
-    record = parse(order["record"])
-    loaded = plugins.load_for_job(
-        appliance,
-        config.Config({**order["settings"], "plugins": order["sections"]}),
-        [Source(**each) for each in order["plugins"]],
-    )
+    order = Order.take(path)
+    appliance, record = order.appliance, order.record
+    config = Config({**order.settings, "plugins": order.sections})
+    loaded = manager.load_for_job(appliance, config, order.plugins)
     job, section = _find(loaded, record.kind)
+    log = None
+    if not order.dry_run:
+        own = Records(appliance.jobs).log(record.id)
+        log = Log(appliance.log / (job.log or f"{job.name}.log"), own, job.source, appliance.group)
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]),
-        log=None if order["dry_run"] else Log(appliance.log / (job.log or f"{job.name}.log"),
-                                               Records(appliance.jobs).log(record.id), job.source, appliance.group),
+        config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
-    if order["dry_run"]:
+    if order.dry_run:
         _dry_run(context, job)
     else:
         _run(context, job, record)
@@ -62,7 +58,7 @@ def _keep_lock() -> None:
     os.close(null)
 
 
-def _find(loaded: plugins.Plugins, kind: str) -> tuple[JobType, Any]:
+def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
     for plugin in loaded.loaded:
         for job in plugin.jobs:
             if job.name == kind:
@@ -101,9 +97,7 @@ def _run(context: Context, job: JobType, record: Record) -> None:
     if context.was_told:  # what failed then was its cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
-    # The record comes last: until it says that the job has ended, these are written anew after a power cut.
-    status_files.write(context.appliance.etc, job, record)
-    Records(context.appliance.jobs).write(record)
+    status_files.save(context.appliance.etc, job, record, Records(context.appliance.jobs))
     # At once: the lock is held until the very end, and whoever saw the record may start the next one.
     sys.stderr.flush()
     os._exit(0)

@@ -16,7 +16,7 @@ import pytest
 from faultkit import Reply, ask, connection, plain_connection, read_reply, resident
 from pace import slowness
 
-from jidoteki.core import parts
+from jidoteki.core.http import parts
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import TOKEN, MakeHost
@@ -171,7 +171,7 @@ def test_the_audit_log_names_each_thing_that_was_downloaded(jidoteki_host: MakeH
 
 
 def test_uploads_together_leave_the_reserve_free(tmp_path: Path) -> None:
-    room = parts.Room(tmp_path, 100)
+    room = parts.Room(tmp_path, lambda: 100)
 
     with patch.object(parts.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000)):
         for _ in range(9):

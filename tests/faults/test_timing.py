@@ -9,7 +9,8 @@ import time
 import pytest
 from faultkit import LONG, Scaled, Tally
 
-from jidoteki.core.authentication import Authenticator, Credential
+from jidoteki.core.auth.authentication import Authenticator
+from jidoteki.core.auth.credentials import Credential
 from jidoteki.testing.fixtures import TOKEN, MakeAppliance
 
 GUESSES = {

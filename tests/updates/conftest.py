@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import loading
 from jidoteki.hookspecs import scripts
 
 
@@ -73,7 +73,7 @@ class FakeJob:
         self.id = "000001-update"
         self.appliance = appliance
         self.config: Mapping[str, Any] = {}
-        self.settings = config.defaults()
+        self.settings = loading.defaults()
         self.input = input
         self.workspace = workspace
         self.steps: list[int] = []

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pace import slowness
 
-from jidoteki.core.archives import ArchiveError, Policy, unpack
-from jidoteki.core.updates.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
 from jidoteki.hookspecs.restorable import can_restore
 
 MIB = 1024 * 1024

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jidoteki.core.updates import openssl
+from jidoteki.core.archives import openssl
 
 MODERN = ("-md", "sha256", "-pbkdf2")
 LEGACY = ("-md", "md5")

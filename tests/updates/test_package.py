@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.archives import Policy
-from jidoteki.core.updates import package
-from jidoteki.core.updates.build import build_package
-from jidoteki.core.updates.package import PackageError
-from jidoteki.core.updates.versions import VersionError
+from jidoteki.core.archives.unpacking import Policy
+from jidoteki.core.endpoints.update import package
+from jidoteki.core.endpoints.update.build import build_package
+from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.versions import VersionError
 
 FILES = {"version.txt": "1.1.0\n", "update.sh": "#!/bin/sh\necho hello\n", "files/data": "x" * 20_000}
 POLICY = Policy.update(max_size=1 << 30, max_members=1000, free_space=0)
