@@ -136,7 +136,7 @@ MOUNTING = """
 import sys
 from pathlib import Path
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates import unpacked
+from jidoteki.core.endpoints.update import unpacked
 
 class Job:
     appliance, dry_run, log = Appliance(Path("/"), Path(sys.argv[1])), False, print
