@@ -302,7 +302,7 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
     script = """if True:
         import resource, sys
         from pathlib import Path
-        from jidoteki.core.archives import Policy
+        from jidoteki.core.archives.unpacking import Policy
         from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         keys, work = package.load_keys(Path(sys.argv[1])), Path(sys.argv[2])
