@@ -34,6 +34,8 @@ class Run:
     job: JobType
     record: Record
     context: Context
+    log: Log | None
+    """None in a dry run."""
 
 
 def main(path: Path) -> None:
@@ -68,13 +70,15 @@ def load(path: Path) -> Run:
         [Source(**each) for each in order["plugins"]],
     )
     job, section = _find(loaded, record.kind)
+    log = None
+    if not order["dry_run"]:
+        path = appliance.log / (job.log or f"{job.name}.log")
+        log = Log(path, Records(appliance.jobs).log(record.id), job.source, appliance.group)
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]),
-        log=None if order["dry_run"] else Log(appliance.log / (job.log or f"{job.name}.log"),
-                                               Records(appliance.jobs).log(record.id), job.source, appliance.group),
+        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]), log=log,
     )  # fmt: skip
-    return Run(job, record, context)
+    return Run(job, record, context, log)
 
 
 def _keep_lock() -> None:
