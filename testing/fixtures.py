@@ -77,6 +77,7 @@ class MakeClient(Protocol):
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         raise_server_exceptions: bool = True,
+        appliance: Appliance | None = None,
         **sections: object,
     ) -> InProcessClient:
         """Serve an appliance in this event loop, and return a client of it.
@@ -85,6 +86,7 @@ class MakeClient(Protocol):
         :param enable: endpoints beside those of the built-in plugins.
         :param token: the API token; None to leave it without one.
         :param raise_server_exceptions: whether the client raises what a handler or a job raised.
+        :param appliance: one that `jidoteki_appliance` made; by default a new one.
         :param sections: sections of the configuration; `_` in a name stands for `-`.
         :raises AssertionError: nothing serves what is to be enabled.
         """
@@ -178,20 +180,18 @@ def jidoteki_client(
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         raise_server_exceptions: bool = True,
+        appliance: Appliance | None = None,
         **sections: object,
     ) -> InProcessClient:
-        from aiohttp import ClientTimeout
-
-        from jidoteki.testing.in_process import InProcessClient, ServiceServer
+        from jidoteki.testing.in_process import SESSION, InProcessClient, ServiceServer
 
         enable = tuple(enable)
-        appliance = jidoteki_appliance(token)
+        appliance = appliance or jidoteki_appliance(token)
         appliances.append(appliance)
         plugin_files.link(appliance, load)
         _configure(appliance, enable, sections)
         server = ServiceServer(appliance, _jobs_in_threads)
-        # Who stands at a breakpoint has all the time in the world.
-        client = await aiohttp_client(server, timeout=ClientTimeout(total=None), auto_decompress=False)
+        client = await aiohttp_client(server, **SESSION)
         log = "\n".join(server.log.messages)
         _assert_served(enable, log, server.log.first)
         for name in enable:

@@ -7,11 +7,12 @@ import contextvars
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-from aiohttp import web
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from aiohttp.test_utils import BaseTestServer, TestClient
 from yarl import URL
 
@@ -29,6 +30,8 @@ from jidoteki.testing.job_threads import JobThread
 NUMBER = "Jidoteki-Test-Request"
 SHUTDOWN_TIMEOUT = 1.0
 LOOK_EACH = 0.01
+#: Of aiohttp's session: who stands at a breakpoint has all the time in the world.
+SESSION: dict[str, Any] = {"timeout": ClientTimeout(total=None), "auto_decompress": False}
 
 _raised: contextvars.ContextVar[list[BaseException]] = contextvars.ContextVar("raised")
 
@@ -128,6 +131,7 @@ class InProcessClient:
         auth: str = "hash",
         query: str = "",
         headers: Mapping[str, str] | None = None,
+        source: str = "",
     ) -> Answer:
         """Make a request.
 
@@ -135,6 +139,7 @@ class InProcessClient:
         :param values: the form; bytes are sent as a file. For GET and HEAD the part of the query.
         :param auth: hash, token or none.
         :param query: more of the query, such as `dry-run=1`.
+        :param source: the loopback address to call from; by default that of all other requests.
         :raises Exception: what the handler raised, or a job since the last request.
         """
         fields = dict(values or {})
@@ -145,12 +150,25 @@ class InProcessClient:
         body, described = form(fields)
         number = next(self._numbers)
         url = URL(f"{PREFIX}{path}?{'&'.join(filter(None, asked))}", encoded=True)
-        async with self._client.request(
-            method, url, data=body, headers={**described, **(headers or {}), NUMBER: number}, allow_redirects=False
-        ) as response:
-            answer = Answer(response.status, dict(response.headers), await response.read())
+        async with self._session(source) as session:
+            async with session.request(
+                method,
+                self._client.make_url(url),
+                data=body,
+                headers={**described, **(headers or {}), NUMBER: number},
+                allow_redirects=False,
+            ) as response:
+                answer = Answer(response.status, dict(response.headers), await response.read())
         self._raise(number)
         return answer
+
+    @asynccontextmanager
+    async def _session(self, source: str) -> AsyncIterator[ClientSession]:
+        if not source:
+            yield self._client.session
+            return
+        async with ClientSession(connector=TCPConnector(local_addr=(source, 0)), **SESSION) as session:
+            yield session
 
     def _raise(self, number: str) -> None:
         """Raise what the handler of a request, or any job, raised; each once."""
