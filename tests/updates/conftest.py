@@ -17,7 +17,7 @@ from jidoteki.testing import FakeJob
 
 def run(*argv: str | Path, **options: Any) -> bytes:
     """Run a program that must succeed, and return what it printed."""
-    return subprocess.run([str(each) for each in argv], check=True, capture_output=True, **options).stdout
+    return bytes(subprocess.run([str(each) for each in argv], check=True, capture_output=True, **options).stdout)
 
 
 class Vendor:
