@@ -135,6 +135,10 @@ def _fingerprint(host: Host | InProcessClient) -> bytes:
     return digest.digest()
 
 
+def _wrapping(original: Any, wrapper: Any) -> Any:
+    return functools.wraps(original)(wrapper)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _comparison() -> Iterator[Comparison]:
     """See all that hosts of the kit answer."""
@@ -176,9 +180,9 @@ def _comparison() -> Iterator[Comparison]:
     begin_client, call_client = InProcessClient.__init__, InProcessClient.request
     with pytest.MonkeyPatch.context() as patch:
         for name, wrapper in wrappers.items():
-            patch.setattr(Host, name, functools.wraps(originals[name])(wrapper))
-        patch.setattr(InProcessClient, "__init__", functools.wraps(begin_client)(begin))
-        patch.setattr(InProcessClient, "request", functools.wraps(call_client)(call))
+            patch.setattr(Host, name, _wrapping(originals[name], wrapper))
+        patch.setattr(InProcessClient, "__init__", _wrapping(begin_client, begin))
+        patch.setattr(InProcessClient, "request", _wrapping(call_client, call))
         yield comparison
     processes.shutdown()
 

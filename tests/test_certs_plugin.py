@@ -22,6 +22,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins import certs as plugin
 from jidoteki.plugins.certs import bundle, checking, jobs
+from jidoteki.plugins.certs.pem_texts import Refused
 from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
 from jidoteki.testing import FakeJob, FakeRequest
 
@@ -655,12 +656,12 @@ def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
 def test_no_text_does_anything_but_get_refused(public: str, private: str) -> None:
-    with pytest.raises(bundle.Refused):
+    with pytest.raises(Refused):
         bundle.read(public, private)
 
 
 def test_a_million_beginnings_are_refused_at_once() -> None:
-    with pytest.raises(bundle.Refused):
+    with pytest.raises(Refused):
         bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
 
 

@@ -50,7 +50,7 @@ def stops() -> Any:
     threading.settrace(trace)
     yield stopped
     sys.settrace(before)
-    threading.settrace(before)  # type: ignore[arg-type]  # None is what it was
+    threading.settrace(before)
 
 
 async def test_a_breakpoint_in_a_handler_is_hit(client: InProcessClient, stops: list[tuple[str, int]]) -> None:

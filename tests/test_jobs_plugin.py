@@ -97,7 +97,8 @@ async def test_jobs_is_served_without_being_enabled_and_then_not_listed(jidoteki
 async def test_the_list_of_parameters_does_not_take_the_id_away(jidoteki_client: MakeClient) -> None:
     client = await jidoteki_client(parameters=[])
 
-    job = await client.get("/logs") and (await client.get("/jobs")).json["jobs"][0]
+    await client.get("/logs")
+    job = (await client.get("/jobs")).json["jobs"][0]
 
     assert (await client.get(f"/jobs/{job['id']}")).json["type"] == "logs"
 

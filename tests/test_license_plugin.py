@@ -203,9 +203,12 @@ def test_the_secret_key_lies_only_where_the_appliance_clears_up(
 ) -> None:
     homes: list[Path] = []
     started = gpg.Home.run
-    monkeypatch.setattr(
-        gpg.Home, "run", lambda home, *words: homes.append(home.path.resolve()) or started(home, *words)
-    )
+
+    def run_and_note(home: gpg.Home, *words: Any) -> Any:
+        homes.append(home.path.resolve())
+        return started(home, *words)
+
+    monkeypatch.setattr(gpg.Home, "run", run_and_note)
 
     install(appliance, keyring.license())
 
@@ -588,9 +591,9 @@ def test_the_former_license_is_put_back_after_a_kill(appliance: Appliance, forme
     if placed or former:
         in_place(appliance, "new" if placed else str(former))
 
-    assert jobs.LICENSE.recover
-    jobs.LICENSE.recover(appliance)
-    jobs.LICENSE.recover(appliance)
+    recover: Any = jobs.LICENSE.recover
+    recover(appliance)
+    recover(appliance)
 
     license = appliance.etc / "license.asc"
     assert (license.read_text() if license.exists() else None) == former
@@ -699,7 +702,7 @@ async def test_a_reader_who_hangs_up_leaves_the_others_their_answer(appliance: A
     in_place(appliance, '{"users": 1}')
     get = handlers(appliance)["GET"].handler
 
-    first, second, third = (asyncio.create_task(get(WorkingRequest(appliance))) for _ in range(3))
+    first, second, third = (asyncio.ensure_future(get(WorkingRequest(appliance))) for _ in range(3))
     assert await first == {"users": 1}
     await asyncio.sleep(0.05)
     second.cancel()
@@ -758,7 +761,12 @@ async def test_a_judgement_of_gpg_is_renewed_after_a_while(
     monkeypatch.setattr(reading, "MAX_AGE", age)
     judge = reading.verified
     calls: list[Path] = []
-    monkeypatch.setattr(reading, "verified", lambda *arguments: calls.append(arguments[1]) or judge(*arguments))
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments[1])
+        return judge(*arguments)
+
+    monkeypatch.setattr(reading, "verified", counted)
 
     await get(WorkingRequest(appliance))
     await get(WorkingRequest(appliance))
