@@ -61,13 +61,21 @@ class ApiError(Exception):
     :param status: the HTTP status, 400 to 599.
     :param message: one sentence that names the parameter and what is allowed.
     :param code: an error code for scripts, the body's `error-code`.
+    :param headers: more headers of the answer, such as `Retry-After`.
     """
 
-    def __init__(self, status: int, message: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message or str(status))
         self.status = status
         self.message = message
         self.code = code
+        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +152,7 @@ class Request(Protocol):
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
-        :param values: JSON values, handed to the job as `job.input`.
-
+        :param values: JSON values, handed to the job as `job.input`; bytes are handed to it as the path of a file.
         :raises ApiError: 400, one is running already, or one that excludes it.
         """
 

@@ -169,7 +169,9 @@ def test_a_token_that_cannot_be_stored_is_in_the_log_of_the_original(tmp_path: P
             raise OSError(28, "No space left on device")
 
     request = SimpleNamespace(
-        appliance=SimpleNamespace(log=tmp_path, group=None), service=SimpleNamespace(authenticator=Full()), holder=None
+        appliance=SimpleNamespace(log=tmp_path, group=None),
+        service=SimpleNamespace(generation=SimpleNamespace(authenticator=Full())),
+        holder=None,
     )
 
     with pytest.raises(OSError, match="No space left"):

@@ -90,6 +90,10 @@ class Authenticator:
             return False
         return self._pending(token, self._waiting(token))
 
+    def first_run_shown(self) -> bool | None:
+        """What answers tell of first runs: whether the passphrase is pending; None where they are not enabled."""
+        return self.first_run_pending() if self.first_run else None
+
     def _waiting(self, token: TokenKey | None) -> TokenKey | None:
         """The passphrase, unless somebody else wrote it."""
         try:

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from jidoteki.core.clients import network_of
+from jidoteki.core.addresses import network_of
 
 MAX_ADDRESSES = 10_000
 MAX_WAITING = 16
@@ -36,12 +36,17 @@ class Throttle:
     A right guess during the pause waits for its turn like a wrong one, or it could be told from it: whoever shares an
     address with a guesser cannot be told from him either.
 
-    :param pause: seconds.
+    :param pause: returns the pause, in seconds.
     """
 
-    def __init__(self, pause: float) -> None:
-        self.pause = pause
+    def __init__(self, pause: Callable[[], float]) -> None:
+        self._pause = pause
         self._turns: OrderedDict[str, _Turns] = OrderedDict()
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds after which another guess is heard for certain."""
+        return int(self._pause()) + 1
 
     def is_free(self, address: str) -> bool:
         """Whether a request of this address may be judged at once."""
@@ -82,7 +87,7 @@ class Throttle:
         key = network_of(address)
         now = asyncio.get_running_loop().time()
         turns = self._turns.setdefault(key, _Turns())
-        turns.free_at = now + self.pause
+        turns.free_at = now + self._pause()
         self._turns.move_to_end(key)
         self._forget(now)
 

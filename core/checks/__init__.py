@@ -9,7 +9,7 @@ from pathlib import Path
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.checks import configured, credentials, lists, original, programs, tree
 from jidoteki.core.config import loading
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.service.generation import assemble
 from jidoteki.hookspecs import Finding
 
 
@@ -21,13 +21,13 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     # What is found is told once, here, and not in the log of the service.
     logging.getLogger("jidoteki").addHandler(logging.NullHandler())
     settings = loading.load(path or appliance.configuration)
-    appliance.files_group = settings.settings["files"]["group"]
-    loaded = manager.load_all(appliance, settings)
-    yield from configured.check(appliance, settings, loaded)
+    assembly = assemble(appliance, settings)
+    appliance = assembly.appliance
+    yield from configured.check(assembly)
     yield from credentials.check(appliance)
     yield from tree.check(appliance, settings)
     yield from lists.check(appliance)
     yield from programs.check(appliance, settings)
-    yield from configured.ask(appliance, loaded)
+    yield from configured.ask(appliance, assembly.plugins)
     for change in original.changes(appliance):
         yield Finding("note", "original", change.message, change.advice, str(change.file))

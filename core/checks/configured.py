@@ -10,19 +10,20 @@ from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config, Mistake
 from jidoteki.core.config.positions import Keys, Positions
 from jidoteki.core.http.routes import Routes
-from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.plugin_manager import manager, sources
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
+from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
 CHECK_TIME = 60.0
 
 
-def check(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+def check(assembly: Assembly) -> Iterator[Finding]:
     """Yield what is wrong with the configuration, and which plugins do not work."""
+    settings, loaded = assembly.config, assembly.plugins
     yield from _configuration(settings)
-    yield from _plugins(appliance, settings, loaded)
-    yield from _parameters(appliance, settings, loaded)
+    yield from _plugins(settings, loaded, assembly.routes)
+    yield from _parameters(assembly.appliance, settings, loaded)
     yield from _sections(settings, loaded)
 
 
@@ -65,9 +66,7 @@ def _advice(mistake: Mistake) -> str:
     return "Correct it; until then its default counts."
 
 
-def _plugins(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
+def _plugins(settings: Config, loaded: Plugins, routes: Routes) -> Iterator[Finding]:
     for problem in routes.problems:
         index = _index(settings, problem)
         place = _place(settings, ("endpoints", index))

@@ -7,9 +7,7 @@ import itertools
 import shlex
 import stat
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.http import tls
@@ -47,7 +45,8 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
         message = "there is no certificate; a self-signed one is made at the next start"
         yield Finding("warning", "certificate", message, NEW_CERTIFICATE, str(path))
         return
-    x509: Any = import_module("cryptography.x509")
+    from cryptography import x509
+
     try:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]

@@ -9,6 +9,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option
 from jidoteki.core.config import loading
+from jidoteki.core.plugin_manager import section_schemas
 
 
 @click.command()
@@ -27,7 +28,7 @@ def command(root: Path, output: Path | None) -> None:
     from jidoteki.core.config import schema
 
     appliance = Appliance(root)
-    sections = schema.sections_of(appliance, loading.load(appliance.configuration))
+    sections = section_schemas.sections_of(appliance, loading.load(appliance.configuration))
     text = schema.as_text(schema.describe(sections))
     if output is None:
         click.echo(text, nl=False)

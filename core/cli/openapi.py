@@ -10,9 +10,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option
 from jidoteki.core.config import loading
-from jidoteki.core.http.routes import Routes
-from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.service.generation import assemble
 
 
 @click.command()
@@ -22,12 +20,9 @@ def command(root: Path) -> None:
     from jidoteki.core import openapi
 
     appliance = Appliance(root)
-    settings = loading.load(appliance.configuration)
-    loaded = manager.load_all(appliance, settings)
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
-    problems = [*settings.problems, *routes.problems]
-    problems += [f"the plugin {each.name} is left out: {each.problem}" for each in loaded.all if each.problem]
-    click.echo(json.dumps(openapi.describe(routes), indent=2, ensure_ascii=False, default=str))
+    assembly = assemble(appliance, loading.load(appliance.configuration))
+    problems = [*assembly.config.problems, *assembly.routes.problems]
+    problems += [f"the plugin {each.name} is left out: {each.problem}" for each in assembly.plugins.all if each.problem]
+    click.echo(json.dumps(openapi.describe(assembly.routes), indent=2, ensure_ascii=False, default=str))
     if problems:
         raise Problem(f"The document lacks what is out of service: {'; '.join(problems)}")

@@ -11,9 +11,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import json_option, root_option
 from jidoteki.core.config import loading
-from jidoteki.core.http.routes import Routes
-from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.service.generation import assemble
 
 
 @click.command()
@@ -34,12 +32,9 @@ def command(root: Path, as_json: bool) -> None:
 
 def describe(appliance: Appliance) -> list[dict[str, Any]]:
     """One row for each plugin."""
-    settings = loading.load(appliance.configuration)
-    loaded = manager.load_all(appliance, settings)
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
+    assembly = assemble(appliance, loading.load(appliance.configuration))
     served: dict[str, list[str]] = {}
-    for route in routes.all():
+    for route in assembly.routes.all():
         if route.endpoint:
             served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
     return [
@@ -54,5 +49,5 @@ def describe(appliance: Appliance) -> list[dict[str, Any]]:
             "endpoints": served.get(plugin.name, []),
             "problem": plugin.problem,
         }
-        for plugin in loaded.all
+        for plugin in assembly.plugins.all
     ]

@@ -79,15 +79,11 @@ def run(
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)
-        listen = service.config.settings["listen"]
+        listen = service.generation.config.settings["listen"]
+        default = EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
-        binding = Binding(
-            _hosts(host or listen["host"], EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)),
-            None if chosen < 0 else chosen,
-            http_host,
-            None if plain is None or plain < 0 else plain,
-        )
+        binding = Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
         asyncio.run(serve(service, binding, lambda line: click.echo(line)))
     except OSError as error:
         asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
@@ -106,6 +102,10 @@ def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[s
     if not chosen:
         return default
     return (chosen,) if isinstance(chosen, str) else chosen
+
+
+def _served(port: int | None) -> int | None:
+    return None if port is None or port < 0 else port
 
 
 def _port_of_environment() -> int | None:

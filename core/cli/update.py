@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
-from jidoteki.core.plugin_manager import manager
+from jidoteki.core.service.generation import assemble
 
 #: What the audit log says in place of a client's address.
 CLIENT = "local"
@@ -28,14 +28,17 @@ TARGET = "jidoteki update"
 @root_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the update.")
 def command(root: Path, wait: bool) -> None:
-    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
+    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP.
+
+    Root acts as the user whom the service runs as.
+    """
     appliance = Appliance(root)
-    appliance.prepare()
-    settings = loading.load(appliance.configuration)
-    appliance.files_group = settings.settings["files"]["group"]
-    launcher = Launcher(appliance, settings, manager.load_all(appliance, settings))
-    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
+    service_user.become(appliance)
     id, user = secrets.token_hex(8), getpass.getuser()
+    appliance.prepare()
+    assembly = assemble(appliance, loading.load(appliance.configuration))
+    appliance, launcher = assembly.appliance, assembly.launcher
+    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
         record, process = launcher.start("update", {}, CLIENT, user)

@@ -78,7 +78,7 @@ class Config:
 
 def defaults() -> dict[str, Any]:
     """The configuration of an appliance that has no configuration file."""
-    return {name: vol.Schema(check)(default) for name, (default, check) in SECTIONS.items()}
+    return {name: vol.Schema(section.check)(section.default) for name, section in SECTIONS.items()}
 
 
 def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] | None = None) -> Config:
@@ -154,7 +154,7 @@ def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) 
 
 def _salvage(name: str, value: Any, former: Any = None) -> tuple[Any, list[tuple[Keys, str]]]:
     """Validate one section, with former values of the keys that are wrong; what guards the appliance fails closed."""
-    default, check = SECTIONS[name]
+    default, check, _ = SECTIONS[name]
     schema = vol.Schema(check)
     try:
         return schema(value), []
@@ -195,8 +195,8 @@ def _errors(error: vol.Invalid) -> list[vol.Invalid]:
 def _mistake(name: str, error: vol.Invalid) -> tuple[Keys, str]:
     keys: Keys = (name, *(each if isinstance(each, int) else str(each) for each in error.path))
     message = explain(error, name)
-    if message.endswith(UNKNOWN) and isinstance(SECTIONS[name][1], vol.Schema):
-        message += nearest(str(keys[-1]), [str(key) for key in SECTIONS[name][1].schema])
+    if message.endswith(UNKNOWN) and isinstance(SECTIONS[name].check, vol.Schema):
+        message += nearest(str(keys[-1]), [str(key) for key in SECTIONS[name].check.schema])
     return keys, message
 
 

@@ -99,7 +99,7 @@ class Health(SmallFile):
         try:
             return await super().show(request)
         except ApiError:
-            if not service.config.settings["health"]["refresh"]:
+            if not service.generation.config.settings["health"]["refresh"]:
                 raise
         return await asyncio.to_thread(figures_of, service)
 
@@ -111,7 +111,7 @@ async def changelog(request: Request) -> Response:
 
 async def endpoints(request: Request) -> Response:
     """The endpoints of this appliance, first level only."""
-    listed = own(request).service.routes.listed()
+    listed = own(request).service.generation.routes.listed()
     return {"endpoints": sorted([*(PREFIX + each for each in listed), "/docs"])}
 
 

@@ -59,7 +59,7 @@ class Services:
         loop = asyncio.get_running_loop()
         async with self._lock:
             if loop.time() - self._looked_at > FRESH:
-                self._answer = await asyncio.to_thread(self._look, own(request).service.plugins)
+                self._answer = await asyncio.to_thread(self._look, own(request).service.generation.plugins)
                 self._looked_at = loop.time()
         return {"services": self._answer}
 

@@ -68,7 +68,7 @@ async def setup(request: Request) -> Response:
 def _set_token(request: ApiRequest, token: str) -> None:
     _tell(request.appliance, "Updating API token. Please wait..")
     try:
-        request.service.authenticator.set_token(token, request.holder)
+        request.service.generation.authenticator.set_token(token, request.holder)
     except OSError as error:
         _tell(request.appliance, f"The token cannot be stored: {error.strerror or error}")
         _tell(request.appliance, "Invalid or missing API token file")
@@ -95,7 +95,7 @@ async def _persist(request: ApiRequest) -> None:
     Whoever changed the token holds the new one: with the old one nothing starts any more.
     """
     try:
-        holder = await asyncio.to_thread(request.service.authenticator.holder_on_disk, ADMIN.name)
+        holder = await asyncio.to_thread(request.service.generation.authenticator.holder_on_disk, ADMIN.name)
     except OSError as error:
         logger.error("The new token is not kept through a reboot: %s", error.strerror or error)
         return

@@ -18,6 +18,7 @@ import multipart  # type: ignore[import-untyped]  # it has no types
 from aiohttp import web
 
 from jidoteki.core.http.forms import Form
+from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.parts import FilePart, Part, Room, StoredUpload, TextPart
 from jidoteki.core.http.responses import header_text
 from jidoteki.hookspecs import ApiError, Document, Upload
@@ -33,22 +34,6 @@ PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 MAX_BUFFERED = 4 * 1024 * 1024
 MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
 MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much and how slowly a body may come.
-
-    :param upload: bytes of one uploaded file.
-    :param free_space: bytes that stay free on the file system of the spool.
-    :param idle: seconds without a byte.
-    :param rate: bytes a second that must come on average, once the first 30 seconds are over.
-    """
-
-    upload: int
-    free_space: int
-    idle: float
-    rate: int
 
 
 class Buffers:

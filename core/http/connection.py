@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Protocol
 
-from jidoteki.core.clients import network_of
+from jidoteki.core.addresses import network_of
 from jidoteki.core.http.deadlines import Allowance, progress
 from jidoteki.core.http.input_budget import InputBudget
 

@@ -13,8 +13,9 @@ from functools import partial
 
 from aiohttp import web
 
-from jidoteki.core.clients import SITE_BITS, network_of
+from jidoteki.core.addresses import SITE_BITS, network_of
 from jidoteki.core.http.connection import Connection
+from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.protocol import HttpProtocol
 from jidoteki.core.http.reaper import Reaper
 from jidoteki.core.http.tls_connection import TlsConnection
@@ -34,22 +35,24 @@ SHARE_OF_A_SITE = 0.8
 class Connections:
     """How many connections there are, and how many there may be: in all, of one client, and of one site.
 
+    :param limits: returns what is in force now.
     :param trusted: whether an address is that of a proxy, which connects for many clients.
     """
 
-    def __init__(self, total: int, by_address: int, trusted: Callable[[str], bool] = lambda address: False) -> None:
-        self.limit, self.limit_by_address, self.trusted = total, by_address, trusted
+    def __init__(self, limits: Callable[[], Limits], trusted: Callable[[str], bool]) -> None:
+        self._limits, self._trusted = limits, trusted
         self._total = 0
         self._by_network: Counter[str] = Counter()
 
     def add(self, address: str) -> bool:
         """Count a new connection; False when it is one too many."""
-        if self._total >= self.limit:
+        limits = self._limits()
+        if self._total >= limits.connections:
             return False
         host, site = _networks(address)
-        if not self.trusted(address) and (
-            self._by_network[host] >= self.limit_by_address
-            or self._by_network[site] >= max(self.limit_by_address, self.limit * SHARE_OF_A_SITE)
+        of_a_site = max(limits.connections_per_address, limits.connections * SHARE_OF_A_SITE)
+        if not self._trusted(address) and (
+            self._by_network[host] >= limits.connections_per_address or self._by_network[site] >= of_a_site
         ):
             return False
         self._total += 1

@@ -84,11 +84,11 @@ class Room:
     """What may be written to a file system by all uploads together, so that the reserve stays free.
 
     :param directory: on that file system.
-    :param reserve: bytes that stay free.
+    :param reserve: returns how many bytes are to stay free.
     """
 
-    def __init__(self, directory: Path, reserve: int) -> None:
-        self.reserve = reserve
+    def __init__(self, directory: Path, reserve: Callable[[], int]) -> None:
+        self._reserve = reserve
         self._directory = directory
         self._lock = threading.Lock()
         self._left = 0
@@ -100,12 +100,12 @@ class Room:
         :raises OSError: they would leave too little.
         """
         with self._lock:
-            now = time.monotonic()
+            now, reserve = time.monotonic(), self._reserve()
             if self._left < size or now - self._looked > LOOK_EACH:
-                self._left = shutil.disk_usage(self._directory).free - self.reserve
+                self._left = shutil.disk_usage(self._directory).free - reserve
                 self._looked = now
             if self._left < size:
-                raise OSError(f"less than {self.reserve} bytes would be free")
+                raise OSError(f"less than {reserve} bytes would be free")
             self._left -= size
 
 

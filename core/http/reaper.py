@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from jidoteki.core.http.bodies import Limits
 from jidoteki.core.http.connection import Connection
+from jidoteki.core.http.handshakes import Handshakes
 from jidoteki.core.http.input_budget import InputBudget
-from jidoteki.core.http.tls_connection import Handshakes
+from jidoteki.core.http.limits import Limits
 
 EACH = 1.0
 STEP = 0.05

@@ -45,14 +45,6 @@ _JSON_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _JSON_HEADERS.i
 _SET_ANYWAY = {*map(str.lower, _JSON_HEADERS), "content-length", "transfer-encoding", "date", "connection"}
 
 
-class Refused(ApiError):
-    """An error with headers of its own."""
-
-    def __init__(self, status: int, message: str | None, headers: dict[str, str]) -> None:
-        super().__init__(status, message)
-        self.headers = headers
-
-
 def status_line(status: int) -> str:
     """`404 Not Found` for 404, as the bodies show it."""
     try:
@@ -75,15 +67,13 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
     return Whole(body, status, _JSON_FIELDS, headers)
 
 
-def error_response(
-    error: ApiError, first_run: bool | None = None, headers: Mapping[str, str] | None = None
-) -> web.StreamResponse:
+def error_response(error: ApiError, first_run: bool | None = None) -> web.StreamResponse:
     """An answer that tells of an error.
 
     :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.
     """
     body, more = _told(error, first_run)
-    return json_response(body, error.status, {**(headers or {}), **more})
+    return json_response(body, error.status, {**error.headers, **more})
 
 
 def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[str, str]]:

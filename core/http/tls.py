@@ -12,9 +12,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
@@ -79,8 +77,10 @@ def unfit_keys(pem: Path) -> list[str]:
     :raises OSError: the file cannot be read.
     :raises ValueError: there is no readable certificate in it.
     """
-    x509: Any = import_module("cryptography.x509")
-    tls_keys = import_module("jidoteki.hookspecs.tls_keys")
+    from cryptography import x509
+
+    from jidoteki.hookspecs import tls_keys
+
     told = []
     for number, certificate in enumerate(
         x509.load_pem_x509_certificates(paths.read_regular(pem, MAX_BUNDLE, follow=True))
@@ -171,7 +171,8 @@ def _record(appliance: Appliance) -> Path:
 
 def _is_due(appliance: Appliance) -> bool:
     """Whether the certificate in use is this service's own, and its time is wrong or nearly over."""
-    x509: Any = import_module("cryptography.x509")
+    from cryptography import x509
+
     try:
         content = paths.read_regular(bundle(appliance), MAX_BUNDLE, follow=True)
         if paths.read_own(_record(appliance)).decode() != hashlib.sha256(content).hexdigest():
@@ -205,10 +206,10 @@ def make_self_signed(appliance: Appliance) -> None:
 def _self_signed() -> tuple[bytes, bytes]:
     """Return a new P-256 key and its certificate, both in PEM."""
     # Imported late: a service that has its certificate starts without these.
-    x509: Any = import_module("cryptography.x509")
-    hashes: Any = import_module("cryptography.hazmat.primitives.hashes")
-    serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
-    ec: Any = import_module("cryptography.hazmat.primitives.asymmetric.ec")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, socket.gethostname()[:64] or "appliance")])
     now = _now()
@@ -236,7 +237,8 @@ def _host_names() -> list[str]:
 
 
 def _addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    psutil: Any = import_module("psutil")
+    import psutil
+
     found = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
     for addresses in psutil.net_if_addrs().values():
         for each in addresses:

@@ -15,7 +15,7 @@ from jidoteki.core.jobs import commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, scripts
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, programs, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
@@ -80,8 +80,7 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
-        status_files.write(self.appliance.etc, self._job, self._record, durable=False)
-        self._records.write(self._record, durable=False)
+        status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""
@@ -136,7 +135,7 @@ class Context:
         return status, bytes(said)
 
     def script(
-        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
+        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = programs.UMASK
     ) -> int:
         """Run a script by what its first line says, privileged, its output going to the log."""
         try:
@@ -156,7 +155,7 @@ class Context:
         timeout: float,
         cwd: Path | None,
         env: Mapping[str, str] = MappingProxyType({}),
-        umask: int = commands.UMASK,
+        umask: int = programs.UMASK,
         name: str = "",
         output: Callable[[bytes], None] | None = None,
         max_output: int = commands.MAX_OUTPUT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import logging
@@ -20,13 +19,13 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import commands, processes, status_files
+from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
 RECOVERY_TIME = 600.0
 
@@ -135,8 +134,7 @@ class Launcher:
                 return self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
-            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
-            self.records.write(record)
+            self._save(record)
             self.clear(record.id)
             raise
 
@@ -177,22 +175,19 @@ class Launcher:
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
         sections = self._config.settings["plugins"]
-        order = {
-            "root": str(self.appliance.root),
-            "admin": str(self.appliance.admin),
-            "record": dataclasses.asdict(record),
-            "plugins": [dataclasses.asdict(each.source) for each in wanted.values()],
-            "sections": {name: sections[name] for name in wanted if name in sections},
-            "settings": {key: value for key, value in self._config.settings.items() if key != "plugins"},
-            "input": dict(input),
-            "workspace": str(workspace),
-            "dry_run": dry_run,
-        }
-        content = json.dumps(order).encode()
-        if len(content) > MAX_INPUT:
-            raise OSError("its input is too long")
-        files.replace_file(directory / "input.json", content, 0o600, durable=False)
-        return self.start_process(directory / "input.json", lock, out, errors)
+        order = Order(
+            self.appliance.root,
+            self.appliance.admin,
+            record,
+            [each.source for each in wanted.values()],
+            {name: sections[name] for name in wanted if name in sections},
+            {key: value for key, value in self._config.settings.items() if key != "plugins"},
+            input,
+            workspace,
+            dry_run,
+        )
+        order.write(directory / "order.json")
+        return self.start_process(directory / "order.json", lock, out, errors)
 
     def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
         """Start the process of a job, which is a thread in the test kit.
@@ -221,10 +216,12 @@ class Launcher:
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
         self._recover(record.kind)
-        if record.kind in self.kinds:
-            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
-        self.records.write(record)
+        self._save(record)
         self.clear(record.id)
+
+    def _save(self, record: Record) -> None:
+        _, job = self.kinds.get(record.kind, (None, None))
+        status_files.save(self.appliance.etc, job, record, self.records)
 
     def _recover(self, kind: str) -> None:
         """Let the plugin put right what the dead job left half done."""

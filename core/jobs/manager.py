@@ -46,14 +46,20 @@ class _Watch:
 class JobManager:
     """The jobs of one appliance.
 
+    :param launcher: returns the one in force.
     :param notify: told of each start and end, in a thread.
     """
 
-    def __init__(self, launcher: Launcher, notify: Callable[[Event], None]) -> None:
-        self.launcher = launcher
+    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None]) -> None:
+        self._launcher = launcher
         self._notify = notify
         self._watches: dict[str, _Watch] = {}
         self._checks = asyncio.Semaphore(4)
+
+    @property
+    def launcher(self) -> Launcher:
+        """What starts jobs now."""
+        return self._launcher()
 
     def kind(self, name: str) -> JobType:
         """The kind of job of this name.

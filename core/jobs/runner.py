@@ -16,15 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import loading
+from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
-from jidoteki.core.jobs.records import Record, Records, parse
+from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
-from jidoteki.core.plugin_manager.sources import Source
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +58,18 @@ def main(path: Path) -> None:
 
 def load(path: Path) -> Run:
     """Take the file that describes a job, and load the plugins that it needs."""
-    order = json.loads(paths.read_own(path))
-    path.unlink()
-    appliance = Appliance(Path(order["root"]), Path(order["admin"]))
-    appliance.files_group = order["settings"]["files"]["group"]
-    record = parse(order["record"])
-    loaded = manager.load_for_job(
-        appliance,
-        loading.Config({**order["settings"], "plugins": order["sections"]}),
-        [Source(**each) for each in order["plugins"]],
-    )
+    order = Order.take(path)
+    appliance, record = order.appliance, order.record
+    config = Config({**order.settings, "plugins": order.sections})
+    loaded = manager.load_for_job(appliance, config, order.plugins)
     job, section = _find(loaded, record.kind)
     log = None
-    if not order["dry_run"]:
-        path = appliance.log / (job.log or f"{job.name}.log")
-        log = Log(path, Records(appliance.jobs).log(record.id), job.source, appliance.group)
+    if not order.dry_run:
+        own = Records(appliance.jobs).log(record.id)
+        log = Log(appliance.log / (job.log or f"{job.name}.log"), own, job.source, appliance.group)
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]), log=log,
+        config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
     return Run(job, record, context, log)
 
@@ -123,9 +116,7 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     if context.was_told:  # what failed then was its cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
-    # The record comes last: until it says that the job has ended, these are written anew after a power cut.
-    status_files.write(context.appliance.etc, run.job, record)
-    Records(context.appliance.jobs).write(record)
+    status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
     return fault
 
 

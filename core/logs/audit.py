@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jidoteki.core.clients import network_of
+from jidoteki.core.addresses import network_of
 from jidoteki.core.files import leftovers
 from jidoteki.core.logs.audit_sums import STRANGER, Line, Often
 from jidoteki.hookspecs import Event

@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ class HealthMonitor:
 
     async def _refresh(self) -> None:
         while True:
-            interval = float(self._service.config.settings["health"]["refresh"])
+            interval = float(self._service.generation.config.settings["health"]["refresh"])
             if interval:
                 try:
                     await asyncio.to_thread(self._measure, interval)
@@ -103,7 +102,7 @@ class HealthMonitor:
 def figures_of(service: Service) -> dict[str, Any]:
     """Measure, and let the plugins add what they know; blocks, and belongs in a thread."""
     figures = measure(str(service.appliance.root))
-    for plugin, answer in service.plugins.call("jidoteki_health", appliance=service.appliance):
+    for plugin, answer in service.generation.plugins.call("jidoteki_health", appliance=service.appliance):
         if isinstance(answer, dict) and plugin.name not in figures and _is_json(plugin.name, answer):
             figures[plugin.name] = answer
     return figures
@@ -174,7 +173,8 @@ def _amounts() -> tuple[int, int]:
 
 
 def _cpu() -> dict[str, Any]:
-    psutil: Any = import_module("psutil")
+    import psutil
+
     load = psutil.getloadavg()
     return {
         "num": psutil.cpu_count() or 1,

@@ -12,13 +12,14 @@ from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from jidoteki.core import authority, docs_page
+from jidoteki.core import docs_page
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.gate import Admitted, Attempt, admit, in_force, note
+from jidoteki.core.auth.gate import Attempt, Authenticated
+from jidoteki.core.http import authority
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated, receive_body
-from jidoteki.core.http.responses import Attachment, Refused, error_response, render
+from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, Route
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
@@ -62,7 +63,7 @@ class Pipeline:
         return response
 
     def _error(self, error: ApiError) -> web.StreamResponse:
-        return error_response(error, self._service.first_run(), getattr(error, "headers", None))
+        return error_response(error, self._service.generation.authenticator.first_run_shown())
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.version not in (HttpVersion11, HttpVersion10):
@@ -77,14 +78,17 @@ class Pipeline:
             raise ApiError(404, NOT_SERVED)
         path = path[len(PREFIX) :]
         route, method = self._route(request, path)
-        client = self._service.proxies.client_of(request)
+        generation = self._service.generation
+        client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
         attempt = Attempt(request, route, method, path, client)
-        with self._service.proxies.turn(request, client):
-            return await self._serve(attempt, await admit(self._service, attempt))
+        if generation.authenticator.lacks_passphrase():
+            self._service.make_passphrase_soon()
+        with generation.proxies.turn(request, client):
+            return await self._serve(attempt, await generation.gate.admit(attempt))
 
-    async def _serve(self, attempt: Attempt, admitted: Admitted) -> web.StreamResponse:
+    async def _serve(self, attempt: Attempt, found: Authenticated) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         authenticated(request)
         if route.endpoint is None or route.form is None:
@@ -94,64 +98,70 @@ class Pipeline:
             route.plugin.section,
             self._service,
             attempt.client,
-            admitted.holder,
+            found.holder,
             request.headers,
         )
         form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
-            return await self._change(attempt, admitted, api, form)
+            return await self._change(attempt, found, api, form)
         api.values = await self._query_values(request, form)
         response = await route.endpoint.handler(api)
         if isinstance(response, Download):
-            await self._check_again(attempt, admitted)
+            await self._check_again(attempt, found)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
-            await note(self._service, attempt, api.user, "download", original)
+            await self._note(attempt, api.user, "download", original)
         rendered = await render(response)
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
-            rendered.watch = partial(self._watch, attempt, admitted)
+            rendered.watch = partial(self._watch, attempt, found)
             if isinstance(response, Download):
                 rendered.resuming = api.resuming(response.filename, anew=response.anew)
         return rendered
 
     @contextmanager
-    def _watch(self, attempt: Attempt, admitted: Admitted, end: Callable[[], None]) -> Iterator[None]:
+    def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
         """End an answer that is being sent when who asked for it may have it no more."""
 
         def revoked() -> None:
             end()
-            telling = asyncio.ensure_future(
-                note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
-            )
+            telling = asyncio.ensure_future(self._note(attempt, found.user, "authorization.revoked"))
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
 
-        with self._service.in_flight.watched(lambda: in_force(self._service, attempt, admitted), revoked):
+        with self._service.in_flight.watched(lambda: self._still_admits(attempt, found), revoked):
             yield
 
-    async def _check_again(self, attempt: Attempt, admitted: Admitted) -> None:
+    def _still_admits(self, attempt: Attempt, found: Authenticated) -> bool:
+        """Whether what is in force now lets a request in that was let in before."""
+        generation = self._service.generation
+        return generation.gate.still_admits(generation.routes, attempt, found)
+
+    async def _note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+        await self._service.generation.gate.note(attempt, user, action, original)
+
+    async def _check_again(self, attempt: Attempt, found: Authenticated) -> None:
         """Let nobody act whose token was changed or revoked since the request began.
 
         :raises ApiError: 403.
         """
-        if not in_force(self._service, attempt, admitted):
-            await note(self._service, attempt, admitted.holder.user.name, "authorization.revoked")
+        if not self._still_admits(attempt, found):
+            await self._note(attempt, found.user, "authorization.revoked")
             raise ApiError(403, FORBIDDEN)
 
     async def _show_docs(self, request: web.BaseRequest) -> web.StreamResponse:
         """The pages that describe the API: outside of its prefix and without authentication."""
         if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "Use GET", {"Allow": "GET, HEAD"})
-        return await self._docs.answer(request, self._service.routes)
+            raise ApiError(405, "Use GET", headers={"Allow": "GET, HEAD"})
+        return await self._docs.answer(request, self._service.generation.routes)
 
     def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
-        found = self._service.routes.find(path)
+        found = self._service.generation.routes.find(path)
         if found is None:
             raise ApiError(404, NOT_SERVED)
         method = "GET" if request.method == "HEAD" else request.method
         route = found.get(method)
         if route is None:
             allowed = sorted({*found, "HEAD"} if "GET" in found else found)
-            raise Refused(405, f"Use {' or '.join(sorted(found))}", {"Allow": ", ".join(allowed)})
+            raise ApiError(405, f"Use {' or '.join(sorted(found))}", headers={"Allow": ", ".join(allowed)})
         return route, method
 
     async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
@@ -163,12 +173,12 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, attempt: Attempt, admitted: Admitted, api: ApiRequest, form: Form) -> web.StreamResponse:
+    async def _change(self, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         assert route.endpoint
         api.id = secrets.token_hex(8)
         api.dry_run = _dry_run(request) or request.method == "HEAD"
-        if request.method in ("GET", "HEAD") and _by_accident(request):
+        if attempt.method == "GET" and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
         if route.endpoint.starts:
             running = await self._service.jobs.busy(route.endpoint.starts)
@@ -178,46 +188,45 @@ class Pipeline:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         receive_body(request)
-        digest = admitted.signed.digest if admitted.signed else None
         service = self._service
         body = Body(
             request,
             form,
-            service.limits,
+            service.generation.limits,
             service.appliance.spool,
             service.room,
             service.buffers,
             api.user,
-            digest,
+            found.body_digest,
         )
         try:
-            if request.method in ("GET", "HEAD"):
+            if attempt.method == "GET":
                 api.values = await self._query_values(request, form)
             else:
-                api.values = await self._read(body, attempt, admitted)
-            return await self._audited(attempt, admitted, api)
+                api.values = await self._read(body, attempt, found)
+            return await self._audited(attempt, found, api)
         finally:
             await asyncio.shield(body.discard())
 
-    async def _read(self, body: Body, attempt: Attempt, admitted: Admitted) -> dict[str, Any]:
+    async def _read(self, body: Body, attempt: Attempt, found: Authenticated) -> dict[str, Any]:
         """Read the body for as long as its sender may send it."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as revoked:
                 with self._service.in_flight.watched(
-                    lambda: in_force(self._service, attempt, admitted), lambda: revoked.reschedule(loop.time())
+                    lambda: self._still_admits(attempt, found), lambda: revoked.reschedule(loop.time())
                 ):
                     return await body.read()
         except TimeoutError:
-            await self._check_again(attempt, admitted)
+            await self._check_again(attempt, found)
             raise
 
-    async def _audited(self, attempt: Attempt, admitted: Admitted, api: ApiRequest) -> web.StreamResponse:
+    async def _audited(self, attempt: Attempt, found: Authenticated, api: ApiRequest) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         route = attempt.route
         assert route.endpoint
         if api.dry_run:
-            await self._check_again(attempt, admitted)
+            await self._check_again(attempt, found)
             return await render(await route.endpoint.handler(api), dry_run=True)
         audit = self._service.audit
         try:
@@ -226,7 +235,7 @@ class Pipeline:
             raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
         status = 500
         try:
-            await self._check_again(attempt, admitted)
+            await self._check_again(attempt, found)
             response = await render(await route.endpoint.handler(api))
             status = response.status
             return response

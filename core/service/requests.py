@@ -44,7 +44,7 @@ class ApiRequest:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The whole configuration."""
-        return self.service.config.settings
+        return self.service.generation.config.settings
 
     def permit(self) -> None:
         """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
@@ -52,7 +52,7 @@ class ApiRequest:
         :raises ApiError: 403, the token was changed or revoked.
         """
         try:
-            holder = self.service.authenticator.holder_on_disk(self.user)
+            holder = self.service.generation.authenticator.holder_on_disk(self.user)
         except OSError as error:
             raise ApiError(403, FORBIDDEN) from error
         if holder != self.holder:

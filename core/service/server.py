@@ -62,26 +62,17 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     ending = _ending()
     server = web.Server(Pipeline(service), request_factory=make_request)
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
-    limits = service.config.settings["limits"]
-    connections = Connections(
-        limits["connections"], limits["connections-per-address"], lambda address: service.proxies.trusted(address)
-    )
-    reaper = Reaper(lambda: service.limits)
+    reaper = Reaper(lambda: service.generation.limits)
     listeners: list[Listener] = []
     try:
-        if certificate and binding.port is not None:
-            for each in sockets(binding.hosts, binding.port):
-                listeners.append(Listener(server, each, connections, reaper, certificate.context))
-        if binding.http_port is not None:
-            for each in sockets((binding.http_host,), binding.http_port):
-                listeners.append(Listener(server, each, connections, reaper, None))
+        _listen(service, binding, certificate, server, reaper, listeners)
         await service.start()
         health = HealthMonitor(service)
         health.start()
-        watchdog = Watchdog(lambda: service.plugins.loaded)
+        watchdog = Watchdog(lambda: service.generation.plugins.loaded)
         watchdog.start()
         reaper.start()
-        _reload_on_hangup(service, certificate, connections)  # before anybody knows that it is there
+        _reload_on_hangup(service, certificate)  # before anybody knows that it is there
         renewing = asyncio.create_task(_renew(certificate)) if certificate else None
         for listener in listeners:
             listener.start()
@@ -101,6 +92,29 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     await service.stop()
 
 
+def _listen(
+    service: Service,
+    binding: Binding,
+    certificate: Certificate | None,
+    server: web.Server,
+    reaper: Reaper,
+    listeners: list[Listener],
+) -> None:
+    """Add a listener for each address.
+
+    :raises OSError: one cannot be listened on.
+    """
+    connections = Connections(
+        lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
+    )
+    if certificate and binding.port is not None:
+        for each in sockets(binding.hosts, binding.port):
+            listeners.append(Listener(server, each, connections, reaper, certificate.context))
+    if binding.http_port is not None:
+        for each in sockets((binding.http_host,), binding.http_port):
+            listeners.append(Listener(server, each, connections, reaper, None))
+
+
 async def _renew(certificate: Certificate) -> None:
     """Look now and then whether a certificate of the service's own is due."""
     while True:
@@ -115,7 +129,7 @@ def _ending() -> asyncio.Event:
     return ending
 
 
-def _reload_on_hangup(service: Service, certificate: Certificate | None, connections: Connections) -> None:
+def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None:
     lock = asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
     started = _place(service)
@@ -127,8 +141,6 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None, connect
                 await asyncio.to_thread(certificate.reload)
             if _place(service) != started:
                 logger.warning("listen.host and listen.port were changed: they count from the next start on")
-            limits = service.config.settings["limits"]
-            connections.limit, connections.limit_by_address = limits["connections"], limits["connections-per-address"]
 
     def begin() -> None:
         if len(tasks) < 2:  # one at work and one that sees the newest files are enough
@@ -141,7 +153,7 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None, connect
 
 def _place(service: Service) -> tuple[Any, Any]:
     """Where the configuration says to listen."""
-    listen = service.config.settings["listen"]
+    listen = service.generation.config.settings["listen"]
     return listen["host"], listen["port"]
 
 

@@ -10,26 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.inflight import InFlight
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
-from jidoteki.core.authority import Names
-from jidoteki.core.clients import Proxies
 from jidoteki.core.config import loading as configuration
-from jidoteki.core.config.loading import Config
-from jidoteki.core.http import tls
-from jidoteki.core.http.bodies import Buffers, Limits
+from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
-from jidoteki.core.http.routes import Routes
-from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
-from jidoteki.core.plugin_manager import manager as plugin_loading
 from jidoteki.core.plugin_manager.events import Events
 from jidoteki.core.plugin_manager.isolation import Calls
-from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
+from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
+from jidoteki.core.service.generation import Assembly, Generation, assemble, build
 
 logger = logging.getLogger(__name__)
 
@@ -45,61 +38,39 @@ class Service:
     """
 
     def __init__(self, appliance: Appliance, path: Path) -> None:
-        self.appliance = appliance
         self._path = path
-        self._started: set[str] = set()
-        self.answered: Counter[tuple[str, int]] = Counter()
-        self.nonces: Nonces | None = None
-        #: The last figures of `/health`, while they cannot be written.
-        self.unwritten_health: dict[str, Any] | None = None
-        self._calls = Calls()
-        self._events = Events(lambda: self.plugins.implementations("jidoteki_event"), self._calls)
-        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: appliance.group)
         self._last_good = appliance.jobs / "last-good-configuration.json"
+        self._started: set[str] = set()
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._calls = Calls()
+        self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
+        self._throttle = Throttle(lambda: self.generation.limits.pause)
+        self.answered: Counter[tuple[str, int]] = Counter()
+        #: The last figures of `/health`, while they cannot be written.
+        self.unwritten_health: dict[str, Any] | None = None
+        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles()
         self.buffers = Buffers()
-        self.room = Room(appliance.spool, 0)
-        self._use(configuration.load(path, self._last_good))
-        self.jobs = JobManager(self._launcher, self._events.notify)
-        self.throttle = Throttle(self.config.settings["limits"]["failed-authentication-pause"])
+        self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
+        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify)
+        config = configuration.load(path, self._last_good)
+        #: What is in force; a reload replaces it as a whole.
+        self.generation = self._build(assemble(appliance, config, self._calls), None)
 
-    def _use(self, config: Config) -> None:
-        """Put a configuration into force."""
-        self.config = config
-        self.appliance.files_group = config.settings["files"]["group"]
-        self.plugins: Plugins = plugin_loading.load_all(self.appliance, config, self._calls)
-        self._launcher = Launcher(self.appliance, config, self.plugins)
-        self.routes = Routes(self.plugins, config)
-        self.authenticator = Authenticator(
-            self.appliance,
-            config.first_run,
-            config.settings["first-run"]["word-length"],
-            config.settings["authentication"]["named-tokens"],
-        )
-        if not config.settings["authentication"]["signatures"]:
-            self.nonces = None
-        elif self.nonces is None:  # kept through reloads: a new one might not know a nonce that is just being stored
-            self.nonces = Nonces(self.appliance.jobs)
-        self.names = Names(tls.bundle(self.appliance), config.settings["authentication"]["names"])
-        limits = config.settings["limits"]
-        self.room.reserve = limits["free-space"]
-        listen = config.settings["listen"]
-        self.proxies = Proxies(listen["trusted-proxies"], listen["forwarded-header"], limits["connections-per-address"])
+    @property
+    def appliance(self) -> Appliance:
+        """The appliance, as the configuration in force describes it."""
+        return self.generation.assembly.appliance
+
+    def _build(self, assembly: Assembly, nonces: Nonces | None) -> Generation:
+        generation = build(assembly, nonces, self._throttle, self.audit)
         try:
-            self.authenticator.prepare()
-            configuration.keep(config, self._last_good)
+            configuration.keep(assembly.config, self._last_good)
         except OSError as error:
-            logger.error("%s: %s", error.filename or self.appliance.etc, error.strerror or error)
-        self.limits = Limits(limits["upload"], limits["free-space"], limits["idle-body"], limits["minimum-upload-rate"])
-        for problem in (*config.problems, *self.routes.problems):
-            logger.error("Configuration: %s", problem)
-
-    def first_run(self) -> bool | None:
-        """Whether the first-run passphrase is pending; None where first runs are not enabled."""
-        return self.authenticator.first_run_pending() if self.authenticator.first_run else None
+            logger.error("%s: %s", error.filename or self._last_good, error.strerror or error)
+        return generation
 
     async def start(self) -> None:
         """Find running jobs and start the plugins; called once."""
@@ -129,35 +100,38 @@ class Service:
 
     async def _make_passphrase(self) -> None:
         await asyncio.sleep(PASSPHRASE_AFTER)
-        if self.authenticator.lacks_passphrase():
+        authenticator = self.generation.authenticator
+        if authenticator.lacks_passphrase():
             try:
-                await asyncio.to_thread(self.authenticator.prepare)
+                await asyncio.to_thread(authenticator.prepare)
                 logger.warning("There is no token: a new passphrase for a first setup was made")
             except OSError as error:
                 logger.error("The passphrase of the first setup cannot be made: %s", error.strerror or error)
 
     async def reload(self) -> None:
         """Read the configuration again; jobs and connections go on."""
-        config = await asyncio.to_thread(configuration.load, self._path, self._last_good, self.config.settings)
-        await asyncio.to_thread(self._use, config)
-        self.jobs.launcher = self._launcher
-        self.throttle.pause = config.settings["limits"]["failed-authentication-pause"]
+        self.generation = await asyncio.to_thread(self._rebuild)
         await self._start_plugins()
-        if config.mistakes:
+        if self.generation.config.mistakes:
             logger.error("Configuration: what is wrong in it stays as it was")
         logger.info("The configuration was read again")
+
+    def _rebuild(self) -> Generation:
+        now = self.generation
+        config = configuration.load(self._path, self._last_good, now.config.settings)
+        return self._build(assemble(self.appliance, config, self._calls), now.gate.nonces)
 
     async def stop(self) -> None:
         """Let the plugins end; jobs go on."""
         if self._telling:
             self._telling.cancel()
         await self._write_sums(at_once=True)
-        for plugin, function in self.plugins.implementations("jidoteki_shutdown"):
+        for plugin, function in self.generation.plugins.implementations("jidoteki_shutdown"):
             await self._life_cycle(plugin, function, "jidoteki_shutdown")
         await asyncio.to_thread(self._events.close, 2.0)
 
     async def _start_plugins(self) -> None:
-        for plugin, function in self.plugins.implementations("jidoteki_startup"):
+        for plugin, function in self.generation.plugins.implementations("jidoteki_startup"):
             if plugin.name not in self._started:
                 self._started.add(plugin.name)
                 await self._life_cycle(plugin, function, "jidoteki_startup")
@@ -167,9 +141,7 @@ class Service:
         assert callable(function)
         try:
             async with asyncio.timeout(HOOK_TIME):
-                result = await asyncio.to_thread(
-                    plugin_loading.within, HOOK_TIME, lambda: function(appliance=self.appliance)
-                )
+                result = await asyncio.to_thread(within, HOOK_TIME, lambda: function(appliance=self.appliance))
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:

@@ -172,7 +172,7 @@ def test_the_audit_log_names_each_thing_that_was_downloaded(jidoteki_host: MakeH
 
 
 def test_uploads_together_leave_the_reserve_free(tmp_path: Path) -> None:
-    room = parts.Room(tmp_path, 100)
+    room = parts.Room(tmp_path, lambda: 100)
 
     with patch.object(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000)):
         for _ in range(9):

@@ -7,20 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from jidoteki.core.addresses import network_of, parse
 from jidoteki.hookspecs import ApiError
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-#: An IPv6 client picks its addresses from a /64, and a home or an office often has a /56 of them.
-HOST_BITS = 64
-SITE_BITS = 56
 
 _UNCOUNTED = nullcontext()
 
@@ -28,24 +21,6 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(
     rf'[ \t]*(?:(?P<name>{_WORD})=(?:(?P<token>{_WORD})|"(?P<quoted>(?:[^"\\]|\\.)*)"))?[ \t]*(?P<end>[;,]|$)'
 )
-
-
-def parse(text: str) -> Address | None:
-    """Return the address in a text, an IPv4 address that is mapped to IPv6 as IPv4; None where it is none."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-@lru_cache(1024)
-def network_of(address: str, bits: int = HOST_BITS) -> str:
-    """Return what counts as one client: an IPv4 address, or the IPv6 network of this many bits around an address."""
-    parsed = parse(address)
-    if parsed is None or parsed.version == 4:
-        return address if parsed is None else str(parsed)
-    return str(ipaddress.ip_network((parsed, bits), strict=False))
 
 
 class Proxies:

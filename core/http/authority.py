@@ -7,43 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from jidoteki.core import clients
+from jidoteki.core.addresses import Authority, parse, parse_authority
 from jidoteki.hookspecs import ApiError, paths
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-_HOST = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 MAX_BUNDLE = 1024 * 1024
-
-
-class Authority(NamedTuple):
-    """A host in lower case, an IPv6 address without its brackets, and the port where one is named."""
-
-    host: str
-    port: int | None
-
-
-@lru_cache(256)
-def parse(text: str) -> Authority | None:
-    """Return the authority in a text; None where it is none."""
-    match = _HOST.fullmatch(text)
-    if match is None:
-        return None
-    host, port = match["host"].lower(), match["port"]
-    if host.startswith("[") and clients.parse(host[1:-1]) is None:
-        return None
-    if port is not None and not 0 < int(port) <= 65535:
-        return None
-    return Authority(host.strip("[]"), None if port is None else int(port))
 
 
 def check(request: web.BaseRequest) -> None:
@@ -54,7 +29,7 @@ def check(request: web.BaseRequest) -> None:
     hosts = request.headers.getall("Host", ())
     if not hosts and request.version == (1, 0):
         return
-    if len(hosts) != 1 or parse(hosts[0]) is None:
+    if len(hosts) != 1 or parse_authority(hosts[0]) is None:
         raise ApiError(400, "Send one Host header: a host name or address, with or without a port")
     target = request.raw_path
     if "#" in target:
@@ -72,7 +47,7 @@ class Names:
 
     def __init__(self, bundle: Path, configured: Sequence[str]) -> None:
         self._bundle = bundle
-        self._configured = frozenset(each for name in configured if (each := parse(name)))
+        self._configured = frozenset(each for name in configured if (each := parse_authority(name)))
         self._identity: tuple[int, int, int] | None = None
         self._certified: frozenset[str] = frozenset()
 
@@ -94,10 +69,10 @@ class Names:
         """
         if authority in self._configured or authority._replace(port=None) in self._configured:
             return True
-        address, port = clients.parse(str(connection[0])), connection[1]
+        address, port = parse(str(connection[0])), connection[1]
         if (authority.port or 443) != port:
             return False
-        named = clients.parse(authority.host)
+        named = parse(authority.host)
         if named is not None:
             return named == address
         if authority.host == "localhost":
@@ -107,7 +82,8 @@ class Names:
 
 def _dns_names(bundle: Path) -> frozenset[str]:
     """The names in a certificate, but for those that stand for many."""
-    x509: Any = import_module("cryptography.x509")
+    from cryptography import x509
+
     try:
         certificate = x509.load_pem_x509_certificates(paths.read_regular(bundle, MAX_BUNDLE, follow=True))[0]
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
