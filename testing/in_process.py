@@ -172,10 +172,7 @@ class InProcessClient:
 
     def _raise(self, number: str) -> None:
         """Raise what the handler of a request, or any job, raised; each once."""
-        errors = [self._server.raised.pop(number, None)]
-        for job in self._jobs:
-            errors.append(job.fault)
-            job.fault = None
+        errors = [self._server.raised.pop(number, None), *[job.take_fault() for job in self._jobs]]
         for error in errors:
             if error and self.raise_server_exceptions:
                 raise error

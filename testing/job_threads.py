@@ -31,11 +31,10 @@ class JobThread(JobProcess):
 
     def __init__(self, order: Path, lock: int) -> None:
         super().__init__(os.getpid())
-        #: What the job raised that is a fault in it.
-        self.fault: BaseException | None = None
         self._begun = time.monotonic()
         self._lock = os.dup(lock)
         self._run: runner.Run | None = None
+        self._not_run: BaseException | None = None
         self._told = False
         self._verdict: dict[str, Any] = {}
         self._thread = threading.Thread(target=self._work, args=(order,), name=order.parent.name, daemon=True)
@@ -47,15 +46,22 @@ class JobThread(JobProcess):
             if self._told:
                 run.context.cancel()
             if run.context.dry_run:
-                self._verdict, self.fault = runner.dry_run(run)
+                self._verdict = runner.dry_run(run)
             else:
-                self.fault = runner.carry_out(run, lambda seconds: contextlib.nullcontext())
+                runner.carry_out(run, lambda seconds: contextlib.nullcontext())
         except BaseException as error:
-            self.fault = error
+            self._not_run = error
         finally:
             if self._run and self._run.log:
                 self._run.log.close()
             os.close(self._lock)
+
+    def take_fault(self) -> BaseException | None:
+        """Return, once, what the job raised that it should not have."""
+        fault, self._not_run = self._not_run, None
+        if self._run and self._run.fault:
+            fault, self._run.fault = self._run.fault, None
+        return fault
 
     def poll(self) -> int | None:
         """Return 0 when it has ended, and None while it runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,18 @@ from types import ModuleType
 from jidoteki.core.appliance import Appliance
 
 Plugin = ModuleType | Path
+
+#: A plugin that is another file; or a module, in the process that imported it.
+LINK = """\
+import sys
+
+module = sys.modules.get({name!r})
+if module is not None:
+    globals().update({{name: value for name, value in vars(module).items() if not name.startswith("__")}})
+else:
+    with open({path!r}, "rb") as file:
+        exec(compile(file.read(), {path!r}, "exec", dont_inherit=True))
+"""
 
 
 def directory_of(appliance: Appliance) -> Path:
@@ -32,15 +43,9 @@ def link(appliance: Appliance, plugins: Iterable[Plugin]) -> None:
     counts.
     """
     for each in plugins:
-        if isinstance(each, ModuleType) and sys.modules.get(each.__name__) is each:
-            content = (
-                f"import sys\nglobals().update({{name: value for name, value in vars(sys.modules[{each.__name__!r}])"
-                '.items() if not name.startswith("__")})\n'
-            )
-        else:
-            path = str(_path(each).absolute())
-            content = f"exec(compile(open({path!r}, 'rb').read(), {path!r}, 'exec', dont_inherit=True))\n"
-        appliance.replace_file(directory_of(appliance) / _path(each).name, content)
+        path = _path(each).absolute()
+        name = each.__name__ if isinstance(each, ModuleType) else ""
+        appliance.replace_file(directory_of(appliance) / path.name, LINK.format(name=name, path=str(path)))
 
 
 def _path(plugin: Plugin) -> Path:

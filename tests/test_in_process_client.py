@@ -97,7 +97,7 @@ async def test_what_a_job_raised_is_raised_with_its_traceback(client: InProcessC
         await client.wait_for_job("/greet")
 
     assert (str(PLUGIN), "run") in [(each.path and str(each.path), each.name) for each in caught.traceback]
-    assert (await client.get("/greet")).json["status"] == "failed"
+    assert (await client.wait_for_job("/greet"))["status"] == "failed"
 
 
 async def test_what_a_check_raised_in_a_dry_run_is_raised(client: InProcessClient) -> None:

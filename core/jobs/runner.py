@@ -26,7 +26,7 @@ from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """A job that is ready to be carried out."""
 
@@ -35,6 +35,8 @@ class Run:
     context: Context
     log: Log | None
     """None in a dry run."""
+    fault: BaseException | None = None
+    """What the job raised that it should not have; known before the record says that the job has ended."""
 
 
 def main(path: Path) -> None:
@@ -48,7 +50,7 @@ def main(path: Path) -> None:
     run = load(path)
     signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
     if run.context.dry_run:
-        print(json.dumps(dry_run(run)[0]), flush=True)
+        print(json.dumps(dry_run(run)), flush=True)
         return
     carry_out(run, _time_limit)
     # At once: the lock is held until the very end, and whoever saw the record may start the next one.
@@ -90,13 +92,12 @@ def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
     raise SystemExit(f"No plugin has the job {kind}: " + "; ".join(p.problem or "" for p in loaded.all))
 
 
-def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> BaseException | None:
+def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
     """Run a job and record how it ended.
 
     :param limit: of the seconds that it has; it raises JobFailed.
-    :return: what the job raised that is a fault in it.
     """
-    context, record, fault = run.context, run.record, None
+    context, record = run.context, run.record
     record.pid = os.getpid()
     Records(context.appliance.jobs).write(record, durable=False)
     try:
@@ -110,14 +111,13 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     except BaseException as error:
         traceback.print_exc()
         record.fail(_internal(error))
-        fault = error
+        run.fault = error
     if record.error_message:
         context.log_failure(record.error_message)
     if context.was_told:  # what failed then was its cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
     status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
-    return fault
 
 
 def _perform(run: Run) -> None:
@@ -144,19 +144,20 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
     raise JobFailed("The job took too long")
 
 
-def dry_run(run: Run) -> tuple[dict[str, Any], BaseException | None]:
+def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: `{"status", "error_message"?, "error_code"?}`, and what the check raised that is a fault in it.
+    :return: the verdict, `{"status", "error_message"?, "error_code"?}`.
     """
     try:
         _check(run)
     except JobFailed as error:
-        return {"status": "failed", "error_message": error.message, "error_code": error.code}, None
+        return {"status": "failed", "error_message": error.message, "error_code": error.code}
     except Exception as error:
         traceback.print_exc()
-        return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}, error
-    return {"status": "success"}, None
+        run.fault = error
+        return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
+    return {"status": "success"}
 
 
 def _check(run: Run) -> None:
