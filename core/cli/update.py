@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import secrets
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.service.generation import assemble
@@ -55,7 +55,7 @@ def command(root: Path, wait: bool) -> None:
         _wait(launcher, record, process)
 
 
-def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) -> None:
+def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
     while process.poll() is None:
         time.sleep(0.2)
     launcher.settle("update")
