@@ -1,4 +1,7 @@
-"""Writing into a single file that is mounted below the data, as containers have them: nothing can take its place."""
+"""Writing into a single file that is mounted below the data, as containers have them: nothing can take its place.
+
+Or into one that is mounted elsewhere, too, where what takes its place would not be seen.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,14 @@ _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MOUNT: Final = re.compile(r"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
-def check(name: str, place: int) -> None:
+def check(name: str, place: int, source: int, is_mounted: bool) -> None:
     """Make sure that a file can be written that is mounted in a directory.
 
+    :param source: descriptor of the directory where one of the same name has what is to be written.
+    :param is_mounted: whether it is; else it lies there, and is mounted elsewhere.
     :raises OSError: it cannot.
     """
-    with _mounted(name, place):
+    with _opened(name, place, None if is_mounted else os.stat(name, dir_fd=source, follow_symlinks=False).st_uid):
         pass
 
 
@@ -46,23 +51,32 @@ def save(name: str, place: int, old: int) -> None:
     os.rename(_SAVING, name, src_dir_fd=old, dst_dir_fd=old)
 
 
-def fill(name: str, place: int, source: int) -> None:
+def fill(name: str, place: int, source: int, is_mounted: bool) -> None:
     """Write what a file of the same name holds into it, durably; what is interrupted can be done again.
 
     :param source: descriptor of the directory that the other file is in.
+    :param is_mounted: as for `check`.
     :raises OSError: that is impossible, or it is not mounted any more.
     """
-    with closing(open_regular(name, dir_fd=source)) as content, _mounted(name, place) as target:
-        os.ftruncate(target, 0)
-        _copy(content, target)
+    with closing(open_regular(name, dir_fd=source)) as content:
+        with _opened(name, place, None if is_mounted else os.fstat(content).st_uid) as target:
+            os.ftruncate(target, 0)
+            _copy(content, target)
 
 
 @contextmanager
-def _mounted(name: str, place: int) -> Iterator[int]:
-    """Open it for writing: a file that is not mounted may be a second name that somebody gave to any other."""
+def _opened(name: str, place: int, owner: int | None) -> Iterator[int]:
+    """Open it for writing: a file that is not mounted may be a second name that somebody gave to any other.
+
+    :param owner: of one that is not mounted; somebody else may have it open to read what is written.
+    """
     with closing(os.open(name, _WRITE, dir_fd=place)) as descriptor:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or _mount(descriptor) == _mount(place):
-            raise OSError(errno.EINVAL, "it is no file of its own file system")
+        status = os.fstat(descriptor)
+        is_mounted = _mount(descriptor) != _mount(place)
+        if not stat.S_ISREG(status.st_mode) or is_mounted != (owner is None):
+            raise OSError(errno.EINVAL, "it is no file of its own file system" if owner is None else "it is no file")
+        if owner is not None and (status.st_nlink, status.st_uid) != (1, owner):
+            raise OSError(errno.EPERM, "it has several names, or another owner than in the archive")
         yield descriptor
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
-from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.plugins.backup import left_out, swapping
 from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
@@ -53,6 +53,7 @@ def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
     listed = selection(appliance)
     swapping.finish_all(appliance, job.log, without=True)
+    swapping.check_finished(appliance)
     swapping.remove_all(appliance, job.log)
     entry = journal.create()
     _make_data_directory(appliance.data)
@@ -87,7 +88,8 @@ def _planner(
         missing = left_out.parse(volumes.main.staging.read_list(left_out.MAX_SIZE)) if exact else frozenset()
     except (OSError, ValueError, RecursionError) as error:
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
-    kept = Kept(missing, mounts_below(job.appliance.data))
+    data = job.appliance.data
+    kept = Kept(missing, mounts_below(data), bound_below(data))
     return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {})
 
 

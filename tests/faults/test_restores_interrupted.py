@@ -141,7 +141,7 @@ def test_a_long_list_of_deep_paths_takes_little_memory() -> None:
             break
         lines.append(each)
 
-    kept = planning.Kept(parse(b"".join(lines)), [])
+    kept = planning.Kept(parse(b"".join(lines)), [], {})
 
     assert len(kept._above) < 200_000
     assert kept.at("") and kept.within("")  # nothing is removed at all
