@@ -17,6 +17,7 @@ from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
+from jidoteki.plugins.backup.dressing import differs
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
 from jidoteki.plugins.backup.same import has_all, is_same
@@ -136,18 +137,21 @@ class Planner:
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
-        inode = os.fstat(pair.data).st_ino
+        status = os.fstat(pair.data)
+        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
+        before = None
+        if pair.new is not None and time is not None and differs(pair.new, pair.data):
+            before = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
         for name, decision in self._decisions(pair):
             if decision is None:
                 yield from self._enter(pair, name)
                 continue
             entries[name] = decision
             if len(entries) == BATCH:
-                yield Line(pair.path, entries, None, inode)
+                yield Line(pair.path, entries, time, status.st_ino, before)
                 entries = {}
-        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
         if entries or time is not None:
-            yield Line(pair.path, entries, time, inode)
+            yield Line(pair.path, entries, time, status.st_ino, before)
 
     def _decisions(self, pair: _Pair) -> Iterator[tuple[str, Action | None]]:
         if pair.new is not None:

@@ -18,6 +18,7 @@ from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
+from jidoteki.plugins.backup.dressing import narrow
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
 from jidoteki.plugins.backup.staging import OLD, set_aside
@@ -66,6 +67,8 @@ class Renames:
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
+                if line.time is not None:
+                    moves.narrow(line.inode)
                 for name, action in line.entries.items():
                     moves.make(name, action)
                 self._check(line.directory, place)
@@ -166,6 +169,14 @@ class _Moves:
         self._directory = directory
         self._guard = guard
 
+    def narrow(self, inode: int) -> None:
+        """Let nobody into the directory whom its like keeps out, if anything is put into it.
+
+        :raises OSError: it is another one than when this was planned.
+        """
+        if self._new != self._old:
+            narrow(self._new, self._place, inode)
+
     def make(self, name: str, action: Action) -> None:
         """Make the two renames for an entry, or those that were not made yet."""
         coming = action != "remove"
@@ -175,7 +186,7 @@ class _Moves:
             self._fill(name, action == "fill")
             return
         if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
-            self._take_away(name)
+            self._take_away(name, action == "put" and os.geteuid() == 0)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
             raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
@@ -247,11 +258,16 @@ class _Moves:
         with closing(directory_beneath(self._old, [name])) as descriptor:
             yield descriptor
 
-    def _take_away(self, name: str) -> None:
-        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
+    def _take_away(self, name: str, is_empty: bool) -> None:
+        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that.
+
+        :param is_empty: whether it may be no directory but an empty one, which is made anew then: who has it open could
+            move something into the one that is to be removed.
+        """
         self._guard(name, self._place)
         try:
-            if not is_there(f"{PIECES}/{name}", self._old):
+            gathered = is_there(f"{PIECES}/{name}", self._old)
+            if not gathered and not (is_empty and is_directory(name, self._place)):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:

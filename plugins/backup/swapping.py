@@ -149,7 +149,7 @@ def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> 
     data = Path(f"/proc/self/fd/{volumes.data}")
     renames = Renames(volumes, mounts_below(data), bound_below(data))
     failure = None if entry.back else _make(journal, renames, volumes, entry, tell)
-    stuck = _take_back(journal, renames, volumes, entry.plan) if failure or entry.back else {}
+    stuck = _take_back(journal, renames, volumes, entry.plan, tell) if failure or entry.back else {}
     _sync(volumes)  # before the journal goes that could repeat them
     for path in volumes.absent.difference(entry.back):
         tell(f"{path} is not mounted: what a restore that was interrupted had for it is not put there")
@@ -165,10 +165,15 @@ def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> 
 def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
     """Make the renames, or say in the journal that they are to be taken back, and return why."""
     assert entry.plan is not None
+    dressing = Dressing(volumes, tell)
     try:
+        for _, line in _present(journal, volumes, entry.plan):
+            dressing.narrow(line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
-        _dress(journal, volumes, entry.plan, tell)
+        for _, line in _present(journal, volumes, entry.plan):
+            dressing.dress(line)
+        dressing.end()
     except BaseException as error:
         with suppress(OSError, Damaged):
             journal.plan(entry.plan, entry.paths)
@@ -206,14 +211,7 @@ def _present(journal: Journal, volumes: Volumes, count: int, backwards: bool = F
     return (each for each in journal.lines(count, backwards) if volumes.has(each[1].directory))
 
 
-def _dress(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> None:
-    dressing = Dressing(volumes, tell)
-    for _, line in _present(journal, volumes, count):
-        dressing.dress(line)
-    dressing.end()
-
-
-def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> dict[str, OSError]:
+def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> dict[str, OSError]:
     """Take back all that is possible, the last first; on which file systems something is not possible now, and why."""
     stuck: dict[str, OSError] = {}
     for number, line in _present(journal, volumes, count, backwards=True):
@@ -221,6 +219,10 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int)
             renames.take_back(number, line)
         except OSError as error:
             stuck.setdefault(volumes.of(line.directory).path, error)
+    dressing = Dressing(volumes, tell)
+    for _, line in _present(journal, volumes, count):
+        if volumes.of(line.directory).path not in stuck:
+            dressing.undo(line)
     return stuck
 
 
