@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import file_attributes
+from jidoteki.hookspecs import file_attributes, sparse_files
 from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup.descriptors import closing, is_there
@@ -60,7 +60,6 @@ def fill(name: str, place: int, source: int, is_mounted: bool) -> None:
     """
     with closing(open_regular(name, dir_fd=source)) as content:
         with _opened(name, place, None if is_mounted else os.fstat(content).st_uid) as target:
-            os.ftruncate(target, 0)
             _copy(content, target)
 
 
@@ -87,13 +86,39 @@ def _mount(descriptor: int) -> str:
 
 
 def _copy(source: int, target: int) -> None:
-    while content := os.read(source, _CHUNK):
-        view = memoryview(content)
-        while view:
-            view = view[os.write(target, view) :]
     status = os.fstat(source)
+    parts = sparse_files.regions(source, status)
+    if parts is None:
+        _reserve(target, status.st_size)
+    else:  # nothing is left where there are to be holes
+        os.ftruncate(target, 0)
+    for offset, length in parts or [(0, status.st_size)]:
+        _copy_part(source, target, offset, offset + length)
+    os.ftruncate(target, status.st_size)
     file_attributes.give_owner(target, status.st_uid, status.st_gid)
     with suppress(PermissionError):  # of a file system that knows no modes
         os.fchmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.fsync(target)
+
+
+def _reserve(target: int, size: int) -> None:
+    """Make sure that there is room for all, before anything of what is there is gone.
+
+    :raises OSError: there is none, and the file is as it was.
+    """
+    before = os.fstat(target).st_size
+    try:
+        os.posix_fallocate(target, 0, max(size, 1))
+    except OSError as error:
+        os.ftruncate(target, before)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+
+
+def _copy_part(source: int, target: int, offset: int, end: int) -> None:
+    while offset < end and (content := os.pread(source, min(_CHUNK, end - offset), offset)):
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(target, view, offset)
+            view, offset = view[written:], offset + written
