@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
@@ -18,67 +18,16 @@ from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
 from jidoteki.plugins.backup.dressing import differs
+from jidoteki.plugins.backup.kept import Kept, at_and_above
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
 from jidoteki.plugins.backup.same import has_all, is_same
 from jidoteki.plugins.backup.targets import SHOWN
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
-MAX_ABOVE: Final = 16 * 1024 * 1024
-"""Characters of all paths above those that are kept."""
 _Decision = Action | Literal["stay"] | None
 """What is to be done with an entry; None when it stays, and is to be entered."""
 Settle = Callable[[str, int, int], None]
-
-
-class Kept:
-    """What a restore removes in no case, though the archive lacks it: these paths, and what lies below them.
-
-    :param left_out: what the archive says that it lacks.
-    :param mounts: where other file systems are mounted.
-    :param bound: what is mounted elsewhere, too, and where. What has two places in the data counts as mounted in both;
-        of what is mounted outside, the directory is kept, but not what lies in it.
-    """
-
-    def __init__(self, left_out: Collection[str], mounts: Collection[str], bound: Mapping[str, Sequence[str]]) -> None:
-        self.mounts: Final = frozenset(mounts)
-        self.bound: Final = bound
-        self._twins: dict[str, list[str]] = {}
-        for path, places in bound.items():
-            for place in self.mounts.intersection(places):
-                self._twins.setdefault(place, []).append(path)
-        self._paths = self.mounts.union(left_out, *self._twins.values())
-        self._above: set[str] = set()
-        room = MAX_ABOVE
-        for path in self._paths.union(bound):
-            self._above.update(_at_and_above(path))
-            room -= len(path) * (path.count("/") + 1) // 2
-            if room < 0:  # too much to know it all: then nothing is removed at all
-                self._paths, self._above = self.mounts | {""}, {""}
-                break
-
-    def at(self, path: str) -> bool:
-        """Whether it is one of these paths."""
-        return path in self._paths
-
-    def below(self, path: str) -> bool:
-        """Whether it is one of these paths, or below one."""
-        return any(map(self.at, _at_and_above(path)))
-
-    def within(self, path: str) -> bool:
-        """Whether it is one of these paths, or above one."""
-        return path in self._above
-
-    def twins(self, path: str) -> list[str]:
-        """Where else in the data that is to be seen which is mounted at a path."""
-        return self._twins.get(path, [])
-
-
-def _at_and_above(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-    yield ""
 
 
 class _Pair(NamedTuple):
@@ -255,7 +204,7 @@ class Planner:
     def _twin(self, path: str) -> str | None:
         """Another path in the data of what is mounted at a path, if that is restored."""
         for twin in self._kept.twins(path):
-            mount = next((each for each in _at_and_above(twin) if each in self._kept.mounts), MAIN)
+            mount = next((each for each in at_and_above(twin) if each in self._kept.mounts), MAIN)
             above, _, name = twin.rpartition("/")
             if self._volumes.at(mount) and self._is_one(path, twin):
                 with suppress(FileNotFoundError), closing(self._volumes.new(above)) as new:

@@ -17,9 +17,10 @@ from jidoteki.plugins.backup import left_out, swapping
 from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
+from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
-from jidoteki.plugins.backup.planning import Kept, Planner, Settle
+from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
