@@ -13,7 +13,7 @@ from backupkit import Job, back_up, kept, killed, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobFailed, sparse_files
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.plugins.backup import renames, restoring, swapping
 
@@ -481,3 +481,34 @@ def test_what_is_moved_into_a_directory_that_gives_way_is_not_removed_with_it(
     os.close(opened)
 
     assert contents(appliance) == {"app/file": "as packed", "app/mine/precious": "root's"}
+
+
+def test_a_mounted_file_with_holes_needs_no_room_for_them(appliance: Appliance, tmp_path: Path, mount: Mount) -> None:
+    listing(appliance, "app")
+    conf = write(tmp_path / "conf", "as packed")
+    os.truncate(conf, 1 << 30)
+    mount(write(appliance.data / "app/conf"), "--bind", str(conf))
+    archive = kept(appliance, tmp_path)
+    write(conf, "now")
+    os.truncate(conf, 1 << 31)
+
+    restore(Job(appliance, archive))
+
+    status = conf.stat()
+    assert (status.st_size, status.st_blocks * 512 < 1 << 20) == (1 << 30, True)
+    with conf.open("rb") as file:
+        assert file.read(12) == b"as packed\0\0\0"
+
+
+def test_no_more_holes_are_merged_than_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_files, "MAX_REGIONS", 50)
+    with (tmp_path / "image").open("wb") as file:
+        for number in range(60):
+            file.seek(number << 20)
+            file.write(b"x" * 4096)
+        file.truncate(60 << 20)
+        file.flush()
+        found = sparse_files.regions(os.open(file.name, os.O_RDONLY), os.fstat(file.fileno()))
+
+    assert found is not None and len(found) <= 52
+    assert sum(length for _, length in found) < 12 << 20
