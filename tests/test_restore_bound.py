@@ -512,3 +512,20 @@ def test_no_more_holes_are_merged_than_are_too_many(tmp_path: Path, monkeypatch:
 
     assert found is not None and len(found) <= 52
     assert sum(length for _, length in found) < 12 << 20
+
+
+def test_nobody_is_given_a_directory_of_roots_that_he_put_in_the_place_of_his_own(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    listing(appliance, "app/mine")
+    mine = write(appliance.data / "app/mine/file", "as packed").parent
+    for path in (mine, mine.parent):
+        os.chown(path, 1234, 1234)
+    archive = kept(appliance, tmp_path)
+    mine.rename(appliance.data / "app/away")
+    write(mine / "secret", "root's")
+
+    with pytest.raises(JobFailed, match="'app/mine' cannot be restored: a directory of root's is there"):
+        restore(Job(appliance, archive))
+
+    assert mine.stat().st_uid == 0

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
-from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
+from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath, is_own, is_private
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
@@ -189,6 +189,10 @@ class Planner:
                     raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
+            if new is not None and covered and _would_be_given_away(data, new, pair.data):
+                raise JobFailed(
+                    f"{_shown(path)} cannot be restored: a directory of root's is there, where it is not his"
+                )
             yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
 
     def _is_restored_elsewhere(self, path: str) -> bool:
@@ -240,6 +244,13 @@ class Planner:
         place = f"{at[:SHOWN]} ({reason})" if reason else at[:SHOWN]
         what = "another file system is mounted at" if at == path else "it is mounted elsewhere, too, at"
         return JobFailed(f"{_shown(path)} cannot be restored: {what} {place}")
+
+
+def _would_be_given_away(data: int, new: int, parent: int) -> bool:
+    """Whether somebody would get a directory of root's, who may have put it there to get it."""
+    there, wanted = os.fstat(data), os.fstat(new)
+    mine = is_own(there) and not is_own(wanted) and not wanted.st_mode & IMPLIED
+    return os.geteuid() == 0 and mine and not is_private(os.fstat(parent))
 
 
 def _differs(path: str, twin: str) -> JobFailed:
