@@ -56,7 +56,7 @@ class Context:
         self._cancelled = False
         self.was_told = False
         """Whether the job knows that it was cancelled."""
-        self._environment = commands.environment(appliance.admin)
+        self._environment = commands.environment(appliance)
         signal.signal(signal.SIGTERM, self._cancel)
 
     def checkpoint(self) -> None:

@@ -190,7 +190,7 @@ class Launcher:
         return subprocess.Popen(
             [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(directory / "order.json")],
             stdin=lock, stdout=out, stderr=errors, start_new_session=True, cwd="/",
-            env=commands.environment(self.appliance.admin),
+            env=commands.environment(self.appliance),
         )  # fmt: skip
 
     def settle(self, kind: str) -> list[Record]:
