@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.plugins.license import gpg
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 
 
@@ -127,6 +128,9 @@ BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "logs above": (written("logs.txt", "/var/log/../../etc/shadow\n"), "warning", "leads upwards"),
     "debug": (written("debug.txt", "uname -a\nif true; then\n"), "warning", "is no command of a shell"),
     "license without its key": (removed("license.key"), "error", "there is no license.key"),
+    "no list of backups": (removed("backup.txt"), "error", "every backup and restore fails: There is no backup.txt"),
+    "empty list of backups": (written("backup.txt", "# app\n"), "error", "lists nothing"),
+    "list of backups above": (written("backup.txt", "app ../etc\n"), "error", "../etc, which is not a path below"),
 }  # fmt: skip
 
 
@@ -182,6 +186,81 @@ def test_a_section_of_a_plugin_that_is_not_enabled_is_a_note(appliance: Applianc
 
     [found] = findings(appliance)
     assert found["level"] == "note" and "not among the endpoints" in found["message"]
+
+
+def test_named_tokens_that_are_switched_off_are_found(appliance: Appliance) -> None:
+    configured(endpoints=["tokens"])(appliance)
+    [found] = findings(appliance)
+    configured(authentication={"named-tokens": True})(appliance)
+
+    assert (found["level"], "POST /tokens makes none" in found["message"]) == ("warning", True)
+    assert findings(appliance) == []
+
+
+def other_key(appliance: Appliance) -> Path:
+    secret, _ = gpg.make_keys("Somebody else")
+    appliance.replace_file(appliance.etc / "license.key", secret, mode=0o600)
+    return appliance.etc / "license.asc"
+
+
+def public_key(appliance: Appliance) -> Path:
+    public = (appliance.etc / "license.pub").read_text()
+    appliance.replace_file(appliance.etc / "license.key", public, mode=0o600)
+    return appliance.etc / "license.asc"
+
+
+def license_script(text: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        appliance.replace_file(appliance.bin / "license.sh", f"#!/bin/sh\n{text}\n", 0o755)
+        return appliance.bin / "license.sh"
+
+    return put
+
+
+UNREADABLE: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
+    "another key": (other_key, "error", "it is for another appliance"),
+    "a public key": (public_key, "error", "holds no OpenPGP secret key"),
+    "a script that fails": (license_script("exit 1"), "error", "license.sh printed no JSON object (exit status 1)"),
+    "a script that hangs": (license_script("sleep 600"), "error", "license.sh did not end within 1 seconds"),
+    "a status": (license_script("echo '{}'; exit 3"), "warning", "license.sh ended with exit status 3"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_license_that_is_not_shown_is_found(appliance: Appliance, name: str) -> None:
+    broken, level, told = UNREADABLE[name]
+    configured(limits={"command": 1})(appliance)
+
+    file = broken(appliance)
+
+    [found] = [each for each in findings(appliance) if each["level"] != "note"]
+    assert (found["level"], found["file"]) == (level, str(file)), found
+    assert told in found["message"] and found["advice"]
+
+
+def test_what_is_no_license_at_all_is_a_note(appliance: Appliance) -> None:
+    written("license.asc", "license\n")(appliance)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], "it is no license" in found["message"]) == ("note", True)
+
+
+@pytest.mark.parametrize("name", ["another key", "a script that fails"])
+def test_where_no_license_is_there_none_is_missed(appliance: Appliance, name: str) -> None:
+    UNREADABLE[name][0](appliance)
+    (appliance.etc / "license.asc").unlink()
+
+    assert findings(appliance) == []
+
+
+def test_a_license_script_of_somebody_else_is_not_run(appliance: Appliance) -> None:
+    ran = appliance.root / "ran"
+    license_script(f"touch {ran}; echo '{{}}'")(appliance).chmod(0o777)
+
+    [found] = findings(appliance)
+
+    assert "may write to it" in found["message"] and not ran.exists()
 
 
 def test_gnupg_that_is_missing_is_found(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:

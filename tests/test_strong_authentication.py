@@ -117,11 +117,17 @@ def test_wrong_names_and_scopes_are_refused(host: Host, name: str, scopes: str) 
     assert (answer.status, "must" in answer.json["Error-Message"]) == (400, True)
 
 
-def test_named_tokens_count_only_when_they_are_switched_on(host: Host) -> None:
+def test_named_tokens_count_and_are_made_only_when_they_are_switched_on(host: Host) -> None:
     token = add(host, "one", "read")
     host.configure(authentication={})
     host.reload()
 
+    made = host.post("/tokens", "-F", "name=two", "-F", "scopes=read")
+    tried = host.post("/tokens", "-F", "name=two", "-F", "scopes=read", query="dry-run=1")
+
+    assert (made.status, tried.status) == (400, 400)
+    assert "authentication.named-tokens" in made.json["Error-Message"] and "token" not in made.json
+    assert list(host.get("/tokens").json["tokens"]) == ["one"]
     assert with_token(host, token, "GET", "/version") == 403
 
 

@@ -16,6 +16,7 @@ from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
 CHECK_TIME = 60.0
+"""Seconds for each plugin, beside those that one program of the vendor may take."""
 
 
 def check(assembly: Assembly) -> Iterator[Finding]:
@@ -27,13 +28,14 @@ def check(assembly: Assembly) -> Iterator[Finding]:
     yield from _sections(settings, loaded)
 
 
-def ask(appliance: Appliance, loaded: Plugins) -> Iterator[Finding]:
+def ask(assembly: Assembly) -> Iterator[Finding]:
     """Yield what the plugins find."""
+    loaded, settings = assembly.plugins, assembly.config.settings
+    seconds = CHECK_TIME + settings["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
+        asking = partial(function, appliance=assembly.appliance, settings=settings)
         try:
-            answer = loaded.calls.within(
-                plugin.name, "jidoteki_check", CHECK_TIME, partial(function, appliance=appliance)
-            )
+            answer = loaded.calls.within(plugin.name, "jidoteki_check", seconds, asking)
             found = [] if answer is None else list(answer)
             if not all(isinstance(each, Finding) for each in found):
                 raise PluginError("it must return a list of Finding")
