@@ -92,6 +92,16 @@ def short_key(appliance: Appliance) -> Path:
     return written("updates.pub", pem)(appliance)
 
 
+def init_script(content: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        path = appliance.system_etc / "init.d/openssh"
+        path.write_text(content)
+        return path
+
+    return put
+
+
+OPTIONAL = ["settings", "public", "private", "license", "action"]
 BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "neither execute bit nor interpreter": (script("echo one\n", 0o644), "warning", "is not executable"),
     "CRLF in the first line": (script("#!/bin/sh\r\nexit 0\r\n"), "error", "ends with CR LF"),
@@ -102,6 +112,11 @@ BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "missing interpreter of env": (script("#!/usr/bin/env nonexistent-sh\n"), "error", "nonexistent-sh is in none of"),
     "interpreter without a path": (script("#!bash\n"), "error", "not an absolute path"),
     "script of the world": (script("#!/bin/sh\n", 0o777), "warning", "may write to it"),
+    "syntax error": (script("#!/bin/sh\nif true; then\n"), "warning", "a shell cannot read it: 3: Syntax error"),
+    "syntax error of bash": (script("#!/usr/bin/env bash\na=(1\n"), "warning", "a shell cannot read it"),
+    "syntax error without a first line": (script("fi\n"), "warning", "a shell cannot read it"),
+    "CRLF in a script of init": (init_script("#!/bin/sh\r\necho is running\r\n"), "warning", "cannot ask it: "),
+    "parameters of restores": (configured(parameters=[*OPTIONAL, "mode"]), "warning", "not list 'archive', without"),
     "persist": (configured(commands={"persist": ["/nonexistent/keep"]}), "error", "persist: /nonexistent/keep"),
     "reboot": (configured(commands={"reboot": ["no-such-reboot"]}), "error", "commands.reboot: no-such-reboot"),
     "prefix": (configured(commands={"prefix": ["/etc/passwd", "-n"]}), "error", "is not executable"),
@@ -177,6 +192,66 @@ def test_programs_that_are_there_are_in_order(appliance: Appliance) -> None:
 def test_every_parameter_of_the_reference_is_known(appliance: Appliance) -> None:
     reference = ["public", "private", "ca", "license", "action", "archive"]
     configured(parameters=reference, endpoints=["settings"])(appliance)
+
+    assert findings(appliance) == []
+
+
+def test_parameters_that_enabled_endpoints_lack_are_told(appliance: Appliance) -> None:
+    tokens = {"endpoints": ["backup", "tokens"], "authentication": {"named-tokens": True}}
+    configured(parameters=["action", "archive"], **tokens)(appliance)
+    found = {each["message"]: each["level"] for each in findings(appliance)}
+    configured(parameters=None, **tokens)(appliance)
+
+    assert found == {
+        "parameters does not list 'mode': POST /backup/restore refuses a request with it": "note",
+        "parameters does not list 'name', 'scopes', without which POST /tokens always answers 400": "warning",
+        "parameters does not list 'name', without which POST /tokens/revoke always answers 400": "warning",
+    }
+    assert findings(appliance) == []
+
+
+def test_an_appliance_of_init_serves_every_built_in_endpoint_that_is_added(jidoteki_host: MakeHost) -> None:
+    listed = json.loads((Path(__file__).parent.parent / "etc/jidoteki-admin-api.json").read_text())["parameters"]
+    host = jidoteki_host(enable=("tokens",), parameters=listed, authentication={"named-tokens": True})
+
+    answer = host.post("/tokens", "-F", "name=one", "-F", "scopes=read")
+
+    assert (answer.status, findings(host.appliance)) == (200, [])
+
+
+def test_a_version_that_is_newer_than_every_update_is_a_note(appliance: Appliance) -> None:
+    appliance.jobs.mkdir(exist_ok=True)
+    appliance.replace_file(appliance.jobs / "highest-version", "1.1.0\n", mode=0o600)
+    written("version.txt", "9.9.9\n")(appliance)
+
+    [found] = findings(appliance)
+
+    assert found["level"] == "note" and "it says 9.9.9, and 1.1.0 is the highest" in found["message"]
+
+
+def test_a_script_of_another_name_is_a_note_where_there_is_no_network_script(appliance: Appliance) -> None:
+    appliance.replace_file(appliance.bin / "networks.sh", "#!/bin/sh\n", 0o755)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], found["file"]) == ("note", str(appliance.bin / "network.sh"))
+    assert "networks.sh" in found["advice"]
+
+
+def test_scripts_of_the_original_are_not_said_to_run(appliance: Appliance) -> None:
+    for name in ("wrapper.sh", "update_settings.sh"):
+        appliance.replace_file(appliance.bin / name, "#!/bin/sh\n", 0o640)
+    appliance.replace_file(appliance.etc / "debug.txt", "uname -a; df -h\n")
+
+    told = {Path(each["file"]).name: each["message"] for each in findings(appliance)}
+
+    assert "wrapper.sh, update_settings.sh are not called" in told["bin"]
+    assert "the original cut off" in told["debug.txt"]
+    assert not {"wrapper.sh", "update_settings.sh"} & told.keys()
+
+
+def test_data_behind_a_script_is_no_syntax_error(appliance: Appliance) -> None:
+    script(b"#!/bin/sh\nexit 0\n\x1f\x8b\0(((\n")(appliance)
 
     assert findings(appliance) == []
 
