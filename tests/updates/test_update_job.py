@@ -136,7 +136,7 @@ MOUNTING = """
 import sys
 from pathlib import Path
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates import unpacked
+from jidoteki.core.endpoints.update import unpacked
 
 class Job:
     appliance, dry_run, log = Appliance(Path("/"), Path(sys.argv[1])), False, print
@@ -236,6 +236,10 @@ def test_no_package_is_e1003_at_20_percent(new_job) -> None:
         ({"version.txt": "1.0.0"}, "The package's version 1.0.0 is not newer than the installed version 1.0.0"),
         ({"version.txt": "0.9.9"}, "The package's version 0.9.9 is not newer than the installed version 1.0.0"),
         ({"other.txt": ""}, "The package has no version.txt"),
+        (
+            {"pk/version.txt": "2.0.0", "pk/update.sh": ""},
+            "The package has no version.txt at its top, but pk/version.txt: pack what is in pk, and not pk itself",
+        ),
         ({"version.txt": ""}, "The package's version.txt is not valid"),
         ({"version.txt": "2.0.0\n2.0.1\n"}, "The package's version.txt is not valid"),
     ],
