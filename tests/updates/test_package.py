@@ -303,7 +303,7 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from jidoteki.core.archives import Policy
-        from jidoteki.core.updates import package
+        from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         keys, work = package.load_keys(Path(sys.argv[1])), Path(sys.argv[2])
         with open(sys.argv[3], "rb") as file:
