@@ -63,6 +63,31 @@ def test_a_url_is_no_path(command: str) -> None:
     assert "is a URL. Give its path alone: /version" in done.stderr
 
 
+def test_a_token_that_ends_with_a_newline_is_told(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    answer = host.request("POST", "/setup", {"newtoken": "yourtoken\n"})
+
+    assert answer.status == 400 and "it ends with a newline" in answer.json["Error-Message"]
+
+
+def test_a_form_without_a_boundary_is_told(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+
+    answer = host.post("/setup", "-H", "Content-Type: multipart/form-data", "--data-binary", "--x\r\n\r\n--x--")
+
+    assert answer.status == 400 and "names no boundary" in answer.json["Error-Message"]
+
+
+def test_a_first_run_that_waits_is_told_by_the_command(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(token=None, **{"first_run": {"enabled": True}})
+    argv = [*COMMAND, "call", "GET", "/version", "-k", "--url", host.url.removesuffix("/api/v1/admin"), "--no-token"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1 and "POST /setup?token=PASSPHRASE" in done.stderr
+
+
 def test_an_inbox_without_a_package_says_what_was_looked_for(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host()
 
