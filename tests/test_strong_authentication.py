@@ -117,11 +117,49 @@ def test_wrong_names_and_scopes_are_refused(host: Host, name: str, scopes: str) 
     assert (answer.status, "must" in answer.json["Error-Message"]) == (400, True)
 
 
-def test_named_tokens_count_only_when_they_are_switched_on(host: Host) -> None:
+USELESS = {
+    f"{PREFIX}/backup": "write /backup, without /api/v1/admin",
+    f"GET {PREFIX}/backup": "write GET /backup, without",
+    "/backups": "did you mean /backup?",
+    "/backup/downlod": "did you mean /backup/download?",
+    "PUT /backup": "/backup has GET, POST alone",
+    "POST /version": "/version has GET alone",
+    "/nothing-like-it": "GET /endpoints lists what there is",
+    "/setup": "the administrator's token alone",
+    "GET /tokens": "the administrator's token alone",
+    "/tokens/revoke": "the administrator's token alone",
+}
+
+
+@pytest.mark.parametrize("query", ["", "dry-run=1"])
+def test_a_scope_that_can_never_allow_anything_is_refused_by_name(host: Host, query: str) -> None:
+    for scope, told in USELESS.items():
+        answer = host.request("POST", "/tokens", {"name": "ok", "scopes": f"read, {scope}"}, query=query)
+
+        assert answer.status == 400, scope
+        assert (
+            answer.json["Error-Message"].startswith(f"scopes: {scope} allows nothing") and told in answer.body.decode()
+        )
+    assert host.get("/tokens").json["tokens"] == {}
+
+
+def test_scopes_that_allow_something_are_taken(host: Host) -> None:
+    useful = "read,/backup,POST /backup/restore,GET /jobs,/jobs/000001-backup,/update/log,/reboot,GET /settings"
+
+    add(host, "useful", useful)
+
+
+def test_named_tokens_count_and_are_made_only_when_they_are_switched_on(host: Host) -> None:
     token = add(host, "one", "read")
     host.configure(authentication={})
     host.reload()
 
+    made = host.post("/tokens", "-F", "name=two", "-F", "scopes=read")
+    tried = host.post("/tokens", "-F", "name=two", "-F", "scopes=read", query="dry-run=1")
+
+    assert (made.status, tried.status) == (400, 400)
+    assert "authentication.named-tokens" in made.json["Error-Message"] and "token" not in made.json
+    assert list(host.get("/tokens").json["tokens"]) == ["one"]
     assert with_token(host, token, "GET", "/version") == 403
 
 

@@ -12,6 +12,7 @@ from jidoteki.hookspecs import (
     Described,
     Document,
     Endpoint,
+    Finding,
     JobType,
     Reply,
     Request,
@@ -51,6 +52,14 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
         JobType("settings", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """Whether a script is there that puts the network settings into force."""
+    from jidoteki.plugins.settings import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl

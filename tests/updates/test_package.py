@@ -305,7 +305,6 @@ def test_a_large_package_takes_little_memory(vendor: Any, tmp_path: Path) -> Non
     script = """if True:
         import resource, sys
         from pathlib import Path
-from typing import Any
         from jidoteki.core.archives.unpacking import Policy
         from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
