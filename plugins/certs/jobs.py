@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
 from jidoteki.hookspecs.job_logs import failure_logged
-from jidoteki.plugins.certs import bundle, handshake
+from jidoteki.plugins.certs import bundle, handshake, warnings
 from jidoteki.plugins.certs.bundle import Bundle
 from jidoteki.plugins.certs.pem_texts import Refused
 
@@ -80,7 +81,7 @@ def check(job: Job) -> None:
 
 def _check(job: Job) -> None:
     judged = _read(job)
-    for warning in bundle.warnings(judged):
+    for warning in warnings.of(judged):
         job.log(warning)
     try:
         handshake.check(judged, job.workspace)
@@ -105,9 +106,8 @@ def _replace(job: Job) -> None:
     job.progress(30)
     try:
         previous = _current(files)
-        authorities = judged.chain or _kept_authorities(job, files)
-        _install(job.appliance, files, _contents(files, judged, authorities), _trusted(files, authorities))
-        if not authorities:
+        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.chain))
+        if not judged.chain:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
@@ -120,28 +120,33 @@ def _replace(job: Job) -> None:
 
 
 def _read(job: Job) -> Bundle:
+    """What came; without an authority, with those that are there, if they are above the new certificate."""
     try:
-        return bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
+        judged = bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
     except Refused as error:
         raise JobFailed(str(error)) from error
+    if judged.chain or judged.self_signed:
+        return judged
+    return dataclasses.replace(judged, chain=_kept_authorities(job))
 
 
-def _kept_authorities(job: Job, files: TlsFiles) -> Authorities:
-    """The authorities that are there, if they are above the new certificate, with which none came."""
+def _kept_authorities(job: Job) -> Authorities:
     try:
-        there = paths.read_regular(files.authorities, follow=True).decode("latin-1")
+        there = paths.read_regular(TlsFiles.of(job.appliance).authorities, follow=True).decode("latin-1")
         return bundle.read(job.input["public"], job.input["private"], there).chain
     except (OSError, Refused):
         return ()
 
 
-def _contents(files: TlsFiles, judged: Bundle, authorities: Authorities) -> dict[Path, bytes]:
+def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
     contents = {
         files.key: judged.key.encode("ascii"),
         files.certificate: bundle.pem([judged.certificate]).encode("ascii"),
         files.served: judged.pem().encode("ascii"),
     }
-    return {**contents, files.authorities: bundle.pem(authorities).encode("ascii")} if authorities else contents
+    if judged.chain:
+        contents[files.authorities] = bundle.pem(judged.chain).encode("ascii")
+    return contents
 
 
 def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
