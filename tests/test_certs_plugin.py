@@ -759,6 +759,26 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
     assert snapshot(tls) == before
 
 
+@pytest.mark.parametrize("held", ["key", "certificate", "served", "authorities"])
+def test_a_file_that_cannot_be_replaced_leaves_all_of_the_old_certificate_in_use(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str], held: str
+) -> None:
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate))
+    before = snapshot(tls)
+    path = getattr(tls, held)
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, and a file system that can do this")
+    job = job_with(appliance, **self_signed)
+
+    try:
+        with pytest.raises(JobFailed, match=r"cannot be stored: .*(immutable|not permitted)"):
+            perform(job)
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+    assert snapshot(tls) == before
+
+
 def snapshot(tls: jobs.TlsFiles) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), mode(path)) for path in tls.directory.rglob("*") if path.is_file()}
 

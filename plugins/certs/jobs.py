@@ -104,19 +104,25 @@ def _replace(job: Job) -> None:
     judged = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
+    previous = _current(files)
     try:
-        previous = _current(files)
         _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.chain))
         if not judged.chain:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
-    except OSError as error:
-        raise JobFailed(f"The certificates cannot be stored: {error.strerror or error}") from error
-    except JobFailed:
-        job.log("Putting the previous certificates back")
-        _put_back(job.appliance, files, previous)
-        raise
+    except (JobFailed, OSError) as error:
+        failure = error if isinstance(error, JobFailed) else _not_stored(error)
+        try:
+            _put_back(job, files, previous)
+        except OSError as lost:
+            reason = lost.strerror or lost
+            raise JobFailed(f"{failure.message}; the former ones could not be put back: {reason}") from error
+        raise failure from error
+
+
+def _not_stored(error: OSError) -> JobFailed:
+    return JobFailed(f"The certificates cannot be stored: {error.strerror or error}")
 
 
 def _read(job: Job) -> Bundle:
@@ -163,13 +169,21 @@ def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
 
 def _current(files: TlsFiles) -> dict[Path, bytes]:
     every = (files.key, files.certificate, files.authorities, files.served, files.trusted)
-    return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
+    try:
+        return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
+    except OSError as error:
+        raise _not_stored(error) from error
 
 
-def _put_back(appliance: Appliance, files: TlsFiles, previous: dict[Path, bytes]) -> None:
-    new = [path for path in _current(files) if path not in previous]
-    trusted = previous.pop(files.trusted, None)
-    _install(appliance, files, previous, trusted)
+def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes]) -> None:
+    """Make the files that differ what they were: those that could not be replaced cannot be put back, either."""
+    now = _current(files)
+    changed = {path: content for path, content in previous.items() if now.get(path) != content}
+    new = [path for path in now if path not in previous]
+    if changed or new:
+        job.log("Putting the previous certificates back")
+    if changed:
+        _install(job.appliance, files, changed, changed.pop(files.trusted, None))
     for path in new:
         path.unlink(missing_ok=True)
 
