@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import secrets
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.records import Record
@@ -29,12 +28,13 @@ TARGET = "jidoteki update"
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the update.")
 def command(root: Path, wait: bool) -> None:
     """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
-    appliance = Appliance(root)
+    appliance, user = Appliance(root), service_user.caller()
+    service_user.become_or_refuse(appliance)
     appliance.prepare()
     assembly = assemble(appliance, loading.load(appliance.configuration))
     appliance, launcher = assembly.appliance, assembly.launcher
     audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
-    id, user = secrets.token_hex(8), getpass.getuser()
+    id = secrets.token_hex(8)
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
         record, process = launcher.start("update", {}, CLIENT, user)
