@@ -105,6 +105,20 @@ async def test_an_update_is_uploaded_and_followed_to_its_end(host: Host, tmp_pat
     assert version == {"version": "2.0.0"}
 
 
+async def test_what_update_sh_says_of_its_progress_is_what_everybody_is_told(host: Host, tmp_path: Path) -> None:
+    says = """for each in 21 '"52"' 83.5; do
+        echo "{\\"status\\":\\"running\\",\\"percentage\\":$each}" >"$JIDO_ADMIN_PATH/etc/status_update.json"; sleep 3
+    done"""
+    seen: list[Any] = []
+
+    async with client_of(host) as api:
+        await api.post("/update", files={"update": package(host, tmp_path, says)})
+        await api.wait("/update", lambda status: seen.append(status["percentage"]), interval=0.2)
+
+    assert [each for each in seen if each in (21, 52, 83)] == [21, 52, 83]
+    assert seen[-1] == 100
+
+
 async def test_waiting_after_a_stop_tells_of_the_deletion_and_not_of_the_backup_before(host: Host) -> None:
     async with client_of(host) as api:
         await api.post("/backup", {"action": "START"})
