@@ -16,6 +16,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, sparse_files
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.plugins.backup import renames, restoring, swapping
+from jidoteki.plugins.backup.journal import Journal
 
 MODES = ["merge", "exact"]
 MAKE = renames.Renames.make
@@ -423,7 +424,7 @@ def test_a_disk_that_is_unmounted_in_the_middle_is_as_before(
         restore(Job(appliance, archive))
     subprocess.run(["mount", "--bind", aside, media], check=True)
     subprocess.run(["umount", aside], check=True)
-    swapping.discard(appliance, swapping.Journal(appliance, "000001-restore"))
+    swapping.discard(appliance, Journal(appliance, "000001-restore"))
 
     assert contents(appliance) == dict.fromkeys(names, "now")
     assert not left_over(appliance)

@@ -80,7 +80,7 @@ def test_a_form_without_a_boundary_is_told(jidoteki_host: MakeHost) -> None:
 
 
 def test_a_first_run_that_waits_is_told_by_the_command(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(token=None, **{"first_run": {"enabled": True}})
+    host = jidoteki_host(token=None, first_run={"enabled": True})
     argv = [*COMMAND, "call", "GET", "/version", "-k", "--url", host.url.removesuffix("/api/v1/admin"), "--no-token"]
 
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)

@@ -8,10 +8,14 @@ import hmac
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
 
 from jidoteki.hookspecs import PREFIX
@@ -319,3 +323,36 @@ def test_what_a_scope_does_not_allow_uses_up_no_nonce(host: Host) -> None:
 
     assert refused == [403, 403]
     assert not list(host.appliance.jobs.glob("nonces-*"))
+
+
+def with_an_extension_twice() -> tuple[bytes, bytes]:
+    """A key and a certificate that OpenSSL serves, and whose extensions others refuse to read."""
+    now, key, oid = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1()), x509.ObjectIdentifier("1.3.6.1.4.1.9")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    alternative = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=7)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=9))
+        .add_extension(alternative, critical=False)
+    )
+    for value in (b"\x0c\x01a", b"\x0c\x01b"):
+        extension = x509.Extension(oid, False, x509.UnrecognizedExtension(oid, value))
+        builder._extensions = [*builder._extensions, extension]
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_certificate_that_cannot_be_read_whole_harms_no_request(host: Host) -> None:
+    private, certificate = with_an_extension_twice()
+    tls = host.appliance.system_etc / "pki/tls"
+    host.appliance.replace_files(
+        {tls / "enterprise.pem": private + certificate, tls / "certs/enterprise.crt": certificate}, 0o644
+    )
+
+    stranger = host.get("/version", "-H", "Signature-Input: x", auth="none")
+
+    assert stranger.status == 403
+    assert send(host, "GET", "/version", sign(host, "GET", "/version"), source="127.0.0.2").status == 200

@@ -134,11 +134,11 @@ class ApiRequest:
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
-        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher.records)
+        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher)
 
     async def job_record(self, id: str) -> JobRecord | None:
         """One run of a job."""
-        return await asyncio.to_thread(listing.one, self.service.jobs.launcher.records, id)
+        return await asyncio.to_thread(listing.one, self.service.jobs.launcher, id)
 
     async def job_log(self, id: str, lines: int) -> str | None:
         """The last lines that a run wrote."""

@@ -29,7 +29,8 @@ async def change(request: Request) -> Response:
     settings = request.values["settings"]
     response = await request.start_job("settings", **settings)
     if isinstance(response, Reply):
-        told = warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
+        told = settings.get("warnings", [])
+        told = told + warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
         if told:
             return Reply({**response.data, "warnings": told}, response.status, response.headers)
     return response
