@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+PORT := 8443
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
@@ -17,8 +18,8 @@ MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
-	$(BIN)/jidoteki demo
+run: $(READY) ## start a demo appliance on https://127.0.0.1:8443; PORT=9443 for another port
+	$(BIN)/jidoteki demo --port $(PORT)
 
 setup: $(READY) ## the virtual environment alone
 
@@ -53,6 +54,10 @@ check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
+	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
+	MYPYPATH=tests $(BIN)/mypy docs tests/*.py $(addprefix tests/,browser fuzz hooks plugins)
+	for each in faults updates; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 
 faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (half an hour; as root for tmpfs)

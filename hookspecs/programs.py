@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import scripts
+from jidoteki.hookspecs.appliance import Appliance
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK: Final = 0o022
@@ -36,6 +37,15 @@ class ProgramFailed(Exception):
 def environment(**more: str) -> dict[str, str]:
     """Return the variables that every program gets, and `more`."""
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", **more}
+
+
+def places(appliance: Appliance) -> dict[str, str]:
+    """Return the variables by which a vendor's script finds the appliance that it works on, whatever its root is."""
+    return {
+        "JIDO_ADMIN_PATH": str(appliance.admin),
+        "JIDO_ROOT": str(appliance.root),
+        "JIDO_ETC": str(appliance.system_etc),
+    }
 
 
 def run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import secrets
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +13,9 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
+from jidoteki.core.endpoints.update import inbox
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.service.generation import assemble
@@ -55,7 +56,7 @@ def command(root: Path, wait: bool) -> None:
         _wait(launcher, record, process)
 
 
-def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) -> None:
+def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
     while process.poll() is None:
         time.sleep(0.2)
     launcher.settle("update")
@@ -63,5 +64,7 @@ def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) 
     ended = launcher.records.read(record.id)
     if ended is None or ended.status != "success":
         code, message = (ended.error_code, ended.error_message) if ended else ("E1000", "The job left no record")
+        if code == "E1003":
+            click.echo(f"Looked for {inbox.PACKAGES} in {launcher.appliance.uploads}")
         raise Problem(f"{code}: {message}")
     click.echo("The update was installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -56,8 +55,11 @@ class Context:
         self._cancelled = False
         self.was_told = False
         """Whether the job knows that it was cancelled."""
-        self._environment = commands.environment(appliance.admin)
-        signal.signal(signal.SIGTERM, self._cancel)
+        self._environment = commands.environment(appliance)
+
+    def cancel(self) -> None:
+        """Tell the job to end."""
+        self._cancelled = True
 
     def checkpoint(self) -> None:
         """End here when the job was told to; said once, so that it can clean up."""
@@ -222,9 +224,6 @@ class Context:
         """Offer new settings to the plugins, the first that takes them wins."""
         implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
         return any(function(job=self, name=name, document=document) for _, function in implementations)
-
-    def _cancel(self, number: int, frame: object) -> None:
-        self._cancelled = True
 
 
 def _unpackable(into: Path | int) -> int:

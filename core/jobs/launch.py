@@ -20,6 +20,7 @@ from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import commands, processes, status_files
 from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
@@ -103,7 +104,7 @@ class Launcher:
         client: str,
         user: str,
         permit: Callable[[], None] = lambda: None,
-    ) -> tuple[Record, subprocess.Popen[bytes]]:
+    ) -> tuple[Record, JobProcess]:
         """Start a job.
 
         :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
@@ -127,16 +128,15 @@ class Launcher:
             finally:
                 os.close(lock)
 
-    def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> JobProcess:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
-                process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+                return self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
             self._save(record)
             self.clear(record.id)
             raise
-        return process
 
     def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Let the job's check judge an input in a process of its own, changing nothing.
@@ -152,11 +152,11 @@ class Launcher:
         with open(os.devnull, "rb") as null:
             process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
-            verdict, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
+            verdict = process.communicate(timeout)
+        except TimeoutError as error:
             raise TimeoutError("The check did not end in time") from error
         finally:
-            processes.kill_session(process.pid)
+            process.kill()
             process.wait()
             self.clear(record.id)
         try:
@@ -166,7 +166,7 @@ class Launcher:
 
     def _process(
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
-    ) -> subprocess.Popen[bytes]:
+    ) -> JobProcess:
         plugin, _ = self.kinds[record.kind]
         wanted = {plugin.name: plugin} | {
             each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")
@@ -187,11 +187,16 @@ class Launcher:
             dry_run,
         )
         order.write(directory / "order.json")
-        return subprocess.Popen(
-            [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(directory / "order.json")],
-            stdin=lock, stdout=out, stderr=errors, start_new_session=True, cwd="/",
-            env=commands.environment(self.appliance.admin),
-        )  # fmt: skip
+        return self.start_process(directory / "order.json", lock, out, errors)
+
+    def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
+        """Start the process of a job, which is a thread in the test kit.
+
+        :param order: the file that describes the job.
+        :raises OSError: it cannot be started.
+        """
+        argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
+        return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 
     def settle(self, kind: str) -> list[Record]:
         """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""
