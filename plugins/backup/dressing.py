@@ -11,15 +11,15 @@ import os
 import stat
 from typing import Final
 
-from jidoteki.hookspecs import file_attributes, posix_acl
+from jidoteki.hookspecs import file_attributes
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
+from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.plans import Line, Tell, components
 from jidoteki.plugins.backup.volumes import Volumes
 
 MAX_TOLD: Final = 100
-_LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
 _INHERITED: Final = 0o2777
 """What the one above says of the mode."""
 
@@ -60,7 +60,7 @@ class Dressing:
 
 
 def copy_metadata(source: int, place: int, time: int) -> None:
-    """Give a directory owner, mode, lists and attributes of another one on the same file system.
+    """Give a directory owner, mode, lists and attributes of another one on the same file system, and no others.
 
     :param source: descriptor of the other one.
     :param place: descriptor of the directory.
@@ -72,21 +72,23 @@ def copy_metadata(source: int, place: int, time: int) -> None:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     if (wanted.st_uid, wanted.st_gid) != (there.st_uid, there.st_gid):
         os.fchown(place, wanted.st_uid, wanted.st_gid)
-    if wanted.st_mode != there.st_mode:
+    kept = _attributes(source)
+    gone = [name for name in _attributes(place) if name not in kept]
+    if gone:
+        os.fchmod(place, stat.S_IMODE(there.st_mode) & 0o700)  # the group gets what a list's mask allows, without it
+        owners.remove(place, gone)
+    if gone or wanted.st_mode != there.st_mode:
         os.fchmod(place, stat.S_IMODE(wanted.st_mode))
-    for name in _attributes(source):
+    for name in kept:
         os.setxattr(place, name, os.getxattr(source, name))
     os.utime(place, ns=(time, time))
 
 
 def _attributes(directory: int) -> list[str]:
     """The attributes of a directory that come from the archive: its label may be one that the system gave it."""
-    try:
-        found = os.listxattr(directory)
-    except OSError:  # not every file system has any
-        return []
+    found = owners.names(directory)
     own = (name for name in found if file_attributes.is_kept(name) and not name.startswith("security."))
-    return [*own, *(name for name in _LISTS if name in found)]
+    return [*own, *(name for name in owners.LISTS if name in found)]
 
 
 def settle(name: str, parent: int, place: int) -> None:

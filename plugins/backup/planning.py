@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
-from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup import filling, owners
 from jidoteki.plugins.backup.descriptors import closing, is_empty, is_there
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
@@ -75,6 +75,8 @@ class _Pair(NamedTuple):
     """Whether `backup.txt` lists it, or one above it."""
     exact: bool
     """Whether what the new tree lacks is removed from it, if it is listed."""
+    by: int | None = None
+    """Who else than root and the service may have put the one in the data in its place."""
 
 
 class Planner:
@@ -115,18 +117,19 @@ class Planner:
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
-        inode = os.fstat(pair.data).st_ino
+        status = os.fstat(pair.data)
+        owner = status.st_uid if pair.by is not None and os.geteuid() == 0 else None
         for name, decision in self._decisions(pair):
             if decision is None:
                 yield from self._enter(pair, name)
                 continue
             entries[name] = decision
             if len(entries) == BATCH:
-                yield Line(pair.path, entries, None, inode)
+                yield Line(pair.path, entries, None, status.st_ino, owner)
                 entries = {}
-        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
+        time = _time(pair)
         if entries or time is not None:
-            yield Line(pair.path, entries, time, inode)
+            yield Line(pair.path, entries, time, status.st_ino, owner)
 
     def _decisions(self, pair: _Pair) -> Iterator[tuple[str, Action | None]]:
         if pair.new is not None:
@@ -148,6 +151,9 @@ class Planner:
 
     def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
         coming = entry.is_dir(follow_symlinks=False)
+        if owners.would_gain(entry, pair.data, new, pair.by):
+            path = _shown(joined(pair.path, entry.name))
+            raise JobFailed(f"{path} cannot be restored: others may have put the directory there that it would be in")
         decision: _Decision = "put"
         try:
             there = stat.S_ISDIR(os.stat(entry.name, dir_fd=pair.data, follow_symlinks=False).st_mode)
@@ -156,7 +162,7 @@ class Planner:
         else:
             decision = self._over(pair, entry.name, there, coming)
         if coming and decision is not None and self._settle:
-            self._settle(entry.name, new, pair.data)
+            self._settle(entry.name, new, pair.data if _time(pair) is None else new)
         return decision
 
     def _over(self, pair: _Pair, name: str, there: bool, coming: bool) -> _Decision:
@@ -165,7 +171,7 @@ class Planner:
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
         if there and coming:
-            return "replace" if exact and not self._fixed else None
+            return "replace" if exact and not self._fixed else self._both(pair, name, covered)
         if path in self._kept.mounts:
             return self._fill(pair, name, path)
         if coming and not covered:
@@ -175,6 +181,19 @@ class Planner:
         if there and not exact and not _is_empty(name, pair.data):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"
+
+    def _both(self, pair: _Pair, name: str, covered: bool) -> _Decision:
+        """Decide on a directory that is in both: where it may be another one than it was, an empty one gives way."""
+        path = joined(pair.path, name)
+        if path in self._kept.mounts or self._volumes.at(path) or pair.new is None:
+            return None
+        with _opened(name, pair.data) as data, _opened(name, pair.new) as new:
+            difference = owners.difference(data, new, owners.renamer(pair.data, pair.by), covered)
+            if difference is None:
+                return None
+            if covered and not self._fixed and is_empty(data):
+                return "put"
+        raise JobFailed(f"{_shown(path)} cannot be restored: {difference}")
 
     def _fill(self, pair: _Pair, name: str, path: str) -> _Decision:
         """Decide on what comes where a single file is mounted."""
@@ -204,7 +223,8 @@ class Planner:
                     raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
-            yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
+            by = None if volume else owners.renamer(pair.data, pair.by)
+            yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path), by))
 
     def _mounted(self, path: str, reason: str | None = None) -> JobFailed:
         reason = reason or self._reasons.get(path)
@@ -225,7 +245,9 @@ def _is_empty(name: str, parent: int) -> bool:
         return is_empty(descriptor)
 
 
-def _time(directory: int) -> int | None:
-    """When a directory in the new tree was changed, if the archive holds it as a member."""
-    status = os.fstat(directory)
+def _time(pair: _Pair) -> int | None:
+    """When the directory in the new tree was changed, if it is a listed one that the archive holds as a member."""
+    if pair.new is None or not pair.covered or not pair.path:
+        return None
+    status = os.fstat(pair.new)
     return None if status.st_mode & IMPLIED else max(-MAX_TIME, min(status.st_mtime_ns, MAX_TIME))

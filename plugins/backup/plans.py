@@ -34,6 +34,8 @@ class Line(NamedTuple):
     tree; else None."""
     inode: int = 0
     """Its number on its file system, so that no other directory gets these in its place."""
+    owner: int | None = None
+    """Who owns it, where others may put another one in its place; else None."""
 
 
 def encode(line: Line) -> bytes:
@@ -99,11 +101,18 @@ def _inode(value: Any) -> int:
     return value
 
 
+def _owner(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise vol.Invalid("must be the number of a user")
+    return value
+
+
 _SCHEMA: Final = vol.Schema(
     {
         vol.Required("directory"): path,
         vol.Required("entries"): _entries,
         vol.Required("time"): _time,
         vol.Required("inode"): _inode,
+        vol.Optional("owner", default=None): _owner,
     }
 )

@@ -16,11 +16,11 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup import filling, making_room, narrowing
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
-from jidoteki.plugins.backup.staging import OLD, set_aside
+from jidoteki.plugins.backup.staging import OLD
 from jidoteki.plugins.backup.volumes import Volumes
 
 PIECES: Final = f"{RESERVED}pieces"
@@ -28,7 +28,6 @@ PIECES: Final = f"{RESERVED}pieces"
 COMING: Final = f"{RESERVED}coming"
 """Where, beside that, a file has the name of each directory that is new and moved in pieces."""
 _NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -62,6 +61,7 @@ class Renames:
         except OSError as error:
             raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
         with closing(place), self._moves(number, line, place) as moves:
+            narrowing.check(line, place)
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
@@ -155,10 +155,10 @@ class _Moves:
             self._fill(name)
             return
         if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
-            self._take_away(name)
+            self._make_room(name, action)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
-            raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
+            raise self._replaced(name)
         if coming:
             self._bring(name)
 
@@ -170,7 +170,7 @@ class _Moves:
         if action != "remove":
             self._take_new(name)
         if is_there(name, self._old):
-            self._move(name, self._old)
+            making_room.put_back(name, self._old, self._place, self._aside)
         elif is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
@@ -210,7 +210,7 @@ class _Moves:
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
         if is_there(name, self._old):
-            filling.fill(name, self._place, self._old)
+            filling.fill(name, self._place, self._old, back=True)
             os.unlink(name, dir_fd=self._old)
 
     @contextmanager
@@ -237,18 +237,34 @@ class _Moves:
                 move(name, self._place, pieces, self._set_aside)
             os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
 
+    def _make_room(self, name: str, action: Action) -> None:
+        if is_directory(name, self._place) and (action == "put" or not _is_filled_directory(name, self._place)):
+            try:
+                making_room.give_way(name, self._place, self._old)
+                return
+            except OSError as error:
+                if action == "put":
+                    raise self._replaced(name) if error.errno in making_room.IN_THE_WAY else error from error
+        self._take_away(name)
+
     def _set_aside(self, name: str, parent: int) -> None:
-        set_aside(name, parent, self._aside)
+        making_room.clear_for_old(name, parent, self._aside)
 
     def _move(self, name: str, source: int) -> None:
-        """Rename something to its free place: what another program may have made there in the meantime goes away."""
+        """Rename something new to its place, which is free: what another program made there since then goes away."""
         try:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
         except OSError as error:
-            if error.errno not in _IN_THE_WAY:
+            if error.errno not in making_room.IN_THE_WAY:
                 raise
-            set_aside(name, self._place, self._aside)
+            try:
+                making_room.clear(name, self._place, self._aside)
+            except OSError as filled:
+                raise self._replaced(name) from filled
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
+
+    def _replaced(self, name: str) -> OSError:
+        return OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
 
 
 def _replaced(directory: str, number: int | None) -> OSError:

@@ -19,6 +19,7 @@ from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
+from jidoteki.plugins.backup import narrowing
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
@@ -136,6 +137,8 @@ def _carry_out(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> Ba
     renames = Renames(volumes, mounts_below(Path(f"/proc/self/fd/{volumes.data}")))
     try:
         for number, line in _present(journal, volumes, count):
+            narrowing.narrow(volumes, number, line)
+        for number, line in _present(journal, volumes, count):
             renames.make(number, line)
         _dress(journal, volumes, count, tell)
     except BaseException as error:
@@ -175,6 +178,11 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int)
     for number, line in _present(journal, volumes, count):
         try:
             renames.take_back(number, line)
+        except OSError as error:
+            failure = error
+    for number, line in _present(journal, volumes, count):
+        try:
+            narrowing.take_back(volumes, number, line)
         except OSError as error:
             failure = error
     if failure:
