@@ -397,9 +397,8 @@ def test_nothing_is_moved_into_what_gave_way_and_deleted_with_it(
     assert not list(appliance.data.glob(".*"))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_what_comes_into_a_free_place_is_never_deleted(
-    appliance: Appliance, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+def test_what_comes_into_a_free_place_is_not_deleted(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = appliance.data / "app"
     listing(appliance, "app/foo")
@@ -417,7 +416,7 @@ def test_what_comes_into_a_free_place_is_never_deleted(
 
     monkeypatch.setattr(os, "rename", gap)
 
-    message = attempt(Job(appliance, archive, mode=mode))
+    message = attempt(Job(appliance, archive))
 
     monkeypatch.undo()
     assert message == "The restore failed: app/foo was replaced meanwhile"

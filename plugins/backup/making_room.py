@@ -39,14 +39,15 @@ def give_way(name: str, place: int, old: int) -> None:
         raise
 
 
-def clear(name: str, place: int, aside: int) -> None:
+def clear(name: str, place: int, aside: int, all_of_it: bool = False) -> None:
     """Make a place free for what is new.
 
     :param place: descriptor of the directory that it is in.
     :param aside: descriptor of the one for what nobody is to put back.
+    :param all_of_it: whether a directory goes with all that is in it.
     :raises OSError: a directory is there that is not empty, or that is impossible.
     """
-    if is_directory(name, place):
+    if is_directory(name, place) and not all_of_it:
         os.rmdir(name, dir_fd=place)
     else:
         set_aside(name, place, aside)

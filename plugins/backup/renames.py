@@ -160,7 +160,7 @@ class _Moves:
         if action == "put" and _is_filled_directory(name, self._old):
             raise self._replaced(name)
         if coming:
-            self._bring(name)
+            self._bring(name, action)
 
     def take_back(self, name: str, action: Action) -> None:
         """Undo what `make` did, as far as it did it."""
@@ -175,10 +175,10 @@ class _Moves:
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
 
-    def _bring(self, name: str) -> None:
+    def _bring(self, name: str, action: Action) -> None:
         """Rename what is new to its place; or move it there in pieces, with a note that these are no old ones."""
         try:
-            self._move(name, self._new)
+            self._move(name, self._new, action)
         except OSError as error:
             if not cannot_rename(error, name, self._new):
                 raise
@@ -250,15 +250,15 @@ class _Moves:
     def _set_aside(self, name: str, parent: int) -> None:
         making_room.clear_for_old(name, parent, self._aside)
 
-    def _move(self, name: str, source: int) -> None:
-        """Rename something new to its place, which is free: what another program made there since then goes away."""
+    def _move(self, name: str, source: int, action: Action) -> None:
+        """Rename something new to its place, which is free: what another program made there goes the way of the old."""
         try:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
         except OSError as error:
             if error.errno not in making_room.IN_THE_WAY:
                 raise
             try:
-                making_room.clear(name, self._place, self._aside)
+                making_room.clear(name, self._place, self._aside, all_of_it=action == "replace")
             except OSError as filled:
                 raise self._replaced(name) from filled
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
