@@ -12,9 +12,10 @@ from pathlib import Path
 
 from bench import content, processes, servers
 from bench.rows import Row, interleaved
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.plugin_manager import manager
 
 MIB = 1024 * 1024
 PIPELINE = """
@@ -78,8 +79,8 @@ def make_package(below: Path, on: Appliance, unpacked: int, version: str = "1.1.
 
 
 def _launcher(on: Appliance) -> Launcher:
-    settings = config.load(on.configuration)
-    return Launcher(on, settings, plugins.load_all(on, settings))
+    settings = loading.load(on.configuration)
+    return Launcher(on, settings, manager.load_all(on, settings))
 
 
 def _pipeline(below: Path, on: Appliance, package: Path) -> dict[str, float]:

@@ -7,9 +7,10 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from jidoteki.core import files, leftovers, ownership, publishing
+from jidoteki.core import files
+from jidoteki.core.files import leftovers, ownership, publishing
 from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
@@ -22,9 +23,10 @@ class Appliance:
 
     :param root: the appliance's root directory.
     :param admin: the administration tree; by default `$JIDO_ADMIN_PATH`, else `ROOT/opt/jidoteki/tinyadmin`.
+    :param files_group: the name or number of the group that reads what is not for everybody, as configured.
     """
 
-    def __init__(self, root: Path, admin: Path | None = None) -> None:
+    def __init__(self, root: Path, admin: Path | None = None, files_group: str | int | None = None) -> None:
         self.root = root.absolute()
         self.admin = admin or _below(self.root, os.environ.get("JIDO_ADMIN_PATH") or DEFAULT_ADMIN)
         self.etc = self.admin / "etc"
@@ -36,8 +38,11 @@ class Appliance:
         self.spool = self.admin / "spool"
         self.system_etc = self.root / "usr/local/etc"
         self.data = self.root / "data"
-        #: The name or number of the group that reads what is not for everybody, as configured.
-        self.files_group: str | int | None = None
+        self.files_group = files_group
+
+    def with_group(self, files_group: str | int | None) -> Self:
+        """Return this appliance, whose files another group reads."""
+        return type(self)(self.root, self.admin, files_group)
 
     @property
     def configuration(self) -> Path:

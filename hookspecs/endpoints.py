@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -61,13 +61,21 @@ class ApiError(Exception):
     :param status: the HTTP status, 400 to 599.
     :param message: one sentence that names the parameter and what is allowed.
     :param code: an error code for scripts, the body's `error-code`.
+    :param headers: more headers of the answer, such as `Retry-After`.
     """
 
-    def __init__(self, status: int, message: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message or str(status))
         self.status = status
         self.message = message
         self.code = code
+        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,10 @@ class Request(Protocol):
         """The whole configuration of the host, validated and with its defaults."""
 
     @property
+    def endpoints(self) -> Sequence[tuple[str, str]]:
+        """Method and path of every endpoint that is served, mandatory ones included; a path may end with `/{name}`."""
+
+    @property
     def dry_run(self) -> bool:
         """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
 
@@ -144,8 +156,7 @@ class Request(Protocol):
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
-        :param values: JSON values, handed to the job as `job.input`.
-
+        :param values: JSON values, handed to the job as `job.input`; bytes are handed to it as the path of a file.
         :raises ApiError: 400, one is running already, or one that excludes it.
         """
 

@@ -26,13 +26,22 @@ def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
         yield
     except Exception as failure:
         try:
-            _put_back(job, former)
+            changed = {path: content for path, content in former.items() if _differs(content, _content(path))}
+            _put_back(job, changed)
         except OSError as error:
             code = failure.code if isinstance(failure, JobFailed) else "E1000"
             lost = f"the former files could not be put back: {error.filename}: {error.strerror or error}"
             raise JobFailed(f"{failure}; {lost}", code) from failure
-        job.log("The former settings are back in their files")
+        if changed:
+            job.log("The former settings are back in their files")
         raise
+
+
+def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
+    """Whether there is something to put back: what could not be replaced is what it was, and stays so."""
+    if isinstance(former, OSError) or isinstance(now, OSError):
+        return type(former) is not type(now)
+    return former != now
 
 
 def _content(path: Path) -> bytes | OSError | None:

@@ -40,7 +40,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     def mount(place: Path, *arguments: str) -> Path:
         if not place.exists():
             place.mkdir(parents=True)
-        command = ["mount", *(arguments or ("-t", "tmpfs", "-o", "size=1m", "tmpfs")), place]
+        command: list[str | Path] = ["mount", *(arguments or ("-t", "tmpfs", "-o", "size=1m", "tmpfs")), place]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
             pytest.skip("needs root, to mount something")
         return place

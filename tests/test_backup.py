@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backupkit import keep_busy
 from pace import slowness
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
-from tests.backupkit import keep_busy
 
 OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 Tree = dict[str, tuple[object, ...]]
@@ -183,6 +183,16 @@ def test_stop_deletes_the_backup_and_stop_with_nothing_is_fine(host: Host) -> No
     assert [host.get(path).status for path in ("/backup", "/backup/download")] == [404, 404]
     assert [*host.appliance.uploads.iterdir(), *host.appliance.spool.iterdir()] == []
     assert host.get("/backup/log").text.count("Deleting backup archive") == 1
+
+
+def test_stop_names_the_job_that_deleted_the_backup(host: Host) -> None:
+    back_up(host)
+
+    stopped = host.post("/backup", "-F", "action=STOP")
+
+    job = host.get(f"/jobs/{stopped.headers['Job-Id']}").json
+    assert (job["type"], job["status"]) == ("backup-delete", "success")
+    assert "Job-Id" not in host.post("/backup", "-F", "action=STOP", query="dry-run=1").headers
 
 
 def test_stop_clears_away_a_failure_too(host: Host) -> None:

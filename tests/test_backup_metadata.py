@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jidoteki.core import archive_metadata
-from jidoteki.core.archives import ArchiveError, Policy, unpack
+from jidoteki.core.archives import metadata
+from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
 from jidoteki.hookspecs import file_attributes, posix_acl
 from jidoteki.hookspecs.posix_acl import Entry
 from jidoteki.testing import Host
@@ -111,7 +111,9 @@ def test_gnu_tar_restores_the_lists_and_attributes_of_a_backup(host: Host, tmp_p
     archive = back_up(host, tmp_path)
     (tmp_path / "out").mkdir()
 
-    argv = ["tar", "--acls", "--xattrs", "--xattrs-include=*", "-xpf", archive, "-C", tmp_path / "out"]
+    argv: list[str | Path] = [
+        "tar", "--acls", "--xattrs", "--xattrs-include=*", "-xpf", archive, "-C", tmp_path / "out",
+    ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -128,7 +130,9 @@ def test_the_lists_and_attributes_of_an_archive_by_gnu_tar_are_restored(
     if ROOT:
         os.removexattr(db / "sub", "trusted.of root")
     lists, values = getfacl(db), attributes(db)
-    argv = ["tar", "--acls", "--xattrs", f"--xattrs-include={include}", "-C", host.appliance.data, "-cf"]
+    argv: list[str | Path] = [
+        "tar", "--acls", "--xattrs", f"--xattrs-include={include}", "-C", host.appliance.data, "-cf",
+    ]  # fmt: skip
     subprocess.run([*argv, tmp_path / "backup.tar", "db"], check=True)
     shutil.rmtree(db)
 
@@ -301,7 +305,7 @@ def test_attributes_that_the_file_system_has_no_room_for_are_told_and_the_file_i
     path, told = unpacked(tmp_path, records)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert told and len(told) <= archive_metadata.MAX_NOTES + 1
+    assert told and len(told) <= metadata.MAX_NOTES + 1
     assert all("cannot be restored" in line for line in told[:-1])
 
 

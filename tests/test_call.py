@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.updates.build import build_package
+from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 from jidoteki.testing.host import COMMAND
@@ -29,7 +29,7 @@ class Caller:
         self.environment = {**os.environ, "JIDOTEKI_TOKEN": TOKEN, "JIDOTEKI_URL": host.url}
 
     def __call__(self, *arguments: str | Path, trust: bool = True) -> subprocess.CompletedProcess[str]:
-        argv = [*COMMAND, "call", *arguments, *(["--cacert", self.certificate] if trust else [])]
+        argv = [*COMMAND, "call", *arguments, *(["--cacert", str(self.certificate)] if trust else [])]
         return subprocess.run(
             argv,
             env=self.environment,
@@ -109,6 +109,24 @@ def test_an_update_is_waited_for(call: Caller, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["status"] == "success"
     assert done.stderr.splitlines()[-1] == "Waiting: 100 %"
     assert call("GET", "/version").stdout == '{"version":"2.0.0"}'
+
+
+def test_the_deletion_of_a_backup_is_waited_for(call: Caller) -> None:
+    call("POST", "/backup", "-F", "action=START", "--wait")
+
+    done = call("POST", "/backup", "-F", "action=STOP", "--wait")
+
+    assert (done.returncode, json.loads(done.stdout)["type"]) == (0, "backup-delete"), done.stderr
+
+
+@pytest.mark.parametrize(("path", "form"), [("/settings", "settings=@{}"), ("/backup", "action=START")])
+def test_waiting_for_a_dry_run_ends_with_its_answer(call: Caller, tmp_path: Path, path: str, form: str) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"app": {"name": "x"}}')
+
+    done = call("POST", f"{path}?dry-run=1", "-F", form.format(settings), "--wait")
+
+    assert (done.returncode, json.loads(done.stdout)["dry-run"]) == (0, True), done.stderr
 
 
 def test_a_job_that_fails_is_exit_status_1_with_its_code(call: Caller, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jidoteki.client import ApiProblem, Client, JobProblem
-from jidoteki.core.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.host import COMMAND
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from jidoteki.core import tls
+from jidoteki.core.http import tls
 from jidoteki.plugins.license import gpg
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
@@ -24,7 +24,8 @@ UNSET = datetime.datetime(1970, 1, 1, 0, 1, tzinfo=datetime.UTC)
 BY_THE_FILE = """
 import datetime, sys
 from pathlib import Path
-from jidoteki.core import server, tls
+from jidoteki.core.http import tls
+from jidoteki.core.service import server
 clock = Path(sys.argv[1])
 tls._now = lambda: datetime.datetime.fromisoformat(clock.read_text())
 server.RENEW_EACH = 0.1

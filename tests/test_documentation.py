@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from jidoteki.core.config import defaults
-from jidoteki.core.config_sections import SECTIONS
+from jidoteki.core.config.loading import defaults
+from jidoteki.core.config.sections import SECTIONS
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 
@@ -96,7 +96,7 @@ def test_every_package_of_the_source_tree_is_distributed() -> None:
     assert set(settings["packages"]) == found
 
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from obstacles import obstruct, remove
 
-from jidoteki.core import publishing
+from jidoteki.core.files import publishing
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND

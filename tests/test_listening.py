@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from jidoteki.core import listener
-from jidoteki.core.listener import EVERYWHERE, sockets
+from jidoteki.core.http import listener
+from jidoteki.core.http.listener import EVERYWHERE, sockets
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost

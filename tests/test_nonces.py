@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core import nonces
-from jidoteki.core.nonces import Nonces, TooMany
-from jidoteki.core.signatures import WINDOW, Signed
+from jidoteki.core.auth import nonces
+from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.signatures import WINDOW, Signed
 
 
 def signed(nonce: str, keyid: str = "admin", age: int = 0) -> Signed:
@@ -60,7 +60,7 @@ async def test_what_can_be_sent_no_more_is_forgotten_here_and_on_the_disk(
     await store.keep(first)
     now = time.time()
 
-    monkeypatch.setattr(nonces.time, "time", lambda: now + 2 * WINDOW)
+    monkeypatch.setattr(time, "time", lambda: now + 2 * WINDOW)
     store.use(Signed("admin", "b", int(now) + 2 * WINDOW, None))
 
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from namespaces import UNSHARE, mounted, needs_mounts
 
-from jidoteki.core import health
+from jidoteki.core.service import health
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 

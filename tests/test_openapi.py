@@ -12,8 +12,8 @@ import openapi_spec_validator
 import pytest
 from documented import document_of, undocumented
 
+from jidoteki.core import json_schema
 from jidoteki.core.endpoints import update
-from jidoteki.core.openapi import schemas
 from jidoteki.hookspecs import Document, Upload, validators
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
@@ -58,7 +58,7 @@ def form_of(document: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def fits(schema: dict[str, Any], value: Any) -> bool:
-    return jsonschema.Draft202012Validator(schema).is_valid(value)
+    return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
 def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
@@ -363,7 +363,7 @@ def test_command_exits_1_and_says_what_the_document_lacks(jidoteki_host: MakeHos
     ],
 )
 def test_schema_accepts_and_refuses_what_the_validator_does(validator: Any, right: Any, wrong: Any) -> None:
-    schema = schemas.of_validator(validator)
+    schema = json_schema.of_validator(validator)
 
     assert (fits(schema, right), fits(schema, wrong)) == (True, False)
 
@@ -373,7 +373,7 @@ def test_validator_that_says_what_it_accepts_is_described_so() -> None:
     def crosses(value: str) -> str:
         return value
 
-    assert schemas.of_validator(vol.All(str, crosses)) == {"type": "string", "pattern": "^x+$"}
+    assert json_schema.of_validator(vol.All(str, crosses)) == {"type": "string", "pattern": "^x+$"}
 
 
 def test_extra_keys_and_unknown_validators_are_described_as_anything() -> None:
@@ -381,10 +381,10 @@ def test_extra_keys_and_unknown_validators_are_described_as_anything() -> None:
         def __call__(self, value: object) -> object:
             return value
 
-    assert schemas.of_validator(Odd()) == {}
-    assert fits(schemas.of_validator(vol.Schema({"a": Odd()}, extra=vol.ALLOW_EXTRA)), {"a": [1], "b": 2})
-    assert fits(schemas.of_validator({vol.Extra: object}), {"b": 2})
+    assert json_schema.of_validator(Odd()) == {}
+    assert fits(json_schema.of_validator(vol.Schema({"a": Odd()}, extra=vol.ALLOW_EXTRA)), {"a": [1], "b": 2})
+    assert fits(json_schema.of_validator({vol.Extra: object}), {"b": 2})
 
 
 def test_longest_upload_is_described() -> None:
-    assert schemas.of_validator(Upload(max_size=7))["maxLength"] == 7
+    assert json_schema.of_validator(Upload(max_size=7))["maxLength"] == 7

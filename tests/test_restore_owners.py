@@ -16,7 +16,7 @@ from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, posix_acl
-from jidoteki.plugins.backup import renames, restoring, swapping
+from jidoteki.plugins.backup import narrowing, renames, restoring, swapping
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as other users")
 
@@ -282,13 +282,13 @@ def test_a_directory_that_is_exchanged_after_it_was_looked_at_gets_nothing(
 ) -> None:
     own(directory(appliance.data / "app/uploads", 0o755), write(appliance.data / "app/uploads/plugin.py", "evil"))
     archive = kept(appliance, tmp_path)
-    narrow = swapping.narrowing.narrow
+    narrow = narrowing.narrow
 
     def exchanged(*arguments: Any) -> None:
         as_user(appliance, SWAP)
         narrow(*arguments)
 
-    monkeypatch.setattr(swapping.narrowing, "narrow", exchanged)
+    monkeypatch.setattr(narrowing, "narrow", exchanged)
 
     message = attempt(Job(appliance, archive))
 

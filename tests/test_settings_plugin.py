@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import voluptuous as vol
-from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +20,7 @@ from jidoteki.plugins import settings as plugin
 from jidoteki.plugins.settings import jobs
 from jidoteki.plugins.settings.validators import SETTINGS
 from jidoteki.plugins.settings.warnings import warnings_of
-from jidoteki.testing import wait_until
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing import FakeJob, FakeRequest, MakeHost, wait_until
 
 DHCP = {"interface": "eth0", "hostname": "test.host"}
 STATIC = {
@@ -329,11 +327,11 @@ def test_new_network_settings_are_put_into_force_by_the_vendors_command(
 ) -> None:
     job = posted(appliance, {"network": network})
 
-    assert job.calls == [("apply", "network", {**network, "mode": mode}), ("command", "network.sh", mode)]
+    assert job.calls == [("apply", "network", {**network, "mode": mode}), ("vendor_command", "network.sh", mode)]
 
 
 def test_a_plugin_that_takes_the_network_settings_replaces_the_vendors_command(appliance: Appliance) -> None:
-    job = posted(appliance, {"network": DHCP}, taken_by_a_plugin=True)
+    job = posted(appliance, {"network": DHCP}, applied=True)
 
     assert job.calls == [("apply", "network", {**DHCP, "mode": "dhcp"})]
 
@@ -346,13 +344,60 @@ def test_new_app_settings_are_offered_to_plugins_and_do_not_touch_the_network(ap
 
 
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
-    job = FakeJob(appliance, accepted({"network": DHCP}), vendor_status=3)
+    job = FakeJob(appliance, accepted({"network": DHCP}), exit_statuses={"network.sh": 3})
 
     with pytest.raises(JobFailed, match="network.sh failed with exit status 3"):
         jobs.change(job)
 
     assert job.lines[0] == "Updating settings. Please wait.."
     assert job.lines[-2:] == ["network.sh failed with exit status 3", "Invalid or missing settings file"]
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({**STATIC, "mode": "dhcp"}, "mode 'dhcp' has no effect: with ip_address, netmask and gateway it is static"),
+        ({**DHCP, "mode": "static"}, "mode 'static' has no effect: without ip_address, netmask and gateway it is dhcp"),
+        ({**DHCP, "mode": "a\nb"}, "mode 'a\\nb' has no effect: without ip_address, netmask and gateway it is dhcp"),
+        ({**DHCP, "ip_address": "", "mode": "static"}, "mode 'static' has no effect: without ip_address"),
+    ],
+)
+def test_a_mode_that_counts_for_nothing_is_told(appliance: Appliance, network: dict[str, str], told: str) -> None:
+    job = posted(appliance, {"network": network})
+
+    assert job.lines[1].startswith(f"Warning: {told}")
+
+
+def test_a_mode_that_counts_for_nothing_is_told_in_the_answer(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    settings = json.dumps({"network": {**DHCP, "mode": "static"}}).encode()
+
+    answer = host.request("POST", "/settings", {"settings": settings}, query="dry-run=1")
+
+    told = "mode 'static' has no effect: without ip_address, netmask and gateway it is dhcp"
+    assert (answer.status, answer.json["warnings"]) == (202, [told])
+
+
+@pytest.mark.parametrize("network", [{**STATIC, "mode": "static"}, {**STATIC, "mode": "Static"}, {**DHCP, "mode": ""}])
+def test_a_mode_that_says_what_is_so_is_no_reason_for_a_warning(network: dict[str, str]) -> None:
+    assert "warnings" not in accepted({"network": network})
+
+
+def test_settings_that_cannot_be_replaced_at_all_are_not_told_to_be_lost(appliance: Appliance) -> None:
+    posted(appliance, {"network": STATIC, "app": {"a": 1}})
+    held = appliance.system_etc / "network.conf"
+    if subprocess.run(["chattr", "+i", held], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, and a file system that can do this")
+
+    try:
+        with pytest.raises(JobFailed) as failure:
+            jobs.change(FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}})))
+    finally:
+        subprocess.run(["chattr", "-i", held], check=True)
+
+    assert failure.value.message.startswith("The settings cannot be written and stay as they were: ")
+    assert "could not be put back" not in failure.value.message
+    assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}
 
 
 def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_force(appliance: Appliance) -> None:
@@ -454,7 +499,9 @@ def test_without_settings_the_answer_is_404(appliance: Appliance) -> None:
 def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance) -> None:
     request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
 
-    assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}
+    asyncio.run(plugin.change(request))
+
+    assert request.started == [("settings", {"app": {"kind": 1}})]
 
 
 NETWORK = {"interface": "eth0", "hostname": "test.host"}

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from jidoteki.core.clients import Proxies, network_of, parse
+from jidoteki.core.addresses import network_of, parse
+from jidoteki.core.http.clients import Proxies
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 

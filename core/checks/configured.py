@@ -5,33 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from jidoteki.core import config, plugin_sources, plugins
+import voluptuous as vol
+
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import Config, Mistake
-from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.json_positions import Keys, Positions
-from jidoteki.core.plugins import Plugin, PluginError, Plugins
-from jidoteki.core.routes import Routes
+from jidoteki.core.config import loading
+from jidoteki.core.config.loading import Config, Mistake
+from jidoteki.core.config.positions import Keys, Positions
+from jidoteki.core.http.routes import Routes
+from jidoteki.core.plugin_manager import manager, sources
+from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
+from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
 CHECK_TIME = 60.0
+"""Seconds for each plugin, beside those that one program of the vendor may take."""
 
 
-def check(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+def check(assembly: Assembly) -> Iterator[Finding]:
     """Yield what is wrong with the configuration, and which plugins do not work."""
+    settings, loaded = assembly.config, assembly.plugins
     yield from _configuration(settings)
-    yield from _plugins(appliance, settings, loaded)
-    yield from _parameters(appliance, settings, loaded)
+    yield from _plugins(settings, loaded, assembly.routes)
+    yield from _parameters(assembly)
     yield from _sections(settings, loaded)
 
 
-def ask(appliance: Appliance, loaded: Plugins) -> Iterator[Finding]:
+def ask(assembly: Assembly) -> Iterator[Finding]:
     """Yield what the plugins find."""
+    loaded, settings = assembly.plugins, assembly.config.settings
+    seconds = CHECK_TIME + settings["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
+        asking = partial(function, appliance=assembly.appliance, settings=settings)
         try:
-            answer = loaded.calls.within(
-                plugin.name, "jidoteki_check", CHECK_TIME, partial(function, appliance=appliance)
-            )
+            answer = loaded.calls.within(plugin.name, "jidoteki_check", seconds, asking)
             found = [] if answer is None else list(answer)
             if not all(isinstance(each, Finding) for each in found):
                 raise PluginError("it must return a list of Finding")
@@ -57,21 +63,19 @@ def _advice(mistake: Mistake) -> str:
         return "Correct the file; until then the last one that could be read counts, or first run is enabled."
     if "comes twice" in mistake.message:
         return "Remove one of them; until then the last one counts."
-    if config.UNKNOWN in mistake.message:
+    if loading.UNKNOWN in mistake.message:
         return "Correct or remove it; it has no effect."
     if mistake.keys[0] == "first-run":
         return "Correct it; until then the safe side counts: the first setup needs the generated passphrase."
     return "Correct it; until then its default counts."
 
 
-def _plugins(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
+def _plugins(settings: Config, loaded: Plugins, routes: Routes) -> Iterator[Finding]:
     for problem in routes.problems:
         index = _index(settings, problem)
         place = _place(settings, ("endpoints", index))
         if "did you mean" not in problem:
-            problem += config.nearest(settings.settings["endpoints"][index], plugin_sources.built_in())
+            problem += loading.nearest(settings.settings["endpoints"][index], sources.built_in())
         advice = "Correct or remove the name, or install the plugin that serves it."
         yield Finding("error", "configuration", problem, advice, *place)
     for plugin in loaded.all:
@@ -91,7 +95,7 @@ def _place(settings: Config, keys: Keys) -> tuple[str | None, int | None, int | 
     if settings.path is None:
         return None, None, None
     try:
-        return str(settings.path), *Positions(config.read(settings.path)).of(keys)
+        return str(settings.path), *Positions(loading.read(settings.path)).of(keys)
     except (OSError, ValueError):
         return str(settings.path), None, None
 
@@ -106,21 +110,47 @@ def _cure(plugin: Plugin) -> str:
     return "Install the service anew; if that does not help, report it with this message."
 
 
-def _parameters(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    """Names that no endpoint has, be it enabled or not."""
-    listed = settings.settings["parameters"] or []
-    if not listed:
+def _parameters(assembly: Assembly) -> Iterator[Finding]:
+    """Names that no endpoint has, be it enabled or not; where there are none, those that enabled endpoints lack."""
+    if assembly.config.parameters is None:
         return
-    everything = Config({**settings.settings, "endpoints": plugin_sources.built_in()})
+    unknown = list(_unknown(assembly.appliance, assembly.config, assembly.plugins))
+    yield from unknown or _lacking(assembly)  # a name that is misspelt is told once
+
+
+def _lacking(assembly: Assembly) -> Iterator[Finding]:
+    accepted = assembly.config.parameters or frozenset()
+    place = _place(assembly.config, ("parameters",))
+    for route in assembly.routes.all():
+        if not route.plugin.source.needs_enabling:
+            continue
+        called = f"{route.endpoint.method} {route.path}"
+        missing = [each for each in route.endpoint.parameters if str(each) not in {*accepted, route.parameter}]
+        needed = [repr(str(each)) for each in missing if _is_needed(each)]
+        if needed:
+            message = f"parameters does not list {', '.join(needed)}, without which {called} always answers 400"
+            yield Finding("warning", "configuration", message, f"Add it, or disable {route.path}.", *place)
+        if further := [repr(str(each)) for each in missing if not _is_needed(each)]:
+            message = f"parameters does not list {', '.join(further)}: {called} refuses a request with it"
+            yield Finding("note", "configuration", message, "Add it where your clients may send it.", *place)
+
+
+def _is_needed(marker: object) -> bool:
+    return isinstance(marker, vol.Required) and isinstance(marker.default, vol.Undefined)
+
+
+def _unknown(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    listed = settings.settings["parameters"]
+    everything = Config({**settings.settings, "endpoints": sources.built_in()})
     known = {
         str(marker)
-        for plugin in (*plugins.load_all(appliance, everything).loaded, *loaded.loaded)
+        for plugin in (*manager.load_all(appliance, everything).loaded, *loaded.loaded)
         for endpoint in plugin.endpoints
         for marker in endpoint.parameters
     }
     for index, name in enumerate(listed):
         if name not in known:
-            message = f"parameters: no endpoint has {name!r}{config.nearest(name, known)}"
+            message = f"parameters: no endpoint has {name!r}{loading.nearest(name, known)}"
             place = _place(settings, ("parameters", index))
             yield Finding("warning", "configuration", message, "Correct or remove it; it has no effect.", *place)
 
@@ -132,10 +162,10 @@ def _sections(settings: Config, loaded: Plugins) -> Iterator[Finding]:
         if name in known:
             continue
         place = _place(settings, ("plugins", name))
-        if name in plugin_sources.built_in():
+        if name in sources.built_in():
             message, advice = f"plugins.{name} has no effect: {name} is not among the endpoints", "Enable or remove it."
             yield Finding("note", "configuration", message, advice, *place)
             continue
-        message = f"plugins.{name} has no effect: there is no such plugin{config.nearest(name, known)}"
+        message = f"plugins.{name} has no effect: there is no such plugin{loading.nearest(name, known)}"
         advice = "Correct or remove it, or install the plugin."
         yield Finding("warning", "configuration", message, advice, *place)

@@ -7,12 +7,10 @@ import itertools
 import shlex
 import stat
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from jidoteki.core import tls
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
 
 EXPIRES_SOON = datetime.timedelta(days=30)
@@ -47,12 +45,13 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
         message = "there is no certificate; a self-signed one is made at the next start"
         yield Finding("warning", "certificate", message, NEW_CERTIFICATE, str(path))
         return
-    x509: Any = import_module("cryptography.x509")
+    from cryptography import x509
+
     try:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]
         unfit = tls.unfit_keys(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
         yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
         return
@@ -72,7 +71,7 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
 
 def _update_keys(appliance: Appliance) -> Iterator[Finding]:
     # Imported late, as what else only one finding needs.
-    from jidoteki.core.updates import package
+    from jidoteki.core.endpoints.update import package
 
     try:
         package.load_keys(appliance.etc)
@@ -97,7 +96,8 @@ def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.updates import key_files, openssl
+    from jidoteki.core.archives import openssl
+    from jidoteki.core.endpoints.update import key_files
 
     key, public = appliance.etc / "updates.key", appliance.etc / "updates.pub"
     content = _content(key)
@@ -115,7 +115,8 @@ def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
 
 def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
     """Keys of the vendor, with which whoever has them makes packages that the appliance accepts."""
-    from jidoteki.core.updates import key_files, openssl
+    from jidoteki.core.archives import openssl
+    from jidoteki.core.endpoints.update import key_files
 
     try:
         public = openssl.load_public_key(_content(appliance.etc / "updates.pub") or b"")

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jidoteki.core import ownership
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import Config
+from jidoteki.core.config.loading import Config
+from jidoteki.core.files import ownership
 from jidoteki.hookspecs import Finding, named_tokens, paths
 
 
@@ -25,7 +25,7 @@ def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
 
 
 def _versions(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.updates import highest, versions
+    from jidoteki.core.endpoints.update import highest, versions
 
     path = highest.path(appliance)
     try:
@@ -37,7 +37,13 @@ def _versions(appliance: Appliance) -> Iterator[Finding]:
     lines = (_text(appliance.etc / "version.txt") or "").strip().splitlines()
     with contextlib.suppress(versions.VersionError):
         installed = versions.parse(lines[0] if lines else "")
-        if mark and not versions.is_newer(installed, mark) and not versions.is_equal(installed, mark):
+        if mark and versions.is_newer(installed, mark):
+            message = (
+                f"it says {installed}, and {mark} is the highest that an update installed: a package must be newer"
+            )
+            advice = "Nothing is to be done if that version was put there by an image or by hand; else correct it."
+            yield Finding("note", "updates", f"{message} than both", advice, str(appliance.etc / "version.txt"))
+        elif mark and not versions.is_equal(installed, mark):
             message = f"it says {installed}, but {mark} was installed: a package must be newer than that"
             advice = f"If another version was put there on purpose, remove {path}."
             yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))

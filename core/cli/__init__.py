@@ -86,7 +86,8 @@ class _Commands(Commands):
     def _contributed(self, context: click.Context) -> dict[str, click.Command]:
         """The commands of plugins; they find the appliance in the context."""
         if context.obj is None:
-            contributed = import_module("jidoteki.core.cli.contributed")
+            from jidoteki.core.cli import contributed
+
             context.obj, self._of_plugins = contributed.find()
         return self._of_plugins
 

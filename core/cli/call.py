@@ -24,7 +24,7 @@ from jidoteki.core.cli import Problem
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.meters import Meter
 from jidoteki.core.cli.sign import token_from
-from jidoteki.core.responses import encode
+from jidoteki.core.http.responses import encode
 
 URL = "https://127.0.0.1:8443"
 MAX_TEXT = 64 * 1024
@@ -168,7 +168,7 @@ async def _send(client: Client, call: Call) -> Answer:
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     """The last status of the job that the answer tells of; the answer itself when there is none."""
-    told = answer.status == 202 and (call.status or answer.job or answer.location)
+    told = answer.status == 202 and not answer.is_dry_run and (call.status or answer.job or answer.location)
     if not told:
         return answer.data
     with Meter("Waiting", "%") as meter:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import json_option, root_option
+from jidoteki.core.cli import json_option, root_option, service_user
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -23,11 +23,13 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
     """Check an appliance's configuration, certificate, keys, permissions, space and plugins.
 
     Says for each finding where it is and what to do, and in notes what changes on a tree that the original API left.
-    Exits 1 when there is an error.
+    Exits 1 when there is an error. Root sees what the user sees whom the service runs as.
     """
     from jidoteki.core import checks
 
-    findings = list(checks.check(Appliance(root), path))
+    appliance = Appliance(root)
+    service_user.become(appliance)
+    findings = list(checks.check(appliance, path))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in findings], indent=2))
     else:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.config import loading
+from jidoteki.core.plugin_manager import section_schemas
 
 
 @click.command()
@@ -24,11 +25,11 @@ def command(root: Path, output: Path | None) -> None:
 
     Editors check and complete the file with it when its key "$schema" says where it is.
     """
-    from jidoteki.core import config_schema
+    from jidoteki.core.config import schema
 
     appliance = Appliance(root)
-    sections = config_schema.sections_of(appliance, config.load(appliance.configuration))
-    text = config_schema.as_text(config_schema.describe(sections))
+    sections = section_schemas.sections_of(appliance, loading.load(appliance.configuration))
+    text = schema.as_text(schema.describe(sections))
     if output is None:
         click.echo(text, nl=False)
         return

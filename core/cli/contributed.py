@@ -8,19 +8,20 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugin_sources, plugins
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import COMMANDS
-from jidoteki.core.plugins import Plugin, Plugins
+from jidoteki.core.config import loading
+from jidoteki.core.plugin_manager import manager, sources
+from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 
 
 def load() -> tuple[Appliance, Plugins]:
     """Return the appliance and its plugins, with all that are built in."""
     appliance = Appliance(Path(os.environ.get("JIDOTEKI_ROOT") or "/"))
-    settings = config.load(appliance.configuration)
+    settings = loading.load(appliance.configuration)
     # A vendor's desk has no appliance, and still needs the commands of the built-in plugins.
-    everything = {**settings.settings, "endpoints": [*settings.endpoints, *plugin_sources.built_in()]}
-    return appliance, plugins.load_all(appliance, config.Config(everything))
+    everything = {**settings.settings, "endpoints": [*settings.endpoints, *sources.built_in()]}
+    return appliance, manager.load_all(appliance, loading.Config(everything))
 
 
 def find() -> tuple[Appliance, dict[str, click.Command]]:
@@ -41,8 +42,8 @@ def _commands_of(plugin: Plugin, function: Callable[..., object]) -> dict[str, c
     """What one plugin adds, collected in a group of its own so that it can replace nothing."""
     group = click.Group()
     try:
-        plugins.within(plugins.LOADING_TIME, lambda: function(cli=group))
-    except plugins.PluginError as error:
+        manager.within(manager.LOADING_TIME, lambda: function(cli=group))
+    except manager.PluginError as error:
         _tell(plugin, str(error))
         return {}
     return {name: each for name, each in group.commands.items() if isinstance(each, click.Command)}

@@ -34,7 +34,7 @@ def open_bundle(file: Path, key: Path, output: Path, max_size: int) -> None:
 
     What customers send is not trusted: nothing is written outside of the directory.
     """
-    from jidoteki.core import sealed_bundles
+    from jidoteki.core.endpoints.support import sealed_bundles
 
     is_new = not output.exists()
     try:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import click
 import voluptuous as vol
 
-from jidoteki.core import config, config_schema, plugins, tls
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.authentication import FIRST_SETUP, Authenticator
+from jidoteki.core.auth.authentication import FIRST_SETUP, Authenticator
 from jidoteki.core.cli import Problem
+from jidoteki.core.config import loading
+from jidoteki.core.config import schema as config_schema
+from jidoteki.core.http import tls
+from jidoteki.core.plugin_manager import manager, section_schemas
 
 VERSION = "1.0.0"
 
@@ -56,10 +58,10 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
     _write_update_keys(appliance, vendor)
     _write_token(appliance, token, first_run)
     tls.make_self_signed(appliance)
-    settings = config.load(appliance.configuration)
-    schema = config_schema.as_text(config_schema.describe(config_schema.sections_of(appliance, settings)))
+    settings = loading.load(appliance.configuration)
+    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, settings)))
     appliance.replace_file(appliance.system_etc / "jidoteki-admin-api.schema.json", schema)
-    loaded = plugins.load_all(appliance, settings)
+    loaded = manager.load_all(appliance, settings)
     loaded.call("jidoteki_init", seconds=120, appliance=appliance, vendor=vendor)
     return appliance
 
@@ -88,8 +90,9 @@ def _write_information(appliance: Appliance) -> None:
 
 
 def _write_update_keys(appliance: Appliance, vendor: Path) -> None:
-    rsa: Any = import_module("cryptography.hazmat.primitives.asymmetric.rsa")
-    serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

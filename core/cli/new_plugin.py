@@ -12,7 +12,7 @@ from string import Template
 import click
 
 from jidoteki.core.cli import Problem
-from jidoteki.core.plugin_sources import BUILT_IN, MANDATORY
+from jidoteki.core.plugin_manager.sources import BUILT_IN, MANDATORY
 from jidoteki.hookspecs import CONTRACT
 
 _NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")

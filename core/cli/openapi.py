@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
-from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.routes import Routes
+from jidoteki.core.cli import Problem, root_option, service_user
+from jidoteki.core.config import loading
+from jidoteki.core.service.generation import assemble
 
 
 @click.command()
@@ -21,12 +20,10 @@ def command(root: Path) -> None:
     from jidoteki.core import openapi
 
     appliance = Appliance(root)
-    settings = config.load(appliance.configuration)
-    loaded = plugins.load_all(appliance, settings)
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
-    problems = [*settings.problems, *routes.problems]
-    problems += [f"the plugin {each.name} is left out: {each.problem}" for each in loaded.all if each.problem]
-    click.echo(json.dumps(openapi.describe(routes), indent=2, ensure_ascii=False, default=str))
+    service_user.become(appliance)
+    assembly = assemble(appliance, loading.load(appliance.configuration))
+    problems = [*assembly.config.problems, *assembly.routes.problems]
+    problems += [f"the plugin {each.name} is left out: {each.problem}" for each in assembly.plugins.all if each.problem]
+    click.echo(json.dumps(openapi.describe(assembly.routes), indent=2, ensure_ascii=False, default=str))
     if problems:
         raise Problem(f"The document lacks what is out of service: {'; '.join(problems)}")

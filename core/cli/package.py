@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jidoteki.core import config
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Commands, Problem, json_option, root_option, with_option
+from jidoteki.core.config import loading
 
 if TYPE_CHECKING:
-    from jidoteki.core.updates.lint import Remark
+    from jidoteki.core.endpoints.update.lint import Remark
 
 readable = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -39,10 +39,10 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
 
     Refuses private keys and the vendor's key files in SOURCE, and tells on standard error what may fail later.
     """
-    from jidoteki.core.updates import lint
-    from jidoteki.core.updates.build import build_package
-    from jidoteki.core.updates.package import PackageError
-    from jidoteki.core.updates.versions import VersionError
+    from jidoteki.core.endpoints.update import lint
+    from jidoteki.core.endpoints.update.build import build_package
+    from jidoteki.core.endpoints.update.package import PackageError
+    from jidoteki.core.endpoints.update.versions import VersionError
 
     target = output or Path(f"software_package-{version}.enc")
     if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
@@ -81,8 +81,8 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not, and where --lint
     finds an error.
     """
-    from jidoteki.core.updates import lint
-    from jidoteki.core.updates.job import CHANGELOG, VERSION
+    from jidoteki.core.endpoints.update import lint
+    from jidoteki.core.endpoints.update.jobs import CHANGELOG, VERSION
     from jidoteki.hookspecs import JobFailed
 
     appliance = Appliance(root)
@@ -117,16 +117,16 @@ def _judge(appliance: Appliance, file: Path, work: Path) -> None:
 
     :raises JobFailed: the package is refused.
     """
+    from jidoteki.core.endpoints.update import jobs
     from jidoteki.core.jobs.context import Context
     from jidoteki.core.jobs.records import Record
-    from jidoteki.core.plugins import Plugins
-    from jidoteki.core.updates import job
+    from jidoteki.core.plugin_manager.manager import Plugins
     from jidoteki.hookspecs import JobType
 
-    settings = config.load(appliance.configuration)
-    kind = JobType("update", run=job.run, check=job.check)
+    settings = loading.load(appliance.configuration)
+    kind = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
         appliance, Record("verify", kind.name), kind, Plugins(appliance, settings),
         config={}, settings=settings.settings, input={"package": str(file.resolve())}, workspace=work, log=None,
     )  # fmt: skip
-    job.check(context)
+    jobs.check(context)

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import json_option, root_option
-from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.routes import Routes
+from jidoteki.core.cli import json_option, root_option, service_user
+from jidoteki.core.config import loading
+from jidoteki.core.service.generation import assemble
 
 
 @click.command()
@@ -20,7 +19,9 @@ from jidoteki.core.routes import Routes
 @json_option
 def command(root: Path, as_json: bool) -> None:
     """List the plugins: what they serve, or why they do not."""
-    rows = describe(Appliance(root))
+    appliance = Appliance(root)
+    service_user.become(appliance)
+    rows = describe(appliance)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -33,14 +34,10 @@ def command(root: Path, as_json: bool) -> None:
 
 def describe(appliance: Appliance) -> list[dict[str, Any]]:
     """One row for each plugin."""
-    settings = config.load(appliance.configuration)
-    loaded = plugins.load_all(appliance, settings)
-    Launcher(appliance, settings, loaded)
-    routes = Routes(loaded, settings)
+    assembly = assemble(appliance, loading.load(appliance.configuration))
     served: dict[str, list[str]] = {}
-    for route in routes.all():
-        if route.endpoint:
-            served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
+    for route in assembly.routes.all():
+        served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
     return [
         {
             "name": plugin.name,
@@ -53,5 +50,5 @@ def describe(appliance: Appliance) -> list[dict[str, Any]]:
             "endpoints": served.get(plugin.name, []),
             "problem": plugin.problem,
         }
-        for plugin in loaded.all
+        for plugin in assembly.plugins.all
     ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -58,15 +59,18 @@ def run(
     http_host: str = "127.0.0.1",
     config: Path | None = None,
     debug: bool = False,
+    announce: Callable[[str], None] = click.echo,
 ) -> None:
     """Serve.
 
+    :param announce: told of the address of each listener, once requests are answered there.
     :raises Problem: the service cannot start.
     """
-    from jidoteki.core import first_process, service_log
-    from jidoteki.core.listener import EVERYWHERE
-    from jidoteki.core.server import Binding, serve
-    from jidoteki.core.service import Service
+    from jidoteki.core.http.listener import EVERYWHERE
+    from jidoteki.core.logs import service as service_log
+    from jidoteki.core.service import first_process
+    from jidoteki.core.service.server import Binding, serve
+    from jidoteki.core.service.service import Service
 
     first_process.step_aside()
     os.umask(0o077)
@@ -78,19 +82,16 @@ def run(
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)
-        listen = service.config.settings["listen"]
+        listen = service.generation.config.settings["listen"]
+        default = EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
-        binding = Binding(
-            _hosts(host or listen["host"], EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)),
-            None if chosen < 0 else chosen,
-            http_host,
-            None if plain is None or plain < 0 else plain,
-        )
-        asyncio.run(serve(service, binding, lambda line: click.echo(line)))
+        binding = Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
+        asyncio.run(serve(service, binding, announce))
     except OSError as error:
         asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
-        raise Problem(f"The service cannot start{asked}: {error.strerror or error}") from error
+        other = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
+        raise Problem(f"The service cannot start{asked}: {error.strerror or error}{other}") from error
     finally:
         log.stop()
 
@@ -105,6 +106,10 @@ def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[s
     if not chosen:
         return default
     return (chosen,) if isinstance(chosen, str) else chosen
+
+
+def _served(port: int | None) -> int | None:
+    return None if port is None or port < 0 else port
 
 
 def _port_of_environment() -> int | None:

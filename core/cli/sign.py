@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core.authentication import request_hash
 from jidoteki.core.cli import Problem
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 
 
 @click.command()

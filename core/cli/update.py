@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import getpass
 import secrets
-import subprocess
 import time
 from pathlib import Path
 
 import click
 
-from jidoteki.core import config, plugins
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.audit import AuditLog, AuditUnavailable
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import Problem, root_option, service_user
+from jidoteki.core.config import loading
+from jidoteki.core.endpoints.update import inbox
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.service.generation import assemble
 
 #: What the audit log says in place of a client's address.
 CLIENT = "local"
@@ -27,14 +29,17 @@ TARGET = "jidoteki update"
 @root_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the update.")
 def command(root: Path, wait: bool) -> None:
-    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
+    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP.
+
+    Root acts as the user whom the service runs as.
+    """
     appliance = Appliance(root)
-    appliance.prepare()
-    settings = config.load(appliance.configuration)
-    appliance.files_group = settings.settings["files"]["group"]
-    launcher = Launcher(appliance, settings, plugins.load_all(appliance, settings))
-    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
+    service_user.become(appliance)
     id, user = secrets.token_hex(8), getpass.getuser()
+    appliance.prepare()
+    assembly = assemble(appliance, loading.load(appliance.configuration))
+    appliance, launcher = assembly.appliance, assembly.launcher
+    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
         record, process = launcher.start("update", {}, CLIENT, user)
@@ -51,7 +56,7 @@ def command(root: Path, wait: bool) -> None:
         _wait(launcher, record, process)
 
 
-def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) -> None:
+def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
     while process.poll() is None:
         time.sleep(0.2)
     launcher.settle("update")
@@ -59,5 +64,7 @@ def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) 
     ended = launcher.records.read(record.id)
     if ended is None or ended.status != "success":
         code, message = (ended.error_code, ended.error_message) if ended else ("E1000", "The job left no record")
+        if code == "E1003":
+            click.echo(f"Looked for {inbox.PACKAGES} in {launcher.appliance.uploads}")
         raise Problem(f"{code}: {message}")
     click.echo("The update was installed")

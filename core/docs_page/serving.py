@@ -11,8 +11,8 @@ from importlib import resources
 
 from aiohttp import web
 
-from jidoteki.core.responses import JSON, encode, send_in_pieces
-from jidoteki.core.routes import Routes
+from jidoteki.core.http.responses import JSON, encode, send_in_pieces
+from jidoteki.core.http.routes import Routes
 from jidoteki.hookspecs import ApiError
 
 PATH = "/docs"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.files import CachedFile
-from jidoteki.core.health import figures_of
-from jidoteki.core.requests import own
-from jidoteki.core.responses import encode
+from jidoteki.core.http.responses import encode
+from jidoteki.core.service.health import figures_of
+from jidoteki.core.service.requests import own
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -99,7 +99,7 @@ class Health(SmallFile):
         try:
             return await super().show(request)
         except ApiError:
-            if not service.config.settings["health"]["refresh"]:
+            if not service.generation.config.settings["health"]["refresh"]:
                 raise
         return await asyncio.to_thread(figures_of, service)
 
@@ -111,7 +111,7 @@ async def changelog(request: Request) -> Response:
 
 async def endpoints(request: Request) -> Response:
     """The endpoints of this appliance, first level only."""
-    listed = own(request).service.routes.listed()
+    listed = own(request).service.generation.routes.listed()
     return {"endpoints": sorted([*(PREFIX + each for each in listed), "/docs"])}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core.jobs import commands
-from jidoteki.core.requests import own
+from jidoteki.core.service.requests import own
 from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Services:
         loop = asyncio.get_running_loop()
         async with self._lock:
             if loop.time() - self._looked_at > FRESH:
-                self._answer = await asyncio.to_thread(self._look, own(request).service.plugins)
+                self._answer = await asyncio.to_thread(self._look, own(request).service.generation.plugins)
                 self._looked_at = loop.time()
         return {"services": self._answer}
 
@@ -95,7 +95,7 @@ class Services:
     def _ask(self, *argv: str) -> tuple[int | None, bytes]:
         """The exit status and the output of a command; None if it did not end."""
         said = bytearray()
-        environment = commands.environment(self._appliance.admin)
+        environment = commands.environment(self._appliance)
         try:
             status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
         except JobFailed:

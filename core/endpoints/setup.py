@@ -11,10 +11,10 @@ import time
 
 import voluptuous as vol
 
-from jidoteki.core.authentication import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
+from jidoteki.core.auth.credentials import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs import persisting
 from jidoteki.core.jobs.logs import open_log
-from jidoteki.core.requests import ApiRequest, own
+from jidoteki.core.service.requests import ApiRequest, own
 from jidoteki.hookspecs import (
     DONE,
     PREFIX,
@@ -48,7 +48,9 @@ logger = logging.getLogger(__name__)
 def new_token(value: str) -> str:
     """Accept 1 to 255 printable ASCII characters, no space."""
     if not 1 <= len(value) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(map(ord, value)):
-        raise vol.Invalid(f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126)")
+        newline = "; it ends with a newline" if value.endswith("\n") else ""
+        told = f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126){newline}"
+        raise vol.Invalid(told)
     return value
 
 
@@ -68,7 +70,7 @@ async def setup(request: Request) -> Response:
 def _set_token(request: ApiRequest, token: str) -> None:
     _tell(request.appliance, "Updating API token. Please wait..")
     try:
-        request.service.authenticator.set_token(token, request.holder)
+        request.service.generation.authenticator.set_token(token, request.holder)
     except OSError as error:
         _tell(request.appliance, f"The token cannot be stored: {error.strerror or error}")
         _tell(request.appliance, "Invalid or missing API token file")
@@ -95,7 +97,7 @@ async def _persist(request: ApiRequest) -> None:
     Whoever changed the token holds the new one: with the old one nothing starts any more.
     """
     try:
-        holder = await asyncio.to_thread(request.service.authenticator.holder_on_disk, ADMIN.name)
+        holder = await asyncio.to_thread(request.service.generation.authenticator.holder_on_disk, ADMIN.name)
     except OSError as error:
         logger.error("The new token is not kept through a reboot: %s", error.strerror or error)
         return

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from jidoteki.core import files, leftovers
+from jidoteki.core import files
+from jidoteki.core.files import leftovers
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
@@ -49,6 +50,11 @@ class Log:
     def write_own(self, output: bytes) -> None:
         """Add bytes to the log of this run alone: other tools judge by the last lines of the other one."""
         self._write(output, self._own)
+
+    def close(self) -> None:
+        """Close both."""
+        for descriptor in (*self._shared, *self._own):
+            os.close(descriptor)
 
     def _write(self, output: bytes, descriptors: list[int]) -> bytes:
         output = output[: self._left]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core import files
-from jidoteki.core.jobs.records import INTERRUPTED, Record
+from jidoteki.core.jobs.records import INTERRUPTED, Record, Records
 from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,16 @@ def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begi
                 record.stuck.append(name)
 
 
+def save(etc: Path, job: JobType | None, record: Record, records: Records, *, durable: bool = True) -> None:
+    """Write the status files of a run, then its record: until that says how it ended, they are written anew.
+
+    :param job: what kind of job it is; None for one that nothing here has any more, whose files are not known.
+    """
+    if job:
+        write(etc, job, record, durable=durable)
+    records.write(record, durable)
+
+
 def _contents(job: JobType, record: Record) -> dict[str, str | None]:
     """What belongs into each file, as the original writes it; None where there should be none."""
     names = job.status_files
@@ -80,6 +90,16 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
     if another and _is_stale(path, job.timeout) and not is_running():
         return interrupted(status)
     return {**status, **_errors(etc, names, record, status["status"])}
+
+
+def percentage(etc: Path, job: JobType, record: Record) -> int:
+    """How far a run is that goes on: what a script of its own says in the file, if it does, else the job itself."""
+    told = shown(etc, job, record, lambda: True).get("percentage")
+    if isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= 3:
+        told = int(told)
+    if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= 100:
+        return int(told)
+    return record.percentage
 
 
 def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:

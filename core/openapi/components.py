@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jidoteki.core.responses import status_line
+from jidoteki.core.http.responses import status_line
 
 _STRING = {"type": "string"}
 

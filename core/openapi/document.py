@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jidoteki.core.http.routes import Routes, first_level
 from jidoteki.core.openapi import components, operations, security
-from jidoteki.core.routes import Routes, first_level
 from jidoteki.hookspecs import PREFIX
 
 OPENAPI = "3.1.0"
@@ -16,9 +16,11 @@ INTRODUCTION = """\
 Administers an appliance: set up, update, configure, back up, diagnose, reboot. This document describes what **this**
 appliance serves.
 
-What takes time answers 202 with the header `Location`, and goes on in the background as a *job*: poll that location
-until `status` is no longer `running`. With `dry-run=1` in the query, a request that changes something is checked and
-answered as for real, and nothing is changed.
+What takes time answers 202 with the header `Job-Id`, and goes on in the background as a *job*: poll `/jobs/ID` until
+`status` is no longer `running`, or, where it shows a `status`, what `Location` names.
+
+With `dry-run=1` in the query, a request that changes something is checked and answered as for real, and nothing is
+changed.
 """
 
 
@@ -29,12 +31,11 @@ def describe(routes: Routes) -> dict[str, Any]:
     """
     paths: dict[str, Any] = {}
     for route in sorted(routes.all(), key=lambda each: each.path):
-        if route.endpoint is not None:
-            operation = operations.describe(routes, route)
-            item = paths.setdefault(PREFIX + route.path, {})
-            item[route.endpoint.method.lower()] = operation
-            if route.endpoint.method == "GET":
-                item["head"] = operations.describe_head(operation)
+        operation = operations.describe(routes, route)
+        item = paths.setdefault(PREFIX + route.path, {})
+        item[route.endpoint.method.lower()] = operation
+        if route.endpoint.method == "GET":
+            item["head"] = operations.describe_head(operation)
     return {
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
@@ -53,7 +54,7 @@ def describe(routes: Routes) -> dict[str, Any]:
 
 
 def _tags(routes: Routes) -> list[str]:
-    served = {first_level(route.path)[1:] for route in routes.all() if route.endpoint is not None}
+    served = {first_level(route.path)[1:] for route in routes.all()}
     return sorted({*served, "docs"})
 
 

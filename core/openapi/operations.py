@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jidoteki.core.openapi import components, schemas, security
-from jidoteki.core.routes import Route, Routes, first_level, parameter_of
+from jidoteki.core import json_schema
+from jidoteki.core.http.routes import Route, Routes, first_level, parameter_of
+from jidoteki.core.openapi import components, security
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 FILES = ("text/plain", "application/octet-stream")
@@ -17,7 +18,7 @@ OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status
 
 def describe(routes: Routes, route: Route) -> dict[str, Any]:
     """The operation object of a route in service."""
-    endpoint = _endpoint(route)
+    endpoint = route.endpoint
     summary = endpoint.summary or f"{endpoint.method} {endpoint.path}"
     operation: dict[str, Any] = {
         "operationId": _identity(endpoint),
@@ -60,19 +61,14 @@ def _resolved(response: Mapping[str, Any]) -> Mapping[str, Any]:
     return resolved
 
 
-def _endpoint(route: Route) -> Endpoint:
-    assert route.endpoint is not None
-    return route.endpoint
-
-
 def _identity(endpoint: Endpoint) -> str:
     words = "".join(c if c.isalnum() else " " for c in endpoint.path).split()
     return endpoint.method.lower() + "".join(word.capitalize() for word in words)
 
 
-def _form(route: Route, endpoint: Endpoint) -> schemas.Schema:
+def _form(route: Route, endpoint: Endpoint) -> json_schema.Schema:
     assert route.form is not None
-    return schemas.of_form(endpoint.parameters, route.form.kinds)
+    return json_schema.of_form(endpoint.parameters, route.form.kinds)
 
 
 def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -110,7 +106,7 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
         form["required"] = [name for name in form.get("required", ()) if name != in_path]
     examples = {title: {"value": dict(values)} for title, values in endpoint.examples.items()}
     extra = {"examples": examples} if examples else {}
-    json_names = [name for name, kind in route.form.kinds.items() if name != in_path and schemas.is_json(kind)]
+    json_names = [name for name, kind in route.form.kinds.items() if name != in_path and json_schema.is_json(kind)]
     multipart: dict[str, Any] = {"schema": form, **extra}
     if json_names:
         multipart["encoding"] = {name: {"contentType": "application/json"} for name in json_names}

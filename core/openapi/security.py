@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jidoteki.core import users
-from jidoteki.core.routes import Routes
+from jidoteki.core.auth import users
+from jidoteki.core.http.routes import Routes
 
 #: An extension of operations: a named token needs one of these scopes; none will do where only the administrator may.
 SCOPES = "x-jidoteki-scopes"

@@ -17,7 +17,7 @@ from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing, is_there
 from jidoteki.plugins.backup.dressing import copy_metadata
-from jidoteki.plugins.backup.plans import Line, components
+from jidoteki.plugins.backup.plans import Line
 from jidoteki.plugins.backup.volumes import Volumes
 
 _LIKE: Final = f"{RESERVED}like"
@@ -106,7 +106,7 @@ def _copy(directory: int, old: int, name: str) -> None:
 
 def _opened(volumes: Volumes, line: Line) -> int:
     try:
-        return directory_beneath(volumes.data, components(line.directory))
+        return volumes.place(line.directory)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise

@@ -12,9 +12,10 @@ import voluptuous as vol
 from jidoteki.hookspecs.restorable import is_reserved
 
 Tell = Callable[[str], None]
-Action = Literal["put", "replace", "remove", "fill"]
+Action = Literal["put", "replace", "remove", "fill", "write"]
 """`put` something new where nothing is but a file, a link or an empty directory; `replace` whatever is there by
-something new; `remove` what is there; `fill` the file that is mounted there."""
+something new; `remove` what is there; `fill` the file that is mounted there; `write` the one there that is mounted
+elsewhere, too."""
 
 BATCH: Final = 256
 """The most entries of a line."""

@@ -14,10 +14,11 @@ from importlib import import_module
 import pytest
 from faultkit import Tally, ask
 
-from jidoteki.core import config, plugins
-from jidoteki.core.authentication import request_hash
-from jidoteki.core.routes import Routes
+from jidoteki.core.config import loading
+from jidoteki.core.http.routes import Routes
+from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
@@ -119,9 +120,9 @@ def addresses() -> Iterator[str]:
 
 def routes_of(host: Host) -> set[tuple[str, str]]:
     """The routes of the host as it is configured."""
-    loaded = config.load(host.appliance.configuration)
-    found = Routes(plugins.load_all(host.appliance, loaded), loaded)
-    return {(route.endpoint.method, route.path) for route in found.all() if route.endpoint}
+    loaded = loading.load(host.appliance.configuration)
+    found = Routes(manager.load_all(host.appliance, loaded), loaded)
+    return {(route.endpoint.method, route.path) for route in found.all()}
 
 
 def sent(route: tuple[str, str]) -> tuple[str, str]:

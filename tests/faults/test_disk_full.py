@@ -16,7 +16,7 @@ from faultkit import Reply, Tally, ask, multipart, some
 from jobcases import KINDS, JobCase, case_of, records, start, wait_for_the_last
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates.build import build_package
+from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 

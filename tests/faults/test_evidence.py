@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from faultkit import ask, client_of
 
-from jidoteki.core.audit_sums import MAX_CLIENTS, Often
+from jidoteki.core.logs.audit_sums import MAX_CLIENTS, Often
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost

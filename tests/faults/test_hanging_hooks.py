@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.isolation import Calls, StillAtWork, TookTooLong
-from jidoteki.core.plugins import PluginError
+from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork, TookTooLong
+from jidoteki.core.plugin_manager.manager import PluginError
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 

@@ -15,8 +15,8 @@ import pytest
 from faultkit import Tally, ask, multipart
 from jobcases import case_of, certificate, settings_form, start, wait_for_the_last
 
-from jidoteki.core.authentication import request_hash
 from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 

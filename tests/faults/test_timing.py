@@ -9,7 +9,8 @@ import time
 import pytest
 from faultkit import LONG, Scaled, Tally
 
-from jidoteki.core.authentication import Authenticator, Credential
+from jidoteki.core.auth.authentication import Authenticator
+from jidoteki.core.auth.credentials import Credential
 from jidoteki.testing.fixtures import TOKEN, MakeAppliance
 
 GUESSES = {
@@ -38,7 +39,7 @@ def t_statistic(one: list[int], other: list[int]) -> float:
     kept = [sorted(each)[: len(each) * 9 // 10] for each in (one, other)]
     means = [statistics.fmean(each) for each in kept]
     errors = [statistics.variance(each) / len(each) for each in kept]
-    return (means[0] - means[1]) / max(1e-9, sum(errors)) ** 0.5
+    return float((means[0] - means[1]) / max(1e-9, sum(errors)) ** 0.5)
 
 
 @pytest.mark.timeout(300)

@@ -7,7 +7,7 @@ from typing import Any
 
 import schemathesis
 
-from jidoteki.core.authentication import request_hash
+from jidoteki.hookspecs.credentials import request_hash
 
 KEEPS_THE_TOKEN = ("1", "true", "")
 

@@ -10,16 +10,18 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jidoteki.core.archives import Policy
-from jidoteki.core.updates import package
-from jidoteki.core.updates.build import build_package
-from jidoteki.core.updates.package import PackageError
-from jidoteki.core.updates.versions import VersionError
+from jidoteki.core.archives.unpacking import Policy
+from jidoteki.core.endpoints.update import other_ways, package
+from jidoteki.core.endpoints.update.build import build_package
+from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.versions import VersionError
 
 FILES = {"version.txt": "1.1.0\n", "update.sh": "#!/bin/sh\necho hello\n", "files/data": "x" * 20_000}
 POLICY = Policy.update(max_size=1 << 30, max_members=1000, free_space=0)
@@ -29,12 +31,12 @@ Take = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def good(vendor, tmp_path_factory) -> bytes:
-    return vendor.package(tmp_path_factory.mktemp("good"), FILES)
+def good(vendor: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return bytes(vendor.package(tmp_path_factory.mktemp("good"), FILES))
 
 
 @pytest.fixture
-def take(vendor, tmp_path: Path) -> Take:
+def take(vendor: Any, tmp_path: Path) -> Take:
     """Return a function that does all that is done before `update.sh`, and returns where the package was unpacked."""
     work = tmp_path / "work"
     work.mkdir()
@@ -68,7 +70,7 @@ def test_a_package_made_with_openssl_and_tar_is_taken(take: Take, good: bytes) -
     assert os.access(unpacked / "update.sh", os.X_OK)
 
 
-def test_the_signature_may_come_first(take: Take, vendor, tmp_path: Path) -> None:
+def test_the_signature_may_come_first(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     signature = vendor.sign(archive)
 
@@ -78,7 +80,7 @@ def test_the_signature_may_come_first(take: Take, vendor, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format", ["gnu", "ustar", "pax", "v7"])
-def test_every_format_of_tar_is_taken(take: Take, vendor, tmp_path: Path, format: str) -> None:
+def test_every_format_of_tar_is_taken(take: Take, vendor: Any, tmp_path: Path, format: str) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     argv = ["tar", f"--format={format}", "-C", archive.parent, "-cf", "-", f"./{archive.name}"]
     plain = subprocess.run([*argv, vendor.sign(archive).name], check=True, capture_output=True).stdout
@@ -86,7 +88,7 @@ def test_every_format_of_tar_is_taken(take: Take, vendor, tmp_path: Path, format
     assert take(vendor.encrypt(plain)).exists()
 
 
-def test_a_legacy_package_is_refused_unless_it_is_allowed(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_legacy_package_is_refused_unless_it_is_allowed(take: Take, vendor: Any, tmp_path: Path) -> None:
     content = vendor.package(tmp_path / "made", FILES, "-md", "md5")
 
     with pytest.raises(PackageError, match="-md md5"):
@@ -118,7 +120,7 @@ def test_a_modern_package_is_taken_where_legacy_ones_are_allowed(take: Take, goo
     ],
 )
 def test_the_options_of_openssl_that_made_a_package_are_told(
-    take: Take, vendor, tmp_path: Path, options: tuple[str, ...], told: str
+    take: Take, vendor: Any, tmp_path: Path, options: tuple[str, ...], told: str
 ) -> None:
     content = vendor.package(tmp_path / "made", FILES, *options)
 
@@ -128,7 +130,7 @@ def test_the_options_of_openssl_that_made_a_package_are_told(
     assert told in str(refused.value)
 
 
-def test_a_gzip_file_in_the_place_of_the_tar_archive_is_told(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_gzip_file_in_the_place_of_the_tar_archive_is_told(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="is a gzip file, and should be a plain tar archive"):
@@ -143,7 +145,7 @@ def test_a_truncated_package_is_refused(take: Take, good: bytes, tmp_path: Path,
     assert not (tmp_path / "work/package").exists()
 
 
-def test_a_package_cut_off_at_any_4_kib_is_refused(vendor, take: Take, tmp_path: Path) -> None:
+def test_a_package_cut_off_at_any_4_kib_is_refused(vendor: Any, take: Take, tmp_path: Path) -> None:
     content = random.Random(1).randbytes(256 * 1024).hex()
     whole = vendor.package(tmp_path / "whole", {**FILES, "files/data": content})
     places = range(4096, len(whole), 4096)
@@ -186,21 +188,23 @@ def test_what_is_no_package_is_told_so(take: Take, content: bytes) -> None:
         take(content)
 
 
-def test_a_package_encrypted_with_another_key_is_refused(take: Take, vendor, stranger, tmp_path: Path) -> None:
+def test_a_package_encrypted_with_another_key_is_refused(
+    take: Take, vendor: Any, stranger: Any, tmp_path: Path
+) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="another passphrase"):
         take(stranger.seal(archive, vendor.sign(archive)))
 
 
-def test_a_package_signed_by_somebody_else_is_refused(take: Take, vendor, stranger, tmp_path: Path) -> None:
+def test_a_package_signed_by_somebody_else_is_refused(take: Take, vendor: Any, stranger: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="signature is not valid"):
         take(vendor.seal(archive, stranger.sign(archive)))
 
 
-def test_the_signature_of_another_package_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_the_signature_of_another_package_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     other = vendor.sign(vendor.archive(tmp_path / "other", {"version.txt": "1.1.1"}))
     signature = Path(shutil.copy(other, archive.parent))
@@ -228,14 +232,14 @@ ARCHIVE, SIGNATURE = (package.ARCHIVE, b"archive"), (package.SIGNATURE, b"signat
     ],
 )
 def test_anything_but_an_archive_and_its_signature_is_refused(
-    take: Take, vendor, members: tuple[tuple[str, bytes], ...], reason: str
+    take: Take, vendor: Any, members: tuple[tuple[str, bytes], ...], reason: str
 ) -> None:
     with pytest.raises(PackageError, match=reason):
         take(vendor.encrypt(outer(*members)))
 
 
 @pytest.mark.parametrize("place", [30, 170, 320, 400, 505])
-def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, vendor, place: int) -> None:
+def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, vendor: Any, place: int) -> None:
     plain = bytearray(outer(ARCHIVE, SIGNATURE))
     plain[place] = 1
     plain[148:156] = b" " * 8
@@ -246,7 +250,7 @@ def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, ve
 
 
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
-def test_a_missing_key_is_named(vendor, tmp_path: Path, name: str) -> None:
+def test_a_missing_key_is_named(vendor: Any, tmp_path: Path, name: str) -> None:
     etc = Path(shutil.copytree(vendor.directory, tmp_path / "etc"))
     (etc / name).unlink()
 
@@ -255,7 +259,7 @@ def test_a_missing_key_is_named(vendor, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "content"), [("updates.key", ""), ("updates.pub", "rubbish")])
-def test_a_key_that_makes_no_sense_is_named(vendor, tmp_path: Path, name: str, content: str) -> None:
+def test_a_key_that_makes_no_sense_is_named(vendor: Any, tmp_path: Path, name: str, content: str) -> None:
     etc = Path(shutil.copytree(vendor.directory, tmp_path / "etc"))
     (etc / name).write_text(content)
 
@@ -263,7 +267,7 @@ def test_a_key_that_makes_no_sense_is_named(vendor, tmp_path: Path, name: str, c
         package.load_keys(etc)
 
 
-def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = tmp_path / package.ARCHIVE
     archive.write_bytes(b"rubbish" * 1000)
 
@@ -271,7 +275,7 @@ def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor, tmp_pat
         take(vendor.seal(archive, vendor.sign(archive)))
 
 
-def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     archive.write_bytes(archive.read_bytes()[:-9])
 
@@ -280,7 +284,7 @@ def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take,
 
 
 def test_a_package_that_would_fill_the_disk_is_refused_before_it_is_written(
-    vendor, good: bytes, tmp_path: Path
+    vendor: Any, good: bytes, tmp_path: Path
 ) -> None:
     with pytest.raises(PackageError, match="bytes of disk free"):
         package.decrypt(io.BytesIO(good), package.load_keys(vendor.directory), tmp_path, free_space=1 << 60)
@@ -288,7 +292,7 @@ def test_a_package_that_would_fill_the_disk_is_refused_before_it_is_written(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
+def test_a_large_package_takes_little_memory(vendor: Any, tmp_path: Path) -> None:
     """256 MiB of zeros and as much again of what does not compress well."""
     source = tmp_path / "made/source"
     source.mkdir(parents=True)
@@ -302,8 +306,8 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
     script = """if True:
         import resource, sys
         from pathlib import Path
-        from jidoteki.core.archives import Policy
-        from jidoteki.core.updates import package
+        from jidoteki.core.archives.unpacking import Policy
+        from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         keys, work = package.load_keys(Path(sys.argv[1])), Path(sys.argv[2])
         with open(sys.argv[3], "rb") as file:
@@ -321,7 +325,7 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
     assert grown <= 64 * 1024
 
 
-def test_a_built_package_is_what_tar_and_openssl_expect(vendor, tmp_path: Path) -> None:
+def test_a_built_package_is_what_tar_and_openssl_expect(vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source/files").mkdir(parents=True)
     (tmp_path / "source/update.sh").write_text("#!/bin/sh\n")
     (tmp_path / "source/files/link").symlink_to("../update.sh")
@@ -337,7 +341,7 @@ def test_a_built_package_is_what_tar_and_openssl_expect(vendor, tmp_path: Path) 
     assert printed == ["Verified OK", "version.txt", "files/", "update.sh", "files/link", "2.0.0"]
 
 
-def test_a_built_package_is_taken(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_built_package_is_taken(take: Take, vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/data").write_bytes(bytes(3_000_000))
 
@@ -347,7 +351,7 @@ def test_a_built_package_is_taken(take: Take, vendor, tmp_path: Path) -> None:
 
 
 def test_the_archive_of_a_built_package_depends_on_the_files_alone(
-    vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     keys = package.load_keys(vendor.directory)
@@ -364,7 +368,7 @@ def test_the_archive_of_a_built_package_depends_on_the_files_alone(
     assert digest("one", 1) == digest("other", 2)
 
 
-def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor, tmp_path: Path) -> None:
+def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/out").symlink_to("/etc/passwd")
 
@@ -374,7 +378,7 @@ def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor, tmp_path
     assert not (tmp_path / "p.enc").exists()
 
 
-def test_a_package_without_a_valid_version_is_not_built(vendor, tmp_path: Path) -> None:
+def test_a_package_without_a_valid_version_is_not_built(vendor: Any, tmp_path: Path) -> None:
     with pytest.raises(VersionError):
         build_package(tmp_path, "1\n2", vendor.key, vendor.private, tmp_path / "p.enc")
 
@@ -390,7 +394,7 @@ class _Once:
 
 
 @pytest.mark.parametrize("options", [(), ("-md", "md5")])
-def test_a_package_is_read_once(vendor, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_a_package_is_read_once(vendor: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
     keys = package.load_keys(vendor.directory)
     (tmp_path / "work").mkdir()
 
@@ -402,7 +406,7 @@ def test_a_package_is_read_once(vendor, tmp_path: Path, options: tuple[str, ...]
 
 
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
-def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor, tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor: Any, tmp_path: Path, name: str) -> None:
     for each in ("updates.key", "updates.pub"):
         shutil.copy(vendor.directory / each, tmp_path)
     (tmp_path / name).unlink()
@@ -410,3 +414,19 @@ def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor, tmp_path: P
 
     with pytest.raises(PackageError, match=f"{name} cannot be read: It is not a regular file"):
         package.load_keys(tmp_path)
+
+
+def test_guessing_how_a_package_was_encrypted_is_bounded_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(digest: str, count: int, passphrase: bytes, salt: bytes) -> bytes:
+        until = time.thread_time() + count * 5e-6
+        while time.thread_time() < until:
+            pass
+        return b"x" * 48
+
+    monkeypatch.setattr(other_ways, "_pbkdf2", slowly)
+    began = time.thread_time()
+
+    told = other_ways.explained(b"Salted__" + bytes(range(8)) + b"?" * 1024, b"passphrase")
+
+    assert told is None
+    assert time.thread_time() - began < 1.5 * other_ways.MAX_CPU

@@ -11,8 +11,8 @@ import semver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jidoteki.core.updates import versions
-from jidoteki.core.updates.versions import Version
+from jidoteki.core.endpoints.update import versions
+from jidoteki.core.endpoints.update.versions import Version
 
 NUMBER = st.one_of(st.integers(0, 12), st.integers(0, 3000), st.integers(0, 10**12)).map(str)
 NUMBERS = st.lists(NUMBER, min_size=1, max_size=5).map(".".join)

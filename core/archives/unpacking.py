@@ -1,0 +1,290 @@
+"""The one place where archives are unpacked: every member is judged, and nothing is written outside the target.
+
+Members are created through descriptors of directories that this module made itself, never by a path, so that no
+link in the archive is ever followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jidoteki.core import files
+from jidoteki.core.archives import links, metadata, rules, sparse
+from jidoteki.core.archives.directories import Directories, Elsewhere
+from jidoteki.core.archives.metadata import Attributes, Notes
+from jidoteki.core.archives.names import Names
+from jidoteki.core.archives.postponed import Postponed
+from jidoteki.core.archives.tar import MAX_HEADER, ArchiveError, Source, TarReader, refuse
+from jidoteki.hookspecs import file_attributes
+from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.hookspecs.restorable import parts
+
+__all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
+
+MIB = 1024 * 1024
+CHECK_SPACE_EACH = 16 * MIB
+SMALLEST_ON_DISK = 4096
+NO_LIMIT = 1 << 62
+MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _nothing(*arguments: object) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+def nowhere(path: str) -> None:
+    """Nothing goes elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an archive may hold and take. Sizes are bytes."""
+
+    max_size: int
+    """Of all files together."""
+    max_members: int
+    free_space: int
+    """What must stay free on the target's file system."""
+    links_below: Path | None = None
+    """Where absolute symbolic links may lead; None when there may be none."""
+    keep: bool = False
+    """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
+    permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
+    umask: int = 0
+    """Permissions that are taken away, unless all are kept."""
+    checkpoint: Callable[[], None] = _nothing
+    """Called often; what it raises ends the unpacking."""
+    max_header: int = MAX_HEADER
+    """Of all headers of one member."""
+    note: Callable[[str], None] = _nothing
+    """Told of what cannot be kept."""
+    own: Callable[[], bool] = _never
+    """Whether this appliance made the archive; asked when that matters, maybe often."""
+    elsewhere: Elsewhere = nowhere
+    """Where the content of single directories goes, on file systems that need no room left."""
+
+    @classmethod
+    def update(
+        cls, *, max_size: int, max_members: int, free_space: int, umask: int = 0,
+        checkpoint: Callable[[], None] = _nothing,
+    ) -> Policy:  # fmt: skip
+        """For the content of an update package."""
+        return cls(max_size, max_members, free_space, umask=umask, checkpoint=checkpoint)
+
+    @classmethod
+    def restore(
+        cls,
+        *,
+        links_below: Path,
+        free_space: int,
+        max_members: int = 4_000_000,
+        checkpoint: Callable[[], None] = _nothing,
+        note: Callable[[str], None] = _nothing,
+        own: Callable[[], bool] = _never,
+        elsewhere: Elsewhere = nowhere,
+    ) -> Policy:
+        """For a backup, which is as long as what is in it."""
+        return cls(
+            NO_LIMIT, max_members, free_space, links_below,
+            keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note, own=own,
+            elsewhere=elsewhere,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was unpacked."""
+
+    members: int = 0
+    size: int = 0
+    """Bytes in all files."""
+
+
+def unpack(source: Source, into: Path | int, policy: Policy) -> Summary:
+    """Unpack an uncompressed tar archive into an empty directory that nobody else writes to.
+
+    :param source: the archive; it is read once, to its end.
+    :param into: the directory or a descriptor of it, which stays open.
+    :raises ArchiveError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
+    :raises OSError: the disk is full, or the like.
+    """
+    reader = TarReader(source, policy.max_header, sparse=policy.keep)
+    with _Tree(into, policy) as tree:
+        while (info := reader.next()) is not None:
+            tree.add(info, reader.data())
+        tree.finish()
+        return tree.summary
+
+
+class _Tree:
+    """The directory that an archive is unpacked into."""
+
+    def __init__(self, into: Path | int, policy: Policy) -> None:
+        self._policy = policy
+        root = os.open(".", DIRECTORY, dir_fd=into) if isinstance(into, int) else os.open(into, DIRECTORY)
+        self._directories = Directories(root, policy.keep, policy.elsewhere)
+        self._later = Postponed(root)
+        self._owner = policy.keep and os.geteuid() == 0
+        self._notes = Notes(policy.note)
+        self._since_check = CHECK_SPACE_EACH
+        self.summary = Summary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._directories.close()
+        self._later.close()
+
+    def add(self, info: tarfile.TarInfo, data: Iterator[memoryview]) -> None:
+        """Create one member."""
+        self._policy.checkpoint()
+        self._count(info)
+        self._judge(info)
+        if info.isfifo():  # of a running program: it holds nothing that could be restored
+            self._notes.add(info.name, "is left out: it is a named pipe")
+            return
+        more = self._attributes(info)
+        try:
+            self._create(info, parts(info.name), data, more)
+        except FileExistsError as error:
+            raise refuse(info.name, "comes twice") from error
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise refuse(info.name, "lies below something that is not a directory") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._directories.is_elsewhere:
+                raise refuse(info.name, "finds no room on the file system that is mounted where it belongs") from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise refuse(info.name, "has a name that is too long for the file system") from error
+            raise
+
+    def _judge(self, info: tarfile.TarInfo) -> None:
+        rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
+
+    def finish(self) -> None:
+        """Give the directories their owners, modes and times, those deep down first.
+
+        Of one that comes twice the last member counts, as with tar.
+        """
+        dressed = Names()
+        for name, mode, uid, gid, time, more in self._later.last_first():
+            self._policy.checkpoint()
+            if not dressed.add(name):
+                continue
+            attributes = metadata.attributes(more)
+            self._dress(name or ".", self._directories.enter(parts(name)), mode, (uid, gid), time, attributes)
+        self._notes.end()
+
+    def _attributes(self, info: tarfile.TarInfo) -> Attributes:
+        if not self._policy.keep or info.issym() or info.islnk():
+            return metadata.NONE
+        try:
+            attributes = metadata.attributes(metadata.relevant(info.pax_headers))
+        except ValueError as error:
+            raise refuse(info.name, str(error)) from error
+        self._use(attributes.size)
+        return attributes
+
+    def _count(self, info: tarfile.TarInfo) -> None:
+        self.summary.members += 1
+        self.summary.size += info.size
+        if self.summary.members > self._policy.max_members:
+            raise ArchiveError(f"The archive has more than the {self._policy.max_members} members that are allowed")
+        if self.summary.size > self._policy.max_size:
+            raise ArchiveError(f"The archive unpacks to more than the {self._policy.max_size} bytes that are allowed")
+
+    def _use(self, size: int, coming: int = 0) -> None:
+        """Take note of bytes that are written, and look now and then whether enough stays free."""
+        if self._directories.is_elsewhere:
+            return
+        self._since_check += size
+        if self._since_check < CHECK_SPACE_EACH and not coming:
+            return
+        self._since_check = 0
+        status = os.fstatvfs(self._directories.root)
+        free = status.f_bavail * status.f_frsize
+        if free < coming + self._policy.free_space:
+            raise ArchiveError(
+                f"Unpacking the archive would leave less than {self._policy.free_space} bytes of disk free: "
+                f"{free} are free and {coming} more are needed"
+            )
+
+    def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview], more: Attributes) -> None:
+        parent = self._directories.enter(names if info.isdir() else names[:-1])
+        self._use(SMALLEST_ON_DISK, info.size if info.size >= CHECK_SPACE_EACH else 0)
+        if info.isdir():
+            self._directory(info, names, parent)
+            return
+        link = links.link(info, self._directories, parent) if info.islnk() else info
+        if link is None:
+            return
+        if link.issym():
+            if link is not info:
+                self._judge(link)
+            self._link(link, names[-1], parent)
+        else:
+            self._file(info, names[-1], parent, data, more)
+
+    def _directory(self, info: tarfile.TarInfo, names: list[str], descriptor: int) -> None:
+        if self._policy.keep:
+            more = metadata.relevant(info.pax_headers)
+            self._later.add(["/".join(names), info.mode & 0o7777, info.uid, info.gid, _nanoseconds(info), more])
+        elif names:
+            os.fchmod(descriptor, info.mode & 0o777 & ~self._policy.umask | 0o700)
+
+    def _file(
+        self, info: tarfile.TarInfo, name: str, parent: int, data: Iterator[memoryview], more: Attributes
+    ) -> None:
+        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
+        try:
+            if info.issparse():
+                sparse.unpack(info, data, descriptor, partial(self._write, least=SMALLEST_ON_DISK))
+            for chunk in data:
+                self._write(descriptor, chunk)
+            policy = self._policy
+            mode = info.mode & 0o7777 if policy.keep else info.mode & 0o777 & ~policy.umask | 0o600
+            self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
+        finally:
+            os.close(descriptor)
+
+    def _write(self, descriptor: int, chunk: memoryview, least: int = 0) -> None:
+        self._policy.checkpoint()
+        self._use(max(len(chunk), least))
+        files.write_all(descriptor, chunk)
+
+    def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:
+        os.symlink(info.linkname, name, dir_fd=parent)
+        if self._policy.keep:
+            if self._owner:
+                tell = partial(self._notes.add, info.name)
+                metadata.give_owner(name, (info.uid, info.gid), tell, parent)
+            time = _nanoseconds(info)
+            os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
+
+    def _dress(
+        self, name: str, descriptor: int, mode: int, owner: tuple[int, int], time: int, more: Attributes
+    ) -> None:
+        given = owner if self._owner else None
+        metadata.give(descriptor, mode, given, time, more, partial(self._notes.add, name))
+
+
+def _nanoseconds(info: tarfile.TarInfo) -> int:
+    """The time of a member, as exact as the archive tells it."""
+    return math.floor(Decimal(info.pax_headers.get("mtime", info.mtime)) * 10**9)

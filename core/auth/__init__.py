@@ -1,0 +1,1 @@
+"""Who may do what: tokens, signatures, users and their scopes, and the gate that every request passes."""

@@ -1,0 +1,208 @@
+"""The gate: every request is authenticated here, failures are slowed down and audited, scopes are held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from jidoteki.core.addresses import parse_authority
+from jidoteki.core.auth.authentication import FORBIDDEN, SETUP, Authenticator
+from jidoteki.core.auth.credentials import credential_of
+from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
+from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.users import Holder
+from jidoteki.core.http.authority import Names
+from jidoteki.core.http.routes import OutOfService, Route, Routes
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.hookspecs import PREFIX, ApiError
+
+logger = logging.getLogger(__name__)
+
+ESTABLISHED = 1
+NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {SETUP} and a newtoken of your choice"
+
+
+@dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
+class Attempt:
+    """A request that wants to get in.
+
+    :param method: GET for HEAD.
+    :param path: without the prefix, as it was sent.
+    :param client: the address that it comes from.
+    """
+
+    request: web.BaseRequest
+    route: Route | OutOfService
+    method: str
+    path: str
+    client: str
+
+    @property
+    def target(self) -> str:
+        """What the audit log says of it."""
+        return f"{self.method} {PREFIX}{self.route.path}"
+
+
+@dataclass(slots=True)
+class Authenticated:
+    """Who it is that makes a request, and by which signature if they signed it."""
+
+    holder: Holder
+    signed: Signed | None = None
+
+    @property
+    def user(self) -> str:
+        """The name of whoever it is."""
+        return self.holder.user.name
+
+    @property
+    def body_digest(self) -> bytes | None:
+        """The SHA-256 that was signed for the body."""
+        return self.signed.digest if self.signed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Decides about requests under one configuration.
+
+    :param nonces: None where signatures are not accepted.
+    :param names: of this appliance, which signatures are made for.
+    """
+
+    authenticator: Authenticator
+    nonces: Nonces | None
+    names: Names
+    throttle: Throttle
+    audit: AuditLog
+
+    async def admit(self, attempt: Attempt) -> Authenticated:
+        """Return who it is, and may do this.
+
+        :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses of this address wait.
+        :raises ConnectionError: the client hung up.
+        """
+        if self.nonces and "Signature-Input" in attempt.request.headers:
+            await self.names.refresh()
+        if self.throttle.is_free(attempt.client):
+            found = self._authenticate(attempt)
+        else:
+            found = await self._authenticate_in_turn(attempt)
+        if found is None:
+            await self.note(attempt, "-", "authentication.failure", self._original(attempt))
+            raise ApiError(403, NEVER_SET_UP if self.authenticator.is_unset() else FORBIDDEN)
+        if not found.holder.user.may(attempt.method, attempt.route.path, attempt.route.changes):
+            await self.note(attempt, found.user, "authorization.refused")
+            raise ApiError(403, "This token may not do that")
+        if found.signed and self.nonces:
+            await self._use_up(self.nonces, attempt, found.signed)
+        return found
+
+    def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
+        """Whether a request would still be let in: its token, its scopes and the configuration may have changed."""
+        route = (routes.find(attempt.path) or {}).get(attempt.method)
+        if not isinstance(route, Route) or (found.signed and self.nonces is None):
+            return False
+        user = found.holder.user
+        return self.authenticator.holder(user.name) == found.holder and user.may(
+            attempt.method, route.path, route.changes
+        )
+
+    async def note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+        """Note in the audit log what happens as often as clients like; reading goes on where it cannot be written."""
+        with contextlib.suppress(AuditUnavailable):
+            await asyncio.to_thread(self.audit.note, attempt.client, user, action, attempt.target, original)
+
+    def _original(self, attempt: Attempt) -> tuple[str, str]:
+        """What the original API calls a failed authentication, and what it says of the address."""
+        if (attempt.method, attempt.route.path) == ("POST", SETUP):
+            action = "token.setup.failed"
+        else:
+            action = "token.firstrun.failed" if self.authenticator.first_run_shown() else "token.authenticate.failed"
+        return action, f"{PREFIX}{attempt.route.path}"[1:]
+
+    async def _authenticate_in_turn(self, attempt: Attempt) -> Authenticated | None:
+        try:
+            async with self.throttle.turn(attempt.client, lambda: _has_gone(attempt.request)):
+                return self._authenticate(attempt)
+        except Gone as error:
+            raise ConnectionResetError("The client hung up") from error
+        except TooManyGuesses as error:
+            headers = {"Retry-After": str(self.throttle.retry_after)}
+            raise ApiError(429, "Too many failed authentications from this address", headers=headers) from error
+
+    def _authenticate(self, attempt: Attempt) -> Authenticated | None:
+        """Look at the credential, and note a wrong one, in one step of the event loop."""
+        found = self._shown(attempt)
+        if found is None:
+            self.throttle.failed(attempt.client)
+        return found
+
+    def _shown(self, attempt: Attempt) -> Authenticated | None:
+        request = attempt.request
+        credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
+        if self.nonces is None or "Signature-Input" not in request.headers:
+            holder = self.authenticator.authenticate(attempt.method, attempt.path, credential)
+            return Authenticated(holder) if holder else None
+        if credential is not None:
+            raise ApiError(400, "Send one kind of credential: a signature, ?hash=, ?token= or the Authorization header")
+        try:
+            signed = verify(request, lambda keyid: getattr(self.authenticator.signer(keyid), "key", None))
+        except NotSigned as error:
+            logger.info("A signature of %s is refused: %s", attempt.client, error)
+            return None
+        self._check_authority(request)
+        holder = self.authenticator.signer(signed.keyid)
+        return Authenticated(holder, signed) if holder else None
+
+    def _check_authority(self, request: web.BaseRequest) -> None:
+        """Take a signature only if it was made for this appliance, whoever else takes the same token.
+
+        :raises ApiError: 403, with what to do: it was shown to somebody who has the key.
+        """
+        host = request.headers.get("Host", "")
+        named = parse_authority(host)
+        transport = request.transport
+        arrived_at = transport.get_extra_info("sockname") if transport else None
+        if named is None or arrived_at is None or not self.names.include(named, arrived_at):
+            raise ApiError(
+                403,
+                f"The signature is for {host}, which is no name of this appliance: sign for its address, its host name "
+                "or a name in its certificate, with the port, or list the name in authentication.names",
+            )
+
+    async def _use_up(self, nonces: Nonces, attempt: Attempt, signed: Signed) -> None:
+        try:
+            fresh = nonces.use(signed)
+        except TooMany as error:
+            message = f"This key has signed too many requests within {2 * WINDOW} seconds"
+            raise ApiError(429, message, headers={"Retry-After": str(WINDOW)}) from error
+        if not fresh:
+            logger.warning("A request of %s was replayed", attempt.client)
+            self.throttle.failed(attempt.client)
+            await self.note(attempt, "-", "authentication.failure")
+            raise ApiError(403, FORBIDDEN)
+        try:
+            await nonces.keep(signed)
+        except OSError as error:
+            raise ApiError(
+                503, "The nonce of the signature cannot be stored, so the request is not answered"
+            ) from error
+
+
+def _has_gone(request: web.BaseRequest) -> bool:
+    """Whether the client hung up: the kernel knows, also while nothing is read from the connection."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    connection = transport.get_extra_info("socket")
+    try:
+        # The first byte of Linux' `struct tcp_info` is the state of the connection.
+        return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED)
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,115 @@
+"""Signed requests: HTTP Message Signatures (RFC 9421) with HMAC-SHA256, each of which counts once.
+
+A signature covers `@method`, `@authority`, `@path` and `@query`, and `content-digest` (RFC 9530) with any method that
+may have a body, be it empty; it says when it was `created`, has a `nonce`, and names the token that it is made with
+(`keyid`: `admin`, or the name of a named token). The key is what keys `?hash=` too: the hexadecimal SHA-256 of the
+token. It counts on the one appliance whose name or address is its `@authority`: see `authority.Names`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+WINDOW = 300
+MAX_HEADERS = 1024
+WITHOUT_BODY = ("GET", "HEAD")
+SIGNED_BY = ("Signature", "Signature-Input", "Content-Digest")
+COVERED = ("@method", "@authority", "@path", "@query")
+ONE = "there must be exactly one signature, of @method and the rest"
+_NONCE = re.compile(r"[\x21-\x7e]{16,128}")
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+
+KeyOf = Callable[[str], bytes | None]
+
+
+class NotSigned(Exception):
+    """The signature does not prove anything; says why, for the log alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A valid signature.
+
+    :param digest: SHA-256 that the body must have; None with methods that have none.
+    """
+
+    keyid: str
+    nonce: str
+    created: int
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A request as the library wants it."""
+
+    method: str
+    url: str
+    headers: Any
+
+
+def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
+    """Verify the signature of a request.
+
+    :param key_of: returns the key of a keyid.
+    :raises NotSigned: it is missing, wrong, too long, too old, or covers too little.
+    """
+    headers = request.headers
+    if sum(len(each) for name in SIGNED_BY for each in headers.getall(name, ())) > MAX_HEADERS:
+        raise NotSigned(f"its headers are longer than {MAX_HEADERS} characters")
+    # Before the library takes them apart, which costs more than all the rest of a request.
+    if sum(each.count('"@method"') for each in headers.getall("Signature-Input", ())) != 1:
+        raise NotSigned(ONE)
+    import http_message_signatures as library
+
+    class Keys(library.HTTPSignatureKeyResolver):
+        def resolve_public_key(self, key_id: str) -> bytes:
+            key = key_of(key_id)
+            if key is None:
+                raise NotSigned("nobody has this key")
+            return key
+
+    body = request.method not in WITHOUT_BODY or request.can_read_body
+    covered = (*COVERED, "content-digest") if body else COVERED
+    verifier = library.HTTPMessageVerifier(signature_algorithm=library.algorithms.HMAC_SHA256, key_resolver=Keys())
+    # Of the very parts that decide what is done; `authority.check` saw to it that none of them can end before its end.
+    target = request.rel_url
+    url = f"{request.scheme}://{headers.get('Host', '')}{target.raw_path}?{target.raw_query_string}"
+    try:
+        results = verifier.verify(
+            _Message(request.method, url, headers),
+            max_age=timedelta(seconds=WINDOW),
+            require_components=covered,
+        )
+    except NotSigned:
+        raise
+    except Exception as error:  # the library's parsers raise what they like on hostile headers
+        raise NotSigned(f"{type(error).__name__}: {error}") from error
+    return _signed(results, headers.get("Content-Digest", "") if body else None)
+
+
+def _signed(results: Any, digest_header: str | None) -> Signed:
+    if len(results) != 1:
+        raise NotSigned(ONE)
+    parameters = results[0].parameters
+    keyid, nonce, created = (parameters.get(name) for name in ("keyid", "nonce", "created"))
+    if not isinstance(keyid, str) or not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
+        raise NotSigned("keyid and nonce (16 to 128 printable characters) must be there")
+    if not isinstance(created, int) or abs(time.time() - created) > WINDOW:
+        raise NotSigned(f"it was not created within the last {WINDOW} seconds")
+    return Signed(keyid, nonce, created, None if digest_header is None else _digest(digest_header))
+
+
+def _digest(header: str) -> bytes:
+    match = _DIGEST.fullmatch(header.strip())
+    if match is None:
+        raise NotSigned("Content-Digest must be one sha-256 digest")
+    return base64.b64decode(match[1])

@@ -1,0 +1,78 @@
+"""Who a request comes from, and what they may do: the administrator, or a named token with scopes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jidoteki.hookspecs import named_tokens
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a request comes from; `scopes` is None for those who may do everything."""
+
+    name: str
+    scopes: tuple[str, ...] | None = None
+
+    def may(self, method: str, path: str, changes: bool) -> bool:
+        """Whether this user may make a request.
+
+        :param method: GET for HEAD.
+        :param path: without the prefix.
+        :param changes: whether it changes the appliance.
+        """
+        if self.scopes is None:
+            return True
+        if any(_covers(reserved, path) for reserved in named_tokens.CLOSED):
+            return False
+        return any(_allows(scope, method, path, changes) for scope in self.scopes)
+
+
+def _allows(scope: str, method: str, path: str, changes: bool) -> bool:
+    if scope in ("all", "read"):
+        return scope == "all" or not changes
+    wanted, _, prefix = scope.rpartition(" ")
+    return wanted in ("", method) and _covers(prefix, path)
+
+
+def _covers(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Somebody who holds a token: who that is, and the key of `?hash=` and of signatures that the token gives."""
+
+    key: bytes
+    """The hexadecimal SHA-256 of the token; empty for the first setup, which needs none."""
+    user: User
+
+
+def parse(content: bytes) -> Mapping[str, Holder]:
+    """Return the tokens in a file by name; entries that are not valid are nobody's."""
+    try:
+        listed = json.loads(content)["tokens"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    found: dict[str, Holder] = {}
+    for name, entry in list(listed.items())[: named_tokens.MAX_TOKENS] if isinstance(listed, dict) else []:
+        token = _token(name, entry)
+        if token:
+            found[name] = token
+    return found
+
+
+def _token(name: str, entry: object) -> Holder | None:
+    if not named_tokens.is_name(name) or not isinstance(entry, dict):
+        return None
+    key, scopes = entry.get("key"), entry.get("scopes")
+    if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(scopes, list):
+        return None
+    if not all(isinstance(scope, str) and named_tokens.is_scope(scope) for scope in scopes):
+        return None
+    return Holder(key.encode(), User(name, tuple(scopes)))

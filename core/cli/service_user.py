@@ -1,0 +1,43 @@
+"""Whom a command acts as that works on an appliance beside its service."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import Problem
+
+
+def become(appliance: Appliance) -> None:
+    """Begin anew as the service's user where root calls: what root makes, the service could neither read nor replace.
+
+    That is who owns `ADMIN/jobs`, which the service makes and closes to all others. Where it never ran, root stays.
+
+    :raises Problem: that user may not run this Python.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = appliance.jobs.lstat()
+    except OSError:
+        return
+    if owner.st_uid == 0 or not stat.S_ISDIR(owner.st_mode):
+        return
+    try:
+        entry = pwd.getpwuid(owner.st_uid)
+    except KeyError:  # a container may not know the name
+        group = owner.st_gid
+        os.setgroups([])
+    else:
+        group = entry.pw_gid
+        os.initgroups(entry.pw_name, group)
+    os.setresgid(group, group, group)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+    # From the start: what this process has read, it read as root.
+    try:
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
+    except OSError as error:
+        raise Problem(f"The service's user cannot run {sys.executable}: {error.strerror}") from error

@@ -1,0 +1,219 @@
+"""The configuration: one JSON file, of which every valid part counts even when another part is broken."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import voluptuous as vol
+
+from jidoteki.core import files
+from jidoteki.core.config.positions import Keys, Positions
+from jidoteki.core.config.sections import SECTIONS
+from jidoteki.hookspecs import paths
+from jidoteki.hookspecs.explanations import MAX_ECHO, clip, explain
+
+MAX_SIZE = 1024 * 1024
+#: Where editors find the JSON Schema of the file; means nothing to the service.
+SCHEMA_KEY = "$schema"
+UNKNOWN = "is unknown"
+
+#: Parameters of the reference that its own example configuration does not list, yet its endpoints need.
+MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something in the configuration file that cannot be used."""
+
+    keys: Keys
+    """The key that it is about; none where it is the file itself."""
+    message: str
+    """A sentence that begins with the key."""
+    line: int = 0
+    """Counted from 1; 0 where there is none."""
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.message}" if self.line else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force, defaults filled in, and what is wrong with the file."""
+
+    settings: Mapping[str, Any]
+    mistakes: tuple[Mistake, ...] = ()
+    path: Path | None = None
+    text: str | None = None
+    """The file, if it could be read."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The mistakes in words, with file, line and column."""
+        return tuple(f"{self.path}:{' ' if not each.line else ''}{each}" for each in self.mistakes)
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """The names of the optional endpoints that are enabled."""
+        return frozenset(self.settings["endpoints"])
+
+    @property
+    def parameters(self) -> frozenset[str] | None:
+        """The form parameters that optional endpoints accept; None for all that they declare."""
+        listed = self.settings["parameters"]
+        return None if listed is None else frozenset(listed) | frozenset(MANDATORY_PARAMETERS)
+
+    @property
+    def first_run(self) -> bool:
+        """Whether the first setup needs the generated passphrase."""
+        return bool(self.settings["first-run"]["enabled"])
+
+
+def defaults() -> dict[str, Any]:
+    """The configuration of an appliance that has no configuration file."""
+    return {name: vol.Schema(section.check)(section.default) for name, section in SECTIONS.items()}
+
+
+def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] | None = None) -> Config:
+    """Read the configuration; never raises: what cannot be used is told in `problems`, and stays as it was.
+
+    A file of which nothing can be used counts as the last good one; without that, first runs count as enabled. Single
+    keys that are wrong stay as they are in force, or were in the last good one, or have their defaults.
+
+    :param last_good: a copy of the last file that could be read, to fall back on.
+    :param in_force: the settings of the running service.
+    """
+    try:
+        return _understood(read(path), path, in_force or _settings_in(last_good))
+    except FileNotFoundError as error:
+        mistake, default = Mistake((), _in_words(error)), Config(defaults(), (), path)
+    except json.JSONDecodeError as error:
+        mistake, default = Mistake((), error.msg, error.lineno, error.colno), None
+    except (OSError, ValueError, RecursionError) as error:
+        mistake, default = Mistake((), _in_words(error)), None
+    if last_good is not None:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            kept = _understood(read(last_good), path)
+            return Config(kept.settings, (mistake, Mistake((), "the last good configuration is in force")), path)
+    if default is not None:
+        return default
+    settings = defaults()
+    settings["first-run"]["enabled"] = True
+    return Config(settings, (mistake,), path)
+
+
+def _settings_in(last_good: Path | None) -> Mapping[str, Any] | None:
+    if last_good is not None:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            return _understood(read(last_good), last_good).settings
+    return None
+
+
+def keep(config: Config, last_good: Path) -> None:
+    """Remember a configuration as the last good one, if its file could be read.
+
+    :raises OSError: it cannot be stored.
+    """
+    if config.text is None:
+        return
+    # Of a file with mistakes, what is in force is more than what it says.
+    text = json.dumps(config.settings) if config.mistakes else config.text
+    with contextlib.suppress(OSError, ValueError):
+        if read(last_good) == text:
+            return
+    files.replace_file(last_good, text.encode(), 0o600)
+
+
+def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in a file.
+
+    :param former: settings that count where those in the file are wrong.
+    :raises ValueError: it is no JSON object.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("must hold a JSON object")
+    settings, positions = defaults(), Positions(text)
+    mistakes = [Mistake(each, f"{named(each)} comes twice", *place) for each, *place in positions.twice]
+    for name, value in document.items():
+        if name in SECTIONS:
+            settings[name], wrong = _salvage(name, value, (former or {}).get(name))
+            mistakes += [Mistake(keys, message, *positions.of(keys)) for keys, message in wrong]
+        elif name != SCHEMA_KEY:
+            message = f"{clip(name, MAX_ECHO)} {UNKNOWN}{nearest(name, SECTIONS)}"
+            mistakes.append(Mistake((name,), message, *positions.of((name,))))
+    return Config(settings, tuple(mistakes), path, text)
+
+
+def _salvage(name: str, value: Any, former: Any = None) -> tuple[Any, list[tuple[Keys, str]]]:
+    """Validate one section, with former values of the keys that are wrong; what guards the appliance fails closed."""
+    default, check, _ = SECTIONS[name]
+    schema = vol.Schema(check)
+    try:
+        return schema(value), []
+    except vol.Invalid as error:
+        wrong = _errors(error)
+    mistakes = [_mistake(name, each) for each in wrong]
+    broken = {each.path[0] for each in wrong if each.path}
+    if isinstance(value, dict) and broken and all(each.path for each in wrong):
+        stay = {key: former[key] for key in broken if key in former} if isinstance(former, dict) else {}
+        section = schema({**stay, **{key: kept for key, kept in value.items() if key not in broken}})
+    else:
+        section = schema(default if former is None else former)
+        broken = {"enabled"}
+    if name == "first-run" and "enabled" in broken:
+        section["enabled"] = True
+    return section, mistakes
+
+
+def read(path: Path) -> str:
+    """Return the text of a configuration file.
+
+    :raises OSError: it cannot be read.
+    :raises ValueError: it is too long, or not UTF-8.
+    """
+    try:
+        content = paths.read_regular(path, MAX_SIZE, follow=True)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"must not be longer than {MAX_SIZE} bytes") from error
+        raise
+    return content.decode("utf-8-sig")
+
+
+def _errors(error: vol.Invalid) -> list[vol.Invalid]:
+    return list(error.errors) if isinstance(error, vol.MultipleInvalid) else [error]
+
+
+def _mistake(name: str, error: vol.Invalid) -> tuple[Keys, str]:
+    keys: Keys = (name, *(each if isinstance(each, int) else str(each) for each in error.path))
+    message = explain(error, name)
+    if message.endswith(UNKNOWN) and isinstance(SECTIONS[name].check, vol.Schema):
+        message += nearest(str(keys[-1]), [str(key) for key in SECTIONS[name].check.schema])
+    return keys, message
+
+
+def named(keys: Keys) -> str:
+    """`limits.upload`, `endpoints[1]`."""
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in keys).removeprefix(".")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"must be UTF-8 text, and byte {error.start + 1} is not"
+    return "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean 'x'?` for the known word nearest to `word`, or nothing."""
+    close = difflib.get_close_matches(word, [str(each) for each in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,59 @@
+"""`/logs` and `/debug`: what helps the vendor to find out what is wrong. Concurrent calls share one packing."""
+
+from __future__ import annotations
+
+from jidoteki.core.endpoints.support import bundles
+from jidoteki.hookspecs import ApiError, Appliance, Described, Download, Endpoint, JobType, Request, Response, hookimpl
+
+
+async def logs(request: Request) -> Response:
+    """Pack the logs and send them."""
+    return await _packed(request, "logs", bundles.LOGS)
+
+
+async def debug(request: Request) -> Response:
+    """Make the encrypted debug bundle and send it."""
+    return await _packed(request, "debug", bundles.DEBUG_BUNDLE)
+
+
+async def _packed(request: Request, kind: str, name: str) -> Response:
+    path = request.appliance.spool / name
+    if not await request.resumes(path, name):
+        outcome = await request.run_job(kind, join=True)
+        if outcome.status != "success":
+            raise ApiError(400, outcome.error_message)
+    return Download(path, name, anew=True)
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    return [
+        JobType("logs", bundles.pack_logs, log="update_logs.log", location="", timeout=600),
+        JobType("debug", bundles.make_debug_bundle, log="update_debug.log", location="", timeout=1200),
+    ]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    failed = {400: "It could not be packed"}
+    packed, sealed = (Described(name, media="application/octet-stream") for name in ("logs.tar.gz", "debug-bundle.tar"))
+    return [
+        Endpoint(
+            "GET",
+            "/logs",
+            logs,
+            {},
+            {200: packed, **failed},
+            "Download the logs",
+            audited_as=lambda values: ("logs.get", bundles.LOGS),
+        ),
+        Endpoint(
+            "GET",
+            "/debug",
+            debug,
+            {},
+            {200: sealed, **failed},
+            "Download an encrypted debug bundle",
+            audited_as=lambda values: ("debug.get", bundles.DEBUG_BUNDLE),
+        ),
+    ]

@@ -1,0 +1,109 @@
+"""Opening debug bundles: the vendor's side of `bundles`.
+
+A bundle is a tar archive of `debug.key.enc`, a passphrase that RSA keeps for the vendor, and of `debug.tar.gz.enc` and
+`logs.tar.gz.enc`, which `openssl enc -d -aes-256-cbc -md sha256 -pbkdf2` decrypts with it. Whoever sends one may have
+made it up: everything is bounded, and unpacked by `archives`.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from jidoteki.core.archives import unpacking
+from jidoteki.core.archives.openssl import DecryptingReader, DecryptionError
+from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.core.archives.tar import ArchiveError, TarReader, refuse
+
+KEY = "debug.key.enc"
+#: Which member becomes which directory.
+PARTS = {"debug.tar.gz.enc": "debug", "logs.tar.gz.enc": "logs"}
+MAX_KEY = 8 * 1024
+MAX_MEMBERS = 200_000
+FREE_SPACE = 64 * 1024 * 1024
+OVERHEAD = 1024 * 1024
+
+
+class BundleError(Exception):
+    """The bundle cannot be opened; the message is a sentence that says why."""
+
+
+def open_bundle(bundle: Path, private_key: Path, into: Path, work: Path, max_size: int) -> dict[str, int]:
+    """Decrypt a debug bundle and unpack it to `into/debug` and `into/logs`.
+
+    :param private_key: an RSA key in PEM, without a passphrase.
+    :param into: an empty directory; it stays empty unless everything could be opened.
+    :param work: an empty directory on the same file system.
+    :param max_size: bytes that each of the two may unpack to.
+    :return: how many files and directories each of the two holds.
+    :raises BundleError: it cannot be decrypted, is damaged, or holds something that is refused.
+    :raises OSError: a file cannot be read or written.
+    """
+    key = _load_key(private_key)
+    try:
+        with bundle.open("rb") as file:
+            _take_apart(TarReader(file), work, bundle.stat().st_size)
+        passphrase = _open_key(work / KEY, key)
+        members = {each: _unpack(work / name, passphrase, work / each, max_size) for name, each in PARTS.items()}
+        for each in members:
+            (work / each).rename(into / each)
+        return members
+    except (ArchiveError, GunzipError, DecryptionError) as error:
+        raise BundleError(f"{bundle.name} cannot be opened: {error}") from error
+
+
+def _load_key(path: Path) -> rsa.RSAPrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BundleError(f"{path} is not a private key in PEM without a passphrase") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise BundleError(f"{path} is not an RSA key")
+    return key
+
+
+def _take_apart(reader: TarReader, work: Path, limit: int) -> None:
+    """Write the three members to `work`."""
+    wanted = {KEY, *PARTS}
+    while (info := reader.next()) is not None:
+        name = info.name.removeprefix("./")
+        if name not in wanted:
+            raise refuse(info.name, "does not belong in a debug bundle, or comes twice")
+        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size > (MAX_KEY if name == KEY else limit):
+            raise refuse(info.name, "is not a file of a size that makes sense")
+        wanted.remove(name)
+        with (work / name).open("xb") as file:
+            _copy(reader.data(), file)
+    if wanted:
+        raise ArchiveError(f"There is no {min(wanted)} in it")
+
+
+def _copy(chunks: Iterator[memoryview], file: BinaryIO) -> None:
+    for chunk in chunks:
+        file.write(chunk)
+
+
+def _open_key(sealed: Path, key: rsa.RSAPrivateKey) -> bytes:
+    """Decrypt the passphrase; a wrong key often gives rubbish in place of an error."""
+    try:
+        secret = key.decrypt(sealed.read_bytes(), PKCS1v15())
+    except ValueError as error:
+        raise DecryptionError("It was made for another key than this one") from error
+    return secret.partition(b"\n")[0].partition(b"\0")[0]
+
+
+def _unpack(sealed: Path, passphrase: bytes, into: Path, max_size: int) -> int:
+    into.mkdir(mode=0o700)
+    policy = unpacking.Policy(max_size, MAX_MEMBERS, FREE_SPACE)
+    limit = max_size + MAX_MEMBERS * tarfile.BLOCKSIZE + OVERHEAD
+    with sealed.open("rb") as file:
+        plain = GunzipReader(DecryptingReader(file, passphrase), limit)
+        with ReadAhead(plain) as source:
+            return unpacking.unpack(source, into, policy).members

@@ -1,0 +1,131 @@
+"""`/update`: takes an update package, starts the job that installs it, and tells how that goes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import (
+    JOB_STATUS,
+    Appliance,
+    Described,
+    Endpoint,
+    Job,
+    JobType,
+    PlainText,
+    Request,
+    Response,
+    StatusFiles,
+    Upload,
+    hookimpl,
+)
+
+#: Longer than the longest `script-timeout`: what that one ends is told better.
+TIMEOUT = 2 * 86400.0
+
+
+def check(job: Job) -> None:
+    """Open the package and compare its version."""
+    # Imported in the job's own process: the service does without what opens packages.
+    from jidoteki.core.endpoints.update import jobs as updates
+
+    updates.check(job)
+
+
+def run(job: Job) -> None:
+    """Install the package that was opened."""
+    from jidoteki.core.endpoints.update import jobs as updates
+
+    updates.run(job)
+
+
+def recover(appliance: Appliance) -> None:
+    """Remove what a run that was killed had unpacked."""
+    from jidoteki.core.endpoints.update import unpacked
+
+    unpacked.clear(appliance)
+
+
+UPDATE = JobType(
+    "update",
+    run,
+    check,
+    exclusive_with=("restore", "reboot"),
+    status_files=StatusFiles(
+        "status_update.json", "status_update.txt", "status_error_message.txt", "status_error_code.txt"
+    ),
+    busy_code="E1004",
+    timeout=TIMEOUT,
+    recover=recover,
+    persist=True,
+)
+
+
+async def start(request: Request) -> Response:
+    """Keep the package where packages that come by SFTP lie too, and start the update."""
+    package = request.values["update"]
+    if request.dry_run:
+        return await request.start_job("update", package=str(package.path))
+    path = await package.keep(f"software_package-{secrets.token_hex(8)}.enc")
+    try:
+        return await request.start_job("update", package=str(path))
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+        raise
+
+
+async def status(request: Request) -> Response:
+    """How the last update went, or goes."""
+    return await request.job_status("update")
+
+
+async def log(request: Request) -> Response:
+    """The whole log of updates."""
+    return PlainText(request.appliance.log / "update.log")
+
+
+STATUS = Described(
+    "Status, percentage and log",
+    JOB_STATUS,
+    (
+        {"status": "success", "percentage": 100, "log": "[1432140922][SYSTEM] Updating system successful"},
+        {
+            "status": "failed",
+            "percentage": 20,
+            "log": "[1432140922][SYSTEM] Failed updating...",
+            "error-message": "Missing update package",
+            "error-code": "E1003",
+        },
+        {"status": None, "log": None},
+    ),
+)
+LOG = Described(
+    "The log",
+    examples=("[1433080791][SYSTEM] Updating system. Please wait..\n",),
+    media="text/plain",
+)
+
+
+@hookimpl
+def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
+    return [UPDATE]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    return [
+        Endpoint(
+            "POST",
+            "/update",
+            start,
+            {vol.Required("update", description="An encrypted, signed update package"): Upload()},
+            {202: "The update runs", 400: "No package came, or an update runs already"},
+            "Update the system with an encrypted, signed package",
+            starts="update",
+            audited_as=lambda values: ("update.post", ""),
+        ),
+        Endpoint("GET", "/update", status, {}, {200: STATUS}, "How the last update went, or goes"),
+        Endpoint("GET", "/update/log", log, {}, {200: LOG, 404: "There is no log"}, "The whole update log"),
+    ]

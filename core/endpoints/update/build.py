@@ -1,0 +1,159 @@
+"""Making update packages: the vendor's side of `package`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from isal import igzip
+
+from jidoteki.core.archives.openssl import EncryptingWriter, read_passphrase
+from jidoteki.core.endpoints.update import key_files, lint, versions
+from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURE, PackageError
+from jidoteki.hookspecs.restorable import can_restore
+
+VERSION = "version.txt"
+BUFFER = 256 * 1024
+
+# The type stubs of isal leave this one without types.
+_gzip: Any = igzip.IGzipFile
+
+
+class _Writer(io.RawIOBase):
+    """Lets `tarfile` write to the encryption."""
+
+    def __init__(self, target: EncryptingWriter) -> None:
+        self._target = target
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # tarfile hands over bytes alone
+        self._target.write(bytes(data))
+        return len(data)
+
+
+def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
+    """Pack a directory as an encrypted, signed update package.
+
+    The archive in it depends on the files alone: it is sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds)
+    for the time of every file where that is set. What an appliance would refuse is refused here.
+
+    :param source: the directory; `update.sh` and `changelog.txt` in it are what the appliance knows. A `version.txt` in
+        it is replaced.
+    :param version: what becomes `version.txt`.
+    :param key_file: `updates.key`, the passphrase file.
+    :param private_key: RSA key in PEM, without a passphrase, whose public half is `updates.pub`.
+    :param output: where to write the package; it is there only when it is whole.
+    :raises PackageError: a key cannot be used, or the directory holds something that a package must not.
+    :raises VersionError: the version is not one.
+    :raises OSError: something cannot be read or written.
+    """
+    version = versions.parse(version)
+    passphrase, key = _keys(key_file, private_key)
+    for remark in lint.keys_in(source, key_file, private_key):
+        raise PackageError(f"{remark.message}: remove it from {source}")
+    with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
+        archive, package = Path(work, ARCHIVE), Path(work, "package")
+        _pack(source, version, archive)
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        signature = key.sign(digest, PKCS1v15(), Prehashed(SHA256()))
+        _seal(archive, signature, passphrase, package)
+        package.replace(output)
+
+
+def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
+    try:
+        passphrase = read_passphrase(key_file)
+    except ValueError as error:
+        raise PackageError(str(error)) from error
+    wrong = key_files.passphrase_problem(key_file.read_bytes()[: key_files.MAX_SIZE])
+    if wrong and wrong.fatal:
+        raise PackageError(f"{key_file.name} cannot be used: {wrong.message}")
+    try:
+        key = load_pem_private_key(private_key.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise PackageError(f"{private_key.name} is not a private key in PEM without a passphrase") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise PackageError(f"{private_key.name} is not an RSA key")
+    if key.key_size < key_files.MIN_BITS:
+        raise PackageError(f"{private_key.name} has {key.key_size} bits: use a key of {key_files.MIN_BITS} at least")
+    return passphrase, key
+
+
+def _pack(source: Path, version: str, archive: Path) -> None:
+    epoch = _epoch()
+    content = f"{version}\n".encode()
+    # No file name and no time go into the gzip header.
+    with archive.open("wb") as file, _gzip("", "wb", 2, file, mtime=0) as compressed:
+        with tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            info = tarfile.TarInfo(VERSION)
+            info.size, info.mtime = len(content), epoch or 0
+            tar.addfile(info, io.BytesIO(content))
+            for path in _below(source):
+                _add(tar, path, path.relative_to(source).as_posix(), epoch)
+
+
+def _epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise PackageError("$SOURCE_DATE_EPOCH must be a whole number of seconds") from error
+
+
+def _below(source: Path) -> Iterator[Path]:
+    for directory, names, leaves in os.walk(source):
+        names.sort()
+        for name in sorted(names + leaves):
+            path = Path(directory, name)
+            if path != source / VERSION:
+                yield path
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int | None) -> None:
+    tar.inodes = {}  # type: ignore[attr-defined]  # forgets hard links: all are packed as files
+    info = tar.gettarinfo(path, name)
+    if info is None:
+        raise PackageError(f"{path} is neither a file nor a directory nor a symbolic link")
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mtime = int(info.mtime) if epoch is None else epoch
+    info.mode &= 0o7777
+    reason = can_restore(name, info, None)
+    if reason:
+        raise PackageError(f"{path} {reason}")
+    if not info.isreg():
+        tar.addfile(info)
+        return
+    with path.open("rb") as file:
+        tar.addfile(info, file)
+
+
+def _seal(archive: Path, signature: bytes, passphrase: bytes, package: Path) -> None:
+    with package.open("wb") as target:
+        writer = EncryptingWriter(target, passphrase)
+        outer = _Writer(writer)
+        with tarfile.open(fileobj=outer, mode="w|", bufsize=BUFFER, format=tarfile.GNU_FORMAT) as tar:
+            with archive.open("rb") as file:
+                tar.addfile(_member(ARCHIVE, archive.stat().st_size), file)
+            tar.addfile(_member(SIGNATURE, len(signature)), io.BytesIO(signature))
+        writer.close()
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info

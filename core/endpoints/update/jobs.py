@@ -1,0 +1,238 @@
+"""The job that installs an update package."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jidoteki.core.archives.unpacking import Policy
+from jidoteki.core.endpoints.update import highest, inbox, package, script, unpacked, versions
+from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.versions import VersionError
+from jidoteki.hookspecs import Appliance, Job, JobFailed
+
+VERSION = "version.txt"
+MAX_LOOKED_AT = 1000
+CHANGELOG = "changelog.txt"
+#: The last lines of `update.log`: those of the original's script and of its documentation.
+SUCCESS = ("Update successful", "Updating system successful")
+NO_SCRIPT = "No update script found, skipping."
+MAX_VERSION = 4096
+MAX_CHANGELOG = 4 * 1024 * 1024
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def check(job: Job) -> None:
+    """Find, decrypt, verify and unpack the package in the work space and compare versions; `run` goes on from there."""
+    with _failures(job):
+        try:
+            _judge(job)
+        except BaseException:
+            _clear(job)
+            raise
+
+
+def run(job: Job) -> None:
+    """Run the package's `update.sh` and install its version and changelog; the package is gone afterwards."""
+    with _failures(job):
+        try:
+            has_script = _install(job, unpacked.directory(job))
+        finally:
+            _clear(job)
+    for line in SUCCESS if has_script else (NO_SCRIPT,):
+        job.log(line)
+
+
+def _clear(job: Job) -> None:
+    inbox.discard(job)
+    if not job.dry_run:
+        unpacked.clear(job.appliance)
+
+
+@contextlib.contextmanager
+def _failures(job: Job) -> Iterator[None]:
+    """Turn what went wrong into the codes of the API, and log it."""
+    try:
+        yield
+    except (JobFailed, PackageError, VersionError, OSError) as error:
+        failure = _failure(error)
+        with contextlib.suppress(OSError):
+            job.log(failure.message)
+            job.log("Failed updating...")
+        raise failure from error
+
+
+def _failure(error: Exception) -> JobFailed:
+    if isinstance(error, JobFailed):
+        return error
+    if isinstance(error, PackageError):
+        return JobFailed(str(error), "E1005")
+    if isinstance(error, VersionError):
+        return JobFailed(str(error), "E1001")
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return JobFailed("The disk is full: free some space, then update again", "E1000")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return JobFailed(f"The update could not go on: {reason}", "E1000")
+
+
+def _judge(job: Job) -> None:
+    job.log("Updating system. Please wait..")
+    job.progress(10)
+    found = inbox.find(job)
+    job.progress(20)
+    if found is None:
+        if not job.input.get("package"):
+            job.log(f"There is no regular file called {inbox.PACKAGES} in {job.appliance.uploads}")
+        raise JobFailed("Missing update package", "E1003")
+    with found:
+        inbox.note(job, found)
+        keys = package.Keys(job.appliance.etc)
+        job.progress(30)
+        decrypted = package.decrypt(
+            found.file,
+            keys,
+            job.workspace,
+            legacy=job.settings["update"]["legacy-packages"],
+            free_space=job.settings["limits"]["free-space"],
+            checkpoint=lambda: job.progress(30),
+        )
+    # From here on there is only what was read, once.
+    job.progress(40)
+    package.verify(decrypted, keys)
+    job.progress(50)
+    directory = unpacked.make(job)
+    package.unpack(decrypted.archive, directory, _policy(job))
+    decrypted.archive.unlink()
+    _read(directory / CHANGELOG, MAX_CHANGELOG)
+    job.progress(60)
+    version = _version(job, directory)
+    if version is not None:
+        _compare(job, version)
+
+
+def _policy(job: Job) -> Policy:
+    return Policy.update(
+        max_size=job.settings["update"]["max-unpacked-size"],
+        max_members=job.settings["update"]["max-members"],
+        free_space=job.settings["limits"]["free-space"],
+        umask=unpacked.UMASK,
+        checkpoint=lambda: job.progress(50),
+    )
+
+
+def _read(path: Path, limit: int) -> bytes | None:
+    """The content of a file in the package, None when it is not there."""
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        raise PackageError(f"The package's {path.name} is not a file")
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise PackageError(f"The package's {path.name} is longer than {limit} bytes")
+    return content
+
+
+def _deeper(directory: Path) -> str:
+    """Where the version lies if a directory was packed in place of what is in it."""
+    for found in sorted(itertools.islice(directory.iterdir(), MAX_LOOKED_AT)):
+        if not found.is_symlink() and (found / VERSION).is_file():
+            return f" at its top, but {found.name}/{VERSION}: pack what is in {found.name}, and not {found.name} itself"
+    return ""
+
+
+def _version(job: Job, directory: Path) -> str | None:
+    """The package's version; None where the configuration takes packages without one, as the original did."""
+    content = _read(directory / VERSION, MAX_VERSION)
+    if content is None and job.settings["update"]["unversioned-packages"]:
+        return None
+    if content is None:
+        raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
+    try:
+        return versions.parse(content.decode("ascii", "replace"))
+    except VersionError as error:
+        raise VersionError(f"The package's {VERSION} is not valid: {error}") from error
+
+
+def _installed(appliance: Appliance) -> str | None:
+    """The version in force, None where there is none.
+
+    :raises VersionError: what is there is no version.
+    """
+    try:
+        text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
+        return versions.parse(text.splitlines()[0]) if text else None  # the first of several, as in the original
+    except OSError as error:
+        raise VersionError(f"The installed {VERSION} cannot be read ({error.strerror})") from error
+    except VersionError as error:
+        raise VersionError(f"The installed {VERSION} is not valid") from error
+
+
+def _valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str], None]) -> str | None:
+    """What a record says; one that says nothing must not keep the appliance from being repaired by an update."""
+    try:
+        return read(job.appliance)
+    except VersionError as error:
+        log(f"{error}: it does not count")
+        return None
+
+
+def _compare(job: Job, candidate: str) -> None:
+    """Refuse what is not newer than both what is installed and what was.
+
+    :raises VersionError: it is refused.
+    """
+    allowed = job.settings["update"]["allow-scheme-change-to"]
+    installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
+    if installed is not None:
+        versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)
+    if mark is not None:
+        named = f"{mark}, the highest version that was installed here ({highest.path(job.appliance)})"
+        versions.require_newer(candidate, mark, named, allowed)
+    begun = _valid(highest.read_begun, job, job.log)
+    if begun is not None and candidate != begun:  # the same one may be tried again
+        where = f"{begun}, whose installation was begun here ({highest.path(job.appliance, highest.BEGUN)})"
+        versions.require_newer(candidate, begun, where, allowed)
+
+
+def _install(job: Job, directory: Path) -> bool:
+    """Run the script and install what the package says of itself; return whether there is a script."""
+    # Read before the script runs: it may move everything away.
+    version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
+    has_script = os.path.lexists(directory / script.SCRIPT)
+    job.progress(70)
+    _remember_installed(job)
+    begun = highest.path(job.appliance, highest.BEGUN)
+    if version is not None:
+        job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
+    if has_script:
+        try:
+            script.run(job, directory)
+        except JobFailed:  # the script itself says that it did not install this version
+            begun.unlink(missing_ok=True)
+            raise
+    else:
+        job.progress(90, final=True)
+    etc, mark = job.appliance.etc, highest.path(job.appliance)
+    if changelog is not None:
+        try:
+            job.appliance.replace_file(etc / CHANGELOG, changelog)
+        except OSError as error:  # no reason to forget what was installed
+            job.log(f"The changelog cannot be written: {error.strerror or error}")
+    if version is not None:
+        contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
+        job.appliance.replace_files(contents, modes={mark: highest.MODE})
+    begun.unlink(missing_ok=True)
+    return has_script
+
+
+def _remember_installed(job: Job) -> None:
+    """Where nothing is remembered yet, remember what is installed: the script that follows may write `version.txt`."""
+    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
+    if installed is not None and mark is None:
+        job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)

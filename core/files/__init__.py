@@ -1,0 +1,216 @@
+"""Files that are whole at any moment: atomic replacement, alone or together, and a cache for small ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from jidoteki.core.files import held, locks, ownership, replacing
+from jidoteki.core.files.leftovers import temporary_name
+from jidoteki.hookspecs import paths
+
+T = TypeVar("T")
+
+LOCK_TRIES = 3000
+UNREADABLE = (0, 0, 0)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
+    """Write all of it: `os.write` may write less."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _write_temporary(path: Path, content: bytes, mode: int, group: int | None = None, durable: bool = True) -> Path:
+    temporary = path.with_name(temporary_name())
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            ownership.give(file.fileno(), path, mode, group)
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = True, group: int | None = None) -> None:
+    """Replace `path` atomically.
+
+    :param mode: of a new file; `ownership` says what of it counts, and what one keeps that is there.
+    :param group: of a new file.
+    :param durable: whether the new content must survive a power cut from now on.
+    :raises OSError: the old content is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, content, mode, group, durable)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> bool:
+    """Create `path` with its whole content; False when somebody else created it first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_temporary(path, content, mode, group)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def replace_files(
+    files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int], group: int | None = None
+) -> None:
+    """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
+
+    The new contents are written beside their targets, then a journal names the renames to make: from the moment it
+    is on disk they are made, by this call or, after a kill, by `finish_replacing`. Other processes wait meanwhile.
+
+    :raises OSError: nothing was changed; unless one of the files came to be held while others were replaced.
+    """
+    with _one_at_a_time(journal_directory):
+        replacing.finish(journal_directory)
+        _write_and_rename(files, journal_directory, modes, group)
+
+
+def _write_and_rename(
+    files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int], group: int | None
+) -> None:
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporaries[path] = _write_temporary(path, content, modes[path], group)
+        held.check(files)
+        for directory in {path.parent for path in files}:
+            sync_directory(directory)
+        renames = [replacing.Rename(str(temporary), str(path)) for path, temporary in temporaries.items()]
+        replace_file(journal_directory / replacing.JOURNAL, replacing.encode(renames), 0o600)
+    except BaseException:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    replacing.finish(journal_directory)
+
+
+def finish_replacing(journal_directory: Path) -> None:
+    """Make the renames that a killed `replace_files` left to do.
+
+    :raises OSError: not all of them can be made.
+    """
+    with _one_at_a_time(journal_directory):
+        replacing.finish(journal_directory)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    with locks.holding(directory / "replace.lock", LOCK_TRIES):
+        yield
+
+
+def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str | None:
+    """Return the last `lines` lines joined by newlines, from at most `limit` bytes; None when there are none.
+
+    :raises OSError: it cannot be read, or is a symbolic link, a pipe or the like.
+    """
+    try:
+        with open(paths.open_regular(path), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            content = file.read(limit)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    last = content.decode("utf-8", "replace").rstrip("\n").split("\n")[-lines:]
+    return "\n".join(last) or None
+
+
+class CachedFile(Generic[T]):
+    """A small file parsed once for each version of it, told by its modification time, size and inode.
+
+    It is looked at once for each step of the event loop: what a step answers was received before the step began, so
+    that no answer is older than its request.
+    """
+
+    __slots__ = ("_identity", "_limit", "_looked", "_open", "_parse", "_path", "_value")
+
+    def __init__(
+        self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024, trusted: bool = False
+    ) -> None:
+        self._path = str(path)
+        self._parse = parse
+        self._limit = limit
+        self._open = paths.open_trusted if trusted else partial(paths.open_regular, follow=True)
+        self._identity: tuple[int, int, int] | None = None
+        self._value: T | None = None
+        self._looked = False
+
+    @property
+    def present(self) -> bool:
+        """Whether there was such a file when it was last looked at."""
+        return self._identity is not None
+
+    def get(self) -> T | None:
+        """Return the parsed content, or None when the file is missing; call it in the event loop.
+
+        :raises OSError: it is there but cannot be read, or is longer than the limit.
+        :raises Exception: whatever `parse` raises.
+        """
+        if not self._looked:
+            self._look()
+            self._looked = True
+            asyncio.get_running_loop().call_soon(self._look_again)  # runs before what the next step receives
+        return self._value
+
+    def _look_again(self) -> None:
+        self._looked = False
+
+    def _look(self) -> None:
+        try:
+            if _identity(os.stat(self._path)) == self._identity:
+                return
+            with open(self._open(self._path), "rb") as file:
+                content = file.read(self._limit + 1) or b""
+                identity = _identity(os.fstat(file.fileno()))
+        except (FileNotFoundError, NotADirectoryError):
+            self._value = self._identity = None
+            return
+        except OSError:
+            self._identity = UNREADABLE
+            raise
+        if len(content) > self._limit:
+            self._identity = UNREADABLE
+            raise OSError(errno.EFBIG, f"It is longer than {self._limit} bytes", self._path)
+        self._value = self._parse(content)
+        self._identity = identity
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,273 @@
+"""The body of a request: a form, read as a stream within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import multipart  # type: ignore[import-untyped]  # it has no types
+from aiohttp import web
+
+from jidoteki.core.http.forms import Form
+from jidoteki.core.http.limits import Limits
+from jidoteki.core.http.parts import FilePart, Part, Room, StoredUpload, TextPart
+from jidoteki.core.http.responses import header_text
+from jidoteki.hookspecs import ApiError, Document, Upload
+
+MAX_PARTS = 64
+MAX_CONTENT_TYPE = 512
+MAX_TEXT = 64 * 1024
+#: Before the first part, between the last byte of one and the next, and behind the last: what is thrown away.
+MAX_BESIDE_PARTS = 64 * 1024
+MAX_NOTHING = 1024
+#: How a part may be encoded: not at all (RFC 7578, section 4.7).
+PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
+MAX_BUFFERED = 4 * 1024 * 1024
+MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
+MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
+
+
+class Buffers:
+    """How much of all forms is in memory while they are read, by user."""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+
+    def hold(self, user: str, size: int) -> None:
+        """Count bytes; negative ones when they are let go.
+
+        :raises ApiError: 503, there are too many.
+        """
+        if size > 0 and (
+            self._held[user] + size > MAX_BUFFERED_OF_A_USER or self._held.total() + size > MAX_BUFFERED_IN_ALL
+        ):
+            raise ApiError(503, "Too many large forms are being sent at once: try again in a moment")
+        self._held[user] += size
+        if not self._held[user]:
+            del self._held[user]
+
+
+@dataclass(slots=True)
+class Body:
+    """The fields of one request while they are read.
+
+    :param room: of the file system that files are received on.
+    :param buffers: where what is kept in memory is counted, under the name of `user`.
+    :param digest: SHA-256 that the whole body must have; None for any body.
+    """
+
+    request: web.BaseRequest
+    form: Form
+    limits: Limits
+    spool: Path
+    room: Room
+    buffers: Buffers
+    user: str
+    digest: bytes | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    _buffered: int = 0
+    _held: int = 0
+    _hash: Any = None
+
+    async def read(self) -> dict[str, Any]:
+        """Read and validate the whole body.
+
+        :raises ApiError: 400, 408, 413 or 415.
+        """
+        # aiohttp's own reading of this header takes seconds over a kilobyte of quotation marks.
+        kind = self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE].partition(";")[0].strip().lower()
+        if self.digest is not None:
+            self._hash = hashlib.sha256()
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ApiError(415, "Send the form without Content-Encoding")
+        if kind == "multipart/form-data":
+            await self._read_multipart()
+        elif kind == "application/x-www-form-urlencoded":
+            await self._read_urlencoded()
+        elif self.request.can_read_body:
+            await self._read_nothing()
+        if self._hash is not None and self._hash.digest() != self.digest:
+            raise ApiError(400, "The body is not the one that was signed")
+        return await asyncio.to_thread(self.form.validate, self.fields)
+
+    async def discard(self) -> None:
+        """Remove the files that the handler did not keep, and count the rest no more."""
+        self.buffers.hold(self.user, -self._held)
+        self._held = 0
+        for value in self.fields.values():
+            if isinstance(value, StoredUpload) and not value.kept:
+                await asyncio.to_thread(value.path.unlink, missing_ok=True)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        received = 0
+        while True:
+            try:
+                async with asyncio.timeout(self.limits.idle):
+                    chunk = await self.request.content.readany()
+            except TimeoutError as error:
+                raise ApiError(408, f"No data came for {self.limits.idle:g} seconds") from error
+            except (web.RequestPayloadError, ConnectionError) as error:
+                raise ApiError(400, "The body is damaged or ended early") from error
+            if not chunk:
+                return
+            received += len(chunk)
+            if self._hash is not None:
+                self._hash.update(chunk)
+            late = loop.time() - started - 30
+            if late > 0 and received < late * self.limits.rate:
+                raise ApiError(408, f"The body came at less than {self.limits.rate} bytes a second")
+            yield chunk
+
+    async def _read_nothing(self) -> None:
+        """Read a body that holds no parameters, such as the `{}` that many clients send as JSON."""
+        content = b""
+        if self.form.needs_nothing:
+            async for chunk in self._chunks():
+                content += chunk
+                if len(content) > MAX_NOTHING:
+                    break
+            if _says_nothing(content):
+                return
+        raise ApiError(415, "Send the parameters as multipart/form-data")
+
+    async def _read_urlencoded(self) -> None:
+        content = bytearray()
+        async for chunk in self._chunks():
+            self._hold(len(chunk))
+            content += chunk
+            if len(content) > MAX_TEXT * 4:
+                raise ApiError(413, "The form is too long: send files as multipart/form-data")
+        if self.form.needs_nothing and _says_nothing(content):
+            return
+        try:
+            pairs = parse_qsl(content.decode("utf-8"), True, True, max_num_fields=MAX_PARTS) if content else []
+        except ValueError as error:
+            raise ApiError(400, "The form is not valid application/x-www-form-urlencoded") from error
+        for name, value in pairs:
+            self._begin(name)
+            kind = self.form.kinds[name]
+            if isinstance(kind, Upload):
+                raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
+            self._text(name, kind, value.encode("utf-8", "surrogateescape"))
+
+    async def _read_multipart(self) -> None:
+        _, options = multipart.parse_options_header(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
+        length = self.request.content_length
+        await asyncio.to_thread(self._check_space, length or 0)
+        try:
+            parser = multipart.PushMultipartParser(
+                options.get("boundary", ""),
+                content_length=-1 if length is None else length,
+                max_segment_count=MAX_PARTS,
+                # A strict one refuses the line end behind the last part where it comes in a packet of its own.
+                strict=False,
+            )
+            await self._feed(parser)
+        except multipart.ParserLimitReached as error:
+            raise ApiError(413, f"The form has too many or too long parts: at most {MAX_PARTS} are allowed") from error
+        except (multipart.MultipartError, ValueError) as error:
+            why = (
+                "" if options.get("boundary") else ": its Content-Type names no boundary, which clients add themselves"
+            )
+            raise ApiError(400, f"The body is not valid multipart/form-data{why}") from error
+
+    def _check_space(self, length: int) -> None:
+        if not any(isinstance(kind, Upload) for kind in self.form.kinds.values()):
+            return
+        try:
+            free = shutil.disk_usage(self.spool).free - self.limits.free_space
+        except OSError:
+            return  # it is made, or found to be impossible, when the file comes
+        if length > free:
+            raise ApiError(400, f"The body has {length} bytes, but there is room for only {max(0, free)}")
+
+    async def _feed(self, parser: multipart.PushMultipartParser) -> None:
+        part: Part | None = None
+        beside = 0
+        try:
+            async for chunk in self._chunks():
+                beside += len(chunk) if part is None else 0
+                for event in parser.parse(chunk):
+                    beside = 0
+                    if isinstance(event, multipart.MultipartSegment):
+                        part = self._part(event)
+                    elif part is None:
+                        raise multipart.ParserError("Data outside of a part")
+                    elif event is None:
+                        await part.end()
+                        part = None
+                    else:
+                        await part.write(event)
+                if beside > MAX_BESIDE_PARTS:
+                    raise multipart.ParserError("Too much before the first or behind the last part")
+            parser.close()
+        finally:
+            if part is not None:
+                await part.abandon()
+
+    def _hold(self, size: int) -> None:
+        self.buffers.hold(self.user, size)
+        self._held += size
+
+    def _begin(self, name: str) -> None:
+        self.form.check_name(name)
+        if name in self.fields:
+            raise ApiError(400, f"{name} is given twice")
+
+    def _part(self, segment: multipart.MultipartSegment) -> Part:
+        name = segment.name
+        if not name:
+            raise ApiError(400, "A part of the form has no name")
+        self._begin(name)
+        kind = self.form.kinds[name]
+        encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
+        if encoding not in PLAIN_ENCODINGS:
+            shown = header_text(encoding[:64])
+            raise ApiError(400, f"{name} must be sent as it is, without Content-Transfer-Encoding: {shown}")
+        if isinstance(kind, Upload):
+            named = segment.filename is not None
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named)
+            self.fields[name] = file.stored
+            return file
+        if segment.filename is not None and not isinstance(kind, Document):
+            raise ApiError(400, f"{name} must be text, not a file")
+        self.fields[name] = None
+        return TextPart(name, _longest(kind), self._hold, partial(self._text, name, kind))
+
+    def _text(self, name: str, kind: Any, content: bytes) -> None:
+        limit = _longest(kind)
+        self._buffered += len(content)
+        if len(content) > limit or self._buffered > MAX_BUFFERED:
+            raise ApiError(400, f"{name} must not be longer than {min(limit, MAX_BUFFERED)} bytes")
+        if isinstance(kind, Document):
+            self.fields[name] = content
+            return
+        try:
+            self.fields[name] = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ApiError(400, f"{name} must be UTF-8 text") from error
+
+
+def _says_nothing(content: bytes | bytearray) -> bool:
+    """Whether a body is empty, or JSON without a value."""
+    try:
+        return len(content) <= MAX_NOTHING and json.loads(content or b"null") in (None, {}, [], "")
+    except (ValueError, RecursionError):
+        return False
+
+
+def _longest(kind: Any) -> int:
+    """How many bytes a field may have that is no file."""
+    longest: int = kind.max_size if isinstance(kind, Document) else MAX_TEXT
+    return longest

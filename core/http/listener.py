@@ -1,0 +1,201 @@
+"""Accepting connections: capped in all and by address before the handshake, with the certificate in force now."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from aiohttp import web
+
+from jidoteki.core.addresses import SITE_BITS, network_of
+from jidoteki.core.http.connection import Connection
+from jidoteki.core.http.limits import Limits
+from jidoteki.core.http.protocol import HttpProtocol
+from jidoteki.core.http.reaper import Reaper
+from jidoteki.core.http.tls_connection import TlsConnection
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024
+TRIES = 20
+ANY_IPV6 = "::"
+#: All addresses of the machine.
+EVERYWHERE = ("0.0.0.0", ANY_IPV6)  # noqa: S104  # its purpose
+PAUSE_WHEN_EXHAUSTED = 0.5
+#: Of all connections: somebody else can always connect.
+SHARE_OF_A_SITE = 0.8
+
+
+class Connections:
+    """How many connections there are, and how many there may be: in all, of one client, and of one site.
+
+    :param limits: returns what is in force now.
+    :param trusted: whether an address is that of a proxy, which connects for many clients.
+    """
+
+    def __init__(self, limits: Callable[[], Limits], trusted: Callable[[str], bool]) -> None:
+        self._limits, self._trusted = limits, trusted
+        self._total = 0
+        self._by_network: Counter[str] = Counter()
+
+    def add(self, address: str) -> bool:
+        """Count a new connection; False when it is one too many."""
+        limits = self._limits()
+        if self._total >= limits.connections:
+            return False
+        host, site = _networks(address)
+        of_a_site = max(limits.connections_per_address, limits.connections * SHARE_OF_A_SITE)
+        if not self._trusted(address) and (
+            self._by_network[host] >= limits.connections_per_address or self._by_network[site] >= of_a_site
+        ):
+            return False
+        self._total += 1
+        self._by_network.update({host, site})
+        return True
+
+    def remove(self, address: str) -> None:
+        """Count a connection no more."""
+        self._total -= 1
+        for network in {*_networks(address)}:
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+
+def _networks(address: str) -> tuple[str, str]:
+    """The networks of a client and of its site; an IPv4 address is both."""
+    return network_of(address), network_of(address, SITE_BITS)
+
+
+class Listener:
+    """One listening socket.
+
+    :param listening: from `sockets`.
+    :param context: returns the TLS context for the next connection; None for plain HTTP.
+    """
+
+    def __init__(
+        self,
+        server: web.Server,
+        listening: socket.socket,
+        connections: Connections,
+        reaper: Reaper,
+        context: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
+        self._server, self._connections, self._reaper, self._context = server, connections, reaper, context
+        self._socket = listening
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:8443`."""
+        host, port = self._socket.getsockname()[:2]
+        return f"{'https' if self._context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._accepting = asyncio.create_task(self._accept())
+
+    async def stop(self) -> None:
+        """Accept no more; connections that are there go on."""
+        if self._accepting:
+            self._accepting.cancel()
+            await asyncio.wait((self._accepting,))
+        self._socket.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(self._socket)
+            except (ConnectionError, InterruptedError):
+                continue
+            except OSError as error:
+                logger.error("A connection cannot be accepted: %s", error)
+                await asyncio.sleep(PAUSE_WHEN_EXHAUSTED)
+                continue
+            address = str(peer[0])
+            if not self._connections.add(address):
+                accepted.close()
+                continue
+            task = asyncio.create_task(self._serve(accepted, address))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            # Accepting does not yield while connections wait: a burst of them would keep all others waiting.
+            await asyncio.sleep(0)
+
+    async def _serve(self, accepted: socket.socket, address: str) -> None:
+        """Hand a connection to the protocol, which counts it off when it is lost."""
+        lost = partial(self._connections.remove, address)
+        connection = self._connection(lost)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        except OSError as error:
+            logger.debug("A connection of %s cannot be served: %s", address, error)
+            accepted.close()
+            lost()
+
+    def _connection(self, lost: Callable[[], None]) -> Connection:
+        reaper = self._reaper
+        protocol = HttpProtocol(self._server, reaper.budget)
+        if self._context is None:
+            return Connection(protocol, reaper, reaper.budget, lost)
+        return TlsConnection(protocol, reaper, reaper.budget, lost, self._context, reaper.handshakes)
+
+
+def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Listen on one port of several addresses; `::` stands for all addresses of both IPv6 and IPv4.
+
+    Each family has a socket of its own, for IPv4 addresses that are mapped to IPv6 would be others in every log. An
+    address is left to the socket of all addresses of its family, where there is one. What cannot be listened on is told
+    in the log, as long as there is anything else.
+
+    :param port: 0 for a free one, which is then the same for all.
+    :raises OSError: nothing can be listened on.
+    """
+    wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
+    wanted.sort(key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
+    for tries_left in range(TRIES, -1, -1):
+        opened, failed = _open(wanted, port)
+        taken = any(each.errno == errno.EADDRINUSE for each in failed.values())
+        if port or not opened or not taken or not tries_left:
+            break
+        for each in opened:  # the port is free at the first address alone
+            each.close()
+    if not opened:
+        raise next(iter(failed.values()))
+    for host, error in failed.items():
+        absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+        logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
+    return sorted(opened, key=lambda each: each.getsockname()[0] != hosts[0])
+
+
+def _open(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[str, OSError]]:
+    opened: list[socket.socket] = []
+    failed: dict[str, OSError] = {}
+    for host in hosts:
+        if _family(host) in {each.family for each in opened if each.getsockname()[0] in EVERYWHERE}:
+            continue
+        try:
+            opened.append(_listening(host, port))
+            port = port or opened[0].getsockname()[1]
+        except OSError as error:
+            failed[host] = error
+    return opened, failed
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listening = socket.create_server((host, port), family=_family(host), backlog=BACKLOG, reuse_port=False)
+    listening.setblocking(False)
+    return listening

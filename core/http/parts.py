@@ -1,0 +1,184 @@
+"""The parts of a form as they come in: text in memory, files on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jidoteki.core import files
+from jidoteki.core.files.leftovers import TEMPORARY_PREFIX
+from jidoteki.core.http import file_names
+from jidoteki.hookspecs import ApiError
+
+LOOK_EACH = 1.0
+UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"
+
+
+@dataclass(slots=True)
+class StoredUpload:
+    """Implements `jidoteki.hookspecs.UploadedFile`."""
+
+    path: Path
+    size: int = 0
+    kept: bool = False
+
+    async def keep(self, name: str) -> Path:
+        """Give the file its name in the spool."""
+        if "/" in name or name in ("", ".", ".."):
+            raise ValueError("keep() takes a file name, not a path")
+        target = self.path.with_name(name)
+        await asyncio.to_thread(self.path.replace, target)
+        self.path, self.kept = target, True
+        return target
+
+
+class Part(ABC):
+    """A part that is being received. All methods raise ApiError for what cannot be taken."""
+
+    @abstractmethod
+    async def write(self, chunk: bytes) -> None:
+        """Take the next chunk."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """The part is complete."""
+
+    async def abandon(self) -> None:
+        """The rest of the part will not come."""
+        return
+
+
+class TextPart(Part):
+    """A field or a small document.
+
+    :param limit: bytes.
+    :param hold: counts what is kept in memory.
+    :param take: what to do with the content once it is complete.
+    """
+
+    def __init__(self, name: str, limit: int, hold: Callable[[int], None], take: Callable[[bytes], None]) -> None:
+        self._name, self._limit, self._hold, self._take = name, limit, hold, take
+        self._content = bytearray()
+
+    async def write(self, chunk: bytes) -> None:
+        """Add a chunk."""
+        self._hold(len(chunk))
+        self._content += chunk
+        if len(self._content) > self._limit:
+            raise ApiError(400, f"{self._name} must not be longer than {self._limit} bytes")
+
+    async def end(self) -> None:
+        """Hand the content on."""
+        self._take(bytes(self._content))
+
+
+class Room:
+    """What may be written to a file system by all uploads together, so that the reserve stays free.
+
+    :param directory: on that file system.
+    :param reserve: returns how many bytes are to stay free.
+    """
+
+    def __init__(self, directory: Path, reserve: Callable[[], int]) -> None:
+        self._reserve = reserve
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._left = 0
+        self._looked = float("-inf")
+
+    def take(self, size: int) -> None:
+        """Take note of bytes that are about to be written; blocks.
+
+        :raises OSError: they would leave too little.
+        """
+        with self._lock:
+            now, reserve = time.monotonic(), self._reserve()
+            if self._left < size or now - self._looked > LOOK_EACH:
+                self._left = shutil.disk_usage(self._directory).free - reserve
+                self._looked = now
+            if self._left < size:
+                raise OSError(f"less than {reserve} bytes would be free")
+            self._left -= size
+
+
+class FilePart(Part):
+    """A file, written in a thread while the next chunk is being received: one write pending, never more.
+
+    :param spool: the directory, made when it is missing.
+    :param max_size: bytes.
+    :param room: of its file system.
+    :param named: whether it came with a file name of its own; what did not may be one.
+    """
+
+    def __init__(self, name: str, spool: Path, max_size: int, room: Room, named: bool = True) -> None:
+        self.stored = StoredUpload(spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+        self._name, self._spool, self._max_size, self._room = name, spool, max_size, room
+        self._beginning = None if named else b""
+        self._descriptor = -1
+        self._pending: asyncio.Future[None] | None = None
+
+    async def write(self, chunk: bytes) -> None:
+        """Wait for the last chunk to be written, and begin with this one."""
+        if self._descriptor < 0:
+            try:
+                self._descriptor = await asyncio.to_thread(self._open)
+            except OSError as error:
+                raise self._not_stored(error) from error
+        self.stored.size += len(chunk)
+        if self.stored.size > self._max_size:
+            raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
+        if self._beginning is not None:
+            self._beginning = self._beginning + chunk if self.stored.size <= file_names.MAX_NAME else None
+        await self._drain()
+        self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
+
+    async def end(self) -> None:
+        """Wait until all is written."""
+        try:
+            await self._drain()
+        finally:
+            await self._close()
+        if self._beginning and file_names.looks_like_one(self._beginning):
+            raise ApiError(400, f"{self._name} must be a file; {file_names.hint(self._name)}")
+
+    async def abandon(self) -> None:
+        """Close the file; whoever has `stored` removes it."""
+        try:
+            await self._drain()
+        except ApiError:
+            pass
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            await asyncio.to_thread(os.close, descriptor)
+
+    async def _drain(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            await pending
+        except OSError as error:
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: OSError) -> ApiError:
+        return ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}")
+
+    def _open(self) -> int:
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self.stored.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+    def _write(self, chunk: bytes) -> None:
+        self._room.take(len(chunk))
+        files.write_all(self._descriptor, chunk)

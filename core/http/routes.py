@@ -1,0 +1,171 @@
+"""Which endpoint answers which method and path."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jidoteki.core.config.loading import Config, nearest
+from jidoteki.core.http.forms import Form
+from jidoteki.core.plugin_manager.manager import Plugin, Plugins
+from jidoteki.hookspecs import Endpoint
+
+logger = logging.getLogger(__name__)
+
+#: In the table of routes, a last part that stands for any name; no path in a request is like that.
+ANY = "{}"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfService:
+    """What is answered in the place of a plugin that does not work."""
+
+    path: str
+    plugin: Plugin
+    changes = False
+
+    @property
+    def problem(self) -> str:
+        """Why it does not."""
+        return f"The plugin {self.plugin.name} is out of service: {self.plugin.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An endpoint, ready to serve."""
+
+    path: str
+    plugin: Plugin
+    endpoint: Endpoint
+    form: Form
+    changes: bool
+    #: The name of the parameter in the path.
+    parameter: str | None = None
+
+    @property
+    def mandatory(self) -> bool:
+        """Whether the endpoint cannot be disabled."""
+        return self.plugin.source.kind == "mandatory"
+
+    def values_in(self, path: str) -> dict[str, str]:
+        """The parameter that a path of this route gives; none where it has none."""
+        return {self.parameter: path.rstrip("/").rpartition("/")[2]} if self.parameter else {}
+
+
+class Routes:
+    """All that is served under one configuration."""
+
+    def __init__(self, plugins: Plugins, config: Config) -> None:
+        self._table: dict[str, dict[str, Route]] = {}
+        self._out_of_service: dict[str, OutOfService] = {}
+        self.problems: list[str] = []
+        #: Which ways to authenticate are in force beside those of the reference.
+        self.authentication: Mapping[str, bool] = config.settings["authentication"]
+        for plugin in plugins.loaded:
+            routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
+            if plugin.problem is None:
+                for route in routes:
+                    self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
+        self._enabled = {f"/{name}" for name in config.endpoints}
+        served = set(self.first_levels())
+        for name in sorted(config.endpoints):
+            if f"/{name}" not in served:
+                self._check_enabled(name, plugins)
+
+    def find(self, path: str) -> Mapping[str, Route | OutOfService] | None:
+        """What is at a path without the prefix, by method; None when nothing is served there.
+
+        A slash at the end makes no difference, as in the original.
+        """
+        plain = path.removesuffix("/")
+        found = self._table.get(path) or self._table.get(plain)
+        if found is None and _NAME.fullmatch(plain.rpartition("/")[2]):
+            found = self._table.get(f"{plain.rpartition('/')[0]}/{ANY}")
+        if found is None and path and (failed := self._out_of_service.get(first_level(path))):
+            return dict.fromkeys(METHODS, failed)
+        return found
+
+    def all(self) -> list[Route]:
+        """Every route."""
+        return [route for methods in self._table.values() for route in methods.values()]
+
+    def first_levels(self) -> list[str]:
+        """The first path segments served, sorted."""
+        return sorted({*self._out_of_service, *(first_level(route.path) for route in self.all())})
+
+    def listed(self) -> list[str]:
+        """Those first path segments that the configuration enables, or that cannot be disabled; sorted."""
+        mandatory = {first_level(route.path) for route in self.all() if route.mandatory}
+        return [each for each in self.first_levels() if each in self._enabled or each in mandatory]
+
+    def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
+        needs_enabling = plugin.source.needs_enabling
+        problem = _problem(endpoint)
+        taken = None if problem else self._table.get(_key(endpoint.path), {}).get(endpoint.method)
+        if taken:
+            problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
+        if problem:
+            plugins.leave_out(plugin, problem)
+            return None
+        if needs_enabling and first_level(endpoint.path)[1:] not in config.endpoints:
+            return None
+        try:
+            form = Form(endpoint, _accepted(endpoint, config) if needs_enabling else None)
+        except Exception as error:
+            plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
+            return None
+        changes = endpoint.method != "GET" if endpoint.changes is None else endpoint.changes
+        return Route(endpoint.path, plugin, endpoint, form, changes, parameter=parameter_of(endpoint.path))
+
+    def _check_enabled(self, name: str, plugins: Plugins) -> None:
+        failed = [plugin for plugin in plugins.all if plugin.problem]
+        at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
+        if at_fault:
+            self._out_of_service[f"/{name}"] = OutOfService(f"/{name}", at_fault[0])
+            return
+        known = {level[1:] for plugin in plugins.all for level in _levels(plugin)}
+        self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
+
+
+def _accepted(endpoint: Endpoint, config: Config) -> frozenset[str] | None:
+    """The parameters that the configuration lets through; what stands in the path is never in question."""
+    return None if config.parameters is None else config.parameters | {parameter_of(endpoint.path) or ""}
+
+
+def _levels(plugin: Plugin) -> set[str]:
+    return {first_level(each.path) for each in plugin.endpoints if _problem(each) is None}
+
+
+def _problem(endpoint: Endpoint) -> str | None:
+    if endpoint.method not in METHODS:
+        return f"{endpoint.method!r} is not one of {', '.join(METHODS)}"
+    if not isinstance(endpoint.path, str) or not _PATH.fullmatch(endpoint.path):
+        return f"the path {endpoint.path!r} must look like /name/part or /name/{{parameter}}"
+    parameter = parameter_of(endpoint.path)
+    if parameter and parameter not in map(str, endpoint.parameters):
+        return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
+    if not inspect.iscoroutinefunction(endpoint.handler):
+        return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
+    return None
+
+
+def parameter_of(path: str) -> str | None:
+    """`id` for `/jobs/{id}`, None for a path that is always the same."""
+    match = _PATH.fullmatch(path)
+    return match["parameter"] if match else None
+
+
+def _key(path: str) -> str:
+    """What a path is called in the table, whatever its parameter is called."""
+    return f"{path.rpartition('/')[0]}/{ANY}" if parameter_of(path) else path
+
+
+def first_level(path: str) -> str:
+    """`/backup` for `/backup/download`."""
+    return "/" + path.split("/", 2)[1]

@@ -1,0 +1,1 @@
+"""What is written down: who did what, every request, and what the service has to say."""

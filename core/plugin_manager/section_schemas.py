@@ -1,0 +1,44 @@
+"""The schemas of the sections that plugins have in the configuration, for whoever describes the whole file."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import voluptuous as vol
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config.loading import Config
+from jidoteki.core.plugin_manager import manager, sources
+from jidoteki.core.plugin_manager.sources import PluginError, Source
+
+
+def sections_of(appliance: Appliance, config: Config) -> dict[str, vol.Schema]:
+    """The schemas of the sections of an appliance's plugins, those included whose section is wrong now."""
+    return built_in_sections() | _ask(sources.sources(config, appliance.root))
+
+
+def built_in_sections() -> dict[str, vol.Schema]:
+    """The schemas of the sections of the plugins that come with the service, enabled or not."""
+    package = import_module(sources.BUILT_IN)
+    names = [each.name for each in pkgutil.iter_modules(package.__path__)]
+    return _ask(Source(name, "built-in", f"{package.__name__}.{name}") for name in names)
+
+
+def _ask(asked: Iterable[Source]) -> dict[str, vol.Schema]:
+    answers = ((source.name, _schema_of(source)) for source in asked)
+    return {name: schema for name, schema in answers if schema is not None}
+
+
+def _schema_of(source: Source) -> vol.Schema | None:
+    def ask() -> Any:
+        function = getattr(source.load(), "jidoteki_config_schema", None)
+        return function() if callable(function) else None
+
+    try:
+        schema = manager.within(manager.LOADING_TIME, ask)
+    except PluginError:
+        return None
+    return schema if isinstance(schema, vol.Schema) else None

@@ -1,0 +1,117 @@
+"""Where plugins come from: the host itself, installed distributions, files in the appliance's plugin directory."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jidoteki.core.config.loading import Config
+from jidoteki.hookspecs import PROJECT
+
+Kind = Literal["mandatory", "built-in", "installed", "file"]
+
+MANDATORY = "jidoteki.core.endpoints"
+BUILT_IN = "jidoteki.plugins"
+MAX_SIZE = 16 * 1024 * 1024
+
+
+class PluginError(Exception):
+    """Why a plugin was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a plugin comes from; enough to load it again in another process."""
+
+    name: str
+    kind: Kind
+    target: str
+    distribution: str = ""
+    version: str = ""
+    always: bool = False
+    """Whether a built-in plugin is in service without being enabled."""
+
+    @property
+    def needs_enabling(self) -> bool:
+        """Whether its endpoints are served only when the configuration names them."""
+        return self.kind != "mandatory" and not self.always
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it came with the host."""
+        return self.kind in ("mandatory", "built-in")
+
+    def load(self) -> object:
+        """Import the plugin.
+
+        :raises Exception: whatever its import raises.
+        """
+        if self.kind == "installed":
+            from importlib import metadata
+
+            return metadata.EntryPoint(self.name, self.target, PROJECT).load()
+        if self.kind == "file":
+            return _load_file(self.name, Path(self.target))
+        return importlib.import_module(self.target)
+
+
+def _load_file(name: str, path: Path) -> object:
+    """Import a one-file plugin, if only root or this user can have written it.
+
+    :raises PluginError: somebody else could have.
+    """
+    for each in (path, path.parent):
+        status = each.lstat()
+        if stat.S_ISLNK(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+            raise PluginError(f"{each} must belong to root or the service's user and be writable by nobody else")
+    if not path.is_file() or path.stat().st_size > MAX_SIZE:
+        raise PluginError(f"{path} is not a regular file of at most {MAX_SIZE} bytes")
+    module_name = f"jidoteki_file_plugins.{name}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def built_in() -> list[str]:
+    """The names of the built-in plugins."""
+    return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(BUILT_IN).__path__))
+
+
+def sources(config: Config, root: Path) -> Iterator[Source]:
+    """All plugins of this installation; of the built-in ones those that are enabled or need not be."""
+    # Imported late: it is slow, and the process of a job does without.
+    from importlib import metadata
+
+    enabled = config.endpoints
+    packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
+    always = importlib.import_module(BUILT_IN).ALWAYS_SERVED
+    for kind, package in packages.items():
+        for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
+            source = Source(module, kind, f"{package}.{module}", always=kind == "built-in" and module in always)
+            if module in enabled or not source.needs_enabling:
+                yield source
+    for entry in metadata.entry_points(group=PROJECT):
+        distribution = entry.dist
+        yield Source(
+            entry.name,
+            "installed",
+            entry.value,
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+        )
+    directory = config.settings["plugin-directory"]
+    if directory:
+        for path in sorted((root / directory.lstrip("/")).glob("*.py")):
+            yield Source(path.stem, "file", str(path))

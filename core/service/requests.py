@@ -1,0 +1,170 @@
+"""What a request handler is handed: validated values, the appliance, and jobs to start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jidoteki.core.auth.authentication import FORBIDDEN
+from jidoteki.core.auth.users import Holder
+from jidoteki.core.http.responses import status_line
+from jidoteki.core.http.resuming import Resuming
+from jidoteki.core.jobs import listing
+from jidoteki.core.jobs.launch import Busy
+from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecord, JobType, Reply, Request, Response
+
+if TYPE_CHECKING:
+    from jidoteki.core.service.service import Service
+
+
+BUSY = "E1004"
+"""What tells a script to wait and try again: the code that the original has for an update that runs."""
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    """Implements `jidoteki.hookspecs.Request`; `service` is for the mandatory endpoints alone."""
+
+    appliance: Appliance
+    config: Mapping[str, Any]
+    service: Service
+    client: str
+    holder: Holder
+    headers: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    id: str = ""
+    """Names a change in the audit log."""
+    job_id: str = ""
+
+    @property
+    def user(self) -> str:
+        """Who makes the request."""
+        return self.holder.user.name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The whole configuration."""
+        return self.service.generation.config.settings
+
+    @property
+    def endpoints(self) -> Sequence[tuple[str, str]]:
+        """What is served."""
+        return [(route.endpoint.method, route.path) for route in self.service.generation.routes.all()]
+
+    def permit(self) -> None:
+        """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
+
+        :raises ApiError: 403, the token was changed or revoked.
+        """
+        try:
+            holder = self.service.generation.authenticator.holder_on_disk(self.user)
+        except OSError as error:
+            raise ApiError(403, FORBIDDEN) from error
+        if holder != self.holder:
+            raise ApiError(403, FORBIDDEN)
+
+    @property
+    def answered(self) -> Mapping[tuple[str, int], int]:
+        """How many requests the service answered since its start, by method and status."""
+        return self.service.answered
+
+    async def start_job(self, kind: str, **values: Any) -> Response:
+        """Start a job and answer 202."""
+        job = self.service.jobs.kind(kind)
+        headers = {}
+        if self.dry_run:
+            await self._judged(job, values)
+        else:
+            try:
+                record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
+            except Busy as busy:
+                raise refusal(job, busy.kind) from busy
+            except OSError as error:
+                raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+            self.job_id = headers["Job-Id"] = record.id
+        body = {"Status": status_line(202)}
+        location = f"/{kind}" if job.location is None else job.location
+        if location:
+            body["Location"] = headers["Location"] = PREFIX + location
+        return Reply(body, 202, headers)
+
+    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+        """Start a job and wait for its end."""
+        job = self.service.jobs.kind(kind)
+        try:
+            if self.dry_run:
+                return await self.service.jobs.judge(kind, values)
+            outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
+        except Busy as busy:
+            raise refusal(job, busy.kind) from busy
+        except OSError as error:
+            raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+        self.job_id = outcome.id
+        return outcome
+
+    async def resumes(self, path: Path, filename: str) -> bool:
+        """Whether the client asks for the rest of this very file."""
+        try:
+            status = await asyncio.to_thread(path.lstat)
+        except OSError:
+            return False
+        return self.resuming(filename, anew=True).wanted(status)
+
+    def resuming(self, filename: str, *, anew: bool) -> Resuming:
+        """What is known of this client and a file."""
+        return Resuming(self.service.sent, (self.client, self.user, filename), self.headers, anew)
+
+    async def cancel_job(self, kind: str) -> bool:
+        """End the running job of this kind."""
+        if self.dry_run:
+            return await self.service.jobs.is_running(kind)
+        return await self.service.jobs.cancel(kind)
+
+    async def job_running(self, kind: str) -> bool:
+        """Whether a job of this kind is running now."""
+        return await self.service.jobs.is_running(kind)
+
+    async def job_status(self, kind: str) -> dict[str, Any]:
+        """How the last run of this kind went, or goes."""
+        return await self.service.jobs.status(kind)
+
+    async def job_records(self) -> list[JobRecord]:
+        """The runs of jobs, the newest first."""
+        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher)
+
+    async def job_record(self, id: str) -> JobRecord | None:
+        """One run of a job."""
+        return await asyncio.to_thread(listing.one, self.service.jobs.launcher, id)
+
+    async def job_log(self, id: str, lines: int) -> str | None:
+        """The last lines that a run wrote."""
+        return await asyncio.to_thread(listing.last_lines, self.service.jobs.launcher.records, id, lines)
+
+    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
+        try:
+            outcome = await self.service.jobs.judge(job.name, values)
+        except Busy as busy:
+            raise refusal(job, busy.kind) from busy
+        except OSError as error:
+            raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
+        if outcome.status == "failed":
+            raise ApiError(400, outcome.error_message, outcome.error_code)
+
+
+def refusal(job: JobType, running: str) -> ApiError:
+    """The error for a job that cannot start while `running` runs."""
+    name = job.name.replace("-", " ").capitalize()
+    code = job.busy_code or BUSY
+    if running == job.name:
+        return ApiError(400, f"{name} is already running", code)
+    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+
+
+def own(request: Request) -> ApiRequest:
+    """The request as the host's own endpoints may use it."""
+    assert isinstance(request, ApiRequest)
+    return request

@@ -1,0 +1,166 @@
+"""The running service: listeners, signals, a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from jidoteki.core.http.listener import Connections, Listener, sockets
+from jidoteki.core.http.protocol import make_request
+from jidoteki.core.http.reaper import Reaper
+from jidoteki.core.http.tls import Certificate
+from jidoteki.core.jobs import priority
+from jidoteki.core.plugin_manager.watchdog import Watchdog
+from jidoteki.core.service.health import HealthMonitor
+from jidoteki.core.service.pipeline import Pipeline
+from jidoteki.core.service.service import Service
+from jidoteki.hookspecs import PREFIX
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10.0
+ENDING = 0.2
+RENEW_EACH = 5.0
+DESCRIPTORS = 65536
+PROC = Path("/proc/self")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where to listen; a port that is None is not served.
+
+    :param hosts: addresses, the most important one first.
+    :param http_port: for plain HTTP behind a proxy.
+    """
+
+    hosts: Sequence[str]
+    port: int | None
+    http_host: str = "127.0.0.1"
+    http_port: int | None = None
+
+
+async def serve(service: Service, binding: Binding, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    :param announce: told of the address of each listener once requests are answered there.
+    :raises OSError: an address cannot be listened on.
+    """
+    if not PROC.exists():
+        logger.error("/proc is not mounted: files cannot be sent, and what killed jobs started is not found")
+    _allow_descriptors()
+    priority.take_place()
+    ending = _ending()
+    server = web.Server(Pipeline(service), request_factory=make_request)
+    certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
+    reaper = Reaper(lambda: service.generation.limits)
+    listeners: list[Listener] = []
+    try:
+        _listen(service, binding, certificate, server, reaper, listeners)
+        await service.start()
+        health = HealthMonitor(service)
+        health.start()
+        watchdog = Watchdog(lambda: service.generation.plugins.loaded)
+        watchdog.start()
+        reaper.start()
+        _reload_on_hangup(service, certificate)  # before anybody knows that it is there
+        renewing = asyncio.create_task(_renew(certificate)) if certificate else None
+        for listener in listeners:
+            listener.start()
+            announce(f"Listening on {listener.url}{PREFIX}")
+        gc.freeze()  # what is there now stays: collections need not look through it again and again
+        await ending.wait()
+    finally:
+        for listener in listeners:
+            await listener.stop()
+    logger.info("Ending: requests in flight have %g seconds", GRACE)
+    if renewing:
+        renewing.cancel()
+    health.stop()
+    watchdog.stop()
+    await reaper.end(GRACE)
+    await server.shutdown(ENDING)
+    await service.stop()
+
+
+def _listen(
+    service: Service,
+    binding: Binding,
+    certificate: Certificate | None,
+    server: web.Server,
+    reaper: Reaper,
+    listeners: list[Listener],
+) -> None:
+    """Add a listener for each address.
+
+    :raises OSError: one cannot be listened on.
+    """
+    connections = Connections(
+        lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
+    )
+    if certificate and binding.port is not None:
+        for each in sockets(binding.hosts, binding.port):
+            listeners.append(Listener(server, each, connections, reaper, certificate.context))
+    if binding.http_port is not None:
+        for each in sockets((binding.http_host,), binding.http_port):
+            listeners.append(Listener(server, each, connections, reaper, None))
+
+
+async def _renew(certificate: Certificate) -> None:
+    """Look now and then whether a certificate of the service's own is due."""
+    while True:
+        await asyncio.sleep(RENEW_EACH)
+        await asyncio.to_thread(certificate.renew)
+
+
+def _ending() -> asyncio.Event:
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    return ending
+
+
+def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None:
+    lock = asyncio.Lock()
+    tasks: set[asyncio.Task[None]] = set()
+    started = _place(service)
+
+    async def reload() -> None:
+        async with lock:
+            await service.reload()
+            if certificate:
+                await asyncio.to_thread(certificate.reload)
+            if _place(service) != started:
+                logger.warning("listen.host and listen.port were changed: they count from the next start on")
+
+    def begin() -> None:
+        if len(tasks) < 2:  # one at work and one that sees the newest files are enough
+            task = asyncio.create_task(reload())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+
+
+def _place(service: Service) -> tuple[Any, Any]:
+    """Where the configuration says to listen."""
+    listen = service.generation.config.settings["listen"]
+    return listen["host"], listen["port"]
+
+
+def _allow_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,1 +1,0 @@
-"""Update packages: how they are decrypted, verified, unpacked, compared and installed."""

@@ -1,0 +1,29 @@
+"""The hash that authenticates a request in place of the token (original API, "Authentication")."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+
+def secret_of(token: bytes) -> bytes:
+    """Return the key of hashes and signatures that a token gives: its SHA-256, in hexadecimal digits."""
+    return hashlib.sha256(token).hexdigest().encode()
+
+
+def hash_with(secret: bytes, method: str, path: str) -> str:
+    """Return the hexadecimal HMAC-SHA256 of a method and a path.
+
+    :param method: GET for HEAD.
+    :param path: with the prefix, without the query.
+    """
+    return hmac.digest(secret, (method + path).encode("utf-8", "surrogateescape"), "sha256").hex()
+
+
+def request_hash(method: str, path: str, token: str) -> str:
+    """Return the hash that authenticates a request, the value of `?hash=`.
+
+    :param method: HTTP method; HEAD counts as GET.
+    :param path: with the prefix, without the query.
+    """
+    return hash_with(secret_of(token.encode()), "GET" if method == "HEAD" else method, path)
