@@ -140,8 +140,10 @@ def test_a_directory_that_the_user_filled_is_refused_or_replaced(
 
     monkeypatch.undo()
     if mode == "merge":
-        assert message is not None and message.startswith("'app/private' cannot be restored: others may have put")
-        assert f"belongs to {USER}:{USER} with mode 0755, in the archive to 0:0 with mode 0700" in message
+        assert message is not None and message.startswith(
+            f"'app/private' cannot be restored: a directory of user {USER}'s is there"
+        )
+        assert f"({USER}:{USER}, mode 0755)" in message and "(0:0, mode 0700)" in message
         assert as_user(appliance, "os.listdir('private')") == ["his"]
     else:
         assert as_user(appliance, "os.listdir('private')") == "PermissionError"
@@ -200,7 +202,7 @@ def test_a_wider_directory_of_roots_is_closed_before_it_is_filled(
 def test_another_directory_above_what_is_listed_is_refused(appliance: Appliance, private: Path) -> None:
     listing(appliance, "app/private/secret")
 
-    with pytest.raises(JobFailed, match="'app/private' cannot be restored: others may have put another directory"):
+    with pytest.raises(JobFailed, match="'app/private' cannot be restored: a directory of user 1234's is there"):
         restore(Job(appliance, private))
 
     assert as_user(appliance, "os.listdir('private')") == []
@@ -257,7 +259,9 @@ def test_a_directory_of_roots_is_not_given_away(
     message = attempt(Job(appliance, archive))
 
     after = (appliance.data / "app/uploads").stat()
-    assert message is not None and message.startswith("'app/uploads' cannot be restored: others may have put")
+    assert message is not None and message.startswith(
+        "'app/uploads' cannot be restored: a directory of root's is there"
+    )
     assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
     assert os.listxattr(appliance.data / "app/uploads") == []
     assert in_vault(appliance) == VAULT
@@ -295,6 +299,20 @@ def test_a_directory_that_is_exchanged_after_it_was_looked_at_gets_nothing(
     assert message == "The restore failed: app/uploads was replaced meanwhile"
     assert in_vault(appliance) == VAULT
     assert (appliance.data / "app/uploads").stat().st_uid == 0
+
+
+def test_what_root_made_in_a_directory_with_the_sticky_bit_is_roots_still(appliance: Appliance, tmp_path: Path) -> None:
+    own(write(directory(appliance.data / "tool", 0o700, USER) / "file", "packed"))
+    listing(appliance, "tool")
+    archive = kept(appliance, tmp_path)
+    appliance.data.chmod(0o1777)
+    (appliance.data / "tool").chmod(0o755)
+    own(appliance.data / "tool", uid=0)
+
+    restore(Job(appliance, archive))
+
+    status = (appliance.data / "tool").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (USER, 0o700)
 
 
 def test_his_own_directories_are_restored_whatever_their_modes_are_now(appliance: Appliance, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
-from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.hookspecs.restorable import MAX_DEPTH, RESERVED
 from jidoteki.plugins.backup.descriptors import closing, is_directory
 from jidoteki.plugins.backup.narrowing import keep_like
 from jidoteki.plugins.backup.staging import set_aside
@@ -54,10 +55,13 @@ def clear(name: str, place: int, aside: int, all_of_it: bool = False) -> None:
 
 
 def clear_for_old(name: str, place: int, aside: int) -> None:
-    """Make a place free for what is put back: a directory that is not empty stays beside it.
+    """Make a place free for what is put back: a directory that anything but directories lies in stays beside it.
 
     :raises OSError: that is impossible.
     """
+    if is_directory(name, place):
+        with suppress(OSError):
+            _hollow(name, place, MAX_DEPTH)
     try:
         clear(name, place, aside)
     except OSError as error:
@@ -66,9 +70,20 @@ def clear_for_old(name: str, place: int, aside: int) -> None:
         os.rename(name, f"{_KEPT}{secrets.token_hex(8)}", src_dir_fd=place, dst_dir_fd=place)
 
 
-def put_back(name: str, old: int, place: int, aside: int) -> None:
+def _hollow(name: str, parent: int, depth: int) -> None:
+    """Empty a directory, if nothing but directories lies in it."""
+    with closing(directory_beneath(parent, [name])) as directory:
+        for each in os.listdir(directory):
+            if not depth or not is_directory(each, directory):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            _hollow(each, directory, depth - 1)
+            os.rmdir(each, dir_fd=directory)
+
+
+def put_back(name: str, old: int, place: int, clear: Callable[[str, int], None]) -> None:
     """Rename what went away to its place; an empty directory is there again when any other one is.
 
+    :param clear: makes the place free, by the name and the descriptor of its directory.
     :raises OSError: that is impossible.
     """
     try:
@@ -80,5 +95,5 @@ def put_back(name: str, old: int, place: int, aside: int) -> None:
             with suppress(OSError):
                 os.rmdir(name, dir_fd=old)
                 return
-        clear_for_old(name, place, aside)
+        clear(name, place)
         os.rename(name, name, src_dir_fd=old, dst_dir_fd=place)

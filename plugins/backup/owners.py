@@ -22,14 +22,17 @@ LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
 _STICKY: Final = stat.S_ISVTX
 
 
-def renamer(directory: int, above: int | None) -> int | None:
-    """Who may have put something else in the place of what lies in a directory; None for root and the service alone.
+def renamer(directory: int, above: int | None, inner: int) -> int | None:
+    """Who may have put a directory in its place; None for root and the service alone.
 
-    :param directory: its descriptor.
-    :param above: who may have put the directory itself in its place.
+    :param directory: descriptor of the one that it is in.
+    :param above: who may have put that one in its place.
+    :param inner: its own descriptor; with the sticky bit above it nobody else moves one that is private (unlink(2)).
     """
     status = os.fstat(directory)
     own = None if is_private(status) else ANYBODY if is_own(status) else status.st_uid
+    if own == ANYBODY and status.st_mode & _STICKY and is_private(os.fstat(inner)):
+        own = None
     if above is None or own is None or own == above:
         return own if above is None else above
     return ANYBODY
@@ -49,9 +52,11 @@ def difference(there: int, coming: int, by: int | None, covered: bool) -> str | 
     same = (own.st_uid, own.st_gid) == (wanted.st_uid, wanted.st_gid) and lists(there) == lists(coming)
     if same and not (_added(own, wanted) if covered else (own.st_mode ^ wanted.st_mode) & 0o7777):
         return None
+    owner = f"user {own.st_uid}" if own.st_uid else "root"
+    listed = "" if lists(there) == lists(coming) else ", with other lists"
     return (
-        f"others may have put another directory there, for it belongs to {_shown(own)}, "
-        f"in the archive to {_shown(wanted)}{'' if lists(there) == lists(coming) else ', and their lists differ'}"
+        f"a directory of {owner}'s is there ({_shown(own)}), which others may have put there; "
+        f"in the archive it is another one ({_shown(wanted)}{listed})"
     )
 
 
@@ -81,7 +86,7 @@ def _added(own: os.stat_result, wanted: os.stat_result) -> int:
 
 
 def _shown(status: os.stat_result) -> str:
-    return f"{status.st_uid}:{status.st_gid} with mode {stat.S_IMODE(status.st_mode):04o}"
+    return f"{status.st_uid}:{status.st_gid}, mode {stat.S_IMODE(status.st_mode):04o}"
 
 
 def lists(file: int) -> dict[str, bytes]:

@@ -163,7 +163,7 @@ class Planner:
         if path in self._kept.mounts or self._volumes.at(path) or pair.new is None:
             return None
         with _opened(name, pair.data) as data, _opened(name, pair.new) as new:
-            difference = owners.difference(data, new, owners.renamer(pair.data, pair.by), covered)
+            difference = owners.difference(data, new, owners.renamer(pair.data, pair.by, data), covered)
             if difference is None:
                 return None
             if covered and not self._fixed and (exact or is_empty(data)):
@@ -204,7 +204,7 @@ class Planner:
                     raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
-            by = owners.renamer(pair.data, pair.by)
+            by = owners.renamer(pair.data, pair.by, data)
             yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path), by))
 
     def _is_restored_elsewhere(self, path: str) -> bool:

@@ -194,7 +194,7 @@ class _Moves:
         if action != "remove":
             self._take_new(name)
         if is_there(name, self._old):
-            making_room.put_back(name, self._old, self._place, self._aside)
+            making_room.put_back(name, self._old, self._place, self._set_aside)
         elif is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
