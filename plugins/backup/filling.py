@@ -6,17 +6,20 @@ Or into one that is mounted elsewhere, too, where what takes its place would not
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import file_attributes, sparse_files
+from jidoteki.hookspecs import file_attributes, posix_acl, sparse_files
 from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing, is_there
 
 _SAVING: Final = f"{RESERVED}saving"
@@ -51,15 +54,20 @@ def save(name: str, place: int, old: int) -> None:
     os.rename(_SAVING, name, src_dir_fd=old, dst_dir_fd=old)
 
 
-def fill(name: str, place: int, source: int, is_mounted: bool) -> None:
+def fill(name: str, place: int, source: int, is_mounted: bool, back: bool = False) -> None:
     """Write what a file of the same name holds into it, durably; what is interrupted can be done again.
 
     :param source: descriptor of the directory that the other file is in.
     :param is_mounted: as for `check`.
+    :param back: whether it is what was in it before, which is written whoever has it open.
     :raises OSError: that is impossible, or it is not mounted any more.
     """
     with closing(open_regular(name, dir_fd=source)) as content:
         with _opened(name, place, None if is_mounted else os.fstat(content).st_uid) as target:
+            owner = os.fstat(target).st_uid
+            _close(target, os.fstat(content), owners.lists(content))
+            if not back and owner not in (os.fstat(content).st_uid, os.geteuid(), 0) and _is_open_elsewhere(target):
+                raise OSError(errno.EBUSY, f"user {owner} owns {name}, and it is open")
             _copy(content, target)
 
 
@@ -98,8 +106,40 @@ def _copy(source: int, target: int) -> None:
     file_attributes.give_owner(target, status.st_uid, status.st_gid)
     with suppress(PermissionError):  # of a file system that knows no modes
         os.fchmod(target, stat.S_IMODE(status.st_mode))
+    _give_lists(target, status.st_mode, owners.lists(source))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.fsync(target)
+
+
+def _close(target: int, wanted: os.stat_result, lists: Mapping[str, bytes]) -> None:
+    """Shut out whom the new content does not let in, before it is written."""
+    own = os.fstat(target)
+    if (own.st_uid, own.st_gid) == (wanted.st_uid, wanted.st_gid) and owners.lists(target) == lists:
+        with suppress(PermissionError):
+            os.fchmod(target, stat.S_IMODE(own.st_mode & wanted.st_mode))
+        return
+    with suppress(PermissionError):
+        owners.close(target, 0o600)
+
+
+def _is_open_elsewhere(descriptor: int) -> bool:
+    """Whether anybody else has a file open: then there is no lease on it (fcntl(2)); not every file system knows."""
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # which ends no process, should somebody open it now
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _give_lists(target: int, mode: int, lists: Mapping[str, bytes]) -> None:
+    """Give a file access control lists; where it cannot have them, nobody gets more than they allow."""
+    for name, value in lists.items():
+        try:
+            os.setxattr(target, name, value)
+        except OSError:
+            os.fchmod(target, posix_acl.narrowed(stat.S_IMODE(mode), posix_acl.from_xattr(value)))
 
 
 def _reserve(target: int, size: int) -> None:

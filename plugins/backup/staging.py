@@ -19,6 +19,7 @@ from typing import Final, Self
 from jidoteki.hookspecs import posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, read_regular
 from jidoteki.hookspecs.restorable import LEFT_OUT
+from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.journal import Entry
 
@@ -245,9 +246,9 @@ def _remove(name: str, directory: int) -> bool:
 
 def _flatten(name: str, directory: int) -> None:
     with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
-        with suppress(PermissionError):  # whoever has it open moves nothing into it any more
-            os.fchown(inner, os.geteuid(), -1)
-            os.fchmod(inner, MODE)
+        # Whoever still has it open puts nothing more into it that would go away with it.
+        with suppress(PermissionError):
+            owners.close(inner, MODE)
         for each in os.listdir(inner):
             with suppress(OSError):
                 try:

@@ -19,6 +19,7 @@ from jidoteki.hookspecs import Appliance, JobFailed
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
+from jidoteki.plugins.backup import narrowing
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
@@ -167,8 +168,8 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
     assert entry.plan is not None
     dressing = Dressing(volumes, tell)
     try:
-        for _, line in _present(journal, volumes, entry.plan):
-            dressing.narrow(line)
+        for number, line in _present(journal, volumes, entry.plan):
+            narrowing.narrow(volumes, number, line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
         for _, line in _present(journal, volumes, entry.plan):
@@ -219,10 +220,13 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int,
             renames.take_back(number, line)
         except OSError as error:
             stuck.setdefault(volumes.of(line.directory).path, error)
-    dressing = Dressing(volumes, tell)
-    for _, line in _present(journal, volumes, count):
-        if volumes.of(line.directory).path not in stuck:
-            dressing.undo(line)
+    for number, line in _present(journal, volumes, count):
+        path = volumes.of(line.directory).path
+        if path not in stuck:
+            try:
+                narrowing.take_back(volumes, number, line)
+            except OSError as error:
+                stuck[path] = error
     return stuck
 
 
