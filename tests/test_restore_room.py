@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from pace import slowness
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, sparse_files
-from jidoteki.plugins.backup import packing
+from jidoteki.plugins.backup import filling, packing, restoring
 from jidoteki.plugins.backup.notes import Silent
+from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.selection import Tree
 
 MIB = 1024 * 1024
@@ -107,3 +109,106 @@ def test_a_tree_as_deep_as_it_may_be_is_compared_in_few_frames(
         restore(Job(appliance, archive))
     finally:
         sys.setrecursionlimit(limit)
+
+
+def small_disk(mount: Mount, place: Path, size: str) -> Path:
+    """A disk that gives room away at once, as those do that are no memory."""
+    image = place.with_suffix(".img")
+    subprocess.run(["truncate", "-s", size, image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    return mount(place, "-o", "loop", str(image))
+
+
+@pytest.fixture
+def bound(appliance: Appliance, tmp_path: Path, mount: Mount) -> Path:
+    """A file of a small disk that is mounted as `app/conf`."""
+    listing(appliance, "app")
+    disk = small_disk(mount, tmp_path / "disk", "16M")
+    mount(write(appliance.data / "app/conf"), "--bind", str(write(disk / "conf", "old content")))
+    return disk / "conf"
+
+
+def filled_up(disk: Path) -> None:
+    """Leave no block of a disk free."""
+    with (disk / "log").open("ab", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_a_mounted_file_is_not_touched_before_there_is_room_for_what_comes(
+    appliance: Appliance, tmp_path: Path, bound: Path, monkeypatch: pytest.MonkeyPatch, holes: bool
+) -> None:
+    with_parts(bound, 12 * MIB)
+    with bound.open("r+b") as file:
+        file.write(b"N" * 10 * MIB)
+        file.truncate(16 * MIB if holes else 10 * MIB)
+    archive = kept(appliance, tmp_path)
+    bound.write_bytes(b"old" * MIB)
+    written: list[int] = []
+    write_part = os.pwrite
+
+    def watched(descriptor: int, content: bytes, offset: int) -> int:
+        if os.fstat(descriptor).st_ino == bound.stat().st_ino and os.fstat(descriptor).st_dev == bound.stat().st_dev:
+            written.append(len(content))
+        return write_part(descriptor, content, offset)
+
+    job = Job(appliance, archive)
+    restoring.check(job)
+    filled_up(bound.parent)
+    monkeypatch.setattr(os, "pwrite", watched)
+    monkeypatch.setattr(Room, "take", lambda *arguments: None)  # what takes the room comes after it was counted
+    with pytest.raises(JobFailed, match="The restore failed: the disk is full"):
+        restoring.restore(job)
+
+    assert bound.read_bytes() == b"old" * MIB
+    assert not written[3:]  # what was there was written back at the most
+
+
+def test_what_a_mounted_file_had_in_the_place_of_holes_is_gone(
+    appliance: Appliance, tmp_path: Path, bound: Path
+) -> None:
+    with_parts(bound, 9 * MIB, 0, 3 * MIB)
+    before = bound.read_bytes()
+    archive = kept(appliance, tmp_path)
+    bound.write_bytes(b"o" * 8 * MIB)
+
+    restore(Job(appliance, archive))
+
+    assert bound.read_bytes() == before
+    assert bound.stat().st_blocks * 512 < MIB
+
+
+def test_what_a_file_system_without_holes_had_in_their_place_is_gone(
+    appliance: Appliance, tmp_path: Path, bound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_parts(bound, 9 * MIB, 0, 3 * MIB)
+    before = bound.read_bytes()
+    archive = kept(appliance, tmp_path)
+    bound.write_bytes(b"o" * 8 * MIB)
+    monkeypatch.setattr(filling, "_FALLOCATE", lambda *arguments: -1)
+
+    restore(Job(appliance, archive))
+
+    assert bound.read_bytes() == before
+
+
+def test_free_space_is_kept_where_a_mounted_file_is_kept_and_where_it_is_written(
+    appliance: Appliance, tmp_path: Path, bound: Path
+) -> None:
+    bound.write_bytes(b"N" * 4 * MIB)
+    archive = kept(appliance, tmp_path)
+    bound.write_bytes(b"old" * MIB)
+
+    for free_space, others, reason in (
+        (6 * MIB, bound.parent / "log", r"\(what comes would leave less than 6291456 bytes free\)"),
+        (20 * MIB, appliance.data / "log", "what is in it is kept meanwhile, which would leave less than 20971520"),
+    ):
+        others.write_bytes(bytes(6 * MIB if others.parent == bound.parent else 38 * MIB))
+        job = Job(appliance, archive)
+        job.settings = {"limits": {"free-space": free_space}}
+        with pytest.raises(JobFailed, match=f"'app/conf' cannot be restored: .*{reason}"):
+            restore(job)
+        others.unlink()
+
+    assert bound.read_bytes() == b"old" * MIB

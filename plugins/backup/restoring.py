@@ -21,6 +21,7 @@ from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
+from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
@@ -91,7 +92,8 @@ def _planner(
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
     data = job.appliance.data
     kept = Kept(missing, mounts_below(data), bound_below(data))
-    return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {})
+    room = Room(job.settings["limits"]["free-space"])
+    return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {}, room=room)
 
 
 def restore(job: Job) -> None:
