@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,9 @@ from namespaces import Mount
 from pace import slowness
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.archives import unpacking
 from jidoteki.hookspecs import JobFailed, sparse_files
-from jidoteki.plugins.backup import filling, packing, restoring
+from jidoteki.plugins.backup import filling, headers, packing, restoring
 from jidoteki.plugins.backup.notes import Silent
 from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.selection import Tree
@@ -115,7 +117,7 @@ def small_disk(mount: Mount, place: Path, size: str) -> Path:
     """A disk that gives room away at once, as those do that are no memory."""
     image = place.with_suffix(".img")
     subprocess.run(["truncate", "-s", size, image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", image], check=True)
     return mount(place, "-o", "loop", str(image))
 
 
@@ -201,7 +203,7 @@ def test_free_space_is_kept_where_a_mounted_file_is_kept_and_where_it_is_written
     bound.write_bytes(b"old" * MIB)
 
     for free_space, others, reason in (
-        (6 * MIB, bound.parent / "log", r"\(what comes would leave less than 6291456 bytes free\)"),
+        (5 * MIB, bound.parent / "log", r"\(what comes would leave less than 5242880 bytes free\)"),
         (20 * MIB, appliance.data / "log", "what is in it is kept meanwhile, which would leave less than 20971520"),
     ):
         others.write_bytes(bytes(6 * MIB if others.parent == bound.parent else 38 * MIB))
@@ -212,3 +214,62 @@ def test_free_space_is_kept_where_a_mounted_file_is_kept_and_where_it_is_written
         others.unlink()
 
     assert bound.read_bytes() == b"old" * MIB
+
+
+@pytest.mark.parametrize("place", ["app/image", "app/media/image"])
+def test_free_space_is_kept_on_each_disk_whatever_the_holes(
+    appliance: Appliance, tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    listing(appliance, "app")
+    (appliance.data / "app").mkdir()
+    small_disk(mount, tmp_path / "other", "64M")
+    mount(appliance.data / "app/media", "--bind", str(tmp_path / "other"))
+    image = appliance.data / place
+    job = Job(appliance, of_single_bytes(tmp_path / "archive.tar", place, 5000))
+    (image.parent / "much").write_bytes(bytes(free(image.parent) * 2 // 5))
+    keep = free(image.parent) - 10 * MIB
+    job.settings = {"limits": {"free-space": keep}}
+    least = [free(image.parent)]
+    write_all = unpacking.files.write_all
+
+    def watched(descriptor: int, content: memoryview) -> None:
+        write_all(descriptor, content)
+        least.append(free(image.parent))
+
+    monkeypatch.setattr(unpacking.files, "write_all", watched)
+    with pytest.raises(JobFailed, match=rf"would leave less than {keep} bytes of disk free|'{place}' finds no room"):
+        restore(job)
+
+    assert min(least) >= keep
+
+
+def of_single_bytes(archive: Path, name: str, count: int) -> Path:
+    """An archive of one file with as many parts, each of which takes a block of the disk."""
+    numbers = [count, *(number for part in range(count) for number in (part * 8192, 1))]
+    text = b"".join(b"%d\n" % number for number in numbers)
+    text += bytes(-len(text) % 512)
+    info = tarfile.TarInfo(sparse_files.member_name(name))
+    info.size, info.mode = len(text) + count, 0o644
+    header = headers.header(info, sparse_files.records(name, count * 8192))
+    archive.write_bytes(header + text + b"x" * count + bytes(-count % 512) + bytes(1024))
+    return archive
+
+
+def free(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def test_a_disk_that_is_smaller_than_what_is_to_stay_free_is_restored(
+    appliance: Appliance, tmp_path: Path, mount: Mount
+) -> None:
+    listing(appliance, "app")
+    film = write(mount(appliance.data / "app/media") / "film", "as packed")
+    archive = kept(appliance, tmp_path)
+    write(film, "now")
+    job = Job(appliance, archive)
+    job.settings = {"limits": {"free-space": 2 * MIB}}
+
+    restore(job)
+
+    assert film.read_text() == "as packed"
