@@ -18,7 +18,7 @@ from pace import slowness
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
 from jidoteki.hookspecs import JobFailed, sparse_files
-from jidoteki.plugins.backup import filling, headers, packing, restoring
+from jidoteki.plugins.backup import filling, headers, jobs, packing, restoring
 from jidoteki.plugins.backup.notes import Silent
 from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.selection import Tree
@@ -160,7 +160,7 @@ def test_a_mounted_file_is_not_touched_before_there_is_room_for_what_comes(
     filled_up(bound.parent)
     monkeypatch.setattr(os, "pwrite", watched)
     monkeypatch.setattr(Room, "take", lambda *arguments: None)  # what takes the room comes after it was counted
-    with pytest.raises(JobFailed, match="The restore failed: the disk is full"):
+    with pytest.raises(JobFailed, match=r"The restore failed: the disk is full \('app/conf'\)"):
         restoring.restore(job)
 
     assert bound.read_bytes() == b"old" * MIB
@@ -273,3 +273,44 @@ def test_a_disk_that_is_smaller_than_what_is_to_stay_free_is_restored(
     restore(job)
 
     assert film.read_text() == "as packed"
+
+
+def test_a_member_that_the_disk_cannot_hold_is_named(appliance: Appliance, tmp_path: Path, mount: Mount) -> None:
+    listing(appliance, "app")
+    small_disk(mount, tmp_path / "other", "16M")
+    mount(appliance.data / "app", "--bind", str(tmp_path / "other"))
+    text = b"1\n%d\n0\n" % (1 << 62)
+    info = tarfile.TarInfo(sparse_files.member_name("app/huge"))
+    info.size, info.mode = len(text), 0o644
+    header = headers.header(info, sparse_files.records("app/huge", 1 << 62))
+    archive = tmp_path / "archive.tar"
+    archive.write_bytes(header + text + bytes(-len(text) % 512) + bytes(1024))
+
+    with pytest.raises(JobFailed, match=r"The archive cannot be unpacked: .*\('app/huge'\)"):
+        restore(Job(appliance, archive))
+
+
+def test_a_file_that_nothing_may_replace_is_named(appliance: Appliance, tmp_path: Path, mount: Mount) -> None:
+    listing(appliance, "app")
+    small_disk(mount, tmp_path / "other", "16M")
+    mount(appliance.data / "app", "--bind", str(tmp_path / "other"))
+    fixed = write(appliance.data / "app/deep/fixed", "as packed")
+    archive = kept(appliance, tmp_path)
+    subprocess.run(["chattr", "+i", fixed], check=True)
+    try:
+        with pytest.raises(JobFailed, match=r"The restore failed: Operation not permitted \('app/deep/fixed'\)"):
+            restore(Job(appliance, archive))
+    finally:
+        subprocess.run(["chattr", "-i", fixed], check=True)
+
+
+def test_the_full_disk_of_an_archive_is_named(appliance: Appliance, tmp_path: Path, mount: Mount) -> None:
+    listing(appliance, "app")
+    write(appliance.data / "app/file", "x" * MIB)
+    spool = mount(appliance.spool, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    (spool / "other").write_bytes(bytes(MIB))
+    job = Job(appliance)
+    job.settings = {"limits": {"free-space": -(1 << 30)}}
+
+    with pytest.raises(JobFailed, match=f"The backup failed: the disk is full \\('{spool}'\\)"):
+        jobs.back_up(job)

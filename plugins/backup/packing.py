@@ -120,7 +120,8 @@ class _Packer:
             try:
                 self._add_file(prefix + base, descriptor)
             except OSError as error:
-                raise OSError(error.errno, f"{prefix}{base} cannot be packed: {error.strerror}") from error
+                message = f"{prefix}{base} cannot be packed: {error.strerror}"
+                raise OSError(error.errno, message, error.filename) from error
             finally:
                 os.close(descriptor)
 

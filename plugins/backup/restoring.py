@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
+from jidoteki.plugins.backup.reasons import reason
 from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
@@ -132,8 +132,7 @@ def _commit(job: Job, journal: Journal) -> None:
 
 def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        error = JobFailed(f"{what}: {'the disk is full' if full else error.strerror or error}")
+        error = JobFailed(f"{what}: {reason(error)}")
     job.log(error.message)
     job.log("Restore failed")
     return error

@@ -24,6 +24,7 @@ from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
 from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
 from jidoteki.plugins.backup.plans import Line, Tell, components
+from jidoteki.plugins.backup.reasons import about, reason
 from jidoteki.plugins.backup.renames import Renames
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes, is_mounted
 
@@ -135,7 +136,7 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
             tell(f"What {journal.id} had changed before it failed is taken back")
         if isinstance(failure, OSError):
             data = "all else is as it was" if volumes.absent else "the data are as they were"
-            tell(f"{journal.id} cannot be completed, and {data} before it: {failure.strerror}")
+            tell(f"{journal.id} cannot be completed, and {data} before it: {reason(failure)}")
         elif failure:
             raise failure
 
@@ -168,7 +169,8 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
     dressing = Dressing(volumes, tell)
     try:
         for _, line in _present(journal, volumes, entry.plan):
-            dressing.narrow(line)
+            with about(line.directory):
+                dressing.narrow(line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
         for _, line in _present(journal, volumes, entry.plan):
@@ -192,7 +194,7 @@ def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[
         later = "be, or be completed,"
     for path, error in stuck.items():
         what = f"What a failed restore changed in {path or 'the data'}"
-        tell(f"{what} cannot be taken back now ({error.strerror}): it will {later} as soon as possible")
+        tell(f"{what} cannot be taken back now ({reason(error)}): it will {later} as soon as possible")
 
 
 def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> None:
