@@ -7,18 +7,20 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from backupkit import Job, kept, listing, restore, write
+from backupkit import Job, kept, killed, listing, restore, write
 from namespaces import Mount
 from pace import slowness
 
+from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.archives import unpacking
 from jidoteki.hookspecs import JobFailed, sparse_files
-from jidoteki.plugins.backup import filling, headers, jobs, packing, restoring
+from jidoteki.plugins.backup import filling, headers, jobs, packing, restoring, staging, swapping
 from jidoteki.plugins.backup.notes import Silent
 from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.selection import Tree
@@ -230,13 +232,13 @@ def test_free_space_is_kept_on_each_disk_whatever_the_holes(
     keep = free(image.parent) - 10 * MIB
     job.settings = {"limits": {"free-space": keep}}
     least = [free(image.parent)]
-    write_all = unpacking.files.write_all
+    write_all = files.write_all
 
     def watched(descriptor: int, content: memoryview) -> None:
         write_all(descriptor, content)
         least.append(free(image.parent))
 
-    monkeypatch.setattr(unpacking.files, "write_all", watched)
+    monkeypatch.setattr(files, "write_all", watched)
     with pytest.raises(JobFailed, match=rf"would leave less than {keep} bytes of disk free|'{place}' finds no room"):
         restore(job)
 
@@ -314,3 +316,60 @@ def test_the_full_disk_of_an_archive_is_named(appliance: Appliance, tmp_path: Pa
 
     with pytest.raises(JobFailed, match=f"The backup failed: the disk is full \\('{spool}'\\)"):
         jobs.back_up(job)
+
+
+def left_over(appliance: Appliance) -> list[Path]:
+    return [*appliance.data.glob(".jidoteki-*"), *appliance.jobs.glob("*journal*")]
+
+
+def test_a_deep_chain_of_directories_leaves_nothing_in_the_data(appliance: Appliance, tmp_path: Path) -> None:
+    listing(appliance, "app")
+    write(appliance.data / "app/file", "as packed")
+    archive = kept(appliance, tmp_path)
+    chain = "import os\nfor _ in range(11_000): os.mkdir('d'); os.chdir('d')"
+    subprocess.run([sys.executable, "-c", chain], cwd=appliance.data / "app", check=True)
+
+    restore(Job(appliance, archive, mode="exact"))
+
+    assert os.listdir(appliance.data / "app") == ["file"]
+    assert not left_over(appliance)
+
+
+def test_what_takes_too_long_to_remove_is_told_and_removed_later(
+    appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing(appliance, "app")
+    write(appliance.data / "app/file", "as packed")
+    archive = kept(appliance, tmp_path)
+    write(appliance.data / "app/deep/deeper/file", "now")
+    job = Job(appliance, archive, mode="exact")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(staging, "EMPTYING_TIME", 0.0)
+        assert killed(lambda: leaving(job, tmp_path / "told"), 0) is False
+    assert f"in {appliance.data} cannot be removed now: the next restore" in (tmp_path / "told").read_text()
+    assert left_over(appliance)
+
+    monkeypatch.setattr(swapping, "remove_all", lasting(swapping.remove_all))
+    restoring.recover(appliance)
+    deadline = time.monotonic() + 10 * slowness()
+    while left_over(appliance) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left_over(appliance)
+
+
+def leaving(job: Job, told: Path) -> None:
+    restore(job)
+    told.write_text("\n".join(job.lines))
+
+
+def lasting(remove_all: Callable[..., None]) -> Callable[..., None]:
+    """One that has not enough time at first."""
+    times = iter((0.0, 0.0))
+
+    def call(*arguments: Any) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(staging, "EMPTYING_TIME", next(times, 60.0))
+            remove_all(*arguments)
+
+    return call

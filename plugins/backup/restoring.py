@@ -43,12 +43,12 @@ def check(job: Job) -> None:
     try:
         _unpack(job, journal)
     except BaseException as error:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
         if isinstance(error, (JobFailed, OSError)):
             raise _refused(job, error, "The archive cannot be unpacked") from error
         raise
     if job.dry_run:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
 
 
 def _unpack(job: Job, journal: Journal) -> None:
@@ -108,7 +108,7 @@ def restore(job: Job) -> None:
     except (JobFailed, OSError) as error:
         raise _refused(job, error, "The restore failed") from error
     finally:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
     job.log("Restore complete")
 
 
@@ -150,7 +150,10 @@ def recover(appliance: Appliance) -> None:
 
 
 def _go_on(appliance: Appliance) -> None:
-    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts."""
+    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts.
+
+    What takes long to remove is gone on with after a pause.
+    """
     swapping.remove_all(appliance, logger.warning)
     pause = FIRST_PAUSE
     while swapping.is_unfinished(appliance):

@@ -72,8 +72,8 @@ def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> None:
 
 
 def is_unfinished(appliance: Appliance) -> bool:
-    """Whether a killed restore is still to be completed."""
-    return any(entry.plan is not None for _, entry in journals.abandoned(appliance, lambda text: None))
+    """Whether a restore that has ended is still to be completed, or to be removed."""
+    return any(True for _ in journals.abandoned(appliance, lambda text: None))
 
 
 def check_finished(appliance: Appliance) -> None:
@@ -92,12 +92,17 @@ def remove_all(appliance: Appliance, tell: Tell) -> None:
             _remove(appliance, journal, entry)
 
 
-def discard(appliance: Appliance, journal: Journal) -> None:
-    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so."""
+def discard(appliance: Appliance, journal: Journal, tell: Tell = lambda text: None) -> None:
+    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so.
+
+    :param tell: told of what cannot be removed in the time that there is.
+    """
     with suppress(Damaged):
         entry = journal.read()
         if entry and (entry.plan is None or entry.back):
             _remove(appliance, journal, entry)
+            if entry.plan is None and journal.read():
+                tell(f"{entry.staging} in {appliance.data} cannot be removed now: the next restore or start does it")
 
 
 def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
