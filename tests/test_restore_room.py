@@ -373,3 +373,19 @@ def lasting(remove_all: Callable[..., None]) -> Callable[..., None]:
             remove_all(*arguments)
 
     return call
+
+
+def test_a_path_as_deep_as_it_may_be_is_restored_in_few_frames(appliance: Appliance, tmp_path: Path) -> None:
+    name = f"{'/'.join(['d'] * 254)}/file"
+    listing(appliance, name)
+    write(appliance.data / name, "as packed")
+    archive = kept(appliance, tmp_path)
+    subprocess.run(["rm", "-r", appliance.data / "d"], check=True)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth_of_the_stack() + 650)
+    try:
+        restore(Job(appliance, archive))
+    finally:
+        sys.setrecursionlimit(limit)
+
+    assert (appliance.data / name).read_text() == "as packed"
