@@ -20,6 +20,7 @@ from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty,
 from jidoteki.plugins.backup.kept import Kept, at_and_above
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
+from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.same import has_all, is_same
 from jidoteki.plugins.backup.targets import SHOWN
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
@@ -49,13 +50,14 @@ class Planner:
     :param volumes: the data directory and the new tree, in which nothing is left that `backup.txt` does not list.
     :param exact: whether what is listed is replaced as a whole; else nothing is removed that the new tree lacks.
     :param reasons: why nothing can be put on some of the file systems that are mounted below the data.
+    :param room: from which what is kept and written of mounted files is taken.
     :param settle: called for each directory that comes as a whole, with its name and the descriptors of the
         directories that it comes from and goes to.
     """
 
     def __init__(
         self, volumes: Volumes, listed: Selection, kept: Kept, *, exact: bool, reasons: Mapping[str, str],
-        settle: Settle | None = None,
+        room: Room, settle: Settle | None = None,
     ) -> None:  # fmt: skip
         self._volumes = volumes
         self._fixed = any(volume.is_fixed() for volume in volumes)
@@ -63,6 +65,7 @@ class Planner:
         self._kept = kept
         self._exact = exact
         self._reasons = reasons
+        self._room = room
         self._settle = settle
 
     def lines(self) -> Iterator[Line]:
@@ -183,7 +186,7 @@ class Planner:
                     raise _differs(path, twin)
             return "stay"
         try:
-            filling.check(name, pair.data, pair.new, is_mounted=action == "fill")
+            filling.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
         except OSError as error:
             if is_same(name, pair.data, pair.new):
                 return "stay"

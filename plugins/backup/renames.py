@@ -20,6 +20,7 @@ from jidoteki.plugins.backup import filling, making_room, narrowing
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_filled, is_there
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
+from jidoteki.plugins.backup.reasons import about, named
 from jidoteki.plugins.backup.staging import OLD
 from jidoteki.plugins.backup.volumes import Volumes
 
@@ -60,14 +61,16 @@ class Renames:
         try:
             place = self._opened(line.directory)
         except OSError as error:
-            raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
+            gone = error.errno in _NOT_THERE
+            raise (_replaced(line.directory, error.errno) if gone else named(error, line.directory)) from error
         with closing(place), self._moves(number, line, place) as moves:
             narrowing.check(line, place)
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
                 for name, action in line.entries.items():
-                    moves.make(name, action)
+                    with about(joined(line.directory, name)):
+                        moves.make(name, action)
                 self._check(line.directory, place)
             except BaseException:
                 moves.take_all_back(line)
@@ -108,7 +111,7 @@ class Renames:
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
             aside = self._volumes.of(line.directory).old
-            with suppress(FileExistsError):
+            with about(line.directory), suppress(FileExistsError):
                 os.mkdir(str(number), 0o700, dir_fd=aside)
             old = opened.enter_context(closing(directory_beneath(aside, [str(number)])))
             new = old

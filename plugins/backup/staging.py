@@ -30,8 +30,7 @@ LIST: Final = "left-out"
 """What the archive says that it lacks."""
 MODE: Final = 0o700
 EMPTYING_TIME: Final = 60.0
-MAX_PASSES: Final = 10_000
-"""How deep what is removed may be; a process that still works in there could go on adding to it."""
+"""For what is removed at once, in seconds: a process that still works in there could go on adding to it."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -221,9 +220,7 @@ def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
 def _empty(directory: int) -> None:
     """Remove all that is in a directory, however deep it is, if nobody goes on filling it."""
     deadline = time.monotonic() + EMPTYING_TIME
-    for _ in range(MAX_PASSES):
-        if time.monotonic() > deadline:
-            return
+    while time.monotonic() < deadline:
         if not sum(_remove(name, directory) for name in os.listdir(directory)):
             return
 
