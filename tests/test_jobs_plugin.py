@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,21 @@ async def test_former_files_that_cannot_be_put_back_are_told_of(client: InProces
     job = await outcome(client, await started(client, "/settings", {"network": NETWORK}))
 
     assert "network.sh failed with exit status 1; the former files could not be put back" in job["error-message"]
+
+
+async def test_settings_that_cannot_be_written_are_said_to_stay_and_nothing_else(client: InProcessClient) -> None:
+    await outcome(client, await started(client, "/settings", {"network": NETWORK}))
+    files = [client.appliance.etc / "network.json", client.appliance.system_etc / "network.conf"]
+    former = [each.read_bytes() for each in files]
+    if subprocess.run(["chattr", "+i", files[1]], check=False, capture_output=True).returncode:
+        pytest.skip("this system can have no immutable file")
+    try:
+        job = await outcome(client, await started(client, "/settings", {"network": {**NETWORK, "hostname": "other"}}))
+    finally:
+        subprocess.run(["chattr", "-i", files[1]], check=True)
+
+    assert job["error-message"] == "The settings cannot be written and stay as they were: Operation not permitted"
+    assert [each.read_bytes() for each in files] == former
 
 
 async def test_a_link_in_the_place_of_former_settings_is_not_followed(client: InProcessClient, tmp_path: Path) -> None:

@@ -105,18 +105,26 @@ def _replace(job: Job) -> None:
     job.progress(30)
     try:
         previous = _current(files)
+    except OSError as error:
+        raise JobFailed(f"The certificates that are there cannot be read: {error.strerror or error}") from error
+    try:
         authorities = judged.chain or _kept_authorities(job, files)
         _install(job.appliance, files, _contents(files, judged, authorities), _trusted(files, authorities))
         if not authorities:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
-    except OSError as error:
-        raise JobFailed(f"The certificates cannot be stored: {error.strerror or error}") from error
-    except JobFailed:
-        job.log("Putting the previous certificates back")
-        _put_back(job.appliance, files, previous)
+    except JobFailed as failure:
+        _put_back(job, files, previous, failure)
         raise
+    except OSError as error:
+        failure = JobFailed(_not_stored(error))
+        _put_back(job, files, previous, failure)
+        raise failure from error
+
+
+def _not_stored(error: OSError) -> str:
+    return f"The certificates cannot be stored: {error.filename or 'a file'}: {error.strerror or error}"
 
 
 def _read(job: Job) -> Bundle:
@@ -161,12 +169,23 @@ def _current(files: TlsFiles) -> dict[Path, bytes]:
     return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
 
 
-def _put_back(appliance: Appliance, files: TlsFiles, previous: dict[Path, bytes]) -> None:
-    new = [path for path in _current(files) if path not in previous]
-    trusted = previous.pop(files.trusted, None)
-    _install(appliance, files, previous, trusted)
-    for path in new:
-        path.unlink(missing_ok=True)
+def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes], failure: JobFailed) -> None:
+    """Put what was changed back as it was.
+
+    :raises JobFailed: what failed, and that this did, too.
+    """
+    try:
+        now = _current(files)
+        if now == previous:
+            return
+        job.log("Putting the previous certificates back")
+        changed = {path: content for path, content in previous.items() if now.get(path) != content}
+        _install(job.appliance, files, changed, changed.pop(files.trusted, None))
+        for path in now.keys() - previous.keys():
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        lost = f"the previous ones could not be put back: {error.filename}: {error.strerror or error}"
+        raise JobFailed(f"{failure}; {lost}", failure.code) from failure
 
 
 def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:
