@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from documented import document_of, undocumented
+from namespaces import Mount
 
 from jidoteki.testing import Host, InProcessClient, MakeClient, MakeHost, wait_until
 
@@ -350,3 +351,22 @@ async def test_a_job_reads_what_a_program_prints_and_its_end_is_an_event(
     assert await asyncio.to_thread(wait_until, lambda: told.exists() and told.read_text()) == (
         "failed E1000 head printed more than 1000 bytes True\n"
     )
+
+
+@pytest.mark.parametrize(("status", "ending"), [(0, "success"), (3, "failed")])
+def test_how_a_job_ended_that_filled_the_disk_is_recorded(
+    jidoteki_host: MakeHost, mount: Mount, status: int, ending: str
+) -> None:
+    host = jidoteki_host(start=False)
+    mount(host.appliance.jobs)
+    host.start()
+    fill = host.appliance.jobs / "fill"
+    script(host, "network.sh", f"cat /dev/zero > {fill}; while printf x >> {fill}; do :; done; exit {status}")
+
+    id = post(host, "/settings", {"network": NETWORK})
+
+    full = ended(host, id)
+    fill.unlink()
+    for job in (full, host.get(f"/jobs/{id}").json):
+        assert job["status"] == ending, job
+        assert status == 0 or job["error-message"].startswith("network.sh failed with exit status 3"), job

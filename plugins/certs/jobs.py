@@ -114,8 +114,8 @@ def _replace(job: Job) -> None:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
-    except JobFailed as failure:
-        _put_back(job, files, previous, failure)
+    except JobFailed as failed:
+        _put_back(job, files, previous, failed)
         raise
     except OSError as error:
         failure = JobFailed(_not_stored(error))
