@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+PORT := 8443
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
@@ -17,8 +18,8 @@ MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
-	$(BIN)/jidoteki demo
+run: $(READY) ## start a demo appliance on https://127.0.0.1:8443; PORT=9443 for another port
+	$(BIN)/jidoteki demo --port $(PORT)
 
 setup: $(READY) ## the virtual environment alone
 

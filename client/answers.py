@@ -61,6 +61,12 @@ class Answer:
         return named[0] if named else None
 
     @property
+    def is_dry_run(self) -> bool:
+        """Whether the appliance says that it only judged the request, so that no job runs."""
+        data = self.data
+        return isinstance(data, dict) and data.get("dry-run") is True
+
+    @property
     def job(self) -> str | None:
         """The id of the job that the request started, which leads to `/jobs/ID`; None where it is not told."""
         id = self.headers.get("Job-Id", "") if self.status == 202 else ""

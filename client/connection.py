@@ -221,10 +221,12 @@ class Client:
     async def wait_for(
         self, answer: Answer, on_progress: Callable[[Mapping[str, Any]], None] | None = None
     ) -> Mapping[str, Any]:
-        """Follow the job that a request started to its end, as `wait` does.
+        """Follow the job that a request started to its end, as `wait` does; a dry run's answer is the end of it.
 
         :raises JobProblem: as `wait` does, or the appliance does not show how it goes.
         """
+        if answer.is_dry_run:
+            return dict(answer.data)
         place = answer.location if answer.job is None else next(iter(answer.named()), None)
         if place is not None and place in self._foreign:
             place = None

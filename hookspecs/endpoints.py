@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -140,6 +140,10 @@ class Request(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The whole configuration of the host, validated and with its defaults."""
+
+    @property
+    def endpoints(self) -> Sequence[tuple[str, str]]:
+        """Method and path of every endpoint that is served, mandatory ones included; a path may end with `/{name}`."""
 
     @property
     def dry_run(self) -> bool:

@@ -18,8 +18,6 @@ MODE: Final = 0o640
 def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
     """Put files back as they are now if what follows fails, and say in the log or the failure what became of it.
 
-    Of files that did not change nothing is said.
-
     :param files: regular files of at most 8 MiB; one that is not there now is removed.
     :raises JobFailed: what failed, and that the former files are not back.
     """
@@ -28,7 +26,8 @@ def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
         yield
     except Exception as failure:
         try:
-            changed = _put_back(job, former)
+            changed = {path: content for path, content in former.items() if _differs(content, _content(path))}
+            _put_back(job, changed)
         except OSError as error:
             code = failure.code if isinstance(failure, JobFailed) else "E1000"
             lost = f"the former files could not be put back: {error.filename}: {error.strerror or error}"
@@ -36,6 +35,13 @@ def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
         if changed:
             job.log("The former settings are back in their files")
         raise
+
+
+def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
+    """Whether there is something to put back: what could not be replaced is what it was, and stays so."""
+    if isinstance(former, OSError) or isinstance(now, OSError):
+        return type(former) is not type(now)
+    return former != now
 
 
 def _content(path: Path) -> bytes | OSError | None:
@@ -48,23 +54,12 @@ def _content(path: Path) -> bytes | OSError | None:
         return error
 
 
-def _put_back(job: Job, former: dict[Path, bytes | OSError | None]) -> bool:
-    """Put back what is not as it was; whether anything was not."""
-    changed = {path: content for path, content in former.items() if not _is_as_it_was(path, content)}
-    contents = {path: content for path, content in changed.items() if isinstance(content, bytes)}
-    if contents:
-        job.appliance.replace_files(contents, MODE)
-    for path, content in changed.items():
+def _put_back(job: Job, former: dict[Path, bytes | OSError | None]) -> None:
+    contents = {path: content for path, content in former.items() if isinstance(content, bytes)}
+    job.appliance.replace_files(contents, MODE)
+    for path, content in former.items():
         if content is None:
             path.unlink(missing_ok=True)
-    unreadable = next((each for each in changed.values() if isinstance(each, OSError)), None)
+    unreadable = next((each for each in former.values() if isinstance(each, OSError)), None)
     if unreadable is not None:
         raise unreadable
-    return bool(changed)
-
-
-def _is_as_it_was(path: Path, former: bytes | OSError | None) -> bool:
-    now = _content(path)
-    if isinstance(former, OSError):
-        return isinstance(now, OSError) and now.errno == former.errno
-    return now == former

@@ -59,8 +59,13 @@ class Hooks:
         """
 
     @hookspec
-    def jidoteki_check(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Finding] | None:
-        """Return what is wrong with this plugin's part of the appliance; changes nothing. For `jidoteki check`."""
+    def jidoteki_check(
+        self, appliance: Appliance, config: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> list[Finding] | None:
+        """Return what is wrong with this plugin's part of the appliance; changes nothing. For `jidoteki check`.
+
+        `settings` is the whole configuration of the host, with its defaults.
+        """
 
     @hookspec
     def jidoteki_startup(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:

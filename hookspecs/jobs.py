@@ -184,7 +184,7 @@ class JobType:
     location: str | None = None
     """The path that shows how the job goes; by default `/NAME`."""
     busy_code: str | None = None
-    """The error code of the refusal while one runs."""
+    """The error code of the refusal while one runs, or one that excludes it; by default E1004."""
     timeout: float = 3600
     """Seconds after which the job is ended as failed."""
     recover: Callable[[Appliance], None] | Callable[[Appliance, Mapping[str, Any]], None] | None = None

@@ -18,6 +18,9 @@ ADMINISTRATOR: Final = "admin"
 RESERVED: Final = (ADMINISTRATOR, "first-run", "first-setup", "local", "root")
 """Names in the audit log that mean somebody else."""
 
+CLOSED: Final = ("/setup", "/tokens")
+"""What no named token may use, whatever its scopes: with these it could give itself everything."""
+
 NAME: Final = f"(?!({'|'.join(RESERVED)})$)[a-z][a-z0-9-]{{0,31}}"
 SCOPE: Final = "all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+"
 

@@ -13,10 +13,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import scripts
+from jidoteki.hookspecs.appliance import Appliance
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK: Final = 0o022
@@ -36,6 +38,15 @@ class ProgramFailed(Exception):
 def environment(**more: str) -> dict[str, str]:
     """Return the variables that every program gets, and `more`."""
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", **more}
+
+
+def places(appliance: Appliance) -> dict[str, str]:
+    """Return the variables by which a vendor's script finds the appliance that it works on, whatever its root is."""
+    return {
+        "JIDO_ADMIN_PATH": str(appliance.admin),
+        "JIDO_ROOT": str(appliance.root),
+        "JIDO_ETC": str(appliance.system_etc),
+    }
 
 
 def run(
@@ -66,17 +77,8 @@ def run(
     :raises ProgramFailed: it cannot be started, or ran out of time.
     """
     name = name or os.path.basename(argv[0])
-
-    def start() -> Process:
-        try:
-            return subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                cwd=cwd, env=environment() if env is None else dict(env), process_group=0, umask=umask,
-            )  # fmt: skip
-        except (OSError, ValueError) as error:
-            raise ProgramFailed(scripts.not_started(name, error)) from error
-
-    with starting(start) as process:
+    variables = environment() if env is None else dict(env)
+    with starting(partial(_start, argv, name, variables, cwd, umask, errors)) as process:
         assert process.stdout is not None
         try:
             with process.stdout as pipe:
@@ -105,6 +107,18 @@ def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: o
 
     status = run(argv, timeout=timeout, output=keep, **options)  # type: ignore[arg-type]  # they are those of `run`
     return status, bytes(printed)
+
+
+def _start(
+    argv: Sequence[str | Path], name: str, env: Mapping[str, str], cwd: Path | str | None, umask: int, errors: int
+) -> Process:
+    try:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            cwd=cwd, env=env, process_group=0, umask=umask,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ProgramFailed(scripts.not_started(name, error)) from error
 
 
 def _end(process: Process) -> None:

@@ -8,11 +8,14 @@ Python's `tarfile` read it (GNU tar's manual, "Sparse Formats").
 from __future__ import annotations
 
 import errno
+import heapq
 import io
 import os
 import posixpath
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice, pairwise
 from typing import Final
 
 RECORDS: Final = "GNU.sparse."
@@ -40,30 +43,41 @@ def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Reg
     size = status.st_size
     if status.st_blocks * _DISK_BLOCK >= size:
         return None
-    # Holes shorter than that hundred-thousandth cannot make too many parts, once they count for data.
-    found = _regions(descriptor, start, size, 0) or _regions(descriptor, start, size, size // MAX_REGIONS)
+    parts = partial(_parts, descriptor, start, size)
+    found = list(islice(parts(), MAX_REGIONS + 2))
+    if len(found) > MAX_REGIONS + 1:
+        found = _merged(parts)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    if not found or found == [(start, size - start)]:  # of a file system that compresses, or knows of no holes
-        return None
-    return found
+    if not found or sum(found[-1]) != size:
+        found.append((size, 0))
+    # Of a file system that compresses, or knows of no holes; or somebody goes on making more.
+    return None if found == [(start, size - start)] or len(found) > MAX_REGIONS + 2 else found
 
 
-def _regions(descriptor: int, end: int, size: int, shortest: int) -> list[Region]:
-    """The parts with data, with the holes in them that are shorter than the shortest; nothing when they are too many.
-
-    Where the system cannot tell, all is data.
-    """
-    found: list[Region] = []
+def _parts(descriptor: int, end: int, size: int) -> Iterator[Region]:
+    """The parts with data; where the system cannot tell, all is."""
     while end < size and (start := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
         hole = _seek(descriptor, start, os.SEEK_HOLE, start)
         if hole == start:  # it became shorter meanwhile
             break
-        first = found.pop()[0] if found and start - end < shortest else start
         end = min(size, hole)
-        found.append((first, end - first))
-        if len(found) > MAX_REGIONS + 1:
-            return []
-    return found if end == size else [*found, (size, 0)]
+        yield start, end - start
+
+
+def _merged(parts: Callable[[], Iterator[Region]]) -> list[Region]:
+    """The parts with the shortest of the holes between them, so that as many are left as there may be."""
+    longest = heapq.nlargest(MAX_REGIONS, (after[0] - sum(before) for before, after in pairwise(parts())))
+    shortest = min(longest, default=0)
+    room = longest.count(shortest)
+    found: list[Region] = []
+    for start, length in parts():
+        hole = start - sum(found[-1]) if found else shortest + 1
+        room -= hole == shortest
+        if hole < shortest or (hole == shortest and room < 0):
+            first = found.pop()[0]
+            start, length = first, start + length - first
+        found.append((start, length))
+    return found
 
 
 def _seek(descriptor: int, offset: int, what: int, otherwise: int) -> int:

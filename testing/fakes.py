@@ -150,6 +150,7 @@ class FakeRequest:
     :param headers: by their names in lower case.
     :param config: the plugin's section of the configuration.
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
+    :param endpoints: method and path of every endpoint that is served.
     :param dry_run: whether nothing may be changed.
     :param answered: how many requests the service answered, by method and status.
     :param outcome: how a job of `run_job` ends.
@@ -167,6 +168,7 @@ class FakeRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=loading.defaults)
+    endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
     answered: Mapping[tuple[str, int], int] = field(default_factory=dict)
     outcome: JobOutcome = field(default_factory=lambda: JobOutcome("000001-fake", "success"))

@@ -185,6 +185,16 @@ def test_stop_deletes_the_backup_and_stop_with_nothing_is_fine(host: Host) -> No
     assert host.get("/backup/log").text.count("Deleting backup archive") == 1
 
 
+def test_stop_names_the_job_that_deleted_the_backup(host: Host) -> None:
+    back_up(host)
+
+    stopped = host.post("/backup", "-F", "action=STOP")
+
+    job = host.get(f"/jobs/{stopped.headers['Job-Id']}").json
+    assert (job["type"], job["status"]) == ("backup-delete", "success")
+    assert "Job-Id" not in host.post("/backup", "-F", "action=STOP", query="dry-run=1").headers
+
+
 def test_stop_clears_away_a_failure_too(host: Host) -> None:
     (host.appliance.etc / "backup.txt").unlink()
     failed = back_up(host)

@@ -111,6 +111,24 @@ def test_an_update_is_waited_for(call: Caller, tmp_path: Path) -> None:
     assert call("GET", "/version").stdout == '{"version":"2.0.0"}'
 
 
+def test_the_deletion_of_a_backup_is_waited_for(call: Caller) -> None:
+    call("POST", "/backup", "-F", "action=START", "--wait")
+
+    done = call("POST", "/backup", "-F", "action=STOP", "--wait")
+
+    assert (done.returncode, json.loads(done.stdout)["type"]) == (0, "backup-delete"), done.stderr
+
+
+@pytest.mark.parametrize(("path", "form"), [("/settings", "settings=@{}"), ("/backup", "action=START")])
+def test_waiting_for_a_dry_run_ends_with_its_answer(call: Caller, tmp_path: Path, path: str, form: str) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"app": {"name": "x"}}')
+
+    done = call("POST", f"{path}?dry-run=1", "-F", form.format(settings), "--wait")
+
+    assert (done.returncode, json.loads(done.stdout)["dry-run"]) == (0, True), done.stderr
+
+
 def test_a_job_that_fails_is_exit_status_1_with_its_code(call: Caller, tmp_path: Path) -> None:
     done = call("POST", "/update", "-F", f"update=@{package(call.host, tmp_path, 'exit 7')}", "--wait")
 

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins import certs as plugin
-from jidoteki.plugins.certs import bundle, checking, jobs
+from jidoteki.plugins.certs import bundle, certificates, checking, jobs
 from jidoteki.plugins.certs.pem_texts import Refused
 from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
 from jidoteki.testing import FakeJob, FakeRequest
 
 AUTHORITY = "basicConstraints=critical,CA:TRUE"
+NEXT_YEAR = f"{time.gmtime().tm_year + 1}0101000000Z"
 SERVER = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:appliance.example"
 
 
@@ -196,7 +197,7 @@ def test_authorities_that_are_there_stay_with_a_certificate_that_they_signed(
     perform(job_with(appliance, public=chain.leaf, private=chain.key))
 
     assert [tls.authorities.read_bytes(), tls.trusted.read_bytes()] == before
-    assert tls.served.read_text() == chain.key + chain.leaf
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
 
 
 @pytest.mark.parametrize("there", ["another", "empty", "the certificate itself", "no certificate"])
@@ -270,6 +271,69 @@ def test_a_key_pasted_into_the_public_file_is_not_published(
     assert tls.key.read_text() == self_signed["private"]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_an_authority_that_was_renewed_the_valid_certificate_is_served(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, order: tuple[int, int]
+) -> None:
+    expired = aged(chain, "-not_before", "20200101000000Z", "-not_after", "20210101000000Z", of="intermediate")
+    sent = [(expired, chain.intermediate)[number] for number in order]
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca="".join(sent) + chain.root))
+
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    "until", ["20210101000000Z", f"{time.gmtime().tm_year + 1}0101000000Z"], ids=["over", "earlier"]
+)
+def test_of_a_certificate_that_was_renewed_with_its_key_the_one_that_lasts_longest_is_served(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, order: tuple[int, int], until: str
+) -> None:
+    old = aged(chain, "-not_before", "20200101000000Z", "-not_after", until)
+    new = aged(chain, "-not_before", "20200101000000Z", "-not_after", "20900101000000Z")
+    sent = [(old, new)[number] for number in order]
+
+    perform(job_with(appliance, public="".join(sent), private=chain.key, ca=chain.intermediate))
+
+    assert tls.served.read_text() == chain.key + new + chain.intermediate
+
+
+def test_the_certificate_of_an_authority_goes_before_a_self_signed_one_of_the_same_key(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
+) -> None:
+    alone = openssl("req", "-x509", "-key", chain.pki.directory / "leaf.key", "-subj", "/CN=leaf", "-days", "9000")
+
+    perform(job_with(appliance, public=alone + chain.leaf, private=chain.key, ca=chain.intermediate))
+
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate
+
+
+def test_an_expired_certificate_of_a_cross_signed_authority_is_not_served(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, pki: Pki
+) -> None:
+    """The root that everybody knows by now signed nothing that is valid, its successor is its own authority."""
+    crossed = aged(chain, "-not_before", "20200101000000Z", "-not_after", "20210101000000Z", of="root", by="old")
+    above = chain.intermediate + crossed + chain.root + openssl("x509", "-in", pki.directory / "old.pem")
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=above))
+
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
+
+
+def test_a_root_that_is_not_above_the_certificate_is_left_out_with_a_warning(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
+) -> None:
+    job = job_with(
+        appliance, public=chain.leaf, private=chain.key, ca=self_signed["public"] + chain.root + chain.intermediate
+    )
+
+    perform(job)
+
+    assert "Warning: the certificate CN=alone is not above the certificate CN=leaf and is left out" in job.lines
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
+
+
 def test_an_expired_certificate_is_installed_with_a_warning(
     appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
 ) -> None:
@@ -292,20 +356,25 @@ def test_a_certificate_of_the_future_is_installed_with_a_warning(appliance: Appl
     assert "Warning: the certificate CN=leaf is not valid before 2090-01-01" in job.lines
 
 
-def aged(chain: Chain, *times: str) -> str:
+def aged(chain: Chain, *times: str, of: str = "leaf", by: str = "") -> str:
     """A certificate for other times; `openssl ca` is what can make one in every version."""
     at = {name.replace("not_before", "startdate").replace("not_after", "enddate"): time for name, time in
           zip(times[::2], times[1::2], strict=True)}  # fmt: skip
     base = chain.pki.directory
+    by = by or {"leaf": "intermediate", "intermediate": "root"}[of]
+    if by == "old":
+        chain.pki.key("old")
+    signers = {"intermediate": chain.intermediate, "root": chain.root, "old": ""}
+    extensions = "subjectAltName=DNS:appliance.example" if of == "leaf" else AUTHORITY
     (base / "index.txt").write_text("")
     (base / "ca.cnf").write_text(
         f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index.txt\nnew_certs_dir={base}\nrand_serial=yes\n"
         "default_md=sha256\npolicy=p\nx509_extensions=server\n[p]\ncommonName=supplied\n"
-        "[server]\nsubjectAltName=DNS:appliance.example\n"
+        f"[server]\n{extensions}\n"
     )
-    (base / "intermediate.pem").write_text(chain.intermediate)
-    (base / "leaf.csr").write_text(openssl("req", "-new", "-key", base / "leaf.key", "-subj", "/CN=leaf"))
-    signer = ("-cert", base / "intermediate.pem", "-keyfile", base / "intermediate.key", "-in", base / "leaf.csr")
+    (base / f"{by}.pem").write_text(signers[by] or chain.pki.self_signed(by))
+    (base / f"{of}.csr").write_text(openssl("req", "-new", "-key", base / f"{of}.key", "-subj", f"/CN={of}"))
+    signer = ("-cert", base / f"{by}.pem", "-keyfile", base / f"{by}.key", "-in", base / f"{of}.csr")
     dates = [word for pair in at.items() for word in pair]
     return openssl("ca", "-batch", "-notext", "-config", base / "ca.cnf", *signer, *dates)
 
@@ -416,7 +485,19 @@ def test_a_chain_that_lacks_one_between_is_refused(
 ) -> None:
     public = "".join(getattr(chain, name) for name in order)
 
-    assert refusal(appliance, public=public, private=chain.key).startswith(reason)
+    message = refusal(appliance, public=public, private=chain.key)
+
+    assert message.startswith(reason)
+    assert message.endswith(": its issuer, CN=intermediate, is missing; add that one's certificate to ca")
+
+
+def test_an_issuer_that_was_sent_with_another_key_is_told(appliance: Appliance, chain: Chain, pki: Pki) -> None:
+    other = Pki(appliance.root)
+    other.key("intermediate")
+
+    message = refusal(appliance, public=chain.leaf, private=chain.key, ca=other.self_signed("intermediate"))
+
+    assert message.endswith(": it has another key than the issuer of the same name, which is missing; add that to ca")
 
 
 @pytest.mark.parametrize(
@@ -477,6 +558,76 @@ def test_what_authorities_mail_is_read_as_openssl_reads_it(
         perform(job_with(appliance, public=public, private=chain.key.replace("\n", "  \n")))
 
         assert tls.certificate.read_text() == chain.leaf
+
+
+def switched_off(pem: str, mark: str) -> str:
+    return "".join(f"{mark}{line}" for line in pem.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("mark", ["#", "# ", ";", "//", "> "])
+def test_what_is_commented_out_is_not_read(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str], mark: str
+) -> None:
+    certificate, key = (switched_off(self_signed[name], mark) for name in ("public", "private"))
+
+    perform(job_with(appliance, public=certificate + chain.leaf + certificate, private=key + chain.key + key))
+
+    assert tls.served.read_text() == chain.key + chain.leaf
+
+
+@pytest.mark.parametrize("end", ["\r\r\n", "\r\r\r\n", "\r"])
+def test_lines_that_were_converted_twice_are_read(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, end: str
+) -> None:
+    perform(job_with(appliance, public=chain.leaf.replace("\n", end), private=chain.key.replace("\n", end)))
+
+    assert tls.served.read_text() == chain.key + chain.leaf
+
+
+def test_an_rsa_key_of_more_than_two_primes_is_named(appliance: Appliance, pki: Pki) -> None:
+    key = pki.key("primes", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-pkeyopt", "rsa_keygen_primes:3")
+
+    for private in (key, openssl("pkey", "-traditional", given=key)):
+        message = refusal(appliance, public=pki.self_signed("primes"), private=private)
+        assert message.startswith("The private key is RSA of more than two primes")
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"), "is for RSASSA-PSS alone"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"), "is a compressed point"),
+    ],
+)
+@pytest.mark.parametrize("authority", [False, True])
+def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
+    appliance: Appliance, chain: Chain, pki: Pki, how: tuple[str, ...], told: str, authority: bool
+) -> None:
+    private = pki.key("odd", *how)
+    if "EC" in how:
+        private = openssl("ec", "-conv_form", "compressed", given=private)
+        (pki.directory / "odd.key").write_text(private)
+    odd = pki.signed("odd", "root", chain.root, AUTHORITY if authority else SERVER)
+    leaf = pki.signed("leaf", "odd", odd, SERVER)
+    job = job_with(
+        appliance,
+        public=leaf if authority else odd,
+        private=chain.key if authority else private,
+        ca=odd + chain.root if authority else chain.root,
+    )
+
+    perform(job)
+
+    assert [line for line in job.lines if line.startswith(f"Warning: the key of the certificate CN=odd {told}")]
+    assert job.lines[-1] == "Add TLS certificates successful"
+
+
+def test_a_usual_key_is_no_reason_for_a_warning(appliance: Appliance, chain: Chain) -> None:
+    job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate + chain.root)
+
+    perform(job)
+
+    assert not [line for line in job.lines if line.startswith("Warning:")]
 
 
 def test_what_is_no_pem_is_told_by_its_name(appliance: Appliance, chain: Chain, tmp_path: Path) -> None:
@@ -609,6 +760,26 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
     assert snapshot(tls) == before
 
 
+@pytest.mark.parametrize("held", ["key", "certificate", "served", "authorities"])
+def test_a_file_that_cannot_be_replaced_leaves_all_of_the_old_certificate_in_use(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str], held: str
+) -> None:
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate))
+    before = snapshot(tls)
+    path = getattr(tls, held)
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, and a file system that can do this")
+    job = job_with(appliance, **self_signed)
+
+    try:
+        with pytest.raises(JobFailed, match=r"cannot be stored: .*(immutable|not permitted)"):
+            perform(job)
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+    assert snapshot(tls) == before
+
+
 def snapshot(tls: jobs.TlsFiles) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), mode(path)) for path in tls.directory.rglob("*") if path.is_file()}
 
@@ -655,7 +826,7 @@ def test_when_one_file_cannot_be_stored_the_old_certificate_stays_in_all(
     if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
         pytest.skip("this system can have no immutable file")
     try:
-        with pytest.raises(JobFailed, match=f"cannot be stored: {held}: Operation not permitted$"):
+        with pytest.raises(JobFailed, match=f"cannot be stored: {held.name} is immutable or append-only$"):
             perform(job_with(appliance, private=pki.key("second"), public=pki.self_signed("second")))
     finally:
         subprocess.run(["chattr", "-i", held], check=True)
@@ -667,7 +838,7 @@ def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
     pki.key("forger")
     forged = openssl("req", "-x509", "-key", pki.directory / "forger.key", "-subj", "/CN=a\n[0][SYSTEM] success\x1b[2J")
 
-    shown = bundle.name(x509.load_pem_x509_certificate(forged.encode()))
+    shown = certificates.name(x509.load_pem_x509_certificate(forged.encode()))
 
     assert shown.isprintable()
 
@@ -745,7 +916,10 @@ def test_a_version_1_certificate_of_an_authority_is_refused_and_a_pinned_one_is_
     alone = openssl("x509", "-req", "-signkey", pki.directory / "leaf.key", "-days", "30", given=request)
     assert {x509.load_pem_x509_certificate(each.encode()).version for each in (issued, alone)} == {x509.Version.v1}
 
-    assert "it is of version 1" in refusal(appliance, public=issued, private=chain.key, ca=chain.root)
+    assert refusal(appliance, public=issued, private=chain.key, ca=chain.root) == (
+        "Many TLS clients refuse the certificate CN=leaf: it is of version 1, and only an authority's may be. "
+        "Have it signed again with a subjectAltName, which makes it version 3"
+    )
     perform(job_with(appliance, public=alone, private=chain.key))
 
 

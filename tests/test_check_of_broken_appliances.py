@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.plugins.license import gpg
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 
 
@@ -91,6 +92,16 @@ def short_key(appliance: Appliance) -> Path:
     return written("updates.pub", pem)(appliance)
 
 
+def init_script(content: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        path = appliance.system_etc / "init.d/openssh"
+        path.write_text(content)
+        return path
+
+    return put
+
+
+OPTIONAL = ["settings", "public", "private", "license", "action"]
 BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "neither execute bit nor interpreter": (script("echo one\n", 0o644), "warning", "is not executable"),
     "CRLF in the first line": (script("#!/bin/sh\r\nexit 0\r\n"), "error", "ends with CR LF"),
@@ -101,6 +112,11 @@ BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "missing interpreter of env": (script("#!/usr/bin/env nonexistent-sh\n"), "error", "nonexistent-sh is in none of"),
     "interpreter without a path": (script("#!bash\n"), "error", "not an absolute path"),
     "script of the world": (script("#!/bin/sh\n", 0o777), "warning", "may write to it"),
+    "syntax error": (script("#!/bin/sh\nif true; then\n"), "warning", "a shell cannot read it: 3: Syntax error"),
+    "syntax error of bash": (script("#!/usr/bin/env bash\na=(1\n"), "warning", "a shell cannot read it"),
+    "syntax error without a first line": (script("fi\n"), "warning", "a shell cannot read it"),
+    "CRLF in a script of init": (init_script("#!/bin/sh\r\necho is running\r\n"), "warning", "cannot ask it: "),
+    "parameters of restores": (configured(parameters=[*OPTIONAL, "mode"]), "warning", "not list 'archive', without"),
     "persist": (configured(commands={"persist": ["/nonexistent/keep"]}), "error", "persist: /nonexistent/keep"),
     "reboot": (configured(commands={"reboot": ["no-such-reboot"]}), "error", "commands.reboot: no-such-reboot"),
     "prefix": (configured(commands={"prefix": ["/etc/passwd", "-n"]}), "error", "is not executable"),
@@ -127,6 +143,9 @@ BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "logs above": (written("logs.txt", "/var/log/../../etc/shadow\n"), "warning", "leads upwards"),
     "debug": (written("debug.txt", "uname -a\nif true; then\n"), "warning", "is no command of a shell"),
     "license without its key": (removed("license.key"), "error", "there is no license.key"),
+    "no list of backups": (removed("backup.txt"), "error", "every backup and restore fails: There is no backup.txt"),
+    "empty list of backups": (written("backup.txt", "# app\n"), "error", "lists nothing"),
+    "list of backups above": (written("backup.txt", "app ../etc\n"), "error", "../etc, which is not a path below"),
 }  # fmt: skip
 
 
@@ -177,11 +196,146 @@ def test_every_parameter_of_the_reference_is_known(appliance: Appliance) -> None
     assert findings(appliance) == []
 
 
+def test_parameters_that_enabled_endpoints_lack_are_told(appliance: Appliance) -> None:
+    tokens = {"endpoints": ["backup", "tokens"], "authentication": {"named-tokens": True}}
+    configured(parameters=["action", "archive"], **tokens)(appliance)
+    found = {each["message"]: each["level"] for each in findings(appliance)}
+    configured(parameters=None, **tokens)(appliance)
+
+    assert found == {
+        "parameters does not list 'mode': POST /backup/restore refuses a request with it": "note",
+        "parameters does not list 'name', 'scopes', without which POST /tokens always answers 400": "warning",
+        "parameters does not list 'name', without which POST /tokens/revoke always answers 400": "warning",
+    }
+    assert findings(appliance) == []
+
+
+def test_an_appliance_of_init_serves_every_built_in_endpoint_that_is_added(jidoteki_host: MakeHost) -> None:
+    listed = json.loads((Path(__file__).parent.parent / "etc/jidoteki-admin-api.json").read_text())["parameters"]
+    host = jidoteki_host(enable=("tokens",), parameters=listed, authentication={"named-tokens": True})
+
+    answer = host.post("/tokens", "-F", "name=one", "-F", "scopes=read")
+
+    assert (answer.status, findings(host.appliance)) == (200, [])
+
+
+def test_a_version_that_is_newer_than_every_update_is_a_note(appliance: Appliance) -> None:
+    appliance.jobs.mkdir(exist_ok=True)
+    appliance.replace_file(appliance.jobs / "highest-version", "1.1.0\n", mode=0o600)
+    written("version.txt", "9.9.9\n")(appliance)
+
+    [found] = findings(appliance)
+
+    assert found["level"] == "note" and "it says 9.9.9, and 1.1.0 is the highest" in found["message"]
+
+
+def test_a_script_of_another_name_is_a_note_where_there_is_no_network_script(appliance: Appliance) -> None:
+    appliance.replace_file(appliance.bin / "networks.sh", "#!/bin/sh\n", 0o755)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], found["file"]) == ("note", str(appliance.bin / "network.sh"))
+    assert "networks.sh" in found["advice"]
+
+
+def test_scripts_of_the_original_are_not_said_to_run(appliance: Appliance) -> None:
+    for name in ("wrapper.sh", "update_settings.sh"):
+        appliance.replace_file(appliance.bin / name, "#!/bin/sh\n", 0o640)
+    appliance.replace_file(appliance.etc / "debug.txt", "uname -a; df -h\n")
+
+    told = {Path(each["file"]).name: each["message"] for each in findings(appliance)}
+
+    assert "wrapper.sh, update_settings.sh are not called" in told["bin"]
+    assert "the original cut off" in told["debug.txt"]
+    assert not {"wrapper.sh", "update_settings.sh"} & told.keys()
+
+
+def test_data_behind_a_script_is_no_syntax_error(appliance: Appliance) -> None:
+    script(b"#!/bin/sh\nexit 0\n\x1f\x8b\0(((\n")(appliance)
+
+    assert findings(appliance) == []
+
+
 def test_a_section_of_a_plugin_that_is_not_enabled_is_a_note(appliance: Appliance) -> None:
     configured(endpoints=["settings"], plugins={"backup": {}})(appliance)
 
     [found] = findings(appliance)
     assert found["level"] == "note" and "not among the endpoints" in found["message"]
+
+
+def test_named_tokens_that_are_switched_off_are_found(appliance: Appliance) -> None:
+    configured(endpoints=["tokens"])(appliance)
+    [found] = findings(appliance)
+    configured(authentication={"named-tokens": True})(appliance)
+
+    assert (found["level"], "POST /tokens makes none" in found["message"]) == ("warning", True)
+    assert findings(appliance) == []
+
+
+def other_key(appliance: Appliance) -> Path:
+    secret, _ = gpg.make_keys("Somebody else")
+    appliance.replace_file(appliance.etc / "license.key", secret, mode=0o600)
+    return appliance.etc / "license.asc"
+
+
+def public_key(appliance: Appliance) -> Path:
+    public = (appliance.etc / "license.pub").read_text()
+    appliance.replace_file(appliance.etc / "license.key", public, mode=0o600)
+    return appliance.etc / "license.asc"
+
+
+def license_script(text: str) -> Callable[[Appliance], Path]:
+    def put(appliance: Appliance) -> Path:
+        appliance.replace_file(appliance.bin / "license.sh", f"#!/bin/sh\n{text}\n", 0o755)
+        return appliance.bin / "license.sh"
+
+    return put
+
+
+UNREADABLE: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
+    "another key": (other_key, "error", "it is for another appliance"),
+    "a public key": (public_key, "error", "holds no OpenPGP secret key"),
+    "a script that fails": (license_script("exit 1"), "error", "license.sh printed no JSON object (exit status 1)"),
+    "a script that hangs": (license_script("sleep 600"), "error", "license.sh did not end within 1 seconds"),
+    "a status": (license_script("echo '{}'; exit 3"), "warning", "license.sh ended with exit status 3"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_license_that_is_not_shown_is_found(appliance: Appliance, name: str) -> None:
+    broken, level, told = UNREADABLE[name]
+    configured(limits={"command": 1})(appliance)
+
+    file = broken(appliance)
+
+    [found] = [each for each in findings(appliance) if each["level"] != "note"]
+    assert (found["level"], found["file"]) == (level, str(file)), found
+    assert told in found["message"] and found["advice"]
+
+
+def test_what_is_no_license_at_all_is_a_note(appliance: Appliance) -> None:
+    written("license.asc", "license\n")(appliance)
+
+    [found] = findings(appliance)
+
+    assert (found["level"], "it is no license" in found["message"]) == ("note", True)
+
+
+@pytest.mark.parametrize("name", ["another key", "a script that fails"])
+def test_where_no_license_is_there_none_is_missed(appliance: Appliance, name: str) -> None:
+    UNREADABLE[name][0](appliance)
+    (appliance.etc / "license.asc").unlink()
+
+    assert findings(appliance) == []
+
+
+def test_a_license_script_of_somebody_else_is_not_run(appliance: Appliance) -> None:
+    ran = appliance.root / "ran"
+    license_script(f"touch {ran}; echo '{{}}'")(appliance).chmod(0o777)
+
+    [found] = findings(appliance)
+
+    assert "may write to it" in found["message"] and not ran.exists()
 
 
 def test_gnupg_that_is_missing_is_found(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:

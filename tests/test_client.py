@@ -105,6 +105,37 @@ async def test_an_update_is_uploaded_and_followed_to_its_end(host: Host, tmp_pat
     assert version == {"version": "2.0.0"}
 
 
+async def test_what_update_sh_says_of_its_progress_is_what_everybody_is_told(host: Host, tmp_path: Path) -> None:
+    says = """for each in 21 '"52"' 83.5; do
+        echo "{\\"status\\":\\"running\\",\\"percentage\\":$each}" >"$JIDO_ADMIN_PATH/etc/status_update.json"; sleep 3
+    done"""
+    seen: list[Any] = []
+
+    async with client_of(host) as api:
+        await api.post("/update", files={"update": package(host, tmp_path, says)})
+        await api.wait("/update", lambda status: seen.append(status["percentage"]), interval=0.2)
+
+    assert [each for each in seen if each in (21, 52, 83)] == [21, 52, 83]
+    assert seen[-1] == 100
+
+
+async def test_waiting_after_a_stop_tells_of_the_deletion_and_not_of_the_backup_before(host: Host) -> None:
+    async with client_of(host) as api:
+        await api.post("/backup", {"action": "START"})
+        made = await api.wait("/backup")
+        await api.post("/backup", {"action": "STOP"})
+        deleted = await api.wait("/backup")
+
+    assert (made["type"], deleted["type"], deleted["status"]) == ("backup", "backup-delete", "success")
+
+
+async def test_a_dry_run_has_no_job_to_wait_for(host: Host) -> None:
+    async with client_of(host) as api:
+        answer = await api.request("POST", "/backup?dry-run=1", {"action": "START"})
+
+        assert (await api.wait_for(answer))["dry-run"] is True
+
+
 async def test_a_job_is_followed_by_its_id_and_elsewhere_where_that_is_not_shown() -> None:
     asked: list[str] = []
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -189,7 +191,7 @@ def test_when_one_file_cannot_be_replaced_none_is(tmp_path: Path, last: bool) ->
         pytest.skip("this system can have no immutable file")
     order = [etc / "old", etc / "new", etc / "held"]
 
-    with pytest.raises(OSError, match="not permitted") as caught:
+    with pytest.raises(OSError, match="held is immutable or append-only") as caught:
         files.replace_files(dict.fromkeys(order if last else order[::-1], b"new"), jobs, dict.fromkeys(order, 0o600))
 
     assert {each.name: each.read_text() for each in etc.iterdir()} == {"old": "old", "held": "immutable\n"}
@@ -287,6 +289,42 @@ def test_a_directory_in_the_way_changes_nothing_and_keeps_nothing_else_from_bein
     assert sorted(each.name for each in tmp_path.iterdir()) == ["jobs", "one", "two"]
     files.replace_files({one: b"new"}, jobs, {one: 0o600})
     assert one.read_text() == "new"
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Callable[[str, Path], None]]:
+    """Keeps a file from being replaced until the test ends."""
+    undo: list[list[str | Path]] = []
+
+    def hold(how: str, path: Path) -> None:
+        (tmp_path / "elsewhere").write_text("old")
+        command: list[str | Path] = (
+            ["mount", "--bind", tmp_path / "elsewhere", path] if how == "mounted" else ["chattr", how, path]
+        )
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs root, and a file system that can do this")
+        undo.append(["umount", "-l", path] if how == "mounted" else ["chattr", how.replace("+", "-"), path])
+
+    yield hold
+    for command in undo:
+        subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("how", ["mounted", "+i", "+a"])
+def test_one_that_cannot_be_replaced_keeps_all_as_they_were(
+    tmp_path: Path, how: str, hold: Callable[[str, Path], None]
+) -> None:
+    jobs, one, two, three = (tmp_path / name for name in ("jobs", "one", "two", "three"))
+    jobs.mkdir()
+    for path in (one, two, three):
+        path.write_text("old")
+    hold(how, two)
+
+    with pytest.raises(OSError, match=r"two is (mounted there|immutable or append-only)"):
+        files.replace_files(dict.fromkeys((one, two, three), b"new"), jobs, dict.fromkeys((one, two, three), 0o600))
+
+    assert [path.read_text() for path in (one, two, three)] == ["old"] * 3
+    assert not list(tmp_path.rglob(".jidoteki-*"))
 
 
 def test_renames_that_can_no_more_be_made_are_told_and_given_up(tmp_path: Path) -> None:

@@ -206,6 +206,35 @@ def test_a_misspelt_dry_run_is_refused_rather_than_done(host: Host) -> None:
     assert answer.status == 400
 
 
+SPELLINGS = ["dry_run=1", "dryrun=1", "Dry-Run=1", "DRYRUN", "dry%20run=1", "dry.run=true", "dryRun=0", "dry-rnu=1"]
+
+
+@pytest.mark.parametrize("query", SPELLINGS)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/setup"), ("GET", "/reboot"), ("POST", "/reboot")])
+def test_a_dry_run_in_another_spelling_is_refused_before_anything_is_done(
+    host: Host, method: str, path: str, query: str
+) -> None:
+    before = set(host.appliance.jobs.iterdir())
+
+    answer = host.request(method, path, {"newtoken": "other"} if path == "/setup" else {}, query=query)
+
+    assert answer.status == 400
+    assert "is unknown; did you mean dry-run?" in answer.json["Error-Message"]
+    assert host.get("/version").status == 200
+    assert set(host.appliance.jobs.iterdir()) == before
+
+
+def test_a_dry_run_that_is_asked_for_and_not_is_refused(host: Host) -> None:
+    answer = host.post("/setup", "-F", "newtoken=other", query="dry-run=0&dry-run=1")
+
+    assert (answer.status, answer.json["Error-Message"]) == (400, "dry-run is given twice")
+
+
+@pytest.mark.parametrize("query", ["_=1432140922", "dry=1", "run=1", "verbose=1", "dryer-runs-for-long=1"])
+def test_another_word_in_the_query_of_a_change_makes_no_difference(host: Host, query: str) -> None:
+    assert host.post("/setup", "-F", f"newtoken={TOKEN}", query=query).status == 200
+
+
 @pytest.mark.parametrize("header", ["Sec-Purpose: prefetch", "Sec-Fetch-Site: cross-site"])
 def test_a_browser_that_prefetches_or_comes_from_another_site_reboots_nothing(host: Host, header: str) -> None:
     before = set(host.appliance.jobs.glob("*-reboot.json"))

@@ -249,7 +249,10 @@ async def test_settings_that_cannot_be_written_are_said_to_stay_and_nothing_else
     finally:
         subprocess.run(["chattr", "-i", files[1]], check=True)
 
-    assert job["error-message"] == "The settings cannot be written and stay as they were: Operation not permitted"
+    assert (
+        job["error-message"]
+        == "The settings cannot be written and stay as they were: network.conf is immutable or append-only"
+    )
     assert [each.read_bytes() for each in files] == former
 
 

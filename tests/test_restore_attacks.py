@@ -201,7 +201,7 @@ def test_a_directory_that_is_taken_out_of_the_data_gets_nothing_new(
 
     monkeypatch.setattr(os, "rename", tricked)
 
-    with pytest.raises(JobFailed, match="The restore failed: deep was replaced meanwhile"):
+    with pytest.raises(JobFailed, match="The restore failed: deep/x was replaced meanwhile"):
         restore(Job(appliance, restorable, mode="exact"))
 
     assert contents(tmp_path / "taken") == {"x/file": "old"}
@@ -228,7 +228,12 @@ def test_a_staging_directory_that_was_moved_is_found_by_its_key(
 
 
 def test_what_could_not_be_put_back_is_kept_and_told(appliance: Appliance, restorable: Path) -> None:
-    killed(lambda: restore(Job(appliance, restorable, mode="exact")), 2, ("rename",))
+    for when in range(1, 20):
+        killed(lambda: restore(Job(appliance, restorable, mode="exact")), when, ("rename",))
+        if not (appliance.data / "deep/x/file").exists():
+            break
+        restoring.recover(appliance)
+        (appliance.data / "deep/x/file").write_text("old")
     shutil.rmtree(appliance.data / "deep")
     (appliance.data / "deep").symlink_to("one")
 
@@ -238,7 +243,7 @@ def test_what_could_not_be_put_back_is_kept_and_told(appliance: Appliance, resto
 
     [told] = [line for line in job.lines if "what was there is kept in" in line]
     place = appliance.data / told.rpartition(" ")[2]
-    assert (place / "file").read_text() == "old"
+    assert place.read_text() == "old"
     assert not list(appliance.jobs.glob("*journal*"))
 
 

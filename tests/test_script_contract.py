@@ -87,7 +87,8 @@ def environment(host: Host) -> list[str]:
     """The variables that the page names."""
     block = re.search(r"^    PATH=.*\n(?:    \w+=.*\n)+", PAGE, re.MULTILINE)
     assert block
-    return sorted(line.strip().replace("=ADMIN", f"={host.appliance.admin}") for line in block[0].splitlines())
+    text = block[0].replace("=ADMIN", f"={host.appliance.admin}").replace("=ROOT", f"={host.appliance.root}")
+    return sorted(line.strip() for line in text.splitlines())
 
 
 def test_every_script_that_the_service_calls_has_its_row() -> None:
@@ -148,6 +149,25 @@ def test_what_a_script_prints_is_in_the_log_and_its_failure_in_the_record(jidote
     lines = (host.appliance.log / LOGS[name]).read_text().splitlines()
     assert lines.index("first") < lines.index("second")
     assert f"`{LOGS[name]}`" in PAGE and "`network.sh failed with exit status 3`" in PAGE
+
+
+SOURCING = {
+    "network.sh": ('. "$JIDO_ETC/network.conf"; echo "$hostname" > REPORT', "test.example"),
+    "storage.sh": ('. "$JIDO_ETC/storage.conf"; echo "$type" > REPORT', "local"),
+    "certs.sh": ('head -n 1 "$JIDO_ETC/pki/tls/certs/enterprise.crt" > REPORT', "-----BEGIN CERTIFICATE-----"),
+    "license.sh": ('ls "$JIDO_ROOT" > /dev/null && basename "$JIDO_ADMIN_PATH" > REPORT; echo "{}"', "tinyadmin"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_finds_the_files_of_the_root_that_it_works_on(jidoteki_host: MakeHost, name: str) -> None:
+    script, expected = SOURCING[name]
+    host = jidoteki_host()
+    report = write(host, name, script)
+
+    call(host, name)
+
+    assert report.read_text() == f"{expected}\n"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

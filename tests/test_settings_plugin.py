@@ -353,6 +353,53 @@ def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
     assert job.lines[-2:] == ["network.sh failed with exit status 3", "Invalid or missing settings file"]
 
 
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({**STATIC, "mode": "dhcp"}, "mode 'dhcp' has no effect: with ip_address, netmask and gateway it is static"),
+        ({**DHCP, "mode": "static"}, "mode 'static' has no effect: without ip_address, netmask and gateway it is dhcp"),
+        ({**DHCP, "mode": "a\nb"}, "mode 'a\\nb' has no effect: without ip_address, netmask and gateway it is dhcp"),
+        ({**DHCP, "ip_address": "", "mode": "static"}, "mode 'static' has no effect: without ip_address"),
+    ],
+)
+def test_a_mode_that_counts_for_nothing_is_told(appliance: Appliance, network: dict[str, str], told: str) -> None:
+    job = posted(appliance, {"network": network})
+
+    assert job.lines[1].startswith(f"Warning: {told}")
+
+
+def test_a_mode_that_counts_for_nothing_is_told_in_the_answer(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    settings = json.dumps({"network": {**DHCP, "mode": "static"}}).encode()
+
+    answer = host.request("POST", "/settings", {"settings": settings}, query="dry-run=1")
+
+    told = "mode 'static' has no effect: without ip_address, netmask and gateway it is dhcp"
+    assert (answer.status, answer.json["warnings"]) == (202, [told])
+
+
+@pytest.mark.parametrize("network", [{**STATIC, "mode": "static"}, {**STATIC, "mode": "Static"}, {**DHCP, "mode": ""}])
+def test_a_mode_that_says_what_is_so_is_no_reason_for_a_warning(network: dict[str, str]) -> None:
+    assert "warnings" not in accepted({"network": network})
+
+
+def test_settings_that_cannot_be_replaced_at_all_are_not_told_to_be_lost(appliance: Appliance) -> None:
+    posted(appliance, {"network": STATIC, "app": {"a": 1}})
+    held = appliance.system_etc / "network.conf"
+    if subprocess.run(["chattr", "+i", held], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, and a file system that can do this")
+
+    try:
+        with pytest.raises(JobFailed) as failure:
+            jobs.change(FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}})))
+    finally:
+        subprocess.run(["chattr", "-i", held], check=True)
+
+    assert failure.value.message.startswith("The settings cannot be written and stay as they were: ")
+    assert "could not be put back" not in failure.value.message
+    assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}
+
+
 def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_force(appliance: Appliance) -> None:
     posted(appliance, {"network": STATIC, "app": {"a": 1}})
     appliance.system_etc.rename(appliance.system_etc.with_name("kept"))

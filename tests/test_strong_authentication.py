@@ -8,10 +8,14 @@ import hmac
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
 
 from jidoteki.hookspecs import PREFIX
@@ -117,11 +121,49 @@ def test_wrong_names_and_scopes_are_refused(host: Host, name: str, scopes: str) 
     assert (answer.status, "must" in answer.json["Error-Message"]) == (400, True)
 
 
-def test_named_tokens_count_only_when_they_are_switched_on(host: Host) -> None:
+USELESS = {
+    f"{PREFIX}/backup": "write /backup, without /api/v1/admin",
+    f"GET {PREFIX}/backup": "write GET /backup, without",
+    "/backups": "did you mean /backup?",
+    "/backup/downlod": "did you mean /backup/download?",
+    "PUT /backup": "/backup has GET, POST alone",
+    "POST /version": "/version has GET alone",
+    "/nothing-like-it": "GET /endpoints lists what there is",
+    "/setup": "the administrator's token alone",
+    "GET /tokens": "the administrator's token alone",
+    "/tokens/revoke": "the administrator's token alone",
+}
+
+
+@pytest.mark.parametrize("query", ["", "dry-run=1"])
+def test_a_scope_that_can_never_allow_anything_is_refused_by_name(host: Host, query: str) -> None:
+    for scope, told in USELESS.items():
+        answer = host.request("POST", "/tokens", {"name": "ok", "scopes": f"read, {scope}"}, query=query)
+
+        assert answer.status == 400, scope
+        assert (
+            answer.json["Error-Message"].startswith(f"scopes: {scope} allows nothing") and told in answer.body.decode()
+        )
+    assert host.get("/tokens").json["tokens"] == {}
+
+
+def test_scopes_that_allow_something_are_taken(host: Host) -> None:
+    useful = "read,/backup,POST /backup/restore,GET /jobs,/jobs/000001-backup,/update/log,/reboot,GET /settings"
+
+    add(host, "useful", useful)
+
+
+def test_named_tokens_count_and_are_made_only_when_they_are_switched_on(host: Host) -> None:
     token = add(host, "one", "read")
     host.configure(authentication={})
     host.reload()
 
+    made = host.post("/tokens", "-F", "name=two", "-F", "scopes=read")
+    tried = host.post("/tokens", "-F", "name=two", "-F", "scopes=read", query="dry-run=1")
+
+    assert (made.status, tried.status) == (400, 400)
+    assert "authentication.named-tokens" in made.json["Error-Message"] and "token" not in made.json
+    assert list(host.get("/tokens").json["tokens"]) == ["one"]
     assert with_token(host, token, "GET", "/version") == 403
 
 
@@ -281,3 +323,36 @@ def test_what_a_scope_does_not_allow_uses_up_no_nonce(host: Host) -> None:
 
     assert refused == [403, 403]
     assert not list(host.appliance.jobs.glob("nonces-*"))
+
+
+def with_an_extension_twice() -> tuple[bytes, bytes]:
+    """A key and a certificate that OpenSSL serves, and whose extensions others refuse to read."""
+    now, key, oid = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1()), x509.ObjectIdentifier("1.3.6.1.4.1.9")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    alternative = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=7)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=9))
+        .add_extension(alternative, critical=False)
+    )
+    for value in (b"\x0c\x01a", b"\x0c\x01b"):
+        extension = x509.Extension(oid, False, x509.UnrecognizedExtension(oid, value))
+        builder._extensions = [*builder._extensions, extension]
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_certificate_that_cannot_be_read_whole_harms_no_request(host: Host) -> None:
+    private, certificate = with_an_extension_twice()
+    tls = host.appliance.system_etc / "pki/tls"
+    host.appliance.replace_files(
+        {tls / "enterprise.pem": private + certificate, tls / "certs/enterprise.crt": certificate}, 0o644
+    )
+
+    stranger = host.get("/version", "-H", "Signature-Input: x", auth="none")
+
+    assert stranger.status == 403
+    assert send(host, "GET", "/version", sign(host, "GET", "/version"), source="127.0.0.2").status == 200

@@ -20,7 +20,7 @@ def unpack(
 ) -> None:
     """Write the content of a member into a new, empty file.
 
-    :param write: writes a chunk where the descriptor stands.
+    :param write: writes a chunk where the descriptor stands; a short one takes a block of the disk, too.
     :raises ArchiveError: its map makes no sense.
     :raises OSError: it cannot be written.
     """

@@ -255,7 +255,7 @@ class _Tree:
         descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
         try:
             if info.issparse():
-                sparse.unpack(info, data, descriptor, self._write)
+                sparse.unpack(info, data, descriptor, partial(self._write, least=SMALLEST_ON_DISK))
             for chunk in data:
                 self._write(descriptor, chunk)
             policy = self._policy
@@ -264,9 +264,9 @@ class _Tree:
         finally:
             os.close(descriptor)
 
-    def _write(self, descriptor: int, chunk: memoryview) -> None:
+    def _write(self, descriptor: int, chunk: memoryview, least: int = 0) -> None:
         self._policy.checkpoint()
-        self._use(len(chunk))
+        self._use(max(len(chunk), least))
         files.write_all(descriptor, chunk)
 
     def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:

@@ -11,9 +11,6 @@ from jidoteki.hookspecs import named_tokens
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
-#: What no named token may use, whatever its scopes: with these it could give itself everything.
-RESERVED = ("/setup", "/tokens")
-
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -31,7 +28,7 @@ class User:
         """
         if self.scopes is None:
             return True
-        if any(_covers(reserved, path) for reserved in RESERVED):
+        if any(_covers(reserved, path) for reserved in named_tokens.CLOSED):
             return False
         return any(_allows(scope, method, path, changes) for scope in self.scopes)
 

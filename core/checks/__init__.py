@@ -28,6 +28,6 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from tree.check(appliance, settings)
     yield from lists.check(appliance)
     yield from programs.check(appliance, settings)
-    yield from configured.ask(appliance, assembly.plugins)
+    yield from configured.ask(assembly)
     for change in original.changes(appliance):
         yield Finding("note", "original", change.message, change.advice, str(change.file))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import voluptuous as vol
+
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config, Mistake
@@ -16,6 +18,7 @@ from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
 CHECK_TIME = 60.0
+"""Seconds for each plugin, beside those that one program of the vendor may take."""
 
 
 def check(assembly: Assembly) -> Iterator[Finding]:
@@ -23,17 +26,18 @@ def check(assembly: Assembly) -> Iterator[Finding]:
     settings, loaded = assembly.config, assembly.plugins
     yield from _configuration(settings)
     yield from _plugins(settings, loaded, assembly.routes)
-    yield from _parameters(assembly.appliance, settings, loaded)
+    yield from _parameters(assembly)
     yield from _sections(settings, loaded)
 
 
-def ask(appliance: Appliance, loaded: Plugins) -> Iterator[Finding]:
+def ask(assembly: Assembly) -> Iterator[Finding]:
     """Yield what the plugins find."""
+    loaded, settings = assembly.plugins, assembly.config.settings
+    seconds = CHECK_TIME + settings["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
+        asking = partial(function, appliance=assembly.appliance, settings=settings)
         try:
-            answer = loaded.calls.within(
-                plugin.name, "jidoteki_check", CHECK_TIME, partial(function, appliance=appliance)
-            )
+            answer = loaded.calls.within(plugin.name, "jidoteki_check", seconds, asking)
             found = [] if answer is None else list(answer)
             if not all(isinstance(each, Finding) for each in found):
                 raise PluginError("it must return a list of Finding")
@@ -106,11 +110,37 @@ def _cure(plugin: Plugin) -> str:
     return "Install the service anew; if that does not help, report it with this message."
 
 
-def _parameters(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    """Names that no endpoint has, be it enabled or not."""
-    listed = settings.settings["parameters"] or []
-    if not listed:
+def _parameters(assembly: Assembly) -> Iterator[Finding]:
+    """Names that no endpoint has, be it enabled or not; where there are none, those that enabled endpoints lack."""
+    if assembly.config.parameters is None:
         return
+    unknown = list(_unknown(assembly.appliance, assembly.config, assembly.plugins))
+    yield from unknown or _lacking(assembly)  # a name that is misspelt is told once
+
+
+def _lacking(assembly: Assembly) -> Iterator[Finding]:
+    accepted = assembly.config.parameters or frozenset()
+    place = _place(assembly.config, ("parameters",))
+    for route in assembly.routes.all():
+        if not route.plugin.source.needs_enabling:
+            continue
+        called = f"{route.endpoint.method} {route.path}"
+        missing = [each for each in route.endpoint.parameters if str(each) not in {*accepted, route.parameter}]
+        needed = [repr(str(each)) for each in missing if _is_needed(each)]
+        if needed:
+            message = f"parameters does not list {', '.join(needed)}, without which {called} always answers 400"
+            yield Finding("warning", "configuration", message, f"Add it, or disable {route.path}.", *place)
+        if further := [repr(str(each)) for each in missing if not _is_needed(each)]:
+            message = f"parameters does not list {', '.join(further)}: {called} refuses a request with it"
+            yield Finding("note", "configuration", message, "Add it where your clients may send it.", *place)
+
+
+def _is_needed(marker: object) -> bool:
+    return isinstance(marker, vol.Required) and isinstance(marker.default, vol.Undefined)
+
+
+def _unknown(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
+    listed = settings.settings["parameters"]
     everything = Config({**settings.settings, "endpoints": sources.built_in()})
     known = {
         str(marker)

@@ -51,7 +51,7 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]
         unfit = tls.unfit_keys(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
         yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints import information, services
 from jidoteki.core.endpoints.support import bundles
+from jidoteki.core.jobs import script_faults
 from jidoteki.hookspecs import Finding, paths
+from jidoteki.hookspecs.programs import PATH
 
 MAX_SHOWN = 60
 SYNTAX_TIME = 10.0
@@ -20,6 +23,7 @@ def check(appliance: Appliance) -> Iterator[Finding]:
     yield from _version(appliance.etc / "version.txt")
     yield from _build(appliance.system_etc / "build.json")
     yield from _services(appliance.system_etc / "allservices.txt")
+    yield from _init_scripts(appliance.system_etc)
     yield from _logs(appliance.etc / bundles.LOGS_LIST)
     yield from _debug(appliance.etc / bundles.COMMANDS_LIST)
 
@@ -55,6 +59,20 @@ def _services(path: Path) -> Iterator[Finding]:
     if len(set(names)) > services.MAX_SERVICES:
         message = f"it lists more than {services.MAX_SERVICES} services, of which the rest is not shown"
         yield Finding("warning", "configuration", message, advice, str(path))
+
+
+def _init_scripts(system_etc: Path) -> Iterator[Finding]:
+    """Scripts of listed services that say nothing, and so are shown as not running."""
+    names = dict.fromkeys(name for line in _lines(system_etc / "allservices.txt") for name in line.split())
+    listed = [name for name in names if services.NAME.fullmatch(name)][: services.MAX_SERVICES]
+    for script in (system_etc / "init.d" / name for name in listed):
+        if not script.is_file():
+            continue
+        for fault in script_faults.faults(script, PATH):
+            # The service has sh read what is not executable, whatever its first line names.
+            if fault.level == "error" and ("CR LF" in fault.message or os.access(script, os.X_OK)):
+                message = f"GET /services cannot ask it: {fault.message}"
+                yield Finding("warning", "script", message, fault.advice, str(script))
 
 
 def _logs(path: Path) -> Iterator[Finding]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fnmatch
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.endpoints.support import bundles
 from jidoteki.core.jobs import persisting
+from jidoteki.hookspecs import paths
 
 #: Scripts of the original that nothing else has.
 SCRIPTS = ("wrapper.sh", "update_vm.sh")
+UPDATING = "update_*.sh"
 
 
 class Change(NamedTuple):
@@ -29,6 +33,11 @@ def is_there(appliance: Appliance) -> bool:
     )
 
 
+def is_uncalled(script: Path) -> bool:
+    """Whether a script in `ADMIN/bin` is one of the original's, which the service does not call."""
+    return script.name == "wrapper.sh" or fnmatch.fnmatchcase(script.name, UPDATING)
+
+
 def changes(appliance: Appliance) -> Iterator[Change]:
     """Yield what changes for this tree; nothing where the original never ran."""
     if not is_there(appliance):
@@ -38,7 +47,7 @@ def changes(appliance: Appliance) -> Iterator[Change]:
         "the service takes the place of the original API, and serves HTTPS on port 8443 itself",
         "Stop the original and its stunnel, and see docs/migration.md for all that is different.",
     )
-    for each in (_setup, _scripts, _backup, _license, _health, _persist):
+    for each in (_setup, _scripts, _debug, _backup, _license, _health, _persist):
         yield from each(appliance)
 
 
@@ -52,7 +61,7 @@ def _setup(appliance: Appliance) -> Iterator[Change]:
 
 
 def _scripts(appliance: Appliance) -> Iterator[Change]:
-    found = sorted(path.name for path in appliance.bin.glob("update_*.sh"))
+    found = sorted(path.name for path in appliance.bin.glob(UPDATING))
     if found or (appliance.bin / "wrapper.sh").exists():
         names = ", ".join([*(("wrapper.sh",) if (appliance.bin / "wrapper.sh").exists() else ()), *found][:20])
         yield Change(
@@ -60,6 +69,17 @@ def _scripts(appliance: Appliance) -> Iterator[Change]:
             f"{names} are not called by the service any more, and go on to work by SSH",
             "Move what you changed in them to bin/network.sh, storage.sh, certs.sh or license.sh, or into a plugin.",
         )
+
+
+def _debug(appliance: Appliance) -> Iterator[Change]:
+    path = appliance.etc / bundles.COMMANDS_LIST
+    try:
+        lines = paths.read_regular(path, follow=True).split(b"\n")
+    except OSError:
+        return
+    if any(b";" in line and not line.lstrip().startswith(b"#") for line in lines):
+        message = "what follows a ; in its lines is run, which the original cut off"
+        yield Change(path, message, "Take out what shall not run.")
 
 
 def _backup(appliance: Appliance) -> Iterator[Change]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.checks import original
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import script_faults
 from jidoteki.hookspecs import Finding, paths
@@ -43,8 +44,13 @@ def _writable(found: list[Path]) -> Iterator[Finding]:
 
 
 def _script(path: Path) -> Iterator[Finding]:
-    for fault in script_faults.faults(path, PATH):
-        yield Finding(fault.level, "script", fault.message, fault.advice, str(path))
+    found = list(script_faults.faults(path, PATH))
+    for fault in found:
+        if fault.level == "error" or not original.is_uncalled(path):
+            yield Finding(fault.level, "script", fault.message, fault.advice, str(path))
+    if all(fault.level != "error" for fault in found) and (problem := script_faults.syntax_error(path)):
+        advice = "Correct it: a shell that reaches this ends there."
+        yield Finding("warning", "script", f"a shell cannot read it: {problem}", advice, str(path))
 
 
 def _commands(settings: Config) -> Iterator[Finding]:

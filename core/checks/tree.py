@@ -37,7 +37,13 @@ def _versions(appliance: Appliance) -> Iterator[Finding]:
     lines = (_text(appliance.etc / "version.txt") or "").strip().splitlines()
     with contextlib.suppress(versions.VersionError):
         installed = versions.parse(lines[0] if lines else "")
-        if mark and not versions.is_newer(installed, mark) and not versions.is_equal(installed, mark):
+        if mark and versions.is_newer(installed, mark):
+            message = (
+                f"it says {installed}, and {mark} is the highest that an update installed: a package must be newer"
+            )
+            advice = "Nothing is to be done if that version was put there by an image or by hand; else correct it."
+            yield Finding("note", "updates", f"{message} than both", advice, str(appliance.etc / "version.txt"))
+        elif mark and not versions.is_equal(installed, mark):
             message = f"it says {installed}, but {mark} was installed: a package must be newer than that"
             advice = f"If another version was put there on purpose, remove {path}."
             yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))

@@ -168,7 +168,7 @@ async def _send(client: Client, call: Call) -> Answer:
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     """The last status of the job that the answer tells of; the answer itself when there is none."""
-    told = answer.status == 202 and (call.status or answer.job or answer.location)
+    told = answer.status == 202 and not answer.is_dry_run and (call.status or answer.job or answer.location)
     if not told:
         return answer.data
     with Meter("Waiting", "%") as meter:

@@ -52,8 +52,16 @@ def _method(context: click.Context, parameter: click.Parameter, value: str) -> s
     return method
 
 
+def _path(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    scheme, found, rest = value.partition("://")
+    if found and scheme.isalpha():
+        path = "/" + rest.partition("/")[2]
+        raise click.BadParameter(f"{value!r} is a URL. Give its path alone: {path.removeprefix(PREFIX)}")
+    return value
+
+
 def request_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments METHOD and PATH to a command."""
-    path = click.argument("path", shell_complete=complete_path)
+    path = click.argument("path", callback=_path, shell_complete=complete_path)
     method = click.argument("method", callback=_method, shell_complete=complete_method)
     return method(path(function))

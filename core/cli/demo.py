@@ -36,12 +36,16 @@ def command(port: int) -> None:
     else:
         appliance = Appliance(root, root / "opt/jidoteki/tinyadmin")
     token = (appliance.etc / "api.token").read_text().strip()
-    click.echo(f"A demo appliance in {root}, its token: {token}\nTry:\n")
-    for method, path, more in TRIED:
-        url = f"https://127.0.0.1:{port}{PREFIX}{path}?hash={request_hash(method, PREFIX + path, token)}"
-        click.echo(f"  curl -k -X {method} '{url}'{more}")
-    click.echo("")
-    serve.run(root, port=port)
+
+    def tell(listening: str) -> None:
+        click.echo(f"A demo appliance in {root}, its token: {token}\nTry:\n")
+        base = listening.removeprefix("Listening on ")
+        for method, path, more in TRIED:
+            url = f"{base}{path}?hash={request_hash(method, PREFIX + path, token)}"
+            click.echo(f"  curl -k -X {method} '{url}'{more}")
+        click.echo(f"\n{listening}")
+
+    serve.run(root, port=port, announce=tell)
 
 
 def _cache() -> Path:

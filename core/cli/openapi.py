@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.service.generation import assemble
 
@@ -20,6 +20,7 @@ def command(root: Path) -> None:
     from jidoteki.core import openapi
 
     appliance = Appliance(root)
+    service_user.become(appliance)
     assembly = assemble(appliance, loading.load(appliance.configuration))
     problems = [*assembly.config.problems, *assembly.routes.problems]
     problems += [f"the plugin {each.name} is left out: {each.problem}" for each in assembly.plugins.all if each.problem]

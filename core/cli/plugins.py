@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import json_option, root_option
+from jidoteki.core.cli import json_option, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.service.generation import assemble
 
@@ -19,7 +19,9 @@ from jidoteki.core.service.generation import assemble
 @json_option
 def command(root: Path, as_json: bool) -> None:
     """List the plugins: what they serve, or why they do not."""
-    rows = describe(Appliance(root))
+    appliance = Appliance(root)
+    service_user.become(appliance)
+    rows = describe(appliance)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

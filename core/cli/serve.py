@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -58,9 +59,11 @@ def run(
     http_host: str = "127.0.0.1",
     config: Path | None = None,
     debug: bool = False,
+    announce: Callable[[str], None] = click.echo,
 ) -> None:
     """Serve.
 
+    :param announce: told of the address of each listener, once requests are answered there.
     :raises Problem: the service cannot start.
     """
     from jidoteki.core.http.listener import EVERYWHERE
@@ -84,10 +87,11 @@ def run(
         chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
         plain = http_port if http_port is not None else _port_of_environment()
         binding = Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
-        asyncio.run(serve(service, binding, lambda line: click.echo(line)))
+        asyncio.run(serve(service, binding, announce))
     except OSError as error:
         asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
-        raise Problem(f"The service cannot start{asked}: {error.strerror or error}") from error
+        other = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
+        raise Problem(f"The service cannot start{asked}: {error.strerror or error}{other}") from error
     finally:
         log.stop()
 

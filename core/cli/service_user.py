@@ -8,12 +8,15 @@ import stat
 import sys
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import Problem
 
 
 def become(appliance: Appliance) -> None:
     """Begin anew as the service's user where root calls: what root makes, the service could neither read nor replace.
 
     That is who owns `ADMIN/jobs`, which the service makes and closes to all others. Where it never ran, root stays.
+
+    :raises Problem: that user may not run this Python.
     """
     if os.geteuid() != 0:
         return
@@ -34,4 +37,7 @@ def become(appliance: Appliance) -> None:
     os.setresgid(group, group, group)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
     # From the start: what this process has read, it read as root.
-    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
+    try:
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
+    except OSError as error:
+        raise Problem(f"The service's user cannot run {sys.executable}: {error.strerror}") from error

@@ -13,6 +13,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
+from jidoteki.core.endpoints.update import inbox
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
@@ -63,5 +64,7 @@ def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
     ended = launcher.records.read(record.id)
     if ended is None or ended.status != "success":
         code, message = (ended.error_code, ended.error_message) if ended else ("E1000", "The job left no record")
+        if code == "E1003":
+            click.echo(f"Looked for {inbox.PACKAGES} in {launcher.appliance.uploads}")
         raise Problem(f"{code}: {message}")
     click.echo("The update was installed")

@@ -95,7 +95,7 @@ class Services:
     def _ask(self, *argv: str) -> tuple[int | None, bytes]:
         """The exit status and the output of a command; None if it did not end."""
         said = bytearray()
-        environment = commands.environment(self._appliance.admin)
+        environment = commands.environment(self._appliance)
         try:
             status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
         except JobFailed:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jidoteki.core.files import locks, ownership, replacing
+from jidoteki.core.files import held, locks, ownership, replacing
 from jidoteki.core.files.leftovers import temporary_name
 from jidoteki.hookspecs import paths
 
@@ -110,9 +110,7 @@ def _write_and_rename(
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = _write_temporary(path, content, modes[path], group)
-        for path in files:
-            if path.is_dir() and not path.is_symlink():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        held.check(files)
         for directory in {path.parent for path in files}:
             sync_directory(directory)
         renames = [replacing.Rename(str(temporary), str(path)) for path, temporary in temporaries.items()]

@@ -90,5 +90,5 @@ def _dns_names(bundle: Path) -> frozenset[str]:
         return frozenset(each.lower() for each in names.get_values_for_type(x509.DNSName) if "*" not in each) - {
             "localhost"
         }
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except Exception:  # whatever a library thinks of certificates that OpenSSL serves
         return frozenset()

@@ -179,7 +179,8 @@ class Body:
         except multipart.ParserLimitReached as error:
             raise ApiError(413, f"The form has too many or too long parts: at most {MAX_PARTS} are allowed") from error
         except (multipart.MultipartError, ValueError) as error:
-            raise ApiError(400, "The body is not valid multipart/form-data") from error
+            why = "" if boundary else ": its Content-Type names no boundary, which clients add themselves"
+            raise ApiError(400, f"The body is not valid multipart/form-data{why}") from error
 
     def _check_space(self, length: int) -> None:
         if not any(isinstance(kind, Upload) for kind in self.form.kinds.values()):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jidoteki.core.jobs import priority
-from jidoteki.hookspecs import JobFailed, programs
+from jidoteki.hookspecs import Appliance, JobFailed, programs
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
@@ -14,9 +14,9 @@ MAX_OUTPUT = 8 * 1024 * 1024
 ADMIN = "JIDO_ADMIN_PATH"
 
 
-def environment(admin: Path) -> dict[str, str]:
+def environment(appliance: Appliance) -> dict[str, str]:
     """The variables that every program of a job gets."""
-    return programs.environment(**{ADMIN: str(admin)})
+    return programs.environment(**programs.places(appliance))
 
 
 def run(

@@ -55,7 +55,7 @@ class Context:
         self._cancelled = False
         self.was_told = False
         """Whether the job knows that it was cancelled."""
-        self._environment = commands.environment(appliance.admin)
+        self._environment = commands.environment(appliance)
 
     def cancel(self) -> None:
         """Tell the job to end."""

@@ -196,7 +196,7 @@ class Launcher:
         :raises OSError: it cannot be started.
         """
         argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
-        return JobProcess.start(argv, commands.environment(self.appliance.admin), stdin, stdout, stderr)
+        return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 
     def settle(self, kind: str) -> list[Record]:
         """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""

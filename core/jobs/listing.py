@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
+from jidoteki.core.jobs import status_files
+from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import INTERRUPTED, Record, Records, is_id
 from jidoteki.hookspecs import JobRecord
 
 
-def newest(records: Records) -> list[JobRecord]:
+def newest(launcher: Launcher) -> list[JobRecord]:
     """Every run that is still known, the newest first."""
-    return [found for id in reversed(records.ids()) if (found := one(records, id))]
+    return [found for id in reversed(launcher.records.ids()) if (found := one(launcher, id))]
 
 
-def one(records: Records, id: str) -> JobRecord | None:
+def one(launcher: Launcher, id: str) -> JobRecord | None:
     """One run; None when there is no such one."""
-    record = current(records, id)
-    return record.shown() if record else None
+    record = current(launcher.records, id)
+    if record is None:
+        return None
+    if record.status == "running" and record.kind in launcher.kinds:
+        job = launcher.kinds[record.kind][1]
+        record.percentage = status_files.percentage(launcher.appliance.etc, job, record)
+    return record.shown()
 
 
 def current(records: Records, id: str) -> Record | None:

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jidoteki.hookspecs import paths, scripts
+from jidoteki.hookspecs import paths, programs, scripts
 
 SHELLS = ("sh", "bash", "dash", "ash", "ksh")
+#: Those that read a script without running it (`-n`).
+READERS = ("sh", "bash", "dash")
 MAX_READ = 1024 * 1024
+SYNTAX_TIME = 5.0
+MAX_SAID = 64 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -53,6 +57,23 @@ def faults(script: Path, search: str | None = None) -> Iterator[Fault]:
     elif named and (problem := _no_interpreter(argv, search)):
         yield Fault("error", problem, "Correct its first line, or install the interpreter.")
     yield from _hardly(script, named, executable=bool(script.stat().st_mode & 0o111))
+
+
+def syntax_error(script: Path) -> str | None:
+    """Return what the shell that a script names says when it only reads it; None where that finds nothing."""
+    try:
+        words = " ".join(scripts.command_of(script)[:-1]).split()
+    except scripts.CannotRun:
+        return None
+    shell = next((each for each in words[:2] if os.path.basename(each) in READERS), None)
+    if shell is None or b"\0" in _content(script):  # data may follow what a shell runs
+        return None
+    try:
+        status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_TIME, limit=MAX_SAID)
+    except programs.ProgramFailed:
+        return None
+    told = said.decode("utf-8", "replace").partition("\n")[0].removeprefix(f"{script}: ")
+    return (told or "a syntax error") if status else None
 
 
 def _hardly(script: Path, named: bool, executable: bool) -> Iterator[Fault]:

@@ -92,6 +92,16 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
     return {**status, **_errors(etc, names, record, status["status"])}
 
 
+def percentage(etc: Path, job: JobType, record: Record) -> int:
+    """How far a run is that goes on: what a script of its own says in the file, if it does, else the job itself."""
+    told = shown(etc, job, record, lambda: True).get("percentage")
+    if isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= 3:
+        told = int(told)
+    if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= 100:
+        return int(told)
+    return record.percentage
+
+
 def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:
     return StatusFiles(*(None if name in stuck else name for name in dataclasses.astuple(names)))
 

@@ -16,9 +16,11 @@ INTRODUCTION = """\
 Administers an appliance: set up, update, configure, back up, diagnose, reboot. This document describes what **this**
 appliance serves.
 
-What takes time answers 202 with the header `Location`, and goes on in the background as a *job*: poll that location
-until `status` is no longer `running`. With `dry-run=1` in the query, a request that changes something is checked and
-answered as for real, and nothing is changed.
+What takes time answers 202 with the header `Job-Id`, and goes on in the background as a *job*: poll `/jobs/ID` until
+`status` is no longer `running`, or, where it shows a `status`, what `Location` names.
+
+With `dry-run=1` in the query, a request that changes something is checked and answered as for real, and nothing is
+changed.
 """
 
 

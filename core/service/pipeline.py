@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from jidoteki.core import docs_page
 from jidoteki.core.auth.authentication import FORBIDDEN
 from jidoteki.core.auth.gate import Attempt, Authenticated
-from jidoteki.core.http import authority
+from jidoteki.core.http import authority, dry_run
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated, receive_body
@@ -25,7 +26,7 @@ from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Download, Endpoint
+from jidoteki.hookspecs import PREFIX, ApiError, Download, Endpoint, Reply, Response
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class Pipeline:
     ) -> web.StreamResponse:
         request = attempt.request
         api.id = secrets.token_hex(8)
-        api.dry_run = _dry_run(request) or request.method == "HEAD"
+        api.dry_run = dry_run.is_asked_for(request.query, form.kinds) or request.method == "HEAD"
         if attempt.method == "GET" and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
         if route.endpoint.starts:
@@ -226,7 +227,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(await endpoint.handler(api))
+            response = await render(_naming_the_job(await endpoint.handler(api), api.job_id))
             status = response.status
             return response
         except ApiError as error:
@@ -255,11 +256,11 @@ def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route |
     return route, method
 
 
-def _dry_run(request: web.BaseRequest) -> bool:
-    value = request.query.get("dry-run")
-    if value not in (None, "", "0", "1", "true", "false"):
-        raise ApiError(400, "dry-run must be 1 or 0")
-    return value in ("", "1", "true")
+def _naming_the_job(response: Response, id: str) -> Response:
+    """The answer with the `Job-Id` that each 202 has, also that of a handler which waited for its job."""
+    if id and isinstance(response, Reply) and response.status == 202:
+        return dataclasses.replace(response, headers={"Job-Id": id, **response.headers})
+    return response
 
 
 def _by_accident(request: web.BaseRequest) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,10 @@ from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecor
 
 if TYPE_CHECKING:
     from jidoteki.core.service.service import Service
+
+
+BUSY = "E1004"
+"""What tells a script to wait and try again: the code that the original has for an update that runs."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,11 @@ class ApiRequest:
     def settings(self) -> Mapping[str, Any]:
         """The whole configuration."""
         return self.service.generation.config.settings
+
+    @property
+    def endpoints(self) -> Sequence[tuple[str, str]]:
+        """What is served."""
+        return [(route.endpoint.method, route.path) for route in self.service.generation.routes.all()]
 
     def permit(self) -> None:
         """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
@@ -126,11 +135,11 @@ class ApiRequest:
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
-        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher.records)
+        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher)
 
     async def job_record(self, id: str) -> JobRecord | None:
         """One run of a job."""
-        return await asyncio.to_thread(listing.one, self.service.jobs.launcher.records, id)
+        return await asyncio.to_thread(listing.one, self.service.jobs.launcher, id)
 
     async def job_log(self, id: str, lines: int) -> str | None:
         """The last lines that a run wrote."""
@@ -150,9 +159,10 @@ class ApiRequest:
 def refusal(job: JobType, running: str) -> ApiError:
     """The error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
+    code = job.busy_code or BUSY
     if running == job.name:
-        return ApiError(400, f"{name} is already running", job.busy_code)
-    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", job.busy_code)
+        return ApiError(400, f"{name} is already running", code)
+    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 def own(request: Request) -> ApiRequest:

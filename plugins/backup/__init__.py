@@ -15,6 +15,7 @@ from jidoteki.hookspecs import (
     Described,
     Download,
     Endpoint,
+    Finding,
     JobType,
     PlainText,
     Reply,
@@ -132,6 +133,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             audited_as=lambda values: ("backup.restore", "backup-archive.tar"),
         ),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """What makes every backup fail."""
+    from jidoteki.plugins.backup import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import Final
 
 from jidoteki.hookspecs import file_attributes, posix_acl
@@ -53,10 +54,65 @@ class Dressing:
             if self._count <= MAX_TOLD:
                 self._tell(f"{line.directory} stays with the owner, mode or time that it had: {error.strerror}")
 
+    def narrow(self, line: Line) -> None:
+        """Let nobody into the directory of a line whom its like in the new tree keeps out.
+
+        :raises OSError: it is another one than when this was planned.
+        """
+        if line.before is not None:
+            with (
+                closing(self._volumes.place(line.directory)) as place,
+                closing(self._volumes.new(line.directory)) as new,
+            ):
+                narrow(new, place, line.inode)
+
+    def undo(self, line: Line) -> None:
+        """Give the directory of a line the owner and mode back that it had."""
+        if line.before is not None:
+            with suppress(OSError), closing(self._volumes.place(line.directory)) as place:
+                if os.fstat(place).st_ino == line.inode:
+                    uid, gid, mode = line.before
+                    os.fchown(place, uid, gid)
+                    os.fchmod(place, mode)
+
     def end(self) -> None:
         """Tell how many lines were left out."""
         if self._count > MAX_TOLD:
             self._tell(f"{self._count - MAX_TOLD} more directories stay as they were")
+
+
+def differs(source: int, place: int) -> bool:
+    """Whether a directory lets others in than another one."""
+    wanted, there = os.fstat(source), os.fstat(place)
+    return (wanted.st_uid, wanted.st_gid, wanted.st_mode) != (there.st_uid, there.st_gid, there.st_mode) or (
+        _list(source) != _list(place)
+    )
+
+
+def narrow(source: int, place: int, inode: int) -> None:
+    """Let nobody into a directory whom another one keeps out, before something is put there.
+
+    :param inode: the number of the directory.
+    :raises OSError: it has another one.
+    """
+    if not differs(source, place):
+        return
+    wanted, there = os.fstat(source), os.fstat(place)
+    if there.st_ino != inode:
+        raise OSError(errno.ESTALE, "a directory was replaced meanwhile")
+    # Of a list that is another one nobody has anything without the group's bits, which are its mask.
+    mode = wanted.st_mode if _list(source) == _list(place) else wanted.st_mode & ~stat.S_IRWXG
+    with suppress(OSError):  # `dress` tells
+        if (wanted.st_uid, wanted.st_gid) != (there.st_uid, there.st_gid):
+            os.fchown(place, wanted.st_uid, wanted.st_gid)
+        os.fchmod(place, stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _list(directory: int) -> bytes:
+    try:
+        return os.getxattr(directory, posix_acl.ACCESS)
+    except OSError:  # there is none
+        return b""
 
 
 def copy_metadata(source: int, place: int, time: int) -> None:
@@ -74,8 +130,13 @@ def copy_metadata(source: int, place: int, time: int) -> None:
         os.fchown(place, wanted.st_uid, wanted.st_gid)
     if wanted.st_mode != there.st_mode:
         os.fchmod(place, stat.S_IMODE(wanted.st_mode))
-    for name in _attributes(source):
+    found = _attributes(source)
+    for name in found:
         os.setxattr(place, name, os.getxattr(source, name))
+    for name in _LISTS:
+        if name not in found:
+            with suppress(OSError):  # there is none
+                os.removexattr(place, name)
     os.utime(place, ns=(time, time))
 
 

@@ -35,6 +35,7 @@ def back_up(job: Job) -> None:
     try:
         job.log("Validating backup file size")
         swapping.finish_all(job.appliance, job.log)
+        swapping.check_finished(job.appliance)
         found = _judged(job.appliance)
     except (JobFailed, OSError) as error:
         raise _failed(job, error) from error

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from jidoteki.plugins.backup.plans import Line, Tell
 
 STAGING: Final = f"{RESERVED}restore-"
 """How the names of the directories begin that restores work in."""
-MAX_SIZE: Final = 4 * 1024 * 1024
+MAX_SIZE: Final = 8 * 1024 * 1024
 MAX_MOUNTS: Final = 100
 """On how many other file systems one restore may put something."""
 MAX_LINES: Final = 1 << 32
@@ -57,6 +58,13 @@ class Entry:
     """Where file systems are mounted, below the data directory, that have such a directory, too."""
     plan: int | None = None
     """How many lines of a plan are to be carried out; None as long as there is no complete one, and once it is done."""
+    back: tuple[str, ...] = ()
+    """The paths of the file systems on which they are to be taken back instead; on the others all is done then."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all file systems that have such a directory."""
+        return ("", *self.mounts)
 
 
 def _count(value: Any) -> int | None:
@@ -71,6 +79,7 @@ _SCHEMA: Final = vol.Schema(
         vol.Required("key"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{32}\Z"))),
         vol.Optional("mounts", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
         vol.Required("plan"): _count,
+        vol.Optional("back", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)),
     }
 )
 
@@ -136,27 +145,30 @@ class Journal:
 
         :raises OSError: the old one is there.
         """
-        self._appliance.replace_file(self._path, json.dumps(asdict(entry)), mode=0o600)
+        text = json.dumps(asdict(entry))
+        self._appliance.replace_file(self._path, text.ljust(2 * len(text)), mode=0o600)
         return entry
 
-    def plan(self, count: int | None) -> None:
-        """Say how many lines of the plan are to be carried out.
+    def plan(self, count: int | None, back: Iterable[str] = ()) -> Entry:
+        """Say how many lines of the plan are to be carried out, and return what it says now.
 
+        :param back: the paths of the file systems on which they are to be taken back.
         :raises OSError: it says what it said before.
         """
         entry = self.read()
         if entry is None:
             raise OSError("the journal of the restore is gone")
-        entry = replace(entry, plan=count)
+        entry = replace(entry, plan=count, back=tuple(back))
         try:
             self.write(entry)
         except OSError:
-            if count is not None:
+            if count is not None and not entry.back:
                 raise
             self._write_over(entry)
+        return entry
 
     def _write_over(self, entry: Entry) -> None:
-        """Say where there is no room for another file that all is done: the new text is shorter than the old one."""
+        """Say it where there is no room for another file: the old one was made long enough."""
         content = json.dumps(asdict(entry)).encode()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -181,18 +193,25 @@ class Journal:
             os.fsync(file.fileno())
         return count
 
-    def lines(self, count: int) -> Iterator[Line]:
-        """Give out the plan.
+    def lines(self, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:
+        """Give out the plan, each line with its number, from 0.
 
         :param count: how many lines it has.
         :raises Damaged: it has another number of lines, or one that makes no sense.
         """
         try:
             with open(open_regular(self._plan), "rb") as file:
-                for _ in range(count):
-                    yield plans.decode(file.readline(plans.MAX_LINE))
+                starts = array("Q")
+                for number in range(count):
+                    starts.append(file.tell())
+                    line = file.readline(plans.MAX_LINE)
+                    if not backwards:
+                        yield number, plans.decode(line)
                 if file.read(1):
                     raise Damaged("its plan is too long")
+                for number in reversed(range(count if backwards else 0)):
+                    file.seek(starts[number])
+                    yield number, plans.decode(file.readline(plans.MAX_LINE))
         except (OSError, ValueError) as error:
             raise Damaged(str(error)) from error
 
@@ -223,13 +242,28 @@ def abandoned(appliance: Appliance, tell: Tell) -> Iterator[tuple[Journal, Entry
 
     :param tell: told of those that make no sense, which are set aside.
     """
-    names = (path.name for path in appliance.jobs.iterdir())
-    ids = {name.removesuffix(end) for name in names for end in (_SUFFIX, _LOCK) if name.endswith(end)}
-    for journal in (Journal(appliance, id) for id in sorted(ids)):
+    for journal in _all(appliance):
         with journal.held() as held:
             entry = _read(journal, tell) if held else None
             if entry:
                 yield journal, entry
+
+
+def unfinished(appliance: Appliance) -> Iterator[str]:
+    """Give out the ids of the restores of which the data are half made: what waits, and what somebody is at."""
+    for journal in _all(appliance):
+        with suppress(Damaged):
+            entry = journal.read()
+            if entry and entry.plan is not None:
+                with journal.held() as held:
+                    if not (held and entry.back):
+                        yield journal.id
+
+
+def _all(appliance: Appliance) -> Iterator[Journal]:
+    names = (path.name for path in appliance.jobs.iterdir())
+    ids = {name.removesuffix(end) for name in names for end in (_SUFFIX, _LOCK) if name.endswith(end)}
+    return (Journal(appliance, id) for id in sorted(ids))
 
 
 def _read(journal: Journal, tell: Tell) -> Entry | None:

@@ -8,61 +8,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
-from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath, is_own, is_private
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling
-from jidoteki.plugins.backup.descriptors import closing, is_empty, is_there
+from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
+from jidoteki.plugins.backup.dressing import differs
+from jidoteki.plugins.backup.kept import Kept, at_and_above
 from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, joined
+from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
 from jidoteki.plugins.backup.same import has_all, is_same
 from jidoteki.plugins.backup.targets import SHOWN
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
-MAX_ABOVE: Final = 16 * 1024 * 1024
-"""Characters of all paths above those that are kept."""
 _Decision = Action | Literal["stay"] | None
 """What is to be done with an entry; None when it stays, and is to be entered."""
 Settle = Callable[[str, int, int], None]
-
-
-class Kept:
-    """What a restore removes in no case, though the archive lacks it: these paths, and what lies below them.
-
-    :param left_out: what the archive says that it lacks.
-    :param mounts: where other file systems are mounted.
-    """
-
-    def __init__(self, left_out: Collection[str], mounts: Collection[str]) -> None:
-        self.mounts: Final = frozenset(mounts)
-        self._paths = self.mounts.union(left_out)
-        self._above: set[str] = set()
-        room = MAX_ABOVE
-        for path in self._paths:
-            self._above.update(_at_and_above(path))
-            room -= len(path) * (path.count("/") + 1) // 2
-            if room < 0:  # too much to know it all: then nothing is removed at all
-                self._paths, self._above = self.mounts | {""}, {""}
-                break
-
-    def at(self, path: str) -> bool:
-        """Whether it is one of these paths."""
-        return path in self._paths
-
-    def within(self, path: str) -> bool:
-        """Whether it is one of these paths, or above one."""
-        return path in self._above
-
-
-def _at_and_above(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-    yield ""
 
 
 class _Pair(NamedTuple):
@@ -93,7 +58,6 @@ class Planner:
     ) -> None:  # fmt: skip
         self._volumes = volumes
         self._fixed = any(volume.is_fixed() for volume in volumes)
-        self._entered = {MAIN}
         self._listed = listed
         self._kept = kept
         self._exact = exact
@@ -106,27 +70,37 @@ class Planner:
         :raises JobFailed: something cannot be put in its place, or would remove what has to be kept.
         :raises OSError: something was replaced meanwhile.
         """
-        exact = self._exact and not self._kept.at("")
-        volumes = self._volumes
-        yield from self._directory(_Pair("", volumes.main.new, volumes.data, self._listed.covers(""), exact))
-        for volume in volumes:
-            if volume.path not in self._entered and not is_empty(volume.new):
-                raise JobFailed(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
+        for volume in self._volumes:
+            with ExitStack() as opened:
+                try:
+                    data = opened.enter_context(closing(directory_beneath(self._volumes.data, components(volume.path))))
+                    there = os.path.sameopenfile(data, volume.top)
+                except OSError:
+                    there = False
+                if not there:
+                    raise JobFailed(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
+            if not self._is_restored_elsewhere(volume.path):
+                exact = self._exact and not self._kept.below(volume.path)
+                covered = self._listed.covers(volume.path)
+                yield from self._directory(_Pair(volume.path, volume.new, volume.top, covered, exact))
 
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
-        inode = os.fstat(pair.data).st_ino
+        status = os.fstat(pair.data)
+        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
+        before = None
+        if pair.new is not None and time is not None and differs(pair.new, pair.data):
+            before = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
         for name, decision in self._decisions(pair):
             if decision is None:
                 yield from self._enter(pair, name)
                 continue
             entries[name] = decision
             if len(entries) == BATCH:
-                yield Line(pair.path, entries, None, inode)
+                yield Line(pair.path, entries, time, status.st_ino, before)
                 entries = {}
-        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
         if entries or time is not None:
-            yield Line(pair.path, entries, time, inode)
+            yield Line(pair.path, entries, time, status.st_ino, before)
 
     def _decisions(self, pair: _Pair) -> Iterator[tuple[str, Action | None]]:
         if pair.new is not None:
@@ -143,8 +117,11 @@ class Planner:
                         continue
                     if pair.new is not None and is_there(entry.name, pair.new):
                         continue
-                    stays = (self._fixed or self._kept.within(path)) and entry.is_dir(follow_symlinks=False)
-                    yield entry.name, None if stays else "remove"
+                    kept = self._kept.within(path)
+                    if entry.is_dir(follow_symlinks=False):
+                        yield entry.name, None if kept or self._fixed else "remove"
+                    elif not kept:
+                        yield entry.name, "remove"
 
     def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
         coming = entry.is_dir(follow_symlinks=False)
@@ -162,54 +139,123 @@ class Planner:
     def _over(self, pair: _Pair, name: str, there: bool, coming: bool) -> _Decision:
         """Decide on what comes where something is, each of which may be a directory."""
         path = joined(pair.path, name)
+        if there and coming:
+            return None
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
-        if there and coming:
-            return "replace" if exact and not self._fixed else None
         if path in self._kept.mounts:
-            return self._fill(pair, name, path)
+            return self._fill(pair, name, "fill")
+        if path in self._kept.bound and not there:
+            return self._fill(pair, name, "write")
         if coming and not covered:
             raise JobFailed(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
-        if there and self._fixed:
+        if there and (self._fixed or path in self._kept.bound):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which cannot be removed")
         if there and not exact and not _is_empty(name, pair.data):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"
 
-    def _fill(self, pair: _Pair, name: str, path: str) -> _Decision:
-        """Decide on what comes where a single file is mounted."""
+    def _fill(self, pair: _Pair, name: str, action: Literal["fill", "write"]) -> _Decision:
+        """Decide on what comes where a single file is that is mounted there or elsewhere."""
+        path = joined(pair.path, name)
         if pair.new is None or not stat.S_ISREG(os.stat(name, dir_fd=pair.new, follow_symlinks=False).st_mode):
             raise self._mounted(path)
+        twin = self._twin(path)
+        if twin is not None:
+            above, _, called = twin.rpartition("/")
+            with closing(self._volumes.new(above)) as there:
+                if not is_same(name, there, pair.new, called):
+                    raise _differs(path, twin)
+            return "stay"
         try:
-            filling.check(name, pair.data)
+            filling.check(name, pair.data, pair.new, is_mounted=action == "fill")
         except OSError as error:
             if is_same(name, pair.data, pair.new):
                 return "stay"
             raise self._mounted(path, error.strerror) from error
-        return "fill"
+        return action
 
     def _enter(self, pair: _Pair, name: str) -> Iterator[Line]:
         path = joined(pair.path, name)
+        if self._volumes.at(path):  # it has its turn
+            return
         with ExitStack() as opened:
             data = opened.enter_context(_opened(name, pair.data))
             new = None
             if pair.new is not None and is_there(name, pair.new):
                 new = opened.enter_context(_opened(name, pair.new))
-            volume = self._volumes.at(path)
-            if new is not None and volume:
-                self._entered.add(path)
-                new = opened.enter_context(_opened(".", volume.new))
-            elif path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
-                if new is not None and not has_all(data, new):
+            if path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
+                if new is not None and not has_all(data, new) and not self._is_restored_elsewhere(path):
                     raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
+            if new is not None and covered and _would_be_given_away(data, new, pair.data):
+                raise JobFailed(
+                    f"{_shown(path)} cannot be restored: a directory of root's is there, where it is not his"
+                )
             yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
+
+    def _is_restored_elsewhere(self, path: str) -> bool:
+        """Whether the directory that is mounted at a path is restored where else in the data it is to be seen.
+
+        :raises JobFailed: the archive brings something else there.
+        """
+        twin = self._twin(path)
+        if twin is not None and not self._brings(twin, path):
+            raise _differs(path, twin)
+        return twin is not None
+
+    def _twin(self, path: str) -> str | None:
+        """Another path in the data of what is mounted at a path, if that is restored."""
+        for twin in self._kept.twins(path):
+            mount = next((each for each in at_and_above(twin) if each in self._kept.mounts), MAIN)
+            above, _, name = twin.rpartition("/")
+            if self._volumes.at(mount) and self._is_one(path, twin):
+                with suppress(FileNotFoundError), closing(self._volumes.new(above)) as new:
+                    if is_there(name, new):
+                        return twin
+        return None
+
+    def _is_one(self, *paths: str) -> bool:
+        """Whether two paths in the data are the same directory or file."""
+        found = []
+        for path in paths:
+            above, _, name = path.rpartition("/")
+            with suppress(OSError), closing(directory_beneath(self._volumes.data, components(above))) as parent:
+                found.append(os.stat(name, dir_fd=parent, follow_symlinks=False))
+        return len(found) == len(paths) and os.path.samestat(*found)
+
+    def _brings(self, place: str, path: str) -> bool:
+        """Whether the archive has all for one directory that it has for another one."""
+        with closing(self._volumes.new(place)) as there, closing(self._volumes.new(path)) as new:
+            with os.scandir(new) as coming:
+                for entry in coming:
+                    if entry.is_dir(follow_symlinks=False) and is_directory(entry.name, there):
+                        same = self._brings(joined(place, entry.name), joined(path, entry.name))
+                    else:
+                        same = is_same(entry.name, there, new)
+                    if not same:
+                        return False
+        return True
 
     def _mounted(self, path: str, reason: str | None = None) -> JobFailed:
         reason = reason or self._reasons.get(path)
-        place = f"{path[:SHOWN]} ({reason})" if reason else path[:SHOWN]
-        return JobFailed(f"{_shown(path)} cannot be restored: another file system is mounted at {place}")
+        at = path if path in self._kept.mounts or path not in self._kept.bound else self._kept.bound[path][0]
+        place = f"{at[:SHOWN]} ({reason})" if reason else at[:SHOWN]
+        what = "another file system is mounted at" if at == path else "it is mounted elsewhere, too, at"
+        return JobFailed(f"{_shown(path)} cannot be restored: {what} {place}")
+
+
+def _would_be_given_away(data: int, new: int, parent: int) -> bool:
+    """Whether somebody would get a directory of root's, who may have put it there to get it."""
+    there, wanted = os.fstat(data), os.fstat(new)
+    mine = is_own(there) and not is_own(wanted) and not wanted.st_mode & IMPLIED
+    return os.geteuid() == 0 and mine and not is_private(os.fstat(parent))
+
+
+def _differs(path: str, twin: str) -> JobFailed:
+    what = f"it is the same as {_shown(twin)}, for which the archive has something else"
+    return JobFailed(f"{_shown(path)} cannot be restored: {what}")
 
 
 def _shown(path: str) -> str:

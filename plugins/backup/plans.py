@@ -12,9 +12,10 @@ import voluptuous as vol
 from jidoteki.hookspecs.restorable import is_reserved
 
 Tell = Callable[[str], None]
-Action = Literal["put", "replace", "remove", "fill"]
+Action = Literal["put", "replace", "remove", "fill", "write"]
 """`put` something new where nothing is but a file, a link or an empty directory; `replace` whatever is there by
-something new; `remove` what is there; `fill` the file that is mounted there."""
+something new; `remove` what is there; `fill` the file that is mounted there; `write` the one there that is mounted
+elsewhere, too."""
 
 BATCH: Final = 256
 """The most entries of a line."""
@@ -34,6 +35,8 @@ class Line(NamedTuple):
     tree; else None."""
     inode: int = 0
     """Its number on its file system, so that no other directory gets these in its place."""
+    before: tuple[int, int, int] | None = None
+    """Its owner, group and mode, if the new one's differ."""
 
 
 def encode(line: Line) -> bytes:
@@ -99,11 +102,21 @@ def _inode(value: Any) -> int:
     return value
 
 
+def _before(value: Any) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    uid, gid, mode = map(_inode, value) if isinstance(value, list) and len(value) == 3 else (-1, -1, -1)
+    if max(uid, gid) >= 1 << 32 or not 0 <= mode <= 0o7777:
+        raise vol.Invalid("must be an owner, a group and a mode")
+    return uid, gid, mode
+
+
 _SCHEMA: Final = vol.Schema(
     {
         vol.Required("directory"): path,
         vol.Required("entries"): _entries,
         vol.Required("time"): _time,
         vol.Required("inode"): _inode,
+        vol.Optional("before"): _before,
     }
 )

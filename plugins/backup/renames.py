@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -18,6 +18,7 @@ from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import filling
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
+from jidoteki.plugins.backup.dressing import narrow
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
 from jidoteki.plugins.backup.staging import OLD, set_aside
@@ -37,15 +38,19 @@ class Renames:
 
     :param volumes: the data directory and the new tree, by file systems. Of those that are absent nothing is renamed.
     :param mounts: where other file systems are mounted below the data directory.
+    :param bound: what below the data directory is mounted elsewhere, too.
     """
 
-    def __init__(self, volumes: Volumes, mounts: Collection[str] = ()) -> None:
+    def __init__(self, volumes: Volumes, mounts: Collection[str], bound: Collection[str]) -> None:
         self._data = volumes.data
         self._volumes = volumes
         self._mounts = mounts
+        top = os.readlink(f"/proc/self/fd/{volumes.data}")
+        self._fixed = {f"{top}/{path}/": f"{path} is mounted elsewhere, too" for path in bound}
+        self._fixed |= {f"{top}/{path}/": f"another file system is mounted at {path}" for path in mounts}
         self._places = array("Q")  # inodes by the number of the line, 0 for none
-        self.lost = False
-        """Whether a directory is not there any more in which something should be put back."""
+        self.lost: set[str] = set()
+        """The paths of the file systems where a directory is gone in which something should be put back."""
 
     def make(self, number: int, line: Line) -> None:
         """Make the renames of a line, or those that were not made yet.
@@ -54,23 +59,21 @@ class Renames:
         """
         if not line.entries:
             return
-        self._check_mounts(line)
-        with suppress(FileExistsError):
-            os.mkdir(str(number), 0o700, dir_fd=self._volumes.of(line.directory).old)
         try:
-            place = directory_beneath(self._data, components(line.directory))
+            place = self._opened(line.directory)
         except OSError as error:
             raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
         with closing(place), self._moves(number, line, place) as moves:
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
+                if line.time is not None:
+                    moves.narrow(line.inode)
                 for name, action in line.entries.items():
                     moves.make(name, action)
                 self._check(line.directory, place)
             except BaseException:
-                for name, action in line.entries.items():
-                    moves.take_back(name, action)
+                moves.take_all_back(line)
                 raise
 
     def take_back(self, number: int, line: Line) -> None:
@@ -81,19 +84,18 @@ class Renames:
         if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
             return
         try:
-            place = directory_beneath(self._data, components(line.directory))
+            place = self._opened(line.directory)
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
-            self.lost = True
+            self.lost.add(self._volumes.of(line.directory).path)
             return
         with closing(place), self._moves(number, line, place) as moves:
             known = self._places[number] if number < len(self._places) else 0
             if known and known != os.fstat(place).st_ino:  # another directory is in its place
-                self.lost = True
+                self.lost.add(self._volumes.of(line.directory).path)
                 return
-            for name, action in line.entries.items():
-                moves.take_back(name, action)
+            moves.take_all_back(line)
 
     def kept(self, number: int, line: Line) -> Iterator[tuple[str, str]]:
         """What could not be put back, and where it lies in the data directory."""
@@ -109,18 +111,35 @@ class Renames:
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
             aside = self._volumes.of(line.directory).old
+            with suppress(FileExistsError):
+                os.mkdir(str(number), 0o700, dir_fd=aside)
             old = opened.enter_context(closing(directory_beneath(aside, [str(number)])))
             new = old
             if any(action != "remove" for action in line.entries.values()):
                 new = opened.enter_context(closing(self._volumes.new(line.directory)))
-            yield _Moves(new, old, place, aside, line.directory)
+            yield _Moves(new, old, place, aside, line.directory, self._guard)
 
-    def _check_mounts(self, line: Line) -> None:
-        """Make sure that nothing has been mounted meanwhile below what is to go away."""
-        for name, action in line.entries.items():
-            path = joined(line.directory, name)
-            if action in ("replace", "remove") and any(f"{mount}/".startswith(f"{path}/") for mount in self._mounts):
-                raise OSError(errno.EBUSY, f"another file system is mounted in {path}")
+    def _opened(self, directory: str) -> int:
+        """Open a directory in the data.
+
+        :raises OSError: it is not there, or hidden by what was mounted meanwhile.
+        """
+        volume = self._volumes.of(directory).path
+        for mount in self._mounts:
+            if f"{directory}/".startswith(f"{mount}/") and len(mount) > len(volume):
+                raise OSError(errno.EBUSY, f"another file system is mounted at {mount}")
+        return self._volumes.place(directory)
+
+    def _guard(self, name: str, parent: int) -> None:
+        """Make sure that a directory can be renamed and all that is in it is still to be seen where it was.
+
+        :raises OSError: something is mounted in it, or it is mounted elsewhere.
+        """
+        if self._fixed and is_directory(name, parent):
+            path = f"{os.readlink(f'/proc/self/fd/{parent}')}/{name}/"
+            for fixed, reason in self._fixed.items():
+                if fixed.startswith(path):
+                    raise OSError(errno.EBUSY, reason)
 
     def _check(self, directory: str, descriptor: int) -> None:
         """Make sure that a directory is still where it was when it was opened."""
@@ -137,35 +156,51 @@ class _Moves:
     """The renames between one directory in the data, its like in the new tree and the one for what goes away.
 
     :param aside: the directory for what nobody is to put back.
+    :param guard: called before what is in the data goes away, by its name and the descriptor of its directory.
     """
 
-    def __init__(self, new: int, old: int, place: int, aside: int, directory: str) -> None:
+    def __init__(
+        self, new: int, old: int, place: int, aside: int, directory: str, guard: Callable[[str, int], None]
+    ) -> None:
         self._new = new
         self._old = old
         self._place = place
         self._aside = aside
         self._directory = directory
+        self._guard = guard
+
+    def narrow(self, inode: int) -> None:
+        """Let nobody into the directory whom its like keeps out, if anything is put into it.
+
+        :raises OSError: it is another one than when this was planned.
+        """
+        if self._new != self._old:
+            narrow(self._new, self._place, inode)
 
     def make(self, name: str, action: Action) -> None:
         """Make the two renames for an entry, or those that were not made yet."""
         coming = action != "remove"
         if coming and not is_there(name, self._new):
             return
-        if action == "fill":
-            self._fill(name)
+        if action in ("fill", "write"):
+            self._fill(name, action == "fill")
             return
         if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
-            self._take_away(name)
+            self._take_away(name, action == "put" and os.geteuid() == 0)
         # Asked each time, for a kill may have come before it was.
         if action == "put" and _is_filled_directory(name, self._old):
             raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
         if coming:
             self._bring(name)
 
-    def take_back(self, name: str, action: Action) -> None:
-        """Undo what `make` did, as far as it did it."""
-        if action == "fill":
-            self._empty(name)
+    def take_all_back(self, line: Line) -> None:
+        """Undo what `make` did, as far as it did it, the last first."""
+        for name, action in reversed(line.entries.items()):
+            self._take_back(name, action)
+
+    def _take_back(self, name: str, action: Action) -> None:
+        if action in ("fill", "write"):
+            self._empty(name, action == "fill")
             return
         if action != "remove":
             self._take_new(name)
@@ -190,27 +225,29 @@ class _Moves:
         """Rename what is new back, or what came of it."""
         if not is_there(f"{COMING}/{name}", self._old):
             if not is_there(name, self._new):
+                self._guard(name, self._place)
                 with suppress(FileNotFoundError):  # somebody else removed it
                     os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
             return
         if is_directory(name, self._place):
+            self._guard(name, self._place)
             move(name, self._place, self._new, self._set_aside)
         os.unlink(f"{COMING}/{name}", dir_fd=self._old)
 
-    def _fill(self, name: str) -> None:
+    def _fill(self, name: str, is_mounted: bool) -> None:
         """Write into a file; what was written lies with the pieces then."""
         filling.save(name, self._place, self._old)
-        filling.fill(name, self._place, self._new)
+        filling.fill(name, self._place, self._new, is_mounted)
         with self._beside(PIECES) as pieces:
             os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
 
-    def _empty(self, name: str) -> None:
+    def _empty(self, name: str, is_mounted: bool) -> None:
         """Write back what was in a file."""
         if is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
         if is_there(name, self._old):
-            filling.fill(name, self._place, self._old)
+            filling.fill(name, self._place, self._old, is_mounted)
             os.unlink(name, dir_fd=self._old)
 
     @contextmanager
@@ -221,10 +258,16 @@ class _Moves:
         with closing(directory_beneath(self._old, [name])) as descriptor:
             yield descriptor
 
-    def _take_away(self, name: str) -> None:
-        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
+    def _take_away(self, name: str, is_empty: bool) -> None:
+        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that.
+
+        :param is_empty: whether it may be no directory but an empty one, which is made anew then: who has it open could
+            move something into the one that is to be removed.
+        """
+        self._guard(name, self._place)
         try:
-            if not is_there(f"{PIECES}/{name}", self._old):
+            gathered = is_there(f"{PIECES}/{name}", self._old)
+            if not gathered and not (is_empty and is_directory(name, self._place)):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:
@@ -238,6 +281,7 @@ class _Moves:
             os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
 
     def _set_aside(self, name: str, parent: int) -> None:
+        self._guard(name, parent)
         set_aside(name, parent, self._aside)
 
     def _move(self, name: str, source: int) -> None:
@@ -247,7 +291,7 @@ class _Moves:
         except OSError as error:
             if error.errno not in _IN_THE_WAY:
                 raise
-            set_aside(name, self._place, self._aside)
+            self._set_aside(name, self._place)
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
-from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.plugins.backup import left_out, swapping
 from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
+from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
-from jidoteki.plugins.backup.planning import Kept, Planner, Settle
+from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
@@ -53,6 +54,7 @@ def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
     listed = selection(appliance)
     swapping.finish_all(appliance, job.log, without=True)
+    swapping.check_finished(appliance)
     swapping.remove_all(appliance, job.log)
     entry = journal.create()
     _make_data_directory(appliance.data)
@@ -87,7 +89,8 @@ def _planner(
         missing = left_out.parse(volumes.main.staging.read_list(left_out.MAX_SIZE)) if exact else frozenset()
     except (OSError, ValueError, RecursionError) as error:
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
-    kept = Kept(missing, mounts_below(job.appliance.data))
+    data = job.appliance.data
+    kept = Kept(missing, mounts_below(data), bound_below(data))
     return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {})
 
 

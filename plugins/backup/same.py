@@ -22,27 +22,35 @@ def has_all(place: int, new: int) -> bool:
     :raises OSError: something cannot be read.
     """
     with os.scandir(new) as coming:
-        return all(is_same(entry.name, place, new) for entry in coming)
+        for entry in coming:  # in few frames of the stack, for a tree may be deep
+            if not is_same(entry.name, place, new):
+                return False
+    return True
 
 
-def is_same(name: str, place: int, new: int) -> bool:
-    """Whether what has a name in one directory is of the same kind and content as in the other one."""
+def is_same(name: str, place: int, new: int, called: str | None = None) -> bool:
+    """Whether what has a name in one directory is of the same kind and content as in the other one.
+
+    :param called: how it is called in `place`, if not as in `new`.
+    """
+    called = called or name
     try:
-        there = os.stat(name, dir_fd=place, follow_symlinks=False)
+        there = os.stat(called, dir_fd=place, follow_symlinks=False)
     except FileNotFoundError:
         return False
     coming = os.stat(name, dir_fd=new, follow_symlinks=False)
     if stat.S_IFMT(there.st_mode) != stat.S_IFMT(coming.st_mode):
         return False
     if stat.S_ISLNK(coming.st_mode):
-        return os.readlink(name, dir_fd=place) == os.readlink(name, dir_fd=new)
+        return os.readlink(called, dir_fd=place) == os.readlink(name, dir_fd=new)
     directory = stat.S_ISDIR(coming.st_mode)
     if not directory and there.st_size != coming.st_size:
         return False
     with ExitStack() as opened:
         flags = DIRECTORY if directory else _FILE
-        descriptors = [opened.enter_context(closing(os.open(name, flags, dir_fd=each))) for each in (place, new)]
-        return has_all(*descriptors) if directory else _is_same_content(*descriptors)
+        one = opened.enter_context(closing(os.open(called, flags, dir_fd=place)))
+        other = opened.enter_context(closing(os.open(name, flags, dir_fd=new)))
+        return has_all(one, other) if directory else _is_same_content(one, other)
 
 
 def _is_same_content(one: int, other: int) -> bool:

@@ -245,6 +245,9 @@ def _remove(name: str, directory: int) -> bool:
 
 def _flatten(name: str, directory: int) -> None:
     with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
+        with suppress(PermissionError):  # whoever has it open moves nothing into it any more
+            os.fchown(inner, os.geteuid(), -1)
+            os.fchmod(inner, MODE)
         for each in os.listdir(inner):
             with suppress(OSError):
                 try:

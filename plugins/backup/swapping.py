@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance
-from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.hookspecs import Appliance, JobFailed
+from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
 from jidoteki.plugins.backup import staging as stagings
@@ -25,7 +25,7 @@ from jidoteki.plugins.backup.dressing import Dressing
 from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
 from jidoteki.plugins.backup.plans import Line, Tell, components
 from jidoteki.plugins.backup.renames import Renames
-from jidoteki.plugins.backup.volumes import Absent, Volumes, is_mounted
+from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes, is_mounted
 
 SYNC_TIME: Final = 600.0
 MAX_TOLD: Final = 100
@@ -49,11 +49,11 @@ def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell
     count = journal.write_plan(lines)
     _sync(volumes)
     try:
-        journal.plan(count)
+        entry = journal.plan(count)
     except BaseException:
         _forget(journal)
         raise
-    failure = _carry_out(journal, volumes, count, tell)
+    failure = _carry_out(journal, volumes, entry, tell)
     if failure:
         raise failure
 
@@ -75,10 +75,19 @@ def is_unfinished(appliance: Appliance) -> bool:
     return any(entry.plan is not None for _, entry in journals.abandoned(appliance, lambda text: None))
 
 
+def check_finished(appliance: Appliance) -> None:
+    """Make sure that no restore is still to be completed that was interrupted.
+
+    :raises JobFailed: one is, and the data are neither as before it nor as after it.
+    """
+    for id in journals.unfinished(appliance):
+        raise JobFailed(f"The data are half restored: {id} was interrupted, and is still to be completed")
+
+
 def remove_all(appliance: Appliance, tell: Tell) -> None:
     """Remove what killed restores left, but not what still has to be completed."""
     for journal, entry in journals.abandoned(appliance, tell):
-        if entry.plan is None:
+        if entry.plan is None or entry.back:
             _remove(appliance, journal, entry)
 
 
@@ -86,33 +95,34 @@ def discard(appliance: Appliance, journal: Journal) -> None:
     """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so."""
     with suppress(Damaged):
         entry = journal.read()
-        if entry and entry.plan is None:
+        if entry and (entry.plan is None or entry.back):
             _remove(appliance, journal, entry)
 
 
 def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
     with suppress(OSError), opened_data(appliance) as data:
         mounts = mounts_below(appliance.data)
-        gone = [stagings.remove(data, entry), *(_remove_mounted(data, path, entry, mounts) for path in entry.mounts)]
-        if all(gone):
+        done = [path for path in entry.paths if path not in entry.back]
+        gone = [_remove_on(data, path, entry, mounts) for path in done]
+        if all(gone) and not entry.back:
             journal.remove()
 
 
-def _remove_mounted(data: int, path: str, entry: Entry, mounts: Collection[str]) -> bool:
-    """Remove the directory on a file system below the data; whether it has gone, and not just with that."""
+def _remove_on(data: int, path: str, entry: Entry, mounts: Collection[str]) -> bool:
+    """Remove the directory on a file system; whether it has gone, and not just with that."""
     try:
         with closing(directory_beneath(data, components(path))) as top:
-            return stagings.remove(top, entry, mounted=True) and is_mounted(data, path, mounts)
+            gone = stagings.remove(top, entry, mounted=path != MAIN)
+            return gone and (path == MAIN or is_mounted(data, path, mounts))
     except OSError:
         return False
 
 
 def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, without: bool) -> None:
-    assert entry.plan is not None
     with ExitStack() as opened:
         try:
             volumes = Volumes(opened.enter_context(opened_data(appliance)), opened)
-            volumes.find(entry, without)
+            volumes.find(entry, without or bool(entry.back))
         except FileNotFoundError:
             tell(f"{journal.id} cannot be completed now: there is no {appliance.data}")
             return
@@ -120,28 +130,73 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
             place = appliance.data / absent.path
             tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {place}")
             return
-        failure = _carry_out(journal, volumes, entry.plan, tell)
+        failure = _carry_out(journal, volumes, entry, tell)
+        if entry.back and not volumes.absent:
+            tell(f"What {journal.id} had changed before it failed is taken back")
         if isinstance(failure, OSError):
-            tell(f"{journal.id} cannot be completed, and the data are as they were before it: {failure.strerror}")
+            data = "all else is as it was" if volumes.absent else "the data are as they were"
+            tell(f"{journal.id} cannot be completed, and {data} before it: {failure.strerror}")
         elif failure:
             raise failure
 
 
-def _carry_out(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> BaseException | None:
+def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
     """Make the renames; when one of them is impossible, take back all of them and return why.
 
     :raises OSError: they cannot be taken back now.
     """
-    failure: BaseException | None = None
-    renames = Renames(volumes, mounts_below(Path(f"/proc/self/fd/{volumes.data}")))
-    try:
-        for number, line in _present(journal, volumes, count):
-            renames.make(number, line)
-        _dress(journal, volumes, count, tell)
-    except BaseException as error:
-        failure = error
-        _take_back(journal, renames, volumes, count)
+    assert entry.plan is not None
+    data = Path(f"/proc/self/fd/{volumes.data}")
+    renames = Renames(volumes, mounts_below(data), bound_below(data))
+    failure = None if entry.back else _make(journal, renames, volumes, entry, tell)
+    stuck = _take_back(journal, renames, volumes, entry.plan, tell) if failure or entry.back else {}
     _sync(volumes)  # before the journal goes that could repeat them
+    for path in volumes.absent.difference(entry.back):
+        tell(f"{path} is not mounted: what a restore that was interrupted had for it is not put there")
+    if stuck or volumes.absent:
+        _keep(journal, entry, {*volumes.absent, *renames.lost}, stuck, tell)
+    else:
+        _forget_plan(journal, renames, volumes, entry.plan, tell)
+    if stuck:
+        raise next(iter(stuck.values()))
+    return failure
+
+
+def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
+    """Make the renames, or say in the journal that they are to be taken back, and return why."""
+    assert entry.plan is not None
+    dressing = Dressing(volumes, tell)
+    try:
+        for _, line in _present(journal, volumes, entry.plan):
+            dressing.narrow(line)
+        for number, line in _present(journal, volumes, entry.plan):
+            renames.make(number, line)
+        for _, line in _present(journal, volumes, entry.plan):
+            dressing.dress(line)
+        dressing.end()
+    except BaseException as error:
+        with suppress(OSError, Damaged):
+            journal.plan(entry.plan, entry.paths)
+        return error
+    return None
+
+
+def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[str, OSError], tell: Tell) -> None:
+    """Say in the journal on which file systems the renames are still to be taken back."""
+    later = "be, with what was written over it since,"
+    try:
+        journal.plan(entry.plan, {*stuck, *more})
+    except OSError:
+        if not stuck:
+            raise
+        later = "be, or be completed,"
+    for path, error in stuck.items():
+        what = f"What a failed restore changed in {path or 'the data'}"
+        tell(f"{what} cannot be taken back now ({error.strerror}): it will {later} as soon as possible")
+
+
+def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> None:
+    """Say in the journal that all is done; or remove it, so that nobody removes what could not be put back."""
     kept = list(islice(_kept(journal, renames, volumes, count), MAX_TOLD)) if renames.lost else []
     for target, place in kept:
         tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
@@ -149,36 +204,26 @@ def _carry_out(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> Ba
         journal.remove()
     else:
         journal.plan(None)
-    for path in volumes.absent:
-        tell(f"{path} is not mounted: what a restore that was interrupted had for it is not put there")
-    return failure
 
 
-def _present(journal: Journal, volumes: Volumes, count: int) -> Iterator[tuple[int, Line]]:
-    """The numbered lines of the plan, without those about what is absent."""
-    return ((number, line) for number, line in enumerate(journal.lines(count)) if volumes.has(line.directory))
+def _present(journal: Journal, volumes: Volumes, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:
+    """The numbered lines of the plan that are about what is there."""
+    return (each for each in journal.lines(count, backwards) if volumes.has(each[1].directory))
 
 
-def _dress(journal: Journal, volumes: Volumes, count: int, tell: Tell) -> None:
-    dressing = Dressing(volumes, tell)
-    for _, line in _present(journal, volumes, count):
-        dressing.dress(line)
-    dressing.end()
-
-
-def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> None:
-    """Take back all that is possible.
-
-    :raises OSError: something is not possible now.
-    """
-    failure = None
-    for number, line in _present(journal, volumes, count):
+def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> dict[str, OSError]:
+    """Take back all that is possible, the last first; on which file systems something is not possible now, and why."""
+    stuck: dict[str, OSError] = {}
+    for number, line in _present(journal, volumes, count, backwards=True):
         try:
             renames.take_back(number, line)
         except OSError as error:
-            failure = error
-    if failure:
-        raise failure
+            stuck.setdefault(volumes.of(line.directory).path, error)
+    dressing = Dressing(volumes, tell)
+    for _, line in _present(journal, volumes, count):
+        if volumes.of(line.directory).path not in stuck:
+            dressing.undo(line)
+    return stuck
 
 
 def _kept(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> Iterator[tuple[str, str]]:

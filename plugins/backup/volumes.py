@@ -75,6 +75,7 @@ class Volumes:
         self._opened = opened
         self._all: dict[str, Volume] = {}
         self.absent: set[str] = set()
+        self._done: set[str] = set()
 
     def __iter__(self) -> Iterator[Volume]:
         return iter(self._all.values())
@@ -91,16 +92,16 @@ class Volumes:
     def of(self, directory: str) -> Volume:
         """The one that a directory is on.
 
-        :raises Absent: that was not found.
+        :raises Absent: that was not found, or not looked for.
         """
         while directory not in self._all:
-            if directory in self.absent:
+            if directory in self.absent or directory in self._done:
                 raise Absent(directory)
             directory = directory.rpartition("/")[0]
         return self._all[directory]
 
     def has(self, directory: str) -> bool:
-        """Whether the one that a directory is on is not absent."""
+        """Whether the one that a directory is on was found."""
         try:
             self.of(directory)
         except Absent:
@@ -113,7 +114,15 @@ class Volumes:
         :raises OSError: there is none.
         """
         volume = self.of(directory)
-        return directory_beneath(volume.new, components(directory.removeprefix(volume.path).removeprefix("/")))
+        return _beneath(volume.new, volume, directory)
+
+    def place(self, directory: str) -> int:
+        """Open the directory itself, by way of its file system, even if that was unmounted meanwhile.
+
+        :raises OSError: there is none.
+        """
+        volume = self.of(directory)
+        return _beneath(volume.top, volume, directory)
 
     def make(self, path: str, entry: Entry) -> Volume:
         """Make the directory of the restore on one of them.
@@ -123,12 +132,15 @@ class Volumes:
         return self._add(path, partial(stagings.make, entry=entry, mounted=path != MAIN))
 
     def find(self, entry: Entry, without: bool = False) -> None:
-        """Find those that an entry of the journal names.
+        """Find those that an entry of the journal names, as far as anything is to be done there.
 
         :param without: whether those below the data directory may be absent.
         :raises Absent: the directory of the restore is not on one of them.
         """
-        for path in (MAIN, *entry.mounts):
+        for path in entry.paths:
+            if entry.back and path not in entry.back:
+                self._done.add(path)
+                continue
             try:
                 self._add(path, partial(_found, entry=entry, path=path))
             except (OSError, Absent) as error:
@@ -145,6 +157,10 @@ class Volumes:
             volume = self._all[path] = Volume(path, top, staging, new, old)
             self._opened.push(opened.pop_all())
             return volume
+
+
+def _beneath(top: int, volume: Volume, directory: str) -> int:
+    return directory_beneath(top, components(directory.removeprefix(volume.path).removeprefix("/")))
 
 
 def _found(top: int, *, entry: Entry, path: str) -> Staging:

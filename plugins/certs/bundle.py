@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
+import base64
+import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from jidoteki.hookspecs import tls_keys
-from jidoteki.plugins.certs import pem_texts
+from jidoteki.plugins.certs import chains, pem_texts
+from jidoteki.plugins.certs.certificates import (
+    extension,
+    is_self_signed,
+    issuer_name,
+    may_sign,
+    name,
+    names_as_issuer,
+    public_key,
+)
 from jidoteki.plugins.certs.pem_texts import Refused
 
 ALLOWED_KEYS: Final = tls_keys.ALLOWED
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
 MAX_CERTIFICATES: Final = 16
-#: Why extensions that OpenSSL serves cannot be read, such as a name in Latin-1.
-_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm)
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+#: RSAPrivateKey of RFC 8017, A.1.2: `version` is 1 where there are more than two primes.
+_MULTI_PRIME: Final = re.compile(rb"0\x82..\x02\x01\x01\x02\x82", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,8 @@ class Bundle:
     key: str
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
+    left_out: tuple[x509.Certificate, ...] = ()
+    """What was sent and does not belong to it."""
 
     @property
     def self_signed(self) -> bool:
@@ -68,18 +80,20 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
     certificates = _certificates("public", public)
     key_text = pem_texts.key(private)
     key = _load_key(key_text)
-    leaf = _belonging(key, certificates)
-    rest = [*certificates, *(_certificates("ca", ca) if ca else [])]
-    chain = _in_order(_without_duplicates([leaf, *rest]))
-    if len(chain) > MAX_CERTIFICATES:
-        raise Refused(f"The chain has {len(chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
-    for number, certificate in enumerate(chain):
+    now = datetime.now(UTC)
+    leaf = _belonging(key, certificates, now)
+    found = chains.sort(leaf, [*certificates, *(_certificates("ca", ca) if ca else [])], now)
+    if found.strangers and not found.is_whole:
+        raise _lacks_issuer(found)
+    if len(found.chain) > MAX_CERTIFICATES:
+        raise Refused(f"The chain has {len(found.chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
+    for number, certificate in enumerate(found.chain):
         _check_key_kind(certificate, authority=number > 0)
-    return Bundle(key_text, chain[0], tuple(chain[1:]))
+    return Bundle(key_text, leaf, found.chain[1:], found.strangers)
 
 
 def check_signatures(bundle: Bundle) -> None:
-    """Look at what the certificates are for, and how and by whom they are signed.
+    """Look at what the certificates are for, and how they are signed.
 
     :raises Refused: TLS clients do not take them.
     """
@@ -87,50 +101,8 @@ def check_signatures(bundle: Bundle) -> None:
     for number, certificate in enumerate(chain):
         _check_signature_hash(certificate, authority=number > 0)
     _check_usage(bundle.certificate)
-    for number, (certificate, issuer) in enumerate(itertools.pairwise(chain), 1):
-        _check_issued(number, certificate, issuer)
-
-
-def warnings(bundle: Bundle, now: datetime | None = None) -> list[str]:
-    """What is worth telling about a bundle that is accepted: certificates that are not valid at this time."""
-    now = now or datetime.now(UTC)
-    found = []
-    for certificate in (bundle.certificate, *bundle.chain):
-        if now > certificate.not_valid_after_utc:
-            found.append(f"Warning: {name(certificate)} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
-        if now < certificate.not_valid_before_utc:
-            found.append(
-                f"Warning: {name(certificate)} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
-            )
-    if not _has_readable_extensions(bundle.certificate):
-        found.append(f"Warning: {name(bundle.certificate)} has extensions that many TLS clients cannot read")
-    elif _extension(bundle.certificate, x509.SubjectAlternativeName) is None:
-        found.append(f"Warning: {name(bundle.certificate)} has no subjectAltName, without which browsers refuse it")
-    if bundle.chain and not is_self_signed(bundle.chain[-1]):
-        last = name(bundle.chain[-1])
-        found.append(f"Warning: the chain ends with {last}: clients that lack the authority above it refuse it")
-    elif not bundle.chain and not bundle.self_signed:
-        found.append(
-            f"Warning: no authority was sent for {name(bundle.certificate)}: clients that lack it refuse the connection"
-        )
-    return found
-
-
-def name(certificate: x509.Certificate) -> str:
-    """The subject of a certificate, fit for a log line."""
-    try:
-        subject = certificate.subject.rfc4514_string() or "without a subject"
-    except ValueError:
-        subject = "with an unreadable subject"
-    return f"the certificate {''.join(c if c.isprintable() else '?' for c in subject[:200])}"
-
-
-def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether a certificate names itself as its issuer, so that nobody relies on its signature."""
-    try:
-        return certificate.issuer == certificate.subject
-    except ValueError:  # a name in another encoding than it says
-        return _signed(certificate, certificate)
+    for number, issuer in enumerate(bundle.chain, 2):
+        _check_issuer(number, issuer)
 
 
 def _certificates(parameter: str, content: str) -> list[x509.Certificate]:
@@ -160,6 +132,8 @@ def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     except UnsupportedAlgorithm as error:
         raise Refused(f"The private key is of a kind that is not supported: {ALLOWED_KEYS}") from error
     except (ValueError, TypeError) as error:
+        if _has_more_primes(block):
+            raise Refused("The private key is RSA of more than two primes: make one as usual, of two primes") from error
         raise Refused("The private key is damaged: send the file as it was made, in PEM") from error
     if kind is None and isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return key
@@ -172,75 +146,52 @@ def _check_key_kind(certificate: x509.Certificate, authority: bool) -> None:
         raise Refused(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
 
 
+def _has_more_primes(block: str) -> bool:
+    try:
+        der = base64.b64decode("".join(block.splitlines()[1:-1]))
+    except binascii.Error:
+        return False
+    return bool(_MULTI_PRIME.search(der[:64]))
+
+
 def _belonging(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, certificates: Sequence[x509.Certificate]
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, certificates: Sequence[x509.Certificate], now: datetime
 ) -> x509.Certificate:
     """The certificate that a key belongs to."""
     wanted = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    for certificate in certificates:
-        if _public_key(certificate) == wanted:
-            return certificate
-    raise Refused("The private key does not belong to the certificate in public")
+    fitting = [each for each in certificates if public_key(each) == wanted]
+    if not fitting:
+        raise Refused("The private key does not belong to the certificate in public")
+    return chains.best(fitting, now)
 
 
-def _public_key(certificate: x509.Certificate) -> bytes | None:
-    try:
-        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-
-
-def _without_duplicates(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """The same intermediate often comes in both files."""
-    return list(dict.fromkeys(certificates))
-
-
-def _in_order(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
-    """The first certificate and those above it, each before the one that signed it; as they came where some are not."""
-    chain, left = certificates[:1], certificates[1:]
-    while not is_self_signed(chain[-1]) and (signers := [each for each in left if _signed(chain[-1], each)]):
-        chain.append(min(signers, key=lambda each: _rank(each, left)))
-        left.remove(chain[-1])
-    keys = {_public_key(authority) for authority in chain[1:]}
-    return chain if all(_public_key(each) in keys for each in left) else certificates
-
-
-def _rank(authority: x509.Certificate, others: Sequence[x509.Certificate]) -> int:
-    """Which certificate of a cross-signed authority to serve: with it, clients that know either root are content.
-
-    The root's own comes first only where the root that signed the other one was not sent.
-    """
-    if is_self_signed(authority):
-        return 1
-    return 0 if any(_signed(authority, each) for each in others) else 2
+def _lacks_issuer(found: chains.Sorted) -> Refused:
+    """Why others do not make a chain with the certificate."""
+    last, number = found.chain[-1], len(found.chain)
+    same = next((each for each in found.strangers if names_as_issuer(last, each)), None)
+    other = same or found.strangers[0]
+    told = f"Certificate {number + 1} of the chain ({name(other)}) did not sign certificate {number} ({name(last)})"
+    if same:
+        return Refused(f"{told}: it has another key than the issuer of the same name, which is missing; add that to ca")
+    missing = issuer_name(last)
+    return Refused(
+        f"{told}: its issuer{f', {missing},' if missing else ''} is missing; add that one's certificate to ca"
+    )
 
 
 def _check_usage(certificate: x509.Certificate) -> None:
     """Refuse what TLS clients do not take as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
     if certificate.version == x509.Version.v1 and not is_self_signed(certificate):  # whoever trusts that one, pins it
-        raise Refused(f"TLS clients refuse {name(certificate)}: it is of version 1, and only an authority's may be")
-    usage = _extension(certificate, x509.KeyUsage)
+        raise Refused(
+            f"Many TLS clients refuse {name(certificate)}: it is of version 1, and only an authority's may be. "
+            "Have it signed again with a subjectAltName, which makes it version 3"
+        )
+    usage = extension(certificate, x509.KeyUsage)
     if usage and not usage.digital_signature:
         raise Refused(f"TLS clients refuse {name(certificate)}: its key usage lacks digitalSignature")
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    purposes = extension(certificate, x509.ExtendedKeyUsage)
     if purposes is not None and ExtendedKeyUsageOID.SERVER_AUTH not in purposes:  # "any" is not enough for OpenSSL
         raise Refused(f"TLS clients refuse {name(certificate)}: its extended key usage lacks serverAuth")
-
-
-def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    """An extension; none where they cannot be read, so that OpenSSL alone judges them, in the handshake."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
-        return None
-
-
-def _has_readable_extensions(certificate: x509.Certificate) -> bool:
-    try:
-        _ = certificate.extensions  # parsed only when they are looked at
-    except _UNREADABLE:
-        return False
-    return True
 
 
 def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> None:
@@ -254,28 +205,6 @@ def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> Non
         )
 
 
-def _check_issued(number: int, certificate: x509.Certificate, issuer: x509.Certificate) -> None:
-    if not _signed(certificate, issuer):
-        raise Refused(
-            f"Certificate {number + 1} of the chain ({name(issuer)}) did not sign certificate {number} "
-            f"({name(certificate)}): send them in order, each signed by the next"
-        )
-    if not _may_sign(issuer):
-        raise Refused(f"Certificate {number + 1} of the chain ({name(issuer)}) is not the certificate of an authority")
-
-
-def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _may_sign(certificate: x509.Certificate) -> bool:
-    if certificate.version == x509.Version.v1:  # a root of old, which clients have as an anchor
-        return is_self_signed(certificate)
-    if not _has_readable_extensions(certificate):
-        return True
-    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
-    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
+def _check_issuer(number: int, issuer: x509.Certificate) -> None:
+    if not may_sign(issuer):
+        raise Refused(f"Certificate {number} of the chain ({name(issuer)}) is not the certificate of an authority")

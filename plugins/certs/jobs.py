@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
 from jidoteki.hookspecs.job_logs import failure_logged
-from jidoteki.plugins.certs import bundle, handshake
+from jidoteki.plugins.certs import bundle, handshake, warnings
 from jidoteki.plugins.certs.bundle import Bundle
 from jidoteki.plugins.certs.pem_texts import Refused
 
@@ -80,7 +81,7 @@ def check(job: Job) -> None:
 
 def _check(job: Job) -> None:
     judged = _read(job)
-    for warning in bundle.warnings(judged):
+    for warning in warnings.of(judged):
         job.log(warning)
     try:
         handshake.check(judged, job.workspace)
@@ -103,53 +104,55 @@ def _replace(job: Job) -> None:
     judged = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
+    previous = _current(files)
     try:
-        previous = _current(files)
-    except OSError as error:
-        raise JobFailed(f"The certificates that are there cannot be read: {error.strerror or error}") from error
-    try:
-        authorities = judged.chain or _kept_authorities(job, files)
-        _install(job.appliance, files, _contents(files, judged, authorities), _trusted(files, authorities))
-        if not authorities:
+        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.chain))
+        if not judged.chain:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
-    except JobFailed as failed:
-        _put_back(job, files, previous, failed)
-        raise
-    except OSError as error:
-        failure = JobFailed(_not_stored(error))
-        _put_back(job, files, previous, failure)
+    except (JobFailed, OSError) as error:
+        failure = error if isinstance(error, JobFailed) else _not_stored(error)
+        try:
+            _put_back(job, files, previous)
+        except OSError as lost:
+            reason = lost.strerror or lost
+            raise JobFailed(f"{failure.message}; the former ones could not be put back: {reason}") from error
         raise failure from error
 
 
-def _not_stored(error: OSError) -> str:
-    return f"The certificates cannot be stored: {error.filename or 'a file'}: {error.strerror or error}"
+def _not_stored(error: OSError) -> JobFailed:
+    return JobFailed(f"The certificates cannot be stored: {error.strerror or error}")
 
 
 def _read(job: Job) -> Bundle:
+    """What came; without an authority, with those that are there, if they are above the new certificate."""
     try:
-        return bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
+        judged = bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
     except Refused as error:
         raise JobFailed(str(error)) from error
+    if judged.chain or judged.self_signed:
+        return judged
+    return dataclasses.replace(judged, chain=_kept_authorities(job))
 
 
-def _kept_authorities(job: Job, files: TlsFiles) -> Authorities:
-    """The authorities that are there, if they are above the new certificate, with which none came."""
+def _kept_authorities(job: Job) -> Authorities:
     try:
-        there = paths.read_regular(files.authorities, follow=True).decode("latin-1")
+        there = paths.read_regular(TlsFiles.of(job.appliance).authorities, follow=True).decode("latin-1")
         return bundle.read(job.input["public"], job.input["private"], there).chain
     except (OSError, Refused):
         return ()
 
 
-def _contents(files: TlsFiles, judged: Bundle, authorities: Authorities) -> dict[Path, bytes]:
+def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
     contents = {
         files.key: judged.key.encode("ascii"),
         files.certificate: bundle.pem([judged.certificate]).encode("ascii"),
         files.served: judged.pem().encode("ascii"),
     }
-    return {**contents, files.authorities: bundle.pem(authorities).encode("ascii")} if authorities else contents
+    if judged.chain:
+        contents[files.authorities] = bundle.pem(judged.chain).encode("ascii")
+    return contents
 
 
 def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
@@ -166,26 +169,23 @@ def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
 
 def _current(files: TlsFiles) -> dict[Path, bytes]:
     every = (files.key, files.certificate, files.authorities, files.served, files.trusted)
-    return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
-
-
-def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes], failure: JobFailed) -> None:
-    """Put what was changed back as it was.
-
-    :raises JobFailed: what failed, and that this did, too.
-    """
     try:
-        now = _current(files)
-        if now == previous:
-            return
-        job.log("Putting the previous certificates back")
-        changed = {path: content for path, content in previous.items() if now.get(path) != content}
-        _install(job.appliance, files, changed, changed.pop(files.trusted, None))
-        for path in now.keys() - previous.keys():
-            path.unlink(missing_ok=True)
+        return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
     except OSError as error:
-        lost = f"the previous ones could not be put back: {error.filename}: {error.strerror or error}"
-        raise JobFailed(f"{failure}; {lost}", failure.code) from failure
+        raise _not_stored(error) from error
+
+
+def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes]) -> None:
+    """Make the files that differ what they were: those that could not be replaced cannot be put back, either."""
+    now = _current(files)
+    changed = {path: content for path, content in previous.items() if now.get(path) != content}
+    new = [path for path in now if path not in previous]
+    if changed or new:
+        job.log("Putting the previous certificates back")
+    if changed:
+        _install(job.appliance, files, changed, changed.pop(files.trusted, None))
+    for path in new:
+        path.unlink(missing_ok=True)
 
 
 def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:

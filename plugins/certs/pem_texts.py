@@ -18,6 +18,10 @@ _KEY: Final = re.compile(
 #: What OpenSSL takes for spaces at the end of a line: control characters, and what is no ASCII, as hard spaces are.
 _AT_LINE_END: Final = "".join(map(chr, [*range(0x21), *range(0x80, 0x100)]))
 _SPACES: Final = " \t"
+#: Copied from one system to another a line may end with more than one carriage return.
+_LINE_END: Final = re.compile(r"\r+\n|\r")
+#: OpenSSL reads only what begins a line, so that a block is switched off by what stands before its first and last line.
+_SWITCHED_OFF: Final = re.compile(r"^(?:#|;|//|!|>)+[ \t]*-----(?:BEGIN|END) .*$", re.MULTILINE)
 _PKCS12_TO_PEM: Final = "PKCS#12: convert it to PEM with 'openssl pkcs12 -nodes'"
 _PKCS7_TO_PEM: Final = "PKCS#7: convert it to PEM with 'openssl pkcs7 -print_certs'"
 _DER_TO_PEM: Final = (
@@ -61,8 +65,9 @@ def plain(parameter: str, content: str) -> str:
         for pattern, kind in _BINARIES:
             if pattern.match(content):
                 raise Refused(f"{parameter} is {kind}")
-    text = content.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").replace("\r", "\n")
-    return "\n".join(line.rstrip(_AT_LINE_END).lstrip(_SPACES) for line in text.split("\n"))
+    text = _LINE_END.sub("\n", content.removeprefix(BYTE_ORDER_MARK))
+    text = "\n".join(line.rstrip(_AT_LINE_END).lstrip(_SPACES) for line in text.split("\n"))
+    return _SWITCHED_OFF.sub("", text)
 
 
 def certificates(parameter: str, content: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 
 @hookimpl
-def jidoteki_check(appliance: Appliance) -> list[Finding]:
+def jidoteki_check(appliance: Appliance, settings: Mapping[str, Any]) -> list[Finding]:
     """What keeps the license from being read."""
     from jidoteki.plugins.license import checking
 
-    return list(checking.check(appliance))
+    return list(checking.check(appliance, settings["limits"]["command"]))
 
 
 @hookimpl

@@ -45,6 +45,10 @@ class LicenseInvalid(Exception):
     """Why a license is not accepted, in one sentence."""
 
 
+class NoMessage(LicenseInvalid):
+    """What lies in the license's place is none at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """What GnuPG said of one run: `(keyword, arguments)` of each status line."""
@@ -243,7 +247,9 @@ def _stop_agent(home: Path) -> None:
 def _check_key(status: Status, home: Home) -> None:
     if not status.count("BEGIN_DECRYPTION"):
         seen = status.count("PLAINTEXT") or status.count("ENC_TO")
-        raise LicenseInvalid("The license is not encrypted" if seen else "The license is not an OpenPGP message")
+        if not seen:
+            raise NoMessage("The license is not an OpenPGP message")
+        raise LicenseInvalid("The license is not encrypted")
     if any(_asks_for_passphrase(words) for words in status.arguments("ERROR")):
         raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
     # GnuPG 2.4 says NO_SECKEY of a key that is there, too, if it cannot decrypt what is damaged.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, paths, scripts, strict_json
+from jidoteki.hookspecs.programs import places
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseInvalid
 from jidoteki.plugins.license.programs import PATH, ToolFailed, command_of, environment, run
@@ -79,7 +80,7 @@ def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], in
     :raises ToolFailed: it cannot be run, takes too long or prints too much.
     """
     # The same in the service, which was started who knows where and with what PATH, as in a job.
-    env = environment(PATH=PATH, JIDO_ADMIN_PATH=str(appliance.admin))
+    env = environment(PATH=PATH, **places(appliance))
     argv = command_of(LicenseFiles.of(appliance).script.absolute())
     status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE, cwd="/")
     try:

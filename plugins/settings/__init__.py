@@ -12,6 +12,7 @@ from jidoteki.hookspecs import (
     Described,
     Document,
     Endpoint,
+    Finding,
     JobType,
     Reply,
     Request,
@@ -28,7 +29,8 @@ async def change(request: Request) -> Response:
     settings = request.values["settings"]
     response = await request.start_job("settings", **settings)
     if isinstance(response, Reply):
-        told = warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
+        told = settings.get("warnings", [])
+        told = told + warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
         if told:
             return Reply({**response.data, "warnings": told}, response.status, response.headers)
     return response
@@ -51,6 +53,14 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
         JobType("settings", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
     ]
+
+
+@hookimpl
+def jidoteki_check(appliance: Appliance) -> list[Finding]:
+    """Whether a script is there that puts the network settings into force."""
+    from jidoteki.plugins.settings import checking
+
+    return list(checking.check(appliance))
 
 
 @hookimpl

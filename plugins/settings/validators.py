@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
+from jidoteki.hookspecs.explanations import MAX_ECHO
 from jidoteki.hookspecs.validators import (
     address,
     hostname,
@@ -25,6 +26,19 @@ def with_mode(network: dict[str, Any]) -> dict[str, Any]:
     """Return the network settings with the `mode` that follows from them, `static` or `dhcp`, whatever it was."""
     static = all(network.get(key) for key in ("ip_address", "netmask", "gateway"))
     return {**network, "mode": "static" if static else "dhcp"}
+
+
+def judged(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the mode of the network; beside them `warnings`, if another mode was sent."""
+    if "network" not in settings:
+        return settings
+    network = with_mode(settings["network"])
+    sent = settings["network"].get("mode", network["mode"])
+    if sent.lower() == network["mode"]:
+        return {**settings, "network": network}
+    given = "with" if network["mode"] == "static" else "without"
+    told = f"mode {sent[:MAX_ECHO]!a} has no effect: {given} ip_address, netmask and gateway it is {network['mode']}"
+    return {**settings, "network": network, "warnings": [told]}
 
 
 def one_family(network: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +67,9 @@ def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
 NETWORK: Final = vol.All(
     strict(
         {
-            vol.Optional("mode"): str,
+            vol.Optional(
+                "mode", description="What GET shows; the addresses alone decide, and warnings tell if it differs"
+            ): str,
             vol.Required("interface"): or_number(interface),
             vol.Required("hostname"): or_number(hostname),
             **together(ip_address=address, netmask=or_number(netmask, 128), gateway=address),
@@ -64,12 +80,12 @@ NETWORK: Final = vol.All(
         empty_is_absent=True,
     ),
     one_family,
-    with_mode,
 )
 
 SETTINGS: Final = json_document(
     vol.All(
         strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}, empty_is_absent=True),
         not_empty,
+        judged,
     )
 )

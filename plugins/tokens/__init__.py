@@ -7,10 +7,13 @@ may use these endpoints.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl
+from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
+from jidoteki.plugins.tokens import checking, granted
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import name, scopes
 
@@ -55,9 +58,14 @@ class Handlers:
 
     async def add(self, request: Request) -> Response:
         """Make a token and show it once."""
+        if not request.settings["authentication"]["named-tokens"]:
+            raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
+        wanted = request.values
+        for scope in wanted["scopes"]:
+            if problem := granted.fault(scope, request.endpoints):
+                raise ApiError(400, f"scopes: {problem}")
         if request.dry_run:
             return {"Status": "200 OK"}
-        wanted = request.values
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"])
         except OSError as error:
@@ -98,3 +106,9 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "Revoke a named token",
         ),
     ]
+
+
+@hookimpl
+def jidoteki_check(settings: Mapping[str, Any]) -> list[Finding]:
+    """Whether named tokens count at all."""
+    return list(checking.check(settings))

@@ -11,8 +11,9 @@ import pytest
 from backupkit import Job, killed, restore
 
 from jidoteki.hookspecs import JobFailed
-from jidoteki.plugins.backup import planning, renames, swapping
+from jidoteki.plugins.backup import renames, swapping
 from jidoteki.plugins.backup.journal import Journal
+from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.left_out import MAX_SIZE, line, parse
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -141,7 +142,7 @@ def test_a_long_list_of_deep_paths_takes_little_memory() -> None:
             break
         lines.append(each)
 
-    kept = planning.Kept(parse(b"".join(lines)), [])
+    kept = Kept(parse(b"".join(lines)), [], {})
 
     assert len(kept._above) < 200_000
     assert kept.at("") and kept.within("")  # nothing is removed at all

@@ -525,7 +525,7 @@ def test_owners_that_a_user_namespace_lacks_are_told_and_keep_nobody_from_a_rest
     (tmp_path / "into").mkdir()
     code = f"""
 from pathlib import Path
-from jidoteki.core.archives import Policy, unpack
+from jidoteki.core.archives.unpacking import Policy, unpack
 policy = Policy.restore(links_below=Path("/data"), free_space=0, note=print)
 with open({str(tmp_path / "archive.tar")!r}, "rb") as source:
     unpack(source, Path({str(tmp_path / "into")!r}), policy)

@@ -222,7 +222,7 @@ def test_an_update_whose_version_cannot_be_recorded_is_recorded_nowhere(
     if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
         pytest.skip("this system can have no immutable file")
     try:
-        with pytest.raises(JobFailed, match=f"version 4.0.0 cannot be recorded: {held}: Operation not permitted"):
+        with pytest.raises(JobFailed, match=f"version 4.0.0 cannot be recorded: {held}: {name} is immutable"):
             update("4.0.0")
     finally:
         subprocess.run(["chattr", "-i", held], check=True)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import package
+from jidoteki.core.endpoints.update import other_ways, package
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.versions import VersionError
@@ -305,7 +306,6 @@ def test_a_large_package_takes_little_memory(vendor: Any, tmp_path: Path) -> Non
     script = """if True:
         import resource, sys
         from pathlib import Path
-from typing import Any
         from jidoteki.core.archives.unpacking import Policy
         from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -414,3 +414,19 @@ def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor: Any, tmp_pa
 
     with pytest.raises(PackageError, match=f"{name} cannot be read: It is not a regular file"):
         package.load_keys(tmp_path)
+
+
+def test_guessing_how_a_package_was_encrypted_is_bounded_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(digest: str, count: int, passphrase: bytes, salt: bytes) -> bytes:
+        until = time.thread_time() + count * 5e-6
+        while time.thread_time() < until:
+            pass
+        return b"x" * 48
+
+    monkeypatch.setattr(other_ways, "_pbkdf2", slowly)
+    began = time.thread_time()
+
+    told = other_ways.explained(b"Salted__" + bytes(range(8)) + b"?" * 1024, b"passphrase")
+
+    assert told is None
+    assert time.thread_time() - began < 1.5 * other_ways.MAX_CPU

@@ -255,6 +255,10 @@ def test_no_package_is_e1003_at_20_percent(new_job: NewJob) -> None:
         ({"version.txt": "1.0.0"}, "The package's version 1.0.0 is not newer than the installed version 1.0.0"),
         ({"version.txt": "0.9.9"}, "The package's version 0.9.9 is not newer than the installed version 1.0.0"),
         ({"other.txt": ""}, "The package has no version.txt"),
+        (
+            {"pk/version.txt": "2.0.0", "pk/update.sh": ""},
+            "The package has no version.txt at its top, but pk/version.txt: pack what is in pk, and not pk itself",
+        ),
         ({"version.txt": ""}, "The package's version.txt is not valid"),
         ({"version.txt": "2.0.0\n2.0.1\n"}, "The package's version.txt is not valid"),
     ],

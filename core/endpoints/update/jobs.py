@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 
 VERSION = "version.txt"
+MAX_LOOKED_AT = 1000
 CHANGELOG = "changelog.txt"
 #: The last lines of `update.log`: those of the original's script and of its documentation.
 SUCCESS = ("Update successful", "Updating system successful")
@@ -84,6 +86,8 @@ def _judge(job: Job) -> None:
     found = inbox.find(job)
     job.progress(20)
     if found is None:
+        if not job.input.get("package"):
+            job.log(f"There is no regular file called {inbox.PACKAGES} in {job.appliance.uploads}")
         raise JobFailed("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
@@ -134,13 +138,21 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
+def _deeper(directory: Path) -> str:
+    """Where the version lies if a directory was packed in place of what is in it."""
+    for found in sorted(itertools.islice(directory.iterdir(), MAX_LOOKED_AT)):
+        if not found.is_symlink() and (found / VERSION).is_file():
+            return f" at its top, but {found.name}/{VERSION}: pack what is in {found.name}, and not {found.name} itself"
+    return ""
+
+
 def _version(job: Job, directory: Path) -> str | None:
     """The package's version; None where the configuration takes packages without one, as the original did."""
     content = _read(directory / VERSION, MAX_VERSION)
     if content is None and job.settings["update"]["unversioned-packages"]:
         return None
     if content is None:
-        raise VersionError(f"The package has no {VERSION}")
+        raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
     try:
         return versions.parse(content.decode("ascii", "replace"))
     except VersionError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -25,7 +26,9 @@ COUNTS: Final = (
 )  # fmt: skip
 """For `-iter`, beside the 10,000 of openssl itself."""
 COUNTED: Final = ("sha256", "sha512")
-"""Digests that are tried with all counts, which takes about two seconds."""
+"""Digests that are tried with all counts."""
+MAX_CPU: Final = 2.0
+"""Seconds of a processor for all guesses, whatever the machine and the package."""
 _KEYS: Final = 48
 _NOT_ENCRYPTED: Final = "It is not a file that was encrypted with a passphrase by openssl enc"
 _RIGHT: Final = "-aes-256-cbc -md sha256 -pbkdf2"
@@ -38,10 +41,14 @@ class _Way(NamedTuple):
 
     options: str
     derive: Callable[[bytes, bytes], bytes]
+    rounds: int = 1
+    """How often the digest is made, which is what the time goes to."""
 
 
 def explained(beginning: bytes, passphrase: bytes) -> str | None:
     """Say in a sentence what is wrong with the beginning of a package; None where no guess fits.
+
+    What is cheapest is tried first, and what would take longer than MAX_CPU in sum is not.
 
     :param beginning: its first kilobyte or more.
     """
@@ -54,8 +61,17 @@ def explained(beginning: bytes, passphrase: bytes) -> str | None:
     salt, encrypted = beginning[len(MAGIC) : HEADER], beginning[HEADER : HEADER + tarfile.BLOCKSIZE]
     if not beginning.startswith(MAGIC):
         return None
-    for way in _ways():
+    slowest = 0.0  # seconds for one round, so far
+    left = MAX_CPU
+    for way in sorted(_ways(), key=lambda each: each.rounds):
+        if way.rounds * slowest > left:
+            return None
+        began = time.thread_time()
         derived = way.derive(passphrase, salt)
+        spent = time.thread_time() - began
+        if way.rounds >= ITERATIONS:  # what is shorter says too little
+            slowest = max(slowest, spent / way.rounds)
+        left -= spent
         for name, cipher in _ciphers(derived):
             plain = _decrypted(cipher, encrypted)
             if is_tar(plain):
@@ -76,10 +92,10 @@ def _ways() -> Iterator[_Way]:
     for digest in DIGESTS:
         yield _Way(f"-md {digest} without -pbkdf2", partial(bytes_to_key, digest))
     for digest in DIGESTS:
-        yield _Way(f"-md {digest} -pbkdf2", partial(_pbkdf2, digest, ITERATIONS))
+        yield _Way(f"-md {digest} -pbkdf2", partial(_pbkdf2, digest, ITERATIONS), ITERATIONS)
     for count in COUNTS:
         for digest in COUNTED:
-            yield _Way(f"-md {digest} -pbkdf2 -iter {count}", partial(_pbkdf2, digest, count))
+            yield _Way(f"-md {digest} -pbkdf2 -iter {count}", partial(_pbkdf2, digest, count), count)
 
 
 def _pbkdf2(digest: str, count: int, passphrase: bytes, salt: bytes) -> bytes:

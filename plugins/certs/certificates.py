@@ -1,0 +1,100 @@
+"""What one certificate says, and whether another one signed it (RFC 5280)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+#: Why extensions that OpenSSL serves cannot be read, such as a name in Latin-1.
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+def name(certificate: x509.Certificate) -> str:
+    """The subject of a certificate, fit for a log line."""
+    try:
+        subject = _printable(certificate.subject) or "without a subject"
+    except ValueError:
+        subject = "with an unreadable subject"
+    return f"the certificate {subject}"
+
+
+def issuer_name(certificate: x509.Certificate) -> str | None:
+    """Who signed a certificate, fit for a log line; None where that cannot be read."""
+    try:
+        return _printable(certificate.issuer) or None
+    except ValueError:
+        return None
+
+
+def _printable(name: x509.Name) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name.rfc4514_string()[:200])
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether a certificate names itself as its issuer, so that nobody relies on its signature."""
+    try:
+        return certificate.issuer == certificate.subject
+    except ValueError:  # a name in another encoding than it says
+        return is_signed(certificate, certificate)
+
+
+def is_signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    """Whether one certificate's key signed another certificate, which names it as its issuer."""
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def names_as_issuer(certificate: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether a certificate says that another one's owner signed it, with whatever key."""
+    try:
+        return certificate.issuer == other.subject
+    except ValueError:
+        return False
+
+
+def is_valid_at(certificate: x509.Certificate, time: datetime) -> bool:
+    """Whether a time is between its dates."""
+    return certificate.not_valid_before_utc <= time <= certificate.not_valid_after_utc
+
+
+def public_key(certificate: x509.Certificate) -> bytes | None:
+    """Its key as a SubjectPublicKeyInfo in DER; None where it cannot be read."""
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """An extension; none where they cannot be read, so that OpenSSL alone judges them, in the handshake."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return None
+
+
+def has_readable_extensions(certificate: x509.Certificate) -> bool:
+    """Whether its extensions can be read."""
+    try:
+        _ = certificate.extensions  # parsed only when they are looked at
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def may_sign(certificate: x509.Certificate) -> bool:
+    """Whether it is the certificate of an authority."""
+    if certificate.version == x509.Version.v1:  # a root of old, which clients have as an anchor
+        return is_self_signed(certificate)
+    if not has_readable_extensions(certificate):
+        return True
+    constraints, usage = extension(certificate, x509.BasicConstraints), extension(certificate, x509.KeyUsage)
+    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)

@@ -1,0 +1,68 @@
+"""What will keep some clients away from a certificate that is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+from jidoteki.plugins.certs.bundle import Bundle
+from jidoteki.plugins.certs.certificates import (
+    extension,
+    has_readable_extensions,
+    is_self_signed,
+    name,
+    public_key,
+)
+
+
+def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
+    """Return a line for each."""
+    found: list[str] = []
+    for certificate in (bundle.certificate, *bundle.chain):
+        found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
+    found += [*_of_names(bundle.certificate), *_of_authorities(bundle)]
+    return [f"Warning: {each}" for each in found]
+
+
+def _of_dates(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
+    if now > certificate.not_valid_after_utc:
+        yield f"{name(certificate)} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if now < certificate.not_valid_before_utc:
+        yield f"{name(certificate)} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+
+
+def _of_key(certificate: x509.Certificate) -> Iterator[str]:
+    """Forms of keys that OpenSSL takes and others do not (RFC 4055, 1.2; RFC 8446, 4.2.8.2)."""
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        yield (
+            f"the key of {name(certificate)} is for RSASSA-PSS alone, which browsers and many other clients refuse: "
+            "make a plain RSA key"
+        )
+    elif isinstance(certificate.public_key(), ec.EllipticCurvePublicKey):
+        key = public_key(certificate)
+        if key and key not in certificate.tbs_certificate_bytes:  # it is written out again as most write it
+            yield (
+                f"the key of {name(certificate)} is a compressed point, which many TLS clients cannot read: "
+                "make the key without -conv_form compressed"
+            )
+
+
+def _of_names(certificate: x509.Certificate) -> Iterator[str]:
+    if not has_readable_extensions(certificate):
+        yield f"{name(certificate)} has extensions that many TLS clients cannot read"
+    elif extension(certificate, x509.SubjectAlternativeName) is None:
+        yield f"{name(certificate)} has no subjectAltName, without which browsers refuse it"
+
+
+def _of_authorities(bundle: Bundle) -> Iterator[str]:
+    if bundle.chain and not is_self_signed(bundle.chain[-1]):
+        last = name(bundle.chain[-1])
+        yield f"the chain ends with {last}: clients that lack the authority above it refuse it"
+    elif not bundle.chain and not bundle.self_signed:
+        yield f"no authority was sent for {name(bundle.certificate)}: clients that lack it refuse the connection"
+    for each in bundle.left_out:
+        yield f"{name(each)} is not above {name(bundle.certificate)} and is left out"

@@ -1,0 +1,23 @@
+"""What `jidoteki check` finds about the script that puts network settings into force."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator
+
+from jidoteki.hookspecs import Appliance, Finding, scripts
+
+MAX_LOOKED_AT = 100
+
+
+def check(appliance: Appliance) -> Iterator[Finding]:
+    """Yield that there is no `network.sh`; not at a root other than `/`, unless one is there by a similar name."""
+    path = appliance.bin / "network.sh"
+    names = [each.name for each in itertools.islice(sorted(appliance.bin.glob("*")), MAX_LOOKED_AT)]
+    similar = difflib.get_close_matches(path.name, names, cutoff=0.75)
+    if scripts.is_there(path) or not (similar or str(appliance.root) == "/"):
+        return
+    message = "there is none: new network settings are stored, and nothing puts them into force unless a plugin does"
+    advice = f"Rename {similar[0]}, if that is to be it." if similar else "Write one, or a plugin that does it."
+    yield Finding("note", "script", message, advice, str(path))
