@@ -816,6 +816,24 @@ def test_files_that_cannot_be_stored_fail_the_job(
         perform(job_with(appliance, **self_signed))
 
 
+@pytest.mark.parametrize("name", ["served", "key", "certificate"])
+def test_when_one_file_cannot_be_stored_the_old_certificate_stays_in_all(
+    appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str], pki: Pki, name: str
+) -> None:
+    perform(job_with(appliance, **self_signed))
+    former = {path: path.read_bytes() for path in tls.directory.rglob("*") if path.is_file()}
+    held = getattr(tls, name)
+    if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
+        pytest.skip("this system can have no immutable file")
+    try:
+        with pytest.raises(JobFailed, match=f"cannot be stored: {held.name} is immutable or append-only$"):
+            perform(job_with(appliance, private=pki.key("second"), public=pki.self_signed("second")))
+    finally:
+        subprocess.run(["chattr", "-i", held], check=True)
+
+    assert {path: path.read_bytes() for path in tls.directory.rglob("*") if path.is_file()} == former
+
+
 def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
     pki.key("forger")
     forged = openssl("req", "-x509", "-key", pki.directory / "forger.key", "-subj", "/CN=a\n[0][SYSTEM] success\x1b[2J")

@@ -142,6 +142,66 @@ async def test_what_is_received_after_a_file_changed_is_answered_with_the_change
     assert answers == ["x" * size for size in range(1000)]
 
 
+UNDOING = KILLED.replace("files.replace_files", """
+import errno
+rename = os.rename
+def obstructed(source, target, **options):
+    if target == "c":
+        raise OSError(errno.EBUSY, "It is mounted")
+    return rename(source, target, **options)
+if obstacle == "obstructed":
+    os.rename = obstructed
+files.replace_files""").replace("when = Path(sys.argv[1]), int(sys.argv[2])",
+                               "when, obstacle = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]")  # fmt: skip
+
+
+@pytest.mark.parametrize("when", range(1, 100, 2))
+@pytest.mark.parametrize("afterwards", ["obstructed", "free"])
+def test_killed_while_taking_back_all_are_old_or_all_are_new(tmp_path: Path, when: int, afterwards: str) -> None:
+    paths = [tmp_path / "one/a", tmp_path / "two/b", tmp_path / "two/c"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+    for path in paths[1:]:
+        path.write_bytes(b"old")
+    finish = (
+        UNDOING.partition("\npaths = ")[0] + UNDOING[UNDOING.index("\nimport errno") :].partition("\nfiles.repl")[0]
+    )
+
+    for script, step, obstacle in (
+        (UNDOING, when, "obstructed"),
+        (f"{finish}\nfiles.finish_replacing(root)", 0, afterwards),
+    ):
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path), str(step), obstacle], check=False, capture_output=True
+        )
+    leftovers.remove_temporaries(tmp_path, below=True)
+
+    now = [path.read_bytes() if path.exists() else None for path in paths]
+    assert now in ([None, b"old", b"old"], [b"new"] * 3)
+    assert not list(tmp_path.rglob(".jidoteki-*"))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_when_one_file_cannot_be_replaced_none_is(tmp_path: Path, last: bool) -> None:
+    jobs, etc = tmp_path / "jobs", tmp_path / "etc"
+    jobs.mkdir()
+    etc.mkdir()
+    (etc / "old").write_text("old")
+    if not obstruct(etc / "held", "immutable file"):
+        pytest.skip("this system can have no immutable file")
+    order = [etc / "old", etc / "new", etc / "held"]
+
+    with pytest.raises(OSError, match="held is immutable or append-only") as caught:
+        files.replace_files(dict.fromkeys(order if last else order[::-1], b"new"), jobs, dict.fromkeys(order, 0o600))
+
+    assert {each.name: each.read_text() for each in etc.iterdir()} == {"old": "old", "held": "immutable\n"}
+    assert caught.value.filename == str(etc / "held")
+    assert [each.name for each in jobs.iterdir()] == ["replace.lock"]
+    remove(etc / "held")
+    files.replace_files(dict.fromkeys(order, b"new"), jobs, dict.fromkeys(order, 0o600))
+    assert {each.name: each.read_text() for each in etc.iterdir()} == dict.fromkeys(("old", "new", "held"), "new")
+
+
 def test_the_tail_of_a_log(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("".join(f"line {number}\n" for number in range(100_000)))

@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from documented import document_of, undocumented
+from namespaces import Mount
 
 from jidoteki.testing import Host, InProcessClient, MakeClient, MakeHost, wait_until
 
@@ -236,6 +238,24 @@ async def test_former_files_that_cannot_be_put_back_are_told_of(client: InProces
     assert "network.sh failed with exit status 1; the former files could not be put back" in job["error-message"]
 
 
+async def test_settings_that_cannot_be_written_are_said_to_stay_and_nothing_else(client: InProcessClient) -> None:
+    await outcome(client, await started(client, "/settings", {"network": NETWORK}))
+    files = [client.appliance.etc / "network.json", client.appliance.system_etc / "network.conf"]
+    former = [each.read_bytes() for each in files]
+    if subprocess.run(["chattr", "+i", files[1]], check=False, capture_output=True).returncode:
+        pytest.skip("this system can have no immutable file")
+    try:
+        job = await outcome(client, await started(client, "/settings", {"network": {**NETWORK, "hostname": "other"}}))
+    finally:
+        subprocess.run(["chattr", "-i", files[1]], check=True)
+
+    assert (
+        job["error-message"]
+        == "The settings cannot be written and stay as they were: network.conf is immutable or append-only"
+    )
+    assert [each.read_bytes() for each in files] == former
+
+
 async def test_a_link_in_the_place_of_former_settings_is_not_followed(client: InProcessClient, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (client.appliance.etc / "network.json").symlink_to(tmp_path / "secret")
@@ -334,3 +354,22 @@ async def test_a_job_reads_what_a_program_prints_and_its_end_is_an_event(
     assert await asyncio.to_thread(wait_until, lambda: told.exists() and told.read_text()) == (
         "failed E1000 head printed more than 1000 bytes True\n"
     )
+
+
+@pytest.mark.parametrize(("status", "ending"), [(0, "success"), (3, "failed")])
+def test_how_a_job_ended_that_filled_the_disk_is_recorded(
+    jidoteki_host: MakeHost, mount: Mount, status: int, ending: str
+) -> None:
+    host = jidoteki_host(start=False)
+    mount(host.appliance.jobs)
+    host.start()
+    fill = host.appliance.jobs / "fill"
+    script(host, "network.sh", f"cat /dev/zero > {fill}; while printf x >> {fill}; do :; done; exit {status}")
+
+    id = post(host, "/settings", {"network": NETWORK})
+
+    full = ended(host, id)
+    fill.unlink()
+    for job in (full, host.get(f"/jobs/{id}").json):
+        assert job["status"] == ending, job
+        assert status == 0 or job["error-message"].startswith("network.sh failed with exit status 3"), job

@@ -92,9 +92,10 @@ def replace_files(
     """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
 
     The new contents are written beside their targets, then a journal names the renames to make: from the moment it
-    is on disk they are made, by this call or, after a kill, by `finish_replacing`. Other processes wait meanwhile.
+    is on disk they are made, by this call or, after a kill, by `finish_replacing`. When one of them is impossible, for
+    its file is mounted or immutable, say, those that were made are taken back. Other processes wait meanwhile.
 
-    :raises OSError: nothing was changed; unless one of the files came to be held while others were replaced.
+    :raises OSError: nothing was changed; or the text says which file could not be put back.
     """
     with _one_at_a_time(journal_directory):
         replacing.finish(journal_directory)
@@ -118,13 +119,13 @@ def _write_and_rename(
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
-    replacing.finish(journal_directory)
+    replacing.finish(journal_directory, may_wait=False)
 
 
 def finish_replacing(journal_directory: Path) -> None:
     """Make the renames that a killed `replace_files` left to do.
 
-    :raises OSError: not all of them can be made.
+    :raises OSError: they cannot be made, now or at all; then those that were made are taken back.
     """
     with _one_at_a_time(journal_directory):
         replacing.finish(journal_directory)

@@ -8,20 +8,23 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jidoteki.core.files import leftovers
+from jidoteki.core.files import leftovers, ownership
 from jidoteki.hookspecs import paths
 
 logger = logging.getLogger(__name__)
 
 JOURNAL = ".jidoteki-replace.json"
+#: What the journal is called once its renames are to be taken back.
+BACK = ".jidoteki-replace-back.json"
 MAX_SIZE = 1024 * 1024
 MAX_RENAMES = 1000
 #: What may be otherwise at the next try; all else stays as it is until somebody puts it right.
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Rename(NamedTuple):
@@ -36,36 +39,185 @@ def encode(renames: Iterable[Rename]) -> bytes:
     return json.dumps([list(each) for each in renames]).encode()
 
 
-def finish(directory: Path) -> None:
-    """Make the renames that the journal in a directory names, if there is one; it is gone afterwards.
+def finish(directory: Path, *, may_wait: bool = True) -> None:
+    """Make the renames that the journal in a directory names, all or none; there is no journal afterwards.
 
-    :raises OSError: some cannot be made. The journal is still there if they may be made later, else it is set aside.
+    Each file that is there gets a second name first, so that it can be put back when a rename is impossible.
+
+    :param may_wait: whether renames that may be possible later are left to a later call, with their journal.
+    :raises OSError: some cannot be made. None is; or it says which file could not be put back.
     """
+    _finish_back(directory)
     journal = directory / JOURNAL
     renames = _read(journal)
     if renames is None:
         return
+    try:
+        for each in renames:
+            _keep(each)
+        _sync_parents(renames)
+        for each in renames:
+            _make(each)
+        _sync_parents(renames)
+    except OSError as error:
+        if may_wait and error.errno in PASSING:
+            raise
+        _take_back(directory, renames, error)
+        raise
+    for each in renames:
+        _forget(each)
+    journal.unlink(missing_ok=True)
+    _sync(directory)
+
+
+def _finish_back(directory: Path) -> None:
+    """Take back what a killed process was taking back."""
+    renames = _read(directory / BACK)
+    if renames is not None:
+        _put_back(directory, renames)
+
+
+def _take_back(directory: Path, renames: Sequence[Rename], failure: OSError) -> None:
+    logger.error(
+        "%s cannot be replaced, and what belongs together with it is put back: %s",
+        failure.filename, failure.strerror or failure,
+    )  # fmt: skip
+    try:
+        os.replace(directory / JOURNAL, directory / BACK)  # from here on nobody goes forward any more
+        _sync(directory)
+        _put_back(directory, renames)
+    except OSError as error:
+        text = f"{failure.strerror or failure}; {error.filename} could not be put back: {error.strerror or error}"
+        raise OSError(failure.errno, text, failure.filename) from failure
+
+
+def _put_back(directory: Path, renames: Sequence[Rename]) -> None:
     failure = None
     for each in renames:
         try:
-            _make(each)
-        except FileNotFoundError:
-            continue  # it was made before
+            _undo(each)
         except OSError as error:
-            if error.errno in PASSING:
-                raise
-            logger.error("%s cannot be replaced: %s", each.path, error.strerror or error)
-            failure = error
+            logger.error("%s cannot be put back: %s", each.path, error.strerror or error)
+            failure = failure or _at(each, error)
+    _sync_parents(renames)
+    if failure:
+        leftovers.set_aside(directory / BACK)
+        raise failure
+    (directory / BACK).unlink(missing_ok=True)
+    _sync(directory)
+
+
+def _keep(rename: Rename) -> None:
+    """Give what is there a second name, or note that nothing is, unless the rename was made before."""
+    try:
+        with _beside(rename) as (directory, names):
+            if not _exists(names.temporary, directory):
+                return
+            for each in (names.former, names.absent):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(each, dir_fd=directory)
+            try:
+                os.link(names.name, names.former, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                os.close(os.open(names.absent, _NEW, 0o600, dir_fd=directory))
+            except OSError:  # it is mounted, or another user's, or the file system has no links
+                _copy(rename, directory, names)
+    except FileNotFoundError:
+        return  # with its directory, which `_make` says
+    except OSError as error:
+        raise _at(rename, error) from error
+
+
+def _copy(rename: Rename, directory: int, names: _Names) -> None:
+    mode = os.stat(names.name, dir_fd=directory, follow_symlinks=False).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    content = paths.read_regular(names.name, dir_fd=directory)
+    with open(os.open(names.former, _NEW, 0o600, dir_fd=directory), "wb") as file:
+        ownership.give(file.fileno(), Path(rename.path), stat.S_IMODE(mode), None)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make(rename: Rename) -> None:
+    try:
+        with _beside(rename) as (directory, names):
+            status = os.stat(names.temporary, dir_fd=directory, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+                raise OSError(errno.EPERM, "What should replace it is not the service's own")
+            os.rename(names.temporary, names.name, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileNotFoundError:
+        return  # it was made before
+    except OSError as error:
+        raise _at(rename, error) from error
+
+
+def _undo(rename: Rename) -> None:
+    """Put one file back, whether it was replaced or not; once more changes nothing."""
+    with contextlib.suppress(FileNotFoundError), _beside(rename) as (directory, names):
+        if _exists(names.temporary, directory):
+            _unlink(directory, names.former, names.absent, names.temporary)
+        elif _exists(names.former, directory):
+            os.rename(names.former, names.name, src_dir_fd=directory, dst_dir_fd=directory)
+            _unlink(directory, names.former)  # which is still there where both are one file
+        elif _exists(names.absent, directory):
+            _unlink(directory, names.name, names.absent)
+
+
+def _forget(rename: Rename) -> None:
+    """Remove the second name of what was replaced."""
+    with contextlib.suppress(OSError), _beside(rename) as (directory, names):
+        _unlink(directory, names.former, names.absent)
+
+
+class _Names(NamedTuple):
+    """What lies beside each other while a file is replaced."""
+
+    temporary: str
+    name: str
+    former: str
+    """What was there; the name is made of that of the temporary file, which is in the journal."""
+    absent: str
+    """It says that nothing was there."""
+
+
+@contextlib.contextmanager
+def _beside(rename: Rename) -> Iterator[tuple[int, _Names]]:
+    """The directory of a file, open, and the names in it."""
+    parent, name = os.path.split(rename.path)
+    temporary = os.path.basename(rename.temporary)
+    end = temporary[-16:]
+    with_prefix = (f"{leftovers.TEMPORARY_PREFIX}{each}-{end}" for each in ("former", "absent"))
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield directory, _Names(temporary, name, *with_prefix)
+    finally:
+        os.close(directory)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink(directory: int, *names: str) -> None:
+    for each in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(each, dir_fd=directory)
+
+
+def _at(rename: Rename, error: OSError) -> OSError:
+    """An error, with the file that it is about in place of a name that nobody knows."""
+    return OSError(error.errno, error.strerror or str(error), rename.path)
+
+
+def _sync_parents(renames: Iterable[Rename]) -> None:
     for parent in {os.path.dirname(each.path) for each in renames}:
         _sync(parent)
-    if failure:
-        leftovers.set_aside(journal)
-        for each in renames:
-            with contextlib.suppress(OSError):
-                os.unlink(each.temporary)
-        raise failure
-    journal.unlink(missing_ok=True)
-    _sync(directory)
 
 
 def _read(journal: Path) -> Sequence[Rename] | None:
@@ -101,19 +253,6 @@ def _checked(pair: object) -> Rename:
     if name in ("", ".", "..") or name.startswith(leftovers.TEMPORARY_PREFIX):
         raise ValueError(f"{rename.path!r} is not a file to replace")
     return rename
-
-
-def _make(rename: Rename) -> None:
-    parent, name = os.path.split(rename.path)
-    temporary = os.path.basename(rename.temporary)
-    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-            raise OSError(errno.EPERM, "What should replace it is not the service's own", rename.path)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    finally:
-        os.close(directory)
 
 
 def _sync(directory: str | Path) -> None:

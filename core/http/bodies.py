@@ -17,8 +17,10 @@ from urllib.parse import parse_qsl
 import multipart  # type: ignore[import-untyped]  # it has no types
 from aiohttp import web
 
+from jidoteki.core.http import multipart_forms
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.limits import Limits
+from jidoteki.core.http.multipart_forms import Padding
 from jidoteki.core.http.parts import FilePart, Part, Room, StoredUpload, TextPart
 from jidoteki.core.http.responses import header_text
 from jidoteki.hookspecs import ApiError, Document, Upload
@@ -162,24 +164,22 @@ class Body:
             self._text(name, kind, value.encode("utf-8", "surrogateescape"))
 
     async def _read_multipart(self) -> None:
-        _, options = multipart.parse_options_header(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
+        boundary = multipart_forms.boundary(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
         length = self.request.content_length
         await asyncio.to_thread(self._check_space, length or 0)
         try:
-            parser = multipart.PushMultipartParser(
-                options.get("boundary", ""),
+            parser = multipart_forms.Parser(
+                boundary,
                 content_length=-1 if length is None else length,
                 max_segment_count=MAX_PARTS,
                 # A strict one refuses the line end behind the last part where it comes in a packet of its own.
                 strict=False,
             )
-            await self._feed(parser)
+            await self._feed(parser, Padding(boundary))
         except multipart.ParserLimitReached as error:
             raise ApiError(413, f"The form has too many or too long parts: at most {MAX_PARTS} are allowed") from error
         except (multipart.MultipartError, ValueError) as error:
-            why = (
-                "" if options.get("boundary") else ": its Content-Type names no boundary, which clients add themselves"
-            )
+            why = "" if boundary else ": its Content-Type names no boundary, which clients add themselves"
             raise ApiError(400, f"The body is not valid multipart/form-data{why}") from error
 
     def _check_space(self, length: int) -> None:
@@ -192,13 +192,14 @@ class Body:
         if length > free:
             raise ApiError(400, f"The body has {length} bytes, but there is room for only {max(0, free)}")
 
-    async def _feed(self, parser: multipart.PushMultipartParser) -> None:
+    async def _feed(self, parser: multipart_forms.Parser, padding: Padding) -> None:
         part: Part | None = None
         beside = 0
         try:
             async for chunk in self._chunks():
                 beside += len(chunk) if part is None else 0
-                for event in parser.parse(chunk):
+                content = padding.taken_out_of(chunk)
+                for event in parser.parse(content) if content else ():  # nothing means the end to it
                     beside = 0
                     if isinstance(event, multipart.MultipartSegment):
                         part = self._part(event)

@@ -52,7 +52,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_last_moment",
-        "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "network",
+        "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "ended", "network",
     )  # fmt: skip
 
     _raw: asyncio.Transport
@@ -69,6 +69,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._discarded = 0
         #: Whether a request is being answered.
         self.busy = False
+        #: Whether the client sends no more, and waits for what it has asked for.
+        self.ended = False
         #: Of the client.
         self.network = "-"
 
@@ -110,9 +112,17 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._protocol.data_received(bytes(content))
 
     def eof_received(self) -> bool:
-        """The client sends no more: as ever, that ends the connection."""
+        """The client sends no more: that ends the connection, unless an answer to a whole request is due first."""
+        if self._is_owed_an_answer():
+            return True
         self._closing = True
         return False
+
+    def _is_owed_an_answer(self) -> bool:
+        """Whether a client that sends no more has sent a whole request (RFC 9112, 9.6)."""
+        owed = not self._closing and self._protocol is not None and bool(self._protocol.eof_received())
+        self.ended = self.ended or owed
+        return owed
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -147,7 +157,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        self._raw.resume_reading()
+        if not self.ended:
+            self._raw.resume_reading()
 
     def is_reading(self) -> bool:
         return self._raw.is_reading()

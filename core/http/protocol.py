@@ -85,6 +85,13 @@ class HttpProtocol(web.RequestHandler):
             else:
                 self._hand_on_header()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's may return one, aiohttp's does not
+        """The client sends no more; whether it has sent a whole request that is not answered yet."""
+        if not self._busy and self._rest:
+            self._next()
+        # A body that is being read was handed on as far as it came: its rest does not come any more.
+        return self._busy and self._body is None
+
     def _hand_on_header(self) -> None:
         """Hand on the next header if all of it is there."""
         rest = self._rest = self._rest.lstrip(b"\r\n")  # https://www.rfc-editor.org/rfc/rfc9112#section-2.2-6
@@ -156,7 +163,9 @@ class HttpProtocol(web.RequestHandler):
         rest, self._rest = self._rest, b""
         if rest:
             self._hand_on_body(rest)
-        if not self._waits and not self._rest:
+        else:
+            self._close_if_cut_off()
+        if not self._waits and not self._rest and self.transport is not None:
             self.transport.resume_reading()
 
     def _hand_on_body(self, data: bytes) -> None:
@@ -184,6 +193,12 @@ class HttpProtocol(web.RequestHandler):
         self._rest = data
         if data and self.transport is not None:
             self.transport.pause_reading()
+        self._close_if_cut_off()
+
+    def _close_if_cut_off(self) -> None:
+        """End the connection of a client that sends no more, though not all of the body has come."""
+        if self._body is not None and not self._waits and self.transport is not None and self.transport.ended:
+            self.transport.abort()
 
     def _part(self, data: bytes) -> int:
         """How much of what has come may be handed on without the risk that something behind the body is, too.
@@ -219,7 +234,7 @@ class HttpProtocol(web.RequestHandler):
             self._set_busy(False)
             if resp.keep_alive and self.transport is not None:
                 self.transport.set_bulk(False)
-                if self._rest or not self.transport.is_reading():
+                if self._rest or self.transport.ended or not self.transport.is_reading():
                     asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
@@ -228,6 +243,8 @@ class HttpProtocol(web.RequestHandler):
         if self._rest:
             self._hand_on_header()
         if not self._busy and self.transport is not None:
+            if self.transport.ended:
+                self.transport.close()
             self.transport.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.connection import Connection
-from jidoteki.core.http.resuming import Resuming
+from jidoteki.core.http.resuming import Resuming, byte_range, is_there, names
 from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
 
 CHUNK = 256 * 1024
@@ -192,19 +192,40 @@ class Attachment(web.FileResponse):
     async def _prepare_open_file(
         self, request: web.BaseRequest, fobj: Any, st: os.stat_result, file_encoding: str | None
     ) -> AbstractStreamWriter | None:
-        resuming = self.resuming
-        if resuming is None or request.method != "GET":
-            return await super()._prepare_open_file(request, fobj, st, file_encoding)
-        if "Range" in request.headers:
-            # aiohttp knows If-Range with a date alone: whether there may be a part is decided here.
-            left_out = {"range", "if-range"} if not resuming.allowed(st) else {"if-range"}
-            headers = [(name, value) for name, value in request.headers.items() if name.lower() not in left_out]
-            request = request.clone(headers=CIMultiDict(headers))
-        resuming.note(st)
+        resuming, found = self.resuming, byte_range(request.headers)
+        if request.method != "GET" or not self._may_send_part(request, st):
+            found = None
+        if resuming is not None and request.method == "GET":
+            await _note(resuming, st)
+        if found is not None and not is_there(found, st.st_size):
+            self.headers["Content-Range"] = f"bytes */{st.st_size}"
+            return await self._refuse(request, ApiError(416, f"The file has only {st.st_size} bytes"))
         try:
-            return await super()._prepare_open_file(request, fobj, st, file_encoding)
+            return await super()._prepare_open_file(_with_range(request, found), fobj, st, file_encoding)
         finally:
-            resuming.note(st)
+            if resuming is not None and request.method == "GET":
+                await _note(resuming, st)
+
+    def _may_send_part(self, request: web.BaseRequest, status: os.stat_result) -> bool:
+        if self.resuming is not None:
+            return self.resuming.allowed(status)
+        if_range = request.headers.get("If-Range")
+        return if_range is None or names(if_range, status)
+
+    async def _precondition_failed(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return await self._refuse(request, ApiError(412, "The file is not as the condition of the request wants it"))
+
+    async def _refuse(self, request: web.BaseRequest, error: ApiError) -> AbstractStreamWriter | None:
+        """Answer that this cannot be sent, as any error is told."""
+        body, more = _told(error)
+        self.set_status(error.status)
+        self.headers.popall("Content-Disposition", None)
+        self.headers.update({"Content-Type": JSON, **more})
+        self.content_length = len(body)
+        writer = await web.StreamResponse.prepare(self, request)
+        if writer is not None and request.method != "HEAD":
+            await writer.write(body)
+        return writer
 
     async def _sendfile(self, request: web.BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
         connection = request.transport
@@ -233,6 +254,23 @@ class Attachment(web.FileResponse):
             reading = loop.run_in_executor(None, fobj.read, min(CHUNK, left))
             await writer.write(chunk)
         return count - left
+
+
+async def _note(resuming: Resuming, status: os.stat_result) -> None:
+    if resuming.note(status):
+        await asyncio.to_thread(resuming.sent.keep, resuming.sent.document())
+
+
+def _with_range(request: web.BaseRequest, found: tuple[int | None, int | None] | None) -> web.BaseRequest:
+    """A request that asks aiohttp for this range alone: what else may decide was looked at here."""
+    if "Range" not in request.headers and "If-Range" not in request.headers:
+        return request
+    headers = request.headers.copy()
+    for name in ("Range", "If-Range"):
+        headers.popall(name, None)
+    if found is not None:
+        headers["Range"] = "bytes=" + "-".join("" if each is None else str(each) for each in found)
+    return request.clone(headers=headers)
 
 
 async def _file(path: Path, headers: Mapping[str, str], file: IO[bytes] | None = None) -> web.FileResponse:

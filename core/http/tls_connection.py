@@ -50,7 +50,9 @@ class TlsConnection(Connection):
     :param handshakes: those under way.
     """
 
-    __slots__ = ("_context", "_due", "_framed", "_handshakes", "_held", "_incoming", "_outgoing", "_stage", "_tls")
+    __slots__ = (
+        "_context", "_due", "_framed", "_goodbye", "_handshakes", "_held", "_incoming", "_outgoing", "_stage", "_tls",
+    )  # fmt: skip
 
     _tls: ssl.SSLObject
     _incoming: ssl.MemoryBIO
@@ -70,6 +72,7 @@ class TlsConnection(Connection):
         self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIME
         self._held = bytearray()
         self._framed = True
+        self._goodbye = False
         self._stage = Stage.HELLO
 
     def _begin(self) -> None:
@@ -173,12 +176,15 @@ class TlsConnection(Connection):
                 size = self._decrypt()
                 if size:
                     super()._received(_DECRYPTED[:size])
-                if not self._incoming.pending and not self._tls.pending():
+                if not self._incoming.pending and not self._tls.pending() and not self._goodbye:
                     break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            self.close()
+            if self._is_owed_an_answer():
+                self.pause_reading()  # nothing more is decrypted, so nothing more may come
+            else:
+                self.close()
             return
         except (ssl.SSLError, OSError) as error:
             self._give_up(error)
@@ -197,11 +203,14 @@ class TlsConnection(Connection):
         while size < BULK_STEP and (not size or self._incoming.pending or self._tls.pending()):
             try:
                 count: Any = self._tls.read(BULK_STEP - size, _DECRYPTED[size:])
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            except ssl.SSLWantReadError:
                 if size:
                     break
                 raise
+            except ssl.SSLZeroReturnError:
+                count = 0
             if not count:
+                self._goodbye = True
                 if size:
                     break
                 raise ssl.SSLZeroReturnError

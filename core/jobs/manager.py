@@ -16,7 +16,7 @@ from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
+from jidoteki.core.jobs.records import INTERRUPTED, NOT_RECORDED, UNRECORDED, Record, boot_id
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
@@ -218,7 +218,7 @@ class JobManager:
             record = await asyncio.to_thread(self._bury, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
-            record.fail(INTERRUPTED)
+            record.fail(UNRECORDED)
         finally:
             if self._watches.get(record.kind) is watch:
                 del self._watches[record.kind]
@@ -233,7 +233,8 @@ class JobManager:
             if watch.cancelled:
                 record.end("cancelled")
             else:
-                record.fail("The job took too long" if watch.late else INTERRUPTED)
+                unrecorded = watch.process.poll() == NOT_RECORDED
+                record.fail("The job took too long" if watch.late else UNRECORDED if unrecorded else INTERRUPTED)
             with contextlib.suppress(OSError):
                 self.launcher.finish(record)
         self.launcher.clear(record.id)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 KEEP = 100
 KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 MAX_SIZE = 256 * 1024
+#: What each record takes of the disk from its beginning, so that its end can be written when there is no space.
+ROOM = 4096
+CUT = "..."
 _NAME = re.compile(r"([0-9]{6,9})-([a-z][a-z0-9-]{0,63})\.json")
 _NUMBER = re.compile(r"([0-9]{6,9})-.*", re.DOTALL)
 
@@ -59,6 +64,9 @@ _RECORD = vol.Schema(
 )
 
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
+#: The exit status of a job's process that could not record how it ended: EX_IOERR of sysexits.h.
+NOT_RECORDED = 74
+UNRECORDED = "How the job ended could not be recorded: the disk is full, or cannot be written"
 
 
 @dataclass(slots=True)
@@ -156,8 +164,13 @@ class Records:
 
     def write(self, record: Record, durable: bool = True) -> None:
         """Store a record."""
-        content = json.dumps(dataclasses.asdict(record)).encode()
-        files.replace_file(self.path(record.id), content, 0o600, durable)
+        path, content = self.path(record.id), _encode(record, ROOM)
+        try:
+            files.replace_file(path, content, 0o600, durable)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _overwrite(path, record)
 
     def new(self, kind: str, client: str, user: str) -> Record:
         """Make the record of a new run; call it while holding the start lock."""
@@ -177,6 +190,32 @@ class Records:
                 for path in (self.path(id), self.log(id)):
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
+
+
+def _encode(record: Record, size: int) -> bytes:
+    """A record as it is stored, with blanks behind it up to a size."""
+    return json.dumps(dataclasses.asdict(record)).encode().ljust(size - 1) + b"\n"
+
+
+def _overwrite(path: Path, record: Record) -> None:
+    """Store a record where it is stored already: that takes no space, and it is one block, written at once.
+
+    :raises OSError: it is not there, or its message is too long and cannot be shortened enough.
+    """
+    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "wb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or not paths.is_private(status):
+            raise paths.NotTrusted(path)
+        size = status.st_size
+        excess = len(_encode(record, 0)) - size
+        if excess > 0:
+            message = (record.error_message or "")[: -excess - len(CUT)] + CUT
+            record = dataclasses.replace(record, error_message=message)
+        content = _encode(record, size)
+        if len(content) > size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        file.write(content)
+        os.fsync(file.fileno())
 
 
 def is_id(text: str) -> bool:

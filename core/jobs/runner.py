@@ -21,7 +21,7 @@ from jidoteki.core.jobs import priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
-from jidoteki.core.jobs.records import Record, Records
+from jidoteki.core.jobs.records import NOT_RECORDED, Record, Records
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
@@ -52,10 +52,15 @@ def main(path: Path) -> None:
     if run.context.dry_run:
         print(json.dumps(dry_run(run)), flush=True)
         return
-    carry_out(run, _time_limit)
+    status = 0
+    try:
+        carry_out(run, _time_limit)
+    except OSError:
+        traceback.print_exc()
+        status = NOT_RECORDED
     # At once: the lock is held until the very end, and whoever saw the record may start the next one.
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def load(path: Path) -> Run:

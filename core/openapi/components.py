@@ -122,8 +122,8 @@ def shared_error(status: int) -> dict[str, str]:
 RESPONSES: dict[str, Any] = {
     **{name: error(status, description) for status, (name, description) in _ERRORS.items()},
     "NotModified": {"description": "You have it already"},
-    "PreconditionFailed": {"description": "A condition of the request does not hold"},
-    "RangeNotSatisfiable": {"description": "No such part", "headers": headers("Content-Range")},
+    "PreconditionFailed": error(412, "A condition of the request does not hold"),
+    "RangeNotSatisfiable": error(416, "No such part") | {"headers": headers("Content-Range", "Error-Message")},
     "OtherError": {
         "description": "An error that a plugin raises",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jidoteki.core.auth.authentication import FORBIDDEN
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
-from jidoteki.core.http.resuming import Resuming
+from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecord, JobType, Reply, Request, Response
@@ -116,7 +116,8 @@ class ApiRequest:
 
     def resuming(self, filename: str, *, anew: bool) -> Resuming:
         """What is known of this client and a file."""
-        return Resuming(self.service.sent, (self.client, self.user, filename), self.headers, anew)
+        where = self.client if anew else ANYWHERE
+        return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
 
     async def cancel_job(self, kind: str) -> bool:
         """End the running job of this kind."""

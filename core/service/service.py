@@ -51,7 +51,7 @@ class Service:
         self.unwritten_health: dict[str, Any] | None = None
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: self.appliance.group)
         self.in_flight = InFlight()
-        self.sent = SentFiles()
+        self.sent = SentFiles(appliance.jobs / "sent.json")
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
         self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify)

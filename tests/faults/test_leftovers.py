@@ -36,7 +36,7 @@ FILES = (
     )),
     *(f"jobs/{name}" for name in (
         "start.lock", "replace.lock", "update.lock", "logs.lock", ".jidoteki-replace.json", "000001-update.json",
-        "000001-update.log", "000002-logs.log", "999999999-update.json", f".jidoteki-{HEX}",
+        "000001-update.log", "000002-logs.log", "999999999-update.json", f".jidoteki-{HEX}", "sent.json",
     )),
     *(f"tmp/{name}" for name in ("000001-update", "000001-logs", "dry-run-1", ".jidoteki-tls.pem", "x")),
     *(f"spool/{name}" for name in (

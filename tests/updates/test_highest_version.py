@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,25 @@ def test_what_a_script_installed_counts_though_the_update_could_not_be_ended(
     assert "3.0.0, whose installation was begun here" in refused(update, "2.0.0")
     update("3.0.0")
     assert (appliance.etc / "version.txt").read_text() == "3.0.0\n"
+
+
+@pytest.mark.parametrize("name", ["version.txt", "highest-version"])
+def test_an_update_whose_version_cannot_be_recorded_is_recorded_nowhere(
+    appliance: Appliance, update: Callable[..., Any], mark: Path, name: str
+) -> None:
+    update("3.0.0")
+    held = {each.name: each for each in (appliance.etc / "version.txt", mark)}[name]
+    if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
+        pytest.skip("this system can have no immutable file")
+    try:
+        with pytest.raises(JobFailed, match=f"version 4.0.0 cannot be recorded: {held}: {name} is immutable"):
+            update("4.0.0")
+    finally:
+        subprocess.run(["chattr", "-i", held], check=True)
+
+    assert (appliance.etc / "version.txt").read_text() == mark.read_text() == "3.0.0\n"
+    update("4.0.0")
+    assert (appliance.etc / "version.txt").read_text() == mark.read_text() == "4.0.0\n"
 
 
 def test_a_version_whose_script_failed_keeps_no_other_one_out(update: Callable[..., Any]) -> None:

@@ -226,9 +226,19 @@ def _install(job: Job, directory: Path) -> bool:
             job.log(f"The changelog cannot be written: {error.strerror or error}")
     if version is not None:
         contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
-        job.appliance.replace_files(contents, modes={mark: highest.MODE})
+        _record(job, version, contents, mark)
     begun.unlink(missing_ok=True)
     return has_script
+
+
+def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Path) -> None:
+    try:
+        job.appliance.replace_files(contents, modes={mark: highest.MODE})
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise JobFailed(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
 
 
 def _remember_installed(job: Job) -> None:
