@@ -2,14 +2,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
 SOURCES := bench client core docs examples hookspecs plugins testing tests
 
+# Modules side by side; the tests of one may share its host.
+PARALLEL := -n 4 --dist loadscope
 FAULTS := build/faults
 LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest --timeout 3600
 # What is about times and memory has the machine for itself.
 MEASURED := $(addprefix tests/faults/test_,connections.py timing.py endurance.py)
 
-.PHONY: setup docs faults faults-plain bench bench-quick soak help run test check types lock clean
+.PHONY: setup docs faults faults-plain bench bench-quick soak help run test check types lock dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -20,31 +23,51 @@ run: $(READY) ## start a demo appliance on https://127.0.0.1:8443
 setup: $(READY) ## the virtual environment alone
 
 test: $(READY) ## all tests that run in CI
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+COVERAGE := build/coverage
+.PHONY: coverage measured
+coverage: ## which lines the tests run, in the processes of hosts and jobs too; TESTS="tests/test_jobs.py" for some alone
+	@rm -f $(COVERAGE)/data*
+	@$(MAKE) --no-print-directory VENV=$(COVERAGE)/venv measured
+
+# A job has none of the variables that its tests were started with, so this environment has an interpreter that sets them.
+measured: $(READY)
+	@printf 'import os; os.environ.update(COVERAGE_PROCESS_START="%s", COVERAGE_FILE="%s")\n' \
+		$(CURDIR)/pyproject.toml $(CURDIR)/$(COVERAGE)/data \
+		> $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/a0_coverage.pth
+	-$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 .PHONY: fuzz browser
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
-	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -n0 -s tests/fuzz
+	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
 
 browser: $(READY) ## /docs in a real browser; needs the program chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
-	$(BIN)/python -m pytest -n0 tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
+	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
+	MYPYPATH=tests $(BIN)/mypy docs tests/*.py $(addprefix tests/,browser fuzz hooks plugins)
+	for each in faults updates; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 
 faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (half an hour; as root for tmpfs)
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
-	-$(LONG_FAULTS) -n 0 $(MEASURED)
-	-$(LONG_FAULTS) -n 2 tests/faults $(addprefix --ignore ,$(MEASURED))
-	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest tests/updates --junitxml $(FAULTS)/packages.xml
+	-$(LONG_FAULTS) $(MEASURED)
+	-$(LONG_FAULTS) -n 2 --dist loadscope tests/faults $(addprefix --ignore ,$(MEASURED))
+	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/updates --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
 faults-plain: $(READY) ## the wire once more without asserts and without aiohttp's C extensions
-	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 \
+	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 --dist loadscope \
 		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/test_http.py
 
 bench: $(READY) ## ratios against references run side by side, in bench/results.json
@@ -60,6 +83,16 @@ docs: $(READY) ## write the hooks and the reference of the contract from their d
 	$(BIN)/python docs/hooks.py
 	$(BIN)/python docs/reference.py
 
+SITE := build/site
+.PHONY: site
+site: $(SITE)/.ready ## the documentation as a site in build/site/html; a link that leads nowhere is an error
+	$(SITE)/venv/bin/sphinx-build --quiet --fail-on-warning --keep-going -d $(SITE)/doctrees -c docs . $(SITE)/html
+
+$(SITE)/.ready: requirements-docs.txt
+	$(PYTHON) -m venv $(SITE)/venv
+	$(SITE)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
+	@touch $@
+
 types: # one import package for the type checker, as it is once installed
 	@mkdir -p build/types/jidoteki
 	@for part in client core hookspecs plugins testing; do ln -sfn ../../../$$part build/types/jidoteki/$$part; done
@@ -74,10 +107,15 @@ $(READY): requirements.txt pyproject.toml | types
 	$(BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "jidoteki.pth").write_text("$(CURDIR)/build/types\n")'
 	@touch $@
 
-lock: $(READY) ## pin the newest allowed dependencies, with hashes, in requirements.txt
+lock: $(READY) ## pin, with hashes, what the product, its developers and the site need; UPGRADE=1 takes the newest
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev \
-		--python-version 3.11 pyproject.toml requirements.in -o requirements.txt
+	$(PIN) pyproject.toml -o requirements-runtime.txt
+	$(PIN) --constraints requirements-runtime.txt --extra dev pyproject.toml requirements.in -o requirements.txt
+	$(PIN) --group docs -o requirements-docs.txt
+
+dist: $(READY) ## the source distribution and the wheel, in dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info

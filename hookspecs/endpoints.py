@@ -152,8 +152,7 @@ class Request(Protocol):
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
-        :param values: JSON values, handed to the job as `job.input`.
-
+        :param values: JSON values, handed to the job as `job.input`; bytes are handed to it as the path of a file.
         :raises ApiError: 400, one is running already, or one that excludes it.
         """
 

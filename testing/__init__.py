@@ -1,9 +1,35 @@
-"""The test kit for plugin authors: a temporary appliance and a running host, as pytest fixtures.
+"""The test kit for plugin authors: a temporary appliance and what serves it, as pytest fixtures, and fakes.
 
 Installed with the distribution; pytest finds the fixtures by itself (see `jidoteki.testing.fixtures`).
 """
 
-from jidoteki.testing.fixtures import MakeAppliance, MakeHost
-from jidoteki.testing.host import Answer, Host, wait_until
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Answer", "Host", "MakeAppliance", "MakeHost", "wait_until"]
+from jidoteki.testing.calls import Answer
+from jidoteki.testing.fakes import FakeJob, FakeRequest
+from jidoteki.testing.fixtures import MakeAppliance, MakeClient, MakeHost
+from jidoteki.testing.host import Host, wait_until
+
+if TYPE_CHECKING:
+    from jidoteki.testing.in_process import InProcessClient
+
+__all__ = [
+    "Answer",
+    "FakeJob",
+    "FakeRequest",
+    "Host",
+    "InProcessClient",
+    "MakeAppliance",
+    "MakeClient",
+    "MakeHost",
+    "wait_until",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import late what imports the whole service: pytest loads this package before every test of anything."""
+    if name == "InProcessClient":
+        from jidoteki.testing.in_process import InProcessClient
+
+        return InProcessClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

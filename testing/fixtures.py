@@ -1,25 +1,95 @@
-"""pytest fixtures: `jidoteki_appliance` makes temporary appliances, `jidoteki_host` runs a host on one."""
+"""pytest fixtures: temporary appliances, and what serves them, in a process of its own or in that of the test."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
+from jidoteki.testing import plugin_files
+from jidoteki.testing.calls import configure
 from jidoteki.testing.host import Host
-from jidoteki.testing.reports import HOSTS, pytest_runtest_makereport, tail
+from jidoteki.testing.reports import HOSTS, IN_PROCESS, pytest_runtest_makereport, tail
 
-__all__ = ["MakeAppliance", "MakeHost", "jidoteki_appliance", "jidoteki_host", "pytest_runtest_makereport"]
+if TYPE_CHECKING:
+    from jidoteki.testing.in_process import InProcessClient
+    from jidoteki.testing.job_threads import JobThread
+
+__all__ = [
+    "MakeAppliance",
+    "MakeClient",
+    "MakeHost",
+    "jidoteki_appliance",
+    "jidoteki_client",
+    "jidoteki_host",
+    "pytest_runtest_makereport",
+]
 
 TOKEN = "correct-horse-battery"
+BUILT_IN = ("settings", "certs", "license", "storage", "backup")
 
-MakeAppliance = Callable[..., Appliance]
-MakeHost = Callable[..., Host]
+
+class MakeAppliance(Protocol):
+    """The type of the fixture `jidoteki_appliance`."""
+
+    def __call__(self, token: str | None = TOKEN) -> Appliance:
+        """Make the root of an appliance.
+
+        :param token: the API token; None to leave it without one.
+        """
+
+
+class MakeHost(Protocol):
+    """The type of the fixture `jidoteki_host`."""
+
+    def __call__(
+        self,
+        load: Iterable[ModuleType | Path] = (),
+        enable: Iterable[str] = (),
+        token: str | None = TOKEN,
+        start: bool = True,
+        **sections: object,
+    ) -> Host:
+        """Make a host.
+
+        :param load: one-file plugins.
+        :param enable: endpoints beside those of the built-in plugins.
+        :param token: the API token; None to leave it without one.
+        :param start: whether to start it, too.
+        :param sections: sections of the configuration; `_` in a name stands for `-`.
+        :raises AssertionError: nothing serves what is to be enabled.
+        """
+
+
+class MakeClient(Protocol):
+    """The type of the fixture `jidoteki_client`."""
+
+    async def __call__(
+        self,
+        load: Iterable[ModuleType | Path] = (),
+        enable: Iterable[str] = (),
+        token: str | None = TOKEN,
+        raise_server_exceptions: bool = True,
+        appliance: Appliance | None = None,
+        **sections: object,
+    ) -> InProcessClient:
+        """Serve an appliance in this event loop, and return a client of it.
+
+        :param load: one-file plugins, which are loaded from where they are: what a test patches in a module counts.
+        :param enable: endpoints beside those of the built-in plugins.
+        :param token: the API token; None to leave it without one.
+        :param raise_server_exceptions: whether the client raises what a handler or a job raised.
+        :param appliance: one that `jidoteki_appliance` made; by default a new one.
+        :param sections: sections of the configuration; `_` in a name stands for `-`.
+        :raises AssertionError: nothing serves what is to be enabled.
+        """
 
 
 @pytest.fixture(scope="session")
@@ -58,29 +128,21 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequ
     hosts = request.node.stash.setdefault(HOSTS, [])
 
     def make_one(
-        load: tuple[ModuleType | Path, ...] = (),
-        enable: tuple[str, ...] = (),
+        load: Iterable[ModuleType | Path] = (),
+        enable: Iterable[str] = (),
         token: str | None = TOKEN,
         start: bool = True,
         **sections: object,
     ) -> Host:
+        enable = tuple(enable)
         host = Host(jidoteki_appliance(token), token)
         hosts.append(host)
-        directory = host.appliance.system_etc / "plugins"
-        directory.mkdir(mode=0o755, exist_ok=True)
-        for each in load:
-            source = Path(str(each.__file__)) if isinstance(each, ModuleType) else each
-            host.appliance.replace_file(directory / source.name, source.read_bytes())
-        built_in = ["settings", "certs", "license", "storage", "backup"]
-        defaults = {
-            "endpoints": [*built_in, *enable],
-            "parameters": None,
-            "plugin_directory": "usr/local/etc/plugins",
-        }
-        host.configure(**{**defaults, **sections})
+        plugin_files.copy(host.appliance, load)
+        _configure(host.appliance, enable, sections)
         if start:
             host.start()
-            _assert_served(host, enable)
+            log = tail(host.appliance.log / "jidoteki-admin-api.log")
+            _assert_served(enable, log, None)
         return host
 
     yield make_one
@@ -88,12 +150,73 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequ
         host.end()
 
 
-def _assert_served(host: Host, enabled: tuple[str, ...]) -> None:
+@pytest.fixture
+def _jobs_in_threads() -> Iterator[list[JobThread]]:
+    """What has to outlive the server of `jidoteki_client`: jobs as threads, and the umask of a service."""
+    from jidoteki.testing.job_threads import jobs_in_threads
+
+    umask = os.umask(0o077)
+    with jobs_in_threads() as jobs:
+        yield jobs
+    os.umask(umask)
+
+
+@pytest.fixture
+def jidoteki_client(
+    jidoteki_appliance: MakeAppliance,
+    _jobs_in_threads: list[JobThread],
+    aiohttp_client: Callable[..., Awaitable[Any]],
+    request: pytest.FixtureRequest,
+) -> MakeClient:
+    """Return a coroutine function that serves an appliance in this process: `await jidoteki_client(load=[…], …)`.
+
+    It takes what `jidoteki_host` takes. Handlers run in the test's event loop and jobs in threads: breakpoints and
+    patches work in both, and what they raise is raised by the client. It needs pytest-aiohttp.
+    """
+    appliances = request.node.stash.setdefault(IN_PROCESS, [])
+
+    async def make_one(
+        load: Iterable[ModuleType | Path] = (),
+        enable: Iterable[str] = (),
+        token: str | None = TOKEN,
+        raise_server_exceptions: bool = True,
+        appliance: Appliance | None = None,
+        **sections: object,
+    ) -> InProcessClient:
+        from jidoteki.testing.in_process import SESSION, InProcessClient, ServiceServer
+
+        enable = tuple(enable)
+        appliance = appliance or jidoteki_appliance(token)
+        appliances.append(appliance)
+        plugin_files.link(appliance, load)
+        _configure(appliance, enable, sections)
+        server = ServiceServer(appliance, _jobs_in_threads)
+        client = await aiohttp_client(server, **SESSION)
+        log = "\n".join(server.log.messages)
+        _assert_served(enable, log, server.log.first)
+        for name in enable:
+            if f"The plugin {name} is left out" in log:
+                raise AssertionError(f"enable={name!r}: the plugin is left out") from server.log.first
+        return InProcessClient(appliance, token, client, server, _jobs_in_threads, raise_server_exceptions)
+
+    return make_one
+
+
+def _configure(appliance: Appliance, enable: tuple[str, ...], sections: Mapping[str, object]) -> None:
+    defaults = {
+        "endpoints": [*BUILT_IN, *enable],
+        "parameters": None,
+        "plugin_directory": "usr/local/etc/plugins",
+    }
+    configure(appliance, {**defaults, **sections})
+
+
+def _assert_served(enabled: tuple[str, ...], log: str, cause: BaseException | None) -> None:
     """Look in the log for what the host says of an endpoint that no plugin serves.
 
+    :param cause: what may have been the reason.
     :raises AssertionError: it says so of an enabled one.
     """
-    log = tail(host.appliance.log / "jidoteki-admin-api.log")
     for name in enabled:
         if f"no plugin serves {name!r}" in log:
-            raise AssertionError(f"enable={name!r}: no plugin serves it; the log of the service says why")
+            raise AssertionError(f"enable={name!r}: no plugin serves it; the log of the service says why") from cause

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import http.client
-import json
 import os
 import signal
 import ssl
@@ -13,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -22,7 +19,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import commands, processes
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX
-from jidoteki.hookspecs.credentials import request_hash
+from jidoteki.testing.calls import Answer, audit_lines, configure, credential, is_audited
 from jidoteki.testing.forms import form
 
 COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")
@@ -41,25 +38,6 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0, interval: fl
             return value
         time.sleep(interval)
     raise AssertionError(f"not so within {seconds:g} seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the host answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode()
 
 
 class Host:
@@ -82,10 +60,7 @@ class Host:
 
     def configure(self, **sections: Any) -> None:
         """Change keys of the configuration; `_` in a name stands for `-`. Call `start` or `reload` afterwards."""
-        path = self.appliance.configuration
-        document = json.loads(path.read_text())
-        document.update({name.replace("_", "-"): value for name, value in sections.items()})
-        self.appliance.replace_file(path, json.dumps(document))
+        configure(self.appliance, sections)
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> Host:
         """Start it and wait until it listens.
@@ -143,11 +118,8 @@ class Host:
 
     def query(self, method: str, path: str, auth: str = "hash") -> str:
         """The query that authenticates a request: `auth` is hash, token or none."""
-        if auth == "none" or self.token is None:
-            return ""
-        if auth == "token":
-            return f"?token={self.token}"
-        return f"?hash={request_hash(method, PREFIX + path, self.token)}"
+        asked = credential(method, path, self.token, auth)
+        return f"?{asked}" if asked else ""
 
     @property
     def certificate(self) -> Path:
@@ -234,8 +206,7 @@ class Host:
 
     def audit(self) -> list[list[str]]:
         """The lines of the audit log: time, id, location, user, action, target."""
-        path = self.appliance.log / "jidoteki-audit.log"
-        return list(csv.reader(path.read_text().splitlines())) if path.exists() else []
+        return audit_lines(self.appliance)
 
     def assert_audited(self, action: str, target: str) -> None:
         """Assert that the audit log has a line of this action whose target begins so; wait a moment for it.
@@ -244,11 +215,7 @@ class Host:
         :param target: such as `POST /api/v1/admin/setup 200`.
         :raises AssertionError: it has none, and these are its lines.
         """
-
-        def is_there() -> bool:
-            return any(line[4] == action and line[5].startswith(target) for line in self.audit())
-
         try:
-            wait_until(is_there, seconds=5)
+            wait_until(lambda: is_audited(self.appliance, action, target), seconds=5)
         except AssertionError:
             raise AssertionError(f"No line {action} {target} in the audit log: {self.audit()}") from None

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core import files
+from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs.records import Records
 from jidoteki.testing.host import Host
 
 #: The hosts of a test, or of a module whose tests share one.
 HOSTS = pytest.StashKey[list[Host]]()
+#: The appliances that are served by the process of a test.
+IN_PROCESS = pytest.StashKey[list[Appliance]]()
 LINES = 200
 
 
@@ -25,6 +28,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for number, host in enumerate(hosts, 1):
             name = f"jidoteki host {number}" if len(hosts) > 1 else "jidoteki host"
             report.sections.extend((f"{name}, {title}", text) for title, text in sections(host) if text)
+        for appliance in item.stash.get(IN_PROCESS, []):
+            report.sections.extend((f"jidoteki client, {title}", text) for title, text in failed_jobs(appliance))
     return report
 
 
@@ -32,7 +37,12 @@ def sections(host: Host) -> Iterator[tuple[str, str]]:
     """Title and text of what a host left behind; the text is empty where it said nothing."""
     yield "log of the service", tail(host.appliance.log / "jidoteki-admin-api.log")
     yield "standard error", tail(host.error_file)
-    records = Records(host.appliance.jobs)
+    yield from failed_jobs(host.appliance)
+
+
+def failed_jobs(appliance: Appliance) -> Iterator[tuple[str, str]]:
+    """Title and text of the log of each failed job."""
+    records = Records(appliance.jobs)
     for record in records.all():
         if record.status == "failed":
             yield f"log of the failed job {record.id}", tail(records.log(record.id))

@@ -14,32 +14,27 @@ from jidoteki.core.archives import unpacking
 from jidoteki.core.archives.streams import gunzipped
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins.backup import jobs, restoring, stored
+from jidoteki.testing import FakeJob
 
 Tree_ = dict[str, tuple[object, ...]]
 
 
-class Job:
-    """A job without a process of its own."""
+class Job(FakeJob):
+    """A job without a process of its own, which really unpacks."""
 
     def __init__(
         self, appliance: Appliance, archive: Path | None = None, dry_run: bool = False, mode: str = "merge"
     ) -> None:
-        self.id = "dry-run-1" if dry_run else "000001-restore"
-        self.appliance = appliance
-        self.settings: dict[str, Any] = {"limits": {"free-space": 1}}
-        self.config: dict[str, Any] = {}
-        self.input = {"archive": str(archive), "mode": mode}
-        self.dry_run = dry_run
-        self.lines: list[str] = []
+        super().__init__(
+            appliance,
+            {"archive": str(archive), "mode": mode},
+            settings={"limits": {"free-space": 1}},
+            dry_run=dry_run,
+            id="dry-run-1" if dry_run else "000001-restore",
+        )
 
-    def progress(self, percentage: int) -> None:
+    def progress(self, percentage: int, *, final: bool = False) -> None:
         assert 0 <= percentage <= 100
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
-
-    def log_plain(self, message: str) -> None:
-        self.lines.append(message)
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,

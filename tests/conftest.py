@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from documented import _comparison, _every_answer_is_documented
+from namespaces import mount
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.reports import HOSTS
 
-__all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host"]
+__all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host", "mount"]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from jidoteki.core.cli import openapi
-from jidoteki.testing import Answer, Host
+from jidoteki.testing import Answer, Host, InProcessClient
 
 PREFIX = "/api/v1/admin"
 UNSERVED = (400, 403, 404, 405, 503)
@@ -102,7 +102,7 @@ class Comparison:
         self._current: dict[int, dict[str, Any]] = {}
         self._seen: list[tuple[dict[str, Any], str, str, Answer]] = []
 
-    def started(self, host: Host) -> None:
+    def started(self, host: Host | InProcessClient) -> None:
         """A host has just read its configuration."""
         key = _fingerprint(host)
         if key not in self._documents:
@@ -110,7 +110,7 @@ class Comparison:
             self._documents[key] = json.loads(made)
         self._current[id(host)] = self._documents[key]
 
-    def answered(self, host: Host, method: str, path: str, answer: Answer) -> None:
+    def answered(self, host: Host | InProcessClient, method: str, path: str, answer: Answer) -> None:
         """A host has answered; compared later, so that no test takes the time for it for the host's."""
         kept = answer if "json" in content_type(answer) else Answer(answer.status, answer.headers, answer.body[:200])
         self._seen.append((self._current[id(host)], method, f"{PREFIX}{path}".partition("?")[0], kept))
@@ -125,7 +125,7 @@ def _make_document(root: str) -> str:
     return CliRunner().invoke(openapi.command, ["--root", root]).stdout
 
 
-def _fingerprint(host: Host) -> bytes:
+def _fingerprint(host: Host | InProcessClient) -> bytes:
     plugins = sorted((host.appliance.system_etc / "plugins").glob("*.py"))
     digest = hashlib.sha256()
     for path in [host.appliance.configuration, *plugins]:
@@ -133,6 +133,10 @@ def _fingerprint(host: Host) -> bytes:
         with suppress(OSError), open(path if path.is_file() else os.devnull, "rb") as file:
             digest.update(file.read(1024 * 1024))  # one that somebody made without an end is told by its beginning
     return digest.digest()
+
+
+def _wrapping(original: Any, wrapper: Any) -> Any:
+    return functools.wraps(original)(wrapper)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -162,11 +166,23 @@ def _comparison() -> Iterator[Comparison]:
         comparison.answered(host, method, path, answer)
         return answer
 
+    def begin(client: InProcessClient, *arguments: Any, **options: Any) -> None:
+        begin_client(client, *arguments, **options)
+        comparison.started(client)
+
+    async def call(client: InProcessClient, method: str, path: str, *arguments: Any, **options: Any) -> Answer:
+        answer = await call_client(client, method, path, *arguments, **options)
+        comparison.answered(client, method, path, answer)
+        return answer
+
     wrappers = {"start": start, "reload": reload, "curl": curl, "request": request}
     originals: dict[str, Any] = {name: getattr(Host, name) for name in wrappers}
+    begin_client, call_client = InProcessClient.__init__, InProcessClient.request
     with pytest.MonkeyPatch.context() as patch:
         for name, wrapper in wrappers.items():
-            patch.setattr(Host, name, functools.wraps(originals[name])(wrapper))
+            patch.setattr(Host, name, _wrapping(originals[name], wrapper))
+        patch.setattr(InProcessClient, "__init__", _wrapping(begin_client, begin))
+        patch.setattr(InProcessClient, "request", _wrapping(call_client, call))
         yield comparison
     processes.shutdown()
 

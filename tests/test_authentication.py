@@ -17,7 +17,8 @@ from pace import slowness
 from jidoteki.core.endpoints import setup
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
-from jidoteki.testing.fixtures import TOKEN, MakeHost
+from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
+from jidoteki.testing.fixtures import TOKEN
 
 NOT_SERVED = "Nothing is served here: /docs shows what is"
 FORBIDDEN = {"Status": "403 Forbidden", "Error-Message": "Authentication error"}
@@ -39,27 +40,29 @@ def test_the_hash_is_that_of_the_reference() -> None:
     )
 
 
-def test_first_setup_needs_no_credential_and_every_later_one_does(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(token=None)
+async def test_first_setup_needs_no_credential_and_every_later_one_does(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client(token=None)
 
-    first = host.post("/setup", "-F", "newtoken=yourtoken")
-    second = host.post("/setup", "-F", "newtoken=mine", source="127.0.0.2")
-    signed = host.get("/version", query=f"hash={openssl_hash('GET', PREFIX + '/version', 'yourtoken')}")
+    first = await client.post("/setup", {"newtoken": "yourtoken"})
+    second = await client.post("/setup", {"newtoken": "mine"}, source="127.0.0.2")
+    signed = await client.get("/version", query=f"hash={openssl_hash('GET', PREFIX + '/version', 'yourtoken')}")
 
     assert (first.status, first.body) == (200, b'{"Status":"200 OK"}')
     assert (second.status, second.json) == (403, FORBIDDEN)
     assert signed.json == {"version": "1.0.0"}
-    token_file = host.appliance.etc / "api.token"
+    token_file = client.appliance.etc / "api.token"
     assert token_file.read_text() == "yourtoken\n"
     assert token_file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("query", ["token=yourtoken", f"hash={'0' * 64}", "token="])
-def test_first_setup_may_show_a_credential_as_later_ones_do(jidoteki_host: MakeHost, query: str) -> None:
-    host = jidoteki_host(token=None)
+async def test_first_setup_may_show_a_credential_as_later_ones_do(jidoteki_client: MakeClient, query: str) -> None:
+    client = await jidoteki_client(token=None)
 
-    first = host.post("/setup", "-F", "newtoken=yourtoken", auth="none", query=query)
-    second = host.post("/setup", "-F", "newtoken=mine", auth="none", query=f"hash={'0' * 64}", source="127.0.0.2")
+    first = await client.post("/setup", {"newtoken": "yourtoken"}, auth="none", query=query)
+    second = await client.post(
+        "/setup", {"newtoken": "mine"}, auth="none", query=f"hash={'0' * 64}", source="127.0.0.2"
+    )
 
     assert (first.status, second.status) == (200, 403)
 
@@ -77,76 +80,80 @@ def test_of_two_first_setups_at_once_exactly_one_succeeds(jidoteki_host: MakeHos
     assert (host.appliance.etc / "api.token").read_text() == f"token{winner}\n"
 
 
-def test_changing_the_token_makes_the_old_one_worthless(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_changing_the_token_makes_the_old_one_worthless(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
 
-    changed = host.post("/setup", "-F", "newtoken=another")
-    old = host.get("/version", auth="token", source="127.0.0.2")
-    host.token = "another"
-    new = host.get("/version", auth="token", source="127.0.0.3")
+    changed = await client.post("/setup", {"newtoken": "another"})
+    old = await client.get("/version", auth="token", source="127.0.0.2")
+    client.token = "another"
+    new = await client.get("/version", auth="token", source="127.0.0.3")
 
     assert (changed.status, old.status, new.status) == (200, 403, 200)
 
 
 @pytest.mark.parametrize("newtoken", ["", "has space", "tab\there", "ümlaut", "x" * 256, "line\nbreak", "nul\x01"])
-def test_a_token_outside_of_the_allowed_characters_is_refused(jidoteki_host: MakeHost, newtoken: str) -> None:
-    host = jidoteki_host()
+async def test_a_token_outside_of_the_allowed_characters_is_refused(jidoteki_client: MakeClient, newtoken: str) -> None:
+    client = await jidoteki_client()
 
-    answer = host.post("/setup", "-F", f"newtoken={newtoken}")
+    answer = await client.post("/setup", {"newtoken": newtoken})
 
     assert answer.status == 400
     assert "newtoken must be 1 to 255 printable ASCII characters" in answer.json["Error-Message"]
     assert answer.headers["Error-Message"] == answer.json["Error-Message"]
-    assert host.get("/version").status == 200
+    assert (await client.get("/version")).status == 200
 
 
 @pytest.mark.parametrize("newtoken", ["x", "x" * 255, "".join(map(chr, range(33, 127)))])
-def test_every_token_of_the_reference_is_accepted(jidoteki_host: MakeHost, newtoken: str) -> None:
-    host = jidoteki_host(token=None)
+async def test_every_token_of_the_reference_is_accepted(jidoteki_client: MakeClient, newtoken: str) -> None:
+    client = await jidoteki_client(token=None)
 
-    answer = host.post("/setup", "--form-string", f"newtoken={newtoken}")
-    host.token = newtoken
+    answer = await client.post("/setup", {"newtoken": newtoken})
+    client.token = newtoken
 
     assert answer.status == 200
-    assert host.get("/version").status == 200
+    assert (await client.get("/version")).status == 200
 
 
 @pytest.mark.parametrize("spelt", ["a+b/c+", "a%2Bb%2Fc%2B", "a+b%2fc%2b"])
-def test_a_plus_in_a_token_may_be_sent_as_it_is(jidoteki_host: MakeHost, spelt: str) -> None:
-    host = jidoteki_host(token="a+b/c+")
+async def test_a_plus_in_a_token_may_be_sent_as_it_is(jidoteki_client: MakeClient, spelt: str) -> None:
+    client = await jidoteki_client(token="a+b/c+")
 
-    shown = host.get("/version", auth="none", query=f"token={spelt}")
-    spaced = host.get("/version", auth="none", query="token=a%20b/c%20", source="127.0.0.2")
+    shown = await client.get("/version", auth="none", query=f"token={spelt}")
+    spaced = await client.get("/version", auth="none", query="token=a%20b/c%20", source="127.0.0.2")
 
     assert (shown.status, spaced.status) == (200, 403)
 
 
 @pytest.mark.parametrize("content", ["first+line\nsecond\n", "first+line\r\nsecond", "first+line\n\n", "first+line"])
-def test_the_first_line_of_a_token_file_counts(jidoteki_host: MakeHost, content: str) -> None:
-    host = jidoteki_host(start=False, token="first+line")
-    (host.appliance.etc / "api.token").write_bytes(content.encode())
-    host.start()
+async def test_the_first_line_of_a_token_file_counts(
+    jidoteki_appliance: MakeAppliance, jidoteki_client: MakeClient, content: str
+) -> None:
+    appliance = jidoteki_appliance("first+line")
+    (appliance.etc / "api.token").write_bytes(content.encode())
+    client = await jidoteki_client(appliance=appliance, token="first+line")
 
-    assert host.get("/version").status == 200
-    assert host.get("/version", auth="token").status == 200
-    assert host.get("/version", auth="none", query="token=second", source="127.0.0.2").status == 403
-
-
-def test_a_token_file_whose_first_line_is_empty_lets_nobody_in(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(start=False, token="second")
-    (host.appliance.etc / "api.token").write_text("\nsecond\n")
-    host.start()
-
-    assert host.get("/version", auth="token").status == 403
+    assert (await client.get("/version")).status == 200
+    assert (await client.get("/version", auth="token")).status == 200
+    assert (await client.get("/version", auth="none", query="token=second", source="127.0.0.2")).status == 403
 
 
-def test_a_change_of_the_token_is_in_the_log_of_the_original(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
-    log = host.appliance.log / "update_token.log"
+async def test_a_token_file_whose_first_line_is_empty_lets_nobody_in(
+    jidoteki_appliance: MakeAppliance, jidoteki_client: MakeClient
+) -> None:
+    appliance = jidoteki_appliance("second")
+    (appliance.etc / "api.token").write_text("\nsecond\n")
+    client = await jidoteki_client(appliance=appliance, token="second")
 
-    host.post("/setup", "-F", "newtoken=dry", query="dry-run=1")
+    assert (await client.get("/version", auth="token")).status == 403
+
+
+async def test_a_change_of_the_token_is_in_the_log_of_the_original(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
+    log = client.appliance.log / "update_token.log"
+
+    await client.post("/setup", {"newtoken": "dry"}, query="dry-run=1")
     before = log.exists()
-    host.post("/setup", "-F", "newtoken=another")
+    await client.post("/setup", {"newtoken": "another"})
     lines = log.read_text().splitlines()
 
     assert not before
@@ -175,84 +182,84 @@ def test_a_token_that_cannot_be_stored_is_in_the_log_of_the_original(tmp_path: P
     assert lines[-1].endswith("[SYSTEM] Invalid or missing API token file")
 
 
-def test_the_log_of_token_changes_begins_anew_when_it_is_long(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
-    log = host.appliance.log / "update_token.log"
+async def test_the_log_of_token_changes_begins_anew_when_it_is_long(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
+    log = client.appliance.log / "update_token.log"
     log.write_text("x" * 2_000_000)
 
-    host.post("/setup", "-F", "newtoken=another")
+    await client.post("/setup", {"newtoken": "another"})
 
     assert len(log.read_text().splitlines()) == 2
     assert log.with_name("update_token.log.1").stat().st_size == 2_000_000
 
 
-def test_a_log_that_cannot_be_written_keeps_nobody_from_a_new_token(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
-    (host.appliance.log / "update_token.log").mkdir()
+async def test_a_log_that_cannot_be_written_keeps_nobody_from_a_new_token(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
+    (client.appliance.log / "update_token.log").mkdir()
 
-    answer = host.post("/setup", "-F", "newtoken=another")
-    host.token = "another"
+    answer = await client.post("/setup", {"newtoken": "another"})
+    client.token = "another"
 
-    assert (answer.status, host.get("/version").status) == (200, 200)
+    assert (answer.status, (await client.get("/version")).status) == (200, 200)
 
 
-def test_a_bearer_token_keeps_the_token_out_of_the_url(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_a_bearer_token_keeps_the_token_out_of_the_url(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
 
-    bearer = host.get("/version", "-H", f"Authorization: Bearer {TOKEN}", auth="none")
-    both = host.get("/version", "-H", f"Authorization: Bearer {TOKEN}", auth="token")
-    wrong = host.get("/version", "-H", "Authorization: Bearer nonsense", auth="none", source="127.0.0.2")
+    bearer = await client.get("/version", headers={"Authorization": f"Bearer {TOKEN}"}, auth="none")
+    both = await client.get("/version", headers={"Authorization": f"Bearer {TOKEN}"}, auth="token")
+    wrong = await client.get("/version", headers={"Authorization": "Bearer nonsense"}, auth="none", source="127.0.0.2")
 
     assert (bearer.status, both.status, wrong.status) == (200, 400, 403)
 
 
-def test_with_a_token_and_a_hash_the_hash_decides(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_with_a_token_and_a_hash_the_hash_decides(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
     good = request_hash("GET", f"{PREFIX}/version", TOKEN)
 
-    hash_good = host.get("/version", auth="none", query=f"token=wrong&hash={good}")
-    hash_bad = host.get("/version", auth="token", query="hash=wrong", source="127.0.0.2")
+    hash_good = await client.get("/version", auth="none", query=f"token=wrong&hash={good}")
+    hash_bad = await client.get("/version", auth="token", query="hash=wrong", source="127.0.0.2")
 
     assert (hash_good.status, hash_bad.status) == (200, 403)
 
 
 @pytest.mark.parametrize("content", ["", "\n", "has space\n", "two\nlines\n", "ünprintable\n"])
-def test_a_damaged_token_file_authenticates_nobody(jidoteki_host: MakeHost, content: str) -> None:
-    host = jidoteki_host()
-    (host.appliance.etc / "api.token").write_text(content)
+async def test_a_damaged_token_file_authenticates_nobody(jidoteki_client: MakeClient, content: str) -> None:
+    client = await jidoteki_client()
+    (client.appliance.etc / "api.token").write_text(content)
     empty = hmac.new(hashlib.sha256(b"").hexdigest().encode(), f"GET{PREFIX}/version".encode(), hashlib.sha256)
 
-    by_hash = host.get("/version", auth="none", query=f"hash={empty.hexdigest()}")
-    by_token = host.get("/version", auth="none", query="token=", source="127.0.0.2")
-    setup = host.post("/setup", "-F", "newtoken=mine", auth="none", source="127.0.0.3")
+    by_hash = await client.get("/version", auth="none", query=f"hash={empty.hexdigest()}")
+    by_token = await client.get("/version", auth="none", query="token=", source="127.0.0.2")
+    setup = await client.post("/setup", {"newtoken": "mine"}, auth="none", source="127.0.0.3")
 
     assert (by_hash.status, by_token.status, setup.status) == (403, 403, 403)
 
 
-def test_a_token_written_by_another_tool_counts_at_once(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
-    assert host.get("/version").status == 200
+async def test_a_token_written_by_another_tool_counts_at_once(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
+    assert (await client.get("/version")).status == 200
 
-    (host.appliance.etc / "api.token").write_text("fromshell\n")
-    host.token = "fromshell"
+    (client.appliance.etc / "api.token").write_text("fromshell\n")
+    client.token = "fromshell"
 
-    assert host.get("/version").status == 200
+    assert (await client.get("/version")).status == 200
 
 
-def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(token=None, first_run={"enabled": True, "word-length": 5})
-    setup_file = host.appliance.etc / "api.token.setup"
+async def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client(token=None, first_run={"enabled": True, "word-length": 5})
+    setup_file = client.appliance.etc / "api.token.setup"
     passphrase = setup_file.read_text().strip()
 
-    early = host.get("/version", auth="none")
-    bare = host.post("/setup", "-F", "newtoken=mine", source="127.0.0.2")
-    wrong = host.post("/setup", "-F", "newtoken=mine", query="token=guess", source="127.0.0.3")
-    other = host.get("/version", query=f"token={passphrase}", source="127.0.0.4")
-    right = host.post("/setup", "-F", "newtoken=mine", query=f"token={passphrase}", source="127.0.0.5")
-    again = host.post("/setup", "-F", "newtoken=evil", query=f"token={passphrase}", source="127.0.0.6")
-    host.token = "mine"
-    missing = host.get("/changelog/nothing", source="127.0.0.7")
-    later = host.get("/version", source="127.0.0.7")
+    early = await client.get("/version", auth="none")
+    bare = await client.post("/setup", {"newtoken": "mine"}, source="127.0.0.2")
+    wrong = await client.post("/setup", {"newtoken": "mine"}, query="token=guess", source="127.0.0.3")
+    other = await client.get("/version", query=f"token={passphrase}", source="127.0.0.4")
+    right = await client.post("/setup", {"newtoken": "mine"}, query=f"token={passphrase}", source="127.0.0.5")
+    again = await client.post("/setup", {"newtoken": "evil"}, query=f"token={passphrase}", source="127.0.0.6")
+    client.token = "mine"
+    missing = await client.get("/changelog/nothing", source="127.0.0.7")
+    later = await client.get("/version", source="127.0.0.7")
 
     assert re.fullmatch(r"[a-z]+(-[a-z]+){4,}", passphrase)
     assert early.json == {**FORBIDDEN, "First-Run": True}
@@ -263,31 +270,31 @@ def test_first_run_passphrase_is_needed_once_and_for_the_setup_alone(jidoteki_ho
     assert not setup_file.exists()
 
 
-def test_unknown_paths_are_404_without_authentication(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_unknown_paths_are_404_without_authentication(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
 
-    answers = [host.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version//")]
+    answers = [await client.get(path, auth="none") for path in ("/nothing", "/update/nothing", "/", "/version//")]
 
     assert [answer.json for answer in answers] == [{"Status": "404 Not Found", "Error-Message": NOT_SERVED}] * 4
 
 
-def test_a_slash_at_the_end_of_a_path_is_part_of_what_is_hashed_and_else_makes_no_difference(
-    jidoteki_host: MakeHost,
+async def test_a_slash_at_the_end_of_a_path_is_part_of_what_is_hashed_and_else_makes_no_difference(
+    jidoteki_client: MakeClient,
 ) -> None:
-    host = jidoteki_host()
+    client = await jidoteki_client()
 
     with_slash, without = (openssl_hash("GET", f"{PREFIX}/version{slash}", TOKEN) for slash in ("/", ""))
 
-    assert host.get("/version/", auth="token").json == {"version": "1.0.0"}
-    assert host.get("/version/", auth="none", query=f"hash={with_slash}").status == 200
-    assert host.get("/version/", auth="none", query=f"hash={without}").status == 403
+    assert (await client.get("/version/", auth="token")).json == {"version": "1.0.0"}
+    assert (await client.get("/version/", auth="none", query=f"hash={with_slash}")).status == 200
+    assert (await client.get("/version/", auth="none", query=f"hash={without}")).status == 403
 
 
-def test_an_empty_hash_is_none(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_an_empty_hash_is_none(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
 
-    assert host.get("/version", auth="none", query=f"token={TOKEN}&hash=").status == 200
-    assert host.get("/version", auth="none", query="token=&hash=").status == 403
+    assert (await client.get("/version", auth="none", query=f"token={TOKEN}&hash=")).status == 200
+    assert (await client.get("/version", auth="none", query="token=&hash=")).status == 403
 
 
 def test_failed_guesses_take_turns_over_any_number_of_connections_and_nobody_else_waits(

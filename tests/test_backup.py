@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backupkit import keep_busy
 from pace import slowness
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
-from tests.backupkit import keep_busy
 
 OWNER = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 Tree = dict[str, tuple[object, ...]]

@@ -22,6 +22,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT, MAX_DEPTH
 from jidoteki.plugins.backup import jobs, left_out, packing, stored
+from jidoteki.plugins.backup.notes import Silent
 from jidoteki.plugins.backup.selection import Tree
 
 ROOT = os.geteuid() == 0
@@ -296,4 +297,4 @@ def test_another_file_system_below_is_told_of(
 def test_what_nobody_listens_to_is_forgotten(appliance: Appliance) -> None:
     (appliance.data / "db/out").symlink_to("/etc/passwd")
 
-    assert packing.estimated(Tree(appliance.data, ["db"], jobs.Silent())) > 0
+    assert packing.estimated(Tree(appliance.data, ["db"], Silent())) > 0

@@ -76,7 +76,7 @@ def grow(data: Path, tree: dict[str, object]) -> None:
 
 
 def found_by_shell(data: Path, words: str) -> set[str]:
-    command = ["sh", "-c", 'cd "$1"; find $2 -maxdepth 0 -print0', "sh", data, words]
+    command: list[str | Path] = ["sh", "-c", 'cd "$1"; find $2 -maxdepth 0 -print0', "sh", data, words]
     done = subprocess.run(command, capture_output=True, env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]})
     return {os.fsdecode(path).rstrip("/") for path in done.stdout.split(b"\0") if path}
 

@@ -111,7 +111,9 @@ def test_gnu_tar_restores_the_lists_and_attributes_of_a_backup(host: Host, tmp_p
     archive = back_up(host, tmp_path)
     (tmp_path / "out").mkdir()
 
-    argv = ["tar", "--acls", "--xattrs", "--xattrs-include=*", "-xpf", archive, "-C", tmp_path / "out"]
+    argv: list[str | Path] = [
+        "tar", "--acls", "--xattrs", "--xattrs-include=*", "-xpf", archive, "-C", tmp_path / "out",
+    ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -128,7 +130,9 @@ def test_the_lists_and_attributes_of_an_archive_by_gnu_tar_are_restored(
     if ROOT:
         os.removexattr(db / "sub", "trusted.of root")
     lists, values = getfacl(db), attributes(db)
-    argv = ["tar", "--acls", "--xattrs", f"--xattrs-include={include}", "-C", host.appliance.data, "-cf"]
+    argv: list[str | Path] = [
+        "tar", "--acls", "--xattrs", f"--xattrs-include={include}", "-C", host.appliance.data, "-cf",
+    ]  # fmt: skip
     subprocess.run([*argv, tmp_path / "backup.tar", "db"], check=True)
     shutil.rmtree(db)
 

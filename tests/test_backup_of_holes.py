@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from backupkit import Job, back_up, listing, restore
 
 from jidoteki.hookspecs import sparse_files
 from jidoteki.testing import Host, MakeHost
-from tests.backupkit import Job, back_up, listing, restore
 
 MIB = 1024 * 1024
 HUGE = 292_000_000_000
@@ -124,7 +124,7 @@ def test_thousands_of_holes_come_back_as_they_were(
     before = path.read_bytes()
     listing(host.appliance, "many")
     back_up(host.appliance)
-    archive = shutil.copy(host.appliance.spool / "backup.tar", tmp_path / "kept.tar")
+    archive = Path(shutil.copy(host.appliance.spool / "backup.tar", tmp_path / "kept.tar"))
     shutil.rmtree(path.parent)
 
     restore(Job(host.appliance, archive))

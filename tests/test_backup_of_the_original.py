@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backupkit import keep_busy
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.plugins.backup import stored
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
-from tests.backupkit import keep_busy
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root makes files of another user")
@@ -211,7 +211,8 @@ def write_into_what_all_may_write(host: Host) -> None:
 
 
 def give_back_what_was_deleted(host: Host) -> None:
-    for make in (lambda: run_script(host.appliance), lambda: back_up(host)):
+    ways: list[Callable[[], object]] = [lambda: run_script(host.appliance), lambda: back_up(host)]
+    for make in ways:
         make()
         keep(host)
         host.post("/backup", "-F", "action=STOP")
@@ -234,7 +235,8 @@ def test_what_he_makes_of_files_is_no_backup(host: Host, trick: Callable[[Host],
 
 @needs_root
 def test_what_he_gives_back_is_not_shown_in_place_of_a_later_one(host: Host) -> None:
-    for make in (lambda: run_script(host.appliance), lambda: back_up(host)):
+    ways: list[Callable[[], object]] = [lambda: run_script(host.appliance), lambda: back_up(host)]
+    for make in ways:
         make()
         keep(host)
         (host.appliance.data / "app/more").write_bytes(os.urandom(5000))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -32,7 +32,7 @@ from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, siz
 from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
-from jidoteki.plugins.backup.sink import Packed
+from jidoteki.plugins.backup.sink import CHUNK, Packed
 from jidoteki.testing import wait_until
 
 
@@ -104,7 +104,7 @@ def test_a_directory_that_becomes_a_link_while_the_tree_is_read_is_not_followed(
     notes: list[str] = []
 
     names = []
-    for found in Tree(appliance.data, ["db"], notes.append):
+    for found in Tree(appliance.data, ["db"], cast(Note, notes.append)):
         assert isinstance(found, Other)
         names.append(found.name)
         if found.name == "db/sub":
@@ -139,22 +139,22 @@ def test_a_hard_link_is_a_file_of_its_own(appliance: Appliance) -> None:
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance) -> None:
-    size = 3 * packing.CHUNK
+    size = 3 * CHUNK
     (appliance.data / "shrinks").write_bytes(b"x" * size)
     (appliance.data / "zlast").write_text("last")
     listing(appliance, "shrinks", "zlast")
 
     class Shrinking(Job):
-        def progress(self, percentage: int) -> None:  # first after a chunk, whether the length is known yet or not
-            os.truncate(appliance.data / "shrinks", packing.CHUNK)
+        def progress(self, percentage: int, *, final: bool = False) -> None:
+            # First after a chunk, whether the length is known yet or not.
+            os.truncate(appliance.data / "shrinks", CHUNK)
 
     job = Shrinking(appliance)
     jobs.back_up(job)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        content = tar.extractfile("shrinks").read()
-        last = tar.extractfile("zlast").read()
-    assert content == b"x" * packing.CHUNK + bytes(size - packing.CHUNK)
+        content, last = (read_member(tar, name) for name in ("shrinks", "zlast"))
+    assert content == b"x" * CHUNK + bytes(size - CHUNK)
     assert last == b"last"
     assert job.lines.count("shrinks became shorter while it was read and is filled up with zeros") == 1
 
@@ -162,7 +162,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance)
 def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (appliance.data / "db").write_bytes(bytes(packing.CHUNK))
+    (appliance.data / "db").write_bytes(bytes(CHUNK))
     listing(appliance, "db")
     monkeypatch.setattr(packing, "estimated", lambda tree: 1)
     job = Job(appliance)
@@ -172,19 +172,20 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
         jobs.back_up(job)
 
-    assert stored.status(appliance)["status"] == "failed"
+    status = stored.status(appliance)
+    assert status and status["status"] == "failed"
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
 
 def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (appliance.data / "db").write_bytes(bytes(20 * packing.CHUNK))
+    (appliance.data / "db").write_bytes(bytes(20 * CHUNK))
     listing(appliance, "db")
     write_to_disk = os.write
 
     def full(descriptor: int, content: bytes) -> int:
-        if len(content) >= packing.CHUNK:
+        if len(content) >= CHUNK:
             raise OSError(28, "No space left on device")
         return write_to_disk(descriptor, content)
 
@@ -199,7 +200,7 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
 def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (appliance.data / "db").write_bytes(bytes(20 * packing.CHUNK))
+    (appliance.data / "db").write_bytes(bytes(20 * CHUNK))
     listing(appliance, "db")
     pack = packing.pack
 
@@ -224,7 +225,12 @@ def test_a_count_keeps_no_lock_and_ends_with_its_user(tmp_path: Path) -> None:
     lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     before = set(psutil.Process().children())
-    with Count(lambda: time.sleep(60) or 1) as count:
+
+    def sleeping() -> int:
+        time.sleep(60)
+        return 1
+
+    with Count(sleeping) as count:
         os.close(lock)
 
         wait_until(lambda: subprocess.run(["flock", "-n", tmp_path / "lock", "true"], check=False).returncode == 0)
@@ -248,9 +254,9 @@ def test_a_backup_needs_no_count(appliance: Appliance, monkeypatch: pytest.Monke
 def test_without_a_thread_there_is_no_backup(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch, size: int, started: int
 ) -> None:
-    (appliance.data / "db").write_bytes(bytes(size * packing.CHUNK))
+    (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", packing.CHUNK)
+    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
     start = threading.Thread.start
     left = iter(range(started))
 
@@ -277,9 +283,9 @@ def test_a_count_that_fails_is_never_known_and_another_one_is() -> None:
 def test_an_error_that_the_disk_tells_once_fails_the_backup(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    (appliance.data / "db").write_bytes(bytes(size * packing.CHUNK))
+    (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", packing.CHUNK)
+    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
     sync = os.fdatasync
     errors = iter([OSError(errno.EIO, "Input/output error")])
 
@@ -358,6 +364,7 @@ def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size:
 
     shown = du(appliance.uploads / "backup.tar")
     status = stored.status(appliance)
+    assert status
     assert status["filesize"] == du(stored.archive(appliance)) == shown
     assert created == (f"Created file: {appliance.uploads}/backup.tar - size: {shown} - hash: {status['sha256']}")
 
@@ -487,7 +494,13 @@ def test_a_rename_that_is_impossible_takes_back_those_before_it(
     assert {name: value[-1] for name, value in after.items()} == {name: value[-1] for name, value in before.items()}
 
 
-def failing(function: Callable[..., None], when: int) -> Callable[..., None]:
+def read_member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file
+    return file.read()
+
+
+def failing(function: Callable[..., object], when: int) -> Callable[..., None]:
     """A function that fails the n-th time it is called."""
     calls = 0
 
@@ -695,4 +708,4 @@ def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Applianc
     back_up(appliance)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        assert tar.extractfile("one/file").read() == b"new"
+        assert read_member(tar, "one/file") == b"new"

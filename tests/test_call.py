@@ -29,7 +29,7 @@ class Caller:
         self.environment = {**os.environ, "JIDOTEKI_TOKEN": TOKEN, "JIDOTEKI_URL": host.url}
 
     def __call__(self, *arguments: str | Path, trust: bool = True) -> subprocess.CompletedProcess[str]:
-        argv = [*COMMAND, "call", *arguments, *(["--cacert", self.certificate] if trust else [])]
+        argv = [*COMMAND, "call", *arguments, *(["--cacert", str(self.certificate)] if trust else [])]
         return subprocess.run(
             argv,
             env=self.environment,

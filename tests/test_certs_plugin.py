@@ -15,15 +15,16 @@ import voluptuous as vol
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
 from jidoteki.plugins import certs as plugin
-from jidoteki.plugins.certs import bundle, checking, jobs
+from jidoteki.plugins.certs import bundle, certificates, checking, jobs
+from jidoteki.plugins.certs.pem_texts import Refused
 from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
+from jidoteki.testing import FakeJob, FakeRequest
 
 AUTHORITY = "basicConstraints=critical,CA:TRUE"
 NEXT_YEAR = f"{time.gmtime().tm_year + 1}0101000000Z"
@@ -749,7 +750,7 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
     perform(job_with(appliance, **self_signed))
     before = snapshot(tls)
     job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate)
-    job.vendor_status = 1
+    job.exit_statuses = {"certs.sh": 1}
 
     with pytest.raises(JobFailed, match=r"certs\.sh failed"):
         perform(job)
@@ -787,7 +788,7 @@ def test_a_plugin_that_applies_certificates_replaces_the_vendor_command(
     appliance: Appliance, tls: jobs.TlsFiles, self_signed: dict[str, str]
 ) -> None:
     job = job_with(appliance, **self_signed)
-    job.taken_by_a_plugin = True
+    job.applied = True
 
     perform(job)
 
@@ -802,7 +803,7 @@ def test_the_vendor_command_is_called_where_no_plugin_applies(
 
     perform(job)
 
-    assert job.calls[1:] == [("command", "certs.sh")]
+    assert job.calls[1:] == [("vendor_command", "certs.sh")]
 
 
 def test_files_that_cannot_be_stored_fail_the_job(
@@ -819,19 +820,19 @@ def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
     pki.key("forger")
     forged = openssl("req", "-x509", "-key", pki.directory / "forger.key", "-subj", "/CN=a\n[0][SYSTEM] success\x1b[2J")
 
-    shown = bundle.name(x509.load_pem_x509_certificate(forged.encode()))
+    shown = certificates.name(x509.load_pem_x509_certificate(forged.encode()))
 
     assert shown.isprintable()
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
 def test_no_text_does_anything_but_get_refused(public: str, private: str) -> None:
-    with pytest.raises(bundle.Refused):
+    with pytest.raises(Refused):
         bundle.read(public, private)
 
 
 def test_a_million_beginnings_are_refused_at_once() -> None:
-    with pytest.raises(bundle.Refused):
+    with pytest.raises(Refused):
         bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
 
 
@@ -852,10 +853,12 @@ def test_the_form_needs_a_certificate_and_a_key() -> None:
     assert required == {"public": True, "private": True, "ca": False}
 
 
-async def test_posting_starts_the_job_with_what_came() -> None:
-    answer = await plugin.update(FakeRequest(values={"public": "p", "private": "k"}))
+async def test_posting_starts_the_job_with_what_came(appliance: Appliance) -> None:
+    request = FakeRequest(appliance, {"public": "p", "private": "k"})
 
-    assert answer == {"kind": "certs", "public": "p", "private": "k"}
+    await plugin.update(request)
+
+    assert request.started == [("certs", {"public": "p", "private": "k"})]
 
 
 @pytest.mark.parametrize(
@@ -869,8 +872,10 @@ async def test_posting_starts_the_job_with_what_came() -> None:
         ),
     ],
 )
-async def test_the_status_shows_what_the_reference_shows(last: dict[str, Any], shown: dict[str, Any]) -> None:
-    assert await plugin.status(FakeRequest(last=last)) == shown
+async def test_the_status_shows_what_the_reference_shows(
+    appliance: Appliance, last: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    assert await plugin.status(FakeRequest(appliance, status=last)) == shown
 
 
 def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) -> None:

@@ -129,7 +129,7 @@ def test_paths_of_an_appliances_own_plugins_are_completed_and_one_that_is_broken
 
 
 def test_a_token_that_cannot_be_one_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    argv = [*COMMAND, "init", tmp_path / "root", "--token", "two words"]
+    argv: list[str | Path] = [*COMMAND, "init", tmp_path / "root", "--token", "two words"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 1

@@ -81,6 +81,31 @@ def test_a_planted_error_is_named_by_file_and_line(tmp_path: Path, place: str) -
     assert "RuntimeError: planted here" in said
 
 
+IN_PROCESS = """
+from pathlib import Path
+import pytest
+
+@pytest.mark.asyncio
+async def test_it(jidoteki_client):
+    client = await jidoteki_client(load=[Path(__file__).with_name("planted.py")], enable=["planted"])
+    assert (await client.get("/planted")).status == 200
+    job = await client.post("/planted")
+    assert job.status == 202
+    await client.wait_for_job("/jobs/" + job.headers["Job-Id"])
+"""
+
+
+@pytest.mark.parametrize("place", ["top", "handler", "job"])
+def test_a_planted_error_is_where_the_test_in_the_same_process_ends(tmp_path: Path, place: str) -> None:
+    fault = "raise RuntimeError('planted here')"
+
+    said = failing(tmp_path, IN_PROCESS, **{place: fault})
+
+    assert f"planted.py:{line_of(tmp_path, fault)}: RuntimeError" in said
+    if place == "job":
+        assert "jidoteki client, log of the failed job 000001-planted" in said
+
+
 def test_the_log_of_a_failed_job_is_a_section(tmp_path: Path) -> None:
     said = failing(tmp_path, job="raise RuntimeError('planted here')")
 

@@ -238,7 +238,9 @@ def hold(tmp_path: Path) -> Iterator[Callable[[str, Path], None]]:
 
     def hold(how: str, path: Path) -> None:
         (tmp_path / "elsewhere").write_text("old")
-        command = ["mount", "--bind", tmp_path / "elsewhere", path] if how == "mounted" else ["chattr", how, path]
+        mount: list[str | Path] = ["mount", "--bind", tmp_path / "elsewhere", path]
+        chattr: list[str | Path] = ["chattr", how, path]
+        command = mount if how == "mounted" else chattr
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("needs root, and a file system that can do this")
         undo.append(["umount", "-l", path] if how == "mounted" else ["chattr", how.replace("+", "-"), path])

@@ -143,7 +143,7 @@ def test_example_of_jidoteki_services(host: Host) -> None:
 
 
 def test_example_of_jidoteki_check(host: Host) -> None:
-    argv = [*COMMAND, "check", "--root", host.appliance.root]
+    argv: list[str | Path] = [*COMMAND, "check", "--root", host.appliance.root]
     told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
 
     sensor = host.appliance.root / "sys/class/thermal/thermal_zone1/temp"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.core.appliance import Appliance
+from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
 
 WORKER = Path(__file__).parent / "plugins/worker.py"
 
@@ -20,6 +21,11 @@ GOOD: dict[str, Any] = {
     "id": "000001-worker", "kind": "worker", "status": "success", "percentage": 100, "started": 1.0, "ended": 2.0,
     "client": "", "user": "", "pid": 0, "boot": "", "error_message": None, "error_code": None,
 }  # fmt: skip
+
+
+@pytest.fixture
+def appliance(jidoteki_appliance: MakeAppliance) -> Appliance:
+    return jidoteki_appliance()
 
 
 @pytest.mark.parametrize(
@@ -33,45 +39,51 @@ GOOD: dict[str, Any] = {
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip
-def test_a_damaged_record_is_none_and_in_nobodys_way(jidoteki_host: MakeHost, change: dict[str, Any]) -> None:
-    host = jidoteki_host(load=(WORKER,), enable=("worker",), start=False)
-    (host.appliance.jobs / "000001-worker.json").write_text(json.dumps({**GOOD, **change}))
+async def test_a_damaged_record_is_none_and_in_nobodys_way(
+    appliance: Appliance, jidoteki_client: MakeClient, change: dict[str, Any]
+) -> None:
+    (appliance.jobs / "000001-worker.json").write_text(json.dumps({**GOOD, **change}))
 
-    host.start()
+    client = await jidoteki_client(load=[WORKER], enable=["worker"], appliance=appliance)
 
-    assert host.get("/worker").json["status"] is None
-    started = host.post("/worker", "-F", "do=nothing")
+    assert (await client.get("/worker")).json["status"] is None
+    started = await client.post("/worker", {"do": "nothing"})
     assert (started.status, started.headers["Job-Id"]) == (202, "000002-worker")
-    host.wait_for_job("/worker")
+    await client.wait_for_job("/worker")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"7", b"[" * 100_000, b"\xff\xfe", b"{}" * 1_000_000])
-def test_a_record_that_is_no_record_is_in_nobodys_way(jidoteki_host: MakeHost, content: bytes) -> None:
-    host = jidoteki_host(load=(WORKER,), enable=("worker",), start=False)
-    (host.appliance.jobs / "000001-worker.json").write_bytes(content)
+async def test_a_record_that_is_no_record_is_in_nobodys_way(
+    appliance: Appliance, jidoteki_client: MakeClient, content: bytes
+) -> None:
+    (appliance.jobs / "000001-worker.json").write_bytes(content)
 
-    host.start()
+    client = await jidoteki_client(load=[WORKER], enable=["worker"], appliance=appliance)
 
-    assert host.get("/worker").json["status"] is None
-    assert host.post("/worker", "-F", "do=nothing").status == 202
+    assert (await client.get("/worker")).json["status"] is None
+    assert (await client.post("/worker", {"do": "nothing"})).status == 202
 
 
-def test_a_record_may_have_more_or_less_than_this_version_writes(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(load=(WORKER,), enable=("worker",), start=False)
+async def test_a_record_may_have_more_or_less_than_this_version_writes(
+    appliance: Appliance, jidoteki_client: MakeClient
+) -> None:
     record = {name: GOOD[name] for name in ("id", "kind", "status")} | {"of-a-later-version": [1]}
-    (host.appliance.jobs / "000001-worker.json").write_text(json.dumps(record))
+    (appliance.jobs / "000001-worker.json").write_text(json.dumps(record))
 
-    assert host.start().get("/worker").json["status"] == "success"
+    client = await jidoteki_client(load=[WORKER], enable=["worker"], appliance=appliance)
+
+    assert (await client.get("/worker")).json["status"] == "success"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make things that belong to others")
-def test_a_record_of_somebody_else_means_nothing(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(load=(WORKER,), enable=("worker",), start=False)
-    path = host.appliance.jobs / "000001-worker.json"
+async def test_a_record_of_somebody_else_means_nothing(appliance: Appliance, jidoteki_client: MakeClient) -> None:
+    path = appliance.jobs / "000001-worker.json"
     path.write_text(json.dumps(GOOD))
     os.chown(path, 65534, 65534)
 
-    assert host.start().get("/worker").json["status"] is None
+    client = await jidoteki_client(load=[WORKER], enable=["worker"], appliance=appliance)
+
+    assert (await client.get("/worker")).json["status"] is None
 
 
 def boot() -> str:

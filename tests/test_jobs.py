@@ -429,3 +429,35 @@ def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Pa
 
     assert "Something is mounted at" in done.stderr
     assert (kept / "vmlinuz").exists()
+
+
+BYTES = """
+from pathlib import Path
+from jidoteki.hookspecs import Endpoint, JobFailed, JobType, hookimpl
+
+async def start(request):
+    return await request.start_job("blob", blob=bytes(range(256)) * 65536)
+
+def run(job):
+    content = Path(job.input["blob"]).read_bytes()
+    raise JobFailed(f"{len(content)} {content[:3].hex()} {content[-1]}")
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("blob", run)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/blob", start, {}, {202: "It"}, "Start", starts="blob")]
+"""
+
+
+def test_bytes_are_handed_to_a_job_as_a_file_which_goes_with_the_run(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    (tmp_path / "blob.py").write_text(BYTES)
+    host = jidoteki_host(load=(tmp_path / "blob.py",), enable=("blob",))
+
+    id = host.post("/blob").headers["Job-Id"]
+    wait_until(lambda: record(host, id)["status"] != "running")
+
+    assert record(host, id)["error_message"] == "16777216 000102 255"
+    wait_until(lambda: not (host.appliance.tmp / id).exists())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,8 +12,7 @@ from typing import Any
 import pytest
 from documented import document_of, undocumented
 
-from jidoteki.testing import Host, wait_until
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing import Host, InProcessClient, MakeClient, MakeHost, wait_until
 
 PREFIX = "/api/v1/admin"
 NETWORK = {"interface": "eth7", "hostname": "test.host"}
@@ -24,7 +24,12 @@ def host(jidoteki_host: MakeHost) -> Host:
     return jidoteki_host()
 
 
-def script(host: Host, name: str, content: str) -> None:
+@pytest.fixture
+async def client(jidoteki_client: MakeClient) -> InProcessClient:
+    return await jidoteki_client()
+
+
+def script(host: Host | InProcessClient, name: str, content: str) -> None:
     path = host.appliance.bin / name
     path.write_text(f"#!/bin/sh\n{content}\n")
     path.chmod(0o755)
@@ -44,6 +49,17 @@ def ended(host: Host, id: str) -> dict[str, Any]:
 
     found: dict[str, Any] = wait_until(shown)
     return found
+
+
+async def started(client: InProcessClient, path: str, document: Any) -> str:
+    """The id of the job that was started."""
+    answer = await client.post(path, {"settings": json.dumps(document)})
+    assert answer.status == 202
+    return answer.headers["Job-Id"]
+
+
+async def outcome(client: InProcessClient, id: str) -> dict[str, Any]:
+    return await client.wait_for_job(f"/jobs/{id}")
 
 
 @pytest.mark.parametrize(("path", "name", "document"), [("/settings", "network.sh", {"network": NETWORK}),
@@ -70,20 +86,21 @@ def test_jobs_are_listed_newest_first(host: Host) -> None:
     assert undocumented(document_of(host), "GET", f"{PREFIX}/jobs", answer) is None
 
 
-def test_jobs_is_served_without_being_enabled_and_then_not_listed(jidoteki_host: MakeHost) -> None:
-    plain, enabled = jidoteki_host(endpoints=[]), jidoteki_host(endpoints=["jobs"])
+async def test_jobs_is_served_without_being_enabled_and_then_not_listed(jidoteki_client: MakeClient) -> None:
+    plain, enabled = await jidoteki_client(endpoints=[]), await jidoteki_client(endpoints=["jobs"])
 
-    assert (plain.get("/jobs").status, enabled.get("/jobs").status) == (200, 200)
-    assert f"{PREFIX}/jobs" not in plain.get("/endpoints").json["endpoints"]
-    assert f"{PREFIX}/jobs" in enabled.get("/endpoints").json["endpoints"]
+    assert [(await each.get("/jobs")).status for each in (plain, enabled)] == [200, 200]
+    assert f"{PREFIX}/jobs" not in (await plain.get("/endpoints")).json["endpoints"]
+    assert f"{PREFIX}/jobs" in (await enabled.get("/endpoints")).json["endpoints"]
 
 
-def test_the_list_of_parameters_does_not_take_the_id_away(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(parameters=[])
+async def test_the_list_of_parameters_does_not_take_the_id_away(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client(parameters=[])
 
-    job = host.get("/logs") and host.get("/jobs").json["jobs"][0]
+    await client.get("/logs")
+    job = (await client.get("/jobs")).json["jobs"][0]
 
-    assert host.get(f"/jobs/{job['id']}").json["type"] == "logs"
+    assert (await client.get(f"/jobs/{job['id']}")).json["type"] == "logs"
 
 
 @pytest.mark.parametrize("id", ["000009-update", "..", "%2e%2e", "a", "x" * 200, "{id}", "%7Bid%7D", "1/2", "..%2Fetc"])
@@ -104,12 +121,12 @@ def test_a_job_that_was_killed_is_failed_in_both(host: Host) -> None:
     assert host.get("/jobs").json["jobs"][0]["status"] == "failed"
 
 
-def test_a_record_that_claims_to_run_while_nothing_does_is_shown_as_failed(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+async def test_a_record_that_claims_to_run_while_nothing_does_is_shown_as_failed(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client()
     record = {"id": "000007-vanished", "kind": "vanished", "status": "running", "started": 5.5}
-    host.appliance.replace_file(host.appliance.jobs / "000007-vanished.json", json.dumps(record), 0o600)
+    client.appliance.replace_file(client.appliance.jobs / "000007-vanished.json", json.dumps(record), 0o600)
 
-    job = host.get("/jobs/000007-vanished").json
+    job = (await client.get("/jobs/000007-vanished")).json
 
     assert (job["status"], job["started"], job["finished"], job["log"]) == ("failed", 5, None, None)
 
@@ -178,14 +195,16 @@ def jidoteki_endpoints(appliance):
         ("/storage", "storage.sh", {"storage": {"type": "local"}}, STORAGE),
     ],
 )
-def test_a_failing_script_puts_the_former_files_back(host: Host, path: str, name: str, before: Any, after: Any) -> None:
-    files = [host.appliance.etc / f"{each}.json" for each in ("network", "app", "storage")]
-    files += [host.appliance.system_etc / f"{each}.conf" for each in ("network", "storage")]
-    ended(host, post(host, path, before))
+async def test_a_failing_script_puts_the_former_files_back(
+    client: InProcessClient, path: str, name: str, before: Any, after: Any
+) -> None:
+    files = [client.appliance.etc / f"{each}.json" for each in ("network", "app", "storage")]
+    files += [client.appliance.system_etc / f"{each}.conf" for each in ("network", "storage")]
+    await outcome(client, await started(client, path, before))
     former = {each: each.read_bytes() if each.exists() else None for each in files}
-    script(host, name, "exit 1")
+    script(client, name, "exit 1")
 
-    job = ended(host, post(host, path, after))
+    job = await outcome(client, await started(client, path, after))
 
     assert job["status"] == "failed" and "The former settings are back" in job["log"]
     assert {each: each.read_bytes() if each.exists() else None for each in files} == former
@@ -195,36 +214,37 @@ def test_a_failing_script_puts_the_former_files_back(host: Host, path: str, name
     ("path", "name", "document"),
     [("/settings", "network.sh", {"network": NETWORK}), ("/storage", "storage.sh", STORAGE)],
 )
-def test_where_nothing_is_set_the_answer_says_that_the_last_change_failed(
-    host: Host, path: str, name: str, document: Any
+async def test_where_nothing_is_set_the_answer_says_that_the_last_change_failed(
+    client: InProcessClient, path: str, name: str, document: Any
 ) -> None:
-    script(host, name, "exit 1")
-    ended(host, post(host, path, document))
+    script(client, name, "exit 1")
+    await outcome(client, await started(client, path, document))
 
-    answer = host.get(path)
+    answer = await client.get(path)
 
     assert answer.status == 404
     assert answer.json["Error-Message"].endswith(f"the last change failed: {name} failed with exit status 1")
 
 
-def test_former_files_that_cannot_be_put_back_are_told_of(host: Host) -> None:
-    ended(host, post(host, "/settings", {"network": NETWORK}))
-    script(host, "network.sh", f"rm {host.appliance.etc}/network.json; mkdir {host.appliance.etc}/network.json; exit 1")
+async def test_former_files_that_cannot_be_put_back_are_told_of(client: InProcessClient) -> None:
+    await outcome(client, await started(client, "/settings", {"network": NETWORK}))
+    settings = client.appliance.etc / "network.json"
+    script(client, "network.sh", f"rm {settings}; mkdir {settings}; exit 1")
 
-    job = ended(host, post(host, "/settings", {"network": NETWORK}))
+    job = await outcome(client, await started(client, "/settings", {"network": NETWORK}))
 
     assert "network.sh failed with exit status 1; the former files could not be put back" in job["error-message"]
 
 
-def test_a_link_in_the_place_of_former_settings_is_not_followed(host: Host, tmp_path: Path) -> None:
+async def test_a_link_in_the_place_of_former_settings_is_not_followed(client: InProcessClient, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
-    (host.appliance.etc / "network.json").symlink_to(tmp_path / "secret")
-    script(host, "network.sh", "exit 1")
+    (client.appliance.etc / "network.json").symlink_to(tmp_path / "secret")
+    script(client, "network.sh", "exit 1")
 
-    job = ended(host, post(host, "/settings", {"network": NETWORK}))
+    job = await outcome(client, await started(client, "/settings", {"network": NETWORK}))
 
     assert "could not be put back" in job["error-message"]
-    assert "secret" not in (host.appliance.etc / "network.json").read_text()
+    assert "secret" not in (client.appliance.etc / "network.json").read_text()
     assert (tmp_path / "secret").read_text() == "secret"
 
 
@@ -236,16 +256,16 @@ def test_a_link_in_the_place_of_former_settings_is_not_followed(host: Host, tmp_
         ("/nonexistent", "true", "The persist command failed: nonexistent cannot be run"),
     ],
 )
-def test_a_reboot_that_fails_says_so(jidoteki_host: MakeHost, persist: str, reboot: str, told: str) -> None:
-    host = jidoteki_host(commands={"persist": [persist], "reboot": [reboot]})
+async def test_a_reboot_that_fails_says_so(jidoteki_client: MakeClient, persist: str, reboot: str, told: str) -> None:
+    client = await jidoteki_client(commands={"persist": [persist], "reboot": [reboot]})
 
-    job = ended(host, host.post("/reboot").headers["Job-Id"])
+    job = await outcome(client, (await client.post("/reboot")).headers["Job-Id"])
 
     assert told in job["error-message"]
-    assert told in job["log"] and told in (host.appliance.log / "reboot.log").read_text()
+    assert told in job["log"] and told in (client.appliance.log / "reboot.log").read_text()
 
 
-def test_a_job_that_gives_no_reason_in_its_log_has_it_there(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+async def test_a_job_that_gives_no_reason_in_its_log_has_it_there(jidoteki_client: MakeClient, tmp_path: Path) -> None:
     plugin = tmp_path / "silent.py"
     plugin.write_text("""
 from jidoteki.hookspecs import *
@@ -264,13 +284,13 @@ def jidoteki_jobs(appliance):
 def jidoteki_endpoints(appliance):
     return [Endpoint("POST", "/silent", handler)]
 """)
-    host = jidoteki_host(load=(plugin,), enable=("silent",))
+    client = await jidoteki_client(load=(plugin,), enable=("silent",))
 
-    job = ended(host, host.post("/silent").headers["Job-Id"])
+    job = await outcome(client, (await client.post("/silent")).headers["Job-Id"])
 
     assert (job["error-message"], job["error-code"]) == ("It rained", "E2000")
     assert job["log"].endswith("It rained")
-    assert (host.appliance.log / "silent.log").read_text().count("It rained") == 1
+    assert (client.appliance.log / "silent.log").read_text().count("It rained") == 1
 
 
 PRINTS = """
@@ -300,15 +320,17 @@ def jidoteki_event(event):
 """
 
 
-def test_a_job_reads_what_a_program_prints_and_its_end_is_an_event(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+async def test_a_job_reads_what_a_program_prints_and_its_end_is_an_event(
+    jidoteki_client: MakeClient, tmp_path: Path
+) -> None:
     plugin, told = tmp_path / "prints.py", tmp_path / "told"
     plugin.write_text(PRINTS.replace("FILE", repr(str(told))))
-    host = jidoteki_host(load=(plugin,), enable=("prints",))
+    client = await jidoteki_client(load=(plugin,), enable=("prints",))
 
-    job = ended(host, host.post("/prints").headers["Job-Id"])
+    job = await outcome(client, (await client.post("/prints")).headers["Job-Id"])
 
     assert "3 onetwo" in job["log"] and "\0" not in job["log"]
     assert job["error-message"] == "head printed more than 1000 bytes"
-    assert wait_until(lambda: told.exists() and told.read_text()) == (
+    assert await asyncio.to_thread(wait_until, lambda: told.exists() and told.read_text()) == (
         "failed E1000 head printed more than 1000 bytes True\n"
     )

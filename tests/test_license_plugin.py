@@ -9,14 +9,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import voluptuous as vol
-from fakes import FakeJob
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from jidoteki.plugins import license as plugin
 from jidoteki.plugins.license import gpg, jobs, reading
 from jidoteki.plugins.license.programs import ToolFailed, run
 from jidoteki.plugins.license.validators import PARAMETERS, message_text
-from jidoteki.testing import wait_until
+from jidoteki.testing import FakeJob, FakeRequest, wait_until
 
 LICENSE = {"app": "enterprise", "users": 20, "expires": "19 January 2038", "name": "Ünternehmen", "contact": "cto@e"}
 FOREVER = "never"
@@ -34,21 +33,14 @@ IN_2020 = ("--faked-system-time", "20200101T000000")
 SIX_HOURS_LATER = ("--faked-system-time", "20200101T060000")
 
 
-@dataclass
-class FakeRequest:
+class WorkingRequest(FakeRequest):
     """Runs the job in this process, as the host would in another one."""
 
-    appliance: Appliance
-    values: Mapping[str, Any] = field(default_factory=dict)
-    dry_run: bool = False
-    outcome: JobOutcome | None = None
-    settings: Mapping[str, Any] = field(default_factory=lambda: {"limits": {"command": 60.0}})
-
-    async def run_job(self, kind: str, **values: Any) -> JobOutcome:
-        return self.outcome or await asyncio.to_thread(self._run, values)
+    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+        return await asyncio.to_thread(self._run, values)
 
     def _run(self, values: Mapping[str, Any]) -> JobOutcome:
-        job = FakeJob(self.appliance, values, self.appliance.tmp, dry_run=self.dry_run)
+        job = FakeJob(self.appliance, values, self.appliance.admin / "tmp", dry_run=self.dry_run)
         try:
             jobs.check(job)
             if not self.dry_run:
@@ -211,9 +203,12 @@ def test_the_secret_key_lies_only_where_the_appliance_clears_up(
 ) -> None:
     homes: list[Path] = []
     started = gpg.Home.run
-    monkeypatch.setattr(
-        gpg.Home, "run", lambda home, *words: homes.append(home.path.resolve()) or started(home, *words)
-    )
+
+    def run_and_note(home: gpg.Home, *words: Any) -> Any:
+        homes.append(home.path.resolve())
+        return started(home, *words)
+
+    monkeypatch.setattr(gpg.Home, "run", run_and_note)
 
     install(appliance, keyring.license())
 
@@ -596,9 +591,9 @@ def test_the_former_license_is_put_back_after_a_kill(appliance: Appliance, forme
     if placed or former:
         in_place(appliance, "new" if placed else str(former))
 
-    assert jobs.LICENSE.recover
-    jobs.LICENSE.recover(appliance)
-    jobs.LICENSE.recover(appliance)
+    recover: Any = jobs.LICENSE.recover
+    recover(appliance)
+    recover(appliance)
 
     license = appliance.etc / "license.asc"
     assert (license.read_text() if license.exists() else None) == former
@@ -629,15 +624,15 @@ def handlers(appliance: Appliance) -> dict[str, Endpoint]:
 async def test_posting_a_license_answers_with_it_and_getting_shows_it(appliance: Appliance, keyring: Keyring) -> None:
     methods = handlers(appliance)
 
-    posted = await methods["POST"].handler(FakeRequest(appliance, {"license": keyring.license().decode()}))
-    shown = await methods["GET"].handler(FakeRequest(appliance))
+    posted = await methods["POST"].handler(WorkingRequest(appliance, {"license": keyring.license().decode()}))
+    shown = await methods["GET"].handler(WorkingRequest(appliance))
 
     assert posted == shown == LICENSE
 
 
 async def test_getting_no_license_is_not_found(appliance: Appliance) -> None:
     with pytest.raises(ApiError) as error:
-        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+        await handlers(appliance)["GET"].handler(WorkingRequest(appliance))
 
     assert (error.value.status, error.value.message) == (404, "There is no license yet: send one with POST /license")
 
@@ -649,10 +644,10 @@ async def test_posting_an_invalid_license_is_not_found_and_another_fault_is_a_ba
     unsigned = keyring.gpg("--armor", "--encrypt", "-r", "=appliance", given=b"{}").decode()
 
     with pytest.raises(ApiError) as invalid:
-        await post(FakeRequest(appliance, {"license": unsigned}))
+        await post(WorkingRequest(appliance, {"license": unsigned}))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ApiError) as broken:
-        await post(FakeRequest(appliance, {"license": unsigned}))
+        await post(WorkingRequest(appliance, {"license": unsigned}))
 
     assert (invalid.value.status, broken.value.status) == (404, 400)
     assert "not signed" in str(invalid.value.message)
@@ -671,9 +666,9 @@ async def test_a_cancelled_job_is_a_bad_request(appliance: Appliance) -> None:
 async def test_a_dry_run_judges_and_changes_nothing(appliance: Appliance, keyring: Keyring) -> None:
     post = handlers(appliance)["POST"].handler
 
-    answer = await post(FakeRequest(appliance, {"license": keyring.license().decode()}, dry_run=True))
+    answer = await post(WorkingRequest(appliance, {"license": keyring.license().decode()}, dry_run=True))
     with pytest.raises(ApiError) as error:
-        await post(FakeRequest(appliance, {"license": "junk"}, dry_run=True))
+        await post(WorkingRequest(appliance, {"license": "junk"}, dry_run=True))
 
     assert answer == {"Status": "200 OK"}
     assert error.value.status == 404
@@ -685,7 +680,7 @@ async def test_a_dry_run_does_not_pretend_to_know_what_the_vendors_command_would
     in_place(appliance, '{"users": 1}')
 
     with pytest.raises(ApiError) as error:
-        await handlers(appliance)["POST"].handler(FakeRequest(appliance, {"license": "{}"}, dry_run=True))
+        await handlers(appliance)["POST"].handler(WorkingRequest(appliance, {"license": "{}"}, dry_run=True))
 
     assert (error.value.status, "A dry run cannot judge a license here" in str(error.value.message)) == (400, True)
     assert (appliance.etc / "license.asc").read_text() == '{"users": 1}'
@@ -696,7 +691,7 @@ async def test_many_readers_who_wait_share_one_reading(appliance: Appliance) -> 
     (appliance.etc / "license.asc").write_text('{"users": 1}')
     get = handlers(appliance)["GET"].handler
 
-    answers = await asyncio.gather(*[get(FakeRequest(appliance)) for _ in range(20)])
+    answers = await asyncio.gather(*[get(WorkingRequest(appliance)) for _ in range(20)])
 
     assert answers == [{"users": 1}] * 20
     assert (appliance.tmp / "calls").read_text() in ("x\n", "x\n" * 2)
@@ -707,7 +702,7 @@ async def test_a_reader_who_hangs_up_leaves_the_others_their_answer(appliance: A
     in_place(appliance, '{"users": 1}')
     get = handlers(appliance)["GET"].handler
 
-    first, second, third = (asyncio.create_task(get(FakeRequest(appliance))) for _ in range(3))
+    first, second, third = (asyncio.ensure_future(get(WorkingRequest(appliance))) for _ in range(3))
     assert await first == {"users": 1}
     await asyncio.sleep(0.05)
     second.cancel()
@@ -720,12 +715,12 @@ async def test_the_vendors_command_is_asked_at_each_request(appliance: Appliance
     script(appliance.bin / "license.sh", "echo '{\"today\": 1}'; exit 1")
     get = handlers(appliance)["GET"].handler
 
-    first = await get(FakeRequest(appliance))
+    first = await get(WorkingRequest(appliance))
     script(appliance.bin / "license.sh", 'cat "$JIDO_ADMIN_PATH/today"')
     (appliance.admin / "today").write_text('{"today": 2}')
-    second = await get(FakeRequest(appliance))
+    second = await get(WorkingRequest(appliance))
     (appliance.admin / "today").write_text('{"today": 3}')
-    third = await get(FakeRequest(appliance))
+    third = await get(WorkingRequest(appliance))
 
     assert (first, second, third) == ({"today": 1}, {"today": 2}, {"today": 3})
 
@@ -737,7 +732,7 @@ async def test_getting_a_license_of_which_the_vendors_command_prints_no_object_i
     script(appliance.bin / "license.sh", f"echo '{printed}'")
 
     with pytest.raises(ApiError) as error:
-        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+        await handlers(appliance)["GET"].handler(WorkingRequest(appliance))
 
     assert error.value.status == 404
 
@@ -745,16 +740,16 @@ async def test_getting_a_license_of_which_the_vendors_command_prints_no_object_i
 async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyring: Keyring) -> None:
     install(appliance, keyring.license())
     get = handlers(appliance)["GET"].handler
-    first = await get(FakeRequest(appliance))
+    first = await get(WorkingRequest(appliance))
 
     (appliance.etc / "license.pub").write_bytes(keyring.certificate("stranger"))
     with pytest.raises(ApiError) as distrusted:
-        await get(FakeRequest(appliance))
+        await get(WorkingRequest(appliance))
     (appliance.etc / "license.asc").write_bytes(keyring.license(by="stranger", content=b'{"users": 2}'))
 
     assert first == LICENSE
     assert distrusted.value.status == 404
-    assert await get(FakeRequest(appliance)) == {"users": 2}
+    assert await get(WorkingRequest(appliance)) == {"users": 2}
 
 
 @pytest.mark.parametrize(("age", "judged"), [(60.0, 1), (0.0, 2)])
@@ -766,10 +761,15 @@ async def test_a_judgement_of_gpg_is_renewed_after_a_while(
     monkeypatch.setattr(reading, "MAX_AGE", age)
     judge = reading.verified
     calls: list[Path] = []
-    monkeypatch.setattr(reading, "verified", lambda *arguments: calls.append(arguments[1]) or judge(*arguments))
 
-    await get(FakeRequest(appliance))
-    await get(FakeRequest(appliance))
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments[1])
+        return judge(*arguments)
+
+    monkeypatch.setattr(reading, "verified", counted)
+
+    await get(WorkingRequest(appliance))
+    await get(WorkingRequest(appliance))
 
     assert len(calls) == judged
 
@@ -781,7 +781,7 @@ async def test_getting_a_license_without_gpg_says_so(
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(ApiError) as error:
-        await handlers(appliance)["GET"].handler(FakeRequest(appliance))
+        await handlers(appliance)["GET"].handler(WorkingRequest(appliance))
 
     assert error.value.status == 503
 

@@ -10,8 +10,7 @@ import psutil
 import pytest
 
 from jidoteki.core.service.health import measure
-from jidoteki.testing import Host, wait_until
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing import Host, InProcessClient, MakeClient, MakeHost, wait_until
 
 NOT_SERVED = "Nothing is served here: /docs shows what is"
 MANDATORY = ["build", "changelog", "debug", "endpoints", "health", "logs", "reboot", "services", "setup", "update",
@@ -23,46 +22,51 @@ def host(jidoteki_host: MakeHost) -> Host:
     return jidoteki_host()
 
 
-def test_version(host: Host) -> None:
-    answer = host.get("/version")
+@pytest.fixture
+async def client(jidoteki_client: MakeClient) -> InProcessClient:
+    return await jidoteki_client()
+
+
+async def test_version(client: InProcessClient) -> None:
+    answer = await client.get("/version")
 
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.body == b'{"version":"1.0.0"}'
 
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
-def test_no_version(host: Host, content: str | None) -> None:
-    path = host.appliance.etc / "version.txt"
+async def test_no_version(client: InProcessClient, content: str | None) -> None:
+    path = client.appliance.etc / "version.txt"
     path.unlink()
     if content is not None:
         path.write_text(content)
 
-    answer = host.get("/version").json
+    answer = (await client.get("/version")).json
     assert answer == {"Status": "404 Not Found", "Error-Message": answer["Error-Message"]}
     assert "version.txt" in answer["Error-Message"]
 
 
-def test_changelog(host: Host) -> None:
+async def test_changelog(client: InProcessClient) -> None:
     text = "# Changelog\n\n## 1.0.9 (2015-08-21)\n\n* Update app to version 2.1.2\n"
-    host.appliance.replace_file(host.appliance.etc / "changelog.txt", text)
+    client.appliance.replace_file(client.appliance.etc / "changelog.txt", text)
 
-    answer = host.get("/changelog")
-    (host.appliance.etc / "changelog.txt").unlink()
-    missing = host.get("/changelog")
+    answer = await client.get("/changelog")
+    (client.appliance.etc / "changelog.txt").unlink()
+    missing = await client.get("/changelog")
 
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert answer.text == text
     assert missing.json == {"Status": "404 Not Found", "Error-Message": "There is no changelog.txt"}
 
 
-def test_build(host: Host) -> None:
-    path = host.appliance.system_etc / "build.json"
+async def test_build(client: InProcessClient) -> None:
+    path = client.appliance.system_etc / "build.json"
     path.write_text('{\n  "builddate": "123456789"\n}\n')
-    answer = host.get("/build")
+    answer = await client.get("/build")
     path.write_text("{broken")
-    broken = host.get("/build")
+    broken = await client.get("/build")
     path.unlink()
-    missing = host.get("/build")
+    missing = await client.get("/build")
 
     assert answer.body == b'{"builddate":"123456789"}'
     assert (broken.status, missing.status) == (404, 404)
@@ -91,16 +95,16 @@ def test_the_load_of_five_minutes_is_a_whole_number(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("content", ["1.0.0\n", "1.0.0", "1.0.0\r\n", "1.0.0\nbuilt on Monday\n"])
-def test_the_first_line_of_the_version_file_is_the_version(host: Host, content: str) -> None:
-    (host.appliance.etc / "version.txt").write_bytes(content.encode())
+async def test_the_first_line_of_the_version_file_is_the_version(client: InProcessClient, content: str) -> None:
+    (client.appliance.etc / "version.txt").write_bytes(content.encode())
 
-    assert host.get("/version").json == {"version": "1.0.0"}
+    assert (await client.get("/version")).json == {"version": "1.0.0"}
 
 
-def test_a_version_file_whose_first_line_is_empty_has_no_version(host: Host) -> None:
-    (host.appliance.etc / "version.txt").write_text("\n1.0.0\n")
+async def test_a_version_file_whose_first_line_is_empty_has_no_version(client: InProcessClient) -> None:
+    (client.appliance.etc / "version.txt").write_text("\n1.0.0\n")
 
-    assert host.get("/version").status == 404
+    assert (await client.get("/version")).status == 404
 
 
 def test_health_is_told_before_it_is_written_and_where_it_cannot_be(jidoteki_host: MakeHost) -> None:
@@ -137,7 +141,7 @@ def test_health_of_the_vendors_own_collector_is_left_alone(jidoteki_host: MakeHo
     wait_until(lambda: "disk" in host.get("/health").json)
 
 
-def test_services(host: Host) -> None:
+async def test_services(client: InProcessClient) -> None:
     scripts = {
         "silent": "exit 0",
         "says": "echo $1: it is running; exit 1",
@@ -152,11 +156,11 @@ def test_services(host: Host) -> None:
         "hangs": "exec sleep 100",
     }
     names = ["\ufeffopenssh", *scripts, "unknown", "../../evil", "# says"]
-    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "\r\n".join(names))
+    client.appliance.replace_file(client.appliance.system_etc / "allservices.txt", "\r\n".join(names))
     for name, script in scripts.items():
-        host.appliance.replace_file(host.appliance.system_etc / f"init.d/{name}", f"#!/bin/sh\n{script}\n", 0o755)
+        client.appliance.replace_file(client.appliance.system_etc / f"init.d/{name}", f"#!/bin/sh\n{script}\n", 0o755)
 
-    answer = host.get("/services")
+    answer = await client.get("/services")
 
     assert answer.json == {
         "services": [
@@ -169,22 +173,22 @@ def test_services(host: Host) -> None:
     }  # fmt: skip
 
 
-def test_several_services_may_stand_in_one_line(host: Host) -> None:
-    host.appliance.replace_file(host.appliance.system_etc / "allservices.txt", "one  two\nthree one\n")
-    host.appliance.replace_file(host.appliance.system_etc / "init.d/two", "#!/bin/sh\necho two is running\n", 0o755)
+async def test_several_services_may_stand_in_one_line(client: InProcessClient) -> None:
+    client.appliance.replace_file(client.appliance.system_etc / "allservices.txt", "one  two\nthree one\n")
+    client.appliance.replace_file(client.appliance.system_etc / "init.d/two", "#!/bin/sh\necho two is running\n", 0o755)
 
-    assert host.get("/services").json["services"][:3] == [
+    assert (await client.get("/services")).json["services"][:3] == [
         {"one": "not running"}, {"two": "running"}, {"three": "not running"}
     ]  # fmt: skip
 
 
-def test_endpoints_are_sorted_and_follow_the_configuration(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(endpoints=["settings"])
+async def test_endpoints_are_sorted_and_follow_the_configuration(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client(endpoints=["settings"])
 
-    listed = host.get("/endpoints").json["endpoints"]
+    listed = (await client.get("/endpoints")).json["endpoints"]
 
     assert listed == [*sorted(f"/api/v1/admin/{name}" for name in [*MANDATORY, "settings"]), "/docs"]
-    assert host.get("/storage", auth="none").status == 404
+    assert (await client.get("/storage", auth="none")).status == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -279,19 +283,19 @@ def test_a_reload_takes_endpoints_in_and_out(host: Host) -> None:
     assert host.get("/storage").json["Error-Message"]
 
 
-def test_without_an_audit_log_nothing_is_changed_and_reading_goes_on(host: Host) -> None:
-    audit = host.appliance.log / "jidoteki-audit.log"
+async def test_without_an_audit_log_nothing_is_changed_and_reading_goes_on(client: InProcessClient) -> None:
+    audit = client.appliance.log / "jidoteki-audit.log"
     audit.unlink(missing_ok=True)
     audit.mkdir()
 
-    change = host.post("/setup", "-F", "newtoken=other")
-    reboot = host.get("/reboot")
+    change = await client.post("/setup", {"newtoken": "other"})
+    reboot = await client.get("/reboot")
 
     assert (change.status, reboot.status) == (503, 503)
     assert "audit log" in change.json["Error-Message"]
-    assert host.get("/version").status == 200
+    assert (await client.get("/version")).status == 200
     audit.rmdir()
-    assert host.post("/setup", "-F", "newtoken=other").status == 200
+    assert (await client.post("/setup", {"newtoken": "other"})).status == 200
 
 
 def test_the_service_stops_gracefully_and_says_where_it_listens(host: Host) -> None:

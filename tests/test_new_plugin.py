@@ -73,7 +73,7 @@ def test_what_to_do_next_installs_what_it_needs(tmp_path: Path) -> None:
     extra = tomllib.loads((tmp_path / "jidoteki-disk/pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     assert commands == ["cd jidoteki-disk", "pip install -e '.[test]'", "pytest", "mypy --strict ."]
-    assert {requirement.partition(">")[0] for requirement in extra["test"]} == {"pytest", "mypy"}
+    assert {requirement.partition(">")[0] for requirement in extra["test"]} == {"pytest", "pytest-aiohttp", "mypy"}
     pages = [(ROOT / "docs/plugins.md").read_text(), (tmp_path / "jidoteki-disk/README.md").read_text()]
     assert [all(command in page for command in commands[1:]) for page in pages] == [True, True]
 

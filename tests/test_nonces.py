@@ -60,7 +60,7 @@ async def test_what_can_be_sent_no_more_is_forgotten_here_and_on_the_disk(
     await store.keep(first)
     now = time.time()
 
-    monkeypatch.setattr(nonces.time, "time", lambda: now + 2 * WINDOW)
+    monkeypatch.setattr(time, "time", lambda: now + 2 * WINDOW)
     store.use(Signed("admin", "b", int(now) + 2 * WINDOW, None))
 
     assert list(tmp_path.iterdir()) == []

@@ -58,7 +58,7 @@ def form_of(document: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def fits(schema: dict[str, Any], value: Any) -> bool:
-    return jsonschema.Draft202012Validator(schema).is_valid(value)
+    return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
 def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def ended(host: Host, kind: str) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(paths[-1].read_text()) if paths else {"status": "running"}
         return None if record["status"] == "running" else record
 
-    record = wait_until(found)
+    record: dict[str, Any] = wait_until(found)
     assert record["status"] == "success", record
     return record
 

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,6 +21,8 @@ from jidoteki.testing import Host, wait_until
 from jidoteki.testing import host as kit
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
+
+Make = Callable[..., Host]
 
 HEAD = """
 from jidoteki.hookspecs import *
@@ -34,10 +38,10 @@ GOOD = HEAD + '@hookimpl\ndef jidoteki_endpoints(appliance):\n    return [Endpoi
 
 
 @pytest.fixture
-def make(jidoteki_host: MakeHost, tmp_path: Path):
+def make(jidoteki_host: MakeHost, tmp_path: Path) -> Make:
     """Runs a host with one good plugin and one with the given code, called `other`, and enables them."""
 
-    def with_plugin(code: str, enable: tuple[str, ...] = ("good", "other"), **sections: object) -> Host:
+    def with_plugin(code: str, enable: tuple[str, ...] = ("good", "other"), **sections: Any) -> Host:
         for name, content in (("good", GOOD), ("other", HEAD + code)):
             (tmp_path / f"{name}.py").write_text(content)
         files = (tmp_path / "good.py", tmp_path / "other.py")
@@ -86,7 +90,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("code", LEFT_OUT)
-def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make, code: str) -> None:
+def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make: Make, code: str) -> None:
     host = make(code)
 
     assert host.get("/version").status == 200
@@ -101,7 +105,7 @@ def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make, co
     assert host.get("/other", auth="none", source="127.0.0.2").status == 403
 
 
-def test_a_plugin_that_hangs_while_loading_is_given_up_on(make) -> None:
+def test_a_plugin_that_hangs_while_loading_is_given_up_on(make: Make) -> None:
     host = make("time.sleep(1000)")
 
     assert host.get("/good").status == 200
@@ -139,7 +143,7 @@ HANDLERS = {
 
 
 @pytest.mark.parametrize("code", HANDLERS)
-def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make, code: str) -> None:
+def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make: Make, code: str) -> None:
     endpoint = "Endpoint('GET', '/other', other, responses={200: 'Done', 299: 'Odd'})"
     host = make(f"async def other(request):\n    {code}\n{ENDPOINTS}return [{endpoint}]")
 
@@ -160,7 +164,7 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make, code: s
         ("content-length", "2"),
     ],
 )
-def test_a_header_of_a_plugin_takes_the_place_of_the_services_own(make, name: str, value: str) -> None:
+def test_a_header_of_a_plugin_takes_the_place_of_the_services_own(make: Make, name: str, value: str) -> None:
     host = make(f"""
 async def other(request):
     return Reply({{}}, headers={{{name!r}: {value!r}}})
@@ -176,7 +180,7 @@ def jidoteki_endpoints(appliance):
     assert [line.partition(": ")[2] for line in head if line.lower().startswith(f"{name}:")] == [value]
 
 
-def test_hooks_that_fail_or_hang_at_events_do_not_matter(make) -> None:
+def test_hooks_that_fail_or_hang_at_events_do_not_matter(make: Make) -> None:
     host = make("""
 @hookimpl
 def jidoteki_event(event): sys.exit(1)
@@ -196,7 +200,7 @@ def jidoteki_health(appliance): time.sleep(1000)
     assert host.stop() == 0
 
 
-def test_what_plugins_add_to_services_and_health_is_shown(make) -> None:
+def test_what_plugins_add_to_services_and_health_is_shown(make: Make) -> None:
     host = make("""
 @hookimpl
 def jidoteki_services(appliance): return [("mine", True), ("yours", False)]
@@ -211,7 +215,7 @@ def jidoteki_health(appliance): return {"temperature": 42}
     wait_until(lambda: host.get("/health").json.get("other") == {"temperature": 42})
 
 
-def test_a_plugin_is_told_of_audit_lines_and_jobs(make) -> None:
+def test_a_plugin_is_told_of_audit_lines_and_jobs(make: Make) -> None:
     host = make("""
 @hookimpl
 def jidoteki_event(event):
@@ -232,7 +236,7 @@ def jidoteki_event(event):
     assert "audit authentication.failure GET /api/v1/admin/version" in text
 
 
-def test_a_plugin_puts_settings_into_force_in_its_own_way(make) -> None:
+def test_a_plugin_puts_settings_into_force_in_its_own_way(make: Make) -> None:
     host = make("""
 @hookimpl
 def jidoteki_apply(job, name, document):
@@ -247,7 +251,7 @@ def jidoteki_apply(job, name, document):
     wait_until(lambda: log.exists() and "applied test.host" in log.read_text())
 
 
-def test_a_section_of_the_configuration_is_validated_and_handed_on(make) -> None:
+def test_a_section_of_the_configuration_is_validated_and_handed_on(make: Make) -> None:
     host = make(
         """
 async def other(request): return dict(request.config)
@@ -262,7 +266,7 @@ def jidoteki_endpoints(appliance): return [Endpoint("GET", "/other", other)]
     assert host.get("/other").json == {"count": 3, "name": "x"}
 
 
-def test_a_plugin_file_that_others_can_write_is_refused(make) -> None:
+def test_a_plugin_file_that_others_can_write_is_refused(make: Make) -> None:
     host = make(ENDPOINTS + "return []", start=False)
     path = host.appliance.system_etc / "plugins/other.py"
     path.chmod(0o666)
@@ -271,7 +275,7 @@ def test_a_plugin_file_that_others_can_write_is_refused(make) -> None:
     assert "must belong to root or the service's user" in str(plugins(host)["other"])
 
 
-def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(make) -> None:
+def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(make: Make) -> None:
     host = make(f"async def other(request):\n    time.sleep(1.5)\n    return {{}}\n{ENDPOINTS}"
                 "return [Endpoint('GET', '/other', other)]")  # fmt: skip
 
@@ -312,7 +316,7 @@ def test_a_plugin_that_implements_a_deprecated_hook_is_told_so_and_works(
     assert "jidoteki_old goes away with version 2: implement jidoteki_jobs" in caplog.text
 
 
-def test_a_trace_of_the_hooks_is_logged_when_asked_for(make) -> None:
+def test_a_trace_of_the_hooks_is_logged_when_asked_for(make: Make) -> None:
     host = make(ENDPOINTS + "return []", start=False)
     host.start(env={"JIDOTEKI_TRACE_PLUGINS": "1"})
 

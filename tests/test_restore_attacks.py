@@ -71,7 +71,7 @@ def victim(tmp_path: Path) -> Path:
 
 
 def everything(directory: Path) -> dict[str, tuple[int, ...]]:
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in (directory, *directory.rglob("*")):
         status = path.lstat()
         found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)

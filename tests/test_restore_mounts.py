@@ -5,39 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backupkit import Job, kept, killed, listing, restore, write
+from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
-from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import renames, restoring, swapping
 from jidoteki.plugins.backup.journal import Journal
 from jidoteki.testing.fixtures import MakeHost
 
-Mount = Callable[..., Path]
 MODES = ["merge", "exact"]
 NAMES = ("app/file", "app/media/film", "app/media/deep/film", "app/media/inner/film")
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mounts something until the test ends, and makes its place."""
-
-    def mount(place: Path, *arguments: str) -> Path:
-        if not place.exists():
-            place.mkdir(parents=True)
-        command = ["mount", *(arguments or ("-t", "tmpfs", "-o", "size=1m", "tmpfs")), place]
-        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("needs root, to mount something")
-        return place
-
-    yield mount
-    for name in reversed(mounts_below(tmp_path)):
-        subprocess.run(["umount", "-l", tmp_path / name], check=True)
 
 
 @pytest.fixture
@@ -408,3 +390,16 @@ def test_a_disk_below_the_data_makes_the_round_trip_through_the_service(
     assert (media / "film").read_text() == "as packed"
     assert os.listdir(media) == ["film"]
     assert "app/media is another file system, and what lies there is in the backup" in host.get("/backup/log").text
+
+
+@pytest.mark.parametrize("odd", ["\r", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_mounts_with_odd_names_anywhere_hinder_nothing(
+    jidoteki_host: MakeHost, tmp_path: Path, mount: Mount, odd: str
+) -> None:
+    mount(tmp_path / "by name", "-t", "tmpfs", f"with{odd}in")
+    mount(tmp_path / "by path", "--bind", str(write(tmp_path / f"a{odd}b/file").parent))
+    host = jidoteki_host()
+
+    host.post("/backup", "-F", "action=START")
+
+    assert host.wait_for_job("/backup")["status"] == "success"

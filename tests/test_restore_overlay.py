@@ -327,7 +327,7 @@ def test_an_overlay_in_a_user_namespace_is_restored(tmp_path: Path, mode: str, o
     namespaces = ("unshare", "--user", "--map-root-user", "--mount")
     restoring = [sys.executable, "-c", RESTORING, mode]
     environment = {**os.environ, "OPTIONS": options, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [*namespaces, "sh", "-c", SCRIPT, "sh", tmp_path, *restoring]
+    command: list[str | Path] = [*namespaces, "sh", "-c", SCRIPT, "sh", tmp_path, *restoring]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if "mount:" in result.stderr:
         pytest.skip("this kernel mounts no overlay in a user namespace")

@@ -30,7 +30,9 @@ def grow(host: Host) -> None:
 def fetch(host: Host, path: str, to: Path, *arguments: str, source: str = "127.0.0.1") -> int:
     """Download with curl as a person does; its exit status."""
     url = f"{host.url}{PREFIX}{path}{host.query('GET', path)}"
-    argv = ["curl", "-sS", "--cacert", host.certificate, "--interface", source, "-o", to, *arguments, url]
+    argv: list[str | Path] = [
+        "curl", "-sS", "--cacert", host.certificate, "--interface", source, "-o", to, *arguments, url,
+    ]  # fmt: skip
     return subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode
 
 

@@ -157,7 +157,7 @@ def test_a_script_that_takes_too_long_is_killed_with_what_it_started(jidoteki_ho
 
     told = host.request("GET", "/license").json if name == "license.sh" else change(host, name)
 
-    assert f"{name} did not end within 1 seconds" in (told.get("error-message") or told.get("Error-Message"))
+    assert f"{name} did not end within 1 seconds" in (told.get("error-message") or told["Error-Message"])
     wait_until(lambda: not alive(int(report.read_text())))
 
 

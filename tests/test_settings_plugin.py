@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import voluptuous as vol
-from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +20,7 @@ from jidoteki.plugins import settings as plugin
 from jidoteki.plugins.settings import jobs
 from jidoteki.plugins.settings.validators import SETTINGS
 from jidoteki.plugins.settings.warnings import warnings_of
-from jidoteki.testing import wait_until
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing import FakeJob, FakeRequest, MakeHost, wait_until
 
 DHCP = {"interface": "eth0", "hostname": "test.host"}
 STATIC = {
@@ -329,11 +327,11 @@ def test_new_network_settings_are_put_into_force_by_the_vendors_command(
 ) -> None:
     job = posted(appliance, {"network": network})
 
-    assert job.calls == [("apply", "network", {**network, "mode": mode}), ("command", "network.sh", mode)]
+    assert job.calls == [("apply", "network", {**network, "mode": mode}), ("vendor_command", "network.sh", mode)]
 
 
 def test_a_plugin_that_takes_the_network_settings_replaces_the_vendors_command(appliance: Appliance) -> None:
-    job = posted(appliance, {"network": DHCP}, taken_by_a_plugin=True)
+    job = posted(appliance, {"network": DHCP}, applied=True)
 
     assert job.calls == [("apply", "network", {**DHCP, "mode": "dhcp"})]
 
@@ -346,7 +344,7 @@ def test_new_app_settings_are_offered_to_plugins_and_do_not_touch_the_network(ap
 
 
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
-    job = FakeJob(appliance, accepted({"network": DHCP}), vendor_status=3)
+    job = FakeJob(appliance, accepted({"network": DHCP}), exit_statuses={"network.sh": 3})
 
     with pytest.raises(JobFailed, match="network.sh failed with exit status 3"):
         jobs.change(job)
@@ -501,7 +499,9 @@ def test_without_settings_the_answer_is_404(appliance: Appliance) -> None:
 def test_posting_starts_the_job_with_exactly_what_was_sent(appliance: Appliance) -> None:
     request = FakeRequest(appliance, {"settings": accepted({"app": {"kind": 1}})})
 
-    assert asyncio.run(plugin.change(request)) == {"kind": "settings", "app": {"kind": 1}}
+    asyncio.run(plugin.change(request))
+
+    assert request.started == [("settings", {"app": {"kind": 1}})]
 
 
 NETWORK = {"interface": "eth0", "hostname": "test.host"}

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import voluptuous as vol
-from fakes import FakeJob, FakeRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from jidoteki.hookspecs.validators import explain
 from jidoteki.plugins import storage as plugin
 from jidoteki.plugins.storage import jobs
 from jidoteki.plugins.storage.validators import SETTINGS
+from jidoteki.testing import FakeJob, FakeRequest
 
 LOCAL = {"type": "local"}
 NFS = {"type": "nfs", "mount_options": "noacl,sync", "ip": "192.168.1.100", "share": "/nfs/storage"}
@@ -61,9 +61,13 @@ def refusal(value: object) -> str:
     return explain(caught.value)
 
 
-def posted(appliance: Appliance, storage: object) -> Any:
-    """What the handler answers."""
-    return asyncio.run(plugin.change(FakeRequest(appliance, {"settings": accepted(storage)})))
+def posted(appliance: Appliance, storage: object) -> dict[str, Any]:
+    """What the handler hands to the job that it starts."""
+    request = FakeRequest(appliance, {"settings": accepted(storage)})
+    asyncio.run(plugin.change(request))
+    [(kind, values)] = request.started
+    assert kind == "storage"
+    return values
 
 
 def posting_is_refused(appliance: Appliance, storage: object) -> str:
@@ -96,16 +100,17 @@ def in_force(appliance: Appliance) -> Any:
 def test_every_type_of_the_reference_is_accepted_and_handed_to_the_job(
     appliance: Appliance, storage: dict[str, str]
 ) -> None:
-    assert posted(appliance, storage) == {"kind": "storage", "storage": storage}
+    assert posted(appliance, storage) == {"storage": storage}
 
 
 @pytest.mark.parametrize("options", [NAMES, [], None, "any"])
 def test_the_options_that_are_shown_may_be_posted_back(appliance: Appliance, options: object) -> None:
     settings = SETTINGS(json.dumps({"storage": NFS, "options": options}).encode())
+    request = FakeRequest(appliance, {"settings": settings})
 
-    answer = asyncio.run(plugin.change(FakeRequest(appliance, {"settings": settings})))
+    asyncio.run(plugin.change(request))
 
-    assert answer == {"kind": "storage", "storage": NFS}
+    assert request.started == [("storage", {"storage": NFS})]
 
 
 @pytest.mark.parametrize(
@@ -258,17 +263,17 @@ def test_files_with_the_password_are_closed_to_other_users_from_the_start(applia
 def test_the_job_tells_the_vendors_command(appliance: Appliance) -> None:
     job = changed(appliance, NFS)
 
-    assert job.calls == [("apply", "storage", NFS), ("command", "storage.sh")]
+    assert job.calls == [("apply", "storage", NFS), ("vendor_command", "storage.sh")]
 
 
 def test_a_plugin_that_takes_the_settings_replaces_the_vendors_command(appliance: Appliance) -> None:
-    job = changed(appliance, NFS, taken_by_a_plugin=True)
+    job = changed(appliance, NFS, applied=True)
 
     assert job.calls == [("apply", "storage", NFS)]
 
 
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
-    job = FakeJob(appliance, accepted(NFS), vendor_status=3)
+    job = FakeJob(appliance, accepted(NFS), exit_statuses={"storage.sh": 3})
 
     with pytest.raises(JobFailed, match="storage.sh failed with exit status 3"):
         jobs.change(job)

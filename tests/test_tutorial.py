@@ -93,4 +93,4 @@ def test_the_new_plugin_of_the_tutorial_is_installed_and_passes_its_tests(follow
     _, made, tests = followed.partition("Made the plugin disk-report in jidoteki-disk-report")
 
     assert made
-    assert "3 passed" in tests
+    assert "4 passed" in tests

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def test_a_running_appliance_installs_what_package_build_made(
     ],
 )
 def test_what_an_appliance_would_refuse_is_not_built(
-    source: Path, vendor: Path, tmp_path: Path, version: str, spoil, told: str
+    source: Path, vendor: Path, tmp_path: Path, version: str, spoil: Callable[[Path, Path], object], told: str
 ) -> None:
     spoil(source, vendor)
 
@@ -360,7 +360,7 @@ def test_a_directory_with_anything_in_it_is_refused(host: Host, tmp_path: Path) 
 
 def tar_of(members: Iterable[tuple[tarfile.TarInfo, bytes]], mode: str = "w") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]  # it is one of them
         for info, content in members:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))

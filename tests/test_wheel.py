@@ -81,9 +81,10 @@ def test_what_is_installed_makes_an_appliance_and_describes_it(
     installed: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     def jidoteki(*arguments: str) -> str:
-        argv = [installed / "bin/jidoteki", *arguments, "--root", str(tmp_path / "root")]
+        argv: list[str | Path] = [installed / "bin/jidoteki", *arguments, "--root", str(tmp_path / "root")]
         argv = argv if arguments[0] != "init" else [*argv[:-2], tmp_path / "root"]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+        return str(done.stdout)
 
     jidoteki("init")
 
@@ -97,7 +98,7 @@ PLUGIN = ROOT / "examples/probe/jidoteki_probe.py"
 def mypy(python: Path, environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
     """Check the types of a plugin as its author does."""
     shutil.copy(PLUGIN, directory)
-    argv = [python, "-m", "mypy", "--strict", "--cache-dir", directory / "cache", PLUGIN.name]
+    argv: list[str | Path] = [python, "-m", "mypy", "--strict", "--cache-dir", directory / "cache", PLUGIN.name]
     return subprocess.run(argv, cwd=directory, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -114,12 +115,12 @@ def test_a_plugin_is_typed_beside_an_editable_installation(
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "environment"], env=environment, check=True)
     python = tmp_path / "environment/bin/python"
-    install = [python, "-m", "pip", "install", "-e", checkout]
+    install: list[str | Path] = [python, "-m", "pip", "install", "-e", checkout]
     made = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
 
     done = mypy(python, environment, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    where = [python, "-c", "import jidoteki.core; print(jidoteki.core.__file__)"]
+    where: list[str | Path] = [python, "-c", "import jidoteki.core; print(jidoteki.core.__file__)"]
     assert str(checkout) in subprocess.run(where, env=environment, capture_output=True, text=True, check=True).stdout

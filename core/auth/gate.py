@@ -18,7 +18,7 @@ from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
 from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.authority import Names
-from jidoteki.core.http.routes import Route, Routes
+from jidoteki.core.http.routes import OutOfService, Route, Routes
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.hookspecs import PREFIX, ApiError
 
@@ -38,7 +38,7 @@ class Attempt:
     """
 
     request: web.BaseRequest
-    route: Route
+    route: Route | OutOfService
     method: str
     path: str
     client: str
@@ -106,7 +106,7 @@ class Gate:
     def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
         """Whether a request would still be let in: its token, its scopes and the configuration may have changed."""
         route = (routes.find(attempt.path) or {}).get(attempt.method)
-        if route is None or route.endpoint is None or (found.signed and self.nonces is None):
+        if not isinstance(route, Route) or (found.signed and self.nonces is None):
             return False
         user = found.holder.user
         return self.authenticator.holder(user.name) == found.holder and user.may(

@@ -14,8 +14,8 @@ from pathlib import Path
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import script_faults
-from jidoteki.core.jobs.commands import PATH
 from jidoteki.hookspecs import Finding, paths
+from jidoteki.hookspecs.programs import PATH
 
 MAX_SCRIPTS = 100
 

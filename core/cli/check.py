@@ -23,7 +23,7 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
     """Check an appliance's configuration, certificate, keys, permissions, space and plugins.
 
     Says for each finding where it is and what to do, and in notes what changes on a tree that the original API left.
-    Exits 1 when there is an error. Called by root it sees the appliance as the service's user does.
+    Exits 1 when there is an error. Root sees what the user sees whom the service runs as.
     """
     from jidoteki.core import checks
 

@@ -37,8 +37,7 @@ def describe(appliance: Appliance) -> list[dict[str, Any]]:
     assembly = assemble(appliance, loading.load(appliance.configuration))
     served: dict[str, list[str]] = {}
     for route in assembly.routes.all():
-        if route.endpoint:
-            served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
+        served.setdefault(route.plugin.name, []).append(f"{route.endpoint.method} {route.path}")
     return [
         {
             "name": plugin.name,

@@ -1,4 +1,4 @@
-"""Commands that the administrator calls on an appliance, and that have to leave what the service's user can use."""
+"""Whom a command acts as that works on an appliance beside its service."""
 
 from __future__ import annotations
 
@@ -6,39 +6,52 @@ import getpass
 import os
 import pwd
 import shlex
+import stat
 import sys
-from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem
 
 
 def become(appliance: Appliance) -> None:
-    """Go on as the user that the service runs as on this appliance, where root called the command.
+    """Begin anew as the service's user where root calls: what root makes, the service could neither read nor replace.
 
-    It is the owner of the service's own directory of jobs. Where that is not there yet, or root's, nothing changes.
+    That is who owns `ADMIN/jobs`, which the service makes and closes to all others. Where it never ran, root stays.
     """
-    owner = _owner(appliance.jobs)
-    if owner is None or os.geteuid() != 0 or owner.st_uid == 0:
+    if os.geteuid() != 0:
         return
-    name = _name(owner.st_uid)
-    if name is None:
-        os.setgroups([owner.st_gid])
+    try:
+        owner = appliance.jobs.lstat()
+    except OSError:
+        return
+    if owner.st_uid == 0 or not stat.S_ISDIR(owner.st_mode):
+        return
+    try:
+        entry = pwd.getpwuid(owner.st_uid)
+    except KeyError:  # a container may not know the name
+        group = owner.st_gid
+        os.setgroups([])
     else:
-        os.initgroups(name, owner.st_gid)
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
+        group = entry.pw_gid
+        os.initgroups(entry.pw_name, group)
+    os.setresgid(group, group, group)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+    # From the start: what this process has read, it read as root.
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
 
 
 def become_or_refuse(appliance: Appliance) -> None:
-    """Go on as the service's user, as whom alone the command may work.
+    """Begin anew as the service's user, as whom alone the command may work.
 
     :raises Problem: somebody else called it.
     """
     become(appliance)
-    owner = _owner(appliance.jobs)
-    if owner is not None and owner.st_uid != os.geteuid():
-        user = _name(owner.st_uid) or f"#{owner.st_uid}"
+    try:
+        owner = appliance.jobs.lstat().st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        user = _name(owner)
         command = shlex.join(["jidoteki", *sys.argv[1:]])
         raise Problem(f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}")
 
@@ -48,18 +61,11 @@ def caller() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in containers
-        return f"#{os.getuid()}"
+        return _name(os.getuid())
 
 
-def _owner(directory: Path) -> os.stat_result | None:
-    try:
-        return directory.lstat()
-    except OSError:
-        return None
-
-
-def _name(number: int) -> str | None:
+def _name(number: int) -> str:
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
-        return None
+        return f"#{number}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.service.generation import assemble
@@ -27,14 +27,17 @@ TARGET = "jidoteki update"
 @root_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the update.")
 def command(root: Path, wait: bool) -> None:
-    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP."""
-    appliance, user = Appliance(root), service_user.caller()
+    """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP.
+
+    Root acts as the user whom the service runs as.
+    """
+    appliance = Appliance(root)
     service_user.become_or_refuse(appliance)
+    id, user = secrets.token_hex(8), service_user.caller()
     appliance.prepare()
     assembly = assemble(appliance, loading.load(appliance.configuration))
     appliance, launcher = assembly.appliance, assembly.launcher
     audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
-    id = secrets.token_hex(8)
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
         record, process = launcher.start("update", {}, CLIENT, user)
@@ -51,7 +54,7 @@ def command(root: Path, wait: bool) -> None:
         _wait(launcher, record, process)
 
 
-def _wait(launcher: Launcher, record: Record, process: subprocess.Popen[bytes]) -> None:
+def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
     while process.poll() is None:
         time.sleep(0.2)
     launcher.settle("update")

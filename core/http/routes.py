@@ -23,15 +23,28 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """An endpoint, ready to serve; `problem` says why it cannot."""
+class OutOfService:
+    """What is answered in the place of a plugin that does not work."""
 
     path: str
     plugin: Plugin
-    endpoint: Endpoint | None = None
-    form: Form | None = None
-    changes: bool = False
-    problem: str | None = None
+    changes = False
+
+    @property
+    def problem(self) -> str:
+        """Why it does not."""
+        return f"The plugin {self.plugin.name} is out of service: {self.plugin.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An endpoint, ready to serve."""
+
+    path: str
+    plugin: Plugin
+    endpoint: Endpoint
+    form: Form
+    changes: bool
     #: The name of the parameter in the path.
     parameter: str | None = None
 
@@ -50,6 +63,7 @@ class Routes:
 
     def __init__(self, plugins: Plugins, config: Config) -> None:
         self._table: dict[str, dict[str, Route]] = {}
+        self._out_of_service: dict[str, OutOfService] = {}
         self.problems: list[str] = []
         #: Which ways to authenticate are in force beside those of the reference.
         self.authentication: Mapping[str, bool] = config.settings["authentication"]
@@ -57,7 +71,6 @@ class Routes:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
             if plugin.problem is None:
                 for route in routes:
-                    assert route.endpoint
                     self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
         self._enabled = {f"/{name}" for name in config.endpoints}
         served = set(self.first_levels())
@@ -65,8 +78,8 @@ class Routes:
             if f"/{name}" not in served:
                 self._check_enabled(name, plugins)
 
-    def find(self, path: str) -> dict[str, Route] | None:
-        """The routes of a path without the prefix, by method; None when nothing is served there.
+    def find(self, path: str) -> Mapping[str, Route | OutOfService] | None:
+        """What is at a path without the prefix, by method; None when nothing is served there.
 
         A slash at the end makes no difference, as in the original.
         """
@@ -74,9 +87,8 @@ class Routes:
         found = self._table.get(path) or self._table.get(plain)
         if found is None and _NAME.fullmatch(plain.rpartition("/")[2]):
             found = self._table.get(f"{plain.rpartition('/')[0]}/{ANY}")
-        if found is None and path:
-            # What stands below an endpoint whose plugin failed is out of service with it.
-            found = self._table.get(f"{first_level(path)}/")
+        if found is None and path and (failed := self._out_of_service.get(first_level(path))):
+            return dict.fromkeys(METHODS, failed)
         return found
 
     def all(self) -> list[Route]:
@@ -85,13 +97,12 @@ class Routes:
 
     def first_levels(self) -> list[str]:
         """The first path segments served, sorted."""
-        return sorted({first_level(route.path) for route in self.all()})
+        return sorted({*self._out_of_service, *(first_level(route.path) for route in self.all())})
 
     def listed(self) -> list[str]:
         """Those first path segments that the configuration enables, or that cannot be disabled; sorted."""
-        return sorted(
-            {each for route in self.all() if (each := first_level(route.path)) in self._enabled or route.mandatory}
-        )
+        mandatory = {first_level(route.path) for route in self.all() if route.mandatory}
+        return [each for each in self.first_levels() if each in self._enabled or each in mandatory]
 
     def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
         needs_enabling = plugin.source.needs_enabling
@@ -116,8 +127,7 @@ class Routes:
         failed = [plugin for plugin in plugins.all if plugin.problem]
         at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
         if at_fault:
-            route = Route(f"/{name}/", at_fault[0], problem=at_fault[0].problem)
-            self._table[f"/{name}"] = self._table[f"/{name}/"] = dict.fromkeys(METHODS, route)
+            self._out_of_service[f"/{name}"] = OutOfService(f"/{name}", at_fault[0])
             return
         known = {level[1:] for plugin in plugins.all for level in _levels(plugin)}
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")

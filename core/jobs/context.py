@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from jidoteki.core.jobs import commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, scripts
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, programs, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
@@ -57,7 +56,10 @@ class Context:
         self.was_told = False
         """Whether the job knows that it was cancelled."""
         self._environment = commands.environment(appliance.admin)
-        signal.signal(signal.SIGTERM, self._cancel)
+
+    def cancel(self) -> None:
+        """Tell the job to end."""
+        self._cancelled = True
 
     def checkpoint(self) -> None:
         """End here when the job was told to; said once, so that it can clean up."""
@@ -78,8 +80,7 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
-        status_files.write(self.appliance.etc, self._job, self._record, durable=False)
-        self._records.write(self._record, durable=False)
+        status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""
@@ -134,7 +135,7 @@ class Context:
         return status, bytes(said)
 
     def script(
-        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = commands.UMASK
+        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = programs.UMASK
     ) -> int:
         """Run a script by what its first line says, privileged, its output going to the log."""
         try:
@@ -154,7 +155,7 @@ class Context:
         timeout: float,
         cwd: Path | None,
         env: Mapping[str, str] = MappingProxyType({}),
-        umask: int = commands.UMASK,
+        umask: int = programs.UMASK,
         name: str = "",
         output: Callable[[bytes], None] | None = None,
         max_output: int = commands.MAX_OUTPUT,
@@ -223,9 +224,6 @@ class Context:
         """Offer new settings to the plugins, the first that takes them wins."""
         implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
         return any(function(job=self, name=name, document=document) for _, function in implementations)
-
-    def _cancel(self, number: int, frame: object) -> None:
-        self._cancelled = True
 
 
 def _unpackable(into: Path | int) -> int:

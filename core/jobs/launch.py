@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import logging
@@ -20,12 +19,13 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import commands, processes, status_files
+from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-MAX_INPUT = 8 * 1024 * 1024
 PATIENCE = 200
 RECOVERY_TIME = 600.0
 
@@ -104,7 +104,7 @@ class Launcher:
         client: str,
         user: str,
         permit: Callable[[], None] = lambda: None,
-    ) -> tuple[Record, subprocess.Popen[bytes]]:
+    ) -> tuple[Record, JobProcess]:
         """Start a job.
 
         :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
@@ -128,17 +128,15 @@ class Launcher:
             finally:
                 os.close(lock)
 
-    def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> JobProcess:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
-                process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+                return self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
-            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
-            self.records.write(record)
+            self._save(record)
             self.clear(record.id)
             raise
-        return process
 
     def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Let the job's check judge an input in a process of its own, changing nothing.
@@ -154,11 +152,11 @@ class Launcher:
         with open(os.devnull, "rb") as null:
             process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
-            verdict, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
+            verdict = process.communicate(timeout)
+        except TimeoutError as error:
             raise TimeoutError("The check did not end in time") from error
         finally:
-            processes.kill_session(process.pid)
+            process.kill()
             process.wait()
             self.clear(record.id)
         try:
@@ -168,7 +166,7 @@ class Launcher:
 
     def _process(
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
-    ) -> subprocess.Popen[bytes]:
+    ) -> JobProcess:
         plugin, _ = self.kinds[record.kind]
         wanted = {plugin.name: plugin} | {
             each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")
@@ -177,26 +175,28 @@ class Launcher:
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
         sections = self._config.settings["plugins"]
-        order = {
-            "root": str(self.appliance.root),
-            "admin": str(self.appliance.admin),
-            "record": dataclasses.asdict(record),
-            "plugins": [dataclasses.asdict(each.source) for each in wanted.values()],
-            "sections": {name: sections[name] for name in wanted if name in sections},
-            "settings": {key: value for key, value in self._config.settings.items() if key != "plugins"},
-            "input": dict(input),
-            "workspace": str(workspace),
-            "dry_run": dry_run,
-        }
-        content = json.dumps(order).encode()
-        if len(content) > MAX_INPUT:
-            raise OSError("its input is too long")
-        files.replace_file(directory / "input.json", content, 0o600, durable=False)
-        return subprocess.Popen(
-            [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(directory / "input.json")],
-            stdin=lock, stdout=out, stderr=errors, start_new_session=True, cwd="/",
-            env=commands.environment(self.appliance.admin),
-        )  # fmt: skip
+        order = Order(
+            self.appliance.root,
+            self.appliance.admin,
+            record,
+            [each.source for each in wanted.values()],
+            {name: sections[name] for name in wanted if name in sections},
+            {key: value for key, value in self._config.settings.items() if key != "plugins"},
+            input,
+            workspace,
+            dry_run,
+        )
+        order.write(directory / "order.json")
+        return self.start_process(directory / "order.json", lock, out, errors)
+
+    def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
+        """Start the process of a job, which is a thread in the test kit.
+
+        :param order: the file that describes the job.
+        :raises OSError: it cannot be started.
+        """
+        argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
+        return JobProcess.start(argv, commands.environment(self.appliance.admin), stdin, stdout, stderr)
 
     def settle(self, kind: str) -> list[Record]:
         """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""
@@ -216,10 +216,12 @@ class Launcher:
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
         self._recover(record.kind)
-        if record.kind in self.kinds:
-            status_files.write(self.appliance.etc, self.kinds[record.kind][1], record)
-        self.records.write(record)
+        self._save(record)
         self.clear(record.id)
+
+    def _save(self, record: Record) -> None:
+        _, job = self.kinds.get(record.kind, (None, None))
+        status_files.save(self.appliance.etc, job, record, self.records)
 
     def _recover(self, kind: str) -> None:
         """Let the plugin put right what the dead job left half done."""

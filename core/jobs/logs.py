@@ -51,6 +51,11 @@ class Log:
         """Add bytes to the log of this run alone: other tools judge by the last lines of the other one."""
         self._write(output, self._own)
 
+    def close(self) -> None:
+        """Close both."""
+        for descriptor in (*self._shared, *self._own):
+            os.close(descriptor)
+
     def _write(self, output: bytes, descriptors: list[int]) -> bytes:
         output = output[: self._left]
         self._left -= len(output)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import processes, status_files
 from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, Record, boot_id
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import DEFAULT_GRACE
@@ -26,7 +26,6 @@ EXTRA_TIME = 30.0
 CHECK_TIME = 600.0
 LOG_LINES = 10
 JOIN_TRIES = 20
-LOOK_EACH = 0.05
 MAX_REASON = 1000
 
 Permit = Callable[[], None]
@@ -37,8 +36,7 @@ class _Watch:
     """A running job, from its start or its discovery to its end."""
 
     record: Record
-    pid: int
-    process: subprocess.Popen[bytes] | None
+    process: JobProcess
     ended: asyncio.Future[Record]
     cancelled: bool = False
     late: bool = False
@@ -73,7 +71,7 @@ class JobManager:
     async def recover(self) -> None:
         """Find the jobs that still run, settle those that died, and clear away what they left."""
         for record, pid in await asyncio.to_thread(self._recover):
-            self._watch(record, pid, None)
+            self._watch(record, JobProcess(pid))
 
     def _recover(self) -> list[tuple[Record, int]]:
         appliance = self.launcher.appliance
@@ -113,7 +111,7 @@ class JobManager:
 
     async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> _Watch:
         record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user, permit)
-        return self._watch(record, process.pid, process)
+        return self._watch(record, process)
 
     async def run(
         self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
@@ -162,7 +160,7 @@ class JobManager:
             return False
         if not watch.cancelled:  # a second signal would end what a run of its cleans up with
             watch.cancelled = True
-            processes.ask_to_end(watch.pid)
+            watch.process.ask_to_end()
         await self._end(watch)
         return True
 
@@ -172,7 +170,7 @@ class JobManager:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(watch.ended), grace)
         if not watch.ended.done():
-            await asyncio.to_thread(processes.kill_session, watch.pid)
+            await asyncio.to_thread(watch.process.kill)
             await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
 
     async def status(self, kind: str) -> dict[str, Any]:
@@ -201,8 +199,8 @@ class JobManager:
                 return status_files.interrupted({"percentage": record.percentage})
         return status_files.shown(self.launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
-    def _watch(self, record: Record, pid: int, process: subprocess.Popen[bytes] | None) -> _Watch:
-        watch = _Watch(record, pid, process, asyncio.get_running_loop().create_future())
+    def _watch(self, record: Record, process: JobProcess) -> _Watch:
+        watch = _Watch(record, process, asyncio.get_running_loop().create_future())
         self._watches[record.kind] = watch
         watch.task = asyncio.create_task(self._follow(watch))
         return watch
@@ -211,10 +209,10 @@ class JobManager:
         await self._tell("job.start", watch.record)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
-            await asyncio.wait_for(_exit_of(watch), max(1.0, limit + EXTRA_TIME - (processes.age(watch.pid) or 0.0)))
+            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIME - watch.process.age()))
         except TimeoutError:
             watch.late = True
-            await asyncio.to_thread(processes.kill_session, watch.pid)
+            await asyncio.to_thread(watch.process.kill)
         record = watch.record
         try:
             record = await asyncio.to_thread(self._bury, watch)
@@ -228,11 +226,10 @@ class JobManager:
         await self._tell("job.end", record)
 
     def _bury(self, watch: _Watch) -> Record:
-        if watch.process:
-            watch.process.wait()
+        watch.process.wait()
         record = self.launcher.records.read(watch.record.id) or watch.record
         if record.status == "running":
-            processes.kill_session(watch.pid)
+            watch.process.kill()
             if watch.cancelled:
                 record.end("cancelled")
             else:
@@ -252,27 +249,3 @@ class JobManager:
         reason = f": {record.error_message[:MAX_REASON]}" if record.error_message else ""
         logger.info("%s: %s %s%s", action, record.id, outcome, reason)
         await asyncio.to_thread(self._notify, event)
-
-
-async def _exit_of(watch: _Watch) -> None:
-    """Wait until the process of a job has ended, whoever started it."""
-    try:
-        descriptor = os.pidfd_open(watch.pid)
-    except ProcessLookupError:
-        return
-    except OSError:  # Linux before 5.3 has none, some containers forbid it, or there is no descriptor left
-        while _runs(watch):  # noqa: ASYNC110  # nothing says when it has ended
-            await asyncio.sleep(LOOK_EACH)
-        return
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(descriptor, ended.cancel)
-    try:
-        await asyncio.wait((ended,))
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-
-
-def _runs(watch: _Watch) -> bool:
-    return watch.process.poll() is None if watch.process else processes.is_alive(watch.pid)

@@ -2,12 +2,97 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+LOOK_EACH = 0.05
+
+
+class JobProcess:
+    """The process of one job, which leads a session of its own.
+
+    :param process: None where it was found again, and not started here.
+    """
+
+    def __init__(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.pid = pid
+        self._process = process
+
+    @classmethod
+    def start(cls, argv: Sequence[str], env: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> JobProcess:
+        """Start it.
+
+        :raises OSError: it cannot be started.
+        """
+        process = subprocess.Popen(
+            argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, cwd="/", env=dict(env)
+        )
+        return cls(process.pid, process)
+
+    def poll(self) -> int | None:
+        """Return its exit status; None while it runs."""
+        if self._process:
+            return self._process.poll()
+        return None if is_alive(self.pid) else 0
+
+    def communicate(self, timeout: float) -> bytes:
+        """Wait for its end, and return what it printed.
+
+        :raises TimeoutError: it did not end in time.
+        """
+        assert self._process
+        try:
+            return self._process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError from error
+
+    def wait(self) -> None:
+        """Wait for its end, if it was started here."""
+        if self._process:
+            self._process.wait()
+
+    async def ended(self) -> None:
+        """Wait for its end, whoever started it."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        except OSError:  # Linux before 5.3 has none, some containers forbid it, or there is no descriptor left
+            while self.poll() is None:  # noqa: ASYNC110  # nothing says when it has ended
+                await asyncio.sleep(LOOK_EACH)
+            return
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(descriptor, ended.cancel)
+        try:
+            await asyncio.wait((ended,))
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+    def ask_to_end(self) -> None:
+        """Tell it and its commands to end."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it with all that it started."""
+        kill_session(self.pid)
+
+    def age(self) -> float:
+        """How long it has been running, in seconds, whatever the clock was set to meanwhile; 0 where nobody knows."""
+        try:
+            content = Path(f"/proc/{self.pid}/stat").read_bytes()
+            ticks = int(content[content.rindex(b")") + 2 :].split()[19])
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def session_members(session: int) -> list[int]:
@@ -80,19 +165,3 @@ def kill_session(session: int, belongs: Callable[[int], bool] = lambda pid: True
         if not members:
             return
         time.sleep(0.01)
-
-
-def ask_to_end(session: int) -> None:
-    """Tell a job and its commands to end."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(session, signal.SIGTERM)
-
-
-def age(pid: int) -> float | None:
-    """How long a process has been running, in seconds, whatever the clock was set to meanwhile."""
-    try:
-        content = Path(f"/proc/{pid}/stat").read_bytes()
-        ticks = int(content[content.rindex(b")") + 2 :].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))

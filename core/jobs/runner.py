@@ -9,49 +9,71 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import loading
+from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
-from jidoteki.core.jobs.records import Record, Records, parse
+from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
-from jidoteki.core.plugin_manager.sources import Source
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths
+from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
+
+
+@dataclass(slots=True)
+class Run:
+    """A job that is ready to be carried out."""
+
+    job: JobType
+    record: Record
+    context: Context
+    log: Log | None
+    """None in a dry run."""
+    fault: BaseException | None = None
+    """What the job raised that it should not have; known before the record says that the job has ended."""
 
 
 def main(path: Path) -> None:
-    """Run the job that the file at `path` describes, record how it ended, and exit."""
+    """Make this process that of the job that the file at `path` describes, run it, record how it ended, and exit."""
     _keep_lock()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignored it: a job waits for its children
     os.umask(0o077)
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    order = json.loads(paths.read_own(path))
-    path.unlink()
-    appliance = Appliance(Path(order["root"]), Path(order["admin"]), order["settings"]["files"]["group"])
-    record = parse(order["record"])
-    loaded = manager.load_for_job(
-        appliance,
-        loading.Config({**order["settings"], "plugins": order["sections"]}),
-        [Source(**each) for each in order["plugins"]],
-    )
+    run = load(path)
+    signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
+    if run.context.dry_run:
+        print(json.dumps(dry_run(run)), flush=True)
+        return
+    carry_out(run, _time_limit)
+    # At once: the lock is held until the very end, and whoever saw the record may start the next one.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def load(path: Path) -> Run:
+    """Take the file that describes a job, and load the plugins that it needs."""
+    order = Order.take(path)
+    appliance, record = order.appliance, order.record
+    config = Config({**order.settings, "plugins": order.sections})
+    loaded = manager.load_for_job(appliance, config, order.plugins)
     job, section = _find(loaded, record.kind)
+    log = None
+    if not order.dry_run:
+        own = Records(appliance.jobs).log(record.id)
+        log = Log(appliance.log / (job.log or f"{job.name}.log"), own, job.source, appliance.group)
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order["settings"], input=order["input"], workspace=Path(order["workspace"]),
-        log=None if order["dry_run"] else Log(appliance.log / (job.log or f"{job.name}.log"),
-                                               Records(appliance.jobs).log(record.id), job.source, appliance.group),
+        config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
-    if order["dry_run"]:
-        _dry_run(context, job)
-    else:
-        _run(context, job, record)
+    return Run(job, record, context, log)
 
 
 def _keep_lock() -> None:
@@ -70,23 +92,17 @@ def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
     raise SystemExit(f"No plugin has the job {kind}: " + "; ".join(p.problem or "" for p in loaded.all))
 
 
-def _out_of_time(number: int, frame: FrameType | None) -> None:
-    raise JobFailed("The job took too long")
+def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
+    """Run a job and record how it ended.
 
-
-def _run(context: Context, job: JobType, record: Record) -> None:
+    :param limit: of the seconds that it has; it raises JobFailed.
+    """
+    context, record = run.context, run.record
     record.pid = os.getpid()
     Records(context.appliance.jobs).write(record, durable=False)
-    signal.signal(signal.SIGALRM, _out_of_time)
-    signal.setitimer(signal.ITIMER_REAL, job.timeout)
     try:
-        _judge(context, job)
-        job.run(context)
-        if context.was_told:
-            raise JobCancelled  # kept from getting here
-        if job.persist:
-            context.persist()
-        record.percentage = context.final_percentage
+        with limit(run.job.timeout):
+            _perform(run)
         record.end("success")
     except JobCancelled:
         record.end("cancelled")
@@ -95,37 +111,59 @@ def _run(context: Context, job: JobType, record: Record) -> None:
     except BaseException as error:
         traceback.print_exc()
         record.fail(_internal(error))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+        run.fault = error
     if record.error_message:
         context.log_failure(record.error_message)
     if context.was_told:  # what failed then was its cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
-    # The record comes last: until it says that the job has ended, these are written anew after a power cut.
-    status_files.write(context.appliance.etc, job, record)
-    Records(context.appliance.jobs).write(record)
-    # At once: the lock is held until the very end, and whoever saw the record may start the next one.
-    sys.stderr.flush()
-    os._exit(0)
+    status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
 
 
-def _dry_run(context: Context, job: JobType) -> None:
-    """Judge only, and tell the verdict on standard output."""
-    verdict: dict[str, Any] = {"status": "success"}
+def _perform(run: Run) -> None:
+    _check(run)
+    run.job.run(run.context)
+    if run.context.was_told:
+        raise JobCancelled  # kept from getting here
+    if run.job.persist:
+        run.context.persist()
+    run.record.percentage = run.context.final_percentage
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        _judge(context, job)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> None:
+    raise JobFailed("The job took too long")
+
+
+def dry_run(run: Run) -> dict[str, Any]:
+    """Check the input of a job, and change nothing.
+
+    :return: the verdict, `{"status", "error_message"?, "error_code"?}`.
+    """
+    try:
+        _check(run)
     except JobFailed as error:
-        verdict = {"status": "failed", "error_message": error.message, "error_code": error.code}
+        return {"status": "failed", "error_message": error.message, "error_code": error.code}
     except Exception as error:
         traceback.print_exc()
-        verdict = {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
-    print(json.dumps(verdict), flush=True)
+        run.fault = error
+        return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
+    return {"status": "success"}
 
 
-def _judge(context: Context, job: JobType) -> None:
-    context.checkpoint()
-    if job.check:
-        job.check(context)
+def _check(run: Run) -> None:
+    run.context.checkpoint()
+    if run.job.check:
+        run.job.check(run.context)
 
 
 def _internal(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core import files
-from jidoteki.core.jobs.records import INTERRUPTED, Record
+from jidoteki.core.jobs.records import INTERRUPTED, Record, Records
 from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,16 @@ def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begi
                 (etc / name).unlink(missing_ok=True)  # rather none than one that would be taken for another tool's
             except OSError:
                 record.stuck.append(name)
+
+
+def save(etc: Path, job: JobType | None, record: Record, records: Records, *, durable: bool = True) -> None:
+    """Write the status files of a run, then its record: until that says how it ended, they are written anew.
+
+    :param job: what kind of job it is; None for one that nothing here has any more, whose files are not known.
+    """
+    if job:
+        write(etc, job, record, durable=durable)
+    records.write(record, durable)
 
 
 def _contents(job: JobType, record: Record) -> dict[str, str | None]:

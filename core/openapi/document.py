@@ -29,12 +29,11 @@ def describe(routes: Routes) -> dict[str, Any]:
     """
     paths: dict[str, Any] = {}
     for route in sorted(routes.all(), key=lambda each: each.path):
-        if route.endpoint is not None:
-            operation = operations.describe(routes, route)
-            item = paths.setdefault(PREFIX + route.path, {})
-            item[route.endpoint.method.lower()] = operation
-            if route.endpoint.method == "GET":
-                item["head"] = operations.describe_head(operation)
+        operation = operations.describe(routes, route)
+        item = paths.setdefault(PREFIX + route.path, {})
+        item[route.endpoint.method.lower()] = operation
+        if route.endpoint.method == "GET":
+            item["head"] = operations.describe_head(operation)
     return {
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
@@ -53,7 +52,7 @@ def describe(routes: Routes) -> dict[str, Any]:
 
 
 def _tags(routes: Routes) -> list[str]:
-    served = {first_level(route.path)[1:] for route in routes.all() if route.endpoint is not None}
+    served = {first_level(route.path)[1:] for route in routes.all()}
     return sorted({*served, "docs"})
 
 

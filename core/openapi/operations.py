@@ -18,7 +18,7 @@ OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status
 
 def describe(routes: Routes, route: Route) -> dict[str, Any]:
     """The operation object of a route in service."""
-    endpoint = _endpoint(route)
+    endpoint = route.endpoint
     summary = endpoint.summary or f"{endpoint.method} {endpoint.path}"
     operation: dict[str, Any] = {
         "operationId": _identity(endpoint),
@@ -59,11 +59,6 @@ def _resolved(response: Mapping[str, Any]) -> Mapping[str, Any]:
     name = response.get("$ref", "").rpartition("/")[2]
     resolved: Mapping[str, Any] = components.RESPONSES[name] if name else response
     return resolved
-
-
-def _endpoint(route: Route) -> Endpoint:
-    assert route.endpoint is not None
-    return route.endpoint
 
 
 def _identity(endpoint: Endpoint) -> str:

@@ -21,12 +21,12 @@ from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated, receive_body
 from jidoteki.core.http.responses import Attachment, error_response, render
-from jidoteki.core.http.routes import METHODS, Route
+from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Download, Reply, Response
+from jidoteki.hookspecs import PREFIX, ApiError, Download, Endpoint, Reply, Response
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class Pipeline:
                 return await self._show_docs(request)
             raise ApiError(404, NOT_SERVED)
         path = path[len(PREFIX) :]
-        route, method = self._route(request, path)
         generation = self._service.generation
+        route, method = _route(generation.routes, request, path)
         client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
@@ -92,8 +92,8 @@ class Pipeline:
     async def _serve(self, attempt: Attempt, found: Authenticated) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         authenticated(request)
-        if route.endpoint is None or route.form is None:
-            raise ApiError(503, f"The plugin {route.plugin.name} is out of service: {route.problem}")
+        if isinstance(route, OutOfService):
+            raise ApiError(503, route.problem)
         api = ApiRequest(
             self._service.appliance,
             route.plugin.section,
@@ -104,7 +104,7 @@ class Pipeline:
         )
         form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
-            return await self._change(attempt, found, api, form)
+            return await self._change(route, attempt, found, api, form)
         api.values = await self._query_values(request, form)
         response = await route.endpoint.handler(api)
         if isinstance(response, Download):
@@ -154,17 +154,6 @@ class Pipeline:
             raise ApiError(405, "Use GET", headers={"Allow": "GET, HEAD"})
         return await self._docs.answer(request, self._service.generation.routes)
 
-    def _route(self, request: web.BaseRequest, path: str) -> tuple[Route, str]:
-        found = self._service.generation.routes.find(path)
-        if found is None:
-            raise ApiError(404, NOT_SERVED)
-        method = "GET" if request.method == "HEAD" else request.method
-        route = found.get(method)
-        if route is None:
-            allowed = sorted({*found, "HEAD"} if "GET" in found else found)
-            raise ApiError(405, f"Use {' or '.join(sorted(found))}", headers={"Allow": ", ".join(allowed)})
-        return route, method
-
     async def _query_values(self, request: web.BaseRequest, form: Form) -> dict[str, Any]:
         if form.is_empty:
             return {}
@@ -174,9 +163,10 @@ class Pipeline:
                 raise ApiError(400, f"{name} is given twice")
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
-    async def _change(self, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form) -> web.StreamResponse:
-        route, request = attempt.route, attempt.request
-        assert route.endpoint
+    async def _change(
+        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form
+    ) -> web.StreamResponse:
+        request = attempt.request
         api.id = secrets.token_hex(8)
         api.dry_run = dry_run.is_asked_for(request.query, form.kinds) or request.method == "HEAD"
         if attempt.method == "GET" and _by_accident(request):
@@ -205,7 +195,7 @@ class Pipeline:
                 api.values = await self._query_values(request, form)
             else:
                 api.values = await self._read(body, attempt, found)
-            return await self._audited(attempt, found, api)
+            return await self._audited(route.endpoint, attempt, found, api)
         finally:
             await asyncio.shield(body.discard())
 
@@ -222,13 +212,13 @@ class Pipeline:
             await self._check_again(attempt, found)
             raise
 
-    async def _audited(self, attempt: Attempt, found: Authenticated, api: ApiRequest) -> web.StreamResponse:
+    async def _audited(
+        self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
+    ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
-        route = attempt.route
-        assert route.endpoint
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await route.endpoint.handler(api), dry_run=True)
+            return await render(await endpoint.handler(api), dry_run=True)
         audit = self._service.audit
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
@@ -237,7 +227,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await route.endpoint.handler(api), api.job_id))
+            response = await render(_naming_the_job(await endpoint.handler(api), api.job_id))
             status = response.status
             return response
         except ApiError as error:
@@ -247,10 +237,23 @@ class Pipeline:
             done = f"{attempt.target} {status} {api.job_id}".rstrip()
             try:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
-                if status < 300 and route.endpoint.audited_as:
-                    await asyncio.to_thread(audit.write_original, *route.endpoint.audited_as(api.values))
+                if status < 300 and endpoint.audited_as:
+                    await asyncio.to_thread(audit.write_original, *endpoint.audited_as(api.values))
             except AuditUnavailable:
                 pass
+
+
+def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route | OutOfService, str]:
+    """What answers a request, and its method, which is GET for HEAD from here on."""
+    found = routes.find(path)
+    if found is None:
+        raise ApiError(404, NOT_SERVED)
+    method = "GET" if request.method == "HEAD" else request.method
+    route = found.get(method)
+    if route is None:
+        allowed = sorted({*found, "HEAD"} if "GET" in found else found)
+        raise ApiError(405, f"Use {' or '.join(sorted(found))}", headers={"Allow": ", ".join(allowed)})
+    return route, method
 
 
 def _naming_the_job(response: Response, id: str) -> Response:

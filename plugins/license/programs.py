@@ -1,20 +1,16 @@
-"""Programs whose output is read: no shell, a minimal environment, a time limit, a bounded output."""
+"""Programs that read and make licenses."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
-import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
-from jidoteki.hookspecs import scripts
+from jidoteki.hookspecs import programs, scripts
+from jidoteki.hookspecs.programs import PATH
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+__all__ = ["PATH", "ToolFailed", "command_of", "environment", "run"]
 
 
 class ToolFailed(Exception):
@@ -23,7 +19,7 @@ class ToolFailed(Exception):
 
 def environment(**more: str) -> dict[str, str]:
     """The variables that every program gets, and `more`."""
-    return {"PATH": os.environ.get("PATH", PATH), "LANG": "C.UTF-8", "HOME": "/", **more}
+    return programs.environment(**{"PATH": os.environ.get("PATH", PATH), **more})
 
 
 def command_of(script: Path) -> list[str]:
@@ -46,54 +42,13 @@ def run(
     name: str = "",
     cwd: str | None = None,
 ) -> tuple[int, bytes]:
-    """Run a program and return its exit status and what it printed on its standard output.
+    """Run a program and return its exit status and what it printed on its standard output: see `hookspecs.programs`.
 
-    :param timeout: seconds.
-    :param limit: bytes that it may print.
-    :param name: what errors call it; by default its own name.
-    :param cwd: its working directory; by default that of this process.
     :raises ToolFailed: it cannot be started, takes too long or prints too much.
     """
-    name = name or os.path.basename(argv[0])
     try:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=dict(env), process_group=0, cwd=cwd,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise ToolFailed(scripts.not_started(name, error)) from error
-    assert process.stdout is not None
-    try:
-        with process.stdout as pipe:
-            output = _read(process, pipe.fileno(), time.monotonic() + timeout, limit)
-        if len(output) > limit:
-            raise ToolFailed(f"{name} printed more than {limit} bytes")
-        if process.poll() is None:
-            raise ToolFailed(f"{name} did not end within {timeout:g} seconds")
-        return process.returncode, output
-    finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _read(process: subprocess.Popen[bytes], pipe: int, deadline: float, limit: int) -> bytes:
-    """Read until the program has ended: a daemon it left behind may hold the pipe for ever."""
-    output = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        ended = False
-        while time.monotonic() < deadline and len(output) <= limit:
-            if not selector.select(0.0 if ended else 0.05):
-                if ended:
-                    break
-                ended = process.poll() is not None
-                continue
-            chunk = os.read(pipe, 65536)
-            if not chunk:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
-                break
-            output += chunk
-    return bytes(output)
+        return programs.read(
+            argv, env=env, timeout=timeout, limit=limit, name=name, cwd=cwd, errors=subprocess.DEVNULL, umask=0o077
+        )
+    except programs.ProgramFailed as error:
+        raise ToolFailed(str(error)) from error

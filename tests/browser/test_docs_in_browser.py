@@ -65,7 +65,12 @@ def visit(browser: Any, jidoteki_module_host: Host, request: pytest.FixtureReque
     context = browser.new_context(ignore_https_errors=True, viewport={"width": width, "height": height})
     made = Visit(context.new_page())
     made.page.on("request", lambda sent: made.urls.append(f"{sent.url} {sent.headers} {sent.post_data}"))
-    made.page.on("console", lambda said: said.type in ("error", "warning") and made.complaints.append(said.text))
+
+    def complain(said: Any) -> None:
+        if said.type in ("error", "warning"):
+            made.complaints.append(said.text)
+
+    made.page.on("console", complain)
     made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
     made.page.goto(f"{jidoteki_module_host.url}/docs")
     yield made

@@ -122,7 +122,7 @@ def routes_of(host: Host) -> set[tuple[str, str]]:
     """The routes of the host as it is configured."""
     loaded = loading.load(host.appliance.configuration)
     found = Routes(manager.load_all(host.appliance, loaded), loaded)
-    return {(route.endpoint.method, route.path) for route in found.all() if route.endpoint}
+    return {(route.endpoint.method, route.path) for route in found.all()}
 
 
 def sent(route: tuple[str, str]) -> tuple[str, str]:

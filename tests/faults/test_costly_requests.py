@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import struct
@@ -173,10 +174,10 @@ def test_the_audit_log_names_each_thing_that_was_downloaded(jidoteki_host: MakeH
 def test_uploads_together_leave_the_reserve_free(tmp_path: Path) -> None:
     room = parts.Room(tmp_path, lambda: 100)
 
-    with patch.object(parts.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000)):
+    with patch.object(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000)):
         for _ in range(9):
             room.take(100)
-        with patch.object(parts.shutil, "disk_usage", lambda path: SimpleNamespace(free=100)):
+        with patch.object(shutil, "disk_usage", lambda path: SimpleNamespace(free=100)):
             with pytest.raises(OSError, match="less than 100 bytes would be free"):
                 room.take(100)
 

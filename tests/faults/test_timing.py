@@ -39,7 +39,7 @@ def t_statistic(one: list[int], other: list[int]) -> float:
     kept = [sorted(each)[: len(each) * 9 // 10] for each in (one, other)]
     means = [statistics.fmean(each) for each in kept]
     errors = [statistics.variance(each) / len(each) for each in kept]
-    return (means[0] - means[1]) / max(1e-9, sum(errors)) ** 0.5
+    return float((means[0] - means[1]) / max(1e-9, sum(errors)) ** 0.5)
 
 
 @pytest.mark.timeout(300)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config import loading
 from jidoteki.hookspecs import scripts
+from jidoteki.testing import FakeJob
 
 
 def run(*argv: str | Path, **options: Any) -> bytes:
     """Run a program that must succeed, and return what it printed."""
-    return subprocess.run([str(each) for each in argv], check=True, capture_output=True, **options).stdout
+    return bytes(subprocess.run([str(each) for each in argv], check=True, capture_output=True, **options).stdout)
 
 
 class Vendor:
@@ -66,25 +66,13 @@ class Vendor:
         return self.seal(archive, self.sign(archive), *options)
 
 
-class FakeJob:
-    """A job as its handler sees it; commands are really run."""
+class UpdateJob(FakeJob):
+    """A job whose scripts are really run."""
 
-    def __init__(self, appliance: Appliance, workspace: Path, input: Mapping[str, Any]) -> None:
-        self.id = "000001-update"
-        self.appliance = appliance
-        self.config: Mapping[str, Any] = {}
-        self.settings = loading.defaults()
-        self.input = input
-        self.workspace = workspace
-        self.steps: list[int] = []
-        self.lines: list[str] = []
-        self.dry_run = False
-
-    def progress(self, percentage: int, *, final: bool = False) -> None:
-        self.steps += [percentage] if percentage not in self.steps else []
-
-    def log(self, message: str) -> None:
-        self.lines.append(message)
+    @property
+    def steps(self) -> list[int]:
+        """The percentages, each of them once."""
+        return list(dict.fromkeys(self.percentages))
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
         environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin)}
@@ -121,13 +109,13 @@ def appliance(tmp_path: Path, vendor: Vendor) -> Appliance:
 
 
 @pytest.fixture
-def new_job(appliance: Appliance, tmp_path: Path) -> Callable[..., FakeJob]:
+def new_job(appliance: Appliance, tmp_path: Path) -> Callable[..., UpdateJob]:
     """Return a function that makes update jobs; its argument is the package handed over, if any."""
 
-    def make(package: Path | None = None) -> FakeJob:
+    def make(package: Path | None = None) -> UpdateJob:
         workspace = tmp_path / f"work-{len(list(tmp_path.glob('work-*')))}"
         workspace.mkdir(mode=0o700)
-        return FakeJob(appliance, workspace, {"package": str(package)} if package else {})
+        return UpdateJob(appliance, {"package": str(package)} if package else {}, workspace)
 
     return make
 

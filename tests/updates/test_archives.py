@@ -297,7 +297,7 @@ def test_what_tar_packs_comes_out_the_same(into: Path, tmp_path: Path, format: s
     (source / "none").chmod(0o400)
     os.utime(source / "none", (1, 1))
     os.utime(source / "deep", (2, 2))
-    argv = ["tar", f"--format={format}", "-C", source, "-cf", "-", "."]
+    argv: list[str | Path] = ["tar", f"--format={format}", "-C", source, "-cf", "-", "."]
     content = subprocess.run(argv, check=True, capture_output=True).stdout
 
     summary = unpack(io.BytesIO(content), into, RESTORE)
@@ -414,9 +414,8 @@ def test_whatever_the_headers_hold_the_only_error_is_that_of_an_archive(
     fields: list[tuple[int, bytes]],
     policy: Policy,
 ) -> None:
-    own = raw(
-        b"a", type, **{str(number): (start, value[: 512 - start]) for number, (start, value) in enumerate(fields)}
-    )
+    given: dict[str, Any] = {str(number): (start, value[: 512 - start]) for number, (start, value) in enumerate(fields)}
+    own = raw(b"a", type, **given)
     content = b"".join(pax(payload, kind) for kind, payload in headers) + own + END
 
     _attempt(content, tmp_path_factory.mktemp("any"), policy)

@@ -119,7 +119,9 @@ def test_openssl_opens_what_is_sealed(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_not_rsa_is_refused(tmp_path: Path) -> None:
-    argv = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "ec.pem"]
+    argv: list[str | Path] = [
+        "openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "ec.pem",
+    ]  # fmt: skip
     subprocess.run(argv, check=True)
     argv = ["openssl", "ec", "-in", tmp_path / "ec.pem", "-pubout"]
     public = subprocess.run(argv, check=True, capture_output=True).stdout

@@ -13,6 +13,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,12 @@ Take = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def good(vendor, tmp_path_factory) -> bytes:
-    return vendor.package(tmp_path_factory.mktemp("good"), FILES)
+def good(vendor: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return bytes(vendor.package(tmp_path_factory.mktemp("good"), FILES))
 
 
 @pytest.fixture
-def take(vendor, tmp_path: Path) -> Take:
+def take(vendor: Any, tmp_path: Path) -> Take:
     """Return a function that does all that is done before `update.sh`, and returns where the package was unpacked."""
     work = tmp_path / "work"
     work.mkdir()
@@ -69,7 +70,7 @@ def test_a_package_made_with_openssl_and_tar_is_taken(take: Take, good: bytes) -
     assert os.access(unpacked / "update.sh", os.X_OK)
 
 
-def test_the_signature_may_come_first(take: Take, vendor, tmp_path: Path) -> None:
+def test_the_signature_may_come_first(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     signature = vendor.sign(archive)
 
@@ -79,7 +80,7 @@ def test_the_signature_may_come_first(take: Take, vendor, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format", ["gnu", "ustar", "pax", "v7"])
-def test_every_format_of_tar_is_taken(take: Take, vendor, tmp_path: Path, format: str) -> None:
+def test_every_format_of_tar_is_taken(take: Take, vendor: Any, tmp_path: Path, format: str) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     argv = ["tar", f"--format={format}", "-C", archive.parent, "-cf", "-", f"./{archive.name}"]
     plain = subprocess.run([*argv, vendor.sign(archive).name], check=True, capture_output=True).stdout
@@ -87,7 +88,7 @@ def test_every_format_of_tar_is_taken(take: Take, vendor, tmp_path: Path, format
     assert take(vendor.encrypt(plain)).exists()
 
 
-def test_a_legacy_package_is_refused_unless_it_is_allowed(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_legacy_package_is_refused_unless_it_is_allowed(take: Take, vendor: Any, tmp_path: Path) -> None:
     content = vendor.package(tmp_path / "made", FILES, "-md", "md5")
 
     with pytest.raises(PackageError, match="-md md5"):
@@ -119,7 +120,7 @@ def test_a_modern_package_is_taken_where_legacy_ones_are_allowed(take: Take, goo
     ],
 )
 def test_the_options_of_openssl_that_made_a_package_are_told(
-    take: Take, vendor, tmp_path: Path, options: tuple[str, ...], told: str
+    take: Take, vendor: Any, tmp_path: Path, options: tuple[str, ...], told: str
 ) -> None:
     content = vendor.package(tmp_path / "made", FILES, *options)
 
@@ -129,7 +130,7 @@ def test_the_options_of_openssl_that_made_a_package_are_told(
     assert told in str(refused.value)
 
 
-def test_a_gzip_file_in_the_place_of_the_tar_archive_is_told(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_gzip_file_in_the_place_of_the_tar_archive_is_told(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="is a gzip file, and should be a plain tar archive"):
@@ -144,7 +145,7 @@ def test_a_truncated_package_is_refused(take: Take, good: bytes, tmp_path: Path,
     assert not (tmp_path / "work/package").exists()
 
 
-def test_a_package_cut_off_at_any_4_kib_is_refused(vendor, take: Take, tmp_path: Path) -> None:
+def test_a_package_cut_off_at_any_4_kib_is_refused(vendor: Any, take: Take, tmp_path: Path) -> None:
     content = random.Random(1).randbytes(256 * 1024).hex()
     whole = vendor.package(tmp_path / "whole", {**FILES, "files/data": content})
     places = range(4096, len(whole), 4096)
@@ -187,21 +188,23 @@ def test_what_is_no_package_is_told_so(take: Take, content: bytes) -> None:
         take(content)
 
 
-def test_a_package_encrypted_with_another_key_is_refused(take: Take, vendor, stranger, tmp_path: Path) -> None:
+def test_a_package_encrypted_with_another_key_is_refused(
+    take: Take, vendor: Any, stranger: Any, tmp_path: Path
+) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="another passphrase"):
         take(stranger.seal(archive, vendor.sign(archive)))
 
 
-def test_a_package_signed_by_somebody_else_is_refused(take: Take, vendor, stranger, tmp_path: Path) -> None:
+def test_a_package_signed_by_somebody_else_is_refused(take: Take, vendor: Any, stranger: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
 
     with pytest.raises(PackageError, match="signature is not valid"):
         take(vendor.seal(archive, stranger.sign(archive)))
 
 
-def test_the_signature_of_another_package_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_the_signature_of_another_package_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     other = vendor.sign(vendor.archive(tmp_path / "other", {"version.txt": "1.1.1"}))
     signature = Path(shutil.copy(other, archive.parent))
@@ -229,14 +232,14 @@ ARCHIVE, SIGNATURE = (package.ARCHIVE, b"archive"), (package.SIGNATURE, b"signat
     ],
 )
 def test_anything_but_an_archive_and_its_signature_is_refused(
-    take: Take, vendor, members: tuple[tuple[str, bytes], ...], reason: str
+    take: Take, vendor: Any, members: tuple[tuple[str, bytes], ...], reason: str
 ) -> None:
     with pytest.raises(PackageError, match=reason):
         take(vendor.encrypt(outer(*members)))
 
 
 @pytest.mark.parametrize("place", [30, 170, 320, 400, 505])
-def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, vendor, place: int) -> None:
+def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, vendor: Any, place: int) -> None:
     plain = bytearray(outer(ARCHIVE, SIGNATURE))
     plain[place] = 1
     plain[148:156] = b" " * 8
@@ -247,7 +250,7 @@ def test_a_header_with_something_where_nothing_belongs_is_refused(take: Take, ve
 
 
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
-def test_a_missing_key_is_named(vendor, tmp_path: Path, name: str) -> None:
+def test_a_missing_key_is_named(vendor: Any, tmp_path: Path, name: str) -> None:
     etc = Path(shutil.copytree(vendor.directory, tmp_path / "etc"))
     (etc / name).unlink()
 
@@ -256,7 +259,7 @@ def test_a_missing_key_is_named(vendor, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "content"), [("updates.key", ""), ("updates.pub", "rubbish")])
-def test_a_key_that_makes_no_sense_is_named(vendor, tmp_path: Path, name: str, content: str) -> None:
+def test_a_key_that_makes_no_sense_is_named(vendor: Any, tmp_path: Path, name: str, content: str) -> None:
     etc = Path(shutil.copytree(vendor.directory, tmp_path / "etc"))
     (etc / name).write_text(content)
 
@@ -264,7 +267,7 @@ def test_a_key_that_makes_no_sense_is_named(vendor, tmp_path: Path, name: str, c
         package.load_keys(etc)
 
 
-def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = tmp_path / package.ARCHIVE
     archive.write_bytes(b"rubbish" * 1000)
 
@@ -272,7 +275,7 @@ def test_a_signed_archive_that_is_no_gzip_is_refused(take: Take, vendor, tmp_pat
         take(vendor.seal(archive, vendor.sign(archive)))
 
 
-def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take, vendor: Any, tmp_path: Path) -> None:
     archive = vendor.archive(tmp_path / "made", FILES)
     archive.write_bytes(archive.read_bytes()[:-9])
 
@@ -281,7 +284,7 @@ def test_a_signed_archive_whose_compressed_data_end_early_is_refused(take: Take,
 
 
 def test_a_package_that_would_fill_the_disk_is_refused_before_it_is_written(
-    vendor, good: bytes, tmp_path: Path
+    vendor: Any, good: bytes, tmp_path: Path
 ) -> None:
     with pytest.raises(PackageError, match="bytes of disk free"):
         package.decrypt(io.BytesIO(good), package.load_keys(vendor.directory), tmp_path, free_space=1 << 60)
@@ -289,7 +292,7 @@ def test_a_package_that_would_fill_the_disk_is_refused_before_it_is_written(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
+def test_a_large_package_takes_little_memory(vendor: Any, tmp_path: Path) -> None:
     """256 MiB of zeros and as much again of what does not compress well."""
     source = tmp_path / "made/source"
     source.mkdir(parents=True)
@@ -303,8 +306,8 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
     script = """if True:
         import resource, sys
         from pathlib import Path
-        from jidoteki.core.archives import Policy
-        from jidoteki.core.updates import package
+        from jidoteki.core.archives.unpacking import Policy
+        from jidoteki.core.endpoints.update import package
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         keys, work = package.load_keys(Path(sys.argv[1])), Path(sys.argv[2])
         with open(sys.argv[3], "rb") as file:
@@ -322,7 +325,7 @@ def test_a_large_package_takes_little_memory(vendor, tmp_path: Path) -> None:
     assert grown <= 64 * 1024
 
 
-def test_a_built_package_is_what_tar_and_openssl_expect(vendor, tmp_path: Path) -> None:
+def test_a_built_package_is_what_tar_and_openssl_expect(vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source/files").mkdir(parents=True)
     (tmp_path / "source/update.sh").write_text("#!/bin/sh\n")
     (tmp_path / "source/files/link").symlink_to("../update.sh")
@@ -338,7 +341,7 @@ def test_a_built_package_is_what_tar_and_openssl_expect(vendor, tmp_path: Path) 
     assert printed == ["Verified OK", "version.txt", "files/", "update.sh", "files/link", "2.0.0"]
 
 
-def test_a_built_package_is_taken(take: Take, vendor, tmp_path: Path) -> None:
+def test_a_built_package_is_taken(take: Take, vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/data").write_bytes(bytes(3_000_000))
 
@@ -348,7 +351,7 @@ def test_a_built_package_is_taken(take: Take, vendor, tmp_path: Path) -> None:
 
 
 def test_the_archive_of_a_built_package_depends_on_the_files_alone(
-    vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     keys = package.load_keys(vendor.directory)
@@ -365,7 +368,7 @@ def test_the_archive_of_a_built_package_depends_on_the_files_alone(
     assert digest("one", 1) == digest("other", 2)
 
 
-def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor, tmp_path: Path) -> None:
+def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor: Any, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/out").symlink_to("/etc/passwd")
 
@@ -375,7 +378,7 @@ def test_a_directory_that_no_appliance_would_take_is_not_packed(vendor, tmp_path
     assert not (tmp_path / "p.enc").exists()
 
 
-def test_a_package_without_a_valid_version_is_not_built(vendor, tmp_path: Path) -> None:
+def test_a_package_without_a_valid_version_is_not_built(vendor: Any, tmp_path: Path) -> None:
     with pytest.raises(VersionError):
         build_package(tmp_path, "1\n2", vendor.key, vendor.private, tmp_path / "p.enc")
 
@@ -391,7 +394,7 @@ class _Once:
 
 
 @pytest.mark.parametrize("options", [(), ("-md", "md5")])
-def test_a_package_is_read_once(vendor, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_a_package_is_read_once(vendor: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
     keys = package.load_keys(vendor.directory)
     (tmp_path / "work").mkdir()
 
@@ -403,7 +406,7 @@ def test_a_package_is_read_once(vendor, tmp_path: Path, options: tuple[str, ...]
 
 
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
-def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor, tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_key_is_said_and_not_waited_for(vendor: Any, tmp_path: Path, name: str) -> None:
     for each in ("updates.key", "updates.pub"):
         shutil.copy(vendor.directory / each, tmp_path)
     (tmp_path / name).unlink()

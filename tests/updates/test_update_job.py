@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from namespaces import mounted, needs_mounts
@@ -18,34 +19,42 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
 from jidoteki.hookspecs import JobFailed
 
+NewJob = Callable[..., Any]
+Drop = Callable[..., Path]
+Make = Callable[..., bytes]
+
 VERSION = {"version.txt": "1.1.0\n"}
 RAN = '#!/bin/sh\necho ran; touch "$JIDO_ADMIN_PATH/ran"\n'
 
 
-def install(job) -> None:
-    """What the host does with a job."""
+def check(job: Any) -> None:
     assert UPDATE.check is not None
     UPDATE.check(job)
+
+
+def install(job: Any) -> None:
+    """What the host does with a job."""
+    check(job)
     UPDATE.run(job)
 
 
-def failure(job) -> tuple[str, str]:
+def failure(job: Any) -> tuple[str, str]:
     with pytest.raises(JobFailed) as caught:
         install(job)
     return caught.value.code, caught.value.message
 
 
 @pytest.fixture
-def make(vendor, tmp_path: Path) -> Callable[..., bytes]:
+def make(vendor: Any, tmp_path: Path) -> Callable[..., bytes]:
     """Return a function that makes packages of files."""
 
     def one(files: dict[str, str]) -> bytes:
-        return vendor.package(tmp_path / f"made-{len(list(tmp_path.glob('made-*')))}", files)
+        return bytes(vendor.package(tmp_path / f"made-{len(list(tmp_path.glob('made-*')))}", files))
 
     return one
 
 
-def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job: NewJob, drop: Drop, make: Make) -> None:
     package = drop(make({**VERSION, "update.sh": RAN, "changelog.txt": "# News\n"}))
     job = new_job(package)
 
@@ -69,7 +78,9 @@ def test_a_package_is_installed_step_by_step(appliance: Appliance, new_job, drop
 @pytest.mark.parametrize(
     "script", ["touch here\n", "#!/bin/sh\ntouch here\n", "#!/bin/sh -e\n[ -f version.txt ]\ntouch here\n"]
 )
-def test_update_sh_runs_in_the_unpacked_directory(appliance: Appliance, new_job, drop, make, script: str) -> None:
+def test_update_sh_runs_in_the_unpacked_directory(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, script: str
+) -> None:
     move = 'mv "$PWD/here" "$JIDO_ADMIN_PATH"; ls > "$JIDO_ADMIN_PATH/beside"; pwd > "$JIDO_ADMIN_PATH/where"\n'
 
     install(new_job(drop(make({**VERSION, "update.sh": script + move}))))
@@ -80,7 +91,9 @@ def test_update_sh_runs_in_the_unpacked_directory(appliance: Appliance, new_job,
     assert list(appliance.tmp.iterdir()) == []
 
 
-def test_a_package_without_update_sh_is_installed_too(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_package_without_update_sh_is_installed_too(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
+) -> None:
     job = new_job(drop(make(VERSION)))
 
     install(job)
@@ -91,7 +104,7 @@ def test_a_package_without_update_sh_is_installed_too(appliance: Appliance, new_
 
 
 def test_what_is_unpacked_has_the_permissions_that_the_original_gave_it(
-    appliance: Appliance, new_job, drop, make
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
 ) -> None:
     script = "#!/bin/sh\nls -l files/tool update.sh version.txt > $JIDO_ADMIN_PATH/listed\n"
 
@@ -104,7 +117,7 @@ def test_what_is_unpacked_has_the_permissions_that_the_original_gave_it(
 @pytest.mark.parametrize("spoil", ["directory", "file", "link", "pipe"])
 @pytest.mark.parametrize("dry", [False, True])
 def test_what_lies_in_the_place_of_the_unpacked_directory_is_cleared_and_not_followed(
-    appliance: Appliance, new_job, drop, make, tmp_path: Path, spoil: str, dry: bool
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, tmp_path: Path, spoil: str, dry: bool
 ) -> None:
     place, kept = appliance.tmp / "update", tmp_path / "kept"
     (kept / "inner").mkdir(parents=True)
@@ -123,7 +136,7 @@ def test_what_lies_in_the_place_of_the_unpacked_directory_is_cleared_and_not_fol
     job.dry_run = dry
 
     if dry:
-        UPDATE.check(job)
+        check(job)
         assert os.path.lexists(place)
     else:
         install(job)
@@ -136,7 +149,7 @@ MOUNTING = """
 import sys
 from pathlib import Path
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.updates import unpacked
+from jidoteki.core.endpoints.update import unpacked
 
 class Job:
     appliance, dry_run, log = Appliance(Path("/"), Path(sys.argv[1])), False, print
@@ -166,7 +179,9 @@ def test_nothing_is_removed_from_what_a_script_left_mounted(
     assert (kept / "vmlinuz").exists()
 
 
-def test_without_a_package_the_newest_that_was_dropped_is_taken(appliance: Appliance, new_job, drop, make) -> None:
+def test_without_a_package_the_newest_that_was_dropped_is_taken(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
+) -> None:
     newest = drop(make({"version.txt": "1.2.0"}), "software_package-a.enc")
     older = drop(make({"version.txt": "1.3.0"}), "software_package-z.enc")
     os.utime(older, (1, 1))
@@ -179,10 +194,12 @@ def test_without_a_package_the_newest_that_was_dropped_is_taken(appliance: Appli
     assert older.exists()
 
 
-def test_a_package_that_took_the_name_of_the_used_one_stays(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_package_that_took_the_name_of_the_used_one_stays(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
+) -> None:
     used = drop(make(VERSION))
     job = new_job()
-    UPDATE.check(job)
+    check(job)
     other = drop(b"another one", "other")
     other.rename(used)
 
@@ -192,7 +209,7 @@ def test_a_package_that_took_the_name_of_the_used_one_stays(appliance: Appliance
     assert used.read_bytes() == b"another one"
 
 
-def test_a_package_in_the_spool_is_used_up(appliance: Appliance, new_job, make) -> None:
+def test_a_package_in_the_spool_is_used_up(appliance: Appliance, new_job: NewJob, make: Make) -> None:
     package = appliance.spool / "software_package-1.enc"
     package.write_bytes(make(VERSION))
 
@@ -201,7 +218,9 @@ def test_a_package_in_the_spool_is_used_up(appliance: Appliance, new_job, make) 
     assert not package.exists()
 
 
-def test_a_handed_over_package_that_became_a_link_is_e1003(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_handed_over_package_that_became_a_link_is_e1003(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
+) -> None:
     elsewhere = drop(make(VERSION))
     package = appliance.spool / "software_package-1.enc"
     package.symlink_to(elsewhere)
@@ -211,7 +230,7 @@ def test_a_handed_over_package_that_became_a_link_is_e1003(appliance: Appliance,
 
 @pytest.mark.parametrize("name", ["version.txt", "status_error_message.txt"])
 def test_an_update_goes_on_with_a_pipe_in_place_of_a_small_file(
-    appliance: Appliance, new_job, drop, make, name: str
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, name: str
 ) -> None:
     (appliance.etc / name).unlink(missing_ok=True)
     os.mkfifo(appliance.etc / name)
@@ -221,7 +240,7 @@ def test_an_update_goes_on_with_a_pipe_in_place_of_a_small_file(
     assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
 
 
-def test_no_package_is_e1003_at_20_percent(new_job) -> None:
+def test_no_package_is_e1003_at_20_percent(new_job: NewJob) -> None:
     job = new_job()
 
     assert failure(job) == ("E1003", "Missing update package")
@@ -241,7 +260,7 @@ def test_no_package_is_e1003_at_20_percent(new_job) -> None:
     ],
 )
 def test_a_version_that_is_not_newer_is_e1001(
-    appliance: Appliance, new_job, drop, make, files: dict[str, str], message: str
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, files: dict[str, str], message: str
 ) -> None:
     package = drop(make({**files, "update.sh": RAN}))
 
@@ -256,7 +275,7 @@ def test_a_version_that_is_not_newer_is_e1001(
 
 
 def test_a_package_without_a_version_is_taken_where_the_configuration_says_so(
-    appliance: Appliance, new_job, drop, make
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
 ) -> None:
     package = make({"update.sh": RAN, "changelog.txt": "# News\n"})
     for _ in range(2):
@@ -275,7 +294,7 @@ def test_a_package_without_a_version_is_taken_where_the_configuration_says_so(
 
 @pytest.mark.parametrize("installed", ["", "\n", "\x00broken\x00"])
 def test_an_appliance_without_a_readable_version_can_be_updated(
-    appliance: Appliance, new_job, drop, make, installed: str
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, installed: str
 ) -> None:
     (appliance.etc / "version.txt").write_text(installed)
 
@@ -286,7 +305,7 @@ def test_an_appliance_without_a_readable_version_can_be_updated(
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: b"rubbish", lambda content: b""])
 def test_a_damaged_package_is_e1005_and_the_next_good_one_works(
-    appliance: Appliance, new_job, drop, make, damage: Callable[[bytes], bytes]
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, damage: Callable[[bytes], bytes]
 ) -> None:
     content = make({**VERSION, "update.sh": RAN})
     package = drop(damage(content))
@@ -301,7 +320,7 @@ def test_a_damaged_package_is_e1005_and_the_next_good_one_works(
 
 
 def test_a_package_signed_by_somebody_else_never_runs(
-    appliance: Appliance, new_job, drop, vendor, stranger, tmp_path: Path
+    appliance: Appliance, new_job: NewJob, drop: Drop, vendor: Any, stranger: Any, tmp_path: Path
 ) -> None:
     archive = vendor.archive(tmp_path / "made", {**VERSION, "update.sh": RAN})
     job = new_job(drop(vendor.seal(archive, stranger.sign(archive))))
@@ -315,7 +334,9 @@ def test_a_package_signed_by_somebody_else_never_runs(
 
 
 @pytest.mark.parametrize(("name", "step"), [("updates.key", 30), ("updates.pub", 40)])
-def test_a_missing_key_is_e1005_and_named(appliance: Appliance, new_job, drop, make, name: str, step: int) -> None:
+def test_a_missing_key_is_e1005_and_named(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, name: str, step: int
+) -> None:
     (appliance.etc / name).unlink()
     job = new_job(drop(make(VERSION)))
 
@@ -325,7 +346,9 @@ def test_a_missing_key_is_e1005_and_named(appliance: Appliance, new_job, drop, m
     assert job.steps[-1] == step
 
 
-def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_failing_update_sh_is_e1002_and_the_version_stays(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
+) -> None:
     package = drop(make({**VERSION, "update.sh": "#!/bin/sh\nexit 3\n", "changelog.txt": "new"}))
     job = new_job(package)
 
@@ -348,7 +371,7 @@ def test_a_failing_update_sh_is_e1002_and_the_version_stays(appliance: Appliance
     ],
 )
 def test_what_update_sh_says_about_its_own_failure_counts(
-    new_job, drop, make, script: str, expected: tuple[str, str]
+    new_job: NewJob, drop: Drop, make: Make, script: str, expected: tuple[str, str]
 ) -> None:
     names = "etc_message=$JIDO_ADMIN_PATH/etc/status_error_message etc_code=$JIDO_ADMIN_PATH/etc/status_error_code"
     script = script.replace("$etc_message", "${etc_message}").replace("$etc_code", "${etc_code}")
@@ -356,7 +379,7 @@ def test_what_update_sh_says_about_its_own_failure_counts(
     assert failure(new_job(drop(make({**VERSION, "update.sh": f"{names}\n{script}\nexit 1\n"})))) == expected
 
 
-def test_what_another_run_said_does_not_count(appliance: Appliance, new_job, drop, make) -> None:
+def test_what_another_run_said_does_not_count(appliance: Appliance, new_job: NewJob, drop: Drop, make: Make) -> None:
     (appliance.etc / "status_error_message.txt").write_text("old\n")
 
     code, message = failure(new_job(drop(make({**VERSION, "update.sh": "exit 1\n"}))))
@@ -364,28 +387,28 @@ def test_what_another_run_said_does_not_count(appliance: Appliance, new_job, dro
     assert (code, message) == ("E1002", "update.sh failed with exit status 1")
 
 
-def test_a_directory_in_place_of_update_sh_is_e1002(new_job, drop, make) -> None:
+def test_a_directory_in_place_of_update_sh_is_e1002(new_job: NewJob, drop: Drop, make: Make) -> None:
     assert failure(new_job(drop(make({**VERSION, "update.sh/x": ""})))) == (
         "E1002",
         "The package's update.sh is not a file",
     )
 
 
-def test_a_dry_run_changes_nothing(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_dry_run_changes_nothing(appliance: Appliance, new_job: NewJob, drop: Drop, make: Make) -> None:
     package = drop(make({**VERSION, "update.sh": RAN}))
 
-    UPDATE.check(new_job(package))
+    check(new_job(package))
 
     assert package.exists()
     assert not (appliance.admin / "ran").exists()
     assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
 
 
-def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job, drop) -> None:
+def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job: NewJob, drop: Drop) -> None:
     package = drop(b"rubbish", ".jidoteki-upload-1")
 
     with pytest.raises(JobFailed):
-        UPDATE.check(new_job(package))
+        check(new_job(package))
 
     assert package.exists()
 
@@ -393,7 +416,9 @@ def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job, dro
 @pytest.mark.parametrize(
     ("setting", "value", "message"), [("max-unpacked-size", 100, "100 bytes"), ("max-members", 2, "2 members")]
 )
-def test_the_configured_limits_count(new_job, drop, make, setting: str, value: int, message: str) -> None:
+def test_the_configured_limits_count(
+    new_job: NewJob, drop: Drop, make: Make, setting: str, value: int, message: str
+) -> None:
     job = new_job(drop(make({**VERSION, "data": "x" * 200})))
     job.settings["update"][setting] = value
 
@@ -402,7 +427,7 @@ def test_the_configured_limits_count(new_job, drop, make, setting: str, value: i
     assert code == "E1005" and message in told
 
 
-def test_free_space_is_kept(new_job, drop, make) -> None:
+def test_free_space_is_kept(new_job: NewJob, drop: Drop, make: Make) -> None:
     job = new_job(drop(make(VERSION)))
     job.settings["limits"]["free-space"] = 1 << 60
 
@@ -411,12 +436,14 @@ def test_free_space_is_kept(new_job, drop, make) -> None:
     assert code == "E1005" and "bytes of disk free" in message
 
 
-def test_a_full_disk_is_e1000_and_told(appliance: Appliance, new_job, drop, make) -> None:
+def test_a_full_disk_is_e1000_and_told(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = new_job(drop(make(VERSION)))
 
     def full(path: Path, content: str, mode: int = 0o644) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    appliance.replace_file = full
+    monkeypatch.setattr(appliance, "replace_file", full)
 
     assert failure(job) == ("E1000", "The disk is full: free some space, then update again")

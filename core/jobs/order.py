@@ -1,0 +1,82 @@
+"""What the process of a job is told: written by the service, read by the process alone, and then gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jidoteki.core import files
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs.records import Record, parse
+from jidoteki.core.plugin_manager.sources import Source
+from jidoteki.hookspecs import paths
+
+MAX_SIZE = 8 * 1024 * 1024
+PATHS = ("root", "admin", "workspace")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One run of a job.
+
+    :param plugins: those that the job needs, its own included.
+    :param sections: their sections of the configuration, by name, unjudged.
+    :param settings: the configuration without the sections of plugins.
+    :param input: what the request sent.
+    :param workspace: an empty directory of its own.
+    :param dry_run: whether it only judges its input.
+    """
+
+    root: Path
+    admin: Path
+    record: Record
+    plugins: list[Source]
+    sections: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    input: Mapping[str, Any]
+    workspace: Path
+    dry_run: bool
+
+    @property
+    def appliance(self) -> Appliance:
+        """The appliance that the job works on."""
+        return Appliance(self.root, self.admin, self.settings["files"]["group"])
+
+    def write(self, path: Path) -> None:
+        """Put it into a file, and each input of bytes into one of its own beside it, whose path the job gets.
+
+        :raises OSError: it is too long, or cannot be written.
+        """
+        fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["record"] = dataclasses.asdict(self.record)
+        fields["plugins"] = [dataclasses.asdict(each) for each in self.plugins]
+        fields["input"] = {
+            name: _handed_over(value, path.with_name(f"input-{number}"))
+            for number, (name, value) in enumerate(self.input.items())
+        }
+        fields |= {name: str(fields[name]) for name in PATHS}
+        content = json.dumps(fields).encode()
+        if len(content) > MAX_SIZE:
+            raise OSError("its input is too long")
+        files.replace_file(path, content, 0o600, durable=False)
+
+    @classmethod
+    def take(cls, path: Path) -> Order:
+        """Read it from a file and remove that."""
+        fields = json.loads(paths.read_own(path))
+        path.unlink()
+        fields["record"] = parse(fields["record"])
+        fields["plugins"] = [Source(**each) for each in fields["plugins"]]
+        fields |= {name: Path(fields[name]) for name in PATHS}
+        return cls(**fields)
+
+
+def _handed_over(value: Any, path: Path) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    files.replace_file(path, value, 0o600, durable=False)
+    return str(path)

@@ -1,0 +1,104 @@
+"""Root calls a command on an appliance whose service runs as an ordinary user, and leaves it to that user."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli.init import make
+
+NOBODY = 65534
+#: The interpreter of the tests may lie where root alone can go; the system's of the same version is as good then.
+PYTHONS = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}")
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
+
+
+def by_nobody(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as an ordinary user without any privilege."""
+
+    def step_down() -> None:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+    return subprocess.run(argv, capture_output=True, text=True, preexec_fn=step_down, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Path]:
+    """A Python that the user can run as well, with the packages of the tests."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        made = Path(directory, "bin/python")
+        for each in PYTHONS:
+            subprocess.run([each, "-m", "venv", "--without-pip", "--clear", directory], check=True)
+            packages = next(Path(directory).glob("lib/python3*/site-packages"))
+            (packages / "tests.pth").write_text("\n".join(path for path in sys.path if os.path.isdir(path)))
+            subprocess.run(["chmod", "-R", "go+rX", directory], check=True)
+            with contextlib.suppress(OSError):
+                if by_nobody(made, "-c", "import jidoteki.core.cli.check, cryptography.x509").returncode == 0:
+                    yield made
+                    return
+    pytest.skip("needs a Python that another user can run")
+
+
+@pytest.fixture
+def appliance() -> Iterator[Appliance]:
+    """An appliance of another user, on which the service has run."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        made = make(Path(directory, "root"), "the-token")
+        made.prepare()
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", directory], check=True)
+        yield made
+
+
+def owners(directory: Path) -> set[int]:
+    return {path.lstat().st_uid for path in directory.rglob("*")}
+
+
+def command(python: Path, *arguments: str | Path) -> list[str | Path]:
+    return [python, "-c", "from jidoteki.core.cli import main; main()", *arguments]
+
+
+def by_root(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_an_update_by_root_leaves_the_service_all_its_files(appliance: Appliance, python: Path) -> None:
+    vendor = appliance.root / "vendor"
+    source = appliance.root / "source"
+    source.mkdir()
+    (source / "update.sh").write_text("#!/bin/sh\nid -u\n")
+    keys = ("--key", vendor / "updates.key", "--sign-key", vendor / "private.pem")
+    package = appliance.uploads / "software_package-1.1.0.enc"
+    built = by_root(*command(python, "package", "build", source, "--version", "1.1.0", *keys, "-o", package))
+    assert built.returncode == 0, built.stderr
+    shutil.chown(package, NOBODY, NOBODY)
+
+    done = by_root(*command(python, "update", "--root", appliance.root))
+
+    assert done.returncode == 0, done.stderr
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+    assert f"\n{NOBODY}\n" in next(appliance.jobs.glob("*-update.log")).read_text().replace("] ", "\n")
+    assert owners(appliance.admin) == {NOBODY}
+
+
+def test_root_sees_in_a_check_what_the_service_sees(appliance: Appliance, python: Path) -> None:
+    check = command(python, "check", "--root", appliance.root)
+    users = by_nobody(*check)
+
+    roots = by_root(*check)
+
+    assert (roots.returncode, roots.stdout) == (users.returncode, users.stdout)
+    assert owners(appliance.admin) == {NOBODY}
