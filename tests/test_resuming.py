@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tarfile
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,41 @@ def test_a_client_that_asks_for_the_beginning_gets_what_is_made_now(host: Host, 
 
     assert [each.status for each in answers] == [206, 206]
     assert first.headers["Etag"] not in [each.headers["Etag"] for each in answers]
+
+
+@pytest.mark.parametrize("how", ["a restart", "another address"])
+def test_curl_appends_nothing_of_a_backup_that_was_made_since_the_client_was_known(
+    host: Host, tmp_path: Path, how: str
+) -> None:
+    pack(host, b"first")
+    assert fetch(host, "/backup/download", tmp_path / "whole") == 0
+    break_off(tmp_path / "part", tmp_path / "whole")
+    if how == "a restart":
+        host.stop()
+        host.start()
+    pack(host, b"other")
+
+    source = ("--interface", "127.0.0.77") if how == "another address" else ()
+    assert fetch(host, "/backup/download", tmp_path / "part", "-C", "-", *source) == 33
+
+
+def test_if_range_with_the_date_that_was_sent_decides(host: Host) -> None:
+    pack(host, b"first")
+    sent = host.get("/backup/download").headers["Last-Modified"]
+    before = format_datetime(parsedate_to_datetime(sent) - timedelta(seconds=1), usegmt=True)
+
+    answers = [
+        host.get("/backup/download", "-H", "Range: bytes=5-", "-H", f"If-Range: {date}").status
+        for date in (sent, before)
+    ]
+
+    assert answers == [206, 200]
+
+
+@pytest.mark.parametrize("ranges", ["bytes=0-1,4-5", "lines=1-2", "bytes=-0", "nonsense"])
+def test_a_range_that_means_no_one_part_counts_for_nothing(host: Host, ranges: str) -> None:
+    pack(host, b"first")
+
+    whole, answer = host.get("/backup/download"), host.get("/backup/download", "-H", f"Range: {ranges}")
+
+    assert (answer.status, answer.body) == (200, whole.body)

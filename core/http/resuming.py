@@ -6,7 +6,9 @@ that they began. So the service remembers for an hour what it sent to whom; if t
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ HOUR = 3600.0
 MOST = 256
 """Clients and files that are remembered."""
 MOST_TAGS = 8
+
+#: The last no bytes of a file are no part of it.
+_ONE_RANGE = re.compile(r"bytes=\s*(?:[0-9]+-[0-9]*|-0*[1-9][0-9]*)", re.IGNORECASE | re.ASCII)
 
 Key = tuple[str, str, str]
 """Address, user and name of the file."""
@@ -38,6 +43,7 @@ class SentFiles:
 
     def __init__(self) -> None:
         self._sent: OrderedDict[Key, _Sent] = OrderedDict()
+        self._since = time.time()
 
     def note(self, key: Key, tag: str) -> None:
         """Take note that somebody is sent a file, or was."""
@@ -50,13 +56,18 @@ class SentFiles:
         while len(self._sent) > MOST:
             self._sent.popitem(last=False)
 
-    def may_resume(self, key: Key, tag: str, *, anew: bool) -> bool:
+    def may_resume(self, key: Key, status: os.stat_result, *, anew: bool) -> bool:
         """Whether somebody who does not say which file he began can only have begun this one.
+
+        Who is not known, after a restart or at another address, may have begun what was there before this file.
 
         :param anew: whether each request makes another file.
         """
         sent = self._known(key)
-        return sent.tags == {tag} if sent else not anew
+        if sent:
+            return sent.tags == {tag(status)}
+        made = max(status.st_mtime, status.st_ctime)
+        return not anew and (made < self._since or time.time() - made > HOUR)
 
     def _known(self, key: Key) -> _Sent | None:
         sent = self._sent.get(key)
@@ -76,16 +87,21 @@ class Resuming:
     anew: bool
 
     def allowed(self, status: os.stat_result) -> bool:
-        """Whether the client may be sent a part of this file (RFC 9110, 13.1.5 and 14.2)."""
+        """Whether the client may be sent a part of this file (RFC 9110, 13.1.5 and 14.2).
+
+        A range in another unit than bytes, and more than one of them, count for nothing.
+        """
+        if not _ONE_RANGE.fullmatch(self.headers.get("Range", "").strip()):
+            return False
         if_range = self.headers.get("If-Range")
         if if_range is None and self._is_beginning:
             return True  # nothing is appended to it
         if if_range is None:
-            return self.sent.may_resume(self.key, tag(status), anew=self.anew)
+            return self.sent.may_resume(self.key, status, anew=self.anew)
         if if_range.startswith('"'):
             return if_range == f'"{tag(status)}"'
-        # Two files may be made within the second that a date is exact to.
-        return not self.anew and _seconds(if_range) == int(status.st_mtime)
+        # Two files may be made within the second that a date is exact to. As Last-Modified, it is rounded up.
+        return not self.anew and _seconds(if_range) == math.ceil(status.st_mtime)
 
     def wanted(self, status: os.stat_result) -> bool:
         """Whether the client asks for the rest of this very file."""
