@@ -95,7 +95,7 @@ class Client:
         self,
         path: str,
         fields: Mapping[str, str] | None = None,
-        files: Mapping[str, Path] | None = None,
+        files: Mapping[str, Path | str] | None = None,
         on_sent: Sent | None = None,
     ) -> Any:
         """Return what `POST PATH` answers, as `get` does; files are streamed from disk.
@@ -110,7 +110,7 @@ class Client:
         method: str,
         path: str,
         fields: Mapping[str, str] | None = None,
-        files: Mapping[str, Path] | None = None,
+        files: Mapping[str, Path | str] | None = None,
         on_sent: Sent | None = None,
     ) -> Answer:
         """Make a request and return its answer of at most 64 MiB.
@@ -133,7 +133,7 @@ class Client:
         method: str,
         path: str,
         fields: Mapping[str, str] | None = None,
-        files: Mapping[str, Path] | None = None,
+        files: Mapping[str, Path | str] | None = None,
         on_sent: Sent | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
@@ -149,7 +149,7 @@ class Client:
         method: str,
         path: str,
         fields: Mapping[str, str] | None = None,
-        files: Mapping[str, Path] | None = None,
+        files: Mapping[str, Path | str] | None = None,
         on_sent: Sent | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
