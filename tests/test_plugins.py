@@ -133,12 +133,12 @@ HANDLERS = {
     "sys.exit(3)": 500,
     "return object()": 500,
     "return {'a': object()}": 500,
-    "return Reply({}, status=299)": 299,
+    "return JsonResponse({}, status=299)": 299,
     "raise ApiError(409, 'planted\\r\\nX: y')": 409,
-    "return PlainText(request.appliance.etc / 'nothing')": 404,
+    "return TextFile(request.appliance.etc / 'nothing')": 404,
     "raise KeyboardInterrupt": 500,
     "return [1, 2]": 200,
-    "return b'[3]'": 200,
+    "return EncodedJson(b'[3]')": 200,
 }
 
 
