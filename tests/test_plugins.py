@@ -167,7 +167,7 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make: Make, c
 def test_a_header_of_a_plugin_takes_the_place_of_the_services_own(make: Make, name: str, value: str) -> None:
     host = make(f"""
 async def other(request):
-    return Reply({{}}, headers={{{name!r}: {value!r}}})
+    return JsonResponse({{}}, headers={{{name!r}: {value!r}}})
 
 @hookimpl
 def jidoteki_endpoints(appliance):
