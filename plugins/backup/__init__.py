@@ -117,9 +117,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         Endpoint(
             "GET", "/backup/download", download, responses={200: archive, **missing}, summary="Download the backup"
         ),
-        Endpoint(
-            "GET", "/backup/log", log, responses={200: logged, **missing}, summary="The log of backups and restores"
-        ),
+        Endpoint("GET", "/backup/log", log, responses={200: logged, **missing}, summary="The log of backups, restores"),
         Endpoint(
             "POST",
             "/backup/restore",
