@@ -28,7 +28,7 @@ test: $(READY) ## all tests that run in CI
 
 COVERAGE := build/coverage
 .PHONY: coverage measured
-coverage: ## which lines the tests run, in the processes of hosts and jobs too; TESTS="tests/test_jobs.py" for some alone
+coverage: ## which lines the tests run, in the processes of hosts and jobs too; TESTS="tests/jobs/test_jobs.py" for some alone
 	@rm -f $(COVERAGE)/data*
 	@$(MAKE) --no-print-directory VENV=$(COVERAGE)/venv measured
 
@@ -55,8 +55,8 @@ check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
-	MYPYPATH=tests $(BIN)/mypy docs tests/*.py $(addprefix tests/,browser fuzz hooks plugins)
-	for each in faults updates; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	MYPYPATH=tests $(BIN)/mypy docs tests --exclude 'tests/(faults|endpoints/update)/'
+	for each in faults endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 
@@ -64,12 +64,12 @@ faults: $(READY) ## every attack and fault in large numbers, with a table in doc
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(LONG_FAULTS) $(MEASURED)
 	-$(LONG_FAULTS) -n 2 --dist loadscope tests/faults $(addprefix --ignore ,$(MEASURED))
-	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/updates --junitxml $(FAULTS)/packages.xml
+	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/endpoints/update --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
 faults-plain: $(READY) ## the wire once more without asserts and without aiohttp's C extensions
 	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 --dist loadscope \
-		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/test_http.py
+		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/http/test_http.py
 
 bench: $(READY) ## ratios against references run side by side, in bench/results.json
 	$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""Writes docs/hooks.md from the contract and from the examples in tests/hooks: `python docs/hooks.py`."""
+"""Writes docs/hooks.md from the contract and from the examples in tests/samples/hooks: `python docs/hooks.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jidoteki.hookspecs import CONTRACT, Hooks
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/hooks.md"
-EXAMPLES = ROOT / "tests/hooks"
+EXAMPLES = ROOT / "tests/samples/hooks"
 
 INTRODUCTION = f"""\
 Version {CONTRACT} of the contract. This page is made from it by `python docs/hooks.py`; the examples are run by the

@@ -14,7 +14,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_examples import OFFLINE, ROOT
+from environments import OFFLINE
+from places import ROOT
 
 PAGE = (ROOT / "docs/vendors.md").read_text()
 NOT_SHIPPED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "bench", "tests")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from backupkit import Job, kept, killed, listing, restore, tree, write
 from namespaces import needs_mounts
+from places import ROOT
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobFailed
@@ -326,7 +327,7 @@ print((appliance.data / "app/image/file").read_text(), (appliance.data / "app/fr
 def test_an_overlay_in_a_user_namespace_is_restored(tmp_path: Path, mode: str, options: str) -> None:
     namespaces = ("unshare", "--user", "--map-root-user", "--mount")
     restoring = [sys.executable, "-c", RESTORING, mode]
-    environment = {**os.environ, "OPTIONS": options, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "OPTIONS": options, "PYTHONPATH": str(ROOT / "tests")}
     command: list[str | Path] = [*namespaces, "sh", "-c", SCRIPT, "sh", tmp_path, *restoring]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if "mount:" in result.stderr:

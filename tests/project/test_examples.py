@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import site
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from environments import make_environment, run
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = ("probe", "metrics", "forwarder")
-OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-COMMANDS = {
-    "pip": "from pip._internal.cli.main import main",
-    "pytest": "from pytest import main",
-    "jidoteki": "from jidoteki.core.cli import main",
-    "mypy": "from mypy.__main__ import console_entry as main",
-}
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def make_environment(directory: Path) -> Path:
-    """Make a virtual environment that also sees what is installed in this one, and return its programs' directory."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
-    (packages,) = directory.glob("lib/python3*/site-packages")
-    lines = [f"import site; site.addsitedir({parent!r})" for parent in site.getsitepackages()]
-    (packages / "parent.pth").write_text("\n".join(lines) + "\n")
-    programs = directory / "bin"
-    for name, start in COMMANDS.items():
-        (programs / name).write_text(f"#!{programs}/python\nimport sys\n{start}\nsys.exit(main())\n")
-        (programs / name).chmod(0o755)
-    return programs
-
-
-def run(programs: Path, *argv: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of an environment, with pip kept off the network."""
-    return subprocess.run(
-        [programs / argv[0], *argv[1:]], capture_output=True, text=True, timeout=280, env=os.environ | OFFLINE
-    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +50,7 @@ def types(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("directory", [*(f"examples/{name}" for name in EXAMPLES), "tests/hooks"])
+@pytest.mark.parametrize("directory", [*(f"examples/{name}" for name in EXAMPLES), "tests/samples/hooks"])
 def test_an_example_is_typed(directory: str, types: Path) -> None:
     path = ROOT / directory
     environment = os.environ | {"MYPYPATH": f"{types}:{path}:{path / 'tests'}"}

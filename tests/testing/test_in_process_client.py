@@ -13,10 +13,11 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
+from places import SAMPLES
 
 from jidoteki.testing import InProcessClient, MakeClient
 
-PLUGIN = Path(__file__).with_name("plugins") / "greeter.py"
+PLUGIN = SAMPLES / "greeter.py"
 
 
 @pytest.fixture

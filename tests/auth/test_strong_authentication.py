@@ -9,7 +9,6 @@ import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
+from places import ROOT
 
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
@@ -103,7 +103,7 @@ def test_the_manual_says_that_the_file_of_tokens_signs_as_they_do(host: Host) ->
     add(host, "one", "read")
     stored = json.loads((host.appliance.etc / "api.tokens.json").read_text())["tokens"]["one"]
     proof = hmac.new(stored["key"].encode(), f"GET{PREFIX}/version".encode(), "sha256").hexdigest()
-    manual = " ".join((Path(__file__).parent.parent / "docs/api.md").read_text().split())
+    manual = " ".join((ROOT / "docs/api.md").read_text().split())
 
     answer = host.get("/version", auth="none", query=f"hash={proof}")
 

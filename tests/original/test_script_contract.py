@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from jidoteki.testing import Host, MakeHost, wait_until
 
-PAGE = (Path(__file__).parent.parent / "docs/vendors.md").read_text()
+PAGE = (ROOT / "docs/vendors.md").read_text()
 ROWS = [row.strip("| ").split(" | ") for row in re.findall(r"^\| `ADMIN/bin/\w+\.sh` \|.*", PAGE, re.MULTILINE)]
 SCRIPTS = {Path(row[0].strip("`")).name: [cell.strip("`") for cell in row[2:]] for row in ROWS}
 CHANGES = {"network.sh": "settings", "storage.sh": "storage", "certs.sh": "certs"}

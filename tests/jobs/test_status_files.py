@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SAMPLES
 
 from jidoteki.core import files
 from jidoteki.core.jobs import status_files
@@ -21,7 +22,7 @@ from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
 
-WORKER = Path(__file__).parent / "plugins/worker.py"
+WORKER = SAMPLES / "worker.py"
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ETC = Path(__file__).parents[1] / "etc"
+ETC = ROOT / "etc"
 
 pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd rates the unit")
 

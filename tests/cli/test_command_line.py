@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 import pytest
+from places import ROOT
 
 from jidoteki.core.cli import COMMANDS, main
 from jidoteki.testing.host import COMMAND
 
-PAGE = (Path(__file__).parent.parent / "docs/command-line.md").read_text()
+PAGE = (ROOT / "docs/command-line.md").read_text()
 #: Comes with a plugin.
 DOCUMENTED = [*COMMANDS, "license"]
 

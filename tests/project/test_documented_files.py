@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from jidoteki.testing import Host, MakeHost
 
-PAGE = (Path(__file__).parent.parent / "docs/vendors.md").read_text()
+PAGE = (ROOT / "docs/vendors.md").read_text()
 SETTINGS = {"network": {"interface": "eth0", "hostname": "test.example"}, "app": {"theme": ["dark"]}}
 
 

@@ -16,6 +16,7 @@ from checkkit import findings
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from places import ROOT
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import loading
@@ -25,7 +26,6 @@ from jidoteki.core.plugin_manager import section_schemas
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
-ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "etc/jidoteki-admin-api.schema.json"
 PLUGIN = """
 import voluptuous as vol

@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from namespaces import mounted, needs_mounts
 from pace import slowness
+from places import SAMPLES
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
-WORKER = Path(__file__).parent / "plugins/worker.py"
+WORKER = SAMPLES / "worker.py"
 
 
 @pytest.fixture

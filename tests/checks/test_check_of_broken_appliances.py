@@ -13,6 +13,7 @@ import pytest
 from checkkit import findings
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from places import ROOT
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.plugins.license import gpg
@@ -211,7 +212,7 @@ def test_parameters_that_enabled_endpoints_lack_are_told(appliance: Appliance) -
 
 
 def test_an_appliance_of_init_serves_every_built_in_endpoint_that_is_added(jidoteki_host: MakeHost) -> None:
-    listed = json.loads((Path(__file__).parent.parent / "etc/jidoteki-admin-api.json").read_text())["parameters"]
+    listed = json.loads((ROOT / "etc/jidoteki-admin-api.json").read_text())["parameters"]
     host = jidoteki_host(enable=("tokens",), parameters=listed, authentication={"named-tokens": True})
 
     answer = host.post("/tokens", "-F", "name=one", "-F", "scopes=read")

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_examples import OFFLINE, ROOT, make_environment
+from environments import OFFLINE, make_environment
+from places import ROOT
 
 TUTORIAL = ROOT / "docs/plugins.md"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import html.parser
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
-MANUAL = Path(__file__).parent.parent / "docs/api.md"
+MANUAL = ROOT / "docs/api.md"
 
 
 def fetch(host: Host, path: str, *arguments: str) -> tuple[int, dict[str, str], str]:

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
+from places import ROOT
 
 from jidoteki.core.config.loading import defaults
 from jidoteki.core.config.sections import SECTIONS
 from jidoteki.testing.fixtures import MakeHost
 from jidoteki.testing.host import COMMAND
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture

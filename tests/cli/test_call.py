@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host
@@ -82,7 +83,7 @@ def test_an_error_is_one_sentence_and_exit_status_1(call: Caller) -> None:
         (["-F", "a=1", "-F", "a=2"], "given twice"),
         (["-F", "update=@/nonexistent"], "-F update: /nonexistent is not a file"),
         (["--wait", "-o", "x"], "exclude each other"),
-        (["-F", f"text=<{Path(__file__).parent.parent / 'requirements.txt'}"], "too long for text"),
+        (["-F", f"text=<{ROOT / 'requirements.txt'}"], "too long for text"),
         (["--nonsense"], "No such option"),
     ],
 )
@@ -323,7 +324,7 @@ def test_the_first_setup_takes_the_new_token_from_a_file(jidoteki_host: MakeHost
 
 
 def test_help_names_every_option_the_page_explains() -> None:
-    page = (Path(__file__).parent.parent / "docs/command-line.md").read_text()
+    page = (ROOT / "docs/command-line.md").read_text()
     shown = subprocess.run([*COMMAND, "call", "--help"], capture_output=True, text=True, check=True).stdout
 
     options = [word for word in shown.replace(",", " ").split() if word.startswith("--") and word != "--help"]

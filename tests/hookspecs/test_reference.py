@@ -6,15 +6,14 @@ import importlib
 import importlib.util
 import inspect
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import ROOT
 
 import jidoteki.hookspecs
 import jidoteki.testing
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/reference.md").read_text()
 MODULES = [f"jidoteki.hookspecs.{path.stem}" for path in (ROOT / "hookspecs").glob("*.py") if path.stem != "__init__"]
 EXPORTED = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import ROOT, SAMPLES
 
 import jidoteki.hookspecs
 from jidoteki.core.appliance import Appliance
@@ -20,8 +21,7 @@ from jidoteki.testing import Host, MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.host import COMMAND
 
-ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "tests/hooks"
+EXAMPLES = SAMPLES / "hooks"
 HOOKS = [name for name in vars(Hooks) if name.startswith("jidoteki_")]
 MAY_BE_ASYNC = ["jidoteki_startup", "jidoteki_shutdown"]
 

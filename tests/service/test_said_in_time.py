@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from jidoteki.testing import MakeHost, wait_until
 from jidoteki.testing.host import COMMAND
 
-ROOT = Path(__file__).parent.parent
 URL = "https://127.0.0.1:8443/api/v1/admin/version"
 
 

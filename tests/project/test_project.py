@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 LOCKS = ["requirements-runtime.txt", "requirements.txt", "requirements-docs.txt"]
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SAMPLES
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
 
-WORKER = Path(__file__).parent / "plugins/worker.py"
+WORKER = SAMPLES / "worker.py"
 
 GOOD: dict[str, Any] = {
     "id": "000001-worker", "kind": "worker", "status": "success", "percentage": 100, "started": 1.0, "ended": 2.0,

@@ -8,11 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from jidoteki.core.cli.new_plugin import command
 from jidoteki.testing.host import COMMAND
-
-ROOT = Path(__file__).parent.parent
 
 
 def new_plugin(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
