@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +65,22 @@ def write(path: Path, content: str = "content") -> Path:
 
 
 def keep_busy(directory: Path) -> None:
-    """Make a directory that a backup takes long for, but the disk has room for: 20 GB in one file with many names."""
+    """Make a directory that a backup takes long for, but the disk has room for: 20 GB in one file with many names.
+
+    It changes all the time, so that a name is packed with what it holds then, and not as one more of what was packed.
+    """
     directory.mkdir()
     (directory / "0").write_bytes(b"x" * 2**26)
     for number in range(1, 320):
         os.link(directory / "0", directory / str(number))
+    threading.Thread(target=_touch, args=(directory / "0",), daemon=True).start()
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):
+        for changed in itertools.count(10**18):
+            os.utime(path, ns=(changed, changed))
+            time.sleep(0.002)
 
 
 def tree(root: Path) -> Tree_:

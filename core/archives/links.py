@@ -7,17 +7,22 @@ import errno
 import os
 import stat
 import tarfile
+from collections.abc import Callable
 
 from jidoteki.core.archives.directories import Directories
 from jidoteki.core.archives.tar import refuse
 from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
 
+Copy = Callable[[int], None]
 
-def link(info: tarfile.TarInfo, directories: Directories, parent: int) -> tarfile.TarInfo | None:
+
+def link(info: tarfile.TarInfo, directories: Directories, parent: int, copy_of: Copy) -> tarfile.TarInfo | None:
     """Make a hard link in the directory that it lies in.
 
     :param directories: what the archive was unpacked into so far; its link's target lies in there.
     :param parent: descriptor of the directory that the link is put into.
+    :param copy_of: makes a copy in its place of what is open where no link can be: on another file system, or where
+        the file has too many names.
     :return: the symbolic link to make in its place, when it is a second name for one: where it leads depends on where
         it lies, which is to be judged.
     :raises ArchiveError: there is no file or symbolic link of that name.
@@ -31,12 +36,12 @@ def link(info: tarfile.TarInfo, directories: Directories, parent: int) -> tarfil
     except OSError as error:
         raise _unknown(info) from error
     try:
-        return _link(info, target[-1], directory, parent)
+        return _link(info, target[-1], directory, parent, copy_of)
     finally:
         os.close(directory)
 
 
-def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int) -> tarfile.TarInfo | None:
+def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int, copy_of: Copy) -> tarfile.TarInfo | None:
     try:
         mode = os.stat(target, dir_fd=directory, follow_symlinks=False).st_mode
     except FileNotFoundError as error:
@@ -46,9 +51,10 @@ def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int) -> ta
         try:
             os.link(target, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.EXDEV:
+            if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                 raise
-            raise refuse(info.name, "is a hard link to a file on another file system") from error
+            with open(os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as source:
+                copy_of(source.fileno())
         return None
     if not stat.S_ISLNK(mode):
         raise refuse(info.name, "is a hard link to something that is no file")

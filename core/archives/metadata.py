@@ -89,6 +89,17 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
     )
 
 
+def of(descriptor: int) -> Attributes:
+    """Return what a file has."""
+    try:
+        found = {name: os.getxattr(descriptor, name) for name in os.listxattr(descriptor)}
+    except OSError:  # not every file system has any
+        return NONE
+    access = found.get(posix_acl.ACCESS)
+    kept = {name: value for name, value in found.items() if file_attributes.is_kept(name)}
+    return Attributes(kept, posix_acl.from_xattr(access) if access else ())
+
+
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from jidoteki.core.archives.names import Names
 from jidoteki.core.archives.postponed import Postponed
 from jidoteki.core.archives.space import SMALLEST_ON_DISK, Space
 from jidoteki.core.archives.tar import MAX_HEADER, ArchiveError, Source, TarReader, refuse
-from jidoteki.hookspecs import file_attributes
+from jidoteki.hookspecs import file_attributes, sparse_files
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import parts
 
@@ -34,6 +35,7 @@ __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
 NO_LIMIT = 1 << 62
 MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
+COPIED_AT_ONCE = 1024 * 1024
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -203,9 +205,12 @@ class _Tree:
 
     def _count(self, info: tarfile.TarInfo) -> None:
         self.summary.members += 1
-        self.summary.size += info.size
         if self.summary.members > self._policy.max_members:
             raise ArchiveError(f"The archive has more than the {self._policy.max_members} members that are allowed")
+        self._count_bytes(info.size)
+
+    def _count_bytes(self, size: int) -> None:
+        self.summary.size += size
         if self.summary.size > self._policy.max_size:
             raise ArchiveError(f"The archive unpacks to more than the {self._policy.max_size} bytes that are allowed")
 
@@ -215,7 +220,8 @@ class _Tree:
         if info.isdir():
             self._directory(info, names, parent)
             return
-        link = links.link(info, self._directories, parent) if info.islnk() else info
+        copy = partial(self._copy, info, names[-1], parent)
+        link = links.link(info, self._directories, parent, copy) if info.islnk() else info
         if link is None:
             return
         if link.issym():
@@ -244,6 +250,23 @@ class _Tree:
             policy = self._policy
             mode = info.mode & 0o7777 if policy.keep else info.mode & 0o777 & ~policy.umask | 0o600
             self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
+        finally:
+            os.close(descriptor)
+
+    def _copy(self, info: tarfile.TarInfo, name: str, parent: int, source: int) -> None:
+        """Copy a file in place of a hard link to it."""
+        status = os.fstat(source)
+        self._count_bytes(status.st_size)
+        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
+        try:
+            for offset, length in sparse_files.parts(source, status.st_size):
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                for at in range(offset, offset + length, COPIED_AT_ONCE):
+                    chunk = os.pread(source, min(COPIED_AT_ONCE, offset + length - at), at)
+                    self._write(info.name, descriptor, memoryview(chunk))
+            os.ftruncate(descriptor, status.st_size)
+            owner, mode = (status.st_uid, status.st_gid), stat.S_IMODE(status.st_mode)
+            self._dress(info.name, descriptor, mode, owner, status.st_mtime_ns, metadata.of(source))
         finally:
             os.close(descriptor)
 

@@ -12,11 +12,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from jidoteki.hookspecs import sparse_files
+from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
 from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.descriptors import closing
+from jidoteki.plugins.backup.second_names import SecondNames
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.sizes import BLOCK
@@ -39,14 +41,15 @@ class Empty(Exception):
 
 
 def estimated(tree: Tree) -> int:
-    """How long the archive of a tree will about be, in bytes."""
+    """Estimate how long the archive of a tree will be, in bytes."""
     total = len(END)
+    second_names = SecondNames(mounts_below(tree.data))
     for found in tree:
-        total += headers.SIZE if isinstance(found, Other) else _size(found)
+        total += headers.SIZE if isinstance(found, Other) else _size(found, second_names)
     return total
 
 
-def _size(files: Files) -> int:
+def _size(files: Files, second_names: SecondNames) -> int:
     total = 0
     for name in files.names:
         try:
@@ -54,7 +57,9 @@ def _size(files: Files) -> int:
         except OSError:
             continue
         size = status.st_size
-        if max(SMALL, status.st_blocks * BLOCK) < size:
+        if status.st_nlink > 1 and second_names.first(files.prefix + name, status):
+            size = 0
+        elif max(SMALL, status.st_blocks * BLOCK) < size:
             size = _size_without_holes(name, files.parent, size)
         total += headers.SIZE + size + -size % tarfile.BLOCKSIZE
     return total
@@ -79,7 +84,7 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
     :raises Empty: it would have no member.
     :raises OSError: the archive cannot be written.
     """
-    packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress)
+    packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress, SecondNames(mounts_below(data)))
     for found in tree:
         if isinstance(found, Files):
             packer.add_files(found)
@@ -97,13 +102,16 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
 class _Packer:
     """Adds members to an archive."""
 
-    def __init__(self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> None:
+    def __init__(
+        self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress, second_names: SecondNames
+    ) -> None:
         self._sink = sink
         self._limit = limit
         self._data = data
         self._note = note
         self._attributes = Attributes(note)
         self._progress = progress
+        self._second_names = second_names
 
     def add_files(self, files: Files) -> None:
         """Add regular files, each as it is once it is open."""
@@ -128,6 +136,8 @@ class _Packer:
     def _add_file(self, name: str, descriptor: int) -> None:
         status = os.fstat(descriptor)
         size = status.st_size
+        if status.st_nlink > 1 and stat.S_ISREG(status.st_mode) and self._add_second_name(name, status):
+            return
         more = self._attributes.of(descriptor, name)
         if size > SMALL and stat.S_ISREG(status.st_mode):
             regions = sparse_files.regions(descriptor, status)
@@ -149,6 +159,18 @@ class _Packer:
         if len(content) < size:
             self._add_chunks(name, descriptor, size - len(content))
             self._sink.write(padding)
+
+    def _add_second_name(self, name: str, status: os.stat_result) -> bool:
+        """Add a further name of a file as a link to the first; False when it is the first, or its content is due."""
+        info = headers.describe(name, status)
+        # An odd name may come back only from an archive of this appliance's own: none is linked to, whoever reads it.
+        if can_restore(name, info, self._data) or not (first := self._second_names.first(name, status)):
+            return False
+        info.type, info.size, info.linkname = tarfile.LNKTYPE, 0, first
+        header = headers.header(info)
+        self._check_room(len(header))
+        self._sink.write(header)
+        return True
 
     def _add_sparse(
         self, name: str, status: os.stat_result, more: Mapping[str, bytes], content: sparse_files.Content

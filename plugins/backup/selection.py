@@ -86,7 +86,7 @@ class Tree:
     """
 
     def __init__(self, data: Path, names: Sequence[str], note: Note) -> None:
-        self._data = data
+        self.data = data
         self._names = names
         self._note = note
         self._skip = False
@@ -103,7 +103,7 @@ class Tree:
         given: set[str] = set()
         with ExitStack() as opened:
             try:
-                data = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                data = os.open(self.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:
                 self._note.lost(EVERYTHING, f"the data directory cannot be read: {error.strerror}")
                 return
