@@ -51,7 +51,7 @@ async def show(request: Request) -> Response:
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """The job `settings`."""
     return [
-        JobType("settings", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
+        JobType("settings", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
     ]
 
 

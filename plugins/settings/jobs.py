@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job
 from jidoteki.hookspecs.conf import shell_conf
-from jidoteki.hookspecs.former_files import put_back_on_failure
+from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.settings.validators import with_mode
 from jidoteki.plugins.settings.warnings import warnings_of
@@ -46,12 +46,8 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
     for warning in (*job.input.get("warnings", ()), *warnings_of(network or {}, listening)):
         job.log(f"Warning: {warning}")
     files = _files(job.appliance, network, app)
-    with put_back_on_failure(job, *files):
-        try:
-            mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
-            job.appliance.replace_files(files, mode)
-        except OSError as error:
-            raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
+    mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
+    with replaced(job, files, mode):
         job.progress(50)
         if app is not None:
             job.apply("app", app)
@@ -64,13 +60,21 @@ def _put_into_force(job: Job, network: dict[str, Any]) -> None:
         job.log("There is no network.sh: the network settings come into force when the network is next started")
 
 
+def _paths(appliance: Appliance) -> tuple[Path, Path, Path]:
+    return appliance.etc / "network.json", appliance.system_etc / "network.conf", appliance.etc / "app.json"
+
+
+recover: Final = recovery("settings", _paths)
+
+
 def _files(appliance: Appliance, network: dict[str, Any] | None, app: dict[str, Any] | None) -> dict[Path, str]:
+    network_json, conf, app_json = _paths(appliance)
     files = {}
     if network is not None:
-        files[appliance.etc / "network.json"] = _json(network)
-        files[appliance.system_etc / "network.conf"] = network_conf(network)
+        files[network_json] = _json(network)
+        files[conf] = network_conf(network)
     if app is not None:
-        files[appliance.etc / "app.json"] = _json(app)
+        files[app_json] = _json(app)
     return files
 
 

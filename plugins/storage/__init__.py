@@ -57,7 +57,7 @@ async def show(request: Request) -> Response:
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """The job `storage`."""
     return [
-        JobType("storage", run=jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True),
+        JobType("storage", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
     ]
 
 

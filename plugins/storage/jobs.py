@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.conf import shell_conf
-from jidoteki.hookspecs.former_files import put_back_on_failure
+from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.storage.validators import STORAGE
 
@@ -87,22 +88,25 @@ def change(job: Job) -> None:
     job.progress(100)
 
 
+def _paths(appliance: Appliance) -> tuple[Path, Path]:
+    return appliance.etc / "storage.json", appliance.system_etc / "storage.conf"
+
+
+recover: Final = recovery("storage", _paths)
+
+
 def _change(job: Job) -> None:
     appliance = job.appliance
     try:
         storage = unmasked(appliance, job.input["storage"])
     except ValueError as error:
         raise JobFailed(str(error)) from error
+    document, conf = _paths(appliance)
     files = {
-        appliance.etc / "storage.json": json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
-        appliance.system_etc / "storage.conf": shell_conf(storage),
+        document: json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
+        conf: shell_conf(storage),
     }
-    with put_back_on_failure(job, *files):
-        try:
-            appliance.replace_files(files, mode=0o640)
-        except OSError as error:
-            message = f"The storage settings cannot be written and stay as they were: {error.strerror}"
-            raise JobFailed(message) from error
+    with replaced(job, files, 0o640, "The storage settings"):
         job.progress(50)
         if not job.apply("storage", storage):
             job.vendor_command("storage.sh")

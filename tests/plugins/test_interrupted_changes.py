@@ -1,0 +1,121 @@
+"""Settings whose job is killed or cancelled while the vendor's script runs: the former ones are in the files again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jidoteki.hookspecs.former_files import PUT_BACK
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+NETWORK = {"interface": "eth0", "hostname": "first.host"}
+NFS = {"type": "nfs", "ip": "10.0.0.1", "share": "/export/data", "mount_options": "nolock,vers=4"}
+CHANGES = [
+    ("/settings", "network.sh", {"network": NETWORK}, {"network": {**NETWORK, "hostname": "other"}, "app": {"a": "b"}}),
+    ("/settings", "network.sh", None, {"network": NETWORK}),
+    ("/storage", "storage.sh", {"storage": {"type": "local"}}, {"storage": NFS}),
+]
+
+
+def post(host: Host, path: str, document: Any, tmp_path: Path) -> str:
+    (tmp_path / "settings.json").write_text(json.dumps(document))
+    answer = host.post(path, "-F", f"settings=@{tmp_path}/settings.json")
+    assert answer.status == 202, answer.text
+    return answer.headers["Job-Id"]
+
+
+def ended(host: Host, id: str) -> Any:
+    return wait_until(lambda: (job := host.get(f"/jobs/{id}").json)["status"] != "running" and job)
+
+
+def state(host: Host) -> dict[str, bytes]:
+    files = [host.appliance.etc / f"{each}.json" for each in ("network", "app", "storage")]
+    files += [host.appliance.system_etc / f"{each}.conf" for each in ("network", "storage")]
+    return {path.name: path.read_bytes() for path in files if path.exists()}
+
+
+def begin(host: Host, path: str, name: str, before: Any, after: Any, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
+    """Begin a change whose script takes long, and return its id and what was in the files before."""
+    script = host.appliance.bin / name
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    if before:
+        assert ended(host, post(host, path, before, tmp_path))["status"] == "success"
+    former = state(host)
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/runs\nsleep 60\n")
+    id = post(host, path, after, tmp_path)
+    wait_until((tmp_path / "runs").exists)
+    assert state(host) != former
+    return id, former
+
+
+def process(host: Host, id: str) -> int:
+    return int(json.loads((host.appliance.jobs / f"{id}.json").read_text())["pid"])
+
+
+@pytest.mark.parametrize(("path", "name", "before", "after"), CHANGES)
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_the_former_settings_are_back_once_the_job_has_ended(
+    jidoteki_host: MakeHost, tmp_path: Path, path: str, name: str, before: Any, after: Any, with_signal: signal.Signals
+) -> None:
+    host = jidoteki_host()
+    id, former = begin(host, path, name, before, after, tmp_path)
+
+    os.kill(process(host, id), with_signal)
+    job = ended(host, id)
+
+    assert state(host) == former
+    assert PUT_BACK in f"{job['log']} {job.get('error-message')}"
+    assert job["status"] == ("failed" if with_signal == signal.SIGKILL else "cancelled")
+    assert list(host.appliance.jobs.glob("*.former")) == []
+
+
+@pytest.mark.parametrize(("path", "name", "before", "after"), CHANGES)
+def test_the_former_settings_are_back_after_the_power_failed(
+    jidoteki_host: MakeHost, tmp_path: Path, path: str, name: str, before: Any, after: Any
+) -> None:
+    host = jidoteki_host()
+    id, former = begin(host, path, name, before, after, tmp_path)
+    assert host.process is not None
+    host.process.kill()
+    os.killpg(process(host, id), signal.SIGKILL)
+    host.process.wait()
+    host.process = None
+
+    host.start()
+
+    assert state(host) == former
+    assert PUT_BACK in host.get(f"/jobs/{id}").json["error-message"]
+
+
+def test_what_somebody_else_wrote_since_stays(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    host = jidoteki_host()
+    id, _ = begin(host, *CHANGES[0], tmp_path)
+    theirs = host.appliance.system_etc / "network.conf"
+    theirs.write_text("mode=dhcp\n")
+
+    os.kill(process(host, id), signal.SIGKILL)
+    ended(host, id)
+
+    assert theirs.read_text() == "mode=dhcp\n"
+    assert json.loads((host.appliance.etc / "network.json").read_text())["hostname"] == "first.host"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"/etc/passwd": {"former": "eA==", "written": ""}}'])
+def test_a_note_that_makes_no_sense_changes_nothing(jidoteki_host: MakeHost, tmp_path: Path, content: bytes) -> None:
+    host = jidoteki_host()
+    id, _ = begin(host, *CHANGES[0], tmp_path)
+    new = state(host)
+    (host.appliance.jobs / f"{id}.former").write_bytes(content)
+
+    os.kill(process(host, id), signal.SIGKILL)
+    job = ended(host, id)
+
+    assert state(host) == new
+    assert PUT_BACK not in job["error-message"]
