@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, ownership, publishing
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import paths, programs
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Appliance:
 
     def __init__(self, root: Path, admin: Path | None = None, files_group: str | int | None = None) -> None:
         self.root = root.absolute()
-        self.admin = admin or _below(self.root, os.environ.get("JIDO_ADMIN_PATH") or DEFAULT_ADMIN)
+        self.admin = admin or _below(self.root, os.environ.get(programs.ADMIN) or DEFAULT_ADMIN)
         self.etc = self.admin / "etc"
         self.log = self.admin / "log"
         self.bin = self.admin / "bin"

@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from jidoteki.hookspecs import scripts
 from jidoteki.hookspecs.appliance import Appliance
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK: Final = 0o022
+ADMIN: Final = "JIDO_ADMIN_PATH"
+"""The variable by which programs find the administration tree."""
 _CHUNK: Final = 64 * 1024
 _KILL_TIME: Final = 5.0
 #: How long the output of what a program left behind is read once the program itself has ended.
@@ -43,10 +45,21 @@ def environment(**more: str) -> dict[str, str]:
 def places(appliance: Appliance) -> dict[str, str]:
     """Return the variables by which a vendor's script finds the appliance that it works on, whatever its root is."""
     return {
-        "JIDO_ADMIN_PATH": str(appliance.admin),
+        ADMIN: str(appliance.admin),
         "JIDO_ROOT": str(appliance.root),
         "JIDO_ETC": str(appliance.system_etc),
     }
+
+
+class Options(TypedDict, total=False):
+    """What `read` hands on to `run`."""
+
+    env: Mapping[str, str] | None
+    cwd: Path | str | None
+    umask: int
+    name: str
+    errors: int
+    checkpoint: Callable[[], None]
 
 
 def run(
@@ -90,22 +103,22 @@ def run(
             _end(process)
 
 
-def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: object) -> tuple[int, bytes]:
+def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: Unpack[Options]) -> tuple[int, bytes]:
     """Run a program and return its exit status and what it printed.
 
     :param limit: bytes that it may print.
-    :param options: those of `run`.
+    :param options: as for `run`.
     :raises ProgramFailed: it cannot be started, takes too long or prints too much.
     """
     printed = bytearray()
-    name = str(options.get("name") or os.path.basename(argv[0]))
+    name = options.get("name") or os.path.basename(argv[0])
 
     def keep(chunk: bytes) -> None:
         printed.extend(chunk)
         if len(printed) > limit:
             raise ProgramFailed(f"{name} printed more than {limit} bytes")
 
-    status = run(argv, timeout=timeout, output=keep, **options)  # type: ignore[arg-type]  # they are those of `run`
+    status = run(argv, timeout=timeout, output=keep, **options)
     return status, bytes(printed)
 
 

@@ -13,9 +13,8 @@ import io
 import os
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import islice, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Final
 
 RECORDS: Final = "GNU.sparse."
@@ -23,7 +22,7 @@ NAME: Final = f"{RECORDS}name"
 SIZE: Final = f"{RECORDS}realsize"
 FORMAT: Final = {f"{RECORDS}major": "1", f"{RECORDS}minor": "0"}
 MAX_REGIONS: Final = 100_000
-"""Parts of one file: where there are more, the shortest holes are packed as zeros."""
+"""Holes of one file: where there are more, the shortest are packed as zeros."""
 
 Region = tuple[int, int]
 """Offset and length of a part with data, in bytes; a last one of no length says where the file ends."""
@@ -43,41 +42,46 @@ def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Reg
     size = status.st_size
     if status.st_blocks * _DISK_BLOCK >= size:
         return None
-    parts = partial(_parts, descriptor, start, size)
-    found = list(islice(parts(), MAX_REGIONS + 2))
-    if len(found) > MAX_REGIONS + 1:
-        found = _merged(parts)
+    found = _without(_longest_holes(parts(descriptor, size, start), start, size), start, size)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    if not found or sum(found[-1]) != size:
-        found.append((size, 0))
-    # Of a file system that compresses, or knows of no holes; or somebody goes on making more.
-    return None if found == [(start, size - start)] or len(found) > MAX_REGIONS + 2 else found
+    # Of a file system that compresses, or knows of no holes.
+    return None if found == [(start, size - start)] else found
 
 
-def _parts(descriptor: int, end: int, size: int) -> Iterator[Region]:
-    """The parts with data; where the system cannot tell, all is."""
-    while end < size and (start := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
-        hole = _seek(descriptor, start, os.SEEK_HOLE, start)
-        if hole == start:  # it became shorter meanwhile
+def parts(descriptor: int, size: int, start: int = 0) -> Iterator[Region]:
+    """Give out the parts of a file with data; where the system cannot tell, all is.
+
+    :param size: of the file: what lies behind is not looked at.
+    :param start: where to begin.
+    :raises OSError: it cannot be read.
+    """
+    end = start
+    while end < size and (begin := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
+        hole = _seek(descriptor, begin, os.SEEK_HOLE, begin)
+        if hole == begin:  # it became shorter meanwhile
             break
         end = min(size, hole)
-        yield start, end - start
+        yield begin, end - begin
 
 
-def _merged(parts: Callable[[], Iterator[Region]]) -> list[Region]:
-    """The parts with the shortest of the holes between them, so that as many are left as there may be."""
-    longest = heapq.nlargest(MAX_REGIONS, (after[0] - sum(before) for before, after in pairwise(parts())))
-    shortest = min(longest, default=0)
-    room = longest.count(shortest)
+def _longest_holes(data: Iterable[Region], start: int, size: int) -> list[Region]:
+    """The holes before, between and behind parts, in their order: as many as there may be, found in one pass."""
+    lengths = (
+        (after[0] - sum(before), sum(before)) for before, after in pairwise(chain([(start, 0)], data, [(size, 0)]))
+    )
+    longest = heapq.nlargest(MAX_REGIONS, (hole for hole in lengths if hole[0] > 0))
+    return sorted((offset, length) for length, offset in longest)
+
+
+def _without(holes: Iterable[Region], start: int, size: int) -> list[Region]:
+    """The parts between holes, the last of which ends where the file does."""
     found: list[Region] = []
-    for start, length in parts():
-        hole = start - sum(found[-1]) if found else shortest + 1
-        room -= hole == shortest
-        if hole < shortest or (hole == shortest and room < 0):
-            first = found.pop()[0]
-            start, length = first, start + length - first
-        found.append((start, length))
-    return found
+    end = start
+    for offset, length in holes:
+        if offset > end:
+            found.append((end, offset - end))
+        end = offset + length
+    return [*found, (end, size - end)]
 
 
 def _seek(descriptor: int, offset: int, what: int, otherwise: int) -> int:

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import commands, processes
+from jidoteki.core.jobs import processes
 from jidoteki.core.jobs.records import Records
-from jidoteki.hookspecs import PREFIX
+from jidoteki.hookspecs import PREFIX, programs
 from jidoteki.testing.calls import Answer, audit_lines, configure, credential, is_audited
 from jidoteki.testing.forms import form
 
@@ -106,7 +106,7 @@ class Host:
         self.stop()
         for record in Records(self.appliance.jobs).all():
             if record.pid:
-                processes.kill_rest(record.pid, f"{commands.ADMIN}={self.appliance.admin}")
+                processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
 
     def reload(self) -> None:
         """Make it read its configuration again, and wait until it has."""

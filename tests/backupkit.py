@@ -40,8 +40,9 @@ class Job(FakeJob):
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
+        free_space = self.settings["limits"]["free-space"]
         policy = unpacking.Policy.restore(
-            links_below=links_below, free_space=1, note=self.log, own=own, elsewhere=elsewhere
+            links_below=links_below, free_space=free_space, note=self.log, own=own, elsewhere=elsewhere
         )
         try:
             with archive.open("rb") as file:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
@@ -26,12 +26,10 @@ ROOT = Path(__file__).parent.parent
 def demo(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A running `make run`: its port and its environment."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    process = subprocess.Popen([*COMMAND, "demo", "--port", port], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*COMMAND, "demo", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    assert any(line.startswith("Listening on ") for line in process.stdout)
-    yield port, environment
+    listening = next(line for line in process.stdout if line.startswith("Listening on "))
+    yield str(urlsplit(listening.removeprefix("Listening on ")).port), environment
     process.terminate()
     process.wait(20)
 

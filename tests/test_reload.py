@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jidoteki.testing import wait_until
 from jidoteki.testing.fixtures import MakeHost
+
+ECHO = """
+from jidoteki.hookspecs import Endpoint, hookimpl
+
+async def show(request):
+    return {"refresh": request.settings["health"]["refresh"]}
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("GET", "/echo", show, responses={200: "The settings"}, summary="Show")]
+"""
+SLOW = ECHO.replace("echo", "slow") + "import time; time.sleep(2)\n"
 
 BROKEN: dict[str, dict[str, Any]] = {
     "no list of endpoints": {"endpoints": "settings"},
@@ -50,3 +65,18 @@ def test_what_is_right_beside_a_mistake_counts(jidoteki_host: MakeHost) -> None:
     assert "/api/v1/admin/settings" not in host.get("/endpoints").json["endpoints"]
     too_long = host.post("/update", "-F", f"update=@{__file__}", query="dry-run=1")
     assert "1000 bytes" in too_long.json["Error-Message"]
+
+
+def test_a_new_configuration_is_in_force_as_a_whole(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    for name, content in (("echo", ECHO), ("slow", SLOW)):
+        (tmp_path / f"{name}.py").write_text(content)
+    host = jidoteki_host(load=[tmp_path / "echo.py"], enable=["echo"], health={"refresh": 50})
+    plugins = host.appliance.system_etc / "plugins"
+    host.appliance.replace_file(plugins / "slow.py", SLOW)
+    host.configure(endpoints=["echo", "slow"], health={"refresh": 51})
+    assert host.process
+
+    host.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: host.request("GET", "/echo").json == {"refresh": 51})
+
+    assert "/api/v1/admin/slow" in host.request("GET", "/endpoints").json["endpoints"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,15 @@ def test_the_plugin_of_the_tutorial_has_40_lines_at_most() -> None:
     assert len((ROOT / "examples/probe/jidoteki_probe.py").read_text().splitlines()) <= 40
 
 
+def unused_port() -> str:
+    """Choose a port that no client is given meanwhile: one below those that the kernel hands out."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(1024, lowest)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return str(port)
+
+
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the commands of the tutorial print when its files are there and its commands are run, one after another."""
@@ -52,8 +63,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> str:
         "/tmp/appliance", str(directory / "appliance")
     )
     session = session.replace('"count": 2', f'"count": 2, "program": "{programs}/ping"')
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = unused_port()
     session = session.replace("8443", port).replace("jidoteki serve", f"jidoteki serve --port {port}")
     answers = f"curl -sk --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null https://127.0.0.1:{port}/"
     session = session.replace("API=", f"server=$!; {answers}; API=")

@@ -18,7 +18,7 @@ open, or None where it goes with the rest."""
 class _Entered(NamedTuple):
     name: str
     descriptor: int
-    elsewhere: bool
+    top: int
 
 
 class Directories:
@@ -37,9 +37,9 @@ class Directories:
         self._open: list[_Entered] = []
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether the last one that was entered is not unpacked with the rest."""
-        return bool(self._open) and self._open[-1].elsewhere
+    def top(self) -> int:
+        """Descriptor of the one at the top of all that goes where the last one that was entered does."""
+        return self._open[-1].top if self._open else self.root
 
     def enter(self, names: list[str]) -> int:
         """Return the descriptor of a directory, open until the next one; it is made when it is not there."""
@@ -70,7 +70,7 @@ class Directories:
         os.close(self.root)
 
     def _entered(self, names: list[str]) -> _Entered:
-        parent, elsewhere = (self._open[-1].descriptor, self._open[-1].elsewhere) if self._open else (self.root, False)
+        parent = self._open[-1].descriptor if self._open else self.root
         name = names[-1]
         try:
             descriptor = os.open(name, DIRECTORY, dir_fd=parent)
@@ -82,9 +82,9 @@ class Directories:
                 self._imply(place)
         place = self._elsewhere.get("/".join(names)) if self._elsewhere else None
         if place is None:
-            return _Entered(name, descriptor, elsewhere)
+            return _Entered(name, descriptor, self.top)
         os.close(descriptor)
-        return _Entered(name, os.dup(place), True)
+        return _Entered(name, os.dup(place), place)
 
     def _made(self, name: str, parent: int) -> int:
         os.mkdir(name, 0o700, dir_fd=parent)

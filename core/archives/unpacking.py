@@ -24,6 +24,7 @@ from jidoteki.core.archives.directories import Directories, Elsewhere
 from jidoteki.core.archives.metadata import Attributes, Notes
 from jidoteki.core.archives.names import Names
 from jidoteki.core.archives.postponed import Postponed
+from jidoteki.core.archives.space import SMALLEST_ON_DISK, Space
 from jidoteki.core.archives.tar import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes
 from jidoteki.hookspecs.paths import DIRECTORY
@@ -31,9 +32,6 @@ from jidoteki.hookspecs.restorable import parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
-MIB = 1024 * 1024
-CHECK_SPACE_EACH = 16 * MIB
-SMALLEST_ON_DISK = 4096
 NO_LIMIT = 1 << 62
 MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -76,7 +74,7 @@ class Policy:
     own: Callable[[], bool] = _never
     """Whether this appliance made the archive; asked when that matters, maybe often."""
     elsewhere: Elsewhere = nowhere
-    """Where the content of single directories goes, on file systems that need no room left."""
+    """Where the content of single directories goes, on other file systems."""
 
     @classmethod
     def update(
@@ -141,7 +139,7 @@ class _Tree:
         self._later = Postponed(root)
         self._owner = policy.keep and os.geteuid() == 0
         self._notes = Notes(policy.note)
-        self._since_check = CHECK_SPACE_EACH
+        self._space = Space(root, policy.free_space)
         self.summary = Summary()
 
     def __enter__(self) -> Self:
@@ -169,11 +167,11 @@ class _Tree:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise refuse(info.name, "lies below something that is not a directory") from error
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._directories.is_elsewhere:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._directories.top != self._directories.root:
                 raise refuse(info.name, "finds no room on the file system that is mounted where it belongs") from error
             if error.errno == errno.ENAMETOOLONG:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
-            raise
+            raise OSError(error.errno, error.strerror or str(error), info.name) from error
 
     def _judge(self, info: tarfile.TarInfo) -> None:
         rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
@@ -189,18 +187,19 @@ class _Tree:
             if not dressed.add(name):
                 continue
             attributes = metadata.attributes(more)
-            self._dress(name or ".", self._directories.enter(parts(name)), mode, (uid, gid), time, attributes)
+            try:
+                self._dress(name or ".", self._directories.enter(parts(name)), mode, (uid, gid), time, attributes)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror or str(error), name or ".") from error
         self._notes.end()
 
     def _attributes(self, info: tarfile.TarInfo) -> Attributes:
         if not self._policy.keep or info.issym() or info.islnk():
             return metadata.NONE
         try:
-            attributes = metadata.attributes(metadata.relevant(info.pax_headers))
+            return metadata.attributes(metadata.relevant(info.pax_headers))
         except ValueError as error:
             raise refuse(info.name, str(error)) from error
-        self._use(attributes.size)
-        return attributes
 
     def _count(self, info: tarfile.TarInfo) -> None:
         self.summary.members += 1
@@ -210,25 +209,9 @@ class _Tree:
         if self.summary.size > self._policy.max_size:
             raise ArchiveError(f"The archive unpacks to more than the {self._policy.max_size} bytes that are allowed")
 
-    def _use(self, size: int, coming: int = 0) -> None:
-        """Take note of bytes that are written, and look now and then whether enough stays free."""
-        if self._directories.is_elsewhere:
-            return
-        self._since_check += size
-        if self._since_check < CHECK_SPACE_EACH and not coming:
-            return
-        self._since_check = 0
-        status = os.fstatvfs(self._directories.root)
-        free = status.f_bavail * status.f_frsize
-        if free < coming + self._policy.free_space:
-            raise ArchiveError(
-                f"Unpacking the archive would leave less than {self._policy.free_space} bytes of disk free: "
-                f"{free} are free and {coming} more are needed"
-            )
-
     def _create(self, info: tarfile.TarInfo, names: list[str], data: Iterator[memoryview], more: Attributes) -> None:
         parent = self._directories.enter(names if info.isdir() else names[:-1])
-        self._use(SMALLEST_ON_DISK, info.size if info.size >= CHECK_SPACE_EACH else 0)
+        self._space.use(info.name, self._directories.top, SMALLEST_ON_DISK + more.size, info.size)
         if info.isdir():
             self._directory(info, names, parent)
             return
@@ -255,18 +238,18 @@ class _Tree:
         descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
         try:
             if info.issparse():
-                sparse.unpack(info, data, descriptor, partial(self._write, least=SMALLEST_ON_DISK))
+                sparse.unpack(info, data, descriptor, partial(self._write, info.name, blocks=1))
             for chunk in data:
-                self._write(descriptor, chunk)
+                self._write(info.name, descriptor, chunk)
             policy = self._policy
             mode = info.mode & 0o7777 if policy.keep else info.mode & 0o777 & ~policy.umask | 0o600
             self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
         finally:
             os.close(descriptor)
 
-    def _write(self, descriptor: int, chunk: memoryview, least: int = 0) -> None:
+    def _write(self, name: str, descriptor: int, chunk: memoryview, blocks: int = 0) -> None:
         self._policy.checkpoint()
-        self._use(max(len(chunk), least))
+        self._space.use(name, self._directories.top, len(chunk), blocks=blocks)
         files.write_all(descriptor, chunk)
 
     def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,4 +50,4 @@ def _flags(path: Path) -> int:
             fcntl.ioctl(descriptor, GET_FLAGS, answer)
         finally:
             os.close(descriptor)
-    return int.from_bytes(answer[:4], "little" if struct.pack("=H", 1)[0] else "big")
+    return int.from_bytes(answer[:4], sys.byteorder)

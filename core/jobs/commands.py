@@ -10,8 +10,6 @@ from jidoteki.hookspecs import Appliance, JobFailed, programs
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
-#: The variable by which programs of jobs find the administration tree.
-ADMIN = "JIDO_ADMIN_PATH"
 
 
 def environment(appliance: Appliance) -> dict[str, str]:

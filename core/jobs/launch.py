@@ -23,7 +23,7 @@ from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
-from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs import JobType, paths, programs
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 PATIENCE = 200
@@ -205,7 +205,7 @@ class Launcher:
             record = self.records.read(id)
             if record and record.status == "running":
                 if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
-                    processes.kill_rest(record.pid, f"{commands.ADMIN}={self.appliance.admin}")
+                    processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
                 record.fail(INTERRUPTED)
                 self.finish(record)
                 settled.append(record)

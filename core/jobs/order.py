@@ -51,9 +51,7 @@ class Order:
 
         :raises OSError: it is too long, or cannot be written.
         """
-        fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["record"] = dataclasses.asdict(self.record)
-        fields["plugins"] = [dataclasses.asdict(each) for each in self.plugins]
+        fields = dataclasses.asdict(self)
         fields["input"] = {
             name: _handed_over(value, path.with_name(f"input-{number}"))
             for number, (name, value) in enumerate(self.input.items())

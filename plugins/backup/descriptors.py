@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jidoteki.hookspecs.paths import DIRECTORY
+
 
 @contextmanager
 def closing(descriptor: int) -> Iterator[int]:
@@ -31,6 +33,14 @@ def is_empty(directory: int) -> bool:
     """Whether there is nothing in a directory."""
     with os.scandir(directory) as entries:
         return next(entries, None) is None
+
+
+def is_filled(name: str, directory: int) -> bool:
+    """Whether there is a directory of a name that is not empty."""
+    if not is_directory(name, directory):
+        return False
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
+        return not is_empty(inner)
 
 
 def _mode(name: str, directory: int) -> int | None:

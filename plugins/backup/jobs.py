@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import shutil
 from contextlib import suppress
@@ -15,6 +14,7 @@ from jidoteki.plugins.backup.counting import Count
 from jidoteki.plugins.backup.listed import EVERYTHING, selection
 from jidoteki.plugins.backup.matching import Matches, find
 from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
+from jidoteki.plugins.backup.reasons import reason
 from jidoteki.plugins.backup.selection import Tree
 from jidoteki.plugins.backup.sink import Packed, Sink
 
@@ -50,18 +50,12 @@ def back_up(job: Job) -> None:
 
 
 def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:
-    message = error.message if isinstance(error, JobFailed) else f"The backup failed: {_reason(error)}"
+    message = error.message if isinstance(error, JobFailed) else f"The backup failed: {reason(error)}"
     job.log(message)
     job.log(FAILED)
     with suppress(OSError):
         stored.record_failure(job.appliance, message)
     return JobFailed(message)
-
-
-def _reason(error: OSError | RuntimeError) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _judged(appliance: Appliance) -> Matches:
@@ -103,7 +97,9 @@ def _make(job: Job, found: Matches) -> None:
             partial.unlink(missing_ok=True)
             size = count.result(wait=True)
             needed = f"about {size}" if size else "more"
-            raise JobFailed(f"The backup needs {needed} bytes, but only {max(0, room)} may be used") from error
+            raise JobFailed(
+                f"The backup needs {needed} bytes, but only {max(0, room)} may be used in {appliance.spool}"
+            ) from error
         except packing.Empty as error:
             raise JobFailed(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
         finally:
@@ -116,8 +112,8 @@ def _noted(job: Job, found: Matches) -> Notes:
     notes = Notes(job.log)
     for word in found.missing:
         notes(f"{word} is missing")
-    for path, reason in found.blocked.items():
-        notes.lost(path, reason)
+    for path, why in found.blocked.items():
+        notes.lost(path, why)
     for mount in mounts_below(job.appliance.data):
         if any(name == EVERYTHING or f"{mount}/".startswith(f"{name}/") for name in found.names):
             notes(f"{mount} is another file system, and what lies there is in the backup")

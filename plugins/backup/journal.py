@@ -26,6 +26,7 @@ from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import plans
 from jidoteki.plugins.backup.locking import hold
 from jidoteki.plugins.backup.plans import Line, Tell
+from jidoteki.plugins.backup.reasons import about
 
 STAGING: Final = f"{RESERVED}restore-"
 """How the names of the directories begin that restores work in."""
@@ -146,7 +147,8 @@ class Journal:
         :raises OSError: the old one is there.
         """
         text = json.dumps(asdict(entry))
-        self._appliance.replace_file(self._path, text.ljust(2 * len(text)), mode=0o600)
+        with about(str(self._path)):
+            self._appliance.replace_file(self._path, text.ljust(2 * len(text)), mode=0o600)
         return entry
 
     def plan(self, count: int | None, back: Iterable[str] = ()) -> Entry:
@@ -187,10 +189,12 @@ class Journal:
         count = 0
         with open(os.open(self._plan, _NEW_PLAN, 0o600), "wb") as file:
             for line in lines:
-                file.write(plans.encode(line))
+                with about(str(self._plan)):
+                    file.write(plans.encode(line))
                 count += 1
-            file.flush()
-            os.fsync(file.fileno())
+            with about(str(self._plan)):
+                file.flush()
+                os.fsync(file.fileno())
         return count
 
     def lines(self, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:

@@ -8,7 +8,7 @@ import stat
 import tarfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from jidoteki.hookspecs import sparse_files
@@ -16,6 +16,7 @@ from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
 from jidoteki.plugins.backup.attributes import Attributes
+from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
 from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.sizes import BLOCK
@@ -52,9 +53,20 @@ def _size(files: Files) -> int:
             status = os.stat(name, dir_fd=files.parent, follow_symlinks=False)
         except OSError:
             continue
-        size = min(status.st_size, max(SMALL, status.st_blocks * BLOCK))  # holes are not packed
+        size = status.st_size
+        if max(SMALL, status.st_blocks * BLOCK) < size:
+            size = _size_without_holes(name, files.parent, size)
         total += headers.SIZE + size + -size % tarfile.BLOCKSIZE
     return total
+
+
+def _size_without_holes(name: str, parent: int, size: int) -> int:
+    """How many bytes of a file are packed: zeros in the place of those holes, too, that are too many."""
+    with suppress(OSError), closing(os.open(name, FILE, dir_fd=parent)) as descriptor:
+        regions = sparse_files.regions(descriptor, os.fstat(descriptor))
+        if regions is not None:
+            return sparse_files.Content(descriptor, regions).size
+    return size
 
 
 def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
@@ -108,7 +120,8 @@ class _Packer:
             try:
                 self._add_file(prefix + base, descriptor)
             except OSError as error:
-                raise OSError(error.errno, f"{prefix}{base} cannot be packed: {error.strerror}") from error
+                message = f"{prefix}{base} cannot be packed: {error.strerror}"
+                raise OSError(error.errno, message, error.filename) from error
             finally:
                 os.close(descriptor)
 

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Literal, NamedTuple
 
 from jidoteki.hookspecs import JobFailed
-from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath, is_own, is_private
+from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
-from jidoteki.plugins.backup import filling
+from jidoteki.plugins.backup import filling, owners
 from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
-from jidoteki.plugins.backup.dressing import differs
 from jidoteki.plugins.backup.kept import Kept, at_and_above
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
+from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.same import has_all, is_same
 from jidoteki.plugins.backup.targets import SHOWN
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
@@ -40,6 +40,8 @@ class _Pair(NamedTuple):
     """Whether `backup.txt` lists it, or one above it."""
     exact: bool
     """Whether what the new tree lacks is removed from it, if it is listed."""
+    by: int | None = None
+    """Who else than root and the service may have put the one in the data in its place."""
 
 
 class Planner:
@@ -48,13 +50,14 @@ class Planner:
     :param volumes: the data directory and the new tree, in which nothing is left that `backup.txt` does not list.
     :param exact: whether what is listed is replaced as a whole; else nothing is removed that the new tree lacks.
     :param reasons: why nothing can be put on some of the file systems that are mounted below the data.
+    :param room: from which what is kept and written of mounted files is taken.
     :param settle: called for each directory that comes as a whole, with its name and the descriptors of the
         directories that it comes from and goes to.
     """
 
     def __init__(
         self, volumes: Volumes, listed: Selection, kept: Kept, *, exact: bool, reasons: Mapping[str, str],
-        settle: Settle | None = None,
+        room: Room, settle: Settle | None = None,
     ) -> None:  # fmt: skip
         self._volumes = volumes
         self._fixed = any(volume.is_fixed() for volume in volumes)
@@ -62,6 +65,7 @@ class Planner:
         self._kept = kept
         self._exact = exact
         self._reasons = reasons
+        self._room = room
         self._settle = settle
 
     def lines(self) -> Iterator[Line]:
@@ -87,20 +91,18 @@ class Planner:
     def _directory(self, pair: _Pair) -> Iterator[Line]:
         entries: dict[str, Action] = {}
         status = os.fstat(pair.data)
-        time = _time(pair.new) if pair.new is not None and pair.covered and pair.path else None
-        before = None
-        if pair.new is not None and time is not None and differs(pair.new, pair.data):
-            before = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+        owner = status.st_uid if pair.by is not None and os.geteuid() == 0 else None
         for name, decision in self._decisions(pair):
             if decision is None:
                 yield from self._enter(pair, name)
                 continue
             entries[name] = decision
             if len(entries) == BATCH:
-                yield Line(pair.path, entries, time, status.st_ino, before)
+                yield Line(pair.path, entries, None, status.st_ino, owner)
                 entries = {}
+        time = _time(pair)
         if entries or time is not None:
-            yield Line(pair.path, entries, time, status.st_ino, before)
+            yield Line(pair.path, entries, time, status.st_ino, owner)
 
     def _decisions(self, pair: _Pair) -> Iterator[tuple[str, Action | None]]:
         if pair.new is not None:
@@ -125,6 +127,9 @@ class Planner:
 
     def _for_coming(self, pair: _Pair, entry: os.DirEntry[str], new: int) -> _Decision:
         coming = entry.is_dir(follow_symlinks=False)
+        if owners.would_gain(entry, pair.data, new, pair.by):
+            path = _shown(joined(pair.path, entry.name))
+            raise JobFailed(f"{path} cannot be restored: others may have put the directory there that it would be in")
         decision: _Decision = "put"
         try:
             there = stat.S_ISDIR(os.stat(entry.name, dir_fd=pair.data, follow_symlinks=False).st_mode)
@@ -133,16 +138,16 @@ class Planner:
         else:
             decision = self._over(pair, entry.name, there, coming)
         if coming and decision is not None and self._settle:
-            self._settle(entry.name, new, pair.data)
+            self._settle(entry.name, new, pair.data if _time(pair) is None else new)
         return decision
 
     def _over(self, pair: _Pair, name: str, there: bool, coming: bool) -> _Decision:
         """Decide on what comes where something is, each of which may be a directory."""
         path = joined(pair.path, name)
-        if there and coming:
-            return None
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
+        if there and coming:
+            return self._both(pair, name, covered, exact)
         if path in self._kept.mounts:
             return self._fill(pair, name, "fill")
         if path in self._kept.bound and not there:
@@ -154,6 +159,19 @@ class Planner:
         if there and not exact and not _is_empty(name, pair.data):
             raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"
+
+    def _both(self, pair: _Pair, name: str, covered: bool, exact: bool) -> _Decision:
+        """Decide on a directory that is in both: it stays, unless others may have put another one in its place."""
+        path = joined(pair.path, name)
+        if path in self._kept.mounts or self._volumes.at(path) or pair.new is None:
+            return None
+        with _opened(name, pair.data) as data, _opened(name, pair.new) as new:
+            difference = owners.difference(data, new, owners.renamer(pair.data, pair.by, data), covered)
+            if difference is None:
+                return None
+            if covered and not self._fixed and (exact or is_empty(data)):
+                return "replace" if exact else "put"
+        raise JobFailed(f"{_shown(path)} cannot be restored: {difference}")
 
     def _fill(self, pair: _Pair, name: str, action: Literal["fill", "write"]) -> _Decision:
         """Decide on what comes where a single file is that is mounted there or elsewhere."""
@@ -168,7 +186,7 @@ class Planner:
                     raise _differs(path, twin)
             return "stay"
         try:
-            filling.check(name, pair.data, pair.new, is_mounted=action == "fill")
+            filling.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
         except OSError as error:
             if is_same(name, pair.data, pair.new):
                 return "stay"
@@ -189,11 +207,8 @@ class Planner:
                     raise self._mounted(path)
                 return
             covered = pair.covered or self._listed.covers(path)
-            if new is not None and covered and _would_be_given_away(data, new, pair.data):
-                raise JobFailed(
-                    f"{_shown(path)} cannot be restored: a directory of root's is there, where it is not his"
-                )
-            yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path)))
+            by = owners.renamer(pair.data, pair.by, data)
+            yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path), by))
 
     def _is_restored_elsewhere(self, path: str) -> bool:
         """Whether the directory that is mounted at a path is restored where else in the data it is to be seen.
@@ -246,13 +261,6 @@ class Planner:
         return JobFailed(f"{_shown(path)} cannot be restored: {what} {place}")
 
 
-def _would_be_given_away(data: int, new: int, parent: int) -> bool:
-    """Whether somebody would get a directory of root's, who may have put it there to get it."""
-    there, wanted = os.fstat(data), os.fstat(new)
-    mine = is_own(there) and not is_own(wanted) and not wanted.st_mode & IMPLIED
-    return os.geteuid() == 0 and mine and not is_private(os.fstat(parent))
-
-
 def _differs(path: str, twin: str) -> JobFailed:
     what = f"it is the same as {_shown(twin)}, for which the archive has something else"
     return JobFailed(f"{_shown(path)} cannot be restored: {what}")
@@ -271,7 +279,9 @@ def _is_empty(name: str, parent: int) -> bool:
         return is_empty(descriptor)
 
 
-def _time(directory: int) -> int | None:
-    """When a directory in the new tree was changed, if the archive holds it as a member."""
-    status = os.fstat(directory)
+def _time(pair: _Pair) -> int | None:
+    """When the directory in the new tree was changed, if it is a listed one that the archive holds as a member."""
+    if pair.new is None or not pair.covered or not pair.path:
+        return None
+    status = os.fstat(pair.new)
     return None if status.st_mode & IMPLIED else max(-MAX_TIME, min(status.st_mtime_ns, MAX_TIME))

@@ -35,8 +35,8 @@ class Line(NamedTuple):
     tree; else None."""
     inode: int = 0
     """Its number on its file system, so that no other directory gets these in its place."""
-    before: tuple[int, int, int] | None = None
-    """Its owner, group and mode, if the new one's differ."""
+    owner: int | None = None
+    """Who owns it, where others may put another one in its place; else None."""
 
 
 def encode(line: Line) -> bytes:
@@ -102,13 +102,10 @@ def _inode(value: Any) -> int:
     return value
 
 
-def _before(value: Any) -> tuple[int, int, int] | None:
-    if value is None:
-        return None
-    uid, gid, mode = map(_inode, value) if isinstance(value, list) and len(value) == 3 else (-1, -1, -1)
-    if max(uid, gid) >= 1 << 32 or not 0 <= mode <= 0o7777:
-        raise vol.Invalid("must be an owner, a group and a mode")
-    return uid, gid, mode
+def _owner(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise vol.Invalid("must be the number of a user")
+    return value
 
 
 _SCHEMA: Final = vol.Schema(
@@ -117,6 +114,6 @@ _SCHEMA: Final = vol.Schema(
         vol.Required("entries"): _entries,
         vol.Required("time"): _time,
         vol.Required("inode"): _inode,
-        vol.Optional("before"): _before,
+        vol.Optional("owner", default=None): _owner,
     }
 )

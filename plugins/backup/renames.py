@@ -16,12 +16,12 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.plugins.backup import filling
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
-from jidoteki.plugins.backup.dressing import narrow
+from jidoteki.plugins.backup import filling, making_room, narrowing
+from jidoteki.plugins.backup.descriptors import closing, is_directory, is_filled, is_there
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, components, joined
-from jidoteki.plugins.backup.staging import OLD, set_aside
+from jidoteki.plugins.backup.reasons import about, named
+from jidoteki.plugins.backup.staging import OLD
 from jidoteki.plugins.backup.volumes import Volumes
 
 PIECES: Final = f"{RESERVED}pieces"
@@ -29,7 +29,6 @@ PIECES: Final = f"{RESERVED}pieces"
 COMING: Final = f"{RESERVED}coming"
 """Where, beside that, a file has the name of each directory that is new and moved in pieces."""
 _NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -62,15 +61,16 @@ class Renames:
         try:
             place = self._opened(line.directory)
         except OSError as error:
-            raise _replaced(line.directory, error.errno) if error.errno in _NOT_THERE else error from error
+            gone = error.errno in _NOT_THERE
+            raise (_replaced(line.directory, error.errno) if gone else named(error, line.directory)) from error
         with closing(place), self._moves(number, line, place) as moves:
+            narrowing.check(line, place)
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
-                if line.time is not None:
-                    moves.narrow(line.inode)
                 for name, action in line.entries.items():
-                    moves.make(name, action)
+                    with about(joined(line.directory, name)):
+                        moves.make(name, action)
                 self._check(line.directory, place)
             except BaseException:
                 moves.take_all_back(line)
@@ -111,7 +111,7 @@ class Renames:
     def _moves(self, number: int, line: Line, place: int) -> Iterator[_Moves]:
         with ExitStack() as opened:
             aside = self._volumes.of(line.directory).old
-            with suppress(FileExistsError):
+            with about(line.directory), suppress(FileExistsError):
                 os.mkdir(str(number), 0o700, dir_fd=aside)
             old = opened.enter_context(closing(directory_beneath(aside, [str(number)])))
             new = old
@@ -169,14 +169,6 @@ class _Moves:
         self._directory = directory
         self._guard = guard
 
-    def narrow(self, inode: int) -> None:
-        """Let nobody into the directory whom its like keeps out, if anything is put into it.
-
-        :raises OSError: it is another one than when this was planned.
-        """
-        if self._new != self._old:
-            narrow(self._new, self._place, inode)
-
     def make(self, name: str, action: Action) -> None:
         """Make the two renames for an entry, or those that were not made yet."""
         coming = action != "remove"
@@ -186,12 +178,12 @@ class _Moves:
             self._fill(name, action == "fill")
             return
         if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
-            self._take_away(name, action == "put" and os.geteuid() == 0)
+            self._make_room(name, action)
         # Asked each time, for a kill may have come before it was.
-        if action == "put" and _is_filled_directory(name, self._old):
-            raise OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
+        if action == "put" and is_filled(name, self._old):
+            raise self._replaced(name)
         if coming:
-            self._bring(name)
+            self._bring(name, action)
 
     def take_all_back(self, line: Line) -> None:
         """Undo what `make` did, as far as it did it, the last first."""
@@ -205,15 +197,15 @@ class _Moves:
         if action != "remove":
             self._take_new(name)
         if is_there(name, self._old):
-            self._move(name, self._old)
+            making_room.put_back(name, self._old, self._place, self._set_aside)
         elif is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
 
-    def _bring(self, name: str) -> None:
+    def _bring(self, name: str, action: Action) -> None:
         """Rename what is new to its place; or move it there in pieces, with a note that these are no old ones."""
         try:
-            self._move(name, self._new)
+            self._move(name, self._new, action)
         except OSError as error:
             if not cannot_rename(error, name, self._new):
                 raise
@@ -247,7 +239,7 @@ class _Moves:
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
         if is_there(name, self._old):
-            filling.fill(name, self._place, self._old, is_mounted)
+            filling.fill(name, self._place, self._old, is_mounted, back=True)
             os.unlink(name, dir_fd=self._old)
 
     @contextmanager
@@ -258,16 +250,10 @@ class _Moves:
         with closing(directory_beneath(self._old, [name])) as descriptor:
             yield descriptor
 
-    def _take_away(self, name: str, is_empty: bool) -> None:
-        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that.
-
-        :param is_empty: whether it may be no directory but an empty one, which is made anew then: who has it open could
-            move something into the one that is to be removed.
-        """
-        self._guard(name, self._place)
+    def _take_away(self, name: str) -> None:
+        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
         try:
-            gathered = is_there(f"{PIECES}/{name}", self._old)
-            if not gathered and not (is_empty and is_directory(name, self._place)):
+            if not is_there(f"{PIECES}/{name}", self._old):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:
@@ -280,27 +266,38 @@ class _Moves:
                 move(name, self._place, pieces, self._set_aside)
             os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._old)
 
+    def _make_room(self, name: str, action: Action) -> None:
+        self._guard(name, self._place)
+        if is_directory(name, self._place) and (action == "put" or not is_filled(name, self._place)):
+            try:
+                making_room.give_way(name, self._place, self._old)
+                return
+            except OSError as error:
+                if action == "put":
+                    raise self._replaced(name) if error.errno in making_room.IN_THE_WAY else error from error
+        self._take_away(name)
+
     def _set_aside(self, name: str, parent: int) -> None:
         self._guard(name, parent)
-        set_aside(name, parent, self._aside)
+        making_room.clear_for_old(name, parent, self._aside)
 
-    def _move(self, name: str, source: int) -> None:
-        """Rename something to its free place: what another program may have made there in the meantime goes away."""
+    def _move(self, name: str, source: int, action: Action) -> None:
+        """Rename something new to its place, which is free: what another program made there goes the way of the old."""
         try:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
         except OSError as error:
-            if error.errno not in _IN_THE_WAY:
+            if error.errno not in making_room.IN_THE_WAY:
                 raise
-            self._set_aside(name, self._place)
+            self._guard(name, self._place)
+            try:
+                making_room.clear(name, self._place, self._aside, all_of_it=action == "replace")
+            except OSError as filled:
+                raise self._replaced(name) from filled
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
+
+    def _replaced(self, name: str) -> OSError:
+        return OSError(errno.ENOTEMPTY, f"{joined(self._directory, name)} was replaced meanwhile")
 
 
 def _replaced(directory: str, number: int | None) -> OSError:
     return OSError(number or errno.ESTALE, f"{directory} was replaced meanwhile")
-
-
-def _is_filled_directory(name: str, parent: int) -> bool:
-    if not is_directory(name, parent):
-        return False
-    with closing(directory_beneath(parent, [name])) as inner:
-        return not is_empty(inner)

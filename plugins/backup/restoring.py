@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -21,6 +20,8 @@ from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
+from jidoteki.plugins.backup.reasons import reason
+from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
@@ -42,12 +43,12 @@ def check(job: Job) -> None:
     try:
         _unpack(job, journal)
     except BaseException as error:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
         if isinstance(error, (JobFailed, OSError)):
             raise _refused(job, error, "The archive cannot be unpacked") from error
         raise
     if job.dry_run:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
 
 
 def _unpack(job: Job, journal: Journal) -> None:
@@ -91,7 +92,8 @@ def _planner(
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
     data = job.appliance.data
     kept = Kept(missing, mounts_below(data), bound_below(data))
-    return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {})
+    room = Room(job.settings["limits"]["free-space"])
+    return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {}, room=room)
 
 
 def restore(job: Job) -> None:
@@ -106,7 +108,7 @@ def restore(job: Job) -> None:
     except (JobFailed, OSError) as error:
         raise _refused(job, error, "The restore failed") from error
     finally:
-        swapping.discard(job.appliance, journal)
+        swapping.discard(job.appliance, journal, job.log)
     job.log("Restore complete")
 
 
@@ -130,8 +132,7 @@ def _commit(job: Job, journal: Journal) -> None:
 
 def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        error = JobFailed(f"{what}: {'the disk is full' if full else error.strerror or error}")
+        error = JobFailed(f"{what}: {reason(error)}")
     job.log(error.message)
     job.log("Restore failed")
     return error
@@ -149,7 +150,10 @@ def recover(appliance: Appliance) -> None:
 
 
 def _go_on(appliance: Appliance) -> None:
-    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts."""
+    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts.
+
+    What takes long to remove is gone on with after a pause.
+    """
     swapping.remove_all(appliance, logger.warning)
     pause = FIRST_PAUSE
     while swapping.is_unfinished(appliance):

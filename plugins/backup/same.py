@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import heapq
 import os
 import stat
 from contextlib import ExitStack
 from typing import Final
 
+from jidoteki.hookspecs import sparse_files
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.plugins.backup.descriptors import closing
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1024 * 1024
+_OTHER_KIND: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class _Level:
+    """A directory of each tree, whose descriptors it closes."""
+
+    def __init__(self, place: int, new: int) -> None:
+        self.place = place
+        self.new = new
+        self.entries = os.scandir(new)
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.place)
+        os.close(self.new)
 
 
 def has_all(place: int, new: int) -> bool:
@@ -21,11 +39,38 @@ def has_all(place: int, new: int) -> bool:
     :param new: descriptor of the other one.
     :raises OSError: something cannot be read.
     """
-    with os.scandir(new) as coming:
-        for entry in coming:  # in few frames of the stack, for a tree may be deep
-            if not is_same(entry.name, place, new):
+    levels = [_Level(os.dup(place), os.dup(new))]
+    try:
+        while levels:  # no recursion: a tree may be deeper than the stack
+            level = levels[-1]
+            entry = next(level.entries, None)
+            if entry is None:
+                levels.pop().close()
+            elif entry.is_dir(follow_symlinks=False):
+                inner = _entered(entry.name, level)
+                if inner is None:
+                    return False
+                levels.append(inner)
+            elif not is_same(entry.name, level.place, level.new):
                 return False
-    return True
+        return True
+    finally:
+        for level in levels:
+            level.close()
+
+
+def _entered(name: str, level: _Level) -> _Level | None:
+    try:
+        place = os.open(name, DIRECTORY, dir_fd=level.place)
+    except OSError as error:
+        if error.errno in _OTHER_KIND:
+            return None
+        raise
+    try:
+        return _Level(place, os.open(name, DIRECTORY, dir_fd=level.new))
+    except OSError:
+        os.close(place)
+        raise
 
 
 def is_same(name: str, place: int, new: int, called: str | None = None) -> bool:
@@ -50,11 +95,17 @@ def is_same(name: str, place: int, new: int, called: str | None = None) -> bool:
         flags = DIRECTORY if directory else _FILE
         one = opened.enter_context(closing(os.open(called, flags, dir_fd=place)))
         other = opened.enter_context(closing(os.open(name, flags, dir_fd=new)))
-        return has_all(one, other) if directory else _is_same_content(one, other)
+        return has_all(one, other) if directory else _is_same_content(one, other, coming.st_size)
 
 
-def _is_same_content(one: int, other: int) -> bool:
-    while content := os.read(one, _CHUNK):
-        if content != os.read(other, len(content)):
-            return False
-    return not os.read(other, 1)
+def _is_same_content(one: int, other: int, size: int) -> bool:
+    """Whether two files hold the same: only what is data in one of them is read, for holes may be of any length."""
+    end = 0
+    for start, length in heapq.merge(sparse_files.parts(one, size), sparse_files.parts(other, size)):
+        end = max(start, end)
+        while end < start + length:
+            content = os.pread(one, min(_CHUNK, start + length - end), end)
+            if not content or content != os.pread(other, len(content), end):
+                return False
+            end += len(content)
+    return True

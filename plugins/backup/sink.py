@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from jidoteki.plugins.backup.reasons import about
 from jidoteki.plugins.backup.sizes import BLOCK
 
 CHUNK: Final = 1024 * 1024
@@ -44,6 +45,7 @@ class Sink:
     def __init__(self, target: Path) -> None:
         self._descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._directory = str(target.parent)
         self._hash = hashlib.sha256()
         self._buffer = io.BytesIO()
         self._empty: queue.SimpleQueue[io.BytesIO] = queue.SimpleQueue()
@@ -92,12 +94,14 @@ class Sink:
         self._thread.join()
         if self._error:
             raise self._error
-        os.fsync(self._descriptor)
+        with about(self._directory):
+            os.fsync(self._descriptor)
         return Packed(self.size, self._hash.hexdigest(), os.fstat(self._descriptor).st_blocks * BLOCK)
 
     def _work(self) -> None:
         try:
-            self._store_all()
+            with about(self._directory):
+                self._store_all()
         except BaseException as error:
             self._error = error
             self._empty.put(io.BytesIO())  # for a writer who waits: with the next piece it meets the error

@@ -19,6 +19,7 @@ from typing import Final, Self
 from jidoteki.hookspecs import posix_acl
 from jidoteki.hookspecs.paths import DIRECTORY, read_regular
 from jidoteki.hookspecs.restorable import LEFT_OUT
+from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.journal import Entry
 
@@ -29,8 +30,7 @@ LIST: Final = "left-out"
 """What the archive says that it lacks."""
 MODE: Final = 0o700
 EMPTYING_TIME: Final = 60.0
-MAX_PASSES: Final = 10_000
-"""How deep what is removed may be; a process that still works in there could go on adding to it."""
+"""For what is removed at once, in seconds: a process that still works in there could go on adding to it."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -220,9 +220,7 @@ def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
 def _empty(directory: int) -> None:
     """Remove all that is in a directory, however deep it is, if nobody goes on filling it."""
     deadline = time.monotonic() + EMPTYING_TIME
-    for _ in range(MAX_PASSES):
-        if time.monotonic() > deadline:
-            return
+    while time.monotonic() < deadline:
         if not sum(_remove(name, directory) for name in os.listdir(directory)):
             return
 
@@ -245,9 +243,9 @@ def _remove(name: str, directory: int) -> bool:
 
 def _flatten(name: str, directory: int) -> None:
     with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
-        with suppress(PermissionError):  # whoever has it open moves nothing into it any more
-            os.fchown(inner, os.geteuid(), -1)
-            os.fchmod(inner, MODE)
+        # Whoever still has it open puts nothing more into it that would go away with it.
+        with suppress(PermissionError):
+            owners.close(inner, MODE)
         for each in os.listdir(inner):
             with suppress(OSError):
                 try:

@@ -19,11 +19,13 @@ from jidoteki.hookspecs import Appliance, JobFailed
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
+from jidoteki.plugins.backup import narrowing
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.dressing import Dressing
 from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
 from jidoteki.plugins.backup.plans import Line, Tell, components
+from jidoteki.plugins.backup.reasons import about, reason
 from jidoteki.plugins.backup.renames import Renames
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes, is_mounted
 
@@ -71,8 +73,8 @@ def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> None:
 
 
 def is_unfinished(appliance: Appliance) -> bool:
-    """Whether a killed restore is still to be completed."""
-    return any(entry.plan is not None for _, entry in journals.abandoned(appliance, lambda text: None))
+    """Whether a restore that has ended is still to be completed, or to be removed."""
+    return any(True for _ in journals.abandoned(appliance, lambda text: None))
 
 
 def check_finished(appliance: Appliance) -> None:
@@ -91,12 +93,17 @@ def remove_all(appliance: Appliance, tell: Tell) -> None:
             _remove(appliance, journal, entry)
 
 
-def discard(appliance: Appliance, journal: Journal) -> None:
-    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so."""
+def discard(appliance: Appliance, journal: Journal, tell: Tell = lambda text: None) -> None:
+    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so.
+
+    :param tell: told of what cannot be removed in the time that there is.
+    """
     with suppress(Damaged):
         entry = journal.read()
         if entry and (entry.plan is None or entry.back):
             _remove(appliance, journal, entry)
+            if entry.plan is None and journal.read():
+                tell(f"{entry.staging} in {appliance.data} cannot be removed now: the next restore or start does it")
 
 
 def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
@@ -135,7 +142,7 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
             tell(f"What {journal.id} had changed before it failed is taken back")
         if isinstance(failure, OSError):
             data = "all else is as it was" if volumes.absent else "the data are as they were"
-            tell(f"{journal.id} cannot be completed, and {data} before it: {failure.strerror}")
+            tell(f"{journal.id} cannot be completed, and {data} before it: {reason(failure)}")
         elif failure:
             raise failure
 
@@ -167,8 +174,9 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
     assert entry.plan is not None
     dressing = Dressing(volumes, tell)
     try:
-        for _, line in _present(journal, volumes, entry.plan):
-            dressing.narrow(line)
+        for number, line in _present(journal, volumes, entry.plan):
+            with about(line.directory):
+                narrowing.narrow(volumes, number, line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
         for _, line in _present(journal, volumes, entry.plan):
@@ -192,7 +200,7 @@ def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[
         later = "be, or be completed,"
     for path, error in stuck.items():
         what = f"What a failed restore changed in {path or 'the data'}"
-        tell(f"{what} cannot be taken back now ({error.strerror}): it will {later} as soon as possible")
+        tell(f"{what} cannot be taken back now ({reason(error)}): it will {later} as soon as possible")
 
 
 def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> None:
@@ -219,10 +227,13 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int,
             renames.take_back(number, line)
         except OSError as error:
             stuck.setdefault(volumes.of(line.directory).path, error)
-    dressing = Dressing(volumes, tell)
-    for _, line in _present(journal, volumes, count):
-        if volumes.of(line.directory).path not in stuck:
-            dressing.undo(line)
+    for number, line in _present(journal, volumes, count):
+        path = volumes.of(line.directory).path
+        if path not in stuck:
+            try:
+                narrowing.take_back(volumes, number, line)
+            except OSError as error:
+                stuck[path] = error
     return stuck
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from jidoteki.hookspecs import JobFailed
 from jidoteki.hookspecs.paths import DIRECTORY
-from jidoteki.plugins.backup.descriptors import closing, is_empty
+from jidoteki.plugins.backup.descriptors import is_empty
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
@@ -24,11 +24,34 @@ def prune(volumes: Volumes, listed: Selection, tell: Tell) -> None:
     :raises JobFailed: nothing is left.
     """
     pruning = _Pruning(volumes, listed, tell)
-    left = pruning.prune("", volumes.main.new)
+    left = pruning.prune(volumes.main.new)
     if pruning.count > MAX_TOLD:
         tell(f"{pruning.count - MAX_TOLD} more paths in the archive are not listed in backup.txt and left out")
     if not left:
         raise JobFailed("The archive holds nothing that belongs to a backup of this appliance")
+
+
+class _Open:
+    """A directory that is gone through, whose descriptor it closes.
+
+    :param name: in the one above.
+    """
+
+    def __init__(self, path: str, name: str, directory: int) -> None:
+        self.path = path
+        self.name = name
+        self.directory = directory
+        self.status = os.fstat(directory)
+        self.again()
+
+    def again(self) -> None:
+        """Go through it from the beginning."""
+        self.entries = os.scandir(self.directory)
+        self.taken = False
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.directory)
 
 
 class _Pruning:
@@ -38,36 +61,55 @@ class _Pruning:
         self._tell = tell
         self.count = 0
 
-    def prune(self, path: str, directory: int) -> bool:
-        """Prune one directory; whether anything is left."""
+    def prune(self, top: int) -> bool:
+        """Prune the new tree; whether anything is left.
+
+        :param top: descriptor of its top.
+        """
+        if not self._listed.covers(""):
+            opened = [_Open("", "", os.dup(top))]
+            try:
+                while opened:  # no recursion: a path that is listed may be deeper than the stack
+                    self._go_on(opened)
+            finally:
+                for each in opened:
+                    each.close()
+        return not is_empty(top)
+
+    def _go_on(self, opened: list[_Open]) -> None:
+        """Look at the next entry of the last directory."""
+        last = opened[-1]
+        entry = next(last.entries, None)
+        if entry is None:
+            self._end(opened)
+            return
+        path = joined(last.path, entry.name)
         if self._listed.covers(path):
-            return not is_empty(directory)
-        times = os.fstat(directory)
-        # Whether a directory that is being read shows all that is in it while some of that is removed is not sure.
-        while self._pass(path, directory):
-            pass
-        os.utime(directory, ns=(times.st_atime_ns, times.st_mtime_ns))
-        return not is_empty(directory)
-
-    def _pass(self, path: str, directory: int) -> bool:
-        """Go through a directory once; whether something was taken out of it."""
-        taken = False
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                below = joined(path, entry.name)
-                if not (self._listed.covers(below) or self._leads(below, entry, directory)):
-                    set_aside(entry.name, directory, self._volumes.of(path).old)
-                    taken = True
-        return taken
-
-    def _leads(self, path: str, entry: os.DirEntry[str], parent: int) -> bool:
-        """Whether something that is listed lies below a path, after all else there was taken out."""
+            return
         if self._listed.leads_to(path) and entry.is_dir(follow_symlinks=False):
             volume = self._volumes.at(path)
-            name, above = (".", volume.new) if volume else (entry.name, parent)
-            with closing(os.open(name, DIRECTORY, dir_fd=above)) as inner:
-                return self.prune(path, inner)
+            name, above = (".", volume.new) if volume else (entry.name, last.directory)
+            opened.append(_Open(path, entry.name, os.open(name, DIRECTORY, dir_fd=above)))
+            return
         self.count += 1
         if self.count <= MAX_TOLD:
             self._tell(f"{path[:SHOWN]!a} is left out: backup.txt does not list it")
-        return False
+        self._take(last, entry.name)
+
+    def _end(self, opened: list[_Open]) -> None:
+        """Leave the last directory, and take it out if nothing is left in it."""
+        last = opened[-1]
+        # Whether a directory that is being read shows all that is in it while some of that is removed is not sure.
+        if last.taken:
+            last.again()
+            return
+        os.utime(last.directory, ns=(last.status.st_atime_ns, last.status.st_mtime_ns))
+        opened.pop()
+        empty = is_empty(last.directory)
+        last.close()
+        if opened and empty:
+            self._take(opened[-1], last.name)
+
+    def _take(self, of: _Open, name: str) -> None:
+        set_aside(name, of.directory, self._volumes.of(of.path).old)
+        of.taken = True

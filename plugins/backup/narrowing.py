@@ -1,0 +1,117 @@
+"""Closing the directories that stay before anything is put into them, to all whom the archive does not let in.
+
+They get what the archive says of them only when all is in its place. What they had before is kept beside what goes
+away, as an empty directory like them, to be given back when a restore fails.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import Final
+
+from jidoteki.hookspecs.paths import directory_beneath
+from jidoteki.hookspecs.restorable import RESERVED
+from jidoteki.plugins.backup import owners
+from jidoteki.plugins.backup.descriptors import closing, is_there
+from jidoteki.plugins.backup.dressing import copy_metadata
+from jidoteki.plugins.backup.plans import Line
+from jidoteki.plugins.backup.volumes import Volumes
+
+_LIKE: Final = f"{RESERVED}like"
+_KEPT: Final = f"{RESERVED}kept"
+_COPYING: Final = f"{RESERVED}copying"
+_NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def narrow(volumes: Volumes, number: int, line: Line) -> None:
+    """Leave nobody more access to the directory of a line than it has both now and in the archive.
+
+    :raises OSError: another directory is in its place, or that is impossible.
+    """
+    if line.time is None:
+        return
+    place = _opened(volumes, line)
+    with closing(place), closing(volumes.new(line.directory)) as new:
+        check(line, place)
+        own, wanted = os.fstat(place), os.fstat(new)
+        others = (own.st_uid, own.st_gid) != (wanted.st_uid, wanted.st_gid) or owners.lists(place) != owners.lists(new)
+        mode = own.st_mode & wanted.st_mode & 0o7777
+        if not others and mode == stat.S_IMODE(own.st_mode):
+            return
+        aside = volumes.of(line.directory).old
+        with suppress(FileExistsError):
+            os.mkdir(str(number), 0o700, dir_fd=aside)
+        with closing(directory_beneath(aside, [str(number)])) as old:
+            _keep(place, old)
+        with suppress(PermissionError):  # of a file system that knows no owners, or another user's: told at the end
+            owners.close(place, mode) if others else os.fchmod(place, mode)
+
+
+def take_back(volumes: Volumes, number: int, line: Line) -> None:
+    """Give a directory back what it had before.
+
+    :raises OSError: that is impossible.
+    """
+    if line.time is None or not is_there(str(number), volumes.of(line.directory).old):
+        return
+    with closing(directory_beneath(volumes.of(line.directory).old, [str(number)])) as old:
+        if not is_there(_KEPT, old):
+            return
+        with suppress(FileNotFoundError), closing(_opened(volumes, line)) as place:
+            if os.fstat(place).st_ino == line.inode:
+                with closing(directory_beneath(old, [_LIKE])) as like, suppress(PermissionError):
+                    copy_metadata(like, place, os.fstat(like).st_mtime_ns)
+        os.unlink(_KEPT, dir_fd=old)
+
+
+def check(line: Line, place: int) -> None:
+    """Make sure that a directory is the one that was judged, where others may have put another one in its place.
+
+    :param place: its descriptor.
+    :raises OSError: it is not.
+    """
+    status = os.fstat(place)
+    if line.owner is not None and (status.st_uid, status.st_ino) != (line.owner, line.inode):
+        raise _replaced(line.directory)
+
+
+def keep_like(directory: int, old: int, name: str) -> None:
+    """Make an empty directory with all that another one has, unless that was done.
+
+    :param directory: descriptor of the other one.
+    :param old: descriptor of the one that it is made in.
+    :raises OSError: that is impossible.
+    """
+    if not is_there(name, old):
+        _copy(directory, old, _COPYING)
+        os.rename(_COPYING, name, src_dir_fd=old, dst_dir_fd=old)
+
+
+def _keep(directory: int, old: int) -> None:
+    """The same, with a note that it is complete, for where directories cannot be renamed."""
+    if not is_there(_KEPT, old):
+        _copy(directory, old, _LIKE)
+        os.close(os.open(_KEPT, _NOTE, 0o600, dir_fd=old))
+
+
+def _copy(directory: int, old: int, name: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=old)
+    with closing(directory_beneath(old, [name])) as copy, suppress(PermissionError):
+        copy_metadata(directory, copy, os.fstat(directory).st_mtime_ns)
+
+
+def _opened(volumes: Volumes, line: Line) -> int:
+    try:
+        return volumes.place(line.directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise _replaced(line.directory) from error
+
+
+def _replaced(directory: str) -> OSError:
+    return FileNotFoundError(errno.ENOENT, f"{directory} was replaced meanwhile")
