@@ -78,13 +78,19 @@ class Launcher:
                 return each
         return None
 
+    def is_running(self, kind: str) -> bool:
+        """Whether a job of this kind runs; one that recorded its end does not, though it may still hold its lock."""
+        if not locks.is_held(self.lock(kind)):
+            return False
+        record = self.records.latest(kind)
+        return record is None or record.status == "running"
+
     def _is_busy(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end may take a moment more to let go of its lock."""
+        """Whether a job of this kind runs; one that recorded its end has a moment more to let go of its lock."""
         for _ in range(PATIENCE):
             if not locks.is_held(self.lock(kind)):
                 return False
-            record = self.records.latest(kind)
-            if record is None or record.status == "running":
+            if self.is_running(kind):
                 return True
             time.sleep(0.01)
         return True

@@ -45,7 +45,7 @@ async def start_or_stop(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """How the last backup went, or goes."""
     if await request.job_running("backup"):
-        return {"status": "running"}
+        return dict(stored.RUNNING)
     found = await asyncio.to_thread(stored.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
@@ -53,7 +53,9 @@ async def status(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    """The backup itself."""
+    """The backup itself; while one is made there is none, not the one from before either."""
+    if await request.job_running("backup"):
+        raise ApiError(404, stored.BEING_MADE)
     try:
         file = await asyncio.to_thread(stored.open_archive, request.appliance)
     except stored.NoBackup as error:
