@@ -34,13 +34,14 @@ class _Counted(io.BufferedReader):
 class Form:
     """Fields and files of a form; its files are open within `with`.
 
+    :param files: paths by name.
     :param on_sent: told how many bytes of the files are sent so far.
     :raises OSError: a file cannot be read.
     """
 
-    def __init__(self, fields: Mapping[str, str], files: Mapping[str, Path], on_sent: Sent | None = None) -> None:
+    def __init__(self, fields: Mapping[str, str], files: Mapping[str, Path | str], on_sent: Sent | None = None) -> None:
         self._fields = fields
-        self._files = files
+        self._files = {name: Path(path) for name, path in files.items()}
         self._on_sent = on_sent
         self._sent = 0
         self._open: dict[str, _Counted] = {}
