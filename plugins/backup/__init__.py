@@ -24,7 +24,7 @@ from jidoteki.hookspecs import (
     Upload,
     hookimpl,
 )
-from jidoteki.plugins.backup import examples, jobs, restoring, stored
+from jidoteki.plugins.backup import examples, jobs, restoring, stored, told
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -74,7 +74,8 @@ async def restore(request: Request) -> Response:
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
-    return {"Status": "200 OK"}
+    warnings = told.warnings(await request.job_log(outcome.id, told.LINES)) if outcome.id else []
+    return {"Status": "200 OK", **({"warnings": warnings} if warnings else {})}
 
 
 @hookimpl
@@ -101,7 +102,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """All of `/backup`."""
     missing = {404: "There is none"}
-    told = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
+    described = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
     archive = Described("backup.tar", media="application/octet-stream")
     logged = Described("The log", examples=(examples.LOG,), media="text/plain")
     return [
@@ -115,7 +116,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             examples={"Start a backup": {"action": "START"}, "Stop or delete it": {"action": "STOP"}},
             audited_as=lambda values: ("backup.post", values["action"]),
         ),
-        Endpoint("GET", "/backup", status, {}, {200: told, **missing}, "How the last backup went"),
+        Endpoint("GET", "/backup", status, {}, {200: described, **missing}, "How the last backup went"),
         Endpoint("GET", "/backup/download", download, {}, {200: archive, **missing}, "Download the backup"),
         Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups and restores"),
         Endpoint(
@@ -127,7 +128,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 vol.Optional("mode", default=MERGE): mode,
             },
             {
-                200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
+                200: Described("Everything is restored, but for what `warnings` names", DONE, examples.RESTORED),
                 400: "The archive is refused, and nothing was restored",
             },
             "Restore a backup",
