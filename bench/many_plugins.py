@@ -24,7 +24,7 @@ async def show(request):
 
 @hookimpl
 def jidoteki_endpoints(appliance):
-    return [Endpoint("GET", "/extra-%(number)d", show, {}, {200: "It"}, "Show it")]
+    return [Endpoint("GET", "/extra-%(number)d", show, responses={200: "It"}, summary="Show it")]
 '''
 
 

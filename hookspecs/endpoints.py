@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -79,7 +79,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class JsonResponse:
     """A JSON answer with a status or headers of its own. A handler that returns plain data answers 200."""
 
     data: Any
@@ -88,7 +88,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class EncodedJson:
+    """JSON that is encoded already, answered with 200."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextResponse:
     """A text made on the spot, in UTF-8."""
 
     content: str
@@ -96,14 +103,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class PlainText:
+class TextFile:
     """A file served as `text/plain`; 404 when it is missing."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class FileDownload:
     """A file served as an attachment, with Range and conditional requests; 404 when it is missing."""
 
     path: Path
@@ -114,8 +121,8 @@ class Download:
     """Whether it was made for this request: who asks for a part gets all of it, unless it is of this very file."""
 
 
-Response = Reply | Text | PlainText | Download | dict[str, Any] | list[Any] | bytes
-"""What a handler returns; `bytes` are JSON already encoded."""
+Response = JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | dict[str, Any] | list[Any]
+"""What a handler returns; a `dict` or `list` is answered as JSON with 200."""
 
 
 class Request(Protocol):
@@ -170,7 +177,7 @@ class Request(Protocol):
     async def resumes(self, path: Path, filename: str) -> bool:
         """Whether the client began to download this very file before and asks for the rest: then make no new one.
 
-        :param filename: that of the `Download`, whose `anew` is true.
+        :param filename: that of the `FileDownload`, whose `anew` is true.
         """
 
     async def cancel_job(self, kind: str) -> bool:
@@ -218,6 +225,7 @@ class Endpoint:
     method: str
     path: str
     handler: Handler
+    _: KW_ONLY
     parameters: Mapping[Any, Any] = field(default_factory=dict)
     responses: Mapping[int, str | Described] = field(default_factory=dict)
     summary: str = ""

@@ -187,9 +187,10 @@ class JobType:
     """The error code of the refusal while one runs, or one that excludes it; by default E1004."""
     timeout: float = 3600
     """Seconds after which the job is ended as failed."""
-    recover: Callable[[Appliance], None] | Callable[[Appliance, Mapping[str, Any]], None] | None = None
+    recover: Callable[[Appliance], str | None] | Callable[[Appliance, Mapping[str, Any]], str | None] | None = None
     """Called in the service when a run was killed, or hit by a power cut, before the next one can start; with the
-    plugin's section of the configuration if it has a second parameter that is called `config` or has no default."""
+    plugin's section of the configuration if it has a second parameter that is called `config` or has no default.
+    A sentence that it returns is added to the reason of the failure: what became of that which was half done."""
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
     persist: bool = False

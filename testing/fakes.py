@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.config import loading
-from jidoteki.hookspecs import PREFIX, Appliance, JobCancelled, JobFailed, JobOutcome, JobRecord, Reply, Response
+from jidoteki.hookspecs import PREFIX, Appliance, JobCancelled, JobFailed, JobOutcome, JobRecord, JsonResponse, Response
 
 if TYPE_CHECKING:
     from jidoteki.hookspecs import Job, Request
@@ -184,7 +184,7 @@ class FakeRequest:
         """Add to `started`, and return the answer 202; a job of another `location` would have that in it."""
         self.started.append((kind, values))
         location = f"{PREFIX}/{kind}"
-        return Reply({"Status": "202 Accepted", "Location": location}, 202, {"Location": location})
+        return JsonResponse({"Status": "202 Accepted", "Location": location}, 202, {"Location": location})
 
     async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
         """Add to `started`, and return `outcome`."""

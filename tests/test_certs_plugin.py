@@ -321,6 +321,29 @@ def test_an_expired_certificate_of_a_cross_signed_authority_is_not_served(
     assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_certificates_of_a_cross_signed_intermediate_are_served(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, pki: Pki, order: tuple[int, int]
+) -> None:
+    pki.key("second")
+    second = pki.self_signed("second")
+    crossed = pki.signed("intermediate", "second", second, AUTHORITY)
+    sent = [(chain.intermediate, crossed)[number] for number in order]
+
+    perform(job_with(appliance, public=chain.leaf, private=chain.key, ca="".join(sent)))
+
+    served = tls.served.read_text()
+    assert sorted(served.split("-----END CERTIFICATE-----\n")[1:3]) == sorted(
+        each.removesuffix("-----END CERTIFICATE-----\n") for each in sent
+    )
+
+
+def test_the_name_of_a_file_in_its_place_is_told(appliance: Appliance, chain: Chain) -> None:
+    message = refusal(appliance, public="good.pem", private=chain.key)
+
+    assert message.endswith("it looks like the name of a file instead of its content: with curl, write -F public=@FILE")
+
+
 def test_a_root_that_is_not_above_the_certificate_is_left_out_with_a_warning(
     appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, self_signed: dict[str, str]
 ) -> None:

@@ -129,6 +129,15 @@ async def test_waiting_after_a_stop_tells_of_the_deletion_and_not_of_the_backup_
     assert (made["type"], deleted["type"], deleted["status"]) == ("backup", "backup-delete", "success")
 
 
+async def test_a_file_may_be_named_by_a_string(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"app":{}}')
+
+    async with client_of(host) as api:
+        answer = await api.post("/settings?dry-run=1", files={"settings": str(tmp_path / "settings.json")})
+
+    assert answer["dry-run"] is True
+
+
 async def test_a_dry_run_has_no_job_to_wait_for(host: Host) -> None:
     async with client_of(host) as api:
         answer = await api.request("POST", "/backup?dry-run=1", {"action": "START"})

@@ -32,8 +32,8 @@ def jidoteki_jobs(appliance):
 @hookimpl
 def jidoteki_endpoints(appliance):
     return [
-        Endpoint("GET", "/planted", ask, {{}}, {{200: "It"}}, "Ask"),
-        Endpoint("POST", "/planted", start, {{}}, {{202: "It"}}, "Start", starts="planted"),
+        Endpoint("GET", "/planted", ask, responses={{200: "It"}}, summary="Ask"),
+        Endpoint("POST", "/planted", start, responses={{202: "It"}}, summary="Start", starts="planted"),
     ]
 """
 

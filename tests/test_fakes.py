@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.hookspecs import Job, JobCancelled, JobFailed, JobOutcome, JobRecord, Reply, Request
+from jidoteki.hookspecs import Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JsonResponse, Request
 from jidoteki.testing import FakeJob, FakeRequest, MakeAppliance
 
 
@@ -72,7 +72,7 @@ async def test_a_request_records_the_jobs_that_it_starts(jidoteki_appliance: Mak
     answer = await request.start_job("greet", host=request.values["host"])
     outcome = await request.run_job("greet", join=True, host="b.example")
 
-    assert isinstance(answer, Reply)
+    assert isinstance(answer, JsonResponse)
     assert (answer.status, answer.headers["Location"]) == (202, "/api/v1/admin/greet")
     assert outcome is failure
     assert request.started == [("greet", {"host": "a.example"}), ("greet", {"host": "b.example"})]

@@ -448,7 +448,7 @@ def jidoteki_jobs(appliance):
 
 @hookimpl
 def jidoteki_endpoints(appliance):
-    return [Endpoint("POST", "/blob", start, {}, {202: "It"}, "Start", starts="blob")]
+    return [Endpoint("POST", "/blob", start, responses={202: "It"}, summary="Start", starts="blob")]
 """
 
 

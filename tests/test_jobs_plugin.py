@@ -158,7 +158,7 @@ async def handler(request):
 @hookimpl
 def jidoteki_endpoints(appliance):
     parameters = {vol.Required("name"): vol.All(str, vol.Length(max=4)), vol.Optional("count"): str}
-    return [Endpoint(method, "/shelf/{name}", handler, parameters) for method in ("GET", "POST")]
+    return [Endpoint(method, "/shelf/{name}", handler, parameters=parameters) for method in ("GET", "POST")]
 """)
     host = jidoteki_host(load=(plugin,), enable=("shelf",))
 

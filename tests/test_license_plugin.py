@@ -675,6 +675,13 @@ async def test_a_dry_run_judges_and_changes_nothing(appliance: Appliance, keyrin
     assert not (appliance.etc / "license.asc").exists()
 
 
+async def test_the_name_of_a_file_in_its_place_is_told(appliance: Appliance, keyring: Keyring) -> None:
+    with pytest.raises(ApiError) as error:
+        await handlers(appliance)["POST"].handler(WorkingRequest(appliance, {"license": "license.asc"}, dry_run=True))
+
+    assert str(error.value.message).endswith("with curl, write -F license=@FILE")
+
+
 async def test_a_dry_run_does_not_pretend_to_know_what_the_vendors_command_would_say(appliance: Appliance) -> None:
     script(appliance.bin / "license.sh", READS)
     in_place(appliance, '{"users": 1}')

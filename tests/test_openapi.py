@@ -38,10 +38,11 @@ async def handler(request):
 def jidoteki_endpoints(appliance):
     parameters = {vol.Required("host"): validators.hostname, vol.Optional("odd"): Anything()}
     return [
-        Endpoint("POST", "/probe", handler, parameters, {202: "It is pinged"}, "Ping a host",
-                 examples={"A name": {"host": "a.example"}}),
-        Endpoint("GET", "/probe/last", handler, {}, {200: Described("How it went", JOB_STATUS, ({"status": None},))}),
-        Endpoint("GET", "/probe", handler, {vol.Optional("count"): vol.In(["1", "2"])}),
+        Endpoint("POST", "/probe", handler, parameters=parameters, responses={202: "It is pinged"},
+                 summary="Ping a host", examples={"A name": {"host": "a.example"}}),
+        Endpoint("GET", "/probe/last", handler,
+                 responses={200: Described("How it went", JOB_STATUS, ({"status": None},))}),
+        Endpoint("GET", "/probe", handler, parameters={vol.Optional("count"): vol.In(["1", "2"])}),
     ]
 """
 

@@ -80,7 +80,7 @@ LEFT_OUT = {
     ENDPOINTS + "return [Endpoint('GET', 'other', handler)]": "must look like /name/part",
     ENDPOINTS + "return [Endpoint('FETCH', '/other', handler)]": "is not one of GET",
     ENDPOINTS + "return [Endpoint('GET', '/other', lambda request: {})]": "must be an async function",
-    ENDPOINTS + "return [Endpoint('POST', '/other', handler, 17)]": "are not a schema",
+    ENDPOINTS + "return [Endpoint('POST', '/other', handler, parameters=17)]": "are not a schema",
     "@hookimpl\nasync def jidoteki_endpoints(appliance): return []": "must not be async",
     "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('update', run=print)]": "belongs to the plugin update",
     "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('Bad Name', run=print)]": "must be lower-case",
@@ -133,12 +133,12 @@ HANDLERS = {
     "sys.exit(3)": 500,
     "return object()": 500,
     "return {'a': object()}": 500,
-    "return Reply({}, status=299)": 299,
+    "return JsonResponse({}, status=299)": 299,
     "raise ApiError(409, 'planted\\r\\nX: y')": 409,
-    "return PlainText(request.appliance.etc / 'nothing')": 404,
+    "return TextFile(request.appliance.etc / 'nothing')": 404,
     "raise KeyboardInterrupt": 500,
     "return [1, 2]": 200,
-    "return b'[3]'": 200,
+    "return EncodedJson(b'[3]')": 200,
 }
 
 
@@ -167,7 +167,7 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make: Make, c
 def test_a_header_of_a_plugin_takes_the_place_of_the_services_own(make: Make, name: str, value: str) -> None:
     host = make(f"""
 async def other(request):
-    return Reply({{}}, headers={{{name!r}: {value!r}}})
+    return JsonResponse({{}}, headers={{{name!r}: {value!r}}})
 
 @hookimpl
 def jidoteki_endpoints(appliance):

@@ -404,3 +404,22 @@ def test_mounts_with_odd_names_anywhere_hinder_nothing(
     host.post("/backup", "-F", "action=START")
 
     assert host.wait_for_job("/backup")["status"] == "success"
+
+
+def test_what_lies_on_hundreds_of_disks_is_restored(tmp_path: Path, mount: Mount) -> None:
+    made = Appliance(tmp_path / "root", tmp_path / "root/admin")
+    made.prepare()
+    made.data.mkdir()
+    listing(made, "app")
+    files = [f"app/{number}/file" for number in range(300)]
+    for name in files:
+        mount((made.data / name).parent)
+        write(made.data / name, "as packed")
+    kept(made, tmp_path)
+    for name in files:
+        write(made.data / name, "now")
+
+    restore(Job(made, tmp_path / "kept.tar"))
+
+    assert contents(made) == dict.fromkeys(files, "as packed")
+    assert not left_over(made)

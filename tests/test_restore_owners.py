@@ -530,7 +530,7 @@ def test_a_mounted_file_that_the_user_holds_open_gets_nothing_of_roots(
     message = attempt(Job(appliance, tmp_path / "kept.tar"))
     found = reader.communicate(timeout=30)[0]
 
-    assert message == f"The restore failed: user {USER} owns conf, and it is open"
+    assert message == f"The restore failed: user {USER} owns conf, and it is open ('app/conf')"
     assert found == "his own\n"
     assert (conf.read_text(), conf.stat().st_uid) == ("his own", USER)
     restore(Job(appliance, tmp_path / "kept.tar"))

@@ -75,6 +75,15 @@ def by_root(*argv: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
+def test_an_update_by_a_third_user_is_refused_with_the_command_that_works(appliance: Appliance, python: Path) -> None:
+    os.chown(appliance.jobs, 1, 1)
+
+    refused = by_nobody(*command(python, "update", "--root", appliance.root))
+
+    assert refused.returncode != 0
+    assert f"sudo -u daemon jidoteki update --root {appliance.root}" in refused.stderr
+
+
 def test_an_update_by_root_leaves_the_service_all_its_files(appliance: Appliance, python: Path) -> None:
     vendor = appliance.root / "vendor"
     source = appliance.root / "source"

@@ -24,6 +24,18 @@ EXTENDED_SIZE = 8 * 1024**3
 _LONG_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _TYPE = slice(156, 157)
+_MAGIC = slice(257, 262)
+#: What files begin with that are sent in the place of an archive.
+_OTHERS = {
+    b"\xfd7zXZ\0": "an xz file",
+    b"BZh": "a bzip2 file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"PK\x03\x04": "a zip file",
+    b"7z\xbc\xaf": "a 7-Zip file",
+    b"\x1f\x8b": "a gzip file within another one",
+    b"Salted__": "an encrypted package",
+    b"#!": "a script",
+}
 
 #: What tarfile raises on headers made to break it, beside its own errors.
 _BROKEN = (tarfile.TarError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError)
@@ -54,6 +66,16 @@ def is_tar(content: bytes) -> bool:
         return bool(tarfile.TarInfo.frombuf(content[:BLOCK], "utf-8", "replace"))
     except (tarfile.TarError, ValueError):
         return False
+
+
+def _not_tar(block: bytes) -> str | None:
+    """Say what a file is whose first block no archive has, whole or cut off; None where one may have it."""
+    if not block.strip(b"\0") or block[_MAGIC] == b"ustar" or is_tar(block):
+        return None
+    kind = next((f", but {kind}" for begins, kind in _OTHERS.items() if block.startswith(begins)), "")
+    if not kind and len(block) < BLOCK and b"\0" in block:  # what is short of each header's numbers ends with these
+        return None
+    return f"The archive is no tar archive{kind}: it must be one, as it is or compressed with gzip"
 
 
 class _Window:
@@ -142,6 +164,8 @@ class TarReader:
         for _ in self.data():
             pass
         block = self._window.begin_header()
+        if not self._window.tell() and (told := _not_tar(block)):
+            raise ArchiveError(told)
         if len(block) < BLOCK:
             raise ArchiveError("The archive is cut off")
         if not block.strip(b"\0"):

@@ -108,7 +108,7 @@ class Gate:
         return found
 
     def _refusal(self) -> str:
-        """What whoever is not authenticated is told: the same whatever they showed: it depends on files alone."""
+        """What whoever is not authenticated is told: the same whatever was shown, for files alone decide."""
         if self.authenticator.is_unset():
             return NEVER_SET_UP
         return FIRST_RUN_PENDING if self.authenticator.first_run_pending() else FORBIDDEN

@@ -7,11 +7,16 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option
+
+if TYPE_CHECKING:
+    from jidoteki.core.service.server import Binding
+    from jidoteki.core.service.service import Service
 
 PORT = 8443
 
@@ -66,10 +71,9 @@ def run(
     :param announce: told of the address of each listener, once requests are answered there.
     :raises Problem: the service cannot start.
     """
-    from jidoteki.core.http.listener import EVERYWHERE
     from jidoteki.core.logs import service as service_log
     from jidoteki.core.service import first_process
-    from jidoteki.core.service.server import Binding, serve
+    from jidoteki.core.service.server import serve
     from jidoteki.core.service.service import Service
 
     first_process.step_aside()
@@ -82,12 +86,7 @@ def run(
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)
-        listen = service.generation.config.settings["listen"]
-        default = EVERYWHERE if str(appliance.root) == "/" else ("127.0.0.1",)
-        chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
-        plain = http_port if http_port is not None else _port_of_environment()
-        binding = Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
-        asyncio.run(serve(service, binding, announce))
+        asyncio.run(serve(service, _binding(service, host, port, http_port, http_host), announce))
     except OSError as error:
         asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
         other = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
@@ -100,6 +99,18 @@ def _asked(options: Mapping[str, object]) -> str:
     """The options that were given, and may be the reason."""
     given = [f"{name} {value}" for name, value in options.items() if value is not None]
     return f" with {' '.join(given)}" if given else ""
+
+
+def _binding(service: Service, host: str | None, port: int | None, http_port: int | None, http_host: str) -> Binding:
+    """Where to listen, by the options, the configuration and the environment."""
+    from jidoteki.core.http.listener import EVERYWHERE
+    from jidoteki.core.service.server import Binding
+
+    listen = service.generation.config.settings["listen"]
+    default = EVERYWHERE if str(service.appliance.root) == "/" else ("127.0.0.1",)
+    chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
+    plain = http_port if http_port is not None else _port_of_environment()
+    return Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
 
 
 def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[str]:

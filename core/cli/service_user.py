@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
+import shlex
 import stat
 import sys
 
@@ -41,3 +43,34 @@ def become(appliance: Appliance) -> None:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
     except OSError as error:
         raise Problem(f"The service's user cannot run {sys.executable}: {error.strerror}") from error
+
+
+def become_or_refuse(appliance: Appliance) -> None:
+    """Begin anew as the service's user, as whom alone the command may work.
+
+    :raises Problem: somebody else called it.
+    """
+    become(appliance)
+    try:
+        owner = appliance.jobs.lstat().st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        user = _name(owner)
+        command = shlex.join(["jidoteki", *sys.argv[1:]])
+        raise Problem(f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}")
+
+
+def caller() -> str:
+    """Who called the command, for the audit log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in containers
+        return _name(os.getuid())
+
+
+def _name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import secrets
 import time
 from pathlib import Path
@@ -34,8 +33,8 @@ def command(root: Path, wait: bool) -> None:
     Root acts as the user whom the service runs as.
     """
     appliance = Appliance(root)
-    service_user.become(appliance)
-    id, user = secrets.token_hex(8), getpass.getuser()
+    service_user.become_or_refuse(appliance)
+    id, user = secrets.token_hex(8), service_user.caller()
     appliance.prepare()
     assembly = assemble(appliance, loading.load(appliance.configuration))
     appliance, launcher = assembly.appliance, assembly.launcher

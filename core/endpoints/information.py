@@ -16,10 +16,11 @@ from jidoteki.hookspecs import (
     ApiError,
     Appliance,
     Described,
+    EncodedJson,
     Endpoint,
-    PlainText,
     Request,
     Response,
+    TextFile,
     hookimpl,
     strict_json,
 )
@@ -85,7 +86,7 @@ class SmallFile:
             body = None
         if body is None:
             raise ApiError(404, f"There is no {self._name}, or nothing in it that can be shown")
-        return body
+        return EncodedJson(body)
 
 
 class Health(SmallFile):
@@ -106,7 +107,7 @@ class Health(SmallFile):
 
 async def changelog(request: Request) -> Response:
     """What changed in the last update."""
-    return PlainText(request.appliance.etc / "changelog.txt")
+    return TextFile(request.appliance.etc / "changelog.txt")
 
 
 async def endpoints(request: Request) -> Response:
@@ -125,11 +126,15 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
         "health": Health(appliance.etc / "health.json", json_object),
     }
     shown = [
-        Endpoint("GET", f"/{name}", file.show, {}, {200: DESCRIBED[name], **missing}, f"The system's {name}")
+        Endpoint(
+            "GET", f"/{name}", file.show, responses={200: DESCRIBED[name], **missing}, summary=f"The system's {name}"
+        )
         for name, file in small.items()
     ]
     return [
         *shown,
-        Endpoint("GET", "/changelog", changelog, {}, {200: log, **missing}, "The system's changelog"),
-        Endpoint("GET", "/endpoints", endpoints, {}, {200: ENDPOINTS}, "Which endpoints this appliance has"),
+        Endpoint("GET", "/changelog", changelog, responses={200: log, **missing}, summary="The system's changelog"),
+        Endpoint(
+            "GET", "/endpoints", endpoints, responses={200: ENDPOINTS}, summary="Which endpoints this appliance has"
+        ),
     ]

@@ -112,4 +112,6 @@ def _pairs(answer: Any) -> list[tuple[str, bool]]:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     services = Services(appliance)
-    return [Endpoint("GET", "/services", services.show, {}, {200: STATES}, "The state of system services")]
+    return [
+        Endpoint("GET", "/services", services.show, responses={200: STATES}, summary="The state of system services")
+    ]

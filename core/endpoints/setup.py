@@ -119,9 +119,9 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/setup",
             setup,
-            {vol.Required("newtoken"): new_token},
-            {200: done, 400: "The token is not valid", 403: "Not authenticated"},
-            "Set or change the API token",
+            parameters={vol.Required("newtoken"): new_token},
+            responses={200: done, 400: "The token is not valid", 403: "Not authenticated"},
+            summary="Set or change the API token",
             examples={"A new token": {"newtoken": "yourtoken"}},
             audited_as=lambda values: ("token.update.success", f"{PREFIX}/setup"[1:]),
         )

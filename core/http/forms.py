@@ -8,10 +8,9 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.core.http import file_names
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import header_text
-from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, validators
+from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, file_names, validators
 
 
 class Form:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.files.leftovers import TEMPORARY_PREFIX
-from jidoteki.core.http import file_names
-from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs import ApiError, file_names
 
 LOOK_EACH = 1.0
 UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"

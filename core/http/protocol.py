@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
 
+from jidoteki.core.http import headers
 from jidoteki.core.http.connection import Connection
+from jidoteki.core.http.headers import END, MAX_HEADER, MAX_LINES
 from jidoteki.core.http.input_budget import InputBudget
 from jidoteki.core.http.responses import error_bytes, error_response
 from jidoteki.core.logs.service import AccessLogger
@@ -28,17 +29,8 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIME = 8.0
 READ_BUFFER = 256 * 1024
-MAX_HEADER = 8 * 1024
-#: Of a header with other characters than ASCII, which may take four times their size once they are decoded.
-MAX_ODD_HEADER = 2 * 1024
-MAX_LINES = 64
 #: What every connection may keep uncounted: most headers are shorter, and counting costs a tenth of a request.
 MAX_UNCOUNTED = 1024
-END = b"\r\n\r\n"
-
-#: What HTTP/1.1 and 1.0 begin with; see https://www.rfc-editor.org/rfc/rfc9112#section-3. A version that is missing, as
-#: in HTTP/0.9, or another one must not be answered in that version's manner.
-_REQUEST_LINE = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 
 
 class HttpProtocol(web.RequestHandler):
@@ -100,7 +92,7 @@ class HttpProtocol(web.RequestHandler):
         end = rest.find(END, max(0, self._searched - len(END)))
         self._searched = len(rest)
         header = rest[: end + len(END)] if end >= 0 else rest
-        problem = _problem(header, end >= 0)
+        problem = headers.problem(header, end >= 0)
         if problem:
             self._refuse(problem)
         elif end >= 0:
@@ -271,20 +263,6 @@ class HttpProtocol(web.RequestHandler):
         response = error_response(ApiError(status, message))
         response.force_close()
         return response
-
-
-def _problem(header: bytes, whole: bool) -> ApiError | None:
-    """What is wrong with a header, or with its beginning."""
-    line_ends = header.count(b"\r\n")
-    if len(header) > MAX_ODD_HEADER and not header.isascii():
-        return ApiError(431, f"The header has more than {MAX_ODD_HEADER} bytes, and others than ASCII")
-    if len(header) > MAX_HEADER or line_ends > MAX_LINES + 2:
-        return ApiError(431, f"The header has more than {MAX_HEADER} bytes or {MAX_LINES} lines")
-    if line_ends and not _REQUEST_LINE.match(header):
-        return ApiError(400, "The request is not valid HTTP/1.1")
-    if not whole and (header.count(b"\n") != line_ends or not 32 < header[0] < 127):
-        return ApiError(400, "The request is not valid HTTP/1.1")
-    return None
 
 
 def make_request(

@@ -19,7 +19,16 @@ from multidict import CIMultiDict
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.connection import Connection
 from jidoteki.core.http.resuming import Resuming, byte_range, is_there, names
-from jidoteki.hookspecs import ApiError, Download, PlainText, Reply, Response, Text, paths
+from jidoteki.hookspecs import (
+    ApiError,
+    EncodedJson,
+    FileDownload,
+    JsonResponse,
+    Response,
+    TextFile,
+    TextResponse,
+    paths,
+)
 
 CHUNK = 256 * 1024
 PIECE = 4 * 1024
@@ -140,18 +149,18 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
     :raises ApiError: 404, the file to serve is missing.
     :raises TypeError: it is none of the types that a handler may return.
     """
-    if isinstance(response, bytes):
-        return json_response(response)
-    if isinstance(response, Reply):
+    if isinstance(response, EncodedJson):
+        return json_response(response.content)
+    if isinstance(response, JsonResponse):
         return json_response(_body(response.data, dry_run), response.status, response.headers)
     if isinstance(response, dict | list):
         return json_response(_body(response, dry_run))
-    if isinstance(response, Text):
+    if isinstance(response, TextResponse):
         headers = {**SECURITY_HEADERS, "Content-Type": response.content_type}
         return web.Response(body=response.content.encode("utf-8", "backslashreplace"), headers=headers)
-    if isinstance(response, PlainText):
+    if isinstance(response, TextFile):
         return await _file(response.path, {"Content-Type": "text/plain; charset=utf-8"})
-    if isinstance(response, Download):
+    if isinstance(response, FileDownload):
         name = "".join(c for c in response.filename if c.isascii() and (c.isalnum() or c in "._-"))
         disposition = f'attachment; filename="{name}"'
         return await _file(

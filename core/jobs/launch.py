@@ -18,7 +18,7 @@ from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import changes, commands, processes, status_files
+from jidoteki.core.jobs import changes, commands, logs, processes, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
@@ -221,7 +221,10 @@ class Launcher:
         """Store how a dead job ended and clear away what it left."""
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
-        self._recover(record.kind)
+        said = self._recover(record.kind)
+        if said and record.error_message:
+            record.error_message = f"{record.error_message}. {said}"
+        self._log(record)
         self._save(record)
         self.clear(record.id)
 
@@ -229,18 +232,28 @@ class Launcher:
         _, job = self.kinds.get(record.kind, (None, None))
         status_files.save(self.appliance.etc, job, record, self.records)
 
-    def _recover(self, kind: str) -> None:
-        """Let the plugin put right what the dead job left half done."""
+    def _log(self, record: Record) -> None:
+        """Say in the logs of a dead job why it ended, as it would have itself."""
+        _, job = self.kinds.get(record.kind, (None, None))
+        if job and record.error_message:
+            log = logs.of(self.appliance, job, self.records.log(record.id))
+            log.line(record.error_message)
+            log.close()
+
+    def _recover(self, kind: str) -> str | None:
+        """Let the plugin put right what the dead job left half done, and return what it says of that."""
         plugin, job = self.kinds.get(kind, (None, None))
         if plugin is None or job is None or job.recover is None:
-            return
-        recover: Callable[..., None] = job.recover
+            return None
+        recover: Callable[..., object] = job.recover
         given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
         try:
             calls = self._plugins.calls
-            calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
+            said = calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
         except PluginError as error:
             logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
+            return None
+        return said if isinstance(said, str) else None
 
     def clear(self, id: str) -> None:
         """Remove the work space of a run, or whatever else has its name there."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers
+from jidoteki.hookspecs import Appliance, JobType
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
@@ -63,6 +64,14 @@ class Log:
             with leftovers.tolerated("What a job says cannot be written to a log"):
                 files.write_all(descriptor, output)
         return output
+
+
+def of(appliance: Appliance, job: JobType, run_path: Path) -> Log:
+    """Open the logs of a run.
+
+    :param run_path: the log of this run alone.
+    """
+    return Log(appliance.log / (job.log or f"{job.name}.log"), run_path, job.source, appliance.group)
 
 
 def open_log(path: Path, mode: int = 0o600, group: int | None = None) -> int:

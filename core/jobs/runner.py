@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.jobs import priority, status_files
+from jidoteki.core.jobs import logs, priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
@@ -72,8 +72,7 @@ def load(path: Path) -> Run:
     job, section = _find(loaded, record.kind)
     log = None
     if not order.dry_run:
-        own = Records(appliance.jobs).log(record.id)
-        log = Log(appliance.log / (job.log or f"{job.name}.log"), own, job.source, appliance.group)
+        log = logs.of(appliance, job, Records(appliance.jobs).log(record.id))
     context = Context(
         appliance, record, job, loaded,
         config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,

@@ -26,7 +26,7 @@ from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Download, Endpoint, Reply, Response
+from jidoteki.hookspecs import PREFIX, ApiError, Endpoint, FileDownload, JsonResponse, Response
 
 logger = logging.getLogger(__name__)
 
@@ -107,14 +107,14 @@ class Pipeline:
             return await self._change(route, attempt, found, api, form)
         api.values = await self._query_values(request, form)
         response = await route.endpoint.handler(api)
-        if isinstance(response, Download):
+        if isinstance(response, FileDownload):
             await self._check_again(attempt, found)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
             await self._note(attempt, api.user, "download", original)
         rendered = await render(response)
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = partial(self._watch, attempt, found)
-            if isinstance(response, Download):
+            if isinstance(response, FileDownload):
                 rendered.resuming = api.resuming(response.filename, anew=response.anew)
         return rendered
 
@@ -258,7 +258,7 @@ def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route |
 
 def _naming_the_job(response: Response, id: str) -> Response:
     """The answer with the `Job-Id` that each 202 has, also that of a handler which waited for its job."""
-    if id and isinstance(response, Reply) and response.status == 202:
+    if id and isinstance(response, JsonResponse) and response.status == 202:
         return dataclasses.replace(response, headers={"Job-Id": id, **response.headers})
     return response
 

@@ -14,7 +14,17 @@ from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
-from jidoteki.hookspecs import PREFIX, ApiError, Appliance, JobOutcome, JobRecord, JobType, Reply, Request, Response
+from jidoteki.hookspecs import (
+    PREFIX,
+    ApiError,
+    Appliance,
+    JobOutcome,
+    JobRecord,
+    JobType,
+    JsonResponse,
+    Request,
+    Response,
+)
 
 if TYPE_CHECKING:
     from jidoteki.core.service.service import Service
@@ -90,7 +100,7 @@ class ApiRequest:
         location = f"/{kind}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
-        return Reply(body, 202, headers)
+        return JsonResponse(body, 202, headers)
 
     async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""

@@ -55,10 +55,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     :param announce: told of the address of each listener once requests are answered there.
     :raises OSError: an address cannot be listened on.
     """
-    if not PROC.exists():
-        logger.error("/proc is not mounted: files cannot be sent, and what killed jobs started is not found")
-    _allow_descriptors()
-    priority.take_place()
+    _prepare_process()
     ending = _ending()
     server = web.Server(Pipeline(service), request_factory=make_request)
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
@@ -90,6 +87,13 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     await reaper.end(GRACE)
     await server.shutdown(ENDING)
     await service.stop()
+
+
+def _prepare_process() -> None:
+    if not PROC.exists():
+        logger.error("/proc is not mounted: files cannot be sent, and what killed jobs started is not found")
+    _allow_descriptors()
+    priority.take_place()
 
 
 def _listen(

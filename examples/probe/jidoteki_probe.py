@@ -36,4 +36,4 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     host = {vol.Required("host"): validators.hostname}
-    return [Endpoint("POST", "/probe", start, host, summary="Ping a host"), Endpoint("GET", "/probe", status)]
+    return [Endpoint("POST", "/probe", start, parameters=host), Endpoint("GET", "/probe", status)]

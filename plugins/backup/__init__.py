@@ -13,14 +13,14 @@ from jidoteki.hookspecs import (
     ApiError,
     Appliance,
     Described,
-    Download,
     Endpoint,
+    FileDownload,
     Finding,
     JobType,
-    PlainText,
-    Reply,
+    JsonResponse,
     Request,
     Response,
+    TextFile,
     Upload,
     hookimpl,
 )
@@ -39,7 +39,7 @@ async def start_or_stop(request: Request) -> Response:
         outcome = await request.run_job("backup-delete", join=True, stopped=stopped)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message)
-    return Reply({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
+    return JsonResponse({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
 
 
 async def status(request: Request) -> Response:
@@ -60,12 +60,12 @@ async def download(request: Request) -> Response:
         file = await asyncio.to_thread(stored.open_archive, request.appliance)
     except stored.NoBackup as error:
         raise ApiError(404, str(error)) from error
-    return Download(stored.archive(request.appliance), "backup.tar", file)
+    return FileDownload(stored.archive(request.appliance), "backup.tar", file)
 
 
 async def log(request: Request) -> Response:
     """The log of backups and restores."""
-    return PlainText(request.appliance.log / jobs.LOG)
+    return TextFile(request.appliance.log / jobs.LOG)
 
 
 async def restore(request: Request) -> Response:
@@ -110,28 +110,30 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/backup",
             start_or_stop,
-            {vol.Required("action"): action},
-            {202: "The backup runs, or is deleted", 400: "The action is not valid, or a backup runs already"},
-            "Start a backup (START), or stop or delete it (STOP)",
+            parameters={vol.Required("action"): action},
+            responses={202: "The backup runs, or is deleted", 400: "The action is not valid, or a backup runs already"},
+            summary="Start a backup (START), or stop or delete it (STOP)",
             examples={"Start a backup": {"action": "START"}, "Stop or delete it": {"action": "STOP"}},
             audited_as=lambda values: ("backup.post", values["action"]),
         ),
-        Endpoint("GET", "/backup", status, {}, {200: described, **missing}, "How the last backup went"),
-        Endpoint("GET", "/backup/download", download, {}, {200: archive, **missing}, "Download the backup"),
-        Endpoint("GET", "/backup/log", log, {}, {200: logged, **missing}, "The log of backups and restores"),
+        Endpoint("GET", "/backup", status, responses={200: described, **missing}, summary="How the last backup went"),
+        Endpoint(
+            "GET", "/backup/download", download, responses={200: archive, **missing}, summary="Download the backup"
+        ),
+        Endpoint("GET", "/backup/log", log, responses={200: logged, **missing}, summary="The log of backups, restores"),
         Endpoint(
             "POST",
             "/backup/restore",
             restore,
-            {
+            parameters={
                 vol.Required("archive", description="A backup.tar, or a backup.tar.gz"): Upload(),
                 vol.Optional("mode", default=MERGE): mode,
             },
-            {
+            responses={
                 200: Described("Everything is restored, but for what `warnings` names", DONE, examples.RESTORED),
                 400: "The archive is refused, and nothing was restored",
             },
-            "Restore a backup",
+            summary="Restore a backup",
             starts="restore",
             audited_as=lambda values: ("backup.restore", "backup-archive.tar"),
         ),

@@ -41,7 +41,10 @@ class Disks:
         if not (self._is_listed(path) and is_mounted(self._volumes.data, path, self._mounts)):
             return None
         entry = self._journal.read()
-        if entry is None or len(entry.mounts) == MAX_MOUNTS:
+        if entry is None:
+            return None
+        if len(entry.mounts) == MAX_MOUNTS:
+            self.reasons[path] = f"more than {MAX_MOUNTS} file systems are mounted below the data"
             return None
         # Before there is anything, so that all is found again.
         entry = self._journal.write(replace(entry, mounts=(*entry.mounts, path)))

@@ -31,7 +31,7 @@ from jidoteki.plugins.backup.reasons import about
 STAGING: Final = f"{RESERVED}restore-"
 """How the names of the directories begin that restores work in."""
 MAX_SIZE: Final = 8 * 1024 * 1024
-MAX_MOUNTS: Final = 100
+MAX_MOUNTS: Final = 1000
 """On how many other file systems one restore may put something."""
 MAX_LINES: Final = 1 << 32
 _SUFFIX: Final = ".journal"
@@ -61,6 +61,8 @@ class Entry:
     """How many lines of a plan are to be carried out; None as long as there is no complete one, and once it is done."""
     back: tuple[str, ...] = ()
     """The paths of the file systems on which they are to be taken back instead; on the others all is done then."""
+    done: bool = False
+    """Whether a plan was carried out as a whole."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ _SCHEMA: Final = vol.Schema(
         vol.Optional("mounts", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
         vol.Required("plan"): _count,
         vol.Optional("back", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)),
+        vol.Optional("done", default=False): bool,
     }
 )
 
@@ -151,16 +154,17 @@ class Journal:
             self._appliance.replace_file(self._path, text.ljust(2 * len(text)), mode=0o600)
         return entry
 
-    def plan(self, count: int | None, back: Iterable[str] = ()) -> Entry:
+    def plan(self, count: int | None, back: Iterable[str] = (), done: bool = False) -> Entry:
         """Say how many lines of the plan are to be carried out, and return what it says now.
 
         :param back: the paths of the file systems on which they are to be taken back.
+        :param done: whether all of them were carried out.
         :raises OSError: it says what it said before.
         """
         entry = self.read()
         if entry is None:
             raise OSError("the journal of the restore is gone")
-        entry = replace(entry, plan=count, back=tuple(back))
+        entry = replace(entry, plan=count, back=tuple(back), done=done)
         try:
             self.write(entry)
         except OSError:

@@ -138,15 +138,16 @@ def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
     return error
 
 
-def recover(appliance: Appliance) -> None:
-    """Complete what a killed restore began to swap; what it left is removed meanwhile or soon after.
+def recover(appliance: Appliance) -> str | None:
+    """Complete what a killed restore began to swap, and say so; what it left is removed meanwhile or soon after.
 
     :raises OSError: it can neither be completed nor taken back now.
     """
-    swapping.finish_all(appliance, logger.warning)
+    complete = swapping.finish_all(appliance, logger.warning)
     thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
     thread.start()
     thread.join(CLEARING_TIME)
+    return f"All of the archive of {', '.join(complete)} is restored all the same" if complete else None
 
 
 def _go_on(appliance: Appliance) -> None:

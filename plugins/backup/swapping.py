@@ -60,16 +60,20 @@ def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell
         raise failure
 
 
-def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> None:
+def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> list[str]:
     """Complete what killed restores began to swap, and leave alone those that live.
 
     :param without: whether to complete them without what is not mounted now; else they wait for it.
     :param tell: told of what cannot be completed, and of journals that are not followed.
+    :return: the ids of those of which all is in its place.
     :raises OSError: one can neither be completed nor taken back now.
     """
+    complete = []
     for journal, entry in journals.abandoned(appliance, tell):
-        if entry.plan is not None:
-            _finish(appliance, journal, entry, tell, without)
+        is_done = entry.done if entry.plan is None else _finish(appliance, journal, entry, tell, without)
+        if is_done:
+            complete.append(journal.id)
+    return complete
 
 
 def is_unfinished(appliance: Appliance) -> bool:
@@ -125,18 +129,18 @@ def _remove_on(data: int, path: str, entry: Entry, mounts: Collection[str]) -> b
         return False
 
 
-def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, without: bool) -> None:
+def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, without: bool) -> bool:
     with ExitStack() as opened:
         try:
             volumes = Volumes(opened.enter_context(opened_data(appliance)), opened)
             volumes.find(entry, without or bool(entry.back))
         except FileNotFoundError:
             tell(f"{journal.id} cannot be completed now: there is no {appliance.data}")
-            return
+            return False
         except Absent as absent:
             place = appliance.data / absent.path
             tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {place}")
-            return
+            return False
         failure = _carry_out(journal, volumes, entry, tell)
         if entry.back and not volumes.absent:
             tell(f"What {journal.id} had changed before it failed is taken back")
@@ -145,6 +149,7 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
             tell(f"{journal.id} cannot be completed, and {data} before it: {reason(failure)}")
         elif failure:
             raise failure
+        return not (failure or entry.back or volumes.absent)
 
 
 def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
@@ -163,7 +168,7 @@ def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> 
     if stuck or volumes.absent:
         _keep(journal, entry, {*volumes.absent, *renames.lost}, stuck, tell)
     else:
-        _forget_plan(journal, renames, volumes, entry.plan, tell)
+        _forget_plan(journal, renames, volumes, entry.plan, not (failure or entry.back), tell)
     if stuck:
         raise next(iter(stuck.values()))
     return failure
@@ -203,15 +208,18 @@ def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[
         tell(f"{what} cannot be taken back now ({reason(error)}): it will {later} as soon as possible")
 
 
-def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> None:
-    """Say in the journal that all is done; or remove it, so that nobody removes what could not be put back."""
+def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, is_done: bool, tell: Tell) -> None:
+    """Say in the journal that nothing is left to do; or remove it, so that nobody removes what could not be put back.
+
+    :param is_done: whether the plan was carried out; else it was taken back.
+    """
     kept = list(islice(_kept(journal, renames, volumes, count), MAX_TOLD)) if renames.lost else []
     for target, place in kept:
         tell(f"The place of {target} was removed while it was restored: what was there is kept in {place}")
     if kept:
         journal.remove()
     else:
-        journal.plan(None)
+        journal.plan(None, done=is_done)
 
 
 def _present(journal: Journal, volumes: Volumes, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
@@ -16,12 +17,14 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import staging as stagings
-from jidoteki.plugins.backup.journal import STAGING, Entry
+from jidoteki.plugins.backup.journal import MAX_MOUNTS, STAGING, Entry
 from jidoteki.plugins.backup.plans import components
 from jidoteki.plugins.backup.staging import NEW, OLD, Staging
 
 MAIN: Final = ""
 """The path of the data directory itself."""
+#: Four for each file system, and what else a service or job has open.
+_DESCRIPTORS: Final = 4 * MAX_MOUNTS + 4096
 
 
 class Absent(Exception):
@@ -63,6 +66,14 @@ class Volume:
         return False
 
 
+def _allow_descriptors() -> None:
+    """Let this process have open what is open for as many file systems as there may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Volumes:
     """All of one restore.
 
@@ -73,6 +84,7 @@ class Volumes:
     def __init__(self, data: int, opened: ExitStack) -> None:
         self.data = data
         self._opened = opened
+        _allow_descriptors()
         self._all: dict[str, Volume] = {}
         self.absent: set[str] = set()
         self._done: set[str] = set()

@@ -50,13 +50,13 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/certs",
             update,
-            PARAMETERS,
-            accepted,
-            "Replace the TLS certificates",
+            parameters=PARAMETERS,
+            responses=accepted,
+            summary="Replace the TLS certificates",
             starts="certs",
             audited_as=lambda values: ("certs.post", ""),
         ),
-        Endpoint("GET", "/certs", status, {}, {200: went}, "How the last certificate update went"),
+        Endpoint("GET", "/certs", status, responses={200: went}, summary="How the last certificate update went"),
     ]
 
 

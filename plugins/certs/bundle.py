@@ -44,6 +44,8 @@ class Bundle:
     key: str
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
+    crossed: tuple[x509.Certificate, ...] = ()
+    """Further certificates of these authorities, which others signed."""
     left_out: tuple[x509.Certificate, ...] = ()
     """What was sent and does not belong to it."""
 
@@ -52,9 +54,14 @@ class Bundle:
         """Whether the certificate is its own authority."""
         return is_self_signed(self.certificate)
 
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """All that is served beside the certificate, those of the chain first."""
+        return self.chain + self.crossed
+
     def pem(self) -> str:
-        """The key, the certificate and the chain, as a TLS server loads them."""
-        return self.key + pem((self.certificate, *self.chain))
+        """The key, the certificate and the authorities, as a TLS server loads them."""
+        return self.key + pem((self.certificate, *self.authorities))
 
 
 def pem(certificates: Sequence[x509.Certificate]) -> str:
@@ -85,11 +92,11 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
     found = chains.sort(leaf, [*certificates, *(_certificates("ca", ca) if ca else [])], now)
     if found.strangers and not found.is_whole:
         raise _lacks_issuer(found)
-    if len(found.chain) > MAX_CERTIFICATES:
-        raise Refused(f"The chain has {len(found.chain)} certificates: at most {MAX_CERTIFICATES} are allowed")
-    for number, certificate in enumerate(found.chain):
+    if (length := len(found.chain) + len(found.crossed)) > MAX_CERTIFICATES:
+        raise Refused(f"The chain has {length} certificates: at most {MAX_CERTIFICATES} are allowed")
+    for number, certificate in enumerate((*found.chain, *found.crossed)):
         _check_key_kind(certificate, authority=number > 0)
-    return Bundle(key_text, leaf, found.chain[1:], found.strangers)
+    return Bundle(key_text, leaf, found.chain[1:], found.crossed, found.strangers)
 
 
 def check_signatures(bundle: Bundle) -> None:
@@ -97,11 +104,10 @@ def check_signatures(bundle: Bundle) -> None:
 
     :raises Refused: TLS clients do not take them.
     """
-    chain = (bundle.certificate, *bundle.chain)
-    for number, certificate in enumerate(chain):
+    for number, certificate in enumerate((bundle.certificate, *bundle.authorities)):
         _check_signature_hash(certificate, authority=number > 0)
     _check_usage(bundle.certificate)
-    for number, issuer in enumerate(bundle.chain, 2):
+    for number, issuer in enumerate(bundle.authorities, 2):
         _check_issuer(number, issuer)
 
 

@@ -20,6 +20,8 @@ class Sorted:
     """A server's certificate with those above it, each of which signed the one before, and what is none of these."""
 
     chain: tuple[x509.Certificate, ...]
+    crossed: tuple[x509.Certificate, ...]
+    """Valid ones of authorities in the chain that others signed: with them clients find the way to another root."""
     strangers: tuple[x509.Certificate, ...]
     """Of owners that are not in the chain."""
 
@@ -36,7 +38,18 @@ def sort(first: x509.Certificate, others: Sequence[x509.Certificate], now: datet
         chain.append(min(signers, key=lambda each: _of_authority(each, left, now)))
         left.remove(chain[-1])
     keys = {public_key(each) for each in chain}
-    return Sorted(tuple(chain), tuple(each for each in left if public_key(each) not in keys))
+    crossed: dict[bytes, x509.Certificate] = {}
+    for each in sorted(left, key=_ends_late):
+        if public_key(each) in keys and is_valid_at(each, now) and _opens_another_way(each, chain):
+            crossed.setdefault(each.issuer.public_bytes(), each)
+    strangers = [each for each in left if public_key(each) not in keys]
+    return Sorted(tuple(chain), tuple(crossed.values()), tuple(strangers))
+
+
+def _opens_another_way(twin: x509.Certificate, chain: Sequence[x509.Certificate]) -> bool:
+    """Whether one of an authority in the chain is signed by somebody else than the one that is in the chain."""
+    issuers = [each.issuer for each in chain if public_key(each) == public_key(twin)]
+    return not is_self_signed(twin) and chain[0] != twin and twin.issuer not in issuers
 
 
 def best(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:

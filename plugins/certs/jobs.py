@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -106,7 +105,7 @@ def _replace(job: Job) -> None:
     job.progress(30)
     previous = _current(files)
     try:
-        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.chain))
+        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.authorities))
         if not judged.chain:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
@@ -133,15 +132,16 @@ def _read(job: Job) -> Bundle:
         raise JobFailed(str(error)) from error
     if judged.chain or judged.self_signed:
         return judged
-    return dataclasses.replace(judged, chain=_kept_authorities(job))
+    return _with_kept_authorities(job) or judged
 
 
-def _kept_authorities(job: Job) -> Authorities:
+def _with_kept_authorities(job: Job) -> Bundle | None:
     try:
         there = paths.read_regular(TlsFiles.of(job.appliance).authorities, follow=True).decode("latin-1")
-        return bundle.read(job.input["public"], job.input["private"], there).chain
+        found = bundle.read(job.input["public"], job.input["private"], there)
     except (OSError, Refused):
-        return ()
+        return None
+    return found if found.chain else None
 
 
 def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
@@ -151,7 +151,7 @@ def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
         files.served: judged.pem().encode("ascii"),
     }
     if judged.chain:
-        contents[files.authorities] = bundle.pem(judged.chain).encode("ascii")
+        contents[files.authorities] = bundle.pem(judged.authorities).encode("ascii")
     return contents
 
 

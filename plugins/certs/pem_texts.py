@@ -7,6 +7,8 @@ import binascii
 import re
 from typing import Final
 
+from jidoteki.hookspecs import file_names
+
 BYTE_ORDER_MARK: Final = "\xef\xbb\xbf"
 _CERTIFICATE: Final = re.compile(
     r"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----\n((?:[^-]|-(?!----))*)-----END \1?CERTIFICATE-----"
@@ -97,7 +99,9 @@ def _refuse(parameter: str, text: str, wanted: str) -> list[str]:
     if _PKCS7.search(text):
         raise Refused(f"{parameter} is {_PKCS7_TO_PEM}")
     there = next((f", but {kind}" for pattern, kind in _BLOCKS if pattern.search(text)), "")
-    raise Refused(f"{parameter} holds no PEM {wanted}{there}")
+    sent = text.encode("latin-1")
+    hint = f"; {file_names.hint(parameter)}" if not there and file_names.looks_like_one(sent) else ""
+    raise Refused(f"{parameter} holds no PEM {wanted}{there}{hint}")
 
 
 def _block(kind: str, body: str) -> str:

@@ -22,7 +22,7 @@ from jidoteki.plugins.certs.certificates import (
 def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
     """Return a line for each."""
     found: list[str] = []
-    for certificate in (bundle.certificate, *bundle.chain):
+    for certificate in (bundle.certificate, *bundle.authorities):
         found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
     found += [*_of_names(bundle.certificate), *_of_authorities(bundle)]
     return [f"Warning: {each}" for each in found]

@@ -49,13 +49,19 @@ def described(record: JobRecord) -> dict[str, Any]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """Both of `/jobs`."""
     return [
-        Endpoint("GET", "/jobs", show_all, {}, {200: examples.LISTED}, "List the last hundred jobs, newest first"),
+        Endpoint(
+            "GET",
+            "/jobs",
+            show_all,
+            responses={200: examples.LISTED},
+            summary="List the last hundred jobs, newest first",
+        ),
         Endpoint(
             "GET",
             "/jobs/{id}",
             show,
-            {vol.Required("id", description="As in the header Job-Id of the answer that started it"): str},
-            {200: examples.SHOWN, 404: "There is no such job"},
-            "Show how a job goes, or went",
+            parameters={vol.Required("id", description="As in the header Job-Id of the answer that started it"): str},
+            responses={200: examples.SHOWN, 404: "There is no such job"},
+            summary="Show how a job goes, or went",
         ),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from jidoteki.hookspecs import Job, JobFailed, JobType
+from jidoteki.hookspecs import Job, JobFailed, JobType, file_names
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.license import trial
 from jidoteki.plugins.license.gpg import LicenseInvalid
@@ -37,7 +37,8 @@ def _verify(job: Job) -> None:
         candidate.write_bytes(_content(job))
         verified(job.appliance, candidate, job.workspace)
     except LicenseInvalid as error:
-        raise JobFailed(str(error), INVALID) from error
+        hint = f"; {file_names.hint('license')}" if file_names.looks_like_one(_content(job)) else ""
+        raise JobFailed(f"{error}{hint}", INVALID) from error
     except (ToolFailed, OSError) as error:
         raise JobFailed(str(error)) from error
     finally:

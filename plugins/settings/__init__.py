@@ -14,7 +14,7 @@ from jidoteki.hookspecs import (
     Endpoint,
     Finding,
     JobType,
-    Reply,
+    JsonResponse,
     Request,
     Response,
     hookimpl,
@@ -28,11 +28,11 @@ async def change(request: Request) -> Response:
     """Start the job that writes the settings and puts them into force, and say what is most likely a mistake."""
     settings = request.values["settings"]
     response = await request.start_job("settings", **settings)
-    if isinstance(response, Reply):
+    if isinstance(response, JsonResponse):
         told = settings.get("warnings", [])
         told = told + warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
         if told:
-            return Reply({**response.data, "warnings": told}, response.status, response.headers)
+            return JsonResponse({**response.data, "warnings": told}, response.status, response.headers)
     return response
 
 
@@ -71,7 +71,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/settings",
             change,
-            {vol.Required("settings"): Document(SETTINGS)},
+            parameters={vol.Required("settings"): Document(SETTINGS)},
             responses={
                 202: "The settings are being changed",
                 400: "The settings are refused, or being changed already",

@@ -69,7 +69,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/storage",
             change,
-            {vol.Required("settings"): Document(SETTINGS)},
+            parameters={vol.Required("settings"): Document(SETTINGS)},
             responses={
                 202: "The settings are being changed",
                 400: "The settings are refused, or being changed already",

@@ -87,23 +87,26 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """All of `/tokens`."""
     handlers = Handlers(appliance)
     return [
-        Endpoint("GET", "/tokens", handlers.list, {}, {200: LISTED}, "List the named tokens"),
+        Endpoint("GET", "/tokens", handlers.list, responses={200: LISTED}, summary="List the named tokens"),
         Endpoint(
             "POST",
             "/tokens",
             handlers.add,
-            {vol.Required("name"): name, vol.Required("scopes"): scopes},
-            {200: MADE, 400: "The name or a scope is not valid"},
-            "Make a named token",
+            parameters={vol.Required("name"): name, vol.Required("scopes"): scopes},
+            responses={200: MADE, 400: "The name or a scope is not valid"},
+            summary="Make a named token",
             examples={"For monitoring": {"name": "monitor", "scopes": "read"}},
         ),
         Endpoint(
             "POST",
             "/tokens/revoke",
             handlers.revoke,
-            {vol.Required("name"): name},
-            {200: Described("It is worthless now", DONE, ({"Status": "200 OK"},)), 404: "There is no such token"},
-            "Revoke a named token",
+            parameters={vol.Required("name"): name},
+            responses={
+                200: Described("It is worthless now", DONE, ({"Status": "200 OK"},)),
+                404: "There is no such token",
+            },
+            summary="Revoke a named token",
         ),
     ]
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,6 +89,34 @@ def test_what_was_interrupted_is_completed_as_soon_as_its_disk_is_there(host: Ho
     away.rename(host.appliance.data)
 
     wait_until(lambda: files_of(host) == {"a": "as backed up", "b": "as backed up"})
+
+
+def test_a_restore_that_is_killed_says_what_became_of_the_data(host: Host, tmp_path: Path) -> None:
+    for number in range(4000):
+        (host.appliance.data / f"app/{number}").mkdir()
+        (host.appliance.data / f"app/{number}/file").write_text("as backed up")
+    kept = archive_of(host, tmp_path / "kept.tar")
+    write(host, "now")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(host.post, "/backup/restore", "-F", f"archive=@{kept}")
+        wait_until(lambda: any(is_planned(path) for path in host.appliance.jobs.glob("*.journal")), interval=0.001)
+        record = json.loads(next(host.appliance.jobs.glob("*-restore.json")).read_text())
+        os.kill(record["pid"], signal.SIGKILL)
+        answer = asked.result(60)
+
+    reason = "The job ended unexpectedly: it was killed, or the power failed"
+    reason += f". All of the archive of {record['id']} is restored all the same"
+    assert answer.json["Error-Message"] == reason
+    assert files_of(host) == {"a": "as backed up", "b": "as backed up"}
+    assert host.get(f"/jobs/{record['id']}").json["error-message"] == reason
+    for log in (host.appliance.log / "update_backup.log", host.appliance.jobs / f"{record['id']}.log"):
+        assert log.read_text().splitlines()[-1].endswith(reason)
+
+
+def is_planned(journal: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return json.loads(journal.read_text())["plan"] is not None
+    return False
 
 
 def refused(host: Host, kept: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, Text, hookimpl, validators
+from jidoteki.hookspecs import ApiError, Appliance, Endpoint, Request, Response, TextResponse, hookimpl, validators
 
 NOTE = validators.Text("a-zA-Z0-9 .,-", 1, 80, "1 to 80 letters, digits, spaces, '.', ',' and '-'")
 
@@ -13,7 +13,7 @@ async def show(request: Request) -> Response:
     note = await asyncio.to_thread(request.appliance.read_text, request.appliance.etc / "note.txt")
     if note is None:
         raise ApiError(404, "There is no note", code="NOTE1")
-    return Text(note)
+    return TextResponse(note)
 
 
 async def change(request: Request) -> Response:
@@ -27,5 +27,5 @@ async def change(request: Request) -> Response:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     return [
         Endpoint("GET", "/note", show, responses={200: "The note", 404: "There is none"}, summary="Read the note"),
-        Endpoint("PUT", "/note", change, {vol.Required("note"): NOTE}, summary="Change the note"),
+        Endpoint("PUT", "/note", change, parameters={vol.Required("note"): NOTE}, summary="Change the note"),
     ]

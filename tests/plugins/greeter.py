@@ -70,8 +70,8 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """The greeting and its job."""
     name = {vol.Required("name"): str}
     return [
-        Endpoint("GET", "/greeting", greet, {vol.Optional("name"): str}),
-        Endpoint("POST", "/greet", start, name, starts="greet"),
+        Endpoint("GET", "/greeting", greet, parameters={vol.Optional("name"): str}),
+        Endpoint("POST", "/greet", start, parameters=name, starts="greet"),
         Endpoint("GET", "/greet", status),
         Endpoint("DELETE", "/greet", end),
     ]

@@ -96,12 +96,12 @@ async def short(request: Request) -> Response:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     what = {vol.Required("do"): str, vol.Optional("file"): str}
     return [
-        Endpoint("POST", "/worker", start, what),
+        Endpoint("POST", "/worker", start, parameters=what),
         Endpoint("GET", "/worker", status),
         Endpoint("DELETE", "/worker", stop),
-        Endpoint("POST", "/worker/wait", run_and_wait, what),
+        Endpoint("POST", "/worker/wait", run_and_wait, parameters=what),
         Endpoint("POST", "/worker/other", other),
-        Endpoint("POST", "/worker/short", short, what),
+        Endpoint("POST", "/worker/short", short, parameters=what),
     ]
 
 

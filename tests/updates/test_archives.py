@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import random
 import secrets
 import stat
 import subprocess
@@ -22,6 +25,7 @@ from hypothesis import strategies as st
 from pace import slowness
 
 from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead
+from jidoteki.core.archives.tar import TarReader
 from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
 from jidoteki.hookspecs.restorable import can_restore
 
@@ -193,7 +197,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "cut off in a header": (raw(b"a")[:300], "cut off"),
     "cut off in a file": (raw(b"a", b"0", SEVEN) + b"con", "cut off"),
     "nothing at all": (b"", "cut off"),
-    "not a tar archive": (b"rubbish" * 1000, "no sense"),
+    "not a tar archive": (b"rubbish" * 1000, "no tar archive"),
 }  # fmt: skip
 
 
@@ -539,3 +543,24 @@ with open({str(tmp_path / "archive.tar")!r}, "rb") as source:
     assert "d/f: its owner 1000:1000 cannot be set, so it belongs to the service's user: Invalid argument" in said
     assert stat.S_IMODE((tmp_path / "into/d/f").stat().st_mode) == 0o640
     assert stat.S_IMODE((tmp_path / "into/d").stat().st_mode) == 0o755
+
+
+NOISE = random.Random(1).randbytes(9000)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (lzma.compress(b"x" * 9), "is no tar archive, but an xz file"),
+        (lzma.compress(NOISE), "is no tar archive, but an xz file"),
+        (bz2.compress(NOISE), "is no tar archive, but a bzip2 file"),
+        (b"Salted__" + NOISE, "is no tar archive, but an encrypted package"),
+        (b"#!/bin/sh\necho hello\n", "is no tar archive, but a script"),
+        (b'{"storage":{"type":"local"}}\n', "is no tar archive: it must be one"),
+        (b"1234567\n" * 5000, "is no tar archive: it must be one"),
+    ],
+    ids=["short xz", "xz", "bzip2", "package", "script", "settings", "text"],
+)
+def test_what_is_no_archive_is_not_called_cut_off(content: bytes, told: str) -> None:
+    with pytest.raises(ArchiveError, match=told):
+        TarReader(io.BytesIO(content)).next()

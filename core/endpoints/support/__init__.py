@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from jidoteki.core.endpoints.support import bundles
-from jidoteki.hookspecs import ApiError, Appliance, Described, Download, Endpoint, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    FileDownload,
+    JobType,
+    Request,
+    Response,
+    hookimpl,
+)
 
 
 async def logs(request: Request) -> Response:
@@ -22,7 +32,7 @@ async def _packed(request: Request, kind: str, name: str) -> Response:
         outcome = await request.run_job(kind, join=True)
         if outcome.status != "success":
             raise ApiError(400, outcome.error_message)
-    return Download(path, name, anew=True)
+    return FileDownload(path, name, anew=True)
 
 
 @hookimpl
@@ -42,18 +52,16 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "GET",
             "/logs",
             logs,
-            {},
-            {200: packed, **failed},
-            "Download the logs",
+            responses={200: packed, **failed},
+            summary="Download the logs",
             audited_as=lambda values: ("logs.get", bundles.LOGS),
         ),
         Endpoint(
             "GET",
             "/debug",
             debug,
-            {},
-            {200: sealed, **failed},
-            "Download an encrypted debug bundle",
+            responses={200: sealed, **failed},
+            summary="Download an encrypted debug bundle",
             audited_as=lambda values: ("debug.get", bundles.DEBUG_BUNDLE),
         ),
     ]

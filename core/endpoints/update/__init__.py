@@ -14,10 +14,10 @@ from jidoteki.hookspecs import (
     Endpoint,
     Job,
     JobType,
-    PlainText,
     Request,
     Response,
     StatusFiles,
+    TextFile,
     Upload,
     hookimpl,
 )
@@ -83,7 +83,7 @@ async def status(request: Request) -> Response:
 
 async def log(request: Request) -> Response:
     """The whole log of updates."""
-    return PlainText(request.appliance.log / "update.log")
+    return TextFile(request.appliance.log / "update.log")
 
 
 STATUS = Described(
@@ -120,12 +120,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/update",
             start,
-            {vol.Required("update", description="An encrypted, signed update package"): Upload()},
-            {202: "The update runs", 400: "No package came, or an update runs already"},
-            "Update the system with an encrypted, signed package",
+            parameters={vol.Required("update", description="An encrypted, signed update package"): Upload()},
+            responses={202: "The update runs", 400: "No package came, or an update runs already"},
+            summary="Update the system with an encrypted, signed package",
             starts="update",
             audited_as=lambda values: ("update.post", ""),
         ),
-        Endpoint("GET", "/update", status, {}, {200: STATUS}, "How the last update went, or goes"),
-        Endpoint("GET", "/update/log", log, {}, {200: LOG, 404: "There is no log"}, "The whole update log"),
+        Endpoint("GET", "/update", status, responses={200: STATUS}, summary="How the last update went, or goes"),
+        Endpoint(
+            "GET", "/update/log", log, responses={200: LOG, 404: "There is no log"}, summary="The whole update log"
+        ),
     ]

@@ -7,7 +7,7 @@ import asyncio
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from jidoteki.hookspecs import Appliance, Endpoint, Event, Request, Response, Text, hookimpl
+from jidoteki.hookspecs import Appliance, Endpoint, Event, Request, Response, TextResponse, hookimpl
 from jidoteki_metrics.figures import Answered, Health
 from jidoteki_metrics.happenings import Happenings
 
@@ -28,7 +28,7 @@ async def metrics(request: Request) -> Response:
     registry.register(Answered(request.answered))
     registry.register(Health(await asyncio.to_thread(_health, request.appliance)))
     own, lasting = generate_latest(registry), generate_latest(happenings.registry)
-    return Text((own + lasting).decode(), CONTENT_TYPE_LATEST)
+    return TextResponse((own + lasting).decode(), CONTENT_TYPE_LATEST)
 
 
 def _health(appliance: Appliance) -> object:
