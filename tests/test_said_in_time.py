@@ -69,7 +69,7 @@ def test_a_url_is_no_path(command: str) -> None:
     [
         ("/setup", "newtoken", "yourtoken\n"), ("/setup", "newtoken", "yourtoken\r\n"),
         ("/backup", "action", "START\n"),
-                ("/tokens", "name", "monitor\n"), ("/tokens/revoke", "name", "monitor\n"),
+        ("/tokens", "name", "monitor\n"), ("/tokens/revoke", "name", "monitor\n"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_ends_with_a_newline_is_told(
