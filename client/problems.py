@@ -57,7 +57,7 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProbl
         document = None
     told = document if isinstance(document, dict) else {}
     message = told.get("Error-Message") or headers.get("Error-Message") or told.get("Status") or _in_words(status)
-    if told.get("First-Run") is True and "/setup" not in str(message):  # the original says no more than that
+    if told.get("First-Run") is True:
         message = f"{message} (the first run waits for its passphrase: POST /setup?token=PASSPHRASE)"
     code = told.get("error-code")
     return ApiProblem(status, sentence(message), None if code is None else sentence(code, MAX_CODE))

@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 ESTABLISHED = 1
 NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {SETUP} and a newtoken of your choice"
-FIRST_RUN_PENDING = (
-    f"{FORBIDDEN}: the first run is pending; begin with POST {SETUP}?token=PASSPHRASE, "
-    "the passphrase that this appliance generated, and a newtoken of your choice"
-)
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
@@ -99,19 +95,13 @@ class Gate:
             found = await self._authenticate_in_turn(attempt)
         if found is None:
             await self.note(attempt, "-", "authentication.failure", self._original(attempt))
-            raise ApiError(403, self._refusal())
+            raise ApiError(403, NEVER_SET_UP if self.authenticator.is_unset() else FORBIDDEN)
         if not found.holder.user.may(attempt.method, attempt.route.path, attempt.route.changes):
             await self.note(attempt, found.user, "authorization.refused")
             raise ApiError(403, "This token may not do that")
         if found.signed and self.nonces:
             await self._use_up(self.nonces, attempt, found.signed)
         return found
-
-    def _refusal(self) -> str:
-        """What whoever is not authenticated is told: the same whatever was shown, for files alone decide."""
-        if self.authenticator.is_unset():
-            return NEVER_SET_UP
-        return FIRST_RUN_PENDING if self.authenticator.first_run_pending() else FORBIDDEN
 
     def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
         """Whether a request would still be let in: its token, its scopes and the configuration may have changed."""
