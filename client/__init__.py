@@ -1,10 +1,12 @@
 """An async client for the administration API of an appliance, this service's or the original's.
 
-async with Client("https://appliance:8443", token, cafile="enterprise.crt") as api:
-    print(await api.get("/version"))
-    await api.post("/update", files={"update": Path("software_package-1.1.0.enc")})
-    await api.wait("/update", on_progress=lambda status: print(status["percentage"]))
-    await api.download("/logs", Path("logs.tar.gz"))
+    async with Client("https://appliance:8443", token, cafile="enterprise.crt") as api:
+        print(await api.get("/version"))
+        await api.post("/update", files={"update": "software_package-1.1.0.enc"})
+        await api.wait("/update", on_progress=lambda status: print(status["percentage"]))
+        await api.download("/logs", "logs.tar.gz")
+
+What it raises is a `ClientProblem`, or an `OSError` of a file of yours.
 """
 
 from jidoteki.client.answers import Answer

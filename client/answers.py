@@ -28,6 +28,9 @@ _JOB = re.compile(r"[0-9]{1,9}-[a-z][a-z0-9-]{0,63}", re.ASCII)
 class Answer:
     """What the appliance answered, errors aside.
 
+    :param status: the HTTP status, 200 to 299.
+    :param headers: by name, in any case.
+    :param body: as it came.
     :param asked: the full path that was asked for, without the query.
     """
 

@@ -17,12 +17,10 @@ from yarl import URL
 
 from jidoteki.client import answers, downloads, jobs
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
-from jidoteki.client.forms import Form, Sent
+from jidoteki.client.forms import Form
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
-
-Scheme = Literal["hash", "bearer", "token"]
 
 CONNECT_WITHIN = 15.0
 DAY = 24 * 3600.0
@@ -50,7 +48,7 @@ class Client:
         *,
         cafile: Path | str | None = None,
         verify: bool = True,
-        scheme: Scheme = "hash",
+        scheme: Literal["hash", "bearer", "token"] = "hash",
         timeout: float = 600.0,
     ) -> None:
         parts = urlsplit(url)
@@ -87,6 +85,7 @@ class Client:
     async def get(self, path: str) -> Any:
         """Return what `GET PATH` answers: the JSON value, or the text where it is no JSON.
 
+        :param path: such as `/version`, with a query or without.
         :raises ClientProblem: as `request` does.
         """
         return (await self.request("GET", path)).data
@@ -96,10 +95,12 @@ class Client:
         path: str,
         fields: Mapping[str, str] | None = None,
         files: Mapping[str, Path | str] | None = None,
-        on_sent: Sent | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Any:
         """Return what `POST PATH` answers, as `get` does; files are streamed from disk.
 
+        :param fields: texts by name.
+        :param files: paths of files by name.
         :param on_sent: told how many bytes of the files are sent so far.
         :raises ClientProblem: as `request` does.
         """
@@ -111,11 +112,14 @@ class Client:
         path: str,
         fields: Mapping[str, str] | None = None,
         files: Mapping[str, Path | str] | None = None,
-        on_sent: Sent | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Answer:
         """Make a request and return its answer of at most 64 MiB.
 
         :param path: with or without the prefix, with a query or without.
+        :param fields: texts by name.
+        :param files: paths of files by name.
+        :param on_sent: told how many bytes of the files are sent so far.
         :raises ApiProblem: the answer is an error.
         :raises Unreachable: there was no whole answer.
         :raises ClientProblem: the answer is too long.
@@ -134,7 +138,7 @@ class Client:
         path: str,
         fields: Mapping[str, str] | None = None,
         files: Mapping[str, Path | str] | None = None,
-        on_sent: Sent | None = None,
+        on_sent: Callable[[int], None] | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
         async with self.open(method, path, fields, files, on_sent, bounded=True) as response:
@@ -150,12 +154,12 @@ class Client:
         path: str,
         fields: Mapping[str, str] | None = None,
         files: Mapping[str, Path | str] | None = None,
-        on_sent: Sent | None = None,
+        on_sent: Callable[[int], None] | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
         bounded: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Make a request whose answer is read by the caller, chunk by chunk.
+        """Make a request whose answer is read chunk by chunk within `async with api.open(…) as response`.
 
         :param accept: statuses of errors that the caller looks at itself.
         :param bounded: whether the answer to a GET must be whole in time too; without it, it must begin in time, and
@@ -185,7 +189,7 @@ class Client:
                 raise Unreachable(answers.reason(error, self._base)) from error
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Return the body of an answer as it comes; one that trickles for ever is given up.
+        """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
 
         :raises ClientProblem: it comes too slowly.
         """
@@ -207,7 +211,7 @@ class Client:
             followed at `/jobs/ID`, where that is shown, else what the path shows. A `Location` that an appliance named
             in this client's answers is looked at only if it is the path that was asked for.
         :param on_progress: called with each status that differs from the one before.
-        :param seconds: how long to wait at most.
+        :param seconds: how long to wait at most; by default a day.
         :param interval: seconds before each look.
         :raises JobProblem: it did not end with success, or not in time, or nothing is told of it.
         :raises ClientProblem: as `request` does, or the path is one to which the appliance alone would lead.
@@ -238,12 +242,12 @@ class Client:
     async def download(
         self,
         path: str,
-        target: Path,
+        target: Path | str,
         on_progress: Callable[[int, int | None], None] | None = None,
         *,
         max_size: int | None = None,
     ) -> Path:
-        """Download to a file, which is there only once it is whole.
+        """Download to a file, which is there only once it is whole, and return its path.
 
         What a lost connection left in `TARGET.part` is gone on with, in this call and in a later one, as long as the
         appliance says that it still has the same file.
@@ -255,7 +259,7 @@ class Client:
         :raises OSError: the file cannot be written.
         """
         limits = downloads.Limits(self._timeout, max_size)
-        return await downloads.download(self, path, target, on_progress, limits)
+        return await downloads.download(self, path, Path(target), on_progress, limits)
 
     def _url(self, method: str, path: str) -> URL:
         if not path.isascii() or not path.isprintable() or " " in path:

@@ -34,6 +34,7 @@ class _Counted(io.BufferedReader):
 class Form:
     """Fields and files of a form; its files are open within `with`.
 
+    :param files: paths by name.
     :param on_sent: told how many bytes of the files are sent so far.
     :raises OSError: a file cannot be read.
     """

@@ -46,7 +46,7 @@ class JobProblem(ClientProblem):
         super().__init__(message)
         self.message = message
         self.code = code
-        self.status: Mapping[str, Any] = status or {}
+        self.status = status or {}
 
 
 def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProblem:

@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the docstrings of the contract and of the test kit: `python docs/reference.py`."""
+"""Writes docs/reference.md from the docstrings of contract, test kit and client: `python docs/reference.py`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ PAGE = ROOT / "docs/reference.md"
 
 CONTRACT = "jidoteki.hookspecs"
 KIT = "jidoteki.testing"
+CLIENT = "jidoteki.client"
 FIRST = ("appliance", "jobs", "endpoints", "descriptions", "findings", "hooks", "validators", "paths")
 """The modules that every author meets, in the order in which that happens; the others follow by name."""
 WIDTH = 100
 
 INTRODUCTION = """\
 All that a plugin and its tests may import, made from the docstrings by `python docs/reference.py`. How to write a
-plugin: [the tutorial](plugins.md); when hooks are called: [the hooks](hooks.md)."""
+plugin: [the tutorial](plugins.md); when hooks are called: [the hooks](hooks.md). Last comes what is for programs that
+use the API from afar, [the Python client](#python-client)."""
 
 
 def page() -> str:
@@ -33,6 +35,7 @@ def page() -> str:
     for name in names:
         parts += _module(modules[name], exported)
     parts += _kit(load(ROOT / "testing", KIT))
+    parts += _exports("Python client", CLIENT, load(ROOT / "client", CLIENT))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -68,17 +71,21 @@ def _also(module: griffe.Module) -> str:
 
 
 def _kit(modules: dict[str, griffe.Module]) -> list[str]:
-    found = {each.name: each for module in modules.values() for each in public(module)}
-    fixtures = [each for each in found.values() if isinstance(each, griffe.Function) and _is_fixture(each)]
-    kit = [found[str(name)] for name in modules["__init__"].exports or ()]
+    found = [each for module in modules.values() for each in public(module)]
+    fixtures = [each for each in found if isinstance(each, griffe.Function) and _is_fixture(each)]
     return [
-        "## Test kit",
-        _text(modules["__init__"]),
-        f"```python\n{_imports(KIT, kit)}```",
-        *_members(kit),
+        *_exports("Test kit", KIT, modules),
         "### Fixtures",
         "\n".join(_fixture(each) for each in fixtures),
     ]
+
+
+def _exports(title: str, package: str, modules: dict[str, griffe.Module]) -> list[str]:
+    """What a package exports, each described where it is defined."""
+    found = {each.name: each for module in modules.values() for each in public(module)}
+    exported = [found[str(name)] for name in modules["__init__"].exports or ()]
+    imports = _imports(package, exported)
+    return [f"## {title}", _text(modules["__init__"]), f"```python\n{imports}```", *_members(exported)]
 
 
 def _fixture(function: griffe.Function) -> str:

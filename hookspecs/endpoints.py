@@ -184,7 +184,7 @@ class Request(Protocol):
         """End the running job of this kind, within a second after the grace of its type; False when none runs."""
 
     async def job_running(self, kind: str) -> bool:
-        """Whether a job of this kind is running now."""
+        """Whether a job of this kind is running now: from its 202 on, until its record says how it ended."""
 
     async def job_status(self, kind: str) -> dict[str, Any]:
         """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind.

@@ -194,7 +194,8 @@ class JobType:
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
     persist: bool = False
-    """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it."""
+    """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it, and a
+    reboot waits for it; once the system goes down it cannot start."""
 
 
 @dataclass(frozen=True, slots=True)

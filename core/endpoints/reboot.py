@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jidoteki.core.jobs import persisting
+from jidoteki.core.jobs.changes import WAIT, Changes
 from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
 
 DEFAULT = ["reboot"]
+#: Twice a wait for changes, and the commands.
+TIMEOUT = 2 * WAIT + 600
 
 
 def run_persist(job: Job) -> None:
@@ -18,33 +23,38 @@ async def reboot(request: Request) -> Response:
 
 
 def run(job: Job) -> None:
-    """Persist, then reboot: a machine whose data could not be kept stays up.
+    """Let changes under way end, persist, then reboot: a machine whose data could not be kept stays up.
 
-    :raises JobFailed: a command failed; the message says that there is no reboot.
+    :raises JobFailed: a change does not end, or a command failed; the message says that there is no reboot.
     """
-    reboot = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
-    for name, commands in (
-        ("persist", persisting.commands(job.settings, job.appliance)),
-        ("reboot", [reboot] if reboot else []),
-    ):
-        if not commands:
-            job.log(f"No {name} command is configured: nothing to do")
-        for argv in commands:
-            job.log(f"Running the {name} command")
-            try:
-                status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
-            except JobFailed as failure:
-                raise JobFailed(
-                    f"The {name} command failed: {failure.message}; the system does not reboot"
-                ) from failure
-            if status:
-                raise JobFailed(f"The {name} command failed with exit status {status}; the system does not reboot")
+    changes = Changes(job)
+    changes.wait()
+    _run_commands(job, "persist", persisting.commands(job.settings, job.appliance))
+    argv = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
+    if not argv:
+        job.log("No reboot command is configured: nothing to do")
+        return
+    with changes.none_begins():  # what began meanwhile ends, and is kept by its own job
+        _run_commands(job, "reboot", [argv])
+
+
+def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> None:
+    if not commands:
+        job.log(f"No {name} command is configured: nothing to do")
+    for argv in commands:
+        job.log(f"Running the {name} command")
+        try:
+            status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
+        except JobFailed as failure:
+            raise JobFailed(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
+        if status:
+            raise JobFailed(f"The {name} command failed with exit status {status}; the system does not reboot")
 
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
-        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=600),
+        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT),
         JobType("persist", run_persist, location="", timeout=600, persist=True),
     ]
 

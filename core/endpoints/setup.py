@@ -48,9 +48,7 @@ logger = logging.getLogger(__name__)
 def new_token(value: str) -> str:
     """Accept 1 to 255 printable ASCII characters, no space."""
     if not 1 <= len(value) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(map(ord, value)):
-        newline = "; it ends with a newline" if value.endswith("\n") else ""
-        told = f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126){newline}"
-        raise vol.Invalid(told)
+        raise vol.Invalid(f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126)")
     return value
 
 

@@ -69,8 +69,7 @@ class Form:
         except vol.Invalid as error:
             name = str(error.path[0]) if error.path else ""
             value = given.get(name)
-            more = f"; {file_names.hint(name)}" if isinstance(value, bytes) and file_names.looks_like_one(value) else ""
-            raise ApiError(400, f"{validators.explain(error)}{more}") from error
+            raise ApiError(400, f"{validators.explain(error)}{_hint(name, value)}") from error
 
     def check_name(self, name: str) -> None:
         """Refuse a parameter that the endpoint does not have."""
@@ -87,6 +86,13 @@ def _field_validator(validator: Any) -> Any:
     if isinstance(validator, Document):
         return validator.validator
     return validator
+
+
+def _hint(name: str, value: Any) -> str:
+    """What is most likely wrong with a value that was refused: what curl sent is not what its user meant."""
+    if isinstance(value, bytes) and file_names.looks_like_one(value):
+        return f"; {file_names.hint(name)}"
+    return "; it ends with a newline" if isinstance(value, str) and value.endswith(("\n", "\r")) else ""
 
 
 def _is_empty(value: Any) -> bool:

@@ -18,7 +18,7 @@ from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import commands, logs, processes, status_files
+from jidoteki.core.jobs import changes, commands, logs, processes, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
@@ -76,15 +76,21 @@ class Launcher:
         for each in (kind, *self._excluded(kind)):
             if self._is_busy(each):
                 return each
-        return None
+        return "reboot" if self.kinds[kind][1].persist and changes.are_over(self.appliance.jobs) else None
+
+    def is_running(self, kind: str) -> bool:
+        """Whether a job of this kind runs; one that recorded its end does not, though it may still hold its lock."""
+        if not locks.is_held(self.lock(kind)):
+            return False
+        record = self.records.latest(kind)
+        return record is None or record.status == "running"
 
     def _is_busy(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end may take a moment more to let go of its lock."""
+        """Whether a job of this kind runs; one that recorded its end has a moment more to let go of its lock."""
         for _ in range(PATIENCE):
             if not locks.is_held(self.lock(kind)):
                 return False
-            record = self.records.latest(kind)
-            if record is None or record.status == "running":
+            if self.is_running(kind):
                 return True
             time.sleep(0.01)
         return True
@@ -122,7 +128,7 @@ class Launcher:
                 raise Busy(kind) from error
             try:
                 self.settle(kind)
-                record = self.records.new(kind, client, user)
+                record = self.records.new(kind, client, user, self.kinds[kind][1].persist)
                 status_files.write(self.appliance.etc, self.kinds[kind][1], record, begin=True)
                 return record, self._spawn(record, input, lock)
             finally:

@@ -150,8 +150,8 @@ class JobManager:
         return await asyncio.to_thread(self.launcher.busy, kind)
 
     async def is_running(self, kind: str) -> bool:
-        """Whether a job of this kind runs now."""
-        return await asyncio.to_thread(locks.is_held, self.launcher.lock(kind))
+        """Whether a job of this kind runs now: from its answer until its record says how it ended."""
+        return await asyncio.to_thread(self.launcher.is_running, kind)
 
     async def cancel(self, kind: str) -> bool:
         """End the running job of this kind, and wait for that as long as its grace; False when none runs."""

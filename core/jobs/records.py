@@ -58,6 +58,7 @@ _RECORD = vol.Schema(
         "boot": _TEXT,
         "error_message": vol.Any(_TEXT, None),
         "error_code": vol.Any(_TEXT, None),
+        "persist": bool,
         "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
     extra=vol.REMOVE_EXTRA,
@@ -86,6 +87,8 @@ class Record:
     """The boot in which `pid` means something."""
     error_message: str | None = None
     error_code: str | None = None
+    persist: bool = False
+    """Whether it changes what must outlive a reboot."""
     stuck: list[str] = dataclasses.field(default_factory=list)
     """Status files that can be neither written nor removed: what they say is older than the run."""
 
@@ -172,13 +175,15 @@ class Records:
                 raise
             _overwrite(path, record)
 
-    def new(self, kind: str, client: str, user: str) -> Record:
+    def new(self, kind: str, client: str, user: str, persist: bool = False) -> Record:
         """Make the record of a new run; call it while holding the start lock."""
         # Not only records count: nothing that is left of another run may be in this one's way.
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
         id = f"{last + 1:06d}-{kind}"
-        record = Record(id, kind, client=client, user=user, started=time.time(), boot=boot_id())
+        record = Record(
+            id, kind, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist
+        )  # fmt: skip
         self.write(record)
         self._forget(self.ids())
         return record

@@ -27,7 +27,11 @@ SCHEMAS: dict[str, Any] = {
     "Done": {
         "type": "object",
         "required": ["Status"],
-        "properties": {"Status": _STRING, "dry-run": {"const": True, "description": "Nothing was changed"}},
+        "properties": {
+            "Status": _STRING,
+            "warnings": {"type": "array", "items": _STRING, "description": "What was done otherwise, or not at all"},
+            "dry-run": {"const": True, "description": "Nothing was changed"},
+        },
         "additionalProperties": False,
     },
     "Accepted": {

@@ -24,7 +24,7 @@ from jidoteki.hookspecs import (
     Upload,
     hookimpl,
 )
-from jidoteki.plugins.backup import examples, jobs, restoring, stored
+from jidoteki.plugins.backup import examples, jobs, restoring, stored, told
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -45,7 +45,7 @@ async def start_or_stop(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """How the last backup went, or goes."""
     if await request.job_running("backup"):
-        return {"status": "running"}
+        return dict(stored.RUNNING)
     found = await asyncio.to_thread(stored.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
@@ -53,7 +53,9 @@ async def status(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    """The backup itself."""
+    """The backup itself; while one is made there is none, not the one from before either."""
+    if await request.job_running("backup"):
+        raise ApiError(404, stored.BEING_MADE)
     try:
         file = await asyncio.to_thread(stored.open_archive, request.appliance)
     except stored.NoBackup as error:
@@ -72,7 +74,8 @@ async def restore(request: Request) -> Response:
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message)
-    return {"Status": "200 OK"}
+    warnings = told.warnings(await request.job_log(outcome.id, told.LINES)) if outcome.id else []
+    return {"Status": "200 OK", **({"warnings": warnings} if warnings else {})}
 
 
 @hookimpl
@@ -99,7 +102,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """All of `/backup`."""
     missing = {404: "There is none"}
-    told = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
+    described = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
     archive = Described("backup.tar", media="application/octet-stream")
     logged = Described("The log", examples=(examples.LOG,), media="text/plain")
     return [
@@ -113,7 +116,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             examples={"Start a backup": {"action": "START"}, "Stop or delete it": {"action": "STOP"}},
             audited_as=lambda values: ("backup.post", values["action"]),
         ),
-        Endpoint("GET", "/backup", status, responses={200: told, **missing}, summary="How the last backup went"),
+        Endpoint("GET", "/backup", status, responses={200: described, **missing}, summary="How the last backup went"),
         Endpoint(
             "GET", "/backup/download", download, responses={200: archive, **missing}, summary="Download the backup"
         ),
@@ -127,7 +130,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 vol.Optional("mode", default=MERGE): mode,
             },
             responses={
-                200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
+                200: Described("Everything is restored, but for what `warnings` names", DONE, examples.RESTORED),
                 400: "The archive is refused, and nothing was restored",
             },
             summary="Restore a backup",

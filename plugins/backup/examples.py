@@ -29,3 +29,7 @@ LOG = (
     "hash: 6e31a817eb93270848e3c0b3c1d0c2bfa077fbb318f58a2bcbdec8f69f0dd420\n"
     "[1507206606][LIVE IMAGE] Backup complete\n"
 )
+RESTORED = (
+    {"Status": "200 OK"},
+    {"Status": "200 OK", "warnings": ["'cache' is left out: backup.txt does not list it"]},
+)

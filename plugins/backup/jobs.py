@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType
+from jidoteki.hookspecs import Appliance, Job, JobCancelled, JobFailed, JobType
 from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import packing, restoring, stored, swapping
 from jidoteki.plugins.backup.counting import Count
@@ -19,7 +19,8 @@ from jidoteki.plugins.backup.selection import Tree
 from jidoteki.plugins.backup.sink import Packed, Sink
 
 LOG: Final = "update_backup.log"
-INTERRUPTED: Final = "The backup ended unexpectedly: it was killed, or the power failed"
+INTERRUPTED: Final = stored.INTERRUPTED
+STOPPED: Final = "The backup was stopped"
 FAILED: Final = "Backup failed"
 _LONG: Final = 24 * 3600.0
 _SHOWN: Final = 3
@@ -47,6 +48,10 @@ def back_up(job: Job) -> None:
         with suppress(OSError):
             stored.delete(job.appliance)
         raise _failed(job, error) from error
+    except JobCancelled:
+        with suppress(OSError):  # until it is deleted, too
+            stored.record_failure(job.appliance, STOPPED)
+        raise
 
 
 def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:

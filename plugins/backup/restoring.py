@@ -12,7 +12,7 @@ from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
-from jidoteki.plugins.backup import left_out, swapping
+from jidoteki.plugins.backup import left_out, swapping, told
 from jidoteki.plugins.backup.disks import Disks
 from jidoteki.plugins.backup.dressing import settle
 from jidoteki.plugins.backup.journal import Damaged, Journal
@@ -38,7 +38,7 @@ def check(job: Job) -> None:
 
     :raises JobFailed: it is refused, and nothing is left of it.
     """
-    job.log(f"Restoring backup archive to {job.appliance.data}")
+    job.log(f"{told.BEGIN}{job.appliance.data}")
     journal = Journal(job.appliance, job.id)
     try:
         _unpack(job, journal)
@@ -109,7 +109,7 @@ def restore(job: Job) -> None:
         raise _refused(job, error, "The restore failed") from error
     finally:
         swapping.discard(job.appliance, journal, job.log)
-    job.log("Restore complete")
+    job.log(told.COMPLETE)
 
 
 def _commit(job: Job, journal: Journal) -> None:

@@ -29,6 +29,8 @@ PARTIAL: Final = ".jidoteki-backup-"
 """How the name of an archive begins that is being written; the host clears such names away too."""
 MAX_DESCRIPTION: Final = 4 * 1024 * 1024
 RUNNING: Final = {"status": "running"}
+BEING_MADE: Final = "The backup is being made"
+INTERRUPTED: Final = "The backup ended unexpectedly: it was killed, or the power failed"
 _MAX_SHOWN: Final = 1024
 """Characters of a name in the description; it may have hundreds of them."""
 
@@ -72,9 +74,9 @@ def _description(appliance: Appliance) -> Path:
 def status(appliance: Appliance) -> dict[str, Any] | None:
     """How the last backup went, whoever made it: `status` with `filesize` and `sha256`, or with `error-message`.
 
-    None where there is no backup that says so.
+    Call it while the service makes none. None where there is no backup that says so.
     """
-    return _foreign(appliance) or _own(appliance)
+    return _foreign(appliance) or _ended(appliance)
 
 
 def is_interrupted(appliance: Appliance) -> bool:
@@ -98,6 +100,12 @@ def _own(appliance: Appliance) -> dict[str, Any] | None:
     return facts
 
 
+def _ended(appliance: Appliance) -> dict[str, Any] | None:
+    """What the service's own last backup says, which has ended: none makes one now."""
+    facts = _own(appliance)
+    return {"status": "failed", "error-message": INTERRUPTED} if facts == RUNNING else facts
+
+
 def _has_size(path: Path, size: int | None) -> bool:
     try:
         return path.lstat().st_size == size or size is None
@@ -108,16 +116,17 @@ def _has_size(path: Path, size: int | None) -> bool:
 def open_archive(appliance: Appliance) -> IO[bytes]:
     """Open the archive that `status` tells of; without a description, the one that somebody else made.
 
+    Call it while the service makes none.
     A backup that failed before it removed the one from before has left that to download.
 
     :raises NoBackup: there is none.
     """
     facts, is_foreign = _foreign(appliance), True
     if facts is None:
-        facts, is_foreign = _own(appliance), False
+        facts, is_foreign = _ended(appliance), False
     status = facts["status"] if facts else None
     if status == "running":
-        raise NoBackup("The backup is being made")
+        raise NoBackup(BEING_MADE)
     file = _open_own(appliance) if facts and not is_foreign else None
     if file is None and not (is_foreign and status == "failed"):
         file = foreign.archive(appliance, foreign.last_withdrawn(appliance))

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from places import ROOT
 
+import jidoteki.client
 import jidoteki.hookspecs
 import jidoteki.testing
 
@@ -19,6 +20,7 @@ MODULES = [f"jidoteki.hookspecs.{path.stem}" for path in (ROOT / "hookspecs").gl
 EXPORTED = [
     *((jidoteki.hookspecs, name) for name in jidoteki.hookspecs.__all__ if name not in ("Hooks", "validators")),
     *((jidoteki.testing, name) for name in jidoteki.testing.__all__),
+    *((jidoteki.client, name) for name in jidoteki.client.__all__),
 ]
 
 

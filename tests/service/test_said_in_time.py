@@ -63,12 +63,23 @@ def test_a_url_is_no_path(command: str) -> None:
     assert "is a URL. Give its path alone: /version" in done.stderr
 
 
-def test_a_token_that_ends_with_a_newline_is_told(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/setup", "newtoken", "yourtoken\n"), ("/setup", "newtoken", "yourtoken\r\n"),
+        ("/backup", "action", "START\n"),
+        ("/tokens", "name", "monitor\n"), ("/tokens/revoke", "name", "monitor\n"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_ends_with_a_newline_is_told(
+    jidoteki_host: MakeHost, path: str, name: str, value: str
+) -> None:
+    host = jidoteki_host(enable=("tokens",), authentication={"named-tokens": True})
 
-    answer = host.request("POST", "/setup", {"newtoken": "yourtoken\n"})
+    answer = host.request("POST", path, {"scopes": "read", name: value} if path == "/tokens" else {name: value})
 
-    assert answer.status == 400 and "it ends with a newline" in answer.json["Error-Message"]
+    assert answer.status == 400 and answer.json["Error-Message"].startswith(name)
+    assert answer.json["Error-Message"].endswith("; it ends with a newline")
 
 
 def test_a_form_without_a_boundary_is_told(jidoteki_host: MakeHost) -> None:

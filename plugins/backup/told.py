@@ -1,0 +1,30 @@
+"""What the answer to a restore tells beside its success: the lines of its log between the first and the last one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BEGIN: Final = "Restoring backup archive to "
+COMPLETE: Final = "Restore complete"
+LINES: Final = 1000
+MAX_WARNINGS: Final = 100
+_LINE: Final = re.compile(r"\[[0-9]+\]\[[^]]*\] (.*)")
+
+
+def warnings(log: str | None) -> list[str]:
+    """Return what was left out or restored otherwise than it was packed.
+
+    :param log: the end of the log of a restore that succeeded.
+    """
+    found: list[str] = []
+    for line in (log or "").splitlines():
+        said = _LINE.fullmatch(line)
+        if said is None or said[1].startswith(BEGIN):
+            continue
+        if said[1] == COMPLETE:
+            break
+        found.append(said[1])
+    if len(found) > MAX_WARNINGS:
+        return [*found[: MAX_WARNINGS - 1], f"{len(found) - MAX_WARNINGS + 1} more, which GET /backup/log shows"]
+    return found
