@@ -1,4 +1,4 @@
-"""Files that go with something else: put back as they were when that fails."""
+"""Files that are restored when the change that they belong to fails."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.jobs import Job, JobFailed
 
 MODE: Final = 0o640
-"""Of a file that somebody removed meanwhile; the others keep theirs."""
+"""The mode of a file that was removed in the meantime; the others keep theirs."""
 
 
 @contextlib.contextmanager
 def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
-    """Put files back as they are now if what follows fails, and say in the log or the failure what became of it.
+    """Restore files to their present content if the `with` block fails, and report it in the log or the failure.
 
-    :param files: regular files of at most 8 MiB; one that is not there now is removed.
-    :raises JobFailed: what failed, and that the former files are not back.
+    :param files: regular files of at most 8 MiB; one that does not exist now is removed.
+    :raises JobFailed: the block failed, and the files could not be restored.
     """
     former = {path: _content(path) for path in files}
     try:
@@ -38,7 +38,7 @@ def put_back_on_failure(job: Job, *files: Path) -> Iterator[None]:
 
 
 def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
-    """Whether there is something to put back: what could not be replaced is what it was, and stays so."""
+    """Return whether a file needs restoring; one that cannot be read was not replaced either."""
     if isinstance(former, OSError) or isinstance(now, OSError):
         return type(former) is not type(now)
     return former != now
