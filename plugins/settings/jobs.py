@@ -1,4 +1,4 @@
-"""Writes the settings where the appliance's other tools read them, and puts them into force."""
+"""The job that writes the settings to the files of the appliance's other tools, and applies them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILURE: Final = "Invalid or missing settings file"
 
 
 def stored(appliance: Appliance) -> dict[str, Any]:
-    """Return what is set: `network` and `app`, each only when there is one."""
+    """Return the stored settings: `network` and `app`, each only if it is stored."""
     network = appliance.read_json(appliance.etc / "network.json")
     app = appliance.read_json(appliance.etc / "app.json")
     settings = {"network": with_mode(network) if isinstance(network, dict) else None, "app": app}
@@ -29,10 +29,10 @@ def stored(appliance: Appliance) -> dict[str, Any]:
 
 
 def change(job: Job) -> None:
-    """Write what came of `network` and `app`, leaving the other as it is, and put it into force.
+    """Write and apply the sent settings, `network`, `app` or both; the other stays as it is.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are back, or the message
-        says that they are not.
+    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+        message says otherwise.
     """
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
@@ -48,7 +48,7 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
     files = _files(job.appliance, network, app)
     with put_back_on_failure(job, *files):
         try:
-            mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
+            mode = 0o644 if job.appliance.group is None else 0o640  # the original's mode if its tools are present
             job.appliance.replace_files(files, mode)
         except OSError as error:
             raise JobFailed(f"The settings cannot be written and stay as they were: {error.strerror}") from error
@@ -56,10 +56,10 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
         if app is not None:
             job.apply("app", app)
         if network is not None:
-            _put_into_force(job, network)
+            _apply(job, network)
 
 
-def _put_into_force(job: Job, network: dict[str, Any]) -> None:
+def _apply(job: Job, network: dict[str, Any]) -> None:
     if not (job.apply("network", network) or job.vendor_command("network.sh", network["mode"])):
         job.log("There is no network.sh: the network settings come into force when the network is next started")
 
@@ -79,10 +79,10 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def network_conf(network: dict[str, str]) -> str:
-    """Return `network.conf` for network settings that passed the validator.
+    """Return the content of `network.conf` for validated network settings.
 
-    The lines are those of the original and in its order, the netmask is as it was posted. Scripts that source it may
-    use `dns` and `ntpserver` whether they are set or not.
+    The lines are the original's, in its order; the netmask is as posted. Scripts that source the file may use `dns` and
+    `ntpserver` whether they are set or not.
     """
     static = network["mode"] == "static"
     dns = " ".join(network[key] for key in ("dns1", "dns2") if key in network) if static else ""
