@@ -1,4 +1,4 @@
-"""Configuration files that shells source: `key="value"` lines in which every character of a value is itself."""
+"""Configuration files that shells source: `key="value"` lines in which every character of a value is literal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _BARE = re.compile(r"[A-Za-z0-9_./:%+-]*")
 
 
 def shell_conf(values: Mapping[str, str], *, bare: bool = False) -> str:
-    r"""Return the lines of a file that gives `values` back when a POSIX shell sources it.
+    r"""Return the lines of a file that sets `values` when a POSIX shell sources it.
 
-    Within double quotes the shell takes only `\`, `"`, `$` and the backtick for more than themselves
-    (POSIX.1-2017, Shell Command Language, 2.2.3).
+    Within double quotes only `\`, `"`, `$` and the backtick are special to the shell (POSIX.1-2017, Shell Command
+    Language, 2.2.3).
 
-    :param bare: whether values stand without quotes, as scripts may expect that take a file apart by themselves;
-        those that mean something else to a shell have quotes all the same.
-    :raises ValueError: a key that is no shell variable's name, or a value with a newline or NUL in it.
+    :param bare: whether values are unquoted, for scripts that parse the file themselves; those with characters that are
+        special to a shell are quoted all the same.
+    :raises ValueError: a key is not a valid name of a shell variable, or a value contains a newline or NUL.
     """
     if bare:
         return "".join(

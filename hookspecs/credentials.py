@@ -7,7 +7,7 @@ import hmac
 
 
 def secret_of(token: bytes) -> bytes:
-    """Return the key of hashes and signatures that a token gives: its SHA-256, in hexadecimal digits."""
+    """Return the key for hashes and signatures that is derived from a token: its SHA-256, in hexadecimal digits."""
     return hashlib.sha256(token).hexdigest().encode()
 
 

@@ -1,4 +1,4 @@
-"""What the API's own description says of an answer, where a sentence is not enough."""
+"""Descriptions of responses for the OpenAPI document, where a sentence is not enough."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ DONE: Final = {"$ref": "#/components/schemas/Done"}
 """The schema of `{"Status": "200 OK"}`."""
 
 JOB_STATUS: Final = {"$ref": "#/components/schemas/JobStatus"}
-"""The schema of what `request.job_status()` returns."""
+"""The schema of the value that `request.job_status()` returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An answer of an endpoint, in `Endpoint.responses`.
+    """The description of a response, in `Endpoint.responses`.
 
-    :param description: a sentence; all that counts for errors, which have one shape.
-    :param schema: JSON Schema 2020-12 of a JSON answer.
-    :param examples: answers as they may be: JSON values, or text.
+    :param description: a sentence; errors need no more, as they all have the same schema.
+    :param schema: JSON Schema 2020-12 of a JSON response.
+    :param examples: examples of the response: JSON values, or text.
     :param media: the media type.
     """
 

@@ -1,4 +1,4 @@
-"""JSON documents that come as a form parameter."""
+"""JSON documents sent as form parameters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from jidoteki.hookspecs.explanations import MAX_ECHO, clip
 
 @final
 class json_document:
-    """A JSON text (RFC 8259) as bytes, UTF-8 with or without a byte order mark, whose value passes `schema`.
+    """A validator of JSON text (RFC 8259) in UTF-8, with or without a byte order mark, whose value passes `schema`.
 
-    Beyond what `json` refuses, it refuses a key twice in one object, NaN, infinities (`1e999` is one) and lone
-    surrogates.
+    Beyond what `json` refuses, it refuses duplicate keys, NaN, infinities (`1e999` is one) and lone surrogates.
 
     :param schema: a voluptuous schema.
-    :param max_depth: how deep arrays and objects may be nested.
+    :param max_depth: levels of nested arrays and objects.
     """
 
     def __init__(self, schema: Any, max_depth: int = 32) -> None:
@@ -32,7 +31,7 @@ class json_document:
     def __call__(self, content: bytes) -> Any:
         """Return the validated value, or raise voluptuous.Invalid."""
         value = _parse(content, self.max_depth)
-        _judge_values(value, self.max_depth)
+        _check_values(value, self.max_depth)
         return self.schema(value)
 
 
@@ -69,7 +68,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _judge_values(value: Any, max_depth: int) -> None:
+def _check_values(value: Any, max_depth: int) -> None:
     level = [value]
     for _ in range(max_depth + 1):
         if any(isinstance(item, str) and not _is_text(item) for item in level):

@@ -1,4 +1,4 @@
-"""Endpoints: what a plugin declares, what its request handler is handed and what it may answer."""
+"""Endpoints: how a plugin declares them, and what a request handler receives and may return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
 
 PREFIX: Final = "/api/v1/admin"
-"""Before the path of every endpoint."""
+"""The prefix of every endpoint's path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +38,30 @@ class Document:
 
 
 class UploadedFile(Protocol):
-    """A file that came with the request. It is removed after the request unless `keep` was called."""
+    """A file uploaded with the request. It is removed after the request unless `keep` was called."""
 
     @property
     def path(self) -> Path:
-        """Where it lies now."""
+        """Its current path."""
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """Its size in bytes."""
 
     async def keep(self, name: str) -> Path:
         """Move it to `ADMIN/spool/NAME`, replacing a file of that name, and return its new path.
 
-        Nothing waits for the disk: after a power cut it may be incomplete, as after any upload that was interrupted.
+        It is not synced to disk: after a power cut it may be incomplete, as after any interrupted upload.
         """
 
 
 class ApiError(Exception):
-    """Ends a request with an error.
+    """An error that ends the request.
 
     :param status: the HTTP status, 400 to 599.
     :param message: one sentence that names the parameter and what is allowed.
     :param code: an error code for scripts, the body's `error-code`.
-    :param headers: more headers of the answer, such as `Retry-After`.
+    :param headers: further response headers, such as `Retry-After`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JsonResponse:
-    """A JSON answer with a status or headers of its own. A handler that returns plain data answers 200."""
+    """A JSON response with a status or headers of its own. A handler that returns plain data answers 200."""
 
     data: Any
     status: int = 200
@@ -89,14 +89,14 @@ class JsonResponse:
 
 @dataclass(frozen=True, slots=True)
 class EncodedJson:
-    """JSON that is encoded already, answered with 200."""
+    """A 200 response whose JSON is already encoded."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TextResponse:
-    """A text made on the spot, in UTF-8."""
+    """A response with a text, sent as UTF-8."""
 
     content: str
     content_type: str = "text/plain; charset=utf-8"
@@ -104,25 +104,25 @@ class TextResponse:
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file served as `text/plain`; 404 when it is missing."""
+    """A response with a file, served as `text/plain`; 404 when it is missing."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class FileDownload:
-    """A file served as an attachment, with Range and conditional requests; 404 when it is missing."""
+    """A response with a file as an attachment, with Range and conditional requests; 404 when it is missing."""
 
     path: Path
     filename: str
     file: IO[bytes] | None = None
-    """The file itself where the handler opened it, to see that it is one to serve; the host closes it."""
+    """The open file, where the handler opened it to check it; the host closes it."""
     anew: bool = False
-    """Whether it was made for this request: who asks for a part gets all of it, unless it is of this very file."""
+    """Whether it was made for this request: a Range request then gets all of it, unless it names this very file."""
 
 
 Response = JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | dict[str, Any] | list[Any]
-"""What a handler returns; a `dict` or `list` is answered as JSON with 200."""
+"""The return type of a handler; a `dict` or `list` is answered as JSON with 200."""
 
 
 class Request(Protocol):
@@ -130,7 +130,7 @@ class Request(Protocol):
 
     @property
     def appliance(self) -> Appliance:
-        """The appliance this request administers."""
+        """The appliance that the request administers."""
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ class Request(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The request's headers, with names in any case."""
+        """The request's headers; their names are case-insensitive."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -150,56 +150,58 @@ class Request(Protocol):
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
-        """Method and path of every endpoint that is served, mandatory ones included; a path may end with `/{name}`."""
+        """Method and path of every active endpoint, mandatory ones included; a path may end with `/{name}`."""
 
     @property
     def dry_run(self) -> bool:
-        """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
+        """Whether nothing may be changed (`?dry-run=1`). `start_job` and `run_job` handle it themselves."""
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
-        """How many requests the service answered since its start, by method (or `other`) and status."""
+        """The number of requests answered since the service started, by method (or `other`) and status."""
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
-        :param values: JSON values, handed to the job as `job.input`; bytes are handed to it as the path of a file.
-        :raises ApiError: 400, one is running already, or one that excludes it.
+        :param kind: the job type's name.
+        :param values: JSON values for `job.input`; bytes arrive there as the path of a file.
+        :raises ApiError: 400, a job of this type or of one that excludes it is running.
         """
 
     async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
-        """Start a job, wait for its end and say how it went.
+        """Run a job and return its outcome.
 
+        :param kind: the job type's name.
         :param join: when one is running already, wait for that one.
         :raises ApiError: 400, it cannot start.
         """
 
     async def resumes(self, path: Path, filename: str) -> bool:
-        """Whether the client began to download this very file before and asks for the rest: then make no new one.
+        """Return whether the client resumes a download of this very file; then no new one is to be made.
 
         :param filename: that of the `FileDownload`, whose `anew` is true.
         """
 
     async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind, within a second after the grace of its type; False when none runs."""
+        """Cancel the running job of this type, within a second after its grace; return False when none runs."""
 
     async def job_running(self, kind: str) -> bool:
-        """Whether a job of this kind is running now: from its 202 on, until its record says how it ended."""
+        """Return whether a job of this type is running: from its 202 on, until its record says how it ended."""
 
     async def job_status(self, kind: str) -> dict[str, Any]:
-        """`{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this kind.
+        """Return `{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this type.
 
-        When another tool wrote to the status files afterwards, what that says, with further keys and states.
+        If another tool wrote to the status files since, the content is that tool's, with further keys and states.
         """
 
     async def job_records(self) -> list[JobRecord]:
-        """The last hundred runs of jobs of all kinds, and the last one of each kind; newest first."""
+        """Return the last hundred runs of all job types, and the last one of each type; newest first."""
 
     async def job_record(self, id: str) -> JobRecord | None:
-        """The run with this id; None when there is none, or none any more."""
+        """Return the run with this id; None when it is unknown or no longer kept."""
 
     async def job_log(self, id: str, lines: int) -> str | None:
-        """The last lines that this run wrote, what its programs printed included; None when there are none.
+        """Return the last lines that this run logged, its programs' output included; None when there are none.
 
         :param lines: how many, of at most 64 KiB together.
         """
@@ -212,13 +214,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint:
     """One method of one path.
 
-    The last part of `path` may stand for any name, as in `/jobs/{id}`: what stands there in a request, letters, digits
+    The last part of `path` may be a placeholder, as in `/jobs/{id}`: what a request has in its place, letters, digits
     and `.`, `_`, `-`, is the parameter of that name.
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
-    `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
+    `responses` maps each status to its description; `examples` are requests: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
-    `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
-    `audited_as` gives, from the validated parameters, the action and the target of one more line of the audit log for a
+    `changes` tells whether the request changes the appliance and is audited: by default all but GET are.
+    `audited_as` returns, from the validated parameters, the action and the target of a further audit line for a
     success, in the words of the original API, whose log other tools read.
     """
 

@@ -1,4 +1,4 @@
-"""Sentences for the person whose request was refused: they name the parameter and what is allowed."""
+"""Error messages for refused requests: they name the parameter and what is allowed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import voluptuous as vol
 from voluptuous.schema_builder import VirtualPathComponent
 
 MAX_ECHO: Final = 64
-"""How many characters of what a client sent an error message repeats at most."""
+"""Characters of a client's input that an error message repeats at most."""
 MAX_SENTENCE: Final = 400
 
 
 def explain(error: vol.Invalid, prefix: str = "") -> str:
     """Return one sentence of printable ASCII that names the parameter and says what is allowed.
 
-    Of the client's own words it repeats MAX_ECHO characters at most, as long as the validators' messages hold none.
+    It repeats at most MAX_ECHO characters of the client's input, as long as the validators' messages repeat none.
 
-    :param error: whatever a voluptuous schema raised; of several errors the first is told.
+    :param error: the exception that a voluptuous schema raised; of several errors the first is explained.
     :param prefix: a name to put before the error's path.
     """
     error = _first(error)
@@ -29,7 +29,7 @@ def explain(error: vol.Invalid, prefix: str = "") -> str:
 
 
 def _first(error: vol.Invalid) -> vol.Invalid:
-    """A missing key is told last, and of several the first by name: voluptuous keeps them in a set."""
+    """Return the first error; missing keys come last, sorted by name, as voluptuous keeps them in a set."""
     while isinstance(error, vol.MultipleInvalid):
         if not error.errors:
             return vol.Invalid("is not valid")
@@ -60,13 +60,13 @@ def _predicate(error: vol.Invalid) -> str:
 
 
 def clip(text: str, length: int) -> str:
-    """Return at most `length` characters of `text`, with `?` for what is not printable ASCII."""
+    """Return at most `length` characters of `text`, with `?` for all but printable ASCII."""
     shown = "".join(c if " " <= c <= "~" else "?" for c in text[: length + 1])
     return shown if len(shown) <= length else f"{shown[: length - 3]}..."
 
 
 def unknown(key: object, known: Iterable[str]) -> vol.Invalid:
-    """Return the error for a key that is not among the known ones; it names the nearest, or all when none is near."""
+    """Return the error for an unknown key; it names the most similar known key, or all when none is similar."""
     names = sorted(known)
     near = difflib.get_close_matches(str(key)[:MAX_ECHO], names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(names) or 'none'}"

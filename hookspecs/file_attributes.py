@@ -1,7 +1,7 @@
 """Extended attributes and access control lists of files in tar archives: the pax keywords of GNU tar and star.
 
 `SCHILY.xattr.NAME` holds the bytes of an attribute, `SCHILY.acl.access` and `SCHILY.acl.default` a list as text. In
-names `%` and `=` are written `%25` and `%3D`.
+names `%` and `=` are encoded as `%25` and `%3D`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ ACCESS: Final = "SCHILY.acl.access"
 DEFAULT: Final = "SCHILY.acl.default"
 
 CAPABILITY: Final = "security.capability"
-"""The attribute by which a program gets privileges, as by set-user-id (capabilities(7))."""
+"""The attribute that grants privileges to a program, as set-user-id does (capabilities(7))."""
 
 MAX_SIZE: Final = 256 * 1024
-"""The most bytes that all attributes of one file may take in an archive, their names included."""
+"""The most bytes of one file's attributes in an archive, names included."""
 
 _NO_SUCH_OWNER: Final = (errno.EINVAL, errno.EPERM)
 _XATTR: Final = "SCHILY.xattr."
@@ -27,12 +27,12 @@ _OF_THE_FILE_SYSTEM: Final = ("user.overlay.", "trusted.overlay.", "trusted.SGI_
 
 
 def give_owner(file: int | str, uid: int, gid: int, directory: int | None = None) -> str | None:
-    """Give a file to somebody, if that is possible; else return why it is not.
+    """Change the owner of a file; return why not where the system does not allow it.
 
-    Root may not where a user namespace does not have the owner, and on NFS whose server takes root for nobody
-    (user_namespaces(7), exports(5)).
+    Even root may not where a user namespace lacks the owner, and on NFS with root squashing (user_namespaces(7),
+    exports(5)).
 
-    :param file: its descriptor, or its name, which may be a symbolic link's.
+    :param file: its descriptor, or its name; a symbolic link is not followed.
     :param directory: descriptor of the directory that the name is in.
     :raises OSError: it failed for another reason.
     """
@@ -49,10 +49,10 @@ def give_owner(file: int | str, uid: int, gid: int, directory: int | None = None
 
 
 def is_kept(name: str) -> bool:
-    """Whether a backup keeps an attribute, and a restore sets it.
+    """Return whether a backup keeps an attribute and a restore sets it.
 
-    Users' and the administrator's own are kept, and the label of SELinux. What gives privileges or belongs to the one
-    file that it lies on (capabilities, hashes of IMA), and what file systems keep there for themselves, is not.
+    Kept are those of users and of the administrator, and the SELinux label; not kept are those that grant privileges,
+    belong to one file alone (capabilities, IMA hashes) or are internal to a file system.
     """
     return name == _LABEL or (name.startswith(_KEPT) and not name.startswith(_OF_THE_FILE_SYSTEM) and "\0" not in name)
 
@@ -63,7 +63,7 @@ def keyword(name: str) -> str:
 
 
 def name_of(keyword: str) -> str | None:
-    """Return the attribute that a pax keyword means; None for any other keyword."""
+    """Return the attribute that a pax keyword holds; None for any other keyword."""
     if not keyword.startswith(_XATTR):
         return None
     return keyword.removeprefix(_XATTR).replace("%3D", "=").replace("%25", "%")

@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds."""
+"""The findings of `jidoteki check`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to see to: an error keeps a part of the appliance from working, a warning may, a note does not."""
+    """A finding: an error keeps a part of the appliance from working, a warning may, a note does not."""
 
     level: Literal["error", "warning", "note"]
     subject: str
@@ -16,7 +16,7 @@ class Finding:
     a plugin that found it."""
     message: str
     advice: str
-    """What to do."""
+    """How to fix it."""
     file: str | None = None
     line: int | None = None
     """Counted from 1."""
@@ -24,7 +24,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """File, line and column as editors and compilers write them, and a colon."""
+        """File, line and column in the format of compilers, with a colon at the end."""
         if self.file is None:
             return f"{self.subject}: "
         return f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "

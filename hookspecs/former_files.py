@@ -1,7 +1,7 @@
-"""Files that are replaced for as long as what goes with them succeeds; else they are as they were, after a kill too.
+"""Files that are restored when the change that they belong to fails, even by a kill or a power cut.
 
-What was in them is noted in `ADMIN/jobs` meanwhile, in a file that the service alone reads. Whoever finds that note,
-after a kill or a power cut, puts the former files back.
+During the change their former contents are in a note in `ADMIN/jobs`, which the service alone can read; the recovery of
+a dead job restores what such a note holds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.jobs import Job, JobFailed
 
 MODE: Final = 0o640
-"""Of a file that somebody removed meanwhile; the others keep theirs."""
+"""The mode of a file that was removed in the meantime; the others keep theirs."""
 PUT_BACK: Final = "The former settings are back in their files"
 _SUFFIX: Final = ".former"
 _MAX_NOTE: Final = 32 * 1024 * 1024
@@ -32,14 +32,14 @@ _NOTE: Final = vol.Schema({_TEXT: {vol.Required("former"): vol.Any(str, None), v
 
 @contextlib.contextmanager
 def replaced(job: Job, files: Mapping[Path, str], mode: int, what: str = "The settings") -> Iterator[None]:
-    """Replace files; if what follows fails or is cancelled, put them back and say in the log what became of them.
+    """Replace files, and restore them, with a line in the log, if the body of the `with` fails or is cancelled.
 
-    A job type whose job uses it has what `recovery` returns as its `recover`, for when the job is killed.
+    A job type that uses it has what `recovery` returns as its `recover`, for jobs that are killed.
 
-    :param files: the new contents, at most 8 MiB; a file that is not there now is removed when it is put back.
-    :param mode: of files that are new.
-    :param what: the subject of the sentence that is told when they cannot be written.
-    :raises JobFailed: they cannot be written; or what failed, and that the former files are not back.
+    :param files: the new contents by path, at most 8 MiB each; a file that did not exist is removed on a failure.
+    :param mode: the mode of new files.
+    :param what: the subject of the message when they cannot be written.
+    :raises JobFailed: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
     former = {path: _content(path) for path in files}
     note = _note(job.appliance, job.id)
@@ -58,11 +58,11 @@ def replaced(job: Job, files: Mapping[Path, str], mode: int, what: str = "The se
 
 
 def recovery(job_type: str, files: Callable[[Appliance], Iterable[Path]]) -> Callable[[Appliance], str | None]:
-    """Return the `recover` of a job type whose jobs use `replaced`: it puts back what a killed one had replaced.
+    """Return the `recover` of a job type whose jobs use `replaced`: it restores what a killed job had replaced.
 
-    A file that somebody else has written since stays as it is.
+    A file that another program has written since is left as it is.
 
-    :param files: the paths that such a job may replace; others in a note are not touched.
+    :param files: returns the paths that such a job may replace; other paths in a note are ignored.
     """
 
     def recover(appliance: Appliance) -> str | None:

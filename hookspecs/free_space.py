@@ -1,4 +1,4 @@
-"""The room on a file system that something may be written to."""
+"""Free space on file systems."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import os
 from typing import Final
 
 UNKNOWN: Final = 1 << 62
-"""Bytes, where a file system does not tell its size: some that a program or another machine provides."""
+"""The answer, in bytes, for file systems that report no size, such as some of FUSE and network servers."""
 
 
 def spendable(descriptor: int, free_space: int) -> int:
-    """How many bytes may be written to a file system; less than 0 where too few are free already.
+    """Return how many bytes may be written to a file system; negative where too few are free already.
 
-    :param descriptor: of anything on it.
-    :param free_space: bytes that are to stay free.
-    :raises OSError: it cannot be told.
+    :param descriptor: of any file on it.
+    :param free_space: bytes that must stay free.
+    :raises OSError: the file system cannot be queried.
     """
     status = os.fstatvfs(descriptor)
     return status.f_bavail * status.f_frsize - free_space if status.f_blocks else UNKNOWN
 
 
 def share(descriptor: int, free_space: int) -> int:
-    """What is to stay free of a file system beside that of the data: of a small one half, or nothing would fit.
+    """Return how many bytes must stay free on a file system beside that of the data: at most half of its size.
 
-    :param descriptor: of anything on it.
-    :param free_space: bytes that are to stay free of a large one.
-    :raises OSError: its size cannot be told.
+    :param descriptor: of any file on it.
+    :param free_space: bytes that must stay free on a large one.
+    :raises OSError: the file system cannot be queried.
     """
     status = os.fstatvfs(descriptor)
     return min(free_space, status.f_blocks * status.f_frsize // 2)

@@ -1,4 +1,4 @@
-"""The hooks, in the order in which a plugin's life meets them: one hook, one sentence."""
+"""The hooks, in the order in which they are called in a plugin's life: one hook, one sentence."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 PROJECT: Final = "jidoteki"
 
 CONTRACT: Final = "1.0"
-"""The version of this contract. A plugin says with `JIDOTEKI_CONTRACT = "1.0"` which one it was written for; a host
-takes plugins of its own major version, up to its own minor one."""
+"""The version of this contract. A plugin declares with `JIDOTEKI_CONTRACT = "1.0"` which one it was written for; a
+host accepts plugins of its own major version, up to its own minor version."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """Every hook of the contract. A plugin implements the ones it needs; none is called per request.
+    """The hooks of the contract. A plugin implements the ones it needs; none is called per request.
 
-    An implementation takes the arguments that it needs and leaves the others out. `config` is the plugin's section of
-    the configuration in force, validated and with its defaults.
+    An implementation declares the parameters that it needs and leaves the others out. `config` is the plugin's section
+    of the active configuration, validated and with its defaults.
     """
 
     @hookspec
@@ -41,7 +41,7 @@ class Hooks:
 
     @hookspec
     def jidoteki_jobs(self, appliance: Appliance, config: Mapping[str, Any]) -> list[JobType] | None:
-        """Return the kinds of background job this plugin runs; called at start-up and in each job's process."""
+        """Return the types of background job this plugin runs; called at start-up and in each job's process."""
 
     @hookspec
     def jidoteki_endpoints(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint] | None:
@@ -53,23 +53,23 @@ class Hooks:
 
     @hookspec
     def jidoteki_init(self, appliance: Appliance, vendor: Path) -> None:
-        """Called by `jidoteki init`: add to a new appliance root what makes this plugin work out of the box.
+        """Add to a new appliance root what this plugin needs to work out of the box; called by `jidoteki init`.
 
-        `vendor` is the directory for what only the vendor keeps, such as signing keys.
+        `vendor` is the directory for files that only the vendor keeps, such as signing keys.
         """
 
     @hookspec
     def jidoteki_check(
         self, appliance: Appliance, config: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> list[Finding] | None:
-        """Return what is wrong with this plugin's part of the appliance; changes nothing. For `jidoteki check`.
+        """Return what is wrong with this plugin's part of the appliance, without changing it; for `jidoteki check`.
 
         `settings` is the whole configuration of the host, with its defaults.
         """
 
     @hookspec
     def jidoteki_startup(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:
-        """Called once before the first request is accepted; may be `async def`."""
+        """Prepare the plugin; called once before the first request is accepted; may be `async def`."""
 
     @hookspec
     def jidoteki_services(self, appliance: Appliance, config: Mapping[str, Any]) -> list[tuple[str, bool]] | None:
@@ -81,15 +81,16 @@ class Hooks:
 
     @hookspec(firstresult=True)
     def jidoteki_apply(self, job: Job, name: str, document: dict[str, Any], config: Mapping[str, Any]) -> bool | None:
-        """Put new settings (`name`: network, storage, …) into force in place of the built-in command.
+        """Apply new settings (`name`: network, storage, …) in place of the built-in command.
 
-        Called in the job's process. The first plugin that returns True has done it; one that cannot raises JobFailed.
+        Called in the job's process. Once a plugin returns True, no other is asked; one that cannot apply them raises
+        JobFailed.
         """
 
     @hookspec
     def jidoteki_event(self, event: Event, config: Mapping[str, Any]) -> None:
-        """Told of every audit line and every job's start and end; called in a thread, after the fact."""
+        """Receive each audit line and each job's start and end; called in a thread, after the fact."""
 
     @hookspec
     def jidoteki_shutdown(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:
-        """Called once after the last request was answered; may be `async def`."""
+        """Clean up; called once after the last request was answered; may be `async def`."""

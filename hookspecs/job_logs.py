@@ -1,4 +1,4 @@
-"""The last lines of the logs of jobs, by which other tools tell how a job ended."""
+"""The last lines of job logs, from which other tools read a job's outcome."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jidoteki.hookspecs.jobs import Job, JobFailed
 
 @contextlib.contextmanager
 def failure_logged(job: Job, last_line: str) -> Iterator[None]:
-    """Add to the job's log why it failed, and after it the line that is the last of every failure.
+    """Log why the job failed, followed by the line that ends the log of every failure.
 
-    A log that cannot be written leaves the failure what it is.
+    An error in writing the log is ignored.
 
     :param last_line: such as `Invalid or missing settings file`.
     """

@@ -1,4 +1,4 @@
-"""Background jobs: what a plugin declares, and what its job handler is handed."""
+"""Background jobs: how a plugin declares them, and what a job handler receives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["running", "success", "failed", "cancelled"]
 
 
 class JobFailed(Exception):
-    """Ends a job as failed, with a sentence for the person who reads its status and a code for scripts."""
+    """A failure that ends the job, with a sentence for the reader of its status and a code for scripts."""
 
     def __init__(self, message: str, code: str = "E1000") -> None:
         super().__init__(message)
@@ -24,9 +24,9 @@ class JobFailed(Exception):
 
 
 class JobCancelled(BaseException):
-    """Raised once, inside the job, at the first step after it was told to end: not to be kept, but `finally` works.
+    """The cancellation of a job, raised once inside it: it must not be suppressed, but `finally` works.
 
-    What cleans up may log and run commands; after `JobType.grace` seconds the job is killed with all that it started.
+    Cleanup code may log and run commands; after `JobType.grace` seconds the job and its child processes are killed.
     """
 
 
@@ -39,7 +39,7 @@ class Job(Protocol):
 
     @property
     def appliance(self) -> Appliance:
-        """The appliance to work on."""
+        """The appliance that the job works on."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -51,27 +51,27 @@ class Job(Protocol):
 
     @property
     def input(self) -> Mapping[str, Any]:
-        """What the request handler passed to `start_job`."""
+        """The values that the request handler passed to `start_job`."""
 
     @property
     def dry_run(self) -> bool:
-        """True when `check` alone is called, for a request that asks what would happen."""
+        """Whether only `check` is called, for a dry run."""
 
     @property
     def workspace(self) -> Path:
-        """An empty directory of this run, removed after it however it ends."""
+        """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
-        """Record how far the job is, 0 to 100.
+        """Record the job's progress, 0 to 100.
 
-        :param final: whether its success shows this in place of 100, for tools that know it so.
+        :param final: whether a success shows this in place of 100, for tools that expect it.
         """
 
     def log(self, message: str) -> None:
-        """Add a line to the job's log, with the time and the job's source before it."""
+        """Add a line to the job's log, prefixed with the time and the job's source."""
 
     def log_plain(self, message: str) -> None:
-        """Add a line to the job's log with nothing before it, for tools that expect it so."""
+        """Add a line to the job's log without a prefix, for tools that expect none."""
 
     def command(
         self,
@@ -81,15 +81,15 @@ class Job(Protocol):
         env: Mapping[str, str] | None = None,
         privileged: bool = False,
     ) -> int:
-        """Run a program without a shell in a minimal environment, its output going to the job's log.
+        """Run a program without a shell, in a minimal environment; its output is added to the job's log.
 
-        It has the appliance's usual priority; the job itself, and what it starts in any other way, lets everything else
-        go first.
+        It runs with the appliance's usual priority; the job itself, and what it starts in any other way, with the
+        lowest.
 
         :param timeout: seconds; then the program and its children are killed.
         :param env: variables to add to the minimal environment.
-        :param privileged: start it through the configured `commands.prefix`, for example `sudo -n`.
-        :return: its exit status, negative for the signal that ended it.
+        :param privileged: start it with the configured `commands.prefix`, for example `sudo -n`.
+        :return: its exit status; the negative signal number if a signal ended it.
         :raises JobFailed: it cannot be started, or timed out.
         """
 
@@ -102,15 +102,15 @@ class Job(Protocol):
         privileged: bool = False,
         limit: int = 1024 * 1024,
     ) -> tuple[int, bytes]:
-        """Run a program as `command` does, and return what it prints in place of adding it to the log.
+        """Run a program as `command` does, and return its output in place of adding it to the log.
 
-        :param limit: bytes that it may print, on its standard output and its standard error together.
-        :return: its exit status, and what it printed.
+        :param limit: bytes of standard output and standard error together.
+        :return: its exit status and its output.
         :raises JobFailed: as `command` does, or it printed more.
         """
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
-        """Run a script by the interpreter in its first line, without one by `/bin/sh`; it need not be executable.
+        """Run a script with the interpreter named in its first line, or else `/bin/sh`; it need not be executable.
 
         Otherwise as `command` with `privileged`.
 
@@ -118,9 +118,9 @@ class Job(Protocol):
         """
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Run the script `ADMIN/bin/NAME` when it is there, in the uploads directory, which others write to.
+        """Run the script `ADMIN/bin/NAME`, if it exists, in the uploads directory, which others write to.
 
-        :return: False when there is nothing of this name.
+        :return: False when it does not exist.
         :raises JobFailed: it cannot be run, failed or timed out.
         """
 
@@ -128,35 +128,34 @@ class Job(Protocol):
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
-        """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and lists.
+        """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and ACLs.
 
-        It may be compressed with gzip. Whatever could reach out of `into` is refused: the rules are those of
-        `can_restore`, but for hard links to what came before, which are made, and named pipes, which are left out.
-        Refused are also names that begin with `.jidoteki-`, which are the program's own, but for the one of the
-        archive's list of what it lacks. An attribute or access control list that cannot be restored here is named in
-        the log, and nobody may do more with the file than before. A directory that is no member, but has one below it,
-        has the bit of `restorable.IMPLIED` in its mode.
+        It may be compressed with gzip. Members that could reach outside `into` are refused: the rules are those of
+        `can_restore`, except that hard links to earlier members are made, and named pipes skipped. Names that begin
+        with `.jidoteki-` are reserved and refused, except for the archive's list of what it lacks. An attribute or
+        access control list that cannot be restored here is named in the log, and grants nobody more than it did
+        before. A directory that is not a member, but contains one, has the bit `restorable.IMPLIED` in its mode.
 
         :param archive: a regular file, not a symbolic link to one.
-        :param into: a path, or a descriptor where others may write above the directory.
-        :param links_below: absolute symbolic links may lead to this directory and below.
-        :param own: whether this appliance made the archive, asked when that matters; see `can_restore`.
-        :param elsewhere: asked once for each directory, by its path in the archive: a descriptor of another directory
-            that gets what is in it, or None. It stays open; no room has to stay free there.
-        :param room: bytes that fit there.
-        :raises JobFailed: the archive is damaged or holds something that is refused; `into` is then incomplete.
+        :param into: a path, or a descriptor where others may write to a parent directory.
+        :param links_below: the directory that absolute symbolic links must point into.
+        :param own: returns whether this appliance made the archive, called when that matters; see `can_restore`.
+        :param elsewhere: called once for each directory with its path in the archive; returns a descriptor of another
+            directory to receive its content, or None. It stays open; no space has to stay free there.
+        :param room: bytes of space there.
+        :raises JobFailed: the archive is damaged or holds a refused member; `into` is then incomplete.
         """
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
-        """Offer new settings to the plugins that implement `jidoteki_apply`; True when one took them."""
+        """Offer new settings to the plugins that implement `jidoteki_apply`; return whether one applied them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusFiles:
-    """Files in `ADMIN/etc` that other tools read; None for those a kind of job does not have."""
+    """The files in `ADMIN/etc` by which other tools follow a job; None for those that a job type does not have."""
 
     progress: str | None = None
-    """JSON, `{"status", "percentage"}`. Other tools that do the same work may write it too, with further keys."""
+    """JSON, `{"status", "percentage"}`. Other tools that do the same work may write it, too, with further keys."""
     status: str | None = None
     """The status as plain text."""
     error_message: str | None = None
@@ -165,11 +164,11 @@ class StatusFiles:
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """A kind of background job.
+    """A type of background job.
 
-    `run` does the work. `check` judges the input and changes nothing: it comes before `run` in the job's process, and
-    is all that a dry run calls. Both raise JobFailed. Two jobs of one kind never run at once, nor do two kinds of which
-    one names the other in `exclusive_with`.
+    `run` does the work. `check` checks the input and changes nothing: it is called before `run` in the job's process,
+    and alone for a dry run. Both may raise JobFailed. Two jobs of one type never run at once, nor do jobs of two types
+    of which one names the other in `exclusive_with`.
     """
 
     name: str
@@ -179,28 +178,28 @@ class JobType:
     log: str | None = None
     """The log's file name in `ADMIN/log`; by default `NAME.log`."""
     source: str = "SYSTEM"
-    """The word between the second brackets of a log line."""
+    """The word in the second brackets of a log line."""
     status_files: StatusFiles = field(default_factory=StatusFiles)
     location: str | None = None
-    """The path that shows how the job goes; by default `/NAME`."""
+    """The path of the endpoint that shows the job's status; by default `/NAME`."""
     busy_code: str | None = None
-    """The error code of the refusal while one runs, or one that excludes it; by default E1004."""
+    """The error code of the refusal while a job of this type, or of one that excludes it, runs; by default E1004."""
     timeout: float = 3600
-    """Seconds after which the job is ended as failed."""
+    """Seconds after which the job is killed and counts as failed."""
     recover: Callable[[Appliance], str | None] | Callable[[Appliance, Mapping[str, Any]], str | None] | None = None
-    """Called in the service when a run was killed, or hit by a power cut, before the next one can start; with the
-    plugin's section of the configuration if it has a second parameter that is called `config` or has no default.
-    A sentence that it returns is added to the reason of the failure: what became of that which was half done."""
+    """Called in the service after a run was killed or lost in a power cut, before the next one can start; with the
+    plugin's section of the configuration if it has a second parameter that is named `config` or has no default.
+    A sentence that it returns, on the state of the unfinished work, is added to the reason of the failure."""
     grace: float = DEFAULT_GRACE
-    """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
+    """Seconds, at most 30, that a cancelled run has for cleanup; the request that cancels it waits for that."""
     persist: bool = False
-    """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it, and a
+    """Whether a success changes what must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; once the system goes down it cannot start."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How a job ended."""
+    """The outcome of a job."""
 
     id: str
     status: Status
@@ -210,7 +209,7 @@ class JobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One run of a job, as far as it is."""
+    """The record of one run of a job, running or ended."""
 
     id: str
     """As in the `Job-Id` header."""
@@ -221,37 +220,37 @@ class JobRecord:
     started: float
     """Seconds since the epoch."""
     ended: float | None
-    """Seconds since the epoch; None while it runs, and where nobody knows when it was."""
+    """Seconds since the epoch; None while it runs, and where the time is unknown."""
     client: str
-    """The address that the request came from."""
+    """The client address of the request."""
     user: str
-    """Whose token started it."""
+    """The owner of the token that started it."""
     error_message: str | None = None
     error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, for `jidoteki_event`."""
+    """An audit line, or a job's start or end, for `jidoteki_event`."""
 
     kind: Literal["audit", "job"]
     time: float
     """Seconds since the epoch."""
     action: str
     """`job.start`, `job.end`, `request.begun`, `request.done`, `authentication.failure`, `authorization.refused` (by a
-    token's scopes), `authorization.revoked` (the token was changed meanwhile), `download`."""
+    token's scopes), `authorization.revoked` (the token was changed during the request), `download`."""
     target: str
     client: str
     user: str
     id: str
     """The id of the request or of the job."""
     count: int = 1
-    """How often it happened: what clients can repeat as they like is told once, and then once a minute in sum."""
+    """How often it happened: what clients can repeat at will is reported once, then once a minute with a count."""
     outcome: Status | None = None
-    """How the job ended, or that it runs; None where it is no event of a job, as of what follows."""
+    """The job's status; None, as are all fields below, where the event is not a job's."""
     code: str | None = None
     """The error code of a job that failed."""
     message: str | None = None
     """Why it failed."""
     duration: float | None = None
-    """Seconds from the job's start to its end, by the clock that shows the time of day; None until then."""
+    """Seconds from the job's start to its end, by the wall clock; None until then."""

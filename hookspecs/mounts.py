@@ -1,4 +1,4 @@
-"""Where file systems are mounted, and what of a directory is mounted a second time (`mount --bind`)."""
+"""Mount points below a directory, and bind mounts (`mount --bind`) of what it contains."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 _FIELDS: Final = 5
 _ESCAPED: Final = re.compile(rb"\\([0-3][0-7]{2})")
 _REMOVED: Final = "//deleted"
-"""At the end of the path of what was removed, but is still mounted somewhere."""
+"""The end of the path of a removed directory that is still mounted somewhere."""
 
 
 class _Mount(NamedTuple):
-    """What is to be seen at a place. Both paths end with a slash."""
+    """A line of the mount table. Both paths end with a slash."""
 
     device: bytes
     root: str
-    """Its path in its file system."""
+    """The path, in its file system, of what is mounted."""
     point: str
 
 
 def mounts_below(directory: Path) -> list[str]:
-    """Return where file systems are mounted below a directory, relative to it (Linux: proc_pid_mountinfo(5)).
+    """Return the mount points below a directory, relative to it (Linux: proc_pid_mountinfo(5)).
 
-    Nothing may be renamed into these, or removed from them.
+    Nothing can be renamed across one, and a mount point cannot be removed.
 
-    :return: none where the kernel does not say.
+    :return: empty where the kernel does not tell.
     """
     start = _directory(directory.resolve())
     return [place for mount in _table() if (place := _below(mount.point, start))]
 
 
 def bound_below(directory: Path) -> dict[str, list[str]]:
-    """Return what below a directory is mounted elsewhere, too, where it is not seen any more once it is renamed.
+    """Return what below a directory is also bind-mounted elsewhere, where a replacement made by rename is not seen.
 
-    :return: the other places by its path; both are relative to the directory if they are below it.
+    :return: the other mount points by path; both are relative to the directory if they are below it.
     """
     start = _directory(directory.resolve())
-    # Of several at one place the last is to be seen.
+    # Of several mounts on one mount point the last hides the others.
     table = {mount.point: mount for mount in _table() if _REMOVED not in mount.root}
     parts = [mount for mount in table.values() if mount.point.startswith(start) and mount.point != start]
     above = [mount for mount in table.values() if start.startswith(mount.point)]
@@ -59,13 +59,13 @@ def bound_below(directory: Path) -> dict[str, list[str]]:
 
 
 def _below(path: str, start: str) -> str:
-    """A path relative to a directory that it is below; else nothing."""
+    """Return a path relative to a directory that it is below; else an empty string."""
     return path.removeprefix(start).rstrip("/") if path.startswith(start) else ""
 
 
 def _table() -> list[_Mount]:
     try:
-        lines = MOUNTS.read_bytes().split(b"\n")  # what else ends a line in a text may be in a name
+        lines = MOUNTS.read_bytes().split(b"\n")  # a name may contain any other line separator
     except OSError:
         return []
     fields = [line.split(b" ") for line in lines]

@@ -1,7 +1,7 @@
-"""Opening what somebody else may have put there: never through a link, never waiting, never more than a limit.
+"""Opening files that somebody else may have put there: no untrusted symlinks, no blocking, no more than a limit.
 
-A directory below which others write is entered component by component through descriptors, so that one that is swapped
-for a symbolic link meanwhile leads nowhere (what openat2(2) calls RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, on every
+A directory to which others write is entered component by component through descriptors, so that one swapped for a
+symbolic link in the meantime is not followed (what openat2(2) calls RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, on every
 kernel).
 """
 
@@ -19,7 +19,7 @@ DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotTrusted(PermissionError):
-    """Somebody else than root and the user of this process owns a file, or may write to it."""
+    """A file that is owned or writable by somebody other than root and the user of this process."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(errno.EPERM, "Somebody else than root and the service owns it or may write to it", str(path))
@@ -27,17 +27,17 @@ class NotTrusted(PermissionError):
 
 MAX_READ: Final = 8 * 1024 * 1024
 MAX_LINKS: Final = 40
-"""As many symbolic links as the kernel follows in one path."""
+"""Symbolic links followed in one path, as many as the kernel follows."""
 _PASSED: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def directory_beneath(directory: int, components: Sequence[str]) -> int:
-    """Open a directory below another one, and return its descriptor.
+    """Open a directory below another one and return its descriptor.
 
     :param directory: descriptor of a directory; it stays open.
-    :param components: names without `/`; none for a copy of `directory`'s own descriptor.
-    :raises OSError: one of them is missing, no directory, a symbolic link, `..`, or not to be entered.
+    :param components: names without `/`; empty to open `directory` itself once more.
+    :raises OSError: one of them is missing, not a directory, a symbolic link, `..`, or not accessible.
     """
     current = os.open(".", DIRECTORY, dir_fd=directory)
     try:
@@ -55,10 +55,10 @@ def directory_beneath(directory: int, components: Sequence[str]) -> int:
 
 @contextmanager
 def directory(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
-    """Open a directory for a while; a symbolic link on the way counts only where nobody else can have put it.
+    """Open a directory in a `with` block; symbolic links are followed only where nobody else can have put them.
 
     :param path: absolute, or relative to `dir_fd`.
-    :raises OSError: it is missing, no directory, or behind a link in a directory that somebody else writes to.
+    :raises OSError: it is missing, not a directory, or behind a link in a directory that somebody else may write to.
     """
     descriptor = _walk(Path(path), dir_fd)
     try:
@@ -69,11 +69,11 @@ def directory(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
 
 @contextmanager
 def resolved(path: str | Path, *, dir_fd: int | None = None) -> Iterator[tuple[int, str]]:
-    """Find out where a path leads, through symbolic links that nobody else can have put there.
+    """Resolve a path, following symbolic links that nobody else can have put there.
 
     :param path: absolute, or relative to `dir_fd`.
-    :return: the descriptor of the directory that it is in, and its name there, which may still be any other link.
-    :raises OSError: there is no such directory.
+    :return: the descriptor of the directory that it is in, and its name there, which may still be another's link.
+    :raises OSError: the directory does not exist.
     """
     path = Path(path)
     current = _walk(path.parent, dir_fd)
@@ -115,7 +115,7 @@ def _walk(path: Path, dir_fd: int | None) -> int:
 
 
 def _trusted_link(name: str, parent: int) -> Path | None:
-    """Where a symbolic link leads, if it is one that nobody else can have put there."""
+    """Return the target of a symbolic link if nobody else can have put it there; else None."""
     try:
         return Path(os.readlink(name, dir_fd=parent)) if is_private(os.fstat(parent)) else None
     except OSError:
@@ -123,22 +123,22 @@ def _trusted_link(name: str, parent: int) -> Path | None:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Whether nobody but root and the user of this process can write to a file, or put anything into a directory."""
+    """Return whether only root and the user of this process can write to a file, or create files in a directory."""
     return is_own(status) and not status.st_mode & 0o022
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Whether root or the user of this process owns what has this status."""
+    """Return whether the owner is root or the user of this process."""
     return status.st_uid in (0, os.geteuid())
 
 
 def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = False) -> int:
-    """Open a regular file for reading, and return its descriptor; a pipe or device is not waited for.
+    """Open a regular file for reading and return its descriptor; a pipe or device does not block.
 
-    :param dir_fd: descriptor of the directory in which `path` is a name.
-    :param follow: whether the path may be a symbolic link of root or the user of this process.
+    :param dir_fd: descriptor of the directory that `path` is relative to.
+    :param follow: whether the path may be a symbolic link owned by root or the user of this process.
     :raises NotTrusted: it is somebody else's link.
-    :raises OSError: it is missing, cannot be read, or is no regular file.
+    :raises OSError: it is missing, cannot be read, or is not a regular file.
     """
     status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
     linked = follow and stat.S_ISLNK(status.st_mode)
@@ -146,7 +146,7 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
         if not is_own(status):
             raise NotTrusted(path)
         status = os.stat(path, dir_fd=dir_fd)
-    # Looked at first: opening a device may do something already.
+    # Checked before it is opened: opening a device may have an effect of its own.
     if not stat.S_ISREG(status.st_mode):
         raise _not_regular(path)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if linked else os.O_NOFOLLOW)
@@ -154,10 +154,10 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
 
 
 def append_regular(path: str | Path, mode: int = 0o600) -> int:
-    """Open a regular file for adding to it, make it if it is missing, and return its descriptor.
+    """Open a regular file for appending, create it if it is missing, and return its descriptor.
 
-    :raises NotTrusted: somebody else made it first, to read or to forge what comes.
-    :raises OSError: it cannot be made or written, or is a symbolic link, a pipe or the like, which is not waited for.
+    :raises NotTrusted: somebody else owns it, and could read or forge its content.
+    :raises OSError: it cannot be created or written, or is a symbolic link, a pipe (which does not block) or the like.
     """
     descriptor = _if_regular(os.open(path, _APPEND, mode), path)
     if is_own(os.fstat(descriptor)):
@@ -180,17 +180,17 @@ def _not_regular(path: str | Path) -> OSError:
 def read_regular(path: str | Path, limit: int = MAX_READ, *, dir_fd: int | None = None, follow: bool = False) -> bytes:
     """Return the content of a regular file.
 
-    :param limit: bytes that it may have.
-    :raises OSError: as `open_regular`, and where it is longer than the limit (EFBIG).
+    :param limit: largest size in bytes.
+    :raises OSError: as `open_regular`, or it is longer than the limit (EFBIG).
     """
     with open(open_regular(path, dir_fd=dir_fd, follow=follow), "rb") as file:
         return _read(file, limit)
 
 
 def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
-    """Return the content of a regular file that nobody but root and the user of this process can have written.
+    """Return the content of a regular file that only root and the user of this process can write.
 
-    :param limit: bytes that it may have.
+    :param limit: largest size in bytes.
     :raises NotTrusted: somebody else owns it or may write to it.
     :raises OSError: as `read_regular`.
     """
@@ -201,11 +201,11 @@ def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
 
 
 def open_trusted(path: str | Path) -> int:
-    """Open a regular file that belongs to root or the user of this process, and return its descriptor.
+    """Open a regular file owned by root or the user of this process, and return its descriptor.
 
-    For what says who may do what, or what is run, in a directory in which others may make files: a name that is missing
-    there belongs to whoever comes first. A symbolic link must belong to them, too. Its group may write to it, for root
-    has let it, but not if it has a second name: whoever may write to a file may give it another one.
+    Use it for files that grant rights or are executed, in a directory in which others may create files: they could have
+    created a missing one first. A symbolic link must have such an owner, too. The file may be group-writable, but not
+    if it has a second hard link: whoever may write to a file may link it elsewhere.
 
     :raises NotTrusted: somebody else owns it.
     :raises OSError: as `open_regular`.
@@ -221,15 +221,15 @@ def open_trusted(path: str | Path) -> int:
 def read_trusted(path: str | Path, limit: int = MAX_READ) -> bytes:
     """Return the content of a file that `open_trusted` opens.
 
-    :param limit: bytes that it may have.
-    :raises OSError: as `open_trusted`, and where it is longer than the limit (EFBIG).
+    :param limit: largest size in bytes.
+    :raises OSError: as `open_trusted`, or it is longer than the limit (EFBIG).
     """
     with open(open_trusted(path), "rb") as file:
         return _read(file, limit)
 
 
 def _read(file: IO[bytes], limit: int) -> bytes:
-    content = file.read(limit + 1) or b""  # None where nothing is there yet, as in files of the kernel
+    content = file.read(limit + 1) or b""  # None where no data is ready, as in files of the kernel
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"It is longer than {limit} bytes")
     return content

@@ -1,7 +1,7 @@
-"""POSIX access control lists: as the kernel keeps them (acl(5), linux/posix_acl_xattr.h) and as archives write them.
+"""POSIX access control lists in the kernel's format (acl(5), linux/posix_acl_xattr.h) and in that of archives.
 
-The text form is that of acl_to_text(3), one entry a line or separated by commas: what GNU tar and star put into
-`SCHILY.acl.access` and `SCHILY.acl.default`.
+Archives have the text form of acl_to_text(3), one entry per line or separated by commas, in the pax keywords
+`SCHILY.acl.access` and `SCHILY.acl.default` of GNU tar and star.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _LINE: Final = re.compile(r"(user|group|mask|other|[ugmo]):([^:]*):([r-][w-][x-]
 
 
 class Entry(NamedTuple):
-    """One entry of a list."""
+    """An entry of an access control list."""
 
     tag: int
     permissions: int
-    """The sum of 4 to read, 2 to write and 1 to execute."""
+    """The sum of 4 for read, 2 for write and 1 for execute."""
     id: int | None
-    """Of the user or group that it names; None for one whose name this machine does not know."""
+    """The user or group id; None for a name that this machine does not know."""
 
 
 Acl = Sequence[Entry]
 
 
 def from_xattr(value: bytes) -> Acl:
-    """Parse what the kernel keeps in the attribute `system.posix_acl_access` or `system.posix_acl_default`.
+    """Parse the value of the attribute `system.posix_acl_access` or `system.posix_acl_default`.
 
-    :raises ValueError: it makes no sense.
+    :raises ValueError: it is not a valid list.
     """
     if len(value) < _VERSION.size or _VERSION.unpack_from(value)[0] != 2 or (len(value) - 4) % _ENTRY.size:
         raise ValueError("no access control list")
@@ -54,7 +54,7 @@ def from_xattr(value: bytes) -> Acl:
 
 
 def to_xattr(acl: Acl) -> bytes:
-    """Return a list as the kernel keeps it.
+    """Return a list in the kernel's format.
 
     :raises LookupError: it names a user or group that this machine does not know.
     """
@@ -67,25 +67,25 @@ def to_xattr(acl: Acl) -> bytes:
 
 
 def from_text(text: str) -> Acl:
-    """Parse the text of a list; of a named user or group the number counts, where one is given.
+    """Parse the text form of a list; a number takes precedence over the name of a user or group.
 
-    :raises ValueError: it makes no sense.
+    :raises ValueError: it is not a valid list.
     """
     lines = [line.partition("#")[0].strip() for line in re.split("[,\n]", text)]
     return _checked([_parse(line) for line in lines if line])
 
 
 def to_text(acl: Acl) -> str:
-    """Return a list as text, its users and groups by number."""
+    """Return a list as text, with numeric users and groups."""
     return "".join(
         f"{_WORDS[tag]}:{id if tag in _NAMED else ''}:{_letters(permissions)}\n" for tag, permissions, id in acl
     )
 
 
 def narrowed(mode: int, acl: Acl) -> int:
-    """Return a mode that gives nobody more than the list gives him, for where the list cannot be kept.
+    """Return a mode that grants nobody more than the list does, for where the list cannot be kept.
 
-    Who is named by the list falls back to his group or to all others: they lose what he did not have.
+    Users and groups named in the list fall back to the owning group or others, which lose what those did not have.
     """
     mask = next((entry.permissions for entry in acl if entry.tag == _MASK), 0o7)
     owner = group = other = 0o7
@@ -102,7 +102,7 @@ def narrowed(mode: int, acl: Acl) -> int:
 
 
 def _checked(acl: list[Entry]) -> Acl:
-    """A list that the kernel would take (fs/posix_acl.c, posix_acl_valid); empty where there is none."""
+    """Return a list, possibly empty, that the kernel accepts (fs/posix_acl.c, posix_acl_valid)."""
     tags = [entry.tag for entry in acl]
     if (
         len(acl) > MAX_ENTRIES

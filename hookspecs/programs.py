@@ -1,6 +1,6 @@
-"""Programs that jobs, handlers and plugins run: no shell, a minimal environment, a time limit, a bounded output.
+"""Running programs from jobs, handlers and plugins: no shell, a minimal environment, limits on time and output.
 
-All of it blocks: a handler calls it by `asyncio.to_thread`.
+These functions block: call them from a handler through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from jidoteki.hookspecs.appliance import Appliance
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK: Final = 0o022
 ADMIN: Final = "JIDO_ADMIN_PATH"
-"""The variable by which programs find the administration tree."""
+"""The environment variable with the path of the administration tree."""
 _CHUNK: Final = 64 * 1024
 _KILL_TIME: Final = 5.0
-#: How long the output of what a program left behind is read once the program itself has ended.
+#: Seconds for which output is still read once the program has ended, as a child may hold the pipe open.
 _LAST_WORDS: Final = 0.5
 
 Process = subprocess.Popen[bytes]
@@ -34,16 +34,16 @@ Starting = Callable[[Callable[[], Process]], AbstractContextManager[Process]]
 
 
 class ProgramFailed(Exception):
-    """A program cannot be started, ran out of time, or printed too much; the message says so in one sentence."""
+    """A failure to start a program, or one that timed out or printed too much; the message is a full sentence."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the variables that every program gets, and `more`."""
+    """Return the environment variables of every program, and `more`."""
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", **more}
 
 
 def places(appliance: Appliance) -> dict[str, str]:
-    """Return the variables by which a vendor's script finds the appliance that it works on, whatever its root is."""
+    """Return the environment variables that tell a vendor's script where the appliance's directories are."""
     return {
         ADMIN: str(appliance.admin),
         "JIDO_ROOT": str(appliance.root),
@@ -52,7 +52,7 @@ def places(appliance: Appliance) -> dict[str, str]:
 
 
 class Options(TypedDict, total=False):
-    """What `read` hands on to `run`."""
+    """The parameters that `read` passes on to `run`."""
 
     env: Mapping[str, str] | None
     cwd: Path | str | None
@@ -75,19 +75,19 @@ def run(
     checkpoint: Callable[[], None] = lambda: None,
     starting: Starting = lambda start: nullcontext(start()),
 ) -> int:
-    """Run a program and hand on what it prints, chunk by chunk.
+    """Run a program and pass its output on, chunk by chunk.
 
-    Its end counts, and not the end of its output: a daemon that it left behind may hold that for ever.
+    The call returns when the program ends, even if a daemon that it started keeps its output open.
 
     :param timeout: seconds.
-    :param output: what it raises ends the program, too.
-    :param env: its variables; by default those of `environment`.
-    :param name: what errors call it; by default its own name.
+    :param output: called with each chunk; an exception that it raises kills the program, too.
+    :param env: its environment variables; by default those of `environment`.
+    :param name: its name in errors; by default that of the executable.
     :param errors: where its standard error goes: `subprocess.STDOUT`, or `DEVNULL`.
-    :param checkpoint: called a few times a second; what it raises ends the program.
-    :param starting: calls what starts the program, and gives it for as long as it runs.
-    :return: the exit status, negative for the signal that ended it.
-    :raises ProgramFailed: it cannot be started, or ran out of time.
+    :param checkpoint: called a few times a second; an exception that it raises kills the program.
+    :param starting: calls the function that starts the program; a context manager around its run.
+    :return: the exit status; the negative signal number if a signal ended it.
+    :raises ProgramFailed: it cannot be started, or timed out.
     """
     name = name or os.path.basename(argv[0])
     variables = environment() if env is None else dict(env)
@@ -104,11 +104,11 @@ def run(
 
 
 def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: Unpack[Options]) -> tuple[int, bytes]:
-    """Run a program and return its exit status and what it printed.
+    """Run a program and return its exit status and its output.
 
-    :param limit: bytes that it may print.
+    :param limit: bytes of output.
     :param options: as for `run`.
-    :raises ProgramFailed: it cannot be started, takes too long or prints too much.
+    :raises ProgramFailed: it cannot be started, timed out or printed too much.
     """
     printed = bytearray()
     name = options.get("name") or os.path.basename(argv[0])
@@ -137,7 +137,7 @@ def _start(
 def _end(process: Process) -> None:
     if process.poll() is not None:
         return
-    # A program that runs as another user by now, as with sudo, cannot be killed from here, and is not waited for.
+    # A program that now runs as another user, as with sudo, cannot be killed from here, and is not waited for.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

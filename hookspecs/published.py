@@ -1,7 +1,7 @@
-"""How the copies that the service shows in the uploads directory are told from what anybody else wrote there.
+"""Recognizing the service's own copies of published files in the uploads directory.
 
-Whoever owns that directory can rename and remove what lies in it, but neither write to it nor change its mode or time.
-A copy is readable by its owner and at most one group, and its time of modification is in whole seconds: it keeps both
+The owner of that directory can rename and remove such a copy, but neither write to it nor change its mode or times.
+A copy is readable by its owner and at most one group, and its modification time is in whole seconds: it keeps both
 under any name, and loses the latter as soon as a script writes another archive into it.
 """
 
@@ -23,5 +23,5 @@ def mark(descriptor: int) -> None:
 
 
 def is_copy(status: os.stat_result) -> bool:
-    """Whether a file is such a copy, and nobody has written to it since."""
+    """Return whether a file is such a copy and has not been written to since."""
     return stat.S_IMODE(status.st_mode) in (MODE, MODE_OF_GROUP) and status.st_mtime_ns % _SECOND == 0

@@ -1,4 +1,4 @@
-"""Which members of a tar archive can be unpacked without harm: one rule, for who packs and for who unpacks."""
+"""The rules for tar members that can be unpacked safely, shared by packing and unpacking."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_COMPONENT: Final = 255
 MAX_DEPTH: Final = 256
 
 RESERVED: Final = ".jidoteki-"
-"""How all names begin that the program gives to files of its own beside those of others, at any depth."""
+"""The prefix of the names, at any depth, of the program's own files beside those of others."""
 
 LEFT_OUT: Final = f"{RESERVED}left-out"
-"""The one such name that an archive may bring, as a regular file at its top: its list of what could not be packed."""
+"""The only reserved name allowed in an archive, a regular file at its top: the list of what could not be packed."""
 
 IMPLIED: Final = 0o4000
-"""The bit of the mode that marks an unpacked directory which is not itself in the archive, but something below it is:
-no member may have it."""
+"""The mode bit that marks an unpacked directory which is not itself a member of the archive, but has one below it.
+No member may have it."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -35,16 +35,16 @@ _OTHERS: Final = {
 
 
 def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None, *, own: bool = False) -> str | None:
-    """Say why a member cannot be restored; None when it can.
+    """Return why a member cannot be restored; None when it can.
 
-    Regular files, directories and symbolic links can, as long as no name or link reaches out of the tree, nothing
+    Regular files, directories and symbolic links can, as long as no name or link points outside the tree, nothing
     is set-user-id and no file is set-group-id. The reason continues the member's name: "is a hard link".
 
     :param name: the member's name in the archive.
-    :param info: its type, mode, owner, time and the target of the link.
-    :param links_below: absolute symbolic links may lead to this directory and below; None when there may be none.
-    :param own: whether this appliance made the archive: names in any encoding, with any character, times of any age and
-        links to anywhere are what its own files had.
+    :param info: its type, mode, owner, time and link target.
+    :param links_below: the directory that absolute symbolic links must point into; None to refuse them.
+    :param own: whether this appliance made the archive: names in any encoding and with any character, times of any age
+        and links to anywhere are then accepted.
     """
     reason = _path(name) or (None if own else _text(name, "name")) or _kind(name, info) or _numbers(info, own)
     if reason is None and info.issym():
@@ -53,15 +53,14 @@ def can_restore(name: str, info: tarfile.TarInfo, links_below: Path | None, *, o
 
 
 def parts(name: str) -> list[str]:
-    """The components of a member's name, without the `.` and the empty ones that mean nothing."""
+    """Return the components of a member's name, without `.` and empty ones."""
     return [part for part in name.split("/") if part not in ("", ".")]
 
 
 def is_reserved(component: str) -> bool:
-    """Whether a name is one of the program's own, which no backup holds and no archive may bring.
+    """Return whether a name is reserved for the program's own files, which no archive may contain.
 
-    So is every name that a file system without case, or one that looks through compatible and invisible characters,
-    would take for one.
+    So is every name that a case-insensitive or Unicode-normalizing file system would treat as one.
     """
     if component.isascii():
         return component[: len(RESERVED)].lower() == RESERVED
@@ -140,7 +139,7 @@ def _link(target: str) -> str | None:
 
 
 def _reach(name: list[str], target: str, links_below: Path | None) -> str | None:
-    """Say why a link may lead to something that is not the archive's."""
+    """Return why a link may point outside the archive; None when it does not."""
     wrong = _text(target, "link's target")
     if wrong:
         return wrong

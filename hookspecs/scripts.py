@@ -1,6 +1,6 @@
-"""How to start the scripts that the vendor of an appliance or an update package brings.
+"""Starting the scripts of the appliance's vendor and of update packages.
 
-They need neither the execute bit nor a first line that names their interpreter, as under the original.
+As under the original, they need neither the execute bit nor a first line that names their interpreter.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from jidoteki.hookspecs import paths
 
 SHELL: Final = "/bin/sh"
 MAX_FIRST_LINE: Final = 256
-"""As much of a first line as Linux reads (BINPRM_BUF_SIZE)."""
+"""Bytes of the first line that Linux reads (BINPRM_BUF_SIZE)."""
 
 
 class CannotRun(Exception):
-    """A script is there and cannot be run; the message is a sentence that names it and says why."""
+    """An existing script that cannot be run; the message is a sentence that names it and the reason."""
 
     def __init__(self, script: Path, reason: str) -> None:
         super().__init__(f"{script.name} cannot be run: {reason}")
 
 
 def not_started(name: str, error: Exception) -> str:
-    """Return the sentence that says why a program cannot be run, and what is at fault if that is another file.
+    """Return a sentence on why a program cannot be run; it names the file at fault if that is another one.
 
-    :param name: what to call the program.
-    :param error: what `subprocess` raised.
+    :param name: the program's name.
+    :param error: the exception that `subprocess` raised.
     """
     if not isinstance(error, OSError):
         return f"{name} cannot be run: {error}"
@@ -37,7 +37,7 @@ def not_started(name: str, error: Exception) -> str:
 
 
 def is_there(script: Path) -> bool:
-    """Whether anything has this name, a link that leads nowhere included: what cannot run is not nothing."""
+    """Return whether a file of any type, such as a dangling symlink, has this name, even if it cannot be run."""
     try:
         os.lstat(script)
     except (FileNotFoundError, NotADirectoryError):
@@ -48,19 +48,19 @@ def is_there(script: Path) -> bool:
 
 
 def command_of(script: Path, *, directly: bool = False) -> list[str]:
-    """Return how to start a script: by the interpreter in its first line, without one by the shell; a binary by itself.
+    """Return the command that runs a script: the interpreter of its first line, or else the shell; a binary itself.
 
-    Interpreters read the script, which may lie on a file system mounted `noexec` or be open for writing.
+    An interpreter can read a script on a file system mounted `noexec`, or one that is open for writing.
 
-    :param directly: start what is executable by itself, for a `sudo` whose rules name the script.
-    :raises CannotRun: it is no file, cannot be read, or has a first line that no system can follow.
+    :param directly: execute an executable script itself, for `sudo` rules that name the script.
+    :raises CannotRun: it is not a file, cannot be read, or has an invalid first line.
     """
     executable = os.access(script, os.X_OK)
     try:
         with open(paths.open_regular(script, follow=True), "rb") as file:
             first, end, _ = file.read(MAX_FIRST_LINE).partition(b"\n")
     except OSError as error:
-        if executable and script.is_file():  # a binary that may be run and not be read
+        if executable and script.is_file():  # a binary that may be executed but not read
             return [str(script)]
         raise CannotRun(script, error.strerror or str(error)) from error
     if first.startswith(b"\x7fELF"):

@@ -1,7 +1,7 @@
-"""Files with holes, and how a tar archive holds them: GNU tar's sparse format 1.0 in the pax format.
+"""Sparse files in tar archives: GNU tar's sparse format 1.0 in the pax format.
 
-A member's content begins with the map, decimal numbers with a newline behind each: how many parts with data there are,
-then the offset and length of each; zeros fill its last block. The parts themselves follow. GNU tar, libarchive and
+A member's content begins with the map, decimal numbers with a newline after each: the number of data regions, then the
+offset and length of each; it is padded to a whole block with zeros. The data regions follow. GNU tar, libarchive and
 Python's `tarfile` read it (GNU tar's manual, "Sparse Formats").
 """
 
@@ -22,10 +22,10 @@ NAME: Final = f"{RECORDS}name"
 SIZE: Final = f"{RECORDS}realsize"
 FORMAT: Final = {f"{RECORDS}major": "1", f"{RECORDS}minor": "0"}
 MAX_REGIONS: Final = 100_000
-"""Holes of one file: where there are more, the shortest are packed as zeros."""
+"""The most holes of one file: where there are more, the shortest are packed as zeros."""
 
 Region = tuple[int, int]
-"""Offset and length of a part with data, in bytes; a last one of no length says where the file ends."""
+"""Offset and length of a data region, in bytes; a last one of length 0 marks the end of the file."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _DISK_BLOCK: Final = 512
@@ -33,10 +33,10 @@ _DISK_BLOCK: Final = 512
 
 
 def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Region] | None:
-    """The parts of a regular file that hold data; None when it has no holes worth a map, or its holes cannot be told.
+    """Return the data regions of a regular file; None when it has no holes worth a map, or they cannot be determined.
 
-    :param status: of the file, as it was opened: what is written behind that size counts for nothing.
-    :param start: where the part of the file begins that counts.
+    :param status: of the file when it was opened: data beyond that size is ignored.
+    :param start: offset in bytes at which to begin.
     :raises OSError: it cannot be read.
     """
     size = status.st_size
@@ -44,28 +44,28 @@ def regions(descriptor: int, status: os.stat_result, start: int = 0) -> list[Reg
         return None
     found = _without(_longest_holes(parts(descriptor, size, start), start, size), start, size)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    # Of a file system that compresses, or knows of no holes.
+    # The file system compresses, or does not report holes.
     return None if found == [(start, size - start)] else found
 
 
 def parts(descriptor: int, size: int, start: int = 0) -> Iterator[Region]:
-    """Give out the parts of a file with data; where the system cannot tell, all is.
+    """Yield the data regions of a file; all of it where the system cannot tell.
 
-    :param size: of the file: what lies behind is not looked at.
-    :param start: where to begin.
+    :param size: of the file in bytes: data beyond it is ignored.
+    :param start: offset in bytes at which to begin.
     :raises OSError: it cannot be read.
     """
     end = start
     while end < size and (begin := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
         hole = _seek(descriptor, begin, os.SEEK_HOLE, begin)
-        if hole == begin:  # it became shorter meanwhile
+        if hole == begin:  # the file was truncated in the meantime
             break
         end = min(size, hole)
         yield begin, end - begin
 
 
 def _longest_holes(data: Iterable[Region], start: int, size: int) -> list[Region]:
-    """The holes before, between and behind parts, in their order: as many as there may be, found in one pass."""
+    """Return the holes before, between and after data regions, in order: the longest MAX_REGIONS, found in one pass."""
     lengths = (
         (after[0] - sum(before), sum(before)) for before, after in pairwise(chain([(start, 0)], data, [(size, 0)]))
     )
@@ -74,7 +74,7 @@ def _longest_holes(data: Iterable[Region], start: int, size: int) -> list[Region
 
 
 def _without(holes: Iterable[Region], start: int, size: int) -> list[Region]:
-    """The parts between holes, the last of which ends where the file does."""
+    """Return the regions between holes; the last one ends where the file does."""
     found: list[Region] = []
     end = start
     for offset, length in holes:
@@ -88,7 +88,7 @@ def _seek(descriptor: int, offset: int, what: int, otherwise: int) -> int:
     try:
         return os.lseek(descriptor, offset, what)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # nothing behind it
+        if error.errno == errno.ENXIO:  # no data after the offset
             return otherwise
         if error.errno in (errno.EINVAL, errno.ENOTSUP):
             return offset if what == os.SEEK_DATA else 1 << 62
@@ -96,7 +96,7 @@ def _seek(descriptor: int, offset: int, what: int, otherwise: int) -> int:
 
 
 def records(name: str, size: int) -> dict[str, bytes]:
-    """The records of a member's extended header.
+    """Return the records of a member's extended header.
 
     :param name: of the file; the member itself has `member_name`.
     :param size: of the file with its holes, in bytes.
@@ -105,15 +105,15 @@ def records(name: str, size: int) -> dict[str, bytes]:
 
 
 def member_name(name: str) -> str:
-    """The name in the member's own header, so that who does not know the format takes it for no file of the tree."""
+    """Return the name for the member's own header, which keeps tools without sparse support off the real path."""
     return posixpath.join(posixpath.dirname(name), "GNUSparseFile.0", posixpath.basename(name))
 
 
 class Content(io.RawIOBase):
-    """The content of a member: the map and the parts of a file, as long as they were whatever happens to it meanwhile.
+    """The content of a member: the map and the data regions; its length stays the same if the file is truncated.
 
-    :param descriptor: of the file; it stays open, and where it is read does not matter.
-    :param start: where the member begins in the file.
+    :param descriptor: of the file; it stays open, and its position does not matter.
+    :param start: offset in bytes at which the member begins in the file.
     """
 
     def __init__(self, descriptor: int, parts: Sequence[Region], start: int = 0) -> None:
@@ -124,12 +124,12 @@ class Content(io.RawIOBase):
         self._parts = iter(parts)
         self._offset = self._left = 0
         self.size = len(self._map) + sum(length for _, length in parts)
-        """Bytes in all."""
+        """Total size in bytes."""
         self.became_shorter = False
-        """Whether zeros took the place of what is not there any more."""
+        """Whether the file was truncated in the meantime; zeros took the place of missing data."""
 
     def read(self, size: int = -1) -> bytes:
-        """Return as many bytes, fewer only at the end; -1 stands for all."""
+        """Return `size` bytes, fewer only at the end; -1 for all."""
         wanted = self.size if size < 0 else size
         read = bytearray()
         while len(read) < wanted and (piece := self._piece(wanted - len(read))):

@@ -1,4 +1,4 @@
-"""JSON of others that is to be answered as JSON: Python reads NaN, Infinity and 1e999, which nobody else does."""
+"""Parsing JSON that is passed on as JSON: Python accepts NaN, Infinity and 1e999, which other parsers refuse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 def loads(content: str | bytes) -> Any:
     """Parse a JSON text (RFC 8259).
 
-    :raises ValueError: it is none, or holds a number that is not finite.
+    :raises ValueError: it is not JSON, or holds a number that is not finite.
     :raises RecursionError: it is nested too deeply.
     """
     return json.loads(content, parse_constant=_finite, parse_float=_finite)

@@ -1,7 +1,7 @@
-"""The vocabulary of the reference's character classes and lengths. Each raises voluptuous.Invalid with what is allowed.
+"""Validators for the reference's character classes and lengths. Each raises voluptuous.Invalid with what is allowed.
 
-A message continues the parameter's name: "must be 3 to 14 letters and digits". `explain` puts the two together.
-The composed validators keep what they were made of in attributes, from which a description of the API can be made.
+A message continues the parameter's name: "must be 3 to 14 letters and digits". `explain` joins the two.
+Composed validators keep their parts in attributes, from which the API description is generated.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _Validator = TypeVar("_Validator", bound=Callable[..., object])
 @final
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string of ASCII characters out of one class.
+    """A string of ASCII characters of one character class.
 
     :param characters: the inside of a regular expression's `[…]`.
-    :param minimum: the least number of characters.
-    :param maximum: the greatest number of characters.
-    :param allowed: the rule in words, after "must be".
-    :param parse: raises ValueError for strings that have the right characters and mean nothing.
+    :param minimum: shortest length in characters.
+    :param maximum: greatest length in characters.
+    :param allowed: the rule in words, to follow "must be".
+    :param parse: raises ValueError for strings of the right characters that are still invalid.
     """
 
     characters: str
@@ -66,11 +66,11 @@ class Text:
 
     @property
     def pattern(self) -> str:
-        """The characters and lengths as a regular expression, as JSON Schema has them."""
+        """The characters and lengths as a regular expression of JSON Schema."""
         return f"^[{self.characters}]{{{self.minimum},{self.maximum}}}$"
 
     def __call__(self, value: object) -> str:
-        """Return `value` as it is, or raise voluptuous.Invalid."""
+        """Return `value` unchanged, or raise voluptuous.Invalid."""
         if not isinstance(value, str):
             raise vol.Invalid(f"must be a string: {self.allowed}")
         if not re.fullmatch(f"[{self.characters}]{{{self.minimum},{self.maximum}}}", value):
@@ -86,10 +86,10 @@ class Text:
 @final
 @dataclass(frozen=True, slots=True)
 class or_number:
-    """A text for which a JSON document may hold a whole number, whose digits it then is, such as `"netmask": 24`.
+    """A text that a JSON document may also give as a whole number, such as `"netmask": 24`; its digits are validated.
 
-    :param text: what the digits must be.
-    :param maximum: the greatest number that can be right, where that is known.
+    :param text: the validator of the digits.
+    :param maximum: greatest valid number, if there is one.
     """
 
     text: Text
@@ -97,7 +97,7 @@ class or_number:
 
     @property
     def minimum(self) -> int:
-        """The least number that has enough digits."""
+        """The smallest number that has enough digits."""
         return 10 ** (self.text.minimum - 1) if self.text.minimum > 1 else 0
 
     def __call__(self, value: object) -> str:
@@ -106,7 +106,7 @@ class or_number:
 
 
 def described(schema: Mapping[str, Any]) -> Callable[[_Validator], _Validator]:
-    """Say in JSON Schema what a validating function accepts: the API's description shows it. It judges nothing itself.
+    """Attach to a validating function the JSON Schema that the API description shows; nothing is validated against it.
 
     :param schema: JSON Schema 2020-12, such as `{"type": "string", "pattern": "^[a-z]+$"}`.
     :return: a decorator.
@@ -120,11 +120,11 @@ def described(schema: Mapping[str, Any]) -> Callable[[_Validator], _Validator]:
 
 
 def prefix_length(mask: str, version: int) -> int:
-    """Return the prefix length that a netmask stands for.
+    """Return the prefix length of a netmask.
 
     :param mask: `255.255.255.0`, `ffff:ffff::`, `24`, `/24`, or an IPv6 prefix with its length, `2001:db8::/64`.
-    :param version: of the address that the mask belongs to, 4 or 6.
-    :raises ValueError: it is no netmask of that version.
+    :param version: IP version of the address that the mask belongs to, 4 or 6.
+    :raises ValueError: it is not a netmask of that version.
     """
     network, slash, length = mask.rpartition("/")
     bits = {4: 32, 6: 128}[version]
@@ -162,7 +162,7 @@ _PORT: Final = Text("0-9._/-", 1, 5, "a number from 1 to 65535", _port_number)
 
 interface: Final = Text("a-zA-Z0-9", 3, 14, "3 to 14 letters and digits")
 hostname: Final = Text("a-zA-Z0-9.-", 3, 255, "3 to 255 letters, digits, '.' and '-'")
-"""A host's name. It may begin with '-', as the reference lets it: a command line needs `--` before it."""
+"""A host name. It may begin with '-', as in the reference: a command line needs `--` before it."""
 server: Final = Text("a-zA-Z0-9.:-", 3, 255, "3 to 255 letters, digits, '.', '-' and ':'")
 """A host by name or address, such as a time server."""
 address: Final = Text(_HEXADECIMAL, 3, 45, "an IPv4 or IPv6 address of 3 to 45 characters", ipaddress.ip_address)
@@ -193,10 +193,10 @@ def port(value: object) -> str:
 
 @final
 class strict:
-    """An object with the keys of `schema` and no others; the error for another one names the nearest known key.
+    """An object with the keys of `schema` and no others; the error for an unknown key names the most similar one.
 
     :param schema: maps names, or voluptuous markers of names, to validators.
-    :param empty_is_absent: whether a key whose value is an empty string counts as not given.
+    :param empty_is_absent: whether a key with an empty string as its value counts as missing.
     """
 
     def __init__(self, schema: Mapping[Any, Any], *, empty_is_absent: bool = False) -> None:
@@ -220,7 +220,7 @@ class strict:
 class variants:
     """An object whose other keys depend on the value of one of them.
 
-    :param key: the key that decides.
+    :param key: the key that selects the variant.
     :param schemas: for each of its values, the schema of the other keys.
     """
 
@@ -241,7 +241,7 @@ class variants:
 
 
 def together(**validators: Any) -> dict[vol.Inclusive, Any]:
-    """Return a part of a schema: optional keys that come all together or not at all."""
+    """Return a part of a schema: optional keys that must be given all together or not at all."""
     *most, last = validators
     names = f"{', '.join(most)} and {last}"
     message = f"needs {names} together or none of them"

@@ -1,1 +1,1 @@
-"""Archives: which members are unpacked, how they are read and written, and what encrypts and compresses them."""
+"""Archives: reading and unpacking tar safely, decompression and encryption."""

@@ -1,4 +1,4 @@
-"""The directories that an archive is unpacked into, each opened below the one above it, without following a link."""
+"""The directories that an archive is unpacked into, each opened relative to its parent, without following links."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
 
 Elsewhere = Callable[[str], int | None]
-"""Where the content of a directory of the archive goes that is not unpacked with the rest: a descriptor that stays
-open, or None where it goes with the rest."""
+"""Returns the descriptor of another directory to receive the content of a directory of the archive, or None for the
+default. The descriptor stays open."""
 
 
 class _Entered(NamedTuple):
@@ -22,11 +22,11 @@ class _Entered(NamedTuple):
 
 
 class Directories:
-    """The tree that is made; those of its directories are open that lead to the last one that was entered.
+    """The unpacked directory tree; the directories on the path to the last entered one are open.
 
-    :param root: descriptor of its top, which is closed with it.
-    :param mark: whether one that is made has the bit of `IMPLIED` until it comes as a member.
-    :param elsewhere: asked once for each directory that is made.
+    :param root: descriptor of its top, which `close` closes.
+    :param mark: whether a created directory has the bit `IMPLIED` until its own member is unpacked.
+    :param elsewhere: called once for each created directory.
     """
 
     def __init__(self, root: int, mark: bool, elsewhere: Elsewhere) -> None:
@@ -38,11 +38,11 @@ class Directories:
 
     @property
     def top(self) -> int:
-        """Descriptor of the one at the top of all that goes where the last one that was entered does."""
+        """Descriptor of the root, or of the other directory of `elsewhere`, that the last entered one is in."""
         return self._open[-1].top if self._open else self.root
 
     def enter(self, names: list[str]) -> int:
-        """Return the descriptor of a directory, open until the next one; it is made when it is not there."""
+        """Return the descriptor of a directory, open until the next call; a missing one is created."""
         common = 0
         for entered, wanted in zip(self._open, names, strict=False):
             if entered.name != wanted:
@@ -54,9 +54,9 @@ class Directories:
         return self._open[-1].descriptor if self._open else self.root
 
     def beneath(self, names: list[str]) -> int:
-        """Open a directory that is there already.
+        """Open an existing directory and return its descriptor.
 
-        :raises OSError: it is not.
+        :raises OSError: it does not exist.
         """
         for depth in range(len(names), 0, -1):
             top = self._elsewhere.get("/".join(names[:depth])) if self._elsewhere else None
@@ -65,7 +65,7 @@ class Directories:
         return directory_beneath(self.root, names)
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all descriptors."""
         self._leave(0)
         os.close(self.root)
 
@@ -94,10 +94,10 @@ class Directories:
 
     def _imply(self, descriptor: int) -> None:
         if self._mark:
-            with suppress(PermissionError):  # of a file system that knows no modes
+            with suppress(PermissionError):  # on a file system without modes
                 os.fchmod(descriptor, IMPLIED | 0o700)
 
     def _leave(self, depth: int) -> None:
-        """Close the directories deeper than this."""
+        """Close the directories deeper than `depth`."""
         while len(self._open) > depth:
             os.close(self._open.pop().descriptor)

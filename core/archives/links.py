@@ -1,4 +1,4 @@
-"""Hard links in an archive: a second name for what it brought before, and for nothing else."""
+"""Hard links in an archive, which may only link to earlier members."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Copy = Callable[[int], None]
 
 
 def link(info: tarfile.TarInfo, directories: Directories, parent: int, copy_of: Copy) -> tarfile.TarInfo | None:
-    """Make a hard link in the directory that it lies in.
+    """Create a hard link.
 
-    :param directories: what the archive was unpacked into so far; its link's target lies in there.
-    :param parent: descriptor of the directory that the link is put into.
-    :param copy_of: makes a copy in its place of what is open where no link can be: on another file system, or where
-        the file has too many names.
-    :return: the symbolic link to make in its place, when it is a second name for one: where it leads depends on where
-        it lies, which is to be judged.
-    :raises ArchiveError: there is no file or symbolic link of that name.
-    :raises OSError: the link cannot be made.
+    :param directories: the tree unpacked so far, which must contain the target.
+    :param parent: descriptor of the directory in which the link is created.
+    :param copy_of: copies an open file instead where no link is possible: on another file system, or with too many
+        links.
+    :return: the symbolic link to create instead if the target is one: its meaning depends on its place, and must be
+        checked.
+    :raises ArchiveError: the target is not an existing file or symbolic link.
+    :raises OSError: the link cannot be created.
     """
     target = parts(info.linkname)
     if not target or any(map(is_reserved, target)) or can_restore(info.linkname, _named(info), None):
@@ -64,7 +64,7 @@ def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int, copy_
 
 
 def _named(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """An ordinary file of the name that the link leads to."""
+    """Return a regular file with the name of the link's target."""
     result = tarfile.TarInfo(info.linkname)
     result.mode = 0o600
     return result

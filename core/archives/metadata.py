@@ -1,7 +1,7 @@
-"""Owner, mode, time, attributes and access control lists of what is unpacked, given through its descriptor.
+"""Owner, mode, time, attributes and access control lists of unpacked files, set through their descriptors.
 
-What cannot be given is told, and never leaves a file open to more users than before: where an access control list
-cannot be kept, the mode is narrowed to what it allowed.
+A failure is reported and never gives more users access to a file: where an access control list cannot be set, the mode
+is narrowed to what it allowed.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ Tell = Callable[[str], None]
 
 
 class Notes:
-    """What is told of single members, of which there may be millions."""
+    """Messages about members, limited in number, as there may be millions."""
 
     def __init__(self, note: Tell) -> None:
         self._note = note
         self._count = 0
 
     def add(self, name: str, text: str) -> None:
-        """Tell of a member."""
+        """Report a message about a member."""
         self._count += 1
         if self._count <= MAX_NOTES:
             self._note(f"{name}: {text}")
 
     def end(self) -> None:
-        """Tell how many lines were left out."""
+        """Report how many messages were left out."""
         if self._count > MAX_NOTES:
             self._note(f"{self._count - MAX_NOTES} more lines like these are left out")
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a member has beside owner, mode and time."""
+    """The extended attributes and access control lists of a member."""
 
     extended: Mapping[str, bytes] = field(default_factory=dict)
     access: Acl = ()
@@ -50,7 +50,7 @@ class Attributes:
 
     @property
     def size(self) -> int:
-        """About how many bytes the extended ones take."""
+        """The approximate size of the extended attributes in bytes."""
         return sum(len(name) + len(value) for name, value in self.extended.items())
 
 
@@ -58,15 +58,15 @@ NONE = Attributes()
 
 
 def relevant(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of the extended headers of a member, those that `attributes` reads."""
+    """Return those of a member's extended headers that `attributes` reads."""
     lists = (file_attributes.ACCESS, file_attributes.DEFAULT)
     return {key: text for key, text in headers.items() if key in lists or file_attributes.name_of(key) is not None}
 
 
 def attributes(headers: Mapping[str, str]) -> Attributes:
-    """Return what extended headers say of a member.
+    """Return the attributes in the extended headers of a member.
 
-    :raises ValueError: they say what is refused; the reason continues the member's name.
+    :raises ValueError: they are refused; the message continues the member's name.
     """
     if not headers:
         return NONE
@@ -77,7 +77,7 @@ def attributes(headers: Mapping[str, str]) -> Attributes:
     for kind, key in ((posix_acl.ACCESS, file_attributes.ACCESS), (posix_acl.DEFAULT, file_attributes.DEFAULT)):
         raw = found.pop(kind, None)
         try:
-            # The kernel's own form names users and groups by number, as owners are.
+            # The kernel's format has numeric users and groups, as owners are restored.
             lists[kind] = posix_acl.from_text(headers.get(key, "")) if raw is None else posix_acl.from_xattr(raw)
         except ValueError as error:
             raise ValueError("has an access control list that makes no sense") from error
@@ -105,11 +105,11 @@ def _bytes(text: str) -> bytes:
 
 
 def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, more: Attributes, tell: Tell) -> None:
-    """Give a file or directory its metadata.
+    """Set the metadata of a file or directory.
 
     :param owner: user and group; None to leave it as it is.
-    :param time: of its last change, in nanoseconds since the epoch.
-    :param tell: told of each attribute and list that it cannot have.
+    :param time: modification time, in nanoseconds since the epoch.
+    :param tell: called with a message for each attribute and list that cannot be set.
     """
     for name in more.left_out:
         tell(f"its attribute {name} is left out")
@@ -126,7 +126,7 @@ def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, m
 
 
 def give_owner(file: int | str, owner: tuple[int, int], tell: Tell, directory: int | None = None) -> bool:
-    """Give a file, or a link by its name in a directory, its owner; False when that cannot be, which is told."""
+    """Set the owner of a file, or of a link by its name in a directory; report a failure and return False."""
     reason = file_attributes.give_owner(file, *owner, directory)
     if reason:
         tell(f"its owner {owner[0]}:{owner[1]} cannot be set, so it belongs to the service's user: {reason}")

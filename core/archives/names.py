@@ -1,4 +1,4 @@
-"""The names that an archive has used up so far, in little memory: there may be millions."""
+"""A compact set of an archive's names, of which there may be millions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Names:
         self._used = 0
 
     def add(self, name: str) -> bool:
-        """Add a name; False when it was there, or has the same 64-bit digest as one that was."""
+        """Add a name; return False when it, or another name with its 64-bit digest, was added before."""
         # 0 marks a free slot.
         digest = int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") or 1
         if self._used * 2 >= len(self._slots):

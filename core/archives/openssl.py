@@ -1,4 +1,4 @@
-"""What `openssl enc -aes-256-cbc` and `openssl rsautl` write, read and written as a stream.
+"""The formats of `openssl enc -aes-256-cbc` and `openssl rsautl`, read and written as streams.
 
 Source of the formats: OpenSSL 3.0, `apps/enc.c`, `apps/lib/apps.c` (`-pass file:`) and `EVP_BytesToKey(3)`.
 """
@@ -31,11 +31,11 @@ MAX_PASSPHRASE = 1023
 
 
 class DecryptionError(Exception):
-    """The content cannot be decrypted; the message says why."""
+    """Content that cannot be decrypted; the message is the reason."""
 
 
 def read_passphrase(path: Path) -> bytes:
-    """Return the passphrase in a file as `-pass file:PATH` takes it: the first line, up to 1023 bytes or a NUL.
+    """Return the passphrase in a file as `-pass file:PATH` reads it: the first line, up to 1023 bytes or a NUL.
 
     :raises OSError: the file cannot be read.
     :raises ValueError: it is empty.
@@ -48,12 +48,12 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def _modern(passphrase: bytes, salt: bytes) -> bytes:
-    """`-md sha256 -pbkdf2`."""
+    """Derive key and IV as with `-md sha256 -pbkdf2`."""
     return hashlib.pbkdf2_hmac("sha256", passphrase, salt, ITERATIONS, 48)
 
 
 def bytes_to_key(digest: str, passphrase: bytes, salt: bytes) -> bytes:
-    """`-md DIGEST` without `-pbkdf2`: the first 48 bytes of EVP_BytesToKey with one iteration."""
+    """Derive key and IV as with `-md DIGEST` and no `-pbkdf2`: 48 bytes of EVP_BytesToKey with one iteration."""
     last = derived = b""
     while len(derived) < 48:
         last = hashlib.new(digest, last + passphrase + salt, usedforsecurity=False).digest()
@@ -66,11 +66,11 @@ def _cipher(derived: bytes) -> Cipher[modes.CBC]:
 
 
 class DecryptingReader:
-    """Reads the plain text of an encrypted file.
+    """A reader of the plain text of an encrypted file.
 
     :param source: the encrypted file, from its beginning.
     :param legacy: whether its key was derived as with `-md md5` and no `-pbkdf2`.
-    :raises DecryptionError: it does not begin as such a file does.
+    :raises DecryptionError: it does not have the header of such a file.
     """
 
     def __init__(self, source: Source, passphrase: bytes, *, legacy: bool = False) -> None:
@@ -86,9 +86,9 @@ class DecryptingReader:
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """Return about `size` bytes, at least one; nothing at the end.
+        """Return about `size` bytes, at least one; empty at the end.
 
-        :raises DecryptionError: the file is cut off, damaged, or was encrypted with another passphrase.
+        :raises DecryptionError: the file is truncated, damaged, or was encrypted with another passphrase.
         """
         while not self._ended:
             chunk = self._source.read(max(size, BLOCK))
@@ -112,9 +112,9 @@ class DecryptingReader:
 
 
 class EncryptingWriter:
-    """Writes what `openssl enc -d -aes-256-cbc -md sha256 -pbkdf2` decrypts.
+    """A writer of files that `openssl enc -d -aes-256-cbc -md sha256 -pbkdf2` decrypts.
 
-    :param target: where to write; it is left open.
+    :param target: the encrypted file; it stays open.
     """
 
     def __init__(self, target: BinaryIO, passphrase: bytes) -> None:

@@ -16,13 +16,13 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 class PaxError(Exception):
-    """What is wrong with an extended header, or with the member that it describes."""
+    """An invalid extended header, or one that makes its member invalid."""
 
 
 def parse(payload: bytes) -> dict[str, str]:
-    """Parse the records of an extended header; what is not UTF-8 becomes surrogates (PEP 383).
+    """Parse the records of an extended header; bytes that are not UTF-8 become surrogates (PEP 383).
 
-    :raises PaxError: it makes no sense; "a header that …".
+    :raises PaxError: it is malformed; "a header that …".
     """
     records = {}
     position = 0
@@ -43,10 +43,10 @@ def parse(payload: bytes) -> dict[str, str]:
 
 
 def apply(records: Mapping[str, str], info: tarfile.TarInfo, *, sparse: bool = False) -> None:
-    """Give a member what its extended headers say of it.
+    """Apply its extended headers to a member.
 
-    :param sparse: whether it may be a file with holes, whose map its content then begins with; `info.issparse()`.
-    :raises PaxError: they say what cannot be; "has an impossible …".
+    :param sparse: whether it may be a sparse file (`info.issparse()`), whose content begins with the map.
+    :raises PaxError: a value is invalid; "has an impossible …".
     """
     info.pax_headers = dict(records)
     info.name = records.get("path", info.name)
@@ -70,7 +70,7 @@ def _apply_sparse(records: Mapping[str, str], info: tarfile.TarInfo, allowed: bo
     info.name = records.get(sparse_files.NAME, info.name)
     if not 0 <= _number(records, sparse_files.SIZE, -1, "size") < 1 << 63:
         raise PaxError("has an impossible size")
-    info.sparse = b""  # it is one, and its map is still to be read
+    info.sparse = b""  # marks a sparse file, whose map is still to be read
 
 
 def _number(records: Mapping[str, str], key: str, otherwise: int, what: str) -> int:

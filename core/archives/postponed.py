@@ -1,4 +1,4 @@
-"""What directories get once everything is in them, kept on disk: an archive may have millions of them."""
+"""The metadata of directories, kept on disk until their content is unpacked: an archive may have millions of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class Postponed:
-    """Records in a file without a name.
+    """Records in an unnamed temporary file.
 
-    :param directory: descriptor of the directory whose file system it lies on.
+    :param directory: descriptor of a directory on the file system to use.
     """
 
     def __init__(self, directory: int) -> None:
@@ -21,25 +21,25 @@ class Postponed:
         self._starts = array("Q")
 
     def add(self, record: list[Any]) -> None:
-        """Keep a record of JSON values."""
+        """Add a record of JSON values."""
         self._starts.append(self._file.tell())
         self._file.write(json.dumps(record).encode() + b"\n")
 
     def last_first(self) -> Iterator[list[Any]]:
-        """Give out all records in the opposite order."""
+        """Yield all records in reverse order."""
         for start in reversed(self._starts):
             self._file.seek(start)
             yield json.loads(self._file.readline())
 
     def close(self) -> None:
-        """Give up the file."""
+        """Close the file, which deletes it."""
         self._file.close()
 
 
 def _unnamed(directory: int) -> int:
     try:
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    except OSError:  # not every file system has such files
+    except OSError:  # not every file system supports O_TMPFILE
         name = f".{secrets.token_hex(16)}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=directory)

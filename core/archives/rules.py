@@ -1,4 +1,4 @@
-"""Which members of an archive are unpacked: the rules of `can_restore`, and what a backup may hold beyond them."""
+"""The rules for members that are unpacked: those of `can_restore`, and the exceptions for backups."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, pa
 
 
 def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own: Callable[[], bool]) -> None:
-    """Judge one member.
+    """Check one member.
 
-    :param own: whether this appliance made the archive, asked once that matters.
-    :param backup: whether hard links, named pipes and files with holes may come, and no name that is the program's own
-        but the list's.
+    :param own: returns whether this appliance made the archive, called only if that matters.
+    :param backup: whether hard links, named pipes and sparse files are allowed, and reserved names, except for the
+        list's, are not.
     :raises ArchiveError: it is refused.
     """
-    judged = _plain(info) if backup and (info.islnk() or info.isfifo() or _has_map(info)) else info
-    reason = can_restore(info.name, judged, links_below)
-    if reason and (can_restore(info.name, judged, links_below, own=True) or not own()):
+    checked = _plain(info) if backup and (info.islnk() or info.isfifo() or _has_map(info)) else info
+    reason = can_restore(info.name, checked, links_below)
+    if reason and (can_restore(info.name, checked, links_below, own=True) or not own()):
         raise refuse(info.name, reason)
     names = parts(info.name)
     if backup and any(map(is_reserved, names)) and not (info.isreg() and names == [LEFT_OUT]):
@@ -29,12 +29,12 @@ def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own:
 
 
 def _has_map(info: tarfile.TarInfo) -> bool:
-    """Whether a member is a file with holes in the one format that is read; older ones are of a type of their own."""
+    """Return whether a member is a sparse file in the only supported format; older formats have their own type."""
     return info.issparse() and info.type != tarfile.GNUTYPE_SPARSE
 
 
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return a hard link, named pipe or file with holes as the plain file whose name, owner and mode it has."""
+    """Return a hard link, named pipe or sparse file as a regular file with the same name, owner and mode."""
     if info.size and not _has_map(info):
         raise refuse(info.name, "has an impossible size")
     result = copy.copy(info)

@@ -1,4 +1,4 @@
-"""What is left of the file systems that an archive is unpacked onto."""
+"""Free space on the file systems that an archive is unpacked to."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SMALLEST_ON_DISK = 4096
 @dataclass(slots=True)
 class _Left:
     size: int = 0
-    """Bytes that may be written until it is looked again."""
+    """Bytes that may be written before the next check."""
     block: int = SMALLEST_ON_DISK
 
 
 class Space:
-    """Looks now and then, and the oftener the less there is left, whether enough stays free.
+    """A check that enough space stays free, made more often the less is left.
 
     :param root: descriptor of the directory that is unpacked into.
-    :param free_space: bytes that stay free on its file system; on another one as much as `share` says.
+    :param free_space: bytes that must stay free on its file system; on another one, as much as `share` returns.
     """
 
     def __init__(self, root: int, free_space: int) -> None:
@@ -33,21 +33,21 @@ class Space:
         self._left: dict[int, _Left] = {}
 
     def use(self, name: str, top: int, size: int, coming: int = 0, blocks: int = 0) -> None:
-        """Take note of what is about to be written for a member.
+        """Account for bytes that are about to be written for a member.
 
-        :param top: descriptor of the directory at the top of what goes to the same file system.
+        :param top: descriptor of the top directory on the same file system.
         :param size: bytes.
-        :param coming: bytes that are to be written later, for which there must be room, too.
-        :param blocks: of the disk that it takes beside these bytes, for it begins or ends within some.
-        :raises ArchiveError: it would leave too little free.
+        :param coming: bytes to be written later, for which there must be space, too.
+        :param blocks: additional disk blocks, for data that begins or ends within a block.
+        :raises ArchiveError: too little space would stay free.
         """
         left = self._left.setdefault(top, _Left())
         size += blocks * left.block
         if left.size < size + coming:
-            self._look(name, top, left, size, size + coming)
+            self._check(name, top, left, size, size + coming)
         left.size -= size
 
-    def _look(self, name: str, top: int, left: _Left, size: int, needed: int) -> None:
+    def _check(self, name: str, top: int, left: _Left, size: int, needed: int) -> None:
         keep = self._free_space if top == self._root else share(top, self._free_space)
         found = spendable(top, keep)
         if found < needed:

@@ -1,4 +1,4 @@
-"""Members of tar archives that are files with holes (see `hookspecs.sparse_files`), written with their holes."""
+"""Unpacking sparse files with their holes (see `hookspecs.sparse_files`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def unpack(
 ) -> None:
     """Write the content of a member into a new, empty file.
 
-    :param write: writes a chunk where the descriptor stands; a short one takes a block of the disk, too.
-    :raises ArchiveError: its map makes no sense.
+    :param write: writes a chunk at the descriptor's position; a short one takes a disk block, too.
+    :raises ArchiveError: its map is invalid.
     :raises OSError: it cannot be written.
     """
     stream = _Stream(data)
@@ -45,14 +45,14 @@ def unpack(
 
 
 class _Stream:
-    """The content of a member, taken in pieces of any size."""
+    """The content of a member, read in pieces of any size."""
 
     def __init__(self, data: Iterator[memoryview]) -> None:
         self._data = data
         self._chunk = memoryview(b"")
 
     def some(self, limit: int) -> memoryview:
-        """Return from 1 to `limit` bytes; nothing at the end."""
+        """Return from 1 to `limit` bytes; empty at the end."""
         if not self._chunk:
             self._chunk = next(self._data, memoryview(b""))
         taken, self._chunk = self._chunk[:limit], self._chunk[limit:]
@@ -75,7 +75,7 @@ def _regions(info: tarfile.TarInfo, stream: _Stream) -> list[sparse_files.Region
 
 
 def _numbers(info: tarfile.TarInfo, stream: _Stream) -> Iterator[int]:
-    """The numbers of the map, read by whole blocks, as many as are asked for."""
+    """Yield the numbers of the map, which is read in whole blocks as needed."""
     rest = b""
     while True:
         if b"\n" not in rest and len(rest) <= _MAX_DIGITS:

@@ -1,4 +1,4 @@
-"""Streams for whoever unpacks: gzip with a limit, and a source that is read ahead in a thread."""
+"""Streams for unpacking: gzip decompression with a limit, and read-ahead in a thread."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ AHEAD = 4
 PATIENCE = 0.1
 GZIP = b"\x1f\x8b"
 
-# The type stubs of isal take the class for an instance.
+# The type stubs of isal declare the class as an instance.
 _IsalError = cast(type[Exception], igzip_lib.IsalError)
 
 
 class Source(Protocol):
-    """Anything that is read from its beginning to its end."""
+    """A stream that is read from beginning to end."""
 
     def read(self, size: int, /) -> bytes:
-        """Return some bytes; nothing at the end."""
+        """Return some bytes; empty at the end."""
 
 
 class GunzipError(Exception):
-    """The content cannot be decompressed; the message says why."""
+    """Content that cannot be decompressed; the message is the reason."""
 
 
 class GunzipReader:
-    """Decompresses gzip, of one member or of several, and checks it.
+    """A decompressor of gzip with one or more members, which verifies the checksums.
 
-    :param limit: the most bytes to hand out.
+    :param limit: largest decompressed size in bytes.
     """
 
     def __init__(self, source: Source, limit: int) -> None:
@@ -44,9 +44,9 @@ class GunzipReader:
         self._pending = b""
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, at least one; nothing at the end.
+        """Return up to `size` bytes, at least one; empty at the end.
 
-        :raises GunzipError: the content is cut off, damaged, or longer than the limit.
+        :raises GunzipError: the content is truncated, damaged, or longer than the limit.
         """
         while not self._decompressor.eof or self._begin_next():
             chunk = self._decompress(size)
@@ -70,9 +70,9 @@ class GunzipReader:
             raise GunzipError("It is not compressed with gzip, or is damaged") from error
 
     def _begin_next(self) -> bool:
-        """Go on to the next gzip member, over padding of zeros; False at the end.
+        """Begin the next gzip member, skipping zero padding; return False at the end.
 
-        :raises GunzipError: what follows is none.
+        :raises GunzipError: other data follows.
         """
         rest = self._decompressor.unused_data.lstrip(b"\0")
         while not rest:
@@ -88,9 +88,9 @@ class GunzipReader:
 
 
 def gunzipped(file: BinaryIO, limit: int) -> Source:
-    """Return the content of a file, decompressed if it begins as gzip does (RFC 1952).
+    """Return the content of a file, decompressed if it has the gzip signature (RFC 1952).
 
-    :param limit: the most bytes of it, if it is compressed.
+    :param limit: largest decompressed size in bytes.
     """
     begins = file.read(len(GZIP))
     file.seek(0)
@@ -98,7 +98,7 @@ def gunzipped(file: BinaryIO, limit: int) -> Source:
 
 
 class ReadAhead:
-    """Reads a source in a thread, a few chunks ahead: what decrypts or decompresses works beside what writes."""
+    """A source that is read a few chunks ahead in a thread, so that decompression runs beside writing."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -118,9 +118,9 @@ class ReadAhead:
         self._thread.join()
 
     def read(self, size: int) -> bytes:
-        """Return the next chunk, at most 512 KiB whatever `size` is; nothing at the end.
+        """Return the next chunk, at most 512 KiB whatever `size` is; empty at the end.
 
-        :raises Exception: what reading the source raised.
+        :raises Exception: any that reading the source raised.
         """
         if self._ended:
             return b""

@@ -1,8 +1,8 @@
-"""Tar archives read forward only, in constant memory, where nothing but the end is taken for the end.
+"""A strict reader of tar archives: forward only, in constant memory; damage is never taken for the end.
 
-`tarfile` parses the members' own headers. What it leaves open is decided here: the extended headers before them, how
-much may be read for one member's, that a damaged header is an error and no end, that what lies between and behind the
-members is zero.
+`tarfile` parses the members' own headers. The rest is done here: parsing the extended headers, limiting the size of one
+member's headers, treating a damaged header as an error and not as the end, and checking that all bytes between and
+after the members are zero.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ BLOCK = tarfile.BLOCKSIZE
 CHUNK = 512 * 1024
 MAX_HEADER = 32 * 1024
 MAX_SHOWN = 100
-#: Only sizes from here on do not fit the header's own field and need the extended one.
+#: Sizes from here on do not fit into the header's own field and need an extended header.
 EXTENDED_SIZE = 8 * 1024**3
 
 _LONG_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _TYPE = slice(156, 157)
 _MAGIC = slice(257, 262)
-#: What files begin with that are sent in the place of an archive.
+#: The signatures of files that are sent by mistake.
 _OTHERS = {
     b"\xfd7zXZ\0": "an xz file",
     b"BZh": "a bzip2 file",
@@ -37,23 +37,23 @@ _OTHERS = {
     b"#!": "a script",
 }
 
-#: What tarfile raises on headers made to break it, beside its own errors.
+#: The errors of tarfile on malicious headers.
 _BROKEN = (tarfile.TarError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError)
 
 
 class Source(Protocol):
-    """Anything that is read from its beginning to its end."""
+    """A stream that is read from beginning to end."""
 
     def read(self, size: int, /) -> bytes:
-        """Return some bytes; nothing at the end."""
+        """Return some bytes; empty at the end."""
 
 
 class ArchiveError(Exception):
-    """The archive is damaged, or holds something that is refused; the message is a sentence that says what."""
+    """A damaged archive, or one with a refused member; the message is a full sentence."""
 
 
 def refuse(name: str, reason: str) -> ArchiveError:
-    """The error for one member, whose name may hold anything."""
+    """Return the error for one member, whose name may contain any characters."""
     shown = name.encode("unicode_escape", "backslashreplace").decode("ascii")
     if len(shown) > MAX_SHOWN:
         shown = f"{shown[: MAX_SHOWN - 3]}..."
@@ -61,7 +61,7 @@ def refuse(name: str, reason: str) -> ArchiveError:
 
 
 def is_tar(content: bytes) -> bool:
-    """Whether some content begins with the header of a member."""
+    """Return whether content begins with a member's header."""
     try:
         return bool(tarfile.TarInfo.frombuf(content[:BLOCK], "utf-8", "replace"))
     except (tarfile.TarError, ValueError):
@@ -69,17 +69,17 @@ def is_tar(content: bytes) -> bool:
 
 
 def _not_tar(block: bytes) -> str | None:
-    """Say what a file is whose first block no archive has, whole or cut off; None where one may have it."""
+    """Return the error for a file whose first block is not that of a tar archive, even a truncated one; else None."""
     if not block.strip(b"\0") or block[_MAGIC] == b"ustar" or is_tar(block):
         return None
     kind = next((f", but {kind}" for begins, kind in _OTHERS.items() if block.startswith(begins)), "")
-    if not kind and len(block) < BLOCK and b"\0" in block:  # what is short of each header's numbers ends with these
+    if not kind and len(block) < BLOCK and b"\0" in block:  # a header truncated before its numbers ends with zeros
         return None
     return f"The archive is no tar archive{kind}: it must be one, as it is or compressed with gzip"
 
 
 class _Window:
-    """The file that `tarfile` sees: it moves forward only, and what one header may take is limited."""
+    """The file object for `tarfile`: it only moves forward, and limits the size of headers."""
 
     def __init__(self, source: Source, max_header: int) -> None:
         self._source = source
@@ -90,16 +90,16 @@ class _Window:
         self.last_block = b""
 
     def begin_header(self) -> bytes:
-        """Return the first block of a member's headers without moving; less than a block at the end of the source."""
+        """Return the first block of a member's headers without consuming it; less at the end of the source."""
         self._budget = self._max_header
         return self.peek()
 
     def restrict(self, size: int) -> None:
-        """Let what is left of a member's headers take at most so many bytes."""
+        """Limit the rest of a member's headers to `size` bytes."""
         self._budget = min(self._budget, size)
 
     def peek(self) -> bytes:
-        """Return the next block without moving."""
+        """Return the next block without consuming it."""
         self._fill(BLOCK)
         return bytes(self._chunk[:BLOCK])
 
@@ -124,7 +124,7 @@ class _Window:
         return bytes(self.some(size)) if size else b""
 
     def some(self, limit: int) -> memoryview:
-        """Return from 1 to `limit` bytes without copying; nothing at the end of the source."""
+        """Return from 1 to `limit` bytes without copying; empty at the end of the source."""
         if not self._chunk:
             self._chunk = memoryview(self._source.read(CHUNK))
         taken, self._chunk = self._chunk[:limit], self._chunk[limit:]
@@ -140,16 +140,16 @@ class _Window:
 
 
 class TarReader:
-    """Reads the members of an archive one after another.
+    """A reader of an archive's members, one after another.
 
     :param source: an uncompressed archive.
-    :param max_header: the most bytes that the headers of one member may take.
-    :param sparse: whether members may be files with holes (`pax.apply`).
+    :param max_header: largest size in bytes of one member's headers.
+    :param sparse: whether members may be sparse files (`pax.apply`).
     """
 
     def __init__(self, source: Source, max_header: int = MAX_HEADER, *, sparse: bool = False) -> None:
         self._window = _Window(source, max_header)
-        # tarfile passes over damaged headers when it iterates itself: this one only parses them.
+        # tarfile skips damaged headers when it iterates: this object only parses headers.
         self._tar = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK * 2)), encoding="utf-8", errors="surrogateescape")
         self._tar.fileobj = self._window  # type: ignore[assignment]  # reads are all that it needs
         self._sparse = sparse
@@ -157,9 +157,9 @@ class TarReader:
         self._padding = 0
 
     def next(self) -> tarfile.TarInfo | None:
-        """Go on to the next member; None at the end of the archive.
+        """Return the next member; None at the end of the archive.
 
-        :raises ArchiveError: the archive is damaged or cut off.
+        :raises ArchiveError: the archive is damaged or truncated.
         """
         for _ in self.data():
             pass
@@ -178,13 +178,13 @@ class TarReader:
 
     @property
     def header(self) -> bytes:
-        """The block that describes the current member, as it is in the archive."""
+        """The raw header block of the current member."""
         return self._window.last_block
 
     def data(self) -> Iterator[memoryview]:
-        """Give out the content of the current member, as far as it was not yet, in chunks up to 512 KiB.
+        """Yield the rest of the current member's content in chunks of up to 512 KiB.
 
-        :raises ArchiveError: the archive is damaged or cut off.
+        :raises ArchiveError: the archive is damaged or truncated.
         """
         while self._left:
             chunk = self._window.some(self._left)
@@ -220,7 +220,7 @@ class TarReader:
             raise refuse(info.name, str(error)) from error
 
     def _extended_headers(self) -> dict[str, str]:
-        """Read what comes before a member's own header, as records of the pax format; the last of a kind counts."""
+        """Return the extended headers before a member's own as pax records; of duplicates the last one counts."""
         records: dict[str, str] = {}
         names: dict[str, str] = {}
         while (kind := self._window.peek()[_TYPE]) in (*_EXTENDED, tarfile.XGLTYPE, *_LONG_NAMES):

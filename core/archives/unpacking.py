@@ -1,7 +1,7 @@
-"""The one place where archives are unpacked: every member is judged, and nothing is written outside the target.
+"""Unpacking archives safely: every member is checked, and nothing is written outside the target.
 
-Members are created through descriptors of directories that this module made itself, never by a path, so that no
-link in the archive is ever followed.
+Members are created through descriptors of directories that this module created, never by a path, so that no link in
+the archive is ever followed.
 """
 
 from __future__ import annotations
@@ -48,42 +48,42 @@ def _never() -> bool:
 
 
 def nowhere(path: str) -> None:
-    """Nothing goes elsewhere."""
+    """Return None: the content of no directory goes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an archive may hold and take. Sizes are bytes."""
+    """The limits and options of unpacking. Sizes are bytes."""
 
     max_size: int
-    """Of all files together."""
+    """Total size of all files."""
     max_members: int
     free_space: int
-    """What must stay free on the target's file system."""
+    """Space that must stay free on the target's file system."""
     links_below: Path | None = None
-    """Where absolute symbolic links may lead; None when there may be none."""
+    """The directory that absolute symbolic links must point into; None to refuse them."""
     keep: bool = False
-    """Whether owners, all mode bits, attributes, access control lists and the times of directories are kept, beside
-    permissions and times of files; names that are the program's own are refused then, but for `LEFT_OUT`."""
+    """Whether to restore owners, all mode bits, attributes, access control lists and the times of directories, beside
+    permissions and times of files. Reserved names, except for `LEFT_OUT`, are then refused."""
     umask: int = 0
-    """Permissions that are taken away, unless all are kept."""
+    """Permissions to remove, unless `keep` is set."""
     checkpoint: Callable[[], None] = _nothing
-    """Called often; what it raises ends the unpacking."""
+    """Called often; an exception that it raises ends the unpacking."""
     max_header: int = MAX_HEADER
-    """Of all headers of one member."""
+    """Total size of one member's headers."""
     note: Callable[[str], None] = _nothing
-    """Told of what cannot be kept."""
+    """Called with a message for each thing that cannot be restored."""
     own: Callable[[], bool] = _never
-    """Whether this appliance made the archive; asked when that matters, maybe often."""
+    """Returns whether this appliance made the archive; called when that matters, possibly often."""
     elsewhere: Elsewhere = nowhere
-    """Where the content of single directories goes, on other file systems."""
+    """Returns the target for the content of a directory that goes to another file system."""
 
     @classmethod
     def update(
         cls, *, max_size: int, max_members: int, free_space: int, umask: int = 0,
         checkpoint: Callable[[], None] = _nothing,
     ) -> Policy:  # fmt: skip
-        """For the content of an update package."""
+        """Return the policy for the content of an update package."""
         return cls(max_size, max_members, free_space, umask=umask, checkpoint=checkpoint)
 
     @classmethod
@@ -98,7 +98,7 @@ class Policy:
         own: Callable[[], bool] = _never,
         elsewhere: Elsewhere = nowhere,
     ) -> Policy:
-        """For a backup, which is as long as what is in it."""
+        """Return the policy for a backup, whose size is not limited."""
         return cls(
             NO_LIMIT, max_members, free_space, links_below,
             keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note, own=own,
@@ -108,11 +108,11 @@ class Policy:
 
 @dataclass(slots=True)
 class Summary:
-    """What was unpacked."""
+    """The result of unpacking."""
 
     members: int = 0
     size: int = 0
-    """Bytes in all files."""
+    """Total size of all files in bytes."""
 
 
 def unpack(source: Source, into: Path | int, policy: Policy) -> Summary:
@@ -120,7 +120,7 @@ def unpack(source: Source, into: Path | int, policy: Policy) -> Summary:
 
     :param source: the archive; it is read once, to its end.
     :param into: the directory or a descriptor of it, which stays open.
-    :raises ArchiveError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
+    :raises ArchiveError: the archive is damaged or holds a refused member; `into` is then incomplete.
     :raises OSError: the disk is full, or the like.
     """
     reader = TarReader(source, policy.max_header, sparse=policy.keep)
@@ -157,8 +157,8 @@ class _Tree:
         """Create one member."""
         self._policy.checkpoint()
         self._count(info)
-        self._judge(info)
-        if info.isfifo():  # of a running program: it holds nothing that could be restored
+        self._check(info)
+        if info.isfifo():  # a running program's: it has no content to restore
             self._notes.add(info.name, "is left out: it is a named pipe")
             return
         more = self._attributes(info)
@@ -175,22 +175,23 @@ class _Tree:
                 raise refuse(info.name, "has a name that is too long for the file system") from error
             raise OSError(error.errno, error.strerror or str(error), info.name) from error
 
-    def _judge(self, info: tarfile.TarInfo) -> None:
+    def _check(self, info: tarfile.TarInfo) -> None:
         rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
 
     def finish(self) -> None:
-        """Give the directories their owners, modes and times, those deep down first.
+        """Set owners, modes and times of the directories, deepest first.
 
-        Of one that comes twice the last member counts, as with tar.
+        Of duplicate members the last one counts, as with tar.
         """
-        dressed = Names()
+        done = Names()
         for name, mode, uid, gid, time, more in self._later.last_first():
             self._policy.checkpoint()
-            if not dressed.add(name):
+            if not done.add(name):
                 continue
             attributes = metadata.attributes(more)
             try:
-                self._dress(name or ".", self._directories.enter(parts(name)), mode, (uid, gid), time, attributes)
+                directory = self._directories.enter(parts(name))
+                self._set_metadata(name or ".", directory, mode, (uid, gid), time, attributes)
             except OSError as error:
                 raise OSError(error.errno, error.strerror or str(error), name or ".") from error
         self._notes.end()
@@ -226,7 +227,7 @@ class _Tree:
             return
         if link.issym():
             if link is not info:
-                self._judge(link)
+                self._check(link)
             self._link(link, names[-1], parent)
         else:
             self._file(info, names[-1], parent, data, more)
@@ -249,7 +250,7 @@ class _Tree:
                 self._write(info.name, descriptor, chunk)
             policy = self._policy
             mode = info.mode & 0o7777 if policy.keep else info.mode & 0o777 & ~policy.umask | 0o600
-            self._dress(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
+            self._set_metadata(info.name, descriptor, mode, (info.uid, info.gid), _nanoseconds(info), more)
         finally:
             os.close(descriptor)
 
@@ -266,7 +267,7 @@ class _Tree:
                     self._write(info.name, descriptor, memoryview(chunk))
             os.ftruncate(descriptor, status.st_size)
             owner, mode = (status.st_uid, status.st_gid), stat.S_IMODE(status.st_mode)
-            self._dress(info.name, descriptor, mode, owner, status.st_mtime_ns, metadata.of(source))
+            self._set_metadata(info.name, descriptor, mode, owner, status.st_mtime_ns, metadata.of(source))
         finally:
             os.close(descriptor)
 
@@ -284,7 +285,7 @@ class _Tree:
             time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
-    def _dress(
+    def _set_metadata(
         self, name: str, descriptor: int, mode: int, owner: tuple[int, int], time: int, more: Attributes
     ) -> None:
         given = owner if self._owner else None
@@ -292,5 +293,5 @@ class _Tree:
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:
-    """The time of a member, as exact as the archive tells it."""
+    """Return the modification time of a member with the archive's full precision."""
     return math.floor(Decimal(info.pax_headers.get("mtime", info.mtime)) * 10**9)

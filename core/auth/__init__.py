@@ -1,1 +1,1 @@
-"""Who may do what: tokens, signatures, users and their scopes, and the gate that every request passes."""
+"""Authentication and authorization: tokens, signatures, users with scopes, and the gate that checks every request."""

@@ -1,4 +1,4 @@
-"""Who may use the API: the token, the hash made with it, and the passphrase of a first run."""
+"""Authentication by a token, by a hash made with it, or by the passphrase of a first run."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from jidoteki.hookspecs.credentials import hash_with, secret_of
 from jidoteki.hookspecs.named_tokens import FILE as TOKENS_FILE
 
 SETUP = "/setup"
-#: As the original leaves it: its tools may change the token.
+#: The original's mode: its tools may change the token.
 TOKEN_MODE = 0o660
 MAX_FILE = 4096
 MAX_TOKENS_FILE = 1024 * 1024
 FORBIDDEN = "Authentication error"
 FIRST_RUN = User("first-run")
-#: Whoever comes first, while there is no token at all.
+#: The first client, while no token exists.
 FIRST_SETUP = Holder(b"", User("first-setup"))
 
 T = TypeVar("T")
 
-#: Two changes of the token at once must not both find the old one in force.
+#: Of two concurrent changes of the token only one may be based on the old token.
 _CHANGING = threading.Lock()
 
 
 class Authenticator:
-    """Judges credentials against the token files, which it rereads when they change.
+    """Authenticates requests against the token files, which it rereads when they change.
 
     :param first_run: whether the first setup needs a generated passphrase.
     :param words: length of that passphrase in words.
-    :param named_tokens: whether tokens beside the administrator's count.
+    :param named_tokens: whether tokens other than the administrator's are accepted.
     """
 
     def __init__(self, appliance: Appliance, first_run: bool, words: int, named_tokens: bool = False) -> None:
@@ -55,9 +55,9 @@ class Authenticator:
         self._claimed = files.CachedFile(self._setup_file, key_of, limit=MAX_FILE)
 
     def prepare(self) -> None:
-        """Make the passphrase of a first run that has none; blocks.
+        """Create the passphrase of a first run if there is none; blocks.
 
-        :raises OSError: it cannot be stored, or it cannot be read whether there is one, or a token.
+        :raises OSError: it cannot be stored, or an existing passphrase or token cannot be read.
         """
         if not self.first_run or _read(self._token_file, key_of, trusted=False) is not None:
             return
@@ -66,11 +66,11 @@ class Authenticator:
                 return
         content = new_passphrase(self._words).encode() + b"\n"
         if not files.create_file(self._setup_file, content, 0o640, self._appliance.group):
-            # What lies there is no passphrase.
+            # The existing file is not a passphrase.
             files.replace_file(self._setup_file, content, 0o640, group=self._appliance.group)
 
     def lacks_passphrase(self) -> bool:
-        """Whether a first run is pending that nobody has a passphrase for, since somebody removed the token."""
+        """Return whether a first run is pending without a passphrase, because the token was removed."""
         try:
             if not self.first_run or self._token.get() is not None:
                 return False
@@ -78,24 +78,24 @@ class Authenticator:
             return False
         try:
             return self._passphrase.get() is None
-        except paths.NotTrusted:  # nobody has to know what somebody else wrote there
+        except paths.NotTrusted:  # somebody else wrote it: the administrator does not know it
             return True
         except OSError:
             return False
 
     def first_run_pending(self) -> bool:
-        """Whether the passphrase still waits for its first use."""
+        """Return whether the passphrase has not been used yet."""
         token = _get(self._token)
         if token is not None and not self.first_run:
             return False
         return self._pending(token, self._waiting(token))
 
     def first_run_shown(self) -> bool | None:
-        """What answers tell of first runs: whether the passphrase is pending; None where they are not enabled."""
+        """Return what responses show of first runs: whether one is pending; None where they are not enabled."""
         return self.first_run_pending() if self.first_run else None
 
     def _waiting(self, token: TokenKey | None) -> TokenKey | None:
-        """The passphrase, unless somebody else wrote it."""
+        """Return the passphrase, unless somebody else wrote it."""
         try:
             return self._passphrase.get()
         except paths.NotTrusted:
@@ -104,16 +104,16 @@ class Authenticator:
             return None
 
     def _pending(self, token: TokenKey | None, passphrase: TokenKey | None) -> bool:
-        """Without a token it is, where first runs are enabled, and a passphrase that is there counts even if not."""
+        """Return whether a first run is pending: one is without a token if enabled, or if there is a passphrase."""
         if passphrase is None:
             return self.first_run and token is None
         return self.first_run or token is None
 
     def authenticate(self, method: str, path: str, credential: Credential | None) -> Holder | None:
-        """Return whose credential it is, or None.
+        """Return the holder of a credential, or None.
 
         :param method: HTTP method, GET for HEAD.
-        :param path: path of an endpoint that exists, without the prefix, as it was sent.
+        :param path: path of an existing endpoint, without the prefix, as it was sent.
         """
         setup = (method, path.removesuffix("/")) == ("POST", SETUP)
         key = _get(self._token)
@@ -123,23 +123,23 @@ class Authenticator:
                 return None
             key = self._waiting(key)
         if key is None or credential is None:
-            # Whoever comes first may, whatever they show: scripts that always show a token make first setups too.
+            # The first client may, with any credential: scripts that always send a token make first setups, too.
             return FIRST_SETUP if setup and self._is_unset(pending) else None
         if key.accepts(method, PREFIX + path, credential):
             return Holder(key.secret, FIRST_RUN) if pending else key.admin
         return None if pending else self._named_holder(method, path, credential)
 
     def signer(self, keyid: str) -> Holder | None:
-        """Return who may sign with the key of this name; nobody while a first run is pending."""
+        """Return the holder of the key with this name, for signatures; None while a first run is pending."""
         return self.holder(keyid) if keyid == ADMIN.name or named_tokens.is_name(keyid) else None
 
     def holder(self, name: str) -> Holder | None:
-        """Return who holds the token of this name now: `admin`, a named token, or one of the first setup."""
+        """Return the current holder of the token with this name: `admin`, a named token, or that of the first setup."""
         token = _get(self._token)
         return self._holder(name, self.first_run_pending(), token, self._waiting(token), self._tokens())
 
     def holder_on_disk(self, name: str) -> Holder | None:
-        """Return the same by reading the files anew, outside of the event loop.
+        """Return the same as `holder`, but read the files again; call it outside of the event loop.
 
         :raises OSError: one of them cannot be read.
         """
@@ -183,11 +183,11 @@ class Authenticator:
         return found
 
     def set_token(self, token: str, holder: Holder) -> None:
-        """Put a new token into force, durably; blocks.
+        """Store a new token, durably; blocks.
 
-        :param holder: who `authenticate` said it was, and must still be.
-        :raises ApiError: 403, somebody else changed the token, or made the first setup, meanwhile.
-        :raises OSError: the old token is still in force.
+        :param holder: as `authenticate` returned it; it must still be valid.
+        :raises ApiError: 403, the token was changed, or the first setup made, in the meantime.
+        :raises OSError: the old token is still valid.
         """
         content = token.encode() + b"\n"
         with _CHANGING:
@@ -203,11 +203,11 @@ class Authenticator:
                 files.sync_directory(self._setup_file.parent)
 
     def is_unset(self) -> bool:
-        """Whether anybody may still make the first setup."""
+        """Return whether any client may still make the first setup."""
         return _get(self._token) is None and self._is_unset(self.first_run_pending())
 
     def _is_unset(self, pending: bool) -> bool:
-        """Only a token file that is not there at all may be made by anybody: an empty one may be an accident."""
+        """Return whether the token file does not exist at all: an empty one may be an accident."""
         if pending or self.first_run:
             return False
         try:
@@ -220,15 +220,15 @@ class Authenticator:
 
 
 def _confirmed(claimed: TokenKey | None, token: TokenKey | None) -> TokenKey | None:
-    """A passphrase that somebody else wrote, if it is in `api.token`, too: who may write there needs none.
+    """Return a passphrase that somebody else wrote if it equals `api.token`: who may write that needs no passphrase.
 
-    The original's own user keeps it in both.
+    The original's user stores it in both.
     """
     return claimed if claimed == token else None
 
 
 def _get(file: files.CachedFile[T]) -> T | None:
-    """What a file holds; nothing where it cannot be read."""
+    """Return the value of a file, or None if it cannot be read."""
     try:
         return file.get()
     except OSError:
@@ -236,12 +236,12 @@ def _get(file: files.CachedFile[T]) -> T | None:
 
 
 def _read(path: Path, parse: Callable[[bytes], T], limit: int = MAX_FILE, trusted: bool = True) -> T | None:
-    """What a file holds, read anew; nothing where there is none.
+    """Read a file again and return its value, or None if it is missing.
 
-    :raises OSError: there is one, and it cannot be read.
+    :raises OSError: it exists and cannot be read.
     """
     try:
-        # The original's own user may own `api.token`, whose group may write it anyway.
+        # The original's user may own `api.token`, whose group may write it anyway.
         return parse(paths.read_trusted(path, limit) if trusted else paths.read_regular(path, limit, follow=True))
     except (FileNotFoundError, NotADirectoryError):
         return None

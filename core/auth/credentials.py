@@ -1,4 +1,4 @@
-"""What a request shows to be let in: a token, or a hash made with it."""
+"""The credentials of requests: a token, or a hash made with it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ADMIN = User("admin")
 
 @dataclass(slots=True)
 class TokenKey:
-    """What a token file holds: what accepts the token itself, and the hashes made with it."""
+    """The token of a token file; it accepts the token itself and the hashes made with it."""
 
     token: bytes
     _hashes: dict[tuple[str, str], bytes] = field(default_factory=dict, compare=False)
-    #: What keys hashes and signatures.
+    #: The key of hashes and signatures.
     secret: bytes = field(init=False, compare=False)
     admin: Holder = field(init=False, compare=False)
 
@@ -34,7 +34,7 @@ class TokenKey:
         self.admin = Holder(self.secret, ADMIN)
 
     def accepts(self, method: str, path: str, credential: Credential) -> bool:
-        """Whether a credential was made with this token, for a method and a path with the prefix."""
+        """Return whether a credential was made with this token, for a method and a path with the prefix."""
         if credential.kind == "token":
             return hmac.compare_digest(self.token, credential.value)
         expected = self._hashes.get((method, path))
@@ -47,7 +47,7 @@ class TokenKey:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request shows: a `token` or a `hash`."""
+    """A `token` or a `hash` that a request presents."""
 
     kind: str
     value: bytes
@@ -56,13 +56,13 @@ class Credential:
 def credential_of(query: str, authorization: str | None) -> Credential | None:
     """Return the credential of a request; with both a token and a hash in the query, the hash decides.
 
-    An empty one is none, as in the original, and so is an Authorization header of another scheme than Bearer: proxies
-    that ask for a password hand it on.
+    An empty one is ignored, as in the original, and so is an Authorization header of a scheme other than Bearer:
+    proxies that ask for a password pass it on.
 
     :param query: as it was sent, without the question mark.
     :raises ApiError: 400, credentials in the query and in the Authorization header.
     """
-    shown = _shown_in(query)
+    shown = _credential_in(query)
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
         return shown
@@ -72,10 +72,10 @@ def credential_of(query: str, authorization: str | None) -> Credential | None:
 
 
 @lru_cache(maxsize=256)
-def _shown_in(query: str) -> Credential | None:
-    """The credential in a query; scripts send the same ones again and again.
+def _credential_in(query: str) -> Credential | None:
+    """Return the credential in a query; cached, as scripts send the same ones again and again.
 
-    A `+` is itself, as in the original, and not the space of a form: no credential has a space.
+    A `+` is literal, as in the original, and not the space of a form: no credential contains a space.
     """
     given = URL.build(query_string=query.replace("+", "%2B"), encoded=True).query
     for kind in ("hash", "token"):
@@ -87,7 +87,7 @@ def _shown_in(query: str) -> Credential | None:
 
 
 def key_of(content: bytes) -> TokenKey | None:
-    """The key in the first line of a token file, whatever follows it, as the original reads it."""
+    """Return the key of the token in the first line of a token file; as in the original, the rest is ignored."""
     token = re.split(rb"[\r\n]", content, maxsplit=1)[0]
     if not 1 <= len(token) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(token):
         return None

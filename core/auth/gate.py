@@ -1,4 +1,4 @@
-"""The gate: every request is authenticated here, failures are slowed down and audited, scopes are held."""
+"""The gate: authenticates every request, throttles and audits failures, and enforces scopes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
 class Attempt:
-    """A request that wants to get in.
+    """A request to be authenticated.
 
     :param method: GET for HEAD.
     :param path: without the prefix, as it was sent.
-    :param client: the address that it comes from.
+    :param client: the address of the client.
     """
 
     request: web.BaseRequest
@@ -45,34 +45,34 @@ class Attempt:
 
     @property
     def target(self) -> str:
-        """What the audit log says of it."""
+        """The target in the audit log."""
         return f"{self.method} {PREFIX}{self.route.path}"
 
 
 @dataclass(slots=True)
 class Authenticated:
-    """Who it is that makes a request, and by which signature if they signed it."""
+    """The holder of an authenticated request's credential, and the signature of a signed request."""
 
     holder: Holder
     signed: Signed | None = None
 
     @property
     def user(self) -> str:
-        """The name of whoever it is."""
+        """The user's name."""
         return self.holder.user.name
 
     @property
     def body_digest(self) -> bytes | None:
-        """The SHA-256 that was signed for the body."""
+        """The signed SHA-256 of the body; None without one."""
         return self.signed.digest if self.signed else None
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Decides about requests under one configuration.
+    """Authenticates and authorizes the requests under one configuration.
 
     :param nonces: None where signatures are not accepted.
-    :param names: of this appliance, which signatures are made for.
+    :param names: the names of this appliance, one of which a signature must cover.
     """
 
     authenticator: Authenticator
@@ -82,9 +82,9 @@ class Gate:
     audit: AuditLog
 
     async def admit(self, attempt: Attempt) -> Authenticated:
-        """Return who it is, and may do this.
+        """Authenticate and authorize a request.
 
-        :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses of this address wait.
+        :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses from this address wait.
         :raises ConnectionError: the client hung up.
         """
         if self.nonces and "Signature-Input" in attempt.request.headers:
@@ -104,7 +104,7 @@ class Gate:
         return found
 
     def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
-        """Whether a request would still be let in: its token, its scopes and the configuration may have changed."""
+        """Return whether a request is still authorized: its token, scopes and the configuration may have changed."""
         route = (routes.find(attempt.path) or {}).get(attempt.method)
         if not isinstance(route, Route) or (found.signed and self.nonces is None):
             return False
@@ -114,12 +114,12 @@ class Gate:
         )
 
     async def note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
-        """Note in the audit log what happens as often as clients like; reading goes on where it cannot be written."""
+        """Audit an event that clients can repeat at will; an audit log that cannot be written stops no reading."""
         with contextlib.suppress(AuditUnavailable):
             await asyncio.to_thread(self.audit.note, attempt.client, user, action, attempt.target, original)
 
     def _original(self, attempt: Attempt) -> tuple[str, str]:
-        """What the original API calls a failed authentication, and what it says of the address."""
+        """Return the original API's action and target for a failed authentication."""
         if (attempt.method, attempt.route.path) == ("POST", SETUP):
             action = "token.setup.failed"
         else:
@@ -137,13 +137,13 @@ class Gate:
             raise ApiError(429, "Too many failed authentications from this address", headers=headers) from error
 
     def _authenticate(self, attempt: Attempt) -> Authenticated | None:
-        """Look at the credential, and note a wrong one, in one step of the event loop."""
-        found = self._shown(attempt)
+        """Check the credential and record a failure, in one step of the event loop."""
+        found = self._check_credential(attempt)
         if found is None:
             self.throttle.failed(attempt.client)
         return found
 
-    def _shown(self, attempt: Attempt) -> Authenticated | None:
+    def _check_credential(self, attempt: Attempt) -> Authenticated | None:
         request = attempt.request
         credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
         if self.nonces is None or "Signature-Input" not in request.headers:
@@ -161,9 +161,9 @@ class Gate:
         return Authenticated(holder, signed) if holder else None
 
     def _check_authority(self, request: web.BaseRequest) -> None:
-        """Take a signature only if it was made for this appliance, whoever else takes the same token.
+        """Accept a signature only if it was made for this appliance, as others may have the same token.
 
-        :raises ApiError: 403, with what to do: it was shown to somebody who has the key.
+        :raises ApiError: 403, with advice: the client has the key.
         """
         host = request.headers.get("Host", "")
         named = parse_authority(host)
@@ -196,7 +196,7 @@ class Gate:
 
 
 def _has_gone(request: web.BaseRequest) -> bool:
-    """Whether the client hung up: the kernel knows, also while nothing is read from the connection."""
+    """Return whether the client hung up: the kernel knows even while nothing is read from the connection."""
     transport = request.transport
     if transport is None or transport.is_closing():
         return True

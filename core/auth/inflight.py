@@ -1,4 +1,4 @@
-"""What is under way: whoever's credential is changed or revoked meanwhile is cut off, within a second."""
+"""Requests in flight: they are ended within a second after their credential is changed or revoked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ InForce = Callable[[], bool]
 
 
 class InFlight:
-    """Looks again and again whether those whose requests are under way may still make them."""
+    """Checks periodically whether the requests in flight are still authorized."""
 
     def __init__(self) -> None:
         self._watched: dict[object, tuple[InForce, Callable[[], None]]] = {}
@@ -20,23 +20,23 @@ class InFlight:
 
     @contextmanager
     def watched(self, in_force: InForce, end: Callable[[], None]) -> Iterator[None]:
-        """Watch a request for a while.
+        """Watch a request in a `with` block.
 
-        :param in_force: whether its credential still counts.
-        :param end: called once if it does not.
+        :param in_force: returns whether its credential is still valid.
+        :param end: called once if it is not.
         """
         key = object()
         self._watched[key] = in_force, end
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EACH, self._look)
+            self._timer = asyncio.get_running_loop().call_later(EACH, self._check)
         try:
             yield
         finally:
             self._watched.pop(key, None)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         for key, (in_force, end) in list(self._watched.items()):
             if not in_force():
                 del self._watched[key]
                 end()
-        self._timer = asyncio.get_running_loop().call_later(EACH, self._look) if self._watched else None
+        self._timer = asyncio.get_running_loop().call_later(EACH, self._check) if self._watched else None

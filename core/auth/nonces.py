@@ -1,4 +1,4 @@
-"""The nonces of signed requests: each counts once, also over a restart, and no key uses up what the others need."""
+"""The nonces of signed requests: each is valid once, even across restarts; each key has a limit of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jidoteki.core.auth.signatures import WINDOW, Signed
 from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.named_tokens import ADMINISTRATOR
 
-#: Within two windows; 33 requests a second of a named token, 333 of the administrator's.
+#: Nonces within two windows: 33 requests per second of a named token, 333 of the administrator's.
 MAX_OF_A_TOKEN = 20_000
 MAX_OF_ADMINISTRATOR = 200_000
 DIGEST = 16
@@ -26,26 +26,26 @@ MAX_FILE = 64 * 1024 * 1024
 
 
 class TooMany(Exception):
-    """This key has signed so many requests within the last minutes that no more can be remembered."""
+    """A key that has signed more requests within the last minutes than can be remembered."""
 
 
 class Nonces:
-    """The nonces that may still be sent again, in files by the time until which they may, which are removed after it.
+    """The nonces that could still be replayed, in one file per time slot, which is removed once the slot has expired.
 
-    :param directory: the service's own.
+    :param directory: a directory of the service.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = asyncio.Lock()
         self._seen: dict[int, dict[str, set[bytes]]] = {}
-        """By slot of time and key."""
+        """By time slot and key."""
         self._load()
 
     def use(self, signed: Signed) -> bool:
-        """Note a nonce; False when it was used.
+        """Remember a nonce; return False when it was used before.
 
-        :raises TooMany: it cannot be noted.
+        :raises TooMany: no more can be remembered.
         """
         self._forget()
         digest = _digest(signed)
@@ -58,7 +58,7 @@ class Nonces:
         return True
 
     async def keep(self, signed: Signed) -> None:
-        """Make a noted nonce outlive this process; to be awaited before anything is done for its request.
+        """Store a remembered nonce durably; await it before the request is processed.
 
         :raises OSError: it cannot be stored.
         """
@@ -94,7 +94,7 @@ class Nonces:
 
 
 def _slot(signed: Signed) -> int:
-    """The time until which the request counts, in windows."""
+    """Return the time at which the request expires, in windows."""
     return (signed.created + WINDOW) // WINDOW
 
 

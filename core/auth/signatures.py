@@ -1,9 +1,9 @@
-"""Signed requests: HTTP Message Signatures (RFC 9421) with HMAC-SHA256, each of which counts once.
+"""Signed requests: HTTP Message Signatures (RFC 9421) with HMAC-SHA256, each valid once.
 
 A signature covers `@method`, `@authority`, `@path` and `@query`, and `content-digest` (RFC 9530) with any method that
-may have a body, be it empty; it says when it was `created`, has a `nonce`, and names the token that it is made with
-(`keyid`: `admin`, or the name of a named token). The key is what keys `?hash=` too: the hexadecimal SHA-256 of the
-token. It counts on the one appliance whose name or address is its `@authority`: see `authority.Names`.
+may have a body, even if that is empty. It has the parameters `created`, `nonce` and `keyid`, the name of the token that
+it is made with (`admin`, or a named token's). The key is the one of `?hash=`: the hexadecimal SHA-256 of the token. It
+is valid only for the appliance whose name or address is its `@authority`: see `authority.Names`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ KeyOf = Callable[[str], bytes | None]
 
 
 class NotSigned(Exception):
-    """The signature does not prove anything; says why, for the log alone."""
+    """An invalid signature; the message is the reason, for the log only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A valid signature.
 
-    :param digest: SHA-256 that the body must have; None with methods that have none.
+    :param digest: SHA-256 that the body must have; None with methods that have no body.
     """
 
     keyid: str
@@ -49,7 +49,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A request as the library wants it."""
+    """A request in the shape that the library expects."""
 
     method: str
     url: str
@@ -60,12 +60,12 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
     """Verify the signature of a request.
 
     :param key_of: returns the key of a keyid.
-    :raises NotSigned: it is missing, wrong, too long, too old, or covers too little.
+    :raises NotSigned: it is missing, wrong, too long, expired, or covers too little.
     """
     headers = request.headers
     if sum(len(each) for name in SIGNED_BY for each in headers.getall(name, ())) > MAX_HEADERS:
         raise NotSigned(f"its headers are longer than {MAX_HEADERS} characters")
-    # Before the library takes them apart, which costs more than all the rest of a request.
+    # Before the library parses them, which costs more than all the rest of a request.
     if sum(each.count('"@method"') for each in headers.getall("Signature-Input", ())) != 1:
         raise NotSigned(ONE)
     import http_message_signatures as library
@@ -80,7 +80,7 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
     body = request.method not in WITHOUT_BODY or request.can_read_body
     covered = (*COVERED, "content-digest") if body else COVERED
     verifier = library.HTTPMessageVerifier(signature_algorithm=library.algorithms.HMAC_SHA256, key_resolver=Keys())
-    # Of the very parts that decide what is done; `authority.check` saw to it that none of them can end before its end.
+    # From the same parts that the request is dispatched by; `authority.check` ensured that none of them can end early.
     target = request.rel_url
     url = f"{request.scheme}://{headers.get('Host', '')}{target.raw_path}?{target.raw_query_string}"
     try:
@@ -91,7 +91,7 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
         )
     except NotSigned:
         raise
-    except Exception as error:  # the library's parsers raise what they like on hostile headers
+    except Exception as error:  # the library's parsers raise any exception on hostile headers
         raise NotSigned(f"{type(error).__name__}: {error}") from error
     return _signed(results, headers.get("Content-Digest", "") if body else None)
 

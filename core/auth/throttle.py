@@ -1,4 +1,4 @@
-"""Slows down guessing: after a failed guess, the requests of that address take turns, one for each pause."""
+"""Throttling of guesses: after a failure, the requests of that address take turns, one for each pause."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOOK_EACH = 0.25
 
 
 class TooManyGuesses(Exception):
-    """So many requests of this address wait for their turn that this one is refused unheard."""
+    """A request that is refused because too many of the same address wait for their turn."""
 
 
 class Gone(Exception):
-    """The client hung up while it waited for its turn."""
+    """A client that hung up while it waited for its turn."""
 
 
 class _Turns:
@@ -31,10 +31,10 @@ class _Turns:
 
 
 class Throttle:
-    """At most one failed guess for each pause and address, over any number of connections.
+    """A limit of one failed guess for each pause and address, over any number of connections.
 
-    A right guess during the pause waits for its turn like a wrong one, or it could be told from it: whoever shares an
-    address with a guesser cannot be told from him either.
+    A right guess during the pause waits like a wrong one, or the wait would tell them apart; so do the requests of
+    others who share the address.
 
     :param pause: returns the pause, in seconds.
     """
@@ -45,11 +45,11 @@ class Throttle:
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds after which another guess is heard for certain."""
+        """Whole seconds after which another guess is certainly accepted."""
         return int(self._pause()) + 1
 
     def is_free(self, address: str) -> bool:
-        """Whether a request of this address may be judged at once."""
+        """Return whether a request of this address may be authenticated without waiting."""
         if not self._turns:
             return True
         turns = self._turns.get(network_of(address))
@@ -59,7 +59,7 @@ class Throttle:
     async def turn(self, address: str, gone: Callable[[], bool]) -> AsyncIterator[None]:
         """Wait until this address may guess again.
 
-        :param gone: whether the client has hung up; it then keeps nobody waiting.
+        :param gone: returns whether the client has hung up; its turn is then given up.
         :raises TooManyGuesses: too many of its requests wait already.
         :raises Gone: the client hung up.
         """
@@ -83,7 +83,7 @@ class Throttle:
                 raise Gone
 
     def failed(self, address: str) -> None:
-        """Note a failed guess, in the same step of the event loop that judged it."""
+        """Record a failed guess; call it in the step of the event loop that checked it."""
         key = network_of(address)
         now = asyncio.get_running_loop().time()
         turns = self._turns.setdefault(key, _Turns())

@@ -1,4 +1,4 @@
-"""Who a request comes from, and what they may do: the administrator, or a named token with scopes."""
+"""The users of the API and their rights: the administrator, and named tokens with scopes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a request comes from; `scopes` is None for those who may do everything."""
+    """A user of the API; `scopes` is None for one who may do everything."""
 
     name: str
     scopes: tuple[str, ...] | None = None
 
     def may(self, method: str, path: str, changes: bool) -> bool:
-        """Whether this user may make a request.
+        """Return whether this user may make a request.
 
         :param method: GET for HEAD.
         :param path: without the prefix.
@@ -46,7 +46,7 @@ def _covers(prefix: str, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Somebody who holds a token: who that is, and the key of `?hash=` and of signatures that the token gives."""
+    """The holder of a token: the user, and the key for `?hash=` and signatures that is derived from the token."""
 
     key: bytes
     """The hexadecimal SHA-256 of the token; empty for the first setup, which needs none."""
@@ -54,7 +54,7 @@ class Holder:
 
 
 def parse(content: bytes) -> Mapping[str, Holder]:
-    """Return the tokens in a file by name; entries that are not valid are nobody's."""
+    """Return the tokens in a file by name; invalid entries are ignored."""
     try:
         listed = json.loads(content)["tokens"]
     except (ValueError, KeyError, TypeError, RecursionError):

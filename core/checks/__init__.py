@@ -1,4 +1,4 @@
-"""What may be wrong with an appliance, and what to do about it."""
+"""The checks of `jidoteki check`: what may be wrong with an appliance, and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jidoteki.hookspecs import Finding
 
 
 def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
-    """Yield what is wrong.
+    """Check an appliance and yield the findings.
 
     :param path: the configuration file; by default the appliance's own.
     """
-    # What is found is told once, here, and not in the log of the service.
+    # Findings are reported once, here, and not in the service's log.
     logging.getLogger("jidoteki").addHandler(logging.NullHandler())
-    settings = loading.load(path or appliance.configuration)
-    assembly = assemble(appliance, settings)
+    config = loading.load(path or appliance.configuration)
+    assembly = assemble(appliance, config)
     appliance = assembly.appliance
     yield from configured.check(assembly)
     yield from credentials.check(appliance)
-    yield from tree.check(appliance, settings)
+    yield from tree.check(appliance, config)
     yield from lists.check(appliance)
-    yield from programs.check(appliance, settings)
+    yield from programs.check(appliance, config)
     yield from configured.ask(assembly)
     for change in original.changes(appliance):
         yield Finding("note", "original", change.message, change.advice, str(change.file))

@@ -1,4 +1,4 @@
-"""The configuration, and the plugins that it enables."""
+"""Checks of the configuration, and of the plugins that it enables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
 CHECK_TIME = 60.0
-"""Seconds for each plugin, beside those that one program of the vendor may take."""
+"""Seconds for each plugin, in addition to the time limit of one vendor program."""
 
 
 def check(assembly: Assembly) -> Iterator[Finding]:
-    """Yield what is wrong with the configuration, and which plugins do not work."""
-    settings, loaded = assembly.config, assembly.plugins
-    yield from _configuration(settings)
-    yield from _plugins(settings, loaded, assembly.routes)
+    """Check the configuration and the loading of plugins."""
+    config, loaded = assembly.config, assembly.plugins
+    yield from _configuration(config)
+    yield from _plugins(config, loaded, assembly.routes)
     yield from _parameters(assembly)
-    yield from _sections(settings, loaded)
+    yield from _sections(config, loaded)
 
 
 def ask(assembly: Assembly) -> Iterator[Finding]:
-    """Yield what the plugins find."""
+    """Yield the findings of the plugins themselves."""
     loaded, settings = assembly.plugins, assembly.config.settings
     seconds = CHECK_TIME + settings["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
@@ -42,17 +42,17 @@ def ask(assembly: Assembly) -> Iterator[Finding]:
             if not all(isinstance(each, Finding) for each in found):
                 raise PluginError("it must return a list of Finding")
         except (PluginError, TypeError) as error:
-            yield Finding("error", "plugin", f"{plugin.name} failed in jidoteki_check: {error}", _cure(plugin))
+            yield Finding("error", "plugin", f"{plugin.name} failed in jidoteki_check: {error}", _plugin_advice(plugin))
         else:
             yield from found
 
 
-def _configuration(settings: Config) -> Iterator[Finding]:
-    path = str(settings.path)
-    if settings.path and not settings.path.exists():
+def _configuration(config: Config) -> Iterator[Finding]:
+    path = str(config.path)
+    if config.path and not config.path.exists():
         message = "there is no configuration: the last one that could be read counts, or no optional endpoint is served"
         yield Finding("warning", "configuration", message, 'Make it, with {"endpoints": []} at least.', path)
-    for each in settings.mistakes:
+    for each in config.mistakes:
         yield Finding(
             "error", "configuration", each.message, _advice(each), path, each.line or None, each.column or None
         )
@@ -70,37 +70,39 @@ def _advice(mistake: Mistake) -> str:
     return "Correct it; until then its default counts."
 
 
-def _plugins(settings: Config, loaded: Plugins, routes: Routes) -> Iterator[Finding]:
+def _plugins(config: Config, loaded: Plugins, routes: Routes) -> Iterator[Finding]:
     for problem in routes.problems:
-        index = _index(settings, problem)
-        place = _place(settings, ("endpoints", index))
+        index = _index(config, problem)
+        place = _place(config, ("endpoints", index))
         if "did you mean" not in problem:
-            problem += loading.nearest(settings.settings["endpoints"][index], sources.built_in())
+            problem += loading.nearest(config.settings["endpoints"][index], sources.built_in())
         advice = "Correct or remove the name, or install the plugin that serves it."
         yield Finding("error", "configuration", problem, advice, *place)
     for plugin in loaded.all:
         if plugin.problem:
             of_section = f"plugins.{plugin.name}" in plugin.problem
-            place = _place(settings, ("plugins", plugin.name)) if of_section else (None, None, None)
-            yield Finding("error", "plugin", f"{plugin.name} is left out: {plugin.problem}", _cure(plugin), *place)
+            place = _place(config, ("plugins", plugin.name)) if of_section else (None, None, None)
+            yield Finding(
+                "error", "plugin", f"{plugin.name} is left out: {plugin.problem}", _plugin_advice(plugin), *place
+            )
 
 
-def _index(settings: Config, problem: str) -> int:
-    """Which of the enabled endpoints a problem is about."""
-    names = settings.settings["endpoints"]
+def _index(config: Config, problem: str) -> int:
+    """Return the index of the enabled endpoint that a problem is about."""
+    names = config.settings["endpoints"]
     return next((index for index, name in enumerate(names) if repr(name) in problem), 0)
 
 
-def _place(settings: Config, keys: Keys) -> tuple[str | None, int | None, int | None]:
-    if settings.path is None:
+def _place(config: Config, keys: Keys) -> tuple[str | None, int | None, int | None]:
+    if config.path is None:
         return None, None, None
     try:
-        return str(settings.path), *Positions(loading.read(settings.path)).of(keys)
+        return str(config.path), *Positions(loading.read(config.path)).of(keys)
     except (OSError, ValueError):
-        return str(settings.path), None, None
+        return str(config.path), None, None
 
 
-def _cure(plugin: Plugin) -> str:
+def _plugin_advice(plugin: Plugin) -> str:
     if plugin.problem and f"plugins.{plugin.name}" in plugin.problem:
         return "Correct its section; 'jidoteki config-schema' says what may stand there."
     if plugin.source.kind == "file":
@@ -111,14 +113,14 @@ def _cure(plugin: Plugin) -> str:
 
 
 def _parameters(assembly: Assembly) -> Iterator[Finding]:
-    """Names that no endpoint has, be it enabled or not; where there are none, those that enabled endpoints lack."""
+    """Check for parameters that no endpoint has, enabled or not; if there are none, for missing ones."""
     if assembly.config.parameters is None:
         return
     unknown = list(_unknown(assembly.appliance, assembly.config, assembly.plugins))
-    yield from unknown or _lacking(assembly)  # a name that is misspelt is told once
+    yield from unknown or _missing_parameters(assembly)  # a misspelt name is reported once
 
 
-def _lacking(assembly: Assembly) -> Iterator[Finding]:
+def _missing_parameters(assembly: Assembly) -> Iterator[Finding]:
     accepted = assembly.config.parameters or frozenset()
     place = _place(assembly.config, ("parameters",))
     for route in assembly.routes.all():
@@ -139,9 +141,9 @@ def _is_needed(marker: object) -> bool:
     return isinstance(marker, vol.Required) and isinstance(marker.default, vol.Undefined)
 
 
-def _unknown(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    listed = settings.settings["parameters"]
-    everything = Config({**settings.settings, "endpoints": sources.built_in()})
+def _unknown(appliance: Appliance, config: Config, loaded: Plugins) -> Iterator[Finding]:
+    listed = config.settings["parameters"]
+    everything = Config({**config.settings, "endpoints": sources.built_in()})
     known = {
         str(marker)
         for plugin in (*manager.load_all(appliance, everything).loaded, *loaded.loaded)
@@ -151,17 +153,17 @@ def _unknown(appliance: Appliance, settings: Config, loaded: Plugins) -> Iterato
     for index, name in enumerate(listed):
         if name not in known:
             message = f"parameters: no endpoint has {name!r}{loading.nearest(name, known)}"
-            place = _place(settings, ("parameters", index))
+            place = _place(config, ("parameters", index))
             yield Finding("warning", "configuration", message, "Correct or remove it; it has no effect.", *place)
 
 
-def _sections(settings: Config, loaded: Plugins) -> Iterator[Finding]:
-    """Sections of plugins that nobody reads."""
+def _sections(config: Config, loaded: Plugins) -> Iterator[Finding]:
+    """Check for plugin sections that are not used."""
     known = {plugin.name for plugin in loaded.all}
-    for name in settings.settings["plugins"]:
+    for name in config.settings["plugins"]:
         if name in known:
             continue
-        place = _place(settings, ("plugins", name))
+        place = _place(config, ("plugins", name))
         if name in sources.built_in():
             message, advice = f"plugins.{name} has no effect: {name} is not among the endpoints", "Enable or remove it."
             yield Finding("note", "configuration", message, advice, *place)

@@ -1,4 +1,4 @@
-"""The token, the certificate, the keys of updates, and keys that belong elsewhere."""
+"""Checks of the token, the certificate, the update keys, and private keys that must not be on an appliance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_KEY = 64 * 1024
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield what is wrong with what the appliance is trusted by, and trusts."""
+    """Check the appliance's credentials, and the keys that it trusts."""
     yield from _token(appliance)
     yield from _certificate(appliance)
     yield from _tls_keys(appliance)
@@ -70,7 +70,7 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _update_keys(appliance: Appliance) -> Iterator[Finding]:
-    # Imported late, as what else only one finding needs.
+    # Imported late, as are other modules that only one check needs.
     from jidoteki.core.endpoints.update import package
 
     try:
@@ -114,7 +114,7 @@ def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
-    """Keys of the vendor, with which whoever has them makes packages that the appliance accepts."""
+    """Check for the vendor's private keys, with which anybody could sign packages that the appliance accepts."""
     from jidoteki.core.archives import openssl
     from jidoteki.core.endpoints.update import key_files
 
@@ -132,7 +132,7 @@ def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _files_beside(appliance: Appliance) -> Iterator[Path]:
-    """What lies where keys are put."""
+    """Yield the files in the directories where keys are usually put."""
     for directory in (appliance.admin, appliance.etc, appliance.bin, appliance.system_etc, appliance.uploads):
         try:
             found = sorted(itertools.islice(directory.iterdir(), MAX_FILES))

@@ -1,4 +1,4 @@
-"""What the vendor writes for the service to read: the version, the build, and lists."""
+"""Checks of the files that the vendor writes for the service: the version, the build, and lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SYNTAX_TIME = 10.0
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield what makes no sense in them."""
+    """Check these files for invalid content."""
     yield from _version(appliance.etc / "version.txt")
     yield from _build(appliance.system_etc / "build.json")
     yield from _services(appliance.system_etc / "allservices.txt")
@@ -62,14 +62,14 @@ def _services(path: Path) -> Iterator[Finding]:
 
 
 def _init_scripts(system_etc: Path) -> Iterator[Finding]:
-    """Scripts of listed services that say nothing, and so are shown as not running."""
+    """Check for scripts of listed services that cannot be run, whose service is shown as not running."""
     names = dict.fromkeys(name for line in _lines(system_etc / "allservices.txt") for name in line.split())
     listed = [name for name in names if services.NAME.fullmatch(name)][: services.MAX_SERVICES]
     for script in (system_etc / "init.d" / name for name in listed):
         if not script.is_file():
             continue
         for fault in script_faults.faults(script, PATH):
-            # The service has sh read what is not executable, whatever its first line names.
+            # The service runs a script that is not executable with sh, whatever its first line names.
             if fault.level == "error" and ("CR LF" in fault.message or os.access(script, os.X_OK)):
                 message = f"GET /services cannot ask it: {fault.message}"
                 yield Finding("warning", "script", message, fault.advice, str(script))
@@ -104,7 +104,7 @@ def _debug(path: Path) -> Iterator[Finding]:
 
 
 def _syntax_error(line: str) -> str | None:
-    """What a shell says of a line that it only reads."""
+    """Return the syntax error that a shell reports for a line; None if there is none."""
     if "\0" in line:
         return "it holds a NUL"
     try:
@@ -122,7 +122,7 @@ def _syntax_error(line: str) -> str | None:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list as the service reads it: without empty ones, comments and a byte order mark."""
+    """Return the lines of a list as the service reads it: without empty ones, comments and a byte order mark."""
     text = (_content(path) or b"").decode("utf-8-sig", "replace")
     return [line for each in text.splitlines() if (line := each.strip()) and not line.startswith("#")]
 

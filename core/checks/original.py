@@ -1,4 +1,4 @@
-"""What changes on a tree that the original API left, in the words of docs/migration.md."""
+"""The changes on a tree that the original API has run on, in the words of docs/migration.md."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jidoteki.core.endpoints.support import bundles
 from jidoteki.core.jobs import persisting
 from jidoteki.hookspecs import paths
 
-#: Scripts of the original that nothing else has.
+#: Scripts that only the original has.
 SCRIPTS = ("wrapper.sh", "update_vm.sh")
 UPDATING = "update_*.sh"
 
 
 class Change(NamedTuple):
-    """One thing that is different from now on, and what to do about it."""
+    """A difference to the original, and what to do about it."""
 
     file: Path
     message: str
@@ -27,19 +27,19 @@ class Change(NamedTuple):
 
 
 def is_there(appliance: Appliance) -> bool:
-    """Whether the original has run on this tree: its scripts are there, or a group may write as its own does."""
+    """Return whether the original has run on this tree: it has its scripts, or is group-writable as its trees are."""
     return any((appliance.bin / name).exists() for name in SCRIPTS) or (
         appliance.files_group is None and appliance.group is not None
     )
 
 
 def is_uncalled(script: Path) -> bool:
-    """Whether a script in `ADMIN/bin` is one of the original's, which the service does not call."""
+    """Return whether a script in `ADMIN/bin` is one of the original's that the service does not call."""
     return script.name == "wrapper.sh" or fnmatch.fnmatchcase(script.name, UPDATING)
 
 
 def changes(appliance: Appliance) -> Iterator[Change]:
-    """Yield what changes for this tree; nothing where the original never ran."""
+    """Yield the changes for this tree; none where the original never ran."""
     if not is_there(appliance):
         return
     yield Change(

@@ -1,4 +1,4 @@
-"""The programs that the service runs: the vendor's scripts, and those that the configuration names."""
+"""Checks of the programs that the service runs: the vendor's scripts, and those that the configuration names."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from jidoteki.hookspecs.programs import PATH
 MAX_SCRIPTS = 100
 
 
-def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
-    """Yield what keeps them from running, and who else may change them."""
+def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
+    """Check whether the programs can be run, and that nobody else may change them."""
     found = [*itertools.islice(sorted(appliance.bin.glob("*.sh")), MAX_SCRIPTS)]
     yield from _writable([appliance.bin, *found])
     for path in found:
         yield from _script(path)
-    yield from _commands(settings)
+    yield from _commands(config)
 
 
 def _writable(found: list[Path]) -> Iterator[Finding]:
     for path in found:
-        with contextlib.suppress(OSError):  # one that cannot be looked at fails with its reason when it is run
+        with contextlib.suppress(OSError):  # the reason is reported when it is run
             status = path.stat()
             if paths.is_private(status):
                 continue
             message = "somebody else than root and the service owns it or may write to it: it runs as the service does"
-            cures = [] if paths.is_own(status) else [f"chown root {shlex.quote(str(path))}"]
-            cures += [f"chmod go-w {shlex.quote(str(path))}"] if status.st_mode & 0o022 else []
-            advice = f"Run: {' && '.join(cures)}"
+            commands = [] if paths.is_own(status) else [f"chown root {shlex.quote(str(path))}"]
+            commands += [f"chmod go-w {shlex.quote(str(path))}"] if status.st_mode & 0o022 else []
+            advice = f"Run: {' && '.join(commands)}"
             yield Finding("warning", "permissions", message, advice, str(path))
 
 
@@ -53,16 +53,16 @@ def _script(path: Path) -> Iterator[Finding]:
         yield Finding("warning", "script", f"a shell cannot read it: {problem}", advice, str(path))
 
 
-def _commands(settings: Config) -> Iterator[Finding]:
-    for name, argv in settings.settings["commands"].items():
+def _commands(config: Config) -> Iterator[Finding]:
+    for name, argv in config.settings["commands"].items():
         if argv and (problem := _missing(argv[0])):
             message = f"commands.{name}: {argv[0]} {problem}"
             advice = "Correct the configuration, or install the program; until then what needs it fails."
-            yield Finding("error", "configuration", message, advice, str(settings.path) if settings.path else None)
+            yield Finding("error", "configuration", message, advice, str(config.path) if config.path else None)
 
 
 def _missing(program: str) -> str | None:
-    """Why a program cannot be started; None where it can, or where this user may not look."""
+    """Return why a program cannot be started; None if it can, or if this user cannot tell."""
     if "/" not in program:
         return None if shutil.which(program, path=PATH) else f"is not there, in none of {PATH}"
     try:

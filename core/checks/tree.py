@@ -1,4 +1,4 @@
-"""The files of an appliance: versions, lists, permissions, owners, and room for them."""
+"""Checks of an appliance's files: versions, permissions, owners, and free space."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jidoteki.core.files import ownership
 from jidoteki.hookspecs import Finding, named_tokens, paths
 
 
-def check(appliance: Appliance, settings: Config) -> Iterator[Finding]:
-    """Yield what is wrong with the files."""
+def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
+    """Check the files."""
     yield from _versions(appliance)
     yield from _permissions(appliance)
     yield from _owners(appliance)
-    yield from _space(appliance, settings)
+    yield from _space(appliance, config)
 
 
 def _versions(appliance: Appliance) -> Iterator[Finding]:
@@ -71,14 +71,14 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _owners(appliance: Appliance) -> Iterator[Finding]:
-    """What counts only if nobody else can have made it."""
+    """Check the owners of files that are ignored if somebody else can have created them."""
     for name in ("api.token.setup", named_tokens.FILE, "debug.txt", "logs.txt", "updates.pub"):
         path = appliance.etc / name
         try:
             os.close(paths.open_trusted(path))
         except paths.NotTrusted:
             waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
-            if path.stat().st_size and not waits:  # a first run that waits, as the original leaves it
+            if path.stat().st_size and not waits:  # the original leaves a pending first run this way
                 message = "it does not count, for it belongs to somebody else than root and the service's user"
                 advice = f"Run: chown root {shlex.quote(str(path))}"
                 yield Finding("warning", "permissions", message, advice, str(path))
@@ -86,8 +86,8 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
             continue
 
 
-def _space(appliance: Appliance, settings: Config) -> Iterator[Finding]:
-    wanted = settings.settings["limits"]["free-space"]
+def _space(appliance: Appliance, config: Config) -> Iterator[Finding]:
+    wanted = config.settings["limits"]["free-space"]
     for directory in (appliance.spool, appliance.etc):
         if directory.exists() and (free := shutil.disk_usage(directory).free) < wanted:
             message = f"{free} bytes are free, less than the {wanted} of limits.free-space"

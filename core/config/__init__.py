@@ -1,1 +1,1 @@
-"""The configuration file: its sections, how it is read, and the JSON Schema that describes it."""
+"""The configuration file: its sections, how it is loaded, and its JSON Schema."""

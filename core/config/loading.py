@@ -1,4 +1,4 @@
-"""The configuration: one JSON file, of which every valid part counts even when another part is broken."""
+"""Loading the configuration, a JSON file: its valid parts take effect even when others are broken."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.explanations import MAX_ECHO, clip, explain
 
 MAX_SIZE = 1024 * 1024
-#: Where editors find the JSON Schema of the file; means nothing to the service.
+#: The key by which editors find the JSON Schema of the file; ignored by the service.
 SCHEMA_KEY = "$schema"
 UNKNOWN = "is unknown"
 
-#: Parameters of the reference that its own example configuration does not list, yet its endpoints need.
+#: Parameters that the reference's endpoints need, but its example configuration does not list.
 MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something in the configuration file that cannot be used."""
+    """An error in the configuration file."""
 
     keys: Keys
-    """The key that it is about; none where it is the file itself."""
+    """The path of the wrong key; empty where the file itself is wrong."""
     message: str
     """A sentence that begins with the key."""
     line: int = 0
-    """Counted from 1; 0 where there is none."""
+    """Counted from 1; 0 where unknown."""
     column: int = 0
 
     def __str__(self) -> str:
@@ -46,22 +46,22 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration in force, defaults filled in, and what is wrong with the file."""
+    """The active configuration, with its defaults, and the mistakes in its file."""
 
     settings: Mapping[str, Any]
     mistakes: tuple[Mistake, ...] = ()
     path: Path | None = None
     text: str | None = None
-    """The file, if it could be read."""
+    """The content of the file, if it could be read."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The mistakes in words, with file, line and column."""
+        """The mistakes as sentences, with file, line and column."""
         return tuple(f"{self.path}:{' ' if not each.line else ''}{each}" for each in self.mistakes)
 
     @property
     def endpoints(self) -> frozenset[str]:
-        """The names of the optional endpoints that are enabled."""
+        """The names of the enabled optional endpoints."""
         return frozenset(self.settings["endpoints"])
 
     @property
@@ -77,18 +77,18 @@ class Config:
 
 
 def defaults() -> dict[str, Any]:
-    """The configuration of an appliance that has no configuration file."""
+    """Return the configuration of an appliance without a configuration file."""
     return {name: vol.Schema(section.check)(section.default) for name, section in SECTIONS.items()}
 
 
 def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] | None = None) -> Config:
-    """Read the configuration; never raises: what cannot be used is told in `problems`, and stays as it was.
+    """Load the configuration; never raises: mistakes are listed in `problems`, and their keys keep former values.
 
-    A file of which nothing can be used counts as the last good one; without that, first runs count as enabled. Single
-    keys that are wrong stay as they are in force, or were in the last good one, or have their defaults.
+    An unusable file is replaced by the last good one; without that, first runs count as enabled. Single wrong keys keep
+    the active value, or that of the last good file, or the default.
 
-    :param last_good: a copy of the last file that could be read, to fall back on.
-    :param in_force: the settings of the running service.
+    :param last_good: a copy of the last file that could be read, as a fallback.
+    :param in_force: the active settings of the running service.
     """
     try:
         return _understood(read(path), path, in_force or _settings_in(last_good))
@@ -117,13 +117,13 @@ def _settings_in(last_good: Path | None) -> Mapping[str, Any] | None:
 
 
 def keep(config: Config, last_good: Path) -> None:
-    """Remember a configuration as the last good one, if its file could be read.
+    """Save a configuration as the last good one, if its file could be read.
 
     :raises OSError: it cannot be stored.
     """
     if config.text is None:
         return
-    # Of a file with mistakes, what is in force is more than what it says.
+    # If the file has mistakes, the active settings are more than its content.
     text = json.dumps(config.settings) if config.mistakes else config.text
     with contextlib.suppress(OSError, ValueError):
         if read(last_good) == text:
@@ -132,10 +132,10 @@ def keep(config: Config, last_good: Path) -> None:
 
 
 def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) -> Config:
-    """The configuration in a file.
+    """Parse the text of a configuration file.
 
-    :param former: settings that count where those in the file are wrong.
-    :raises ValueError: it is no JSON object.
+    :param former: settings to use in place of wrong ones.
+    :raises ValueError: it is not a JSON object.
     """
     document = json.loads(text)
     if not isinstance(document, dict):
@@ -153,7 +153,7 @@ def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) 
 
 
 def _salvage(name: str, value: Any, former: Any = None) -> tuple[Any, list[tuple[Keys, str]]]:
-    """Validate one section, with former values of the keys that are wrong; what guards the appliance fails closed."""
+    """Validate one section, with former values for wrong keys; a key that protects the appliance fails closed."""
     default, check, _ = SECTIONS[name]
     schema = vol.Schema(check)
     try:
@@ -201,7 +201,7 @@ def _mistake(name: str, error: vol.Invalid) -> tuple[Keys, str]:
 
 
 def named(keys: Keys) -> str:
-    """`limits.upload`, `endpoints[1]`."""
+    """Return a path of keys as text, such as `limits.upload` or `endpoints[1]`."""
     return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in keys).removeprefix(".")
 
 
@@ -214,6 +214,6 @@ def _in_words(error: Exception) -> str:
 
 
 def nearest(word: str, known: Any) -> str:
-    """`; did you mean 'x'?` for the known word nearest to `word`, or nothing."""
+    """Return `; did you mean 'x'?` with the known word most similar to `word`, or an empty string."""
     close = difflib.get_close_matches(word, [str(each) for each in known], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Where the keys and items of a JSON text stand, for messages about them."""
+"""The positions of keys and items in a JSON text, for messages about them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]|[^\s{}\[\],:"]+')
 
 
 class Positions:
-    """Lines and columns in a valid JSON text, both counted from 1 as editors do.
+    """Lines and columns in a valid JSON text, both counted from 1 as in editors.
 
-    :param text: JSON that `json.loads` takes.
+    :param text: JSON that `json.loads` accepts.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._offsets: dict[Keys, int] = {}
         self.twice: list[tuple[Keys, int, int]] = []
-        """Keys that stood in their object already, with line and column; the last one counts."""
+        """Duplicate keys, with line and column; the last one counts."""
         self._read()
 
     def of(self, keys: Keys) -> tuple[int, int]:
-        """Return line and column of a key, or of an item of a list; of what is around it where it is not there."""
+        """Return line and column of a key or list item; of its nearest container where it is missing."""
         while keys and keys not in self._offsets:
             keys = keys[:-1]
         return self._line_and_column(self._offsets.get(keys, 0))
@@ -35,7 +35,7 @@ class Positions:
         return self._text.count("\n", 0, offset) + 1, offset - self._text.rfind("\n", 0, offset)
 
     def _read(self) -> None:
-        # For each object or list around: the key or index in it, None where a key is next.
+        # For each enclosing object or list: the key or index in it, None where a key is next.
         around: list[str | int | None] = []
         for match in _TOKEN.finditer(self._text):
             piece, offset = match[0], match.start()

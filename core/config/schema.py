@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration file, made from the validators that judge it, for editors and other tools.
+"""The JSON Schema of the configuration file, generated from its validators, for editors and other tools.
 
 https://json-schema.org/draft/2020-12/schema
 """
@@ -46,12 +46,12 @@ def describe(sections: Mapping[str, vol.Schema] | None = None) -> dict[str, Any]
 
 
 def as_text(schema: Mapping[str, Any]) -> str:
-    """The schema as it is published."""
+    """Return the schema as text for publication."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _tidy(schema: Any) -> Any:
-    """Put right what the conversion leaves: lengths of lists, and numbers that are whole or not."""
+    """Fix what the conversion gets wrong: lengths of lists, and numbers that may be whole or not."""
     if isinstance(schema, list):
         return [_tidy(each) for each in schema]
     if not isinstance(schema, dict):

@@ -12,7 +12,7 @@ from jidoteki.core.addresses import parse_authority
 from jidoteki.hookspecs.validators import described
 
 MIB = 1024 * 1024
-#: Where a reverse proxy says which address a request comes from.
+#: The headers in which reverse proxies send the client's address.
 FORWARDED = ("X-Forwarded-For", "Forwarded")
 
 whole = vol.All(vol.Any(int, msg="must be a whole number"), lambda value: _refuse_bool(value))
@@ -22,7 +22,7 @@ command = vol.All([vol.All(str, vol.Length(min=1))], vol.Length(min=1))
 
 @described({"type": "string", "description": "An IP address, or a network such as 10.0.0.0/8"})
 def network(value: Any) -> str:
-    """Accept an IP address or network."""
+    """Validate an IP address or network."""
     try:
         return str(ipaddress.ip_network(value, strict=False))
     except (ValueError, TypeError) as error:
@@ -31,7 +31,7 @@ def network(value: Any) -> str:
 
 @described({"type": "string", "description": "A host name or address, with or without a port"})
 def authority(value: Any) -> str:
-    """Accept a host name or address, with or without a port."""
+    """Validate a host name or address, with or without a port."""
     if not isinstance(value, str) or parse_authority(value) is None:
         raise vol.Invalid("must be a host name or address, with or without a port")
     return value
@@ -39,7 +39,7 @@ def authority(value: Any) -> str:
 
 @described({"type": ["string", "integer"], "description": "The name or number of a group"})
 def group(value: Any) -> str | int:
-    """Accept the name or number of a group."""
+    """Validate the name or number of a group."""
     if isinstance(value, str) and 1 <= len(value) <= 64:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
@@ -58,12 +58,12 @@ def _count(minimum: int, maximum: int) -> vol.All:
 
 
 def _or_null(check: Any) -> vol.Any:
-    """Like `vol.Maybe`, but what it says of a wrong value is what `check` says."""
+    """Return the same as `vol.Maybe`, but with the error message of `check`."""
     return vol.Any(check, None)
 
 
 class Section(NamedTuple):
-    """One key of the file: its default, what judges it, and what it means."""
+    """A top-level key of the file: its default, validator and description."""
 
     default: Any
     check: Any
@@ -71,7 +71,7 @@ class Section(NamedTuple):
 
 
 def _section(meaning: str, keys: Mapping[str, tuple[Any, Any, str]]) -> Section:
-    """A section of optional keys, given as `{key: (default, validator, meaning)}`."""
+    """Return a section of optional keys, given as `{key: (default, validator, meaning)}`."""
     checks = {
         vol.Optional(key, default=default, description=means): check for key, (default, check, means) in keys.items()
     }

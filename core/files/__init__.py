@@ -1,4 +1,4 @@
-"""Files that are whole at any moment: atomic replacement, alone or together, and a cache for small ones."""
+"""Atomic replacement of files, one or several at once, and a cache for small files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNREADABLE = (0, 0, 0)
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals in `path` durable."""
+    """Sync a directory to disk, so that renames and removals in it are durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -31,7 +31,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
-    """Write all of it: `os.write` may write less."""
+    """Write all of `content`: `os.write` may write less."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -54,11 +54,11 @@ def _write_temporary(path: Path, content: bytes, mode: int, group: int | None = 
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = True, group: int | None = None) -> None:
-    """Replace `path` atomically.
+    """Replace a file atomically.
 
-    :param mode: of a new file; `ownership` says what of it counts, and what one keeps that is there.
+    :param mode: of a new file; see `ownership` for the bits that it gets, and for what an existing file keeps.
     :param group: of a new file.
-    :param durable: whether the new content must survive a power cut from now on.
+    :param durable: whether to sync it, so that the new content survives a power cut.
     :raises OSError: the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = 
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> bool:
-    """Create `path` with its whole content; False when somebody else created it first."""
+    """Create a file atomically with its content; return False when it exists already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _write_temporary(path, content, mode, group)
     try:
@@ -89,13 +89,13 @@ def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None
 def replace_files(
     files: Mapping[Path, bytes], journal_directory: Path, modes: Mapping[Path, int], group: int | None = None
 ) -> None:
-    """Replace several files so that all are old or, once `finish_replacing` has run, all are new.
+    """Replace several files atomically: all are old or, once `finish_replacing` has run, all are new.
 
-    The new contents are written beside their targets, then a journal names the renames to make: from the moment it
-    is on disk they are made, by this call or, after a kill, by `finish_replacing`. When one of them is impossible, for
-    its file is mounted or immutable, say, those that were made are taken back. Other processes wait meanwhile.
+    The new contents are written beside their targets, then a journal lists the renames: once it is on disk they are
+    made, by this call or, after a kill, by `finish_replacing`. If one of them fails, because the file is a mount point
+    or immutable, say, the others are undone. A lock keeps other processes waiting.
 
-    :raises OSError: nothing was changed; or the text says which file could not be put back.
+    :raises OSError: nothing was changed; or the message names a file that could not be restored.
     """
     with _one_at_a_time(journal_directory):
         replacing.finish(journal_directory)
@@ -123,9 +123,9 @@ def _write_and_rename(
 
 
 def finish_replacing(journal_directory: Path) -> None:
-    """Make the renames that a killed `replace_files` left to do.
+    """Complete the renames of a `replace_files` that was killed.
 
-    :raises OSError: they cannot be made, now or at all; then those that were made are taken back.
+    :raises OSError: they fail, now or permanently; then they are undone.
     """
     with _one_at_a_time(journal_directory):
         replacing.finish(journal_directory)
@@ -154,13 +154,13 @@ def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str | None:
 
 
 class CachedFile(Generic[T]):
-    """A small file parsed once for each version of it, told by its modification time, size and inode.
+    """A small file that is parsed again when its modification time, size or inode changes.
 
-    It is looked at once for each step of the event loop: what a step answers was received before the step began, so
-    that no answer is older than its request.
+    It is checked once in each step of the event loop: a step answers requests that were received before it began, so
+    no answer is older than its request.
     """
 
-    __slots__ = ("_identity", "_limit", "_looked", "_open", "_parse", "_path", "_value")
+    __slots__ = ("_checked", "_identity", "_limit", "_open", "_parse", "_path", "_value")
 
     def __init__(
         self, path: Path, parse: Callable[[bytes], T], limit: int = 1024 * 1024, trusted: bool = False
@@ -171,29 +171,29 @@ class CachedFile(Generic[T]):
         self._open = paths.open_trusted if trusted else partial(paths.open_regular, follow=True)
         self._identity: tuple[int, int, int] | None = None
         self._value: T | None = None
-        self._looked = False
+        self._checked = False
 
     @property
     def present(self) -> bool:
-        """Whether there was such a file when it was last looked at."""
+        """Whether the file existed when it was last checked."""
         return self._identity is not None
 
     def get(self) -> T | None:
         """Return the parsed content, or None when the file is missing; call it in the event loop.
 
-        :raises OSError: it is there but cannot be read, or is longer than the limit.
-        :raises Exception: whatever `parse` raises.
+        :raises OSError: it exists but cannot be read, or is longer than the limit.
+        :raises Exception: any that `parse` raises.
         """
-        if not self._looked:
-            self._look()
-            self._looked = True
-            asyncio.get_running_loop().call_soon(self._look_again)  # runs before what the next step receives
+        if not self._checked:
+            self._refresh()
+            self._checked = True
+            asyncio.get_running_loop().call_soon(self._expire)  # runs before the next step's input is handled
         return self._value
 
-    def _look_again(self) -> None:
-        self._looked = False
+    def _expire(self) -> None:
+        self._checked = False
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             if _identity(os.stat(self._path)) == self._identity:
                 return

@@ -1,7 +1,7 @@
-"""Files that nothing can be renamed over: told before the first of several is replaced, so that none is.
+"""Detecting files that cannot be replaced by a rename, before the first of several is replaced.
 
-Of what a container mounts over a single file, and of what an administrator made immutable, the kernel says so only when
-the file's turn has come (rename(2): EBUSY, EPERM), and then others have been replaced already.
+For a file that is a mount point, as in containers, or immutable, the kernel reports the error only at the rename
+(rename(2): EBUSY, EPERM), when others have been replaced already.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check(paths: Iterable[Path]) -> None:
-    """Raise what the kernel would raise when one of these files is replaced.
+    """Raise the error that the kernel would raise on replacing one of these files.
 
-    :raises OSError: of the first that cannot be.
+    :raises OSError: the first file that cannot be replaced.
     """
     files = list(paths)
     mounted = {parent: mounts_below(parent) for parent in {each.parent for each in files}}
@@ -42,7 +42,7 @@ def check(paths: Iterable[Path]) -> None:
 
 
 def _flags(path: Path) -> int:
-    """The attributes of a file (chattr(1)); none where its file system has none."""
+    """Return the attributes of a file (chattr(1)); 0 where its file system has none."""
     answer = bytearray(_LONG)
     with contextlib.suppress(OSError):
         descriptor = os.open(path, READ)

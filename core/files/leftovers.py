@@ -1,5 +1,5 @@
-"""What killed writers, mistakes and other users leave where the service works: cleared when it is the service's own,
-else set aside or let alone, and told of; nothing of it keeps the service from starting."""
+"""Files that killed writers, mistakes or other users leave in the service's directories: its own temporary files are
+removed, others set aside or left alone, and logged; none keeps the service from starting."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from jidoteki.hookspecs.mounts import mounts_below
 logger = logging.getLogger(__name__)
 
 TEMPORARY_PREFIX = ".jidoteki-"
-#: The names that the service and its plugins give to files until they are whole.
+#: The names of temporary files of the service and its plugins.
 TEMPORARY = re.compile(r"\.jidoteki-(?:[A-Za-z0-9._-]{1,128}-)?[0-9a-f]{16}")
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 8
 
 
 def temporary_name(of: str = "") -> str:
-    """A new name for a file that is not whole yet.
+    """Return a new name for a temporary file.
 
-    :param of: the name that it will have, if it is to be found by that.
+    :param of: its final name, if it is to be found by that.
     """
     return f"{TEMPORARY_PREFIX}{of and f'{of}-'}{secrets.token_hex(8)}"
 
 
 def remove_temporaries_of(directory: Path, name: str) -> None:
-    """Remove what killed writers left of a file that was to have a name; call it while nothing writes that file."""
+    """Remove the temporary files of killed writers of the file `name`; call it while nothing writes that file."""
     with tolerated(f"{directory} cannot be cleared"), paths.directory(directory) as descriptor:
         with os.scandir(descriptor) as entries:
             for entry in entries:
@@ -45,7 +45,7 @@ def remove_temporaries_of(directory: Path, name: str) -> None:
 
 @contextmanager
 def tolerated(what: object) -> Iterator[None]:
-    """Tell in the log of an OSError, or of a tree that is too deep, and go on."""
+    """Log an OSError, or a too deep tree (RecursionError), and suppress it."""
     try:
         yield
     except (OSError, RecursionError) as error:
@@ -53,9 +53,9 @@ def tolerated(what: object) -> Iterator[None]:
 
 
 def set_aside(path: Path) -> None:
-    """Give whatever lies at a path of the service's own another name, `PATH.aside-…`, and tell of it.
+    """Rename a foreign file at a path of the service to `PATH.aside-…`, and log it.
 
-    :raises OSError: that is impossible.
+    :raises OSError: it cannot be renamed.
     """
     aside = path.with_name(f"{path.name[:200]}.aside-{secrets.token_hex(4)}")
     os.rename(path, aside)
@@ -63,9 +63,9 @@ def set_aside(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever lies at a path of the service's own, a link as such, a directory with all that is in it.
+    """Remove a file, link or directory tree at a path of the service; links are not followed.
 
-    :raises OSError: it cannot be removed, or something is mounted there or below: that is not what a job left.
+    :raises OSError: it cannot be removed, or is or contains a mount point, which no job leaves behind.
     """
     try:
         is_directory = stat.S_ISDIR(path.lstat().st_mode)
@@ -81,12 +81,12 @@ def remove(path: Path) -> None:
 
 
 def append_own(path: Path, mode: int = 0o600, group: int | None = None) -> int:
-    """Open a file of the service's own for adding to it, and return its descriptor.
+    """Open a file of the service for appending and return its descriptor.
 
-    Whatever somebody else put there is set aside.
+    A file that somebody else put there is set aside.
 
-    :param group: of a new one, which its group may read; None for nobody but its owner.
-    :raises OSError: it cannot be made or written, or is no regular file.
+    :param group: group that may read a new file; None for its owner only.
+    :raises OSError: it cannot be created or written, or is not a regular file.
     """
     new = not os.path.lexists(path)
     try:
@@ -104,11 +104,11 @@ def append_own(path: Path, mode: int = 0o600, group: int | None = None) -> int:
 
 
 def remove_temporaries(directory: Path, below: bool = False) -> None:
-    """Remove the files that killed writers left in a directory; call it while nothing writes there.
+    """Remove the temporary files of killed writers in a directory; call it while nothing writes there.
 
-    Whatever else has such a name is left alone and told of. Never raises.
+    Other files with such a name are left alone and logged. Never raises.
 
-    :param below: whether to look into the directories below it too, as far as they lie on the same file system.
+    :param below: whether to descend into subdirectories on the same file system.
     """
     with tolerated(f"{directory} cannot be cleared"), paths.directory(directory) as descriptor:
         _remove(descriptor, str(directory), MAX_DEPTH if below else 0, [MAX_ENTRIES])

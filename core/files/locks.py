@@ -1,4 +1,4 @@
-"""Locks between processes: files of the service's own that are held locked while something is done."""
+"""Locks between processes: lock files of the service (flock(2))."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pathlib import Path
 from jidoteki.core.files import leftovers
 
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-#: What opening a directory, a symbolic link or a socket says.
+#: The errors on opening a directory, a symbolic link or a socket.
 _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
 
 
 class Held(OSError):
-    """Another process holds the lock."""
+    """A lock that another process holds."""
 
 
 def take(path: Path, tries: int = 1) -> int:
-    """Take a lock and return its descriptor; closing the last copy of it, in any process, lets it go.
+    """Take a lock and return its descriptor; closing the last copy of it, in any process, releases the lock.
 
     :param tries: attempts, 10 ms apart.
     :raises Held: it is held after the last attempt.
@@ -46,7 +46,7 @@ def take(path: Path, tries: int = 1) -> int:
 
 @contextmanager
 def holding(path: Path, tries: int = 1) -> Iterator[None]:
-    """Hold a lock for a while.
+    """Hold a lock in a `with` block.
 
     :raises Held: it is held after the last attempt.
     :raises OSError: no file can be made there.
@@ -59,7 +59,7 @@ def holding(path: Path, tries: int = 1) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock; what is not a file is no lock."""
+    """Return whether some process holds the lock; anything but a regular file is no lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError as error:
@@ -78,7 +78,7 @@ def is_held(path: Path) -> bool:
 
 
 def _open(path: Path) -> int:
-    """Open or make the file; what else is in its place is set aside."""
+    """Open or create the lock file; anything else in its place is set aside."""
     for _ in range(2):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | _SAFELY, 0o600)

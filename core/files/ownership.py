@@ -1,9 +1,8 @@
-"""Who owns, reads and changes a file that takes the place of another one, and a new one.
+"""Owner, group and permissions of new files and of those that replace another one.
 
-What is there keeps its owner, group, mode and access control list, but for what others may do with something that is
-not for them. A new file has the mode that it is written with,
-whose group bits are for the group of the appliance's tools (`Appliance.group`): without one nobody but the owner reads
-what is not for everybody.
+An existing file keeps its owner, group, mode and access control list, except for rights of others to what has become
+private. A new file has the mode that it is written with, whose group bits are meant for the group of the appliance's
+tools (`Appliance.group`): without such a group only the owner may read a file that is closed to others.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _OTHERS = 0o007
 
 
 def give(descriptor: int, path: Path, mode: int, group: int | None) -> None:
-    """Give an empty file that will be renamed to `path` its owner, group and permissions.
+    """Set owner, group and permissions of an empty file that will be renamed to `path`.
 
     :param mode: of a new file.
-    :param group: of a new file; None for none but the owner.
+    :param group: of a new file; None to give no group any rights to a private file.
     :raises OSError: the mode cannot be set.
     """
     before = _kept(path)
@@ -35,16 +34,16 @@ def give(descriptor: int, path: Path, mode: int, group: int | None) -> None:
         return
     kept = stat.S_IMODE(before.st_mode) & 0o777
     if kept & _OTHERS and not mode & _OTHERS:
-        # It was for everybody, and is no more: a password may have come into it.
+        # It was readable by everybody and is private now: it may contain a password.
         kept &= ~_OTHERS if before.st_gid == group else ~(_GROUP | _OTHERS)
     _set(descriptor, before.st_uid, before.st_gid, kept)
     _set_list(descriptor, path)
 
 
 def _kept(path: Path) -> os.stat_result | None:
-    """The status of the file that is replaced, if it can have been made by nobody but root and the service.
+    """Return the status of the file that is replaced, if only root or the service can have created it.
 
-    Where others may make files, they own what was missing: its owner would read the new content.
+    Where others may create files, one that was missing may be theirs, and they would read the new content.
     """
     try:
         status = path.lstat()
@@ -54,7 +53,7 @@ def _kept(path: Path) -> os.stat_result | None:
 
 
 def _set(descriptor: int, owner: int, group: int, mode: int) -> None:
-    """Set them as far as this user may; a group that cannot be set gets nothing."""
+    """Set them as far as this user may; a group that cannot be set gets no rights."""
     for ids in ((owner, group), (-1, group)):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, *ids)
@@ -71,16 +70,16 @@ def _set_list(descriptor: int, path: Path) -> None:
         return
     try:
         os.setxattr(descriptor, posix_acl.ACCESS, acl)
-    except OSError:  # without it the group's bits are those of everybody in the list
+    except OSError:  # without the list, the group bits would be its mask, which covers all of its entries
         os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_GROUP)
 
 
 def group_of(configured: str | int | None, etc: Path) -> int | None:
-    """Return the group that reads what is not for everybody, or None.
+    """Return the id of the group that may read files closed to others, or None.
 
-    :param configured: its name or number; None for the one that may make files in `etc`, if root and the service's
-        user are in another one: a tree of the original has such a group.
-    :raises LookupError: there is no such group.
+    :param configured: its name or number; None for the group that may write to `etc`, unless it is that of root or the
+        service: a tree of the original has such a group.
+    :raises LookupError: the group does not exist.
     """
     if isinstance(configured, str):
         return int(configured) if configured.isdecimal() else grp.getgrnam(configured).gr_gid

@@ -1,7 +1,7 @@
-"""Finished files: they lie in the spool, the service's own; the uploads directory shows copies of them.
+"""Publishing files for download: they are kept in the service's spool, with copies in the uploads directory.
 
-Copies, not second names: whoever owns that directory may be given all that lies in it by a `chown -R`, and must not get
-the service's own file with it.
+They are copies, not hard links: a `chown -R` may give the owner of that directory everything in it, but must not give
+away the service's own file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ MODE = published.MODE
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CHUNK = 1024 * 1024
 KERNEL_CHUNK = 64 * 1024 * 1024
-#: What the kernel says where it cannot copy by itself.
+#: The errors of copy_file_range(2) where the kernel cannot copy.
 _NOT_BY_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def publish(path: Path, spool: Path, uploads: Path, name: str, group: int | None = None) -> Path:
-    """Move a finished file to the spool and show a copy in the uploads directory.
+    """Move a finished file to the spool and put a copy into the uploads directory.
 
-    :param group: who may read the copy, beside its owner.
-    :raises OSError: it cannot be moved; what was there before is still there.
+    :param group: group that may read the copy, beside its owner.
+    :raises OSError: it cannot be moved; a previous file is still there.
     """
     if "/" in name or name in ("", ".", ".."):
         raise ValueError("publish() takes a file name, not a path")
@@ -40,17 +40,17 @@ def publish(path: Path, spool: Path, uploads: Path, name: str, group: int | None
     _move(path, target)
     try:
         with paths.directory(uploads) as directory:
-            _show(target, directory, group)
+            _publish_copy(target, directory, group)
     except OSError as error:
-        # Whatever lies in the way there is somebody else's, and no reason to fail.
+        # A file in the way there is somebody else's, and no reason to fail.
         logger.warning("%s is not shown in %s: %s", name, uploads, error.strerror or error)
     return target
 
 
 def withdraw(spool: Path, uploads: Path, name: str) -> None:
-    """Remove a published file from both places, and what was left there when its publishing was killed.
+    """Remove a published file and its copy, with temporary files that a killed `publish` left.
 
-    :raises OSError: it is still to be downloaded.
+    :raises OSError: it can still be downloaded.
     """
     (spool / name).unlink(missing_ok=True)
     with suppress(OSError), paths.directory(uploads) as directory:
@@ -72,7 +72,7 @@ def _move(path: Path, target: Path) -> None:
 
 
 def _move_over(path: Path, target: Path) -> None:
-    """Move it to another file system."""
+    """Move a file to another file system."""
     waiting = target.with_name(leftovers.temporary_name(target.name))
     try:
         with open(os.open(waiting, NEW, MODE), "wb") as copy, open(paths.open_regular(path), "rb") as source:
@@ -83,20 +83,20 @@ def _move_over(path: Path, target: Path) -> None:
     path.unlink()
 
 
-def _show(target: Path, directory: int, group: int | None) -> None:
+def _publish_copy(target: Path, directory: int, group: int | None) -> None:
     temporary = leftovers.temporary_name(target.name)
     try:
         _copy(target, temporary, directory, group)
         os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        for name in (temporary, target.name):  # none is better there than an old one
+        for name in (temporary, target.name):  # no copy is better than an outdated one
             with suppress(OSError):
                 os.unlink(name, dir_fd=directory)
         raise
 
 
 def _copy(source: Path, name: str, directory: int, group: int | None) -> None:
-    """Copy it if there is room: half of what is free stays free."""
+    """Copy a file if that takes at most half of the free space."""
     with open(paths.open_regular(source), "rb", buffering=0) as file:
         status = os.fstatvfs(directory)
         size = os.fstat(file.fileno()).st_size
@@ -114,7 +114,7 @@ def _copy(source: Path, name: str, directory: int, group: int | None) -> None:
 
 
 def _copied_by_kernel(source: int, copy: int, size: int) -> bool:
-    """Let the kernel copy, which costs neither time nor room where the file system can share the blocks."""
+    """Let the kernel copy, which takes neither time nor space on a file system that can share the blocks."""
     done = 0
     while done < size:
         try:

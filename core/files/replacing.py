@@ -1,4 +1,4 @@
-"""The journal of files that are replaced together: which renames are to be made, by whoever reads it."""
+"""The journal of files that are replaced together: the renames to make, for this process or the next one."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from jidoteki.hookspecs import paths
 logger = logging.getLogger(__name__)
 
 JOURNAL = ".jidoteki-replace.json"
-#: What the journal is called once its renames are to be taken back.
+#: The journal's name while its renames are being undone.
 BACK = ".jidoteki-replace-back.json"
 MAX_SIZE = 1024 * 1024
 MAX_RENAMES = 1000
-#: What may be otherwise at the next try; all else stays as it is until somebody puts it right.
+#: Errors that may be temporary; all others persist until somebody fixes their cause.
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Rename(NamedTuple):
-    """One of the files: from the temporary one beside it to its name."""
+    """A rename of a temporary file to the file beside it that it replaces."""
 
     temporary: str
     path: str
 
 
 def encode(renames: Iterable[Rename]) -> bytes:
-    """The content of a journal."""
+    """Return the content of a journal."""
     return json.dumps([list(each) for each in renames]).encode()
 
 
 def finish(directory: Path, *, may_wait: bool = True) -> None:
-    """Make the renames that the journal in a directory names, all or none; there is no journal afterwards.
+    """Make the renames in a directory's journal, all or none, and remove the journal.
 
-    Each file that is there gets a second name first, so that it can be put back when a rename is impossible.
+    Each existing file gets a second hard link first, from which it is restored when a rename fails.
 
-    :param may_wait: whether renames that may be possible later are left to a later call, with their journal.
-    :raises OSError: some cannot be made. None is; or it says which file could not be put back.
+    :param may_wait: whether to keep the journal for a later call when the error may be temporary.
+    :raises OSError: some failed, and all were undone; or the message names a file that could not be restored.
     """
     _finish_back(directory)
     journal = directory / JOURNAL
@@ -71,7 +71,7 @@ def finish(directory: Path, *, may_wait: bool = True) -> None:
 
 
 def _finish_back(directory: Path) -> None:
-    """Take back what a killed process was taking back."""
+    """Complete the undoing that a killed process began."""
     renames = _read(directory / BACK)
     if renames is not None:
         _put_back(directory, renames)
@@ -83,7 +83,7 @@ def _take_back(directory: Path, renames: Sequence[Rename], failure: OSError) -> 
         failure.filename, failure.strerror or failure,
     )  # fmt: skip
     try:
-        os.replace(directory / JOURNAL, directory / BACK)  # from here on nobody goes forward any more
+        os.replace(directory / JOURNAL, directory / BACK)  # from here on the renames can only be undone
         _sync(directory)
         _put_back(directory, renames)
     except OSError as error:
@@ -108,7 +108,7 @@ def _put_back(directory: Path, renames: Sequence[Rename]) -> None:
 
 
 def _keep(rename: Rename) -> None:
-    """Give what is there a second name, or note that nothing is, unless the rename was made before."""
+    """Give the existing file a second name, or mark that there is none, unless the rename was made before."""
     try:
         with _beside(rename) as (directory, names):
             if not _exists(names.temporary, directory):
@@ -120,10 +120,10 @@ def _keep(rename: Rename) -> None:
                 os.link(names.name, names.former, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
             except FileNotFoundError:
                 os.close(os.open(names.absent, _NEW, 0o600, dir_fd=directory))
-            except OSError:  # it is mounted, or another user's, or the file system has no links
+            except OSError:  # it is a mount point, or another user's, or the file system has no hard links
                 _copy(rename, directory, names)
     except FileNotFoundError:
-        return  # with its directory, which `_make` says
+        return  # its directory is missing, which `_make` reports
     except OSError as error:
         raise _at(rename, error) from error
 
@@ -154,37 +154,37 @@ def _make(rename: Rename) -> None:
 
 
 def _undo(rename: Rename) -> None:
-    """Put one file back, whether it was replaced or not; once more changes nothing."""
+    """Restore one file, whether it was replaced or not; idempotent."""
     with contextlib.suppress(FileNotFoundError), _beside(rename) as (directory, names):
         if _exists(names.temporary, directory):
             _unlink(directory, names.former, names.absent, names.temporary)
         elif _exists(names.former, directory):
             os.rename(names.former, names.name, src_dir_fd=directory, dst_dir_fd=directory)
-            _unlink(directory, names.former)  # which is still there where both are one file
+            _unlink(directory, names.former)  # a rename between two links of one file removes neither
         elif _exists(names.absent, directory):
             _unlink(directory, names.name, names.absent)
 
 
 def _forget(rename: Rename) -> None:
-    """Remove the second name of what was replaced."""
+    """Remove the second name of the replaced file."""
     with contextlib.suppress(OSError), _beside(rename) as (directory, names):
         _unlink(directory, names.former, names.absent)
 
 
 class _Names(NamedTuple):
-    """What lies beside each other while a file is replaced."""
+    """The names in the file's directory while it is replaced."""
 
     temporary: str
     name: str
     former: str
-    """What was there; the name is made of that of the temporary file, which is in the journal."""
+    """The old file; the name is derived from the temporary file's, which is in the journal."""
     absent: str
-    """It says that nothing was there."""
+    """A marker that there was no old file."""
 
 
 @contextlib.contextmanager
 def _beside(rename: Rename) -> Iterator[tuple[int, _Names]]:
-    """The directory of a file, open, and the names in it."""
+    """Open the directory of a file; yield its descriptor and the names in it."""
     parent, name = os.path.split(rename.path)
     temporary = os.path.basename(rename.temporary)
     end = temporary[-16:]
@@ -211,7 +211,7 @@ def _unlink(directory: int, *names: str) -> None:
 
 
 def _at(rename: Rename, error: OSError) -> OSError:
-    """An error, with the file that it is about in place of a name that nobody knows."""
+    """Return the error with the path of the file in place of a temporary name."""
     return OSError(error.errno, error.strerror or str(error), rename.path)
 
 
@@ -221,7 +221,7 @@ def _sync_parents(renames: Iterable[Rename]) -> None:
 
 
 def _read(journal: Path) -> Sequence[Rename] | None:
-    """The renames of a journal; one that the service cannot have written is set aside."""
+    """Return the renames of a journal; one that the service cannot have written is set aside."""
     try:
         return _parse(paths.read_own(journal, MAX_SIZE))
     except FileNotFoundError:

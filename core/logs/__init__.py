@@ -1,1 +1,1 @@
-"""What is written down: who did what, every request, and what the service has to say."""
+"""The logs: audit log, access log and service log."""

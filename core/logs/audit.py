@@ -1,6 +1,6 @@
-"""The audit log: who did what, from where, with which outcome. What cannot be written there is not done.
+"""The audit log: who did what, from where, with which outcome. A change that cannot be audited is refused.
 
-What anybody can cause without limit, such as failed guesses, is summed up: it must not push out what was changed.
+Events that anybody can cause without limit, such as failed guesses, are counted: they must not displace changes.
 
 Lines are CSV as in the original: `seconds.nanoseconds,id,location,user,action,"target"`.
 """
@@ -29,14 +29,14 @@ KEEP = 4
 
 
 class AuditUnavailable(Exception):
-    """The audit log cannot be written, so nothing may be changed."""
+    """A failure to write the audit log, so nothing may be changed."""
 
 
 class AuditLog:
-    """Appends lines to one file, and turns it over at 8 MiB, keeping four older ones.
+    """An audit log file, which is rotated at 8 MiB, keeping four older ones.
 
-    :param notify: told of each line after it was written.
-    :param group: says which group may read a new file.
+    :param notify: called with each line after it was written.
+    :param group: returns the group that may read a new file.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class AuditLog:
         """Append one line; call it in a thread.
 
         :param durable: whether the line must survive a power cut.
-        :param count: how often it happened; plugins are not told of a line with 0, which says the same once more.
-        :raises AuditUnavailable: nothing, or part of a line, was written.
+        :param count: how often it happened; plugins do not receive a line with 0, which duplicates another one.
+        :raises AuditUnavailable: the line was not written.
         """
         now = time.time_ns()
         fields = (f"{now // 10**9}.{now % 10**9:09d}", *map(_plain, (id, client, user, action)), _quoted(target))
@@ -72,11 +72,11 @@ class AuditLog:
             self._notify(Event("audit", now / 1e9, action, target, client, user, id, count))
 
     def note(self, client: str, user: str, action: str, target: str, original: tuple[str, str] | None = None) -> None:
-        """Write what anybody can make happen as often as they like: once, and how often more at the end of the minute.
+        """Audit an event that anybody can cause at will: the first at once, the number of others after a minute.
 
         Call it in a thread.
 
-        :param original: what the original API says of it, written as often as this.
+        :param original: action and target of the original API's line, written as often as this one.
         :raises AuditUnavailable: it is not written.
         """
         told = (original[0] if original else "") if user == STRANGER else target
@@ -86,16 +86,16 @@ class AuditLog:
             self.write_original(*original)
 
     def write_original(self, action: str, target: str) -> None:
-        """Write a line as the original API does, which names neither clients nor users.
+        """Append a line in the style of the original API, which names neither clients nor users.
 
         :raises AuditUnavailable: it is not written.
         """
         self.write(secrets.token_hex(8), *ORIGINAL, action, target, count=0)
 
     def tell(self, at_once: bool = False) -> None:
-        """Write how often the noted things happened in minutes that are over; call it in a thread, now and then.
+        """Write the counts of minutes that are over; call it in a thread, periodically.
 
-        :param at_once: in this minute too, for the service ends.
+        :param at_once: include the current minute, as the service ends.
         :raises AuditUnavailable: they are not written.
         """
         self._write_all(self._often.tell(at_once))
@@ -105,7 +105,7 @@ class AuditLog:
             self.write("-", each.client, each.user, each.action, each.target, count=each.count)
 
     def _append(self, line: bytes, durable: bool) -> None:
-        self._turn_over(len(line))
+        self._rotate(len(line))
         descriptor = leftovers.append_own(self.path, group=self._group())
         try:
             size = os.fstat(descriptor).st_size
@@ -118,7 +118,7 @@ class AuditLog:
         finally:
             os.close(descriptor)
 
-    def _turn_over(self, more: int) -> None:
+    def _rotate(self, more: int) -> None:
         try:
             if self.path.lstat().st_size + more <= MAX_SIZE:
                 return
@@ -130,7 +130,7 @@ class AuditLog:
                 newer.replace(self.path.with_name(f"{self.path.name}.{number}"))
             except FileNotFoundError:
                 continue
-            except OSError as error:  # what lies in the way of an old log must not keep this one from being written
+            except OSError as error:  # an obstacle to rotation must not keep the log from being written
                 logger.error("%s cannot be turned over: %s", newer, error.strerror or error)
 
 

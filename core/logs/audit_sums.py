@@ -1,4 +1,4 @@
-"""What happens often, in few lines of the audit log: each kind once a minute and client, and how often more."""
+"""Frequent events in few lines of the audit log: each action once per minute and client, then a count."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MINUTE = 60.0
-#: Clients that get lines of their own, for each kind and minute; the others are told of in one line together.
+#: Clients that get lines of their own, for each action and minute; all others share one line.
 MAX_CLIENTS = 20
 
-#: The same for those that are known by name, whose number is not theirs to choose.
+#: The same for authenticated users, whose number clients cannot increase.
 MAX_NAMED = 200
 
 Key = tuple[str, str, str]
-"""The network of a client, and its name and target where it has a name: `-` for a stranger, who has no target."""
+"""The network of a client, the user and the target; for an unauthenticated client user `-` and no target."""
 STRANGER = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What to write."""
+    """A line to write."""
 
     client: str
     user: str
@@ -40,7 +40,7 @@ class _Client:
 
 @dataclass(slots=True)
 class _Minute:
-    """What happened of one kind since a moment."""
+    """The events of one action since a point in time."""
 
     began: float
     clients: dict[Key, _Client] = field(default_factory=dict)
@@ -48,9 +48,9 @@ class _Minute:
 
 
 class Often:
-    """Counts what happens.
+    """A counter of frequent events.
 
-    Of somebody who is known by name, no user and no target is left out: there are as many as tokens and endpoints.
+    Of authenticated users, no user and no target is left out: their number is limited by tokens and endpoints.
     """
 
     def __init__(self) -> None:
@@ -58,9 +58,8 @@ class Often:
         self._minutes: dict[str, _Minute] = {}
 
     def note(self, action: str, key: Key, client: str, target: str) -> list[Line]:
-        """Note that something happened.
+        """Count an event.
 
-        :param action: its kind.
         :return: the lines to write now.
         """
         now = time.monotonic()
@@ -83,7 +82,7 @@ class Often:
     def tell(self, at_once: bool = False) -> list[Line]:
         """Return the lines for the minutes that are over.
 
-        :param at_once: for those that are not, too.
+        :param at_once: include minutes that are not over.
         """
         now = time.monotonic() + (MINUTE if at_once else 0)
         with self._lock:

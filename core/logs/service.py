@@ -28,12 +28,12 @@ MAX_FIELD = 256
 
 FLUSH_EACH = 1.0
 
-#: Where a request comes from, if that is not the other end of its connection.
+#: The client address of a request, if it is not the peer of its connection.
 CLIENT: web.RequestKey[str] = web.RequestKey("client", str)
 
 
 class _Queue(logging.handlers.QueueHandler):
-    """Loses lines rather than make a request wait."""
+    """A queue that drops lines rather than block a request."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
@@ -43,7 +43,7 @@ class _Queue(logging.handlers.QueueHandler):
 
 
 class _OneLine(logging.Formatter):
-    """Control characters in messages can forge no line; tracebacks keep theirs."""
+    """A formatter that escapes control characters in messages, so that no line can be forged; tracebacks keep them."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)
@@ -51,7 +51,7 @@ class _OneLine(logging.Formatter):
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """A file that is turned over; what others put in its place is neither followed nor waited for."""
+    """A rotated log file; links and pipes that others put in its place are neither followed nor waited for."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, maxBytes=MAX_SIZE, backupCount=KEEP, delay=True)
@@ -60,7 +60,7 @@ class _File(logging.handlers.RotatingFileHandler):
         return open(leftovers.append_own(Path(self.baseFilename)), "a", encoding="utf-8", errors="backslashreplace")
 
     def doRollover(self) -> None:
-        """Turn it over; where something is in the way of that, begin anew."""
+        """Rotate the file; truncate it if that fails."""
         try:
             super().doRollover()
         except OSError:
@@ -69,7 +69,7 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 def start(path: Path, debug: bool = False) -> ServiceLog:
-    """Send all logging to `path`, warnings to standard error too, and requests to `jidoteki-access.log` beside it."""
+    """Log to `path`, warnings also to standard error, and requests to `jidoteki-access.log` beside it."""
     format = _OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -98,23 +98,23 @@ def start(path: Path, debug: bool = False) -> ServiceLog:
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line for each request: never the query, which may hold a token.
+    """The access log: one line for each request, without the query, which may contain a token.
 
-    Lines are collected and written once a second: one log record for each would cost two thirds of the requests, and a
-    thread that has thousands of lines to put together keeps requests waiting.
+    Lines are collected and written once a second: one log record per request would cost two thirds of the throughput,
+    and a thread that formats thousands of lines delays requests.
     """
 
     pending: ClassVar[deque[str]] = deque(maxlen=MAX_PENDING)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Note a request."""
+        """Log a request."""
         path = _plain(request.rel_url.raw_path)
         client = str(request.get(CLIENT, request.remote) if len(request) else request.remote)
         self.note(client, _plain(request.method), path, response.status, response.body_length, time)
 
     @classmethod
     def note(cls, address: str, method: str, path: str, status: int, length: int, time: float) -> None:
-        """Note an answer.
+        """Log a response.
 
         :param length: bytes of its body.
         :param time: seconds that it took.
@@ -123,12 +123,12 @@ class AccessLogger(AbstractAccessLogger):
 
     @property
     def enabled(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
 
 class _AccessFile:
-    """Writes the collected lines to a file of their own."""
+    """A thread that writes the collected lines to the access log."""
 
     def __init__(self, path: Path) -> None:
         self._handler = _File(path)
@@ -137,7 +137,7 @@ class _AccessFile:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write the rest."""
+        """Write the remaining lines and stop."""
         self._ended.set()
         self._thread.join(5)
         self._handler.close()
@@ -172,7 +172,7 @@ class ServiceLog:
         self._listener, self._access = listener, access
 
     def stop(self) -> None:
-        """Write what is pending."""
+        """Write the pending lines and stop logging."""
         if self._access:
             self._access.stop()
         self._listener.stop()

@@ -1,1 +1,1 @@
-"""The plugins: where they come from, how they are loaded, and what keeps them from harming the host."""
+"""The plugin manager: finds and loads plugins, and isolates the host from their failures."""

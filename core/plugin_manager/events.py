@@ -1,4 +1,4 @@
-"""Telling plugins of events: in one thread of its own, through a bounded queue, so that nobody waits for them."""
+"""Delivery of events to plugins: through a bounded queue and a thread, so that nobody waits for them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Listeners = Callable[[], list[tuple[Plugin, Callable[..., Any]]]]
 
 
 class Events:
-    """Hands events to the plugins that implement `jidoteki_event`.
+    """A queue of events for the plugins that implement `jidoteki_event`.
 
-    :param listeners: returns the present implementations.
-    :param calls: those of this process.
+    :param listeners: returns the current implementations.
+    :param calls: the guard of this process.
     """
 
     def __init__(self, listeners: Listeners, calls: Calls) -> None:
@@ -39,7 +39,7 @@ class Events:
         self._lost = 0
 
     def notify(self, event: Event) -> None:
-        """Queue an event; while too many wait, newer ones are lost and counted in the log."""
+        """Queue an event; while the queue is full, new events are lost, and their number is logged."""
         if not self._listeners():
             return
         if self._thread is None:
@@ -53,7 +53,7 @@ class Events:
                 logger.error("Plugins are too slow in jidoteki_event: %d events were lost", self._lost)
 
     def close(self, seconds: float) -> None:
-        """Wait until what is queued has been handed on, but no longer than that."""
+        """Wait until the queued events are delivered, but no longer than `seconds`."""
         if self._thread:
             with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=seconds)
@@ -63,14 +63,14 @@ class Events:
         while (event := self._queue.get()) is not None:
             for plugin, function in self._listeners():
                 if self._failures[plugin.name] < MAX_FAILURES:
-                    self._tell(plugin, function, event)
+                    self._deliver(plugin, function, event)
 
-    def _tell(self, plugin: Plugin, function: Callable[..., Any], event: Event) -> None:
+    def _deliver(self, plugin: Plugin, function: Callable[..., Any], event: Event) -> None:
         try:
             self._calls.within(plugin.name, "jidoteki_event", TIME, lambda: function(event=event))
             del self._failures[plugin.name]
         except StillAtWork:
-            return  # it misses what happens until it has dealt with the event on which it was given up
+            return  # it misses events until it has handled the one that timed out
         except PluginError as error:
             self._failures[plugin.name] += 1
             given_up = self._failures[plugin.name] == MAX_FAILURES

@@ -1,4 +1,4 @@
-"""Calls of plugins that are given up on when they take too long."""
+"""Calls of plugins with a timeout."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ logger = logging.getLogger(__name__)
 
 
 class TookTooLong(PluginError):
-    """It was given up on, and is still at work."""
+    """A call that timed out and is still running."""
 
 
 class Raised(PluginError):
-    """It raised what is the cause of this."""
+    """A call that raised an exception, which is the cause of this one."""
 
 
 class StillAtWork(PluginError):
-    """It was not called, for an earlier call is still at work."""
+    """A call that was not made, because an earlier one is still running."""
 
 
 def within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Return what `function` returns, or give up on it.
+    """Return the result of `function`, called in a thread with a timeout.
 
-    :raises TookTooLong: it did not end in time.
-    :raises PluginError: it raised, even what is not an Exception.
+    :raises TookTooLong: it timed out.
+    :raises PluginError: it raised an exception, including a BaseException.
     """
     outcome: list[Any] = []
 
@@ -57,7 +57,7 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
 
 
 class _Call:
-    """One call of a plugin."""
+    """A running call of a plugin."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
@@ -65,10 +65,10 @@ class _Call:
 
 
 class Calls:
-    """Lets at most one call of each plugin and hook be at work.
+    """A guard that allows at most one running call for each plugin and hook.
 
-    A thread cannot be ended from outside: without this, a hook that never returns would cost one more at each call. One
-    object is for the whole life of a process, through all reloads.
+    A thread cannot be killed: without this guard, a hook that never returns would cost another thread at each call. A
+    process has one guard, which is kept through all reloads.
     """
 
     def __init__(self) -> None:
@@ -76,12 +76,12 @@ class Calls:
         self._at_work: dict[tuple[str, str], _Call] = {}
 
     def within(self, plugin: str, hook: str, seconds: float, function: Callable[[], Any]) -> Any:
-        """Return what `function` returns, or give up on it; it is called again once the earlier call has ended.
+        """Return the result of `function`, called in a thread with a timeout, unless an earlier call is still running.
 
-        :param hook: what is called, for the log.
-        :raises TookTooLong: it did not end in time.
-        :raises StillAtWork: an earlier call did not end yet; that was told when it was given up on.
-        :raises PluginError: it raised, even what is not an Exception.
+        :param hook: the name of the call in the log.
+        :raises TookTooLong: it timed out.
+        :raises StillAtWork: an earlier call is still running, which was reported when it timed out.
+        :raises PluginError: it raised an exception, including a BaseException.
         """
         call, key = _Call(), (plugin, hook)
         with self._lock:

@@ -1,4 +1,4 @@
-"""The plugins: found, loaded, asked for what they contribute, and kept from taking the host down with them."""
+"""Loading plugins and calling their hooks, without letting a failing plugin take the host down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Plugin", "PluginError", "Plugins", "Source", "load_all", "load_for_j
 logger = logging.getLogger(__name__)
 
 LOADING_TIME = 10.0
-#: However slow the machine is, its own endpoints are not given up.
+#: The host's own endpoints must load even on a very slow machine.
 TRUSTED_TIME = 600.0
 MAY_BE_ASYNC = ("jidoteki_startup", "jidoteki_shutdown")
 TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
@@ -33,7 +33,7 @@ TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
 
 @dataclass(slots=True)
 class Plugin:
-    """A plugin and what it contributes; `problem` says why it was left out."""
+    """A plugin and its contributions; `problem` is the reason why it was left out."""
 
     source: Source
     module: object = None
@@ -53,7 +53,7 @@ class Plugin:
 class Plugins:
     """The plugins of one appliance under one configuration.
 
-    :param calls: those of this process, where plugins are loaded more than once in it.
+    :param calls: the guard of this process, if it loads plugins more than once.
     """
 
     def __init__(self, appliance: Appliance, config: Config, hooks: type = Hooks, calls: Calls | None = None) -> None:
@@ -67,11 +67,11 @@ class Plugins:
 
     @property
     def loaded(self) -> list[Plugin]:
-        """The plugins that work."""
+        """The plugins that were loaded without a problem."""
         return [plugin for plugin in self.all if plugin.problem is None]
 
     def load(self, source: Source) -> Plugin:
-        """Load one plugin and collect what it contributes; what goes wrong is told in `problem` and the log."""
+        """Load one plugin and collect its contributions; a failure is reported in `problem` and in the log."""
         plugin = Plugin(source)
         self.all.append(plugin)
         try:
@@ -84,9 +84,9 @@ class Plugins:
         return plugin
 
     def leave_out(self, plugin: Plugin, problem: str, raised: BaseException | None = None) -> None:
-        """Take a plugin out of service.
+        """Disable a plugin because of a problem.
 
-        :param raised: what its author finds by the traceback in the log.
+        :param raised: an exception whose traceback is logged for the plugin's author.
         """
         plugin.problem = problem
         logger.error("The plugin %s is left out: %s", plugin.name, problem, exc_info=raised)
@@ -94,9 +94,9 @@ class Plugins:
             self._manager.unregister(plugin.module)
 
     def call(self, hook: str, seconds: float = LOADING_TIME, **arguments: Any) -> list[tuple[Plugin, Any]]:
-        """Call one hook of every plugin, each on its own: one that raises or hangs does not stop the others.
+        """Call a hook of every plugin and return the results; one that raises or hangs does not stop the others.
 
-        One that hangs is not called again before it has returned.
+        One that hangs is not called again until it has returned.
         """
         results = []
         for plugin, function in self.implementations(hook):
@@ -112,7 +112,7 @@ class Plugins:
         return results
 
     def implementations(self, hook: str) -> list[tuple[Plugin, Callable[..., Any]]]:
-        """The implementations of a hook in the order in which they are called."""
+        """Return the implementations of a hook in the order in which they are called."""
         by_name = {plugin.name: plugin for plugin in self.loaded}
         found = []
         for each in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
@@ -189,12 +189,12 @@ class Plugins:
 
 
 def _own(caller: pluggy.HookCaller, module: object) -> pluggy.HookImpl | None:
-    """What one plugin implements of a hook; looked for from the end, where a plugin that is just being loaded is."""
+    """Return a plugin's implementation of a hook; searched from the end, where the one being loaded is."""
     return next((each for each in reversed(caller.get_hookimpls()) if each.plugin is module), None)
 
 
 def _caller(hook: str, implementation: pluggy.HookImpl, plugin: Plugin) -> Callable[..., Any]:
-    """The implementation with the arguments that it asks for, as pluggy calls it; traced if the environment says so."""
+    """Return a function that calls an implementation with the arguments that it declares, and traces it if asked to."""
 
     def call(**arguments: Any) -> Any:
         started = time.monotonic()
@@ -209,7 +209,7 @@ def _caller(hook: str, implementation: pluggy.HookImpl, plugin: Plugin) -> Calla
 
 
 def _check(hook: str, implementation: pluggy.HookImpl) -> None:
-    """Look whether a hook is implemented in a way that this contract has.
+    """Check that a hook is implemented in a way that the contract allows.
 
     :raises PluginError: it is not.
     """
@@ -220,9 +220,9 @@ def _check(hook: str, implementation: pluggy.HookImpl) -> None:
 
 
 def _contract(module: object) -> str:
-    """The version of the contract that a plugin was written for.
+    """Return the version of the contract that a plugin was written for.
 
-    :raises PluginError: this host does not have it.
+    :raises PluginError: this host does not support it.
     """
     wanted = getattr(module, "JIDOTEKI_CONTRACT", CONTRACT)
     try:
@@ -238,7 +238,7 @@ def _contract(module: object) -> str:
 def load_all(appliance: Appliance, config: Config, calls: Calls | None = None) -> Plugins:
     """Load every plugin of this installation that the configuration enables.
 
-    :param calls: those of this process, where plugins are loaded more than once in it.
+    :param calls: the guard of this process, if it loads plugins more than once.
     """
     plugins = Plugins(appliance, config, calls=calls)
     for source in sources(config, appliance.root):

@@ -1,4 +1,4 @@
-"""The schemas of the sections that plugins have in the configuration, for whoever describes the whole file."""
+"""The schemas of plugins' sections in the configuration, for the JSON Schema of the whole file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jidoteki.core.plugin_manager.sources import PluginError, Source
 
 
 def sections_of(appliance: Appliance, config: Config) -> dict[str, vol.Schema]:
-    """The schemas of the sections of an appliance's plugins, those included whose section is wrong now."""
+    """Return the schemas of the sections of an appliance's plugins, even of those whose section is invalid."""
     return built_in_sections() | _ask(sources.sources(config, appliance.root))
 
 
 def built_in_sections() -> dict[str, vol.Schema]:
-    """The schemas of the sections of the plugins that come with the service, enabled or not."""
+    """Return the schemas of the sections of the built-in plugins, enabled or not."""
     package = import_module(sources.BUILT_IN)
     names = [each.name for each in pkgutil.iter_modules(package.__path__)]
     return _ask(Source(name, "built-in", f"{package.__name__}.{name}") for name in names)

@@ -1,4 +1,4 @@
-"""Where plugins come from: the host itself, installed distributions, files in the appliance's plugin directory."""
+"""The sources of plugins: the host itself, installed distributions, files in the appliance's plugin directory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_SIZE = 16 * 1024 * 1024
 
 
 class PluginError(Exception):
-    """Why a plugin was left out."""
+    """A failure of a plugin; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a plugin comes from; enough to load it again in another process."""
+    """The source of a plugin, by which another process can load it, too."""
 
     name: str
     kind: Kind
@@ -37,7 +37,7 @@ class Source:
     distribution: str = ""
     version: str = ""
     always: bool = False
-    """Whether a built-in plugin is in service without being enabled."""
+    """Whether a built-in plugin is active without being enabled."""
 
     @property
     def needs_enabling(self) -> bool:
@@ -46,13 +46,13 @@ class Source:
 
     @property
     def trusted(self) -> bool:
-        """Whether it came with the host."""
+        """Whether it belongs to the host."""
         return self.kind in ("mandatory", "built-in")
 
     def load(self) -> object:
         """Import the plugin.
 
-        :raises Exception: whatever its import raises.
+        :raises Exception: any that its import raises.
         """
         if self.kind == "installed":
             from importlib import metadata
@@ -64,9 +64,9 @@ class Source:
 
 
 def _load_file(name: str, path: Path) -> object:
-    """Import a one-file plugin, if only root or this user can have written it.
+    """Import a one-file plugin, if only root and this user can write it.
 
-    :raises PluginError: somebody else could have.
+    :raises PluginError: somebody else can, or it is not a Python file.
     """
     for each in (path, path.parent):
         status = each.lstat()
@@ -85,13 +85,13 @@ def _load_file(name: str, path: Path) -> object:
 
 
 def built_in() -> list[str]:
-    """The names of the built-in plugins."""
+    """Return the names of the built-in plugins."""
     return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(BUILT_IN).__path__))
 
 
 def sources(config: Config, root: Path) -> Iterator[Source]:
-    """All plugins of this installation; of the built-in ones those that are enabled or need not be."""
-    # Imported late: it is slow, and the process of a job does without.
+    """Yield all plugins of this installation; of the built-in ones those that are enabled or need not be."""
+    # Imported late: it is slow, and a job's process does not need it.
     from importlib import metadata
 
     enabled = config.endpoints

@@ -1,4 +1,4 @@
-"""Notices when the event loop stands still, and names the plugin that holds it up."""
+"""A watchdog that detects a blocked event loop, and logs the plugin that blocks it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 1.0
 
 
 class Watchdog:
-    """Looks from a thread whether the event loop still turns.
+    """A thread that checks whether the event loop is running.
 
     :param plugins: returns the plugins to suspect.
     """
@@ -34,13 +34,13 @@ class Watchdog:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the event loop's thread."""
+        """Start the watchdog; call it in the event loop's thread."""
         self._loop_thread = threading.get_ident()
         self._task = asyncio.create_task(self._turn())
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the watchdog."""
         self._ended.set()
         if self._task:
             self._task.cancel()
@@ -60,7 +60,7 @@ class Watchdog:
                 logger.error("%s blocked the event loop for more than %g second", self._culprit(frame), LIMIT)
 
     def _culprit(self, frame: FrameType | None) -> str:
-        """The innermost frame that belongs to a plugin."""
+        """Describe the innermost frame that belongs to a plugin."""
         homes = {file: plugin.name for plugin in self._plugins() if (file := _home(plugin))}
         while frame is not None:
             path = Path(frame.f_code.co_filename)
@@ -72,7 +72,7 @@ class Watchdog:
 
 
 def _home(plugin: Plugin) -> Path | None:
-    """Where a plugin's code lies: its file, or its package's directory."""
+    """Return the path of a plugin's code: its file, or its package's directory."""
     file = getattr(plugin.module, "__file__", None)
     if not file:
         return None

@@ -1,4 +1,4 @@
-"""Backup and restore of what `backup.txt` lists below the data directory."""
+"""Backup and restore of the paths below the data directory that `backup.txt` lists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOCATION = f"{PREFIX}/backup"
 
 
 async def start_or_stop(request: Request) -> Response:
-    """Start a backup; or cancel the one that runs, and delete the one that is there."""
+    """Start a backup; or cancel a running one and delete the existing one."""
     if request.values["action"] == "START":
         return await request.start_job("backup")
     if not request.dry_run:
@@ -43,7 +43,7 @@ async def start_or_stop(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """How the last backup went, or goes."""
+    """Return the status of the last or the running backup."""
     if await request.job_running("backup"):
         return dict(stored.RUNNING)
     found = await asyncio.to_thread(stored.status, request.appliance)
@@ -53,7 +53,7 @@ async def status(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    """The backup itself; while one is made there is none, not the one from before either."""
+    """Return the backup archive; 404 while a new one is made."""
     if await request.job_running("backup"):
         raise ApiError(404, stored.BEING_MADE)
     try:
@@ -64,12 +64,12 @@ async def download(request: Request) -> Response:
 
 
 async def log(request: Request) -> Response:
-    """The log of backups and restores."""
+    """Return the log of backups and restores."""
     return TextFile(request.appliance.log / jobs.LOG)
 
 
 async def restore(request: Request) -> Response:
-    """Restore a backup and wait for the end of it."""
+    """Restore a backup and wait for its end."""
     values = request.values
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
@@ -80,7 +80,7 @@ async def restore(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_config_schema() -> vol.Schema:
-    """Whether a backup may lack what cannot be packed."""
+    """Return the schema with the option `allow-incomplete`."""
     return vol.Schema(
         {
             vol.Optional(
@@ -94,13 +94,13 @@ def jidoteki_config_schema() -> vol.Schema:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """Making, deleting and restoring a backup."""
+    """Return the job types that make, delete and restore a backup."""
     return jobs.JOBS
 
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """All of `/backup`."""
+    """Return the endpoints below `/backup`."""
     missing = {404: "There is none"}
     described = Described("Status, size, hash", examples.STATUS_SCHEMA, examples.STATUS)
     archive = Described("backup.tar", media="application/octet-stream")
@@ -142,7 +142,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 def jidoteki_check(appliance: Appliance) -> list[Finding]:
-    """What makes every backup fail."""
+    """Check for errors that make every backup fail."""
     from jidoteki.plugins.backup import checking
 
     return list(checking.check(appliance))
@@ -150,13 +150,13 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 
 @hookimpl
 def jidoteki_startup(appliance: Appliance) -> None:
-    """Complete and clear away what the host does not know of, such as a dry run that the power failed in."""
+    """Complete or remove what the host does not recover, such as a dry run that ended in a power cut."""
     restoring.recover(appliance)
 
 
 @hookimpl
 def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
-    """Some data to back up."""
+    """Create sample data to back up."""
     (appliance.data / "app/uploads").mkdir(parents=True)
     appliance.replace_file(appliance.data / "app/settings.json", '{"theme": "dark"}\n')
     appliance.replace_file(appliance.data / "app/uploads/hello.txt", "Hello\n")

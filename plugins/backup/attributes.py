@@ -1,4 +1,4 @@
-"""Extended attributes and access control lists of what is packed, as records of its extended header."""
+"""Extended attributes and access control lists of packed files, as records of the extended header."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NONE_THERE = (errno.ENOTSUP, errno.ENODATA)
 
 
 class Attributes:
-    """Reads attributes, and tells of those that a backup does not keep."""
+    """A reader of attributes, which logs those that a backup does not keep."""
 
     def __init__(self, note: Note) -> None:
         self._note = note
         self._told: set[str] = set()
 
     def of(self, descriptor: int, name: str) -> dict[str, bytes]:
-        """Return the records for an open file or directory; few have any.
+        """Return the records of an open file or directory, usually none.
 
         :param name: its name in the archive.
         """
@@ -54,6 +54,6 @@ class Attributes:
     def _tell(self, name: str, attribute: str) -> None:
         if attribute == file_attributes.CAPABILITY:
             self._note(f"{name} loses its capabilities")
-        elif attribute not in self._told:  # every file may have one of the system's own
+        elif attribute not in self._told:  # the system may set one on every file
             self._told.add(attribute)
             self._note(f"{name}: its attribute {attribute} is left out, here and from now on")

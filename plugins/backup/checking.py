@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds in `backup.txt` that makes every backup fail."""
+"""The check of `backup.txt` by `jidoteki check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jidoteki.plugins.backup import listed
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield why no backup can be made, and no restore."""
+    """Yield the error that makes every backup and restore fail."""
     try:
         listed.selection(appliance)
     except JobFailed as error:

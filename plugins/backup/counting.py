@@ -1,4 +1,4 @@
-"""How long an archive will be, counted beside its packing: with many small files it took a fifth of the time before."""
+"""Computing the size of an archive beside its packing, as it takes a fifth of the time with many small files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NoReturn, Self
 
 
 class Count:
-    """A count in a process of its own, started at once; a context manager, at whose end the process ends.
+    """A computation in a child process, started at once; a context manager, which kills the process at its end.
 
-    It is a fork, so use it while no other thread is at work. A count that fails, or cannot be started, is never known.
+    It forks, so use it while no other thread is running. A count that fails, or cannot be started, has no result.
     """
 
     def __init__(self, count: Callable[[], int]) -> None:
@@ -38,7 +38,7 @@ class Count:
             os.waitpid(self._pid, 0)
 
     def result(self, wait: bool = False) -> int | None:
-        """What was counted; None as long as it is not known."""
+        """Return the result; None as long as there is none."""
         if self._result is None:
             os.set_blocking(self._pipe, wait)
             try:
@@ -51,7 +51,7 @@ class Count:
 def _run(count: Callable[[], int], pipe: int) -> NoReturn:
     try:
         os.closerange(0, pipe)
-        os.closerange(pipe + 1, 1 << 20)  # above all the lock of the job, which must not outlive it
+        os.closerange(pipe + 1, 1 << 20)  # above all the job's lock, which must be released when the job ends
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.write(pipe, b"%d" % count())
     finally:

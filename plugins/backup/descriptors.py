@@ -1,4 +1,4 @@
-"""Looking at what lies in a directory that is open, without following a link."""
+"""Queries about the entries of an open directory, without following links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jidoteki.hookspecs.paths import DIRECTORY
 
 @contextmanager
 def closing(descriptor: int) -> Iterator[int]:
-    """Close a descriptor at the end."""
+    """Close a descriptor at the end of a `with` block."""
     try:
         yield descriptor
     finally:
@@ -20,23 +20,23 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def is_there(name: str, directory: int) -> bool:
-    """Whether there is anything of a name, be it a link that leads nowhere."""
+    """Return whether a directory has an entry of a name, even a dangling link."""
     return _mode(name, directory) is not None
 
 
 def is_directory(name: str, directory: int) -> bool:
-    """Whether there is a directory of a name."""
+    """Return whether an entry is a directory."""
     return stat.S_ISDIR(_mode(name, directory) or 0)
 
 
 def is_empty(directory: int) -> bool:
-    """Whether there is nothing in a directory."""
+    """Return whether a directory is empty."""
     with os.scandir(directory) as entries:
         return next(entries, None) is None
 
 
 def is_filled(name: str, directory: int) -> bool:
-    """Whether there is a directory of a name that is not empty."""
+    """Return whether an entry is a directory that is not empty."""
     if not is_directory(name, directory):
         return False
     with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:

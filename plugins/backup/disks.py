@@ -1,4 +1,4 @@
-"""The file systems below the data directory that an archive brings something for, found while it is unpacked."""
+"""The file systems below the data directory that an archive has content for, found while it is unpacked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jidoteki.plugins.backup.volumes import Volumes, is_mounted
 
 
 class Disks:
-    """Gives each its directory of the restore as soon as something comes for it.
+    """The mounted file systems, each of which gets a restore directory as soon as it is needed.
 
     :param data: the data directory.
-    :param listed: on the others nothing is made.
+    :param listed: file systems without listed paths get no directory.
     """
 
     def __init__(self, data: Path, volumes: Volumes, journal: Journal, listed: Selection) -> None:
@@ -29,10 +29,10 @@ class Disks:
         self._listed = listed
         self._mounts = frozenset(mounts_below(data))
         self.reasons: dict[str, str] = {}
-        """Why nothing can be put on some of them, by their paths."""
+        """Why nothing can be restored to a file system, by mount point."""
 
     def directory(self, path: str) -> int | None:
-        """Where the content of a directory is to be unpacked; None where it comes with the rest.
+        """Return where to unpack the content of a directory; None for the default.
 
         :param path: below the data directory.
         :raises JobFailed: the file system there is full.
@@ -46,7 +46,7 @@ class Disks:
         if len(entry.mounts) == MAX_MOUNTS:
             self.reasons[path] = f"more than {MAX_MOUNTS} file systems are mounted below the data"
             return None
-        # Before there is anything, so that all is found again.
+        # Before the directory is made, so that it is found after a kill.
         entry = self._journal.write(replace(entry, mounts=(*entry.mounts, path)))
         try:
             return self._volumes.make(path, entry).new
@@ -58,7 +58,7 @@ class Disks:
         return None
 
     def room(self) -> int:
-        """How many bytes fit on all of them."""
+        """Return the free space on all of them, in bytes."""
         total = 0
         for path in filter(self._is_listed, self._mounts):
             with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Owner, mode, times, lists and attributes of directories that a restore does not put in place as they are.
+"""Owner, mode, times, ACLs and attributes of directories that a restore does not rename as a whole.
 
-One that the data and the archive have in common stays, and gets what the archive says of it. One that the archive does
-not hold as a member, but only something below it, says nothing: where it is missing, it becomes like the one above it.
+A directory that exists in the data and in the archive stays, and gets the archive's metadata. One that is not itself a
+member of the archive, but has one below it, has none: if it is created, it inherits those of its parent.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jidoteki.plugins.backup.volumes import Volumes
 
 MAX_TOLD: Final = 100
 _INHERITED: Final = 0o2777
-"""What the one above says of the mode."""
+"""The mode bits that are inherited from the parent."""
 
 
 class Dressing:
-    """Gives directories in the data the metadata of those in the new tree.
+    """A setter of the metadata of directories in the data, from those in the new tree.
 
     :param volumes: the new tree, by file systems.
-    :param tell: told of what a directory cannot get.
+    :param tell: called with a message for each directory that cannot get them.
     """
 
     def __init__(self, volumes: Volumes, tell: Tell) -> None:
@@ -37,7 +37,7 @@ class Dressing:
         self._count = 0
 
     def dress(self, line: Line) -> None:
-        """Give the directory of a line its metadata, if the archive says any."""
+        """Set the metadata of a line's directory, if the archive has any."""
         if line.time is None:
             return
         try:
@@ -54,18 +54,18 @@ class Dressing:
                 self._tell(f"{line.directory} stays with the owner, mode or time that it had: {error.strerror}")
 
     def end(self) -> None:
-        """Tell how many lines were left out."""
+        """Report how many messages were left out."""
         if self._count > MAX_TOLD:
             self._tell(f"{self._count - MAX_TOLD} more directories stay as they were")
 
 
 def copy_metadata(source: int, place: int, time: int) -> None:
-    """Give a directory owner, mode, lists and attributes of another one on the same file system, and no others.
+    """Set owner, mode, ACLs and attributes of a directory to those of another one on the same file system.
 
     :param source: descriptor of the other one.
     :param place: descriptor of the directory.
-    :param time: when it was changed, in nanoseconds since the epoch.
-    :raises OSError: that is impossible.
+    :param time: modification time, in nanoseconds since the epoch.
+    :raises OSError: they cannot be set.
     """
     wanted, there = os.fstat(source), os.fstat(place)
     if wanted.st_dev != there.st_dev:
@@ -75,7 +75,7 @@ def copy_metadata(source: int, place: int, time: int) -> None:
     kept = _attributes(source)
     gone = [name for name in _attributes(place) if name not in kept]
     if gone:
-        os.fchmod(place, stat.S_IMODE(there.st_mode) & 0o700)  # the group gets what a list's mask allows, without it
+        os.fchmod(place, stat.S_IMODE(there.st_mode) & 0o700)  # without its ACL, the mask would become the group's bits
         owners.remove(place, gone)
     if gone or wanted.st_mode != there.st_mode:
         os.fchmod(place, stat.S_IMODE(wanted.st_mode))
@@ -85,19 +85,19 @@ def copy_metadata(source: int, place: int, time: int) -> None:
 
 
 def _attributes(directory: int) -> list[str]:
-    """The attributes of a directory that come from the archive: its label may be one that the system gave it."""
+    """Return the attributes of a directory that are the archive's; not its label, which the system may have set."""
     found = owners.names(directory)
     own = (name for name in found if file_attributes.is_kept(name) and not name.startswith("security."))
     return [*own, *(name for name in owners.LISTS if name in found)]
 
 
 def settle(name: str, parent: int, place: int) -> None:
-    """Make those directories like the one above that the archive did not hold as members.
+    """Let new directories that are not members of the archive inherit from their parents.
 
-    :param name: of a directory in the new tree that comes as a whole.
+    :param name: of a directory in the new tree that is renamed as a whole.
     :param parent: descriptor of the directory that it is in.
-    :param place: descriptor of the one that it is put into.
-    :raises OSError: that is impossible.
+    :param place: descriptor of the directory that it is moved to.
+    :raises OSError: their metadata cannot be set.
     """
     _settle(name, parent, os.fstat(place))
 

@@ -1,4 +1,4 @@
-"""What `/backup` shows."""
+"""Examples of responses of `/backup`."""
 
 from __future__ import annotations
 

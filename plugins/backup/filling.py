@@ -1,6 +1,6 @@
-"""Writing into a single file that is mounted below the data, as containers have them: nothing can take its place.
+"""Writing into a file that is a mount point below the data, as in containers: nothing can be renamed over it.
 
-Or into one that is mounted elsewhere, too, where what takes its place would not be seen.
+Or into one that is also bind-mounted elsewhere, where a replacement would not be seen.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _MOUNT: Final = re.compile(r"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
 def check(name: str, place: int, source: int, is_mounted: bool, room: Room) -> None:
-    """Make sure that a file can be written that is mounted in a directory, and that there is room for what it has, too.
+    """Check that a mounted file can be written, and that there is space for a copy of its content, too.
 
-    :param source: descriptor of the directory where one of the same name has what is to be written.
-    :param is_mounted: whether it is; else it lies there, and is mounted elsewhere.
-    :raises OSError: it cannot.
+    :param source: descriptor of the directory with the new content, in a file of the same name.
+    :param is_mounted: whether it is itself a mount point; else it is mounted elsewhere.
+    :raises OSError: it cannot be written.
     """
     coming = os.stat(name, dir_fd=source, follow_symlinks=False)
     with _opened(name, place, None if is_mounted else coming.st_uid) as target:
@@ -53,10 +53,10 @@ def check(name: str, place: int, source: int, is_mounted: bool, room: Room) -> N
 
 
 def save(name: str, place: int, old: int) -> None:
-    """Keep a copy of it, durably, unless there is one.
+    """Save a copy of a file, durably, unless there is one.
 
-    :param old: descriptor of the directory that the copy has the same name in.
-    :raises OSError: that is impossible.
+    :param old: descriptor of the directory for the copy, which has the same name.
+    :raises OSError: it cannot be saved.
     """
     if is_there(name, old):
         return
@@ -67,12 +67,12 @@ def save(name: str, place: int, old: int) -> None:
 
 
 def fill(name: str, place: int, source: int, is_mounted: bool, back: bool = False) -> None:
-    """Write what a file of the same name holds into it, durably; what is interrupted can be done again.
+    """Write the content of another file of the same name into a file, durably; it can be repeated after a kill.
 
     :param source: descriptor of the directory that the other file is in.
     :param is_mounted: as for `check`.
-    :param back: whether it is what was in it before, which is written whoever has it open.
-    :raises OSError: that is impossible, or it is not mounted any more.
+    :param back: whether it is the old content, which is written even if somebody has the file open.
+    :raises OSError: it cannot be written, or is not mounted any more.
     """
     with closing(open_regular(name, dir_fd=source)) as content:
         with _opened(name, place, None if is_mounted else os.fstat(content).st_uid) as target:
@@ -85,9 +85,9 @@ def fill(name: str, place: int, source: int, is_mounted: bool, back: bool = Fals
 
 @contextmanager
 def _opened(name: str, place: int, owner: int | None) -> Iterator[int]:
-    """Open it for writing: a file that is not mounted may be a second name that somebody gave to any other.
+    """Open a file for writing; one that is not a mount point may be a hard link that somebody made to any other file.
 
-    :param owner: of one that is not mounted; somebody else may have it open to read what is written.
+    :param owner: required owner of one that is not a mount point; somebody else could be reading it.
     """
     with closing(os.open(name, _WRITE, dir_fd=place)) as descriptor:
         status = os.fstat(descriptor)
@@ -100,7 +100,7 @@ def _opened(name: str, place: int, owner: int | None) -> Iterator[int]:
 
 
 def _mount(descriptor: int) -> str:
-    """The number of the mount that something is in (proc_pid_fdinfo(5))."""
+    """Return the id of a file's mount (proc_pid_fdinfo(5))."""
     found = _MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
     return found[1] if found else ""
 
@@ -114,7 +114,7 @@ def _copy(source: int, target: int) -> None:
     _clear(target, parts, before)
     os.ftruncate(target, status.st_size)
     file_attributes.give_owner(target, status.st_uid, status.st_gid)
-    with suppress(PermissionError):  # of a file system that knows no modes
+    with suppress(PermissionError):  # on a file system without modes
         os.fchmod(target, stat.S_IMODE(status.st_mode))
     _give_lists(target, status.st_mode, owners.lists(source))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -122,7 +122,7 @@ def _copy(source: int, target: int) -> None:
 
 
 def _close(target: int, wanted: os.stat_result, lists: Mapping[str, bytes]) -> None:
-    """Shut out whom the new content does not let in, before it is written."""
+    """Remove the access of those who may not read the new content, before it is written."""
     own = os.fstat(target)
     if (own.st_uid, own.st_gid) == (wanted.st_uid, wanted.st_gid) and owners.lists(target) == lists:
         with suppress(PermissionError):
@@ -133,8 +133,8 @@ def _close(target: int, wanted: os.stat_result, lists: Mapping[str, bytes]) -> N
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:
-    """Whether anybody else has a file open: then there is no lease on it (fcntl(2)); not every file system knows."""
-    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # which ends no process, should somebody open it now
+    """Return whether another process has a file open, which prevents a lease on it (fcntl(2)), if that is supported."""
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # is ignored by default, should somebody open it now
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     except OSError as error:
@@ -144,7 +144,7 @@ def _is_open_elsewhere(descriptor: int) -> bool:
 
 
 def _give_lists(target: int, mode: int, lists: Mapping[str, bytes]) -> None:
-    """Give a file access control lists; where it cannot have them, nobody gets more than they allow."""
+    """Set access control lists; where that fails, narrow the mode to what they allow."""
     for name, value in lists.items():
         try:
             os.setxattr(target, name, value)
@@ -153,9 +153,9 @@ def _give_lists(target: int, mode: int, lists: Mapping[str, bytes]) -> None:
 
 
 def _reserve(target: int, parts: Sequence[sparse_files.Region], size: int) -> int:
-    """Make sure that there is room for all, before anything of what is there is gone; how long the file was before.
+    """Allocate space for the new content before the old is overwritten, and return the old size.
 
-    :raises OSError: there is none, and the file holds what it held.
+    :raises OSError: there is too little space; the file is unchanged.
     """
     before = os.fstat(target).st_size
     try:
@@ -173,12 +173,12 @@ def _allocate(target: int, parts: Sequence[sparse_files.Region]) -> None:
             if length:
                 os.posix_fallocate(target, offset, length)
     except OSError as error:
-        if error.errno in _NO_ROOM:  # else the file system cannot say so before
+        if error.errno in _NO_ROOM:  # else the file system does not support allocation
             raise
 
 
 def _clear(target: int, parts: Sequence[sparse_files.Region], size: int) -> None:
-    """Make holes of what a file had between the parts that are data now.
+    """Punch holes for the old content between the new data regions.
 
     :param size: of the file before.
     """
@@ -186,7 +186,7 @@ def _clear(target: int, parts: Sequence[sparse_files.Region], size: int) -> None
     for offset, length in parts:
         stop = min(offset, size)
         if stop > end and _FALLOCATE(target, _PUNCH_HOLE, end, stop - end):
-            for start, old in sparse_files.parts(target, stop, end):  # there are no holes on this file system
+            for start, old in sparse_files.parts(target, stop, end):  # the file system does not support holes
                 for at in range(start, start + old, _CHUNK):
                     os.pwrite(target, bytes(min(_CHUNK, start + old - at)), at)
         end = offset + length

@@ -1,9 +1,9 @@
-"""A backup of somebody else's making in the uploads directory: of the original, or of a script that cron or SSH starts.
+"""Backups in the uploads directory that others made: the original, or a script started by cron or SSH.
 
-Its files are believed if root or the service's user wrote them, and nobody else can have: `backup.json` with `status`
-and whatever else, and `backup.tar`, with or without the former. The directory belongs to the SFTP user, who can give
-back what he renamed before: what is older than the last backup that was made or deleted here does not count, by the
-time of modification, which he cannot change. Neither does what the service itself put there.
+The files are trusted if only root or the service's user can have written them: `backup.json` with `status` and any
+other keys, and `backup.tar`, with or without the former. The directory belongs to the SFTP user, who can rename old
+files back: a file with a modification time, which he cannot change, before the last backup that was made or deleted
+here is ignored. So are the service's own copies.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_DESCRIPTION: Final = 64 * 1024
 
 
 def description(appliance: Appliance, since: int) -> dict[str, Any] | None:
-    """What another one says of its backup; None where there is none.
+    """Return the description of another tool's backup; None if there is none.
 
-    :param since: the time from which on it counts, in nanoseconds since the epoch.
+    :param since: the earliest modification time that counts, in nanoseconds since the epoch.
     """
     with suppress(OSError, ValueError, RecursionError), _open(appliance, DESCRIPTION, since) as file:
         content = file.read(MAX_DESCRIPTION + 1) or b""
@@ -35,14 +35,14 @@ def description(appliance: Appliance, since: int) -> dict[str, Any] | None:
 
 
 def archive(appliance: Appliance, since: int) -> IO[bytes] | None:
-    """Open the archive; None where there is none."""
+    """Open the archive; return None if there is none."""
     with suppress(OSError):
         return _open(appliance, ARCHIVE, since)
     return None
 
 
 def exists(appliance: Appliance) -> bool:
-    """Whether there is anything to delete, whoever put it there."""
+    """Return whether there is anything to delete, no matter who put it there."""
     return any(os.path.lexists(appliance.uploads / name) for name in (ARCHIVE, DESCRIPTION))
 
 
@@ -51,18 +51,18 @@ def _withdrawn(appliance: Appliance) -> Path:
 
 
 def withdraw(appliance: Appliance) -> None:
-    """See to it that what is there now does not count, should it come back under its name."""
-    with suppress(OSError):  # where there is no room for it, there may be none for a backup either
+    """Let the present files be ignored from now on, even if they are renamed back."""
+    with suppress(OSError):  # if the disk is full, a backup may not fit, either
         appliance.replace_file(_withdrawn(appliance), b"", mode=0o600)
 
 
 def last_withdrawn(appliance: Appliance) -> int:
-    """When a backup was last made or deleted here, in nanoseconds since the epoch."""
+    """Return when a backup was last made or deleted here, in nanoseconds since the epoch."""
     return modified(_withdrawn(appliance))
 
 
 def modified(path: Path) -> int:
-    """When a file was last written; the beginning of time where there is none, and after the clock was set back."""
+    """Return the modification time of a file; 0 if it is missing, or if the time is in the future."""
     with suppress(OSError):
         modified = path.lstat().st_mtime_ns
         return modified if modified <= time.time_ns() else 0
@@ -70,14 +70,14 @@ def modified(path: Path) -> int:
 
 
 def _open(appliance: Appliance, name: str, since: int) -> IO[bytes]:
-    """Open a file that nobody but root and the service's user can have written.
+    """Open a file that only root and the service's user can have written.
 
-    :raises OSError: there is none.
+    :raises OSError: it is missing or not trusted.
     """
     with paths.directory(appliance.uploads) as directory:
         descriptor = paths.open_regular(name, dir_fd=directory)
     status = os.fstat(descriptor)
-    # A file with a second name may be one that lies elsewhere, and only the name is the SFTP user's.
+    # A second hard link may have been made by the SFTP user, to a file elsewhere.
     trusted = paths.is_private(status) and status.st_nlink == 1
     if trusted and status.st_mtime_ns >= since and not published.is_copy(status):
         return open(descriptor, "rb", buffering=0)

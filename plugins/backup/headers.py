@@ -1,7 +1,7 @@
-"""Headers of a tar archive in the pax format (POSIX.1-2017, pax), with times as exact as the file system has them.
+"""Headers of a tar archive in the pax format (POSIX.1-2017, pax), with times in nanoseconds.
 
-`tarfile` makes them all but the commonest kind: a backup may have millions of small files, and most of its time would
-go into their headers.
+`tarfile` makes all but the most common ones: a backup may have millions of small files, and would spend most of its
+time on their headers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 SIZE: Final = 3 * tarfile.BLOCKSIZE
-"""How long the header of a member is that has no extraordinary name, in bytes."""
+"""The usual size of a member's headers in bytes."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _BYTES: Final = ("utf-8", "surrogateescape")
@@ -23,7 +23,7 @@ _NANOSECONDS: Final = 10**9
 _TIME: Final = b"30 mtime=%d.%09d\n"
 _SHORT_NAME: Final = 100
 _KIND: Final = 0o176000
-"""The type of a file, and whether it is set-user-id or set-group-id."""
+"""The mode bits with the file type, set-user-id and set-group-id."""
 _SMALL_ID: Final = 8**7
 _SMALL_SIZE: Final = 8**11
 
@@ -37,9 +37,9 @@ _TYPES: Final = {
 
 
 def describe(name: str, status: os.stat_result, link: str = "") -> tarfile.TarInfo:
-    """Describe a member; a socket, which no archive can hold, like a named pipe.
+    """Return the description of a member; that of a socket, which tar does not support, is a named pipe's.
 
-    :param link: where a symbolic link leads.
+    :param link: target of a symbolic link.
     """
     info = tarfile.TarInfo(name)
     info.type = _TYPES.get(stat.S_IFMT(status.st_mode), tarfile.FIFOTYPE)
@@ -55,10 +55,10 @@ def describe(name: str, status: os.stat_result, link: str = "") -> tarfile.TarIn
 
 
 def header(info: tarfile.TarInfo, more: Mapping[str, bytes] | None = None) -> bytes:
-    """The header of a member.
+    """Return the headers of a member.
 
-    :param more: further records for its extended header. `tarfile` takes text only, and would declare whatever is not
-        UTF-8 in a way that GNU tar does not know.
+    :param more: further records for its extended header. `tarfile` accepts only text, and encodes bytes that are not
+        UTF-8 in a way that GNU tar does not support.
     """
     own = info.tobuf(tarfile.PAX_FORMAT, *_BYTES)
     if not more:
@@ -68,7 +68,7 @@ def header(info: tarfile.TarInfo, more: Mapping[str, bytes] | None = None) -> by
 
 
 def _payload(header: bytes) -> bytes:
-    """The records of an extended header before a member's own one, if there is any."""
+    """Return the records of the extended header, if there is one."""
     size = tarfile.TarInfo.frombuf(header[:_BLOCK], *_BYTES).size if len(header) > _BLOCK else 0
     return header[_BLOCK : _BLOCK + size]
 
@@ -81,14 +81,14 @@ def _record(keyword: bytes, value: bytes) -> bytes:
 
 
 def _extended(size: int) -> bytes:
-    """The block before the records of an extended header."""
+    """Return the block before the records of an extended header."""
     info = tarfile.TarInfo("././@PaxHeader")
     info.type, info.size = tarfile.XHDTYPE, size
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def _template() -> tuple[bytes, bytes, int]:
-    """The blocks before and behind the fields that differ from file to file, and the sum of the latter."""
+    """Return the constant parts before and after the fields of a file, and the checksum of the latter."""
     rest = tarfile.TarInfo("file").tobuf(tarfile.USTAR_FORMAT)[156:]
     return _extended(len(_TIME % (_NANOSECONDS, 0))), rest, sum(rest) + 8 * ord(" ")
 
@@ -100,15 +100,15 @@ _TIME_FILLED: Final = bytes(_BLOCK - len(_TIME % (_NANOSECONDS, 0)))
 
 @lru_cache(256)
 def _access(mode: int, uid: int, gid: int) -> tuple[bytes, int]:
-    """The fields that most files share with many others, and the sum of their bytes."""
+    """Return the fields that many files have in common, and the sum of their bytes."""
     fields = b"%07o\0%07o\0%07o\0" % (stat.S_IMODE(mode), uid, gid)
     return fields, sum(fields)
 
 
 def plain(name: str, status: os.stat_result) -> bytes | None:
-    """The header of a regular file about which there is nothing extraordinary, at a tenth of the cost.
+    """Return the headers of an ordinary regular file, at a tenth of the cost.
 
-    None for any other: only what `can_restore` cannot object to has a header here.
+    For others None is returned: the file must be one that `can_restore` is certain to accept.
 
     :param name: relative, without `.`, `..` and empty components.
     """

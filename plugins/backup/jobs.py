@@ -1,4 +1,4 @@
-"""The jobs behind `/backup`: making a backup and deleting it."""
+"""The jobs of `/backup`, which make and delete a backup."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _SHOWN_LENGTH: Final = 100
 
 
 def back_up(job: Job) -> None:
-    """Make a backup; an older one is gone as soon as it begins, for on a live image it takes up memory.
+    """Make a backup; the previous one is deleted at the start, as it takes up memory on a live image.
 
-    :raises JobFailed: it cannot be made; nothing is left of it but the reason. The older one is still there if there is
-        nothing to pack at all.
+    :raises JobFailed: it cannot be made; only the reason is stored. The previous one is kept if there is nothing to
+        pack at all.
     """
     try:
         job.log("Validating backup file size")
         swapping.finish_all(job.appliance, job.log)
         swapping.check_finished(job.appliance)
-        found = _judged(job.appliance)
+        found = _find(job.appliance)
     except (JobFailed, OSError) as error:
         raise _failed(job, error) from error
     try:
@@ -63,10 +63,10 @@ def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:
     return JobFailed(message)
 
 
-def _judged(appliance: Appliance) -> Matches:
-    """What there is of what is listed.
+def _find(appliance: Appliance) -> Matches:
+    """Find the listed paths in the data directory.
 
-    :raises JobFailed: nothing.
+    :raises JobFailed: there are none.
     """
     found = find(selection(appliance).words, appliance.data)
     if found.names or found.blocked:
@@ -126,9 +126,9 @@ def _noted(job: Job, found: Matches) -> Notes:
 
 
 def _told(job: Job, found: Matches, notes: Notes) -> dict[str, Any]:
-    """What is told of a backup that lacks something.
+    """Return the keys that describe an incomplete backup.
 
-    :raises JobFailed: it must not.
+    :raises JobFailed: it must not be incomplete.
     """
     if notes.count and not job.config.get("allow-incomplete"):
         raise JobFailed(
@@ -150,7 +150,7 @@ def _tell_success(job: Job, size: str, packed: Packed) -> None:
 
 
 def delete(job: Job) -> None:
-    """Delete the backup, or what tells why there is none."""
+    """Delete the backup, or the description of the failed one."""
     if job.input.get("stopped"):
         job.log("Stopping backup")
     if stored.exists(job.appliance):
@@ -159,7 +159,7 @@ def delete(job: Job) -> None:
 
 
 def recover(appliance: Appliance) -> None:
-    """Remove what a killed backup left, and say that there is none."""
+    """Remove the files of a killed backup, and record its failure."""
     stored.remove_partial(appliance)
     if stored.is_interrupted(appliance):
         stored.record_failure(appliance, INTERRUPTED)

@@ -1,8 +1,7 @@
-"""What a restore must know of itself after a kill: where its directory is, and whether there is a plan to carry out.
+"""The journal of a restore, by which it is recovered after a kill: its directory, and the state of its plan.
 
-The plan lies beside the journal, which says when it is complete. Both lie in `ADMIN/jobs`, which nobody else can write
-to, and are read like input from outside all the same: what they say is checked before it is acted on, and what makes no
-sense is set aside.
+The plan is a file beside the journal, which records when it is complete. Both are in `ADMIN/jobs`, which nobody else
+can write to, and are validated like external input all the same; invalid ones are set aside.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from jidoteki.plugins.backup.plans import Line, Tell
 from jidoteki.plugins.backup.reasons import about
 
 STAGING: Final = f"{RESERVED}restore-"
-"""How the names of the directories begin that restores work in."""
+"""The prefix of the names of restore directories."""
 MAX_SIZE: Final = 8 * 1024 * 1024
 MAX_MOUNTS: Final = 1000
-"""On how many other file systems one restore may put something."""
+"""The most other file systems that a restore may write to."""
 MAX_LINES: Final = 1 << 32
 _SUFFIX: Final = ".journal"
 _PLAN: Final = ".journal-plan"
@@ -44,29 +43,29 @@ _TRIES: Final = 50
 
 
 class Damaged(Exception):
-    """A journal makes no sense."""
+    """An invalid journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a journal says."""
+    """The content of a journal."""
 
     staging: str
-    """The name of the restore's directory in the data directory."""
+    """The name of the restore directory in the data directory."""
     key: str
-    """What a file in that directory holds, so that no other one is taken for it."""
+    """The content of a file in that directory, which identifies it."""
     mounts: tuple[str, ...] = ()
-    """Where file systems are mounted, below the data directory, that have such a directory, too."""
+    """The mount points below the data directory of other file systems with such a directory."""
     plan: int | None = None
-    """How many lines of a plan are to be carried out; None as long as there is no complete one, and once it is done."""
+    """The number of lines of the plan to carry out; None as long as it is incomplete, and once it is done."""
     back: tuple[str, ...] = ()
-    """The paths of the file systems on which they are to be taken back instead; on the others all is done then."""
+    """The paths of the file systems on which it is to be rolled back; on the others all is then done."""
     done: bool = False
-    """Whether a plan was carried out as a whole."""
+    """Whether a plan was carried out completely."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of all file systems that have such a directory."""
+        """The paths of all file systems with such a directory."""
         return ("", *self.mounts)
 
 
@@ -102,23 +101,23 @@ class Journal:
         self._lock = appliance.jobs / f"{id}{_LOCK}"
 
     def create(self) -> Entry:
-        """Begin it: it is this process's own until that ends.
+        """Create and lock the journal; the lock is released when this process ends.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be created.
         """
         for _ in range(_TRIES):
-            # Whoever looks for journals of dead processes may lock and remove it in between.
+            # A search for abandoned journals may lock and remove it in between.
             self._make_lock()
             if hold(self._lock) is not None:
                 break
         else:
             raise OSError("the journal of the restore cannot be locked")
-        # A name that nobody else can have put something under before.
+        # Random, so that nobody can have used the name before.
         return self.write(Entry(f"{STAGING}{secrets.token_hex(8)}", secrets.token_hex(16)))
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold its lock for a while, if nobody else does; whether it is held."""
+        """Try to lock the journal in a `with` block; yield whether that succeeded."""
         descriptor = None
         with suppress(OSError):
             self._make_lock()
@@ -133,9 +132,9 @@ class Journal:
         os.close(os.open(self._lock, _NEW_LOCK, 0o600))
 
     def read(self) -> Entry | None:
-        """Return what it says; None when there is none.
+        """Return the content; None when there is no journal.
 
-        :raises Damaged: it makes no sense.
+        :raises Damaged: it is invalid.
         """
         try:
             return Entry(**_SCHEMA(json.loads(read_regular(self._path, MAX_SIZE))))
@@ -145,9 +144,9 @@ class Journal:
             raise Damaged(str(error)) from error
 
     def write(self, entry: Entry) -> Entry:
-        """Replace it, durably, and return the entry.
+        """Replace the content, durably, and return it.
 
-        :raises OSError: the old one is there.
+        :raises OSError: the old one is unchanged.
         """
         text = json.dumps(asdict(entry))
         with about(str(self._path)):
@@ -155,11 +154,11 @@ class Journal:
         return entry
 
     def plan(self, count: int | None, back: Iterable[str] = (), done: bool = False) -> Entry:
-        """Say how many lines of the plan are to be carried out, and return what it says now.
+        """Record the number of lines of the plan to carry out, and return the new content.
 
-        :param back: the paths of the file systems on which they are to be taken back.
+        :param back: the paths of the file systems on which they are to be rolled back.
         :param done: whether all of them were carried out.
-        :raises OSError: it says what it said before.
+        :raises OSError: the journal is unchanged.
         """
         entry = self.read()
         if entry is None:
@@ -174,7 +173,7 @@ class Journal:
         return entry
 
     def _write_over(self, entry: Entry) -> None:
-        """Say it where there is no room for another file: the old one was made long enough."""
+        """Overwrite the file in place if the disk is full; it was padded for that."""
         content = json.dumps(asdict(entry)).encode()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -185,9 +184,9 @@ class Journal:
             os.close(descriptor)
 
     def write_plan(self, lines: Iterable[Line]) -> int:
-        """Write the plan beside the journal, durably, and return how many lines it has.
+        """Write the plan, durably, and return the number of its lines.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be written.
         """
         self._plan.unlink(missing_ok=True)
         count = 0
@@ -202,10 +201,10 @@ class Journal:
         return count
 
     def lines(self, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:
-        """Give out the plan, each line with its number, from 0.
+        """Yield the lines of the plan with their numbers, from 0.
 
-        :param count: how many lines it has.
-        :raises Damaged: it has another number of lines, or one that makes no sense.
+        :param count: the number of its lines.
+        :raises Damaged: it has another number of lines, or an invalid one.
         """
         try:
             with open(open_regular(self._plan), "rb") as file:
@@ -224,18 +223,18 @@ class Journal:
             raise Damaged(str(error)) from error
 
     def remove(self) -> None:
-        """Remove it, when nothing is left to do.
+        """Remove the journal when nothing is left to do.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be removed.
         """
         self._path.unlink(missing_ok=True)
         self._plan.unlink(missing_ok=True)
         self._lock.unlink(missing_ok=True)
 
     def set_aside(self) -> Path:
-        """Keep it under a name by which nobody acts on it, and return that.
+        """Rename the journal so that it is ignored, and return the new path.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be renamed.
         """
         aside = self._path.with_name(f"{self.id}{_DAMAGED}{secrets.token_hex(4)}")
         os.rename(self._path, aside)
@@ -246,9 +245,9 @@ class Journal:
 
 
 def abandoned(appliance: Appliance, tell: Tell) -> Iterator[tuple[Journal, Entry]]:
-    """Give out the journals whose process has died, each locked for as long as it is looked at.
+    """Yield the journals of dead processes, each of them locked meanwhile.
 
-    :param tell: told of those that make no sense, which are set aside.
+    :param tell: called with a message for each invalid one, which is set aside.
     """
     for journal in _all(appliance):
         with journal.held() as held:
@@ -258,7 +257,7 @@ def abandoned(appliance: Appliance, tell: Tell) -> Iterator[tuple[Journal, Entry
 
 
 def unfinished(appliance: Appliance) -> Iterator[str]:
-    """Give out the ids of the restores of which the data are half made: what waits, and what somebody is at."""
+    """Yield the ids of the restores that have begun to change the data and are not complete, running or waiting."""
     for journal in _all(appliance):
         with suppress(Damaged):
             entry = journal.read()

@@ -1,4 +1,4 @@
-"""What a restore keeps though the archive lacks it: what that says that it lacks, and what is mounted."""
+"""Paths that a restore keeps although the archive lacks them: those in its list of missing ones, and mount points."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 MAX_ABOVE: Final = 16 * 1024 * 1024
-"""Characters of all paths above those that are kept."""
+"""The most characters of all parents of kept paths."""
 
 
 class Kept:
-    """What a restore removes in no case, though the archive lacks it: these paths, and what lies below them.
+    """Paths that a restore does not remove, with all below them, although the archive lacks them.
 
-    :param left_out: what the archive says that it lacks.
-    :param mounts: where other file systems are mounted.
-    :param bound: what is mounted elsewhere, too, and where. What has two places in the data counts as mounted in both;
-        of what is mounted outside, the directory is kept, but not what lies in it.
+    :param left_out: the paths that the archive lists as missing.
+    :param mounts: the mount points of other file systems.
+    :param bound: bind-mounted paths, and where else they are mounted. What has two places in the data counts as mounted
+        in both; of what is mounted outside, the directory is kept, but not its content.
     """
 
     def __init__(self, left_out: Collection[str], mounts: Collection[str], bound: Mapping[str, Sequence[str]]) -> None:
@@ -31,29 +31,29 @@ class Kept:
         for path in self._paths.union(bound):
             self._above.update(at_and_above(path))
             room -= len(path) * (path.count("/") + 1) // 2
-            if room < 0:  # too much to know it all: then nothing is removed at all
+            if room < 0:  # too many to remember them all: then nothing is removed at all
                 self._paths, self._above = self.mounts | {""}, {""}
                 break
 
     def at(self, path: str) -> bool:
-        """Whether it is one of these paths."""
+        """Return whether a path is one of these."""
         return path in self._paths
 
     def below(self, path: str) -> bool:
-        """Whether it is one of these paths, or below one."""
+        """Return whether a path is one of these, or below one."""
         return any(map(self.at, at_and_above(path)))
 
     def within(self, path: str) -> bool:
-        """Whether it is one of these paths, or above one."""
+        """Return whether a path is one of these, or above one."""
         return path in self._above
 
     def twins(self, path: str) -> list[str]:
-        """Where else in the data that is to be seen which is mounted at a path."""
+        """Return the other paths in the data at which the same directory or file is mounted."""
         return self._twins.get(path, [])
 
 
 def at_and_above(path: str) -> Iterator[str]:
-    """A path and all above it, the data directory's own last."""
+    """Yield a path and all its parents; the data directory, an empty string, comes last."""
     while path:
         yield path
         path = path.rpartition("/")[0]

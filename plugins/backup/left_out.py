@@ -1,7 +1,7 @@
-"""The list that an archive carries of what belongs to the backup and could not be packed.
+"""The list, in an archive, of the paths that belong to the backup, but could not be packed.
 
-It is the archive's last member, an ordinary file: one path a line, below the data directory, each as a JSON string
-(RFC 8259) in ASCII, in which bytes that are not UTF-8 are lone surrogates (PEP 383). `.` means that anything may be
+It is the archive's last member, a regular file: one path below the data directory per line, each as a JSON string
+(RFC 8259) in ASCII, in which bytes that are not UTF-8 are lone surrogates (PEP 383). `.` means that any path may be
 missing.
 """
 
@@ -15,7 +15,7 @@ from jidoteki.hookspecs.restorable import LEFT_OUT, MAX_DEPTH, MAX_NAME, parts
 
 NAME: Final = LEFT_OUT
 MAX_SIZE: Final = 8 * 1024 * 1024
-"""Bytes of the whole list. Of a directory in which too much is left out, the directory itself is listed."""
+"""Largest size of the list in bytes."""
 
 
 def line(path: str) -> bytes:
@@ -24,9 +24,9 @@ def line(path: str) -> bytes:
 
 
 def parse(content: bytes) -> frozenset[str]:
-    """Return the paths in a list, in their shortest form; `.` as the empty one.
+    """Return the paths in a list, normalized; `.` as an empty string.
 
-    :raises ValueError: it is no such list, or leads out of the data directory.
+    :raises ValueError: it is not such a list, or a path points outside the data directory.
     """
     return frozenset(_path(json.loads(each)) for each in content.splitlines())
 

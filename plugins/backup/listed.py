@@ -1,8 +1,8 @@
-"""What `backup.txt` lists: words, as a shell splits them, each a path below the data directory or a pattern of paths.
+"""The words in `backup.txt`, split as by a shell, each a path below the data directory or a glob pattern.
 
-A word means what `find WORD -maxdepth 0` finds in the data directory: `*`, `?`, `[…]` and `[!…]` match within one
-component of a path, hidden names only where the pattern has the dot (POSIX.1-2017, Shell Command Language, 2.13), and a
-pattern that matches nothing is the name itself. No symbolic link is followed on the way.
+A word selects what `find WORD -maxdepth 0` finds in the data directory: `*`, `?`, `[…]` and `[!…]` match within one
+component of a path, hidden names only if the pattern has the dot (POSIX.1-2017, Shell Command Language, 2.13), and a
+pattern that matches nothing is the name itself. No symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word of the list.
+    """A word of the list.
 
     :param text: as it is listed.
-    :param components: of its path below the data directory, each a name or a pattern of names; none for all of it.
-    :param is_directory: whether it ends with a slash, and so means directories alone.
+    :param components: of its path below the data directory, each a name or a pattern; empty for all of it.
+    :param is_directory: whether it ends with a slash, and so matches only directories.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Word:
 
     @property
     def path(self) -> str:
-        """The path that it is where it is no pattern."""
+        """The path of a word that is not a pattern."""
         return "/".join(self.components) or EVERYTHING
 
     @property
@@ -48,35 +48,35 @@ class Word:
         return any(map(is_pattern, self.components))
 
     def agrees(self, path: list[str]) -> bool:
-        """Whether the first components of a path are as this word has them; as many as both have."""
+        """Return whether the first components of a path match those of this word, as many as both have."""
         pairs = zip(path, self.components, strict=False)
         return all(name == each or (is_pattern(each) and matches(name, each)) for name, each in pairs)
 
 
 def is_pattern(component: str) -> bool:
-    """Whether a component of a word may match several names."""
+    """Return whether a component of a word may match several names."""
     return glob.has_magic(component)
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern matches a name."""
+    """Return whether a pattern matches a name."""
     hidden = name.startswith(".") and not pattern.startswith(".")
     return not hidden and fnmatch.fnmatchcase(name, pattern)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is listed, whether it is there or not."""
+    """The list of words, whether their paths exist or not."""
 
     words: tuple[Word, ...]
 
     def covers(self, path: str) -> bool:
-        """Whether a path below the data directory is listed, or a directory above it is."""
+        """Return whether a path below the data directory, or one of its parents, is listed."""
         components = parts(path)
         return any(len(word.components) <= len(components) and word.agrees(components) for word in self.words)
 
     def leads_to(self, path: str) -> bool:
-        """Whether something that is listed may lie below a path, which is not listed itself."""
+        """Return whether a listed path may be below this one, which is not itself listed."""
         components = parts(path)
         return any(len(word.components) > len(components) and word.agrees(components) for word in self.words)
 
@@ -84,8 +84,7 @@ class Selection:
 def selection(appliance: Appliance) -> Selection:
     """Read the list.
 
-    :raises JobFailed: there is none, it lists nothing, or a path that leads out of the data directory or to what is the
-        program's own.
+    :raises JobFailed: it is missing or empty, or lists a path outside the data directory or with a reserved name.
     """
     try:
         content = read_regular(appliance.etc / "backup.txt", follow=True)
@@ -109,8 +108,8 @@ def _word(text: str, appliance: Appliance) -> Word:
 
 
 def _below(text: str, appliance: Appliance) -> str:
-    """The path of a word below the data directory: one that is absolute may begin with that, as this machine or the
-    appliance names it."""
+    """Return the path of a word relative to the data directory; an absolute one may begin with that directory, as seen
+    from this machine or from the appliance."""
     if text.startswith("/"):
         for place in (appliance.data, Path("/") / appliance.data.relative_to(appliance.root)):
             own = list(place.parts[1:])

@@ -1,4 +1,4 @@
-"""Who works on a file holds its lock: what is not locked was left by a process that died."""
+"""Locks on files in use: a file that is not locked was left by a dead process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def hold(path: Path) -> int | None:
-    """Lock a file until the descriptor that is returned is closed, or this process ends.
+    """Lock a file until the returned descriptor is closed, or this process ends.
 
-    :return: None when another process holds it, it is gone, or it does not belong to this user.
+    :return: None when another process holds it, it is missing, or it does not belong to this user.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -19,7 +19,7 @@ def hold(path: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it before may have removed it.
+        # Its last holder may have removed it.
         if os.path.samestat(os.fstat(descriptor), os.lstat(path)) and os.fstat(descriptor).st_uid == os.geteuid():
             return descriptor
     except OSError:
@@ -29,7 +29,7 @@ def hold(path: Path) -> int | None:
 
 
 def remove_abandoned(directory: Path, pattern: str) -> None:
-    """Remove the files in a directory that dead processes left."""
+    """Remove the files of dead processes from a directory."""
     for path in directory.glob(pattern):
         descriptor = hold(path)
         if descriptor is not None:

@@ -1,7 +1,7 @@
-"""Which backups this appliance made, by their SHA-256: what is in those came from its own data.
+"""The SHA-256 of the backups that this appliance made, whose content came from its own data.
 
-Such an archive may hold what one from elsewhere may not: links that lead out of the data, and names and times of any
-kind. Restoring it gives nobody anything that was not there before.
+Such an archive may contain what others may not: links that point outside the data, and any names and times. Restoring
+it gives nobody more than was there before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHUNK: Final = 1024 * 1024
 
 
 def remember(appliance: Appliance, sha256: str) -> None:
-    """Take note of a new one; of many, the latest are known.
+    """Store the hash of a new backup; only the latest are kept.
 
     :raises OSError: it cannot be stored.
     """
@@ -32,9 +32,9 @@ def remember(appliance: Appliance, sha256: str) -> None:
 
 
 class Origin:
-    """Finds out, when it is asked for the first time, whether an archive is one of them.
+    """The origin of an archive, determined on the first request.
 
-    :param checkpoint: called often meanwhile; what it raises ends it.
+    :param checkpoint: called often while the archive is read; an exception that it raises ends that.
     """
 
     def __init__(self, appliance: Appliance, archive: Path, checkpoint: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class Origin:
         self._own: bool | None = None
 
     def is_own(self) -> bool:
-        """Whether this appliance made the archive; reads all of it.
+        """Return whether this appliance made the archive; reads all of it.
 
         :raises OSError: it cannot be read.
         """

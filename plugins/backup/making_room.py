@@ -1,7 +1,7 @@
-"""Making a place in the data free, without deleting what another program put there.
+"""Clearing a path in the data without deleting what another program puts there.
 
-A directory that somebody has open takes what he moves into it, wherever it was moved itself. So an empty one is
-removed, and then takes nothing; one that is not empty stays.
+A process that has a directory open can add files to it, wherever it was moved. So an empty one is removed, after which
+nothing can be added; one that is not empty stays.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _KEPT: Final = f"{RESERVED}kept-"
 
 
 def give_way(name: str, place: int, old: int) -> None:
-    """Remove an empty directory, and keep one that is like it instead.
+    """Remove an empty directory, and keep a copy of it with its metadata.
 
     :param place: descriptor of the directory that it is in.
-    :param old: descriptor of the one for what goes away.
-    :raises OSError: it is not empty, or that is impossible.
+    :param old: descriptor of the directory for removed entries.
+    :raises OSError: it is not empty, or cannot be removed.
     """
     with closing(directory_beneath(place, [name])) as directory:
         keep_like(directory, old, name)
@@ -41,12 +41,12 @@ def give_way(name: str, place: int, old: int) -> None:
 
 
 def clear(name: str, place: int, aside: int, all_of_it: bool = False) -> None:
-    """Make a place free for what is new.
+    """Clear a path for a new entry.
 
     :param place: descriptor of the directory that it is in.
-    :param aside: descriptor of the one for what nobody is to put back.
-    :param all_of_it: whether a directory goes with all that is in it.
-    :raises OSError: a directory is there that is not empty, or that is impossible.
+    :param aside: descriptor of the directory for entries that are never restored.
+    :param all_of_it: whether a directory that is not empty is moved, too.
+    :raises OSError: the path is a directory that is not empty, or cannot be cleared.
     """
     if is_directory(name, place) and not all_of_it:
         os.rmdir(name, dir_fd=place)
@@ -55,9 +55,9 @@ def clear(name: str, place: int, aside: int, all_of_it: bool = False) -> None:
 
 
 def clear_for_old(name: str, place: int, aside: int) -> None:
-    """Make a place free for what is put back: a directory that anything but directories lies in stays beside it.
+    """Clear a path for an old entry; a directory that contains more than directories is renamed and stays beside it.
 
-    :raises OSError: that is impossible.
+    :raises OSError: it cannot be cleared.
     """
     if is_directory(name, place):
         with suppress(OSError):
@@ -71,7 +71,7 @@ def clear_for_old(name: str, place: int, aside: int) -> None:
 
 
 def _hollow(name: str, parent: int, depth: int) -> None:
-    """Empty a directory, if nothing but directories lies in it."""
+    """Empty a directory that contains only directories."""
     with closing(directory_beneath(parent, [name])) as directory:
         for each in os.listdir(directory):
             if not depth or not is_directory(each, directory):
@@ -81,10 +81,10 @@ def _hollow(name: str, parent: int, depth: int) -> None:
 
 
 def put_back(name: str, old: int, place: int, clear: Callable[[str, int], None]) -> None:
-    """Rename what went away to its place; an empty directory is there again when any other one is.
+    """Rename an old entry back to its path; any directory there will do in place of an empty one.
 
-    :param clear: makes the place free, by the name and the descriptor of its directory.
-    :raises OSError: that is impossible.
+    :param clear: clears the path, called with the name and the descriptor of its directory.
+    :raises OSError: it cannot be renamed.
     """
     try:
         os.rename(name, name, src_dir_fd=old, dst_dir_fd=place)

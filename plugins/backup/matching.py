@@ -1,4 +1,4 @@
-"""What of the words in `backup.txt` there is in the data directory now."""
+"""Finding the paths that match the words of `backup.txt`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from jidoteki.hookspecs.restorable import is_reserved
 from jidoteki.plugins.backup.listed import EVERYTHING, Word, is_pattern, matches
 
 MAX_MATCHES: Final = 100_000
-"""Of all patterns together; a command line of a shell holds fewer."""
+"""The most matches of all patterns together; more than a command line of a shell can hold."""
 
 
 @dataclass(slots=True)
 class Matches:
-    """What there is of some words, and what there is not."""
+    """The result of a search for words."""
 
     names: list[str] = field(default_factory=list)
-    """The paths below the data directory, without those that lie below another one."""
+    """The paths below the data directory, without those that are below another one."""
     missing: list[str] = field(default_factory=list)
-    """The words that mean nothing that is there."""
+    """The words without a match."""
     blocked: dict[str, str] = field(default_factory=dict)
     """Paths that a pattern cannot be followed through, and why."""
 
 
 def find(words: Iterable[Word], data: Path) -> Matches:
-    """Look for words in the data directory, on the way of which no symbolic link is followed.
+    """Find the paths in the data directory that words match, without following symbolic links.
 
-    :raises JobFailed: a word names a symbolic link as a directory, or patterns match too much.
+    :raises JobFailed: a word has a symbolic link as a directory, or patterns match too much.
     """
     found, paths = Matches(), set[str]()
     try:
@@ -61,14 +61,14 @@ def find(words: Iterable[Word], data: Path) -> Matches:
 
 
 def outermost(paths: set[str]) -> list[str]:
-    """The paths in order, without those that lie below another one."""
+    """Return the sorted paths, without those that are below another one."""
     if EVERYTHING in paths:
         return [EVERYTHING]
     return sorted(path for path in paths if not any(parent in paths for parent in parents(path)))
 
 
 def parents(path: str) -> list[str]:
-    """The directories above a path, the outermost first."""
+    """Return the parents of a path, the outermost first."""
     components = path.split("/")
     return ["/".join(components[:depth]) for depth in range(1, len(components))]
 
@@ -79,7 +79,7 @@ class _Finder:
         self._blocked = blocked
 
     def paths(self, word: Word) -> Iterator[str]:
-        """The paths that a word means."""
+        """Yield the paths that a word matches."""
         if not word.components:
             with os.scandir(self._data) as entries:
                 if any(not is_reserved(entry.name) for entry in entries):
@@ -129,7 +129,7 @@ class _Finder:
         return False
 
     def _enter(self, name: str, parent: int, path: Sequence[str], by_pattern: bool) -> int | None:
-        """Open a directory on the way to what is listed; None where there is none to enter."""
+        """Open a directory above a listed path; return None if it cannot be entered."""
         try:
             return os.open(name, DIRECTORY, dir_fd=parent)
         except OSError as error:
@@ -146,12 +146,12 @@ class _Finder:
 
 
 def below_a_link(link: str) -> str:
-    """Why nothing is packed that is listed below a symbolic link."""
+    """Return the error for a listed path below a symbolic link."""
     return f"backup.txt lists a path below {link}, which is a symbolic link: list what it leads to instead"
 
 
 def _mode(name: str, parent: int) -> int:
-    """The type and mode of what has a name; 0 where nothing has."""
+    """Return the type and mode of an entry; 0 if it is missing."""
     with suppress(OSError):
         return os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
     return 0

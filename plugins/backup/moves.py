@@ -1,6 +1,6 @@
-"""The renames between one directory in the data, its like in the new tree and the one for what goes away.
+"""The renames between one directory in the data, its counterpart in the new tree and the one for old entries.
 
-Each can be made and taken back any number of times, for a kill may come between any two.
+Making and undoing are idempotent, as a kill may come between any two.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, joined
 
 PIECES: Final = f"{RESERVED}pieces"
-"""Where, beside what went away, a directory is gathered that cannot be renamed, and what was written into a file."""
+"""The directory, beside old entries, for a directory that is moved in pieces, and for the source of a filled file."""
 COMING: Final = f"{RESERVED}coming"
-"""Where, beside that, a file has the name of each directory that is new and moved in pieces."""
+"""The directory, beside that, with a marker file for each new directory that is moved in pieces."""
 _NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Moves:
-    """The renames between one directory in the data, its like in the new tree and the one for what goes away.
+    """The renames between one directory in the data, its counterpart in the new tree and the one for old entries.
 
-    :param aside: the directory for what nobody is to put back.
-    :param guard: called before what is in the data goes away, by its name and the descriptor of its directory.
+    :param aside: the directory for entries that are never restored.
+    :param guard: called before an entry of the data is renamed, with its name and the descriptor of its directory.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Moves:
         self._guard = guard
 
     def make(self, name: str, action: Action) -> None:
-        """Make the two renames for an entry, or those that were not made yet."""
+        """Make those of the two renames for an entry that were not made yet."""
         coming = action != "remove"
         if coming and not is_there(name, self._new):
             return
@@ -52,14 +52,14 @@ class Moves:
             return
         if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
             self._make_room(name, action)
-        # Asked each time, for a kill may have come before it was.
+        # Checked each time, as a kill may have prevented it.
         if action == "put" and is_filled(name, self._old):
             raise self._replaced(name)
         if coming:
             self._bring(name, action)
 
     def take_all_back(self, line: Line) -> None:
-        """Undo what `make` did, as far as it did it, the last first."""
+        """Undo the renames that `make` made, the last first."""
         for name, action in reversed(line.entries.items()):
             self._take_back(name, action)
 
@@ -76,7 +76,7 @@ class Moves:
                 move(name, pieces, self._place, self._set_aside)
 
     def _bring(self, name: str, action: Action) -> None:
-        """Rename what is new to its place; or move it there in pieces, with a note that these are no old ones."""
+        """Rename a new entry to its path; or move it in pieces, with a marker that these are not old ones."""
         try:
             self._move(name, self._new, action)
         except OSError as error:
@@ -87,7 +87,7 @@ class Moves:
             move(name, self._new, self._place, self._set_aside)
 
     def _take_new(self, name: str) -> None:
-        """Rename what is new back, or what came of it."""
+        """Rename a new entry, or the pieces of it, back."""
         if not is_there(f"{COMING}/{name}", self._old):
             if not is_there(name, self._new):
                 self._guard(name, self._place)
@@ -100,14 +100,14 @@ class Moves:
         os.unlink(f"{COMING}/{name}", dir_fd=self._old)
 
     def _fill(self, name: str, is_mounted: bool) -> None:
-        """Write into a file; what was written lies with the pieces then."""
+        """Write into a file, and move the source of its content to the pieces."""
         filling.save(name, self._place, self._old)
         filling.fill(name, self._place, self._new, is_mounted)
         with self._beside(PIECES) as pieces:
             os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
 
     def _empty(self, name: str, is_mounted: bool) -> None:
-        """Write back what was in a file."""
+        """Write the old content back into a file."""
         if is_there(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
@@ -117,14 +117,14 @@ class Moves:
 
     @contextmanager
     def _beside(self, name: str) -> Iterator[int]:
-        """Open a directory of this program's own beside what went away."""
+        """Open a directory of the program beside the old entries."""
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=self._old)
         with closing(directory_beneath(self._old, [name])) as descriptor:
             yield descriptor
 
     def _take_away(self, name: str) -> None:
-        """Rename what is in the place, if anything is; or gather its pieces first, and then rename that."""
+        """Rename an existing entry away, in pieces if need be."""
         try:
             if not is_there(f"{PIECES}/{name}", self._old):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
@@ -155,7 +155,7 @@ class Moves:
         making_room.clear_for_old(name, parent, self._aside)
 
     def _move(self, name: str, source: int, action: Action) -> None:
-        """Rename something new to its place, which is free: what another program made there goes the way of the old."""
+        """Rename a new entry to its cleared path; an entry that another program created there is cleared, too."""
         try:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
         except OSError as error:

@@ -1,7 +1,7 @@
-"""Closing the directories that stay before anything is put into them, to all whom the archive does not let in.
+"""Narrowing the access to directories that stay, to what the archive allows, before anything is put into them.
 
-They get what the archive says of them only when all is in its place. What they had before is kept beside what goes
-away, as an empty directory like them, to be given back when a restore fails.
+They get the archive's metadata only after all renames. The former metadata are kept in an empty directory beside the
+old entries, for a rollback.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NOTE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def narrow(volumes: Volumes, number: int, line: Line) -> None:
-    """Leave nobody more access to the directory of a line than it has both now and in the archive.
+    """Narrow the access to a line's directory to what both its present metadata and the archive allow.
 
-    :raises OSError: another directory is in its place, or that is impossible.
+    :raises OSError: the directory was replaced, or cannot be changed.
     """
     if line.time is None:
         return
@@ -46,14 +46,14 @@ def narrow(volumes: Volumes, number: int, line: Line) -> None:
             os.mkdir(str(number), 0o700, dir_fd=aside)
         with closing(directory_beneath(aside, [str(number)])) as old:
             _keep(place, old)
-        with suppress(PermissionError):  # of a file system that knows no owners, or another user's: told at the end
+        with suppress(PermissionError):  # no owners on this file system, or another user's: reported at the end
             owners.close(place, mode) if others else os.fchmod(place, mode)
 
 
 def take_back(volumes: Volumes, number: int, line: Line) -> None:
-    """Give a directory back what it had before.
+    """Restore the former metadata of a directory.
 
-    :raises OSError: that is impossible.
+    :raises OSError: they cannot be set.
     """
     if line.time is None or not is_there(str(number), volumes.of(line.directory).old):
         return
@@ -68,7 +68,7 @@ def take_back(volumes: Volumes, number: int, line: Line) -> None:
 
 
 def check(line: Line, place: int) -> None:
-    """Make sure that a directory is the one that was judged, where others may have put another one in its place.
+    """Check that a directory is the one that was planned for, if others may have replaced it.
 
     :param place: its descriptor.
     :raises OSError: it is not.
@@ -79,11 +79,11 @@ def check(line: Line, place: int) -> None:
 
 
 def keep_like(directory: int, old: int, name: str) -> None:
-    """Make an empty directory with all that another one has, unless that was done.
+    """Create an empty directory with the metadata of another one, unless it exists.
 
     :param directory: descriptor of the other one.
-    :param old: descriptor of the one that it is made in.
-    :raises OSError: that is impossible.
+    :param old: descriptor of the directory to create it in.
+    :raises OSError: it cannot be created.
     """
     if not is_there(name, old):
         _copy(directory, old, _COPYING)
@@ -91,7 +91,7 @@ def keep_like(directory: int, old: int, name: str) -> None:
 
 
 def _keep(directory: int, old: int) -> None:
-    """The same, with a note that it is complete, for where directories cannot be renamed."""
+    """Do the same with a marker of completion, as directories cannot be renamed everywhere."""
     if not is_there(_KEPT, old):
         _copy(directory, old, _LIKE)
         os.close(os.open(_KEPT, _NOTE, 0o600, dir_fd=old))

@@ -1,4 +1,4 @@
-"""What a backup tells of single members, of which there may be millions: in its log, its answer and its archive."""
+"""Messages of a backup about single members, limited in number: in its log, its response and its archive."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from jidoteki.plugins.backup.listed import EVERYTHING
 
 MAX_LINES: Final = 100
 MAX_NAMES: Final = 100
-"""How many of the lost are named in an answer."""
+"""The most lost paths in a response."""
 _SHOWN: Final = 3
 _SHOWN_LENGTH: Final = 100
 
 
 class Silent:
-    """Takes no notes."""
+    """A receiver of messages that ignores them."""
 
     def __call__(self, text: str) -> None:
-        """Forget it."""
+        """Ignore it."""
 
     def lost(self, name: str, reason: str) -> None:
-        """Forget it."""
+        """Ignore it."""
 
     def listing(self) -> bytes:
-        """No list."""
+        """Return an empty list."""
         return b""
 
 
 class Notes:
-    """Takes notes, as many as there is room for.
+    """A receiver of messages.
 
     :param log: writes a line of the log.
     """
@@ -42,18 +42,18 @@ class Notes:
         self._listing = bytearray()
         self._listed_all = True
         self.names: list[str] = []
-        """The first that were lost."""
+        """The first lost paths."""
         self.count = 0
-        """How many were lost."""
+        """The number of lost paths."""
 
     def __call__(self, text: str) -> None:
-        """Write a line of the log."""
+        """Log a message, unless there were too many."""
         self._lines += 1
         if self._lines <= MAX_LINES:
             self._log(text)
 
     def lost(self, name: str, reason: str) -> None:
-        """Take note of what belongs to the backup and cannot be packed."""
+        """Record a path that belongs to the backup, but cannot be packed."""
         self(f"{name} is left out: {reason}")
         self.count += 1
         if len(self.names) < MAX_NAMES:
@@ -65,22 +65,22 @@ class Notes:
             self._listed_all = False
 
     def listing(self) -> bytes:
-        """The list of all that was lost; where it would be too long, it says that anything may be missing."""
+        """Return the list of all lost paths; if it would be too long, one that says that any may be missing."""
         return bytes(self._listing) if self._listed_all else left_out.line(EVERYTHING)
 
     def summary(self) -> str:
-        """How many were lost, and the first of them."""
+        """Return a sentence with the number of lost paths and the first of them."""
         shown = ", ".join(f"{name[:_SHOWN_LENGTH]!a}" for name in self.names[:_SHOWN])
         return f"{self.count} of what backup.txt lists cannot be packed: {shown}{', …' if self.count > _SHOWN else ''}"
 
     def end(self) -> None:
-        """Tell of the lines that were left out."""
+        """Log how many messages were left out."""
         if self._lines > MAX_LINES:
             self._log(f"{self._lines - MAX_LINES} more lines like these are left out")
 
 
 def _listable(name: str) -> str:
-    """The path, or as much of it from the top as a list may name."""
+    """Return the path, or its longest parent that is allowed in the list."""
     components = name.split("/")[:MAX_DEPTH]
     while len(components) > 1 and len("/".join(components).encode("utf-8", "surrogateescape")) > MAX_NAME:
         components.pop()

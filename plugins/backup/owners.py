@@ -1,8 +1,8 @@
-"""Whose a directory in the data is, and whether it can be the one that the archive means.
+"""Owners of directories in the data, and whether a directory can be the one in the archive.
 
-The application's user renames what lies in his directories as he likes, directories of others too. So in the place of
-a directory of root's that the archive holds there may be one of his, who then read what is put into it; or another one
-of root's in the place of his, which would become his. Neither is entered.
+The application's user can rename any entry of his directories, even directories of others. So he may replace a
+directory of root that is in the archive with one of his own, to read what is restored to it; or his own with another
+one of root, which would become his. Neither is entered.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from jidoteki.hookspecs.paths import is_own, is_private
 from jidoteki.hookspecs.restorable import IMPLIED
 
 ANYBODY: Final = -1
-"""In place of a user: more than one, or the members of a group."""
+"""A value in place of a user id: several users, or the members of a group."""
 LISTS: Final = (posix_acl.ACCESS, posix_acl.DEFAULT)
 _STICKY: Final = stat.S_ISVTX
 
 
 def renamer(directory: int, above: int | None, inner: int) -> int | None:
-    """Who may have put a directory in its place; None for root and the service alone.
+    """Return the user who may have put a directory at its path; None for only root and the service.
 
-    :param directory: descriptor of the one that it is in.
-    :param above: who may have put that one in its place.
-    :param inner: its own descriptor; with the sticky bit above it nobody else moves one that is private (unlink(2)).
+    :param directory: descriptor of its parent.
+    :param above: the user who may have put the parent at its path.
+    :param inner: its own descriptor; if the parent is sticky, others cannot move a private one (unlink(2)).
     """
     status = os.fstat(directory)
     own = None if is_private(status) else ANYBODY if is_own(status) else status.st_uid
@@ -39,12 +39,12 @@ def renamer(directory: int, above: int | None, inner: int) -> int | None:
 
 
 def difference(there: int, coming: int, by: int | None, covered: bool) -> str | None:
-    """Say why a directory may not be the one that the archive means; None when nobody gains from that.
+    """Return why a directory may not be the one in the archive; None when nobody gains from that.
 
     :param there: its descriptor.
     :param coming: descriptor of the archive's.
-    :param by: who may have put it there.
-    :param covered: whether it gets what the archive says of it; else it has to be the same already.
+    :param by: the user who may have put it there.
+    :param covered: whether it gets the archive's metadata; else they must be equal already.
     """
     own, wanted = os.fstat(there), os.fstat(coming)
     if by is None or os.geteuid() != 0 or wanted.st_mode & IMPLIED or by == own.st_uid == wanted.st_uid:
@@ -61,12 +61,12 @@ def difference(there: int, coming: int, by: int | None, covered: bool) -> str | 
 
 
 def would_gain(coming: os.DirEntry[str], there: int, new: int, by: int | None) -> bool:
-    """Whether somebody gets something of his into a directory of others that he may have put there.
+    """Return whether somebody would get a file of his into a directory of others that he may have put there.
 
-    :param coming: what the archive brings for it.
+    :param coming: the archive's entry for it.
     :param there: descriptor of the directory in the data.
-    :param new: descriptor of its like in the new tree; if the archive holds that as a member, the two were compared.
-    :param by: who may have put it there.
+    :param new: descriptor of its counterpart in the new tree; if that is a member, the two were compared before.
+    :param by: the user who may have put it there.
     """
     own = os.fstat(there).st_uid
     if by is None or by == own or os.geteuid() != 0 or not os.fstat(new).st_mode & IMPLIED:
@@ -81,7 +81,7 @@ def would_gain(coming: os.DirEntry[str], there: int, new: int, by: int | None) -
 
 
 def _added(own: os.stat_result, wanted: os.stat_result) -> int:
-    """What a mode allows that another one does not; the sticky bit forbids."""
+    """Return the bits that a mode allows and another one does not; the sticky bit forbids."""
     return (wanted.st_mode ^ _STICKY) & ~(own.st_mode ^ _STICKY) & 0o7777
 
 
@@ -90,33 +90,33 @@ def _shown(status: os.stat_result) -> str:
 
 
 def lists(file: int) -> dict[str, bytes]:
-    """Return the access control lists that a file has."""
+    """Return the access control lists of a file."""
     return {name: os.getxattr(file, name) for name in names(file) if name in LISTS}
 
 
 def names(file: int) -> list[str]:
-    """Return the names of the attributes that a file has."""
+    """Return the names of the attributes of a file."""
     try:
         return os.listxattr(file)
-    except OSError:  # not every file system has any
+    except OSError:  # not every file system supports them
         return []
 
 
 def close(file: int, mode: int) -> None:
-    """Make a file or directory the service's own, if that may be, and take its lists away.
+    """Make the service the owner of a file or directory, and remove its ACLs.
 
-    :param mode: all that is allowed from then on.
-    :raises OSError: that is impossible.
+    :param mode: its new mode.
+    :raises OSError: it cannot be changed.
     """
-    os.fchmod(file, mode & 0o700)  # first, for without its list the group would get what the list's mask allowed
+    os.fchmod(file, mode & 0o700)  # first, as without its ACL the mask would become the group's bits
     remove(file, lists(file))
     os.fchown(file, os.geteuid(), os.getegid())
 
 
 def remove(file: int, attributes: Iterable[str]) -> None:
-    """Take attributes away from a file.
+    """Remove attributes from a file.
 
-    :raises OSError: that is impossible.
+    :raises OSError: they cannot be removed.
     """
     for name in attributes:
         os.removexattr(file, name)

@@ -1,4 +1,4 @@
-"""Writing the archive: size and SHA-256 are known the moment the last byte is written, without a second pass."""
+"""Writing the archive in one pass, which yields its size and SHA-256, too."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Progress = Callable[[int], None]
 
 
 class TooBig(Exception):
-    """The archive would leave too little space."""
+    """An archive that would leave too little space free."""
 
 
 class Empty(Exception):
-    """There is nothing to pack."""
+    """An archive without members."""
 
 
 def estimated(tree: Tree) -> int:
-    """Estimate how long the archive of a tree will be, in bytes."""
+    """Return the approximate size of the archive of a tree, in bytes."""
     total = len(END)
     second_names = SecondNames(mounts_below(tree.data))
     for found in tree:
@@ -66,7 +66,7 @@ def _size(files: Files, second_names: SecondNames) -> int:
 
 
 def _size_without_holes(name: str, parent: int, size: int) -> int:
-    """How many bytes of a file are packed: zeros in the place of those holes, too, that are too many."""
+    """Return how many bytes of a file are packed, including zeros for surplus holes."""
     with suppress(OSError), closing(os.open(name, FILE, dir_fd=parent)) as descriptor:
         regions = sparse_files.regions(descriptor, os.fstat(descriptor))
         if regions is not None:
@@ -75,11 +75,11 @@ def _size_without_holes(name: str, parent: int, size: int) -> int:
 
 
 def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
-    """Write a tree as an archive, whose last member is the list of what was lost, if anything was.
+    """Write a tree as an archive; if paths were lost, their list is its last member.
 
-    :param limit: bytes that the archive may have.
-    :param data: the data directory, to which and below absolute symbolic links may lead.
-    :param progress: told of the bytes written, often; what it raises ends the packing.
+    :param limit: largest size of the archive in bytes.
+    :param data: the data directory, which absolute symbolic links must point into.
+    :param progress: called often with the bytes written; an exception that it raises ends the packing.
     :raises TooBig: the limit is reached.
     :raises Empty: it would have no member.
     :raises OSError: the archive cannot be written.
@@ -100,7 +100,7 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
 
 
 class _Packer:
-    """Adds members to an archive."""
+    """A writer of archive members."""
 
     def __init__(
         self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress, second_names: SecondNames
@@ -114,13 +114,13 @@ class _Packer:
         self._second_names = second_names
 
     def add_files(self, files: Files) -> None:
-        """Add regular files, each as it is once it is open."""
+        """Add regular files, with the status that each has when it is open."""
         prefix, parent, names = files
         for base in names:
             try:
                 descriptor = os.open(base, FILE, dir_fd=parent)
             except OSError as error:
-                if error.errno == errno.ELOOP:  # it became a symbolic link meanwhile
+                if error.errno == errno.ELOOP:  # it was replaced by a symbolic link
                     self.add_other(Other(prefix + base, parent, base))
                 else:
                     self._unread(prefix + base, error)
@@ -175,7 +175,7 @@ class _Packer:
     def _add_sparse(
         self, name: str, status: os.stat_result, more: Mapping[str, bytes], content: sparse_files.Content
     ) -> None:
-        """Add a file with holes, without them."""
+        """Add a sparse file without its holes."""
         info = self._described(name, status)
         if info is None:
             return
@@ -192,7 +192,7 @@ class _Packer:
             self._note(SHORTER.format(name))
 
     def _add_chunks(self, name: str, descriptor: int, left: int) -> None:
-        """Add as many bytes as the header says: a file may grow or shrink meanwhile."""
+        """Add as many bytes as the header says, even if the file grows or shrinks."""
         ended = False
         while left:
             chunk = b"" if ended else os.read(descriptor, min(CHUNK, left))
@@ -205,7 +205,7 @@ class _Packer:
             self._progress(self._sink.size)
 
     def add_other(self, other: Other) -> bool:
-        """Add a directory or a symbolic link; False when it is left out."""
+        """Add a directory or a symbolic link; return False when it is left out."""
         try:
             with ExitStack() as opened:
                 header = self._other_header(other, opened)
@@ -239,12 +239,12 @@ class _Packer:
         return self._header(name, os.fstat(descriptor), self._attributes.of(descriptor, name))
 
     def _header(self, name: str, status: os.stat_result, more: Mapping[str, bytes], link: str = "") -> bytes | None:
-        """The header of a member, or None when it could not be restored."""
+        """Return the headers of a member; None when it could not be restored."""
         info = self._described(name, status, link)
         return headers.header(info, more) if info else None
 
     def _described(self, name: str, status: os.stat_result, link: str = "") -> tarfile.TarInfo | None:
-        """Describe a member; None when it could not be restored."""
+        """Return the description of a member; None when it could not be restored."""
         info = headers.describe(name, status, link)
         if info.isreg() and info.mode & 0o6000:
             self._note(f"{name} loses its set-user-id and set-group-id bits")
@@ -256,7 +256,7 @@ class _Packer:
         return info
 
     def add_list(self, content: bytes) -> None:
-        """Add the list of what was lost, unless it is empty."""
+        """Add the list of lost paths, unless it is empty."""
         if not content:
             return
         info = tarfile.TarInfo(LEFT_OUT)

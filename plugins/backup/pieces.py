@@ -1,7 +1,7 @@
-"""Moving a directory that the system does not rename: on overlayfs, one of the lower layer (EXDEV).
+"""Moving a directory that cannot be renamed: on overlayfs, one of the lower layer (EXDEV).
 
-It is made once more where it is to go, and what is in it is moved there one by one. A move that was interrupted may be
-gone on with, or made the other way round.
+It is created anew at the target, and its entries are moved there one by one. A move that was interrupted can be
+continued or reversed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from jidoteki.plugins.backup.descriptors import closing, is_directory
 from jidoteki.plugins.backup.dressing import copy_metadata
 
 MAX_PASSES: Final = 1000
-"""How often a directory is gone through that somebody else goes on filling."""
+"""The most passes over a directory to which somebody else keeps adding files."""
 _IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 Aside = Callable[[str, int], None]
 
 
 def cannot_rename(error: OSError, name: str, parent: int) -> bool:
-    """Whether an attempt failed because it was about a directory that is not renamed, but may be moved in pieces."""
+    """Return whether a rename failed on a directory that can be moved in pieces instead."""
     return error.errno == errno.EXDEV and is_directory(name, parent)
 
 
 def move(name: str, source: int, target: int, aside: Aside) -> None:
-    """Move a directory piece by piece; what is already there of it is completed.
+    """Move a directory piece by piece; a partial target is completed.
 
     :param source: descriptor of the directory that it is in.
-    :param target: descriptor of the one that it is to be in; both stay open.
-    :param aside: takes away what is there and cannot be completed, by its name and the descriptor of its directory.
-    :raises OSError: that is impossible, or somebody goes on filling it; a part of it may have been moved.
+    :param target: descriptor of the directory to move it to; both stay open.
+    :param aside: removes an entry in the way, called with its name and the descriptor of its directory.
+    :raises OSError: it cannot be moved, or somebody keeps adding files; a part of it may have been moved.
     """
     if not is_directory(name, target):
         with suppress(FileNotFoundError):

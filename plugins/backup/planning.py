@@ -1,7 +1,7 @@
-"""Planning what a restore has to rename; what would remove something that is to be kept is refused here.
+"""Planning the renames of a restore; those that would remove what must be kept are refused.
 
-Both trees are walked side by side, through descriptors, without following a link. Where they have a directory in
-common that one stays, and what is in it is looked at; anything else comes or goes as a whole.
+Both trees are walked in parallel, through descriptors, without following links. A directory that both have stays, and
+its entries are compared; any other entry is renamed as a whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jidoteki.plugins.backup.targets import SHOWN
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
 _Decision = Action | Literal["stay"] | None
-"""What is to be done with an entry; None when it stays, and is to be entered."""
+"""The decision about an entry; None for a directory that stays and is entered."""
 Settle = Callable[[str, int, int], None]
 
 
@@ -37,22 +37,22 @@ class _Pair(NamedTuple):
     new: int | None
     data: int
     covered: bool
-    """Whether `backup.txt` lists it, or one above it."""
+    """Whether `backup.txt` lists it or one of its parents."""
     exact: bool
-    """Whether what the new tree lacks is removed from it, if it is listed."""
+    """Whether listed entries that the new tree lacks are removed."""
     by: int | None = None
-    """Who else than root and the service may have put the one in the data in its place."""
+    """The user other than root and the service who may have put the directory at its path."""
 
 
 class Planner:
-    """Plans one restore.
+    """The planner of a restore.
 
-    :param volumes: the data directory and the new tree, in which nothing is left that `backup.txt` does not list.
-    :param exact: whether what is listed is replaced as a whole; else nothing is removed that the new tree lacks.
-    :param reasons: why nothing can be put on some of the file systems that are mounted below the data.
-    :param room: from which what is kept and written of mounted files is taken.
-    :param settle: called for each directory that comes as a whole, with its name and the descriptors of the
-        directories that it comes from and goes to.
+    :param volumes: the data directory and the new tree, which contains only what `backup.txt` lists.
+    :param exact: whether listed paths are replaced as a whole; else nothing is removed that the new tree lacks.
+    :param reasons: why nothing can be restored to a file system mounted below the data, by mount point.
+    :param room: the space for mounted files that are saved and rewritten.
+    :param settle: called for each directory that is renamed as a whole, with its name and the descriptors of the
+        directories that it is moved from and to.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Planner:
         self._settle = settle
 
     def lines(self) -> Iterator[Line]:
-        """Give out the plan.
+        """Yield the lines of the plan.
 
-        :raises JobFailed: something cannot be put in its place, or would remove what has to be kept.
-        :raises OSError: something was replaced meanwhile.
+        :raises JobFailed: an entry cannot be restored, or would remove what must be kept.
+        :raises OSError: an entry was replaced in the meantime.
         """
         for volume in self._volumes:
             with ExitStack() as opened:
@@ -142,7 +142,7 @@ class Planner:
         return decision
 
     def _over(self, pair: _Pair, name: str, there: bool, coming: bool) -> _Decision:
-        """Decide on what comes where something is, each of which may be a directory."""
+        """Decide about a new entry where one exists; each may be a directory."""
         path = joined(pair.path, name)
         covered = pair.covered or self._listed.covers(path)
         exact = pair.exact and covered and not self._kept.within(path)
@@ -161,7 +161,7 @@ class Planner:
         return "replace" if exact else "put"
 
     def _both(self, pair: _Pair, name: str, covered: bool, exact: bool) -> _Decision:
-        """Decide on a directory that is in both: it stays, unless others may have put another one in its place."""
+        """Decide about a directory in both trees: it stays, unless others may have replaced it."""
         path = joined(pair.path, name)
         if path in self._kept.mounts or self._volumes.at(path) or pair.new is None:
             return None
@@ -174,7 +174,7 @@ class Planner:
         raise JobFailed(f"{_shown(path)} cannot be restored: {difference}")
 
     def _fill(self, pair: _Pair, name: str, action: Literal["fill", "write"]) -> _Decision:
-        """Decide on what comes where a single file is that is mounted there or elsewhere."""
+        """Decide about a new entry where a file is that is a mount point or mounted elsewhere."""
         path = joined(pair.path, name)
         if pair.new is None or not stat.S_ISREG(os.stat(name, dir_fd=pair.new, follow_symlinks=False).st_mode):
             raise self._mounted(path)
@@ -195,7 +195,7 @@ class Planner:
 
     def _enter(self, pair: _Pair, name: str) -> Iterator[Line]:
         path = joined(pair.path, name)
-        if self._volumes.at(path):  # it has its turn
+        if self._volumes.at(path):  # `lines` visits it separately
             return
         with ExitStack() as opened:
             data = opened.enter_context(_opened(name, pair.data))
@@ -211,9 +211,9 @@ class Planner:
             yield from self._directory(_Pair(path, new, data, covered, pair.exact and not self._kept.at(path), by))
 
     def _is_restored_elsewhere(self, path: str) -> bool:
-        """Whether the directory that is mounted at a path is restored where else in the data it is to be seen.
+        """Return whether the directory mounted at a path is restored at another path where it is mounted, too.
 
-        :raises JobFailed: the archive brings something else there.
+        :raises JobFailed: the archive has other content there.
         """
         twin = self._twin(path)
         if twin is not None and not self._brings(twin, path):
@@ -221,7 +221,7 @@ class Planner:
         return twin is not None
 
     def _twin(self, path: str) -> str | None:
-        """Another path in the data of what is mounted at a path, if that is restored."""
+        """Return another path in the data of what is mounted at a path, if that is restored."""
         for twin in self._kept.twins(path):
             mount = next((each for each in at_and_above(twin) if each in self._kept.mounts), MAIN)
             above, _, name = twin.rpartition("/")
@@ -232,7 +232,7 @@ class Planner:
         return None
 
     def _is_one(self, *paths: str) -> bool:
-        """Whether two paths in the data are the same directory or file."""
+        """Return whether two paths in the data are the same directory or file."""
         found = []
         for path in paths:
             above, _, name = path.rpartition("/")
@@ -241,7 +241,7 @@ class Planner:
         return len(found) == len(paths) and os.path.samestat(*found)
 
     def _brings(self, place: str, path: str) -> bool:
-        """Whether the archive has all for one directory that it has for another one."""
+        """Return whether the archive has everything for one directory that it has for another one."""
         with closing(self._volumes.new(place)) as there, closing(self._volumes.new(path)) as new:
             with os.scandir(new) as coming:
                 for entry in coming:
@@ -280,7 +280,7 @@ def _is_empty(name: str, parent: int) -> bool:
 
 
 def _time(pair: _Pair) -> int | None:
-    """When the directory in the new tree was changed, if it is a listed one that the archive holds as a member."""
+    """Return the modification time of the directory in the new tree, if it is listed and a member of the archive."""
     if pair.new is None or not pair.covered or not pair.path:
         return None
     status = os.fstat(pair.new)

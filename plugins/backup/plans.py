@@ -1,4 +1,4 @@
-"""What a restore is to do, line by line: a plan may hold millions of entries, and is never in memory as a whole."""
+"""The plan of a restore, line by line: it may have millions of entries, and is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from jidoteki.hookspecs.restorable import is_reserved
 
 Tell = Callable[[str], None]
 Action = Literal["put", "replace", "remove", "fill", "write"]
-"""`put` something new where nothing is but a file, a link or an empty directory; `replace` whatever is there by
-something new; `remove` what is there; `fill` the file that is mounted there; `write` the one there that is mounted
-elsewhere, too."""
+"""`put` a new entry where there is none, or a file, a link or an empty directory; `replace` any entry with a new one;
+`remove` an entry; `fill` a file that is a mount point; `write` into a file that is also mounted elsewhere."""
 
 BATCH: Final = 256
 """The most entries of a line."""
@@ -25,18 +24,17 @@ MAX_TIME: Final = 2**63 - 1
 
 
 class Line(NamedTuple):
-    """What is to be done in one directory that stays where it is; a large one has several lines."""
+    """The changes in one directory, which itself stays; a large one has several lines."""
 
     directory: str
-    """Its path below the data directory, empty for that itself."""
+    """Its path below the data directory; empty for that itself."""
     entries: dict[str, Action]
     time: int | None
-    """When it was changed last, in nanoseconds since the epoch, if it is to get the metadata of the one in the new
-    tree; else None."""
+    """Its modification time, in nanoseconds since the epoch, if it gets the metadata of the new tree; else None."""
     inode: int = 0
-    """Its number on its file system, so that no other directory gets these in its place."""
+    """Its inode number, so that no other directory is changed in its place."""
     owner: int | None = None
-    """Who owns it, where others may put another one in its place; else None."""
+    """Its owner, if others may replace it; else None."""
 
 
 def encode(line: Line) -> bytes:
@@ -45,9 +43,9 @@ def encode(line: Line) -> bytes:
 
 
 def decode(content: bytes) -> Line:
-    """Parse a line, and check it as if anybody could have written it.
+    """Parse a line, and validate it like external input.
 
-    :raises ValueError: it makes no sense, or leads out of the data directory or to what is the program's own.
+    :raises ValueError: it is invalid, or has a path outside the data directory or a reserved name.
     """
     try:
         return Line(**_SCHEMA(json.loads(content)))
@@ -56,12 +54,12 @@ def decode(content: bytes) -> Line:
 
 
 def components(path: str) -> list[str]:
-    """The names in a path below the data directory."""
+    """Return the components of a path below the data directory."""
     return path.split("/") if path else []
 
 
 def joined(directory: str, name: str) -> str:
-    """The path of something in a directory below the data directory."""
+    """Return the path of an entry of a directory below the data directory."""
     return f"{directory}/{name}" if directory else name
 
 
@@ -73,9 +71,9 @@ def _name(value: Any) -> str:
 
 
 def path(value: Any) -> str:
-    """Accept a path below the data directory, in its shortest form, that leads to nothing of the program's own.
+    """Validate a normalized path below the data directory without reserved names.
 
-    :raises vol.Invalid: it is another one.
+    :raises vol.Invalid: it is not such a path.
     """
     if not isinstance(value, str):
         raise vol.Invalid("must be a path")

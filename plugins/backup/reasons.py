@@ -1,4 +1,4 @@
-"""What the system says of a failure, for people: with the name of what it is about."""
+"""Messages about system errors, with the path that failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def named(error: OSError, path: str) -> OSError:
-    """The same error, about a path.
+    """Return the same error with a path.
 
     :param path: such as one below the data directory.
     """
@@ -21,9 +21,9 @@ def named(error: OSError, path: str) -> OSError:
 
 @contextmanager
 def about(path: str) -> Iterator[None]:
-    """Say of what system calls fail in it: they know but a part of a path, or nothing.
+    """Add a path to system errors in a `with` block, which have only a part of it, or none.
 
-    :raises OSError: what failed.
+    :raises OSError: the error with the path.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def about(path: str) -> Iterator[None]:
 
 
 def reason(error: OSError | RuntimeError) -> str:
-    """Say why, and of what, unless that is said already."""
+    """Return the message of an error, with its path unless that is in the message."""
     text = getattr(error, "strerror", None) or str(error)
     if not isinstance(error, OSError):
         return text

@@ -1,8 +1,8 @@
-"""The renames of a restore.
+"""Making and undoing the renames of a restore.
 
-The application's user may rename, replace and remove every directory in the data meanwhile. So each rename is made
-between two directories that are open, which were entered from the data directory down without following a link.
-Each can be made and taken back any number of times, for a kill may come between any two.
+The application's user may rename, replace and remove any directory in the data at the same time. So each rename is
+made between two open directories, which were entered from the data directory down without following links.
+Making and undoing are idempotent, as a kill may come between any two.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Renames:
-    """The renames of one restore. What goes away lies in `OLD/NUMBER`, by the number of its line in the plan.
+    """The renames of one restore. Old entries are moved to `OLD/NUMBER`, by the number of their line in the plan.
 
-    :param volumes: the data directory and the new tree, by file systems. Of those that are absent nothing is renamed.
-    :param mounts: where other file systems are mounted below the data directory.
-    :param bound: what below the data directory is mounted elsewhere, too.
+    :param volumes: the data directory and the new tree, by file systems; nothing is renamed on absent ones.
+    :param mounts: the mount points below the data directory.
+    :param bound: the paths below the data directory that are also mounted elsewhere.
     """
 
     def __init__(self, volumes: Volumes, mounts: Collection[str], bound: Collection[str]) -> None:
@@ -43,12 +43,12 @@ class Renames:
         self._fixed |= {f"{top}/{path}/": f"another file system is mounted at {path}" for path in mounts}
         self._places = array("Q")  # inodes by the number of the line, 0 for none
         self.lost: set[str] = set()
-        """The paths of the file systems where a directory is gone in which something should be put back."""
+        """The paths of the file systems on which a directory is missing to which an old entry should be restored."""
 
     def make(self, number: int, line: Line) -> None:
-        """Make the renames of a line, or those that were not made yet.
+        """Make those renames of a line that were not made yet.
 
-        :raises OSError: one is impossible, or led out of the data directory; as many as possible are taken back.
+        :raises OSError: one failed, or led out of the data directory; as many as possible are undone.
         """
         if not line.entries:
             return
@@ -71,9 +71,9 @@ class Renames:
                 raise
 
     def take_back(self, number: int, line: Line) -> None:
-        """Take back the renames of a line, each if it was made.
+        """Undo those renames of a line that were made.
 
-        :raises OSError: one cannot be taken back now.
+        :raises OSError: one cannot be undone now.
         """
         if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
             return
@@ -92,7 +92,7 @@ class Renames:
             moves.take_all_back(line)
 
     def kept(self, number: int, line: Line) -> Iterator[tuple[str, str]]:
-        """What could not be put back, and where it lies in the data directory."""
+        """Yield the paths that could not be restored, and where they are in the data directory."""
         volume = self._volumes.of(line.directory)
         with suppress(FileNotFoundError), closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
@@ -116,7 +116,7 @@ class Renames:
     def _opened(self, directory: str) -> int:
         """Open a directory in the data.
 
-        :raises OSError: it is not there, or hidden by what was mounted meanwhile.
+        :raises OSError: it is missing, or hidden by a new mount.
         """
         volume = self._volumes.of(directory).path
         for mount in self._mounts:
@@ -125,9 +125,9 @@ class Renames:
         return self._volumes.place(directory)
 
     def _guard(self, name: str, parent: int) -> None:
-        """Make sure that a directory can be renamed and all that is in it is still to be seen where it was.
+        """Check that a directory can be renamed without affecting mounts.
 
-        :raises OSError: something is mounted in it, or it is mounted elsewhere.
+        :raises OSError: it contains a mount point, or is mounted elsewhere.
         """
         if self._fixed and is_directory(name, parent):
             path = f"{os.readlink(f'/proc/self/fd/{parent}')}/{name}/"
@@ -136,7 +136,7 @@ class Renames:
                     raise OSError(errno.EBUSY, reason)
 
     def _check(self, directory: str, descriptor: int) -> None:
-        """Make sure that a directory is still where it was when it was opened."""
+        """Check that a directory is still at the path where it was opened."""
         try:
             now = directory_beneath(self._data, components(directory))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The job behind `/backup/restore`."""
+"""The job of `/backup/restore`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 
 
 def check(job: Job) -> None:
-    """Unpack the archive beside the data, every member judged, and find out whether it can take its place.
+    """Unpack the archive beside the data, checking every member, and check that it can replace the data.
 
-    :raises JobFailed: it is refused, and nothing is left of it.
+    :raises JobFailed: it is refused; nothing is left of it.
     """
     job.log(f"{told.BEGIN}{job.appliance.data}")
     journal = Journal(job.appliance, job.id)
@@ -97,9 +97,9 @@ def _planner(
 
 
 def restore(job: Job) -> None:
-    """Put the unpacked tree in its place.
+    """Replace the data with the unpacked tree.
 
-    :raises JobFailed: that is impossible, and the old one is there.
+    :raises JobFailed: that failed; the old data are still there.
     """
     journal = Journal(job.appliance, job.id)
     job.progress(60)
@@ -139,9 +139,9 @@ def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
 
 
 def recover(appliance: Appliance) -> str | None:
-    """Complete what a killed restore began to swap, and say so; what it left is removed meanwhile or soon after.
+    """Complete killed restores and return a sentence about them; leftovers are removed in a thread.
 
-    :raises OSError: it can neither be completed nor taken back now.
+    :raises OSError: one can neither be completed nor rolled back now.
     """
     complete = swapping.finish_all(appliance, logger.warning)
     thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
@@ -151,9 +151,9 @@ def recover(appliance: Appliance) -> str | None:
 
 
 def _go_on(appliance: Appliance) -> None:
-    """Remove what is done with, and complete what could not be yet: its disk may be mounted later than this starts.
+    """Remove finished restores, and complete others once it is possible: their disk may be mounted later.
 
-    What takes long to remove is gone on with after a pause.
+    Removals that take long are continued after a pause.
     """
     swapping.remove_all(appliance, logger.warning)
     pause = FIRST_PAUSE

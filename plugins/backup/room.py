@@ -1,4 +1,4 @@
-"""The room that a restore needs beside what it unpacks: where files are written in place, and kept until it is done."""
+"""The space that a restore needs beside unpacking: for files that are written in place, and saved until it is done."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jidoteki.hookspecs.free_space import share, spendable
 
 
 class Room:
-    """What is planned to be written to each file system, so that enough of it stays free.
+    """The bytes that are planned to be written to each file system, so that enough space stays free.
 
-    :param free_space: bytes that are to stay free (see `share`).
+    :param free_space: bytes that must stay free (see `share`).
     """
 
     def __init__(self, free_space: int) -> None:
@@ -22,8 +22,8 @@ class Room:
     def take(self, descriptor: int, size: int, what: str) -> None:
         """Plan to write bytes.
 
-        :param descriptor: of anything on the file system.
-        :param what: is to be written, for the reason.
+        :param descriptor: of any file on the file system.
+        :param what: the subject of the error message.
         :raises OSError: too little would stay free.
         """
         if size <= 0:

@@ -1,4 +1,4 @@
-"""Whether what a restore would put somewhere is there already: then a file system that takes nothing needs nothing."""
+"""Comparing data with an archive, as a file system that cannot be restored to may have the same content already."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class _Level:
 
 
 def has_all(place: int, new: int) -> bool:
-    """Whether a directory has all that is in another one, each with the same content.
+    """Return whether a directory has all entries of another one, with the same content.
 
     :param place: descriptor of the directory.
     :param new: descriptor of the other one.
-    :raises OSError: something cannot be read.
+    :raises OSError: a file cannot be read.
     """
     levels = [_Level(os.dup(place), os.dup(new))]
     try:
@@ -74,9 +74,9 @@ def _entered(name: str, level: _Level) -> _Level | None:
 
 
 def is_same(name: str, place: int, new: int, called: str | None = None) -> bool:
-    """Whether what has a name in one directory is of the same kind and content as in the other one.
+    """Return whether an entry has the same type and content in two directories.
 
-    :param called: how it is called in `place`, if not as in `new`.
+    :param called: its name in `place`, if that differs.
     """
     called = called or name
     try:
@@ -99,7 +99,7 @@ def is_same(name: str, place: int, new: int, called: str | None = None) -> bool:
 
 
 def _is_same_content(one: int, other: int, size: int) -> bool:
-    """Whether two files hold the same: only what is data in one of them is read, for holes may be of any length."""
+    """Return whether two files have the same content, reading only data regions, as holes may have any length."""
     end = 0
     for start, length in heapq.merge(sparse_files.parts(one, size), sparse_files.parts(other, size)):
         end = max(start, end)

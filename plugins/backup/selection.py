@@ -1,4 +1,4 @@
-"""What belongs to a backup: what `backup.txt` lists, and all that lies below."""
+"""The content of a backup: the paths that `backup.txt` lists, and all below them."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ __all__ = ["CHANGED", "EVERYTHING", "Files", "Note", "Other", "Tree", "selected"
 
 BATCH: Final = 256
 CHANGED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
-"""What the system says of what another program removed or replaced meanwhile."""
+"""The errors on entries that another program has removed or replaced."""
 
 
 class Note(Protocol):
-    """Who is told of what does not come as it is."""
+    """A receiver of messages about entries that are not packed as they are."""
 
     def __call__(self, text: str) -> None:
-        """Take a line for the log."""
+        """Receive a line for the log."""
 
     def lost(self, name: str, reason: str) -> None:
-        """Take note of what belongs to the backup and cannot be packed.
+        """Record a path that belongs to the backup, but cannot be packed.
 
         :param name: its path below the data directory.
         :param reason: such as "it is a block device".
         """
 
     def listing(self) -> bytes:
-        """The list of all that was lost, for the archive (see `left_out`); empty where nothing was."""
+        """Return the list of all lost paths, for the archive (see `left_out`); empty if there are none."""
 
 
 def selected(appliance: Appliance) -> list[str]:
-    """The paths in `backup.txt`, there or not, and what its patterns match now; none that lies below another one.
+    """Return the paths in `backup.txt`, existing or not, and the matches of its patterns, without nested ones.
 
-    :raises JobFailed: as `selection`; or a pattern leads through a symbolic link.
+    :raises JobFailed: as `selection`; or a pattern has a symbolic link as a directory.
     """
     words = selection(appliance).words
     patterns = find([word for word in words if word.is_pattern], appliance.data).names
@@ -54,35 +54,35 @@ def selected(appliance: Appliance) -> list[str]:
 
 
 class Files(NamedTuple):
-    """Some regular files of one directory: one by one, they would cost more than their content."""
+    """A batch of regular files of one directory, as handling each by itself would cost more than its content."""
 
     prefix: str
-    """The path of their directory below the data directory, with a slash at the end if it has one at all."""
+    """The path of their directory below the data directory, with a slash at the end unless it is empty."""
     parent: int
-    """A descriptor of their directory, open until the next are asked for."""
+    """A descriptor of their directory, open until the next item is requested."""
     names: list[str]
 
 
 class Other(NamedTuple):
-    """A directory, a symbolic link or something else that is no regular file."""
+    """A directory, a symbolic link or any other file that is not regular."""
 
     name: str
     """Its path below the data directory."""
     parent: int
-    """A descriptor of the directory that it lies in, open until the next is asked for."""
+    """A descriptor of its parent, open until the next item is requested."""
     base: str
-    """Its name in there."""
+    """Its name in its parent."""
 
 
 class Tree:
-    """All that lies at and below the selected paths, a directory before what is in it.
+    """An iterable of all entries at and below the selected paths, each directory before its content.
 
     Directories are opened one by one from the data directory down, so that no symbolic link is followed, not even one
-    that takes a directory's place meanwhile. The directories above a selected path come too, without their content:
-    where they are missing, a restore makes them as they were.
+    that replaces a directory at the same time. The parents of a selected path are included without their content:
+    where they are missing, a restore creates them as they were.
 
-    :param names: paths of which none lies below another one.
-    :param note: told of what vanished, and of what is there and cannot be read.
+    :param names: paths, none of which is below another one.
+    :param note: receives messages about entries that vanished or cannot be read.
     """
 
     def __init__(self, data: Path, names: Sequence[str], note: Note) -> None:
@@ -92,13 +92,13 @@ class Tree:
         self._skip = False
 
     def skip(self) -> None:
-        """Leave out the content of the directory that came last."""
+        """Leave out the content of the last directory."""
         self._skip = True
 
     def __iter__(self) -> Iterator[Files | Other]:
-        """Go through the tree.
+        """Yield the entries.
 
-        :raises JobFailed: a selected path lies below a symbolic link.
+        :raises JobFailed: a selected path is below a symbolic link.
         """
         given: set[str] = set()
         with ExitStack() as opened:
@@ -112,7 +112,7 @@ class Tree:
                 yield from self._below("", os.dup(data)) if name == EVERYTHING else self._selected(name, data, given)
 
     def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Files | Other]:
-        """One selected path with its content, after the directories above it that did not come yet."""
+        """Yield the parents of a selected path, unless they were yielded before, and the path with its content."""
         with ExitStack() as opened:
             for parent in parents(name):
                 base = parent.rpartition("/")[2]
@@ -154,7 +154,7 @@ class Tree:
                 yield from self._below(f"{name}/", inner)
 
     def _below(self, prefix: str, descriptor: int) -> Iterator[Files | Other]:
-        """The content of a directory, whose descriptor is closed after it; in the order of the file system, as tar."""
+        """Yield the content of a directory in the file system's order, as tar does, and close its descriptor."""
         stack = [_Level(prefix, descriptor, os.scandir(descriptor))]
         try:
             while stack:
@@ -169,7 +169,7 @@ class Tree:
                 level.close()
 
     def _content(self, level: _Level, descend: bool) -> Generator[Files | Other, None, _Level | None]:
-        """What is left to give of a directory, until one in it comes whose content is to come next."""
+        """Yield the rest of a directory's entries, up to a subdirectory, which is returned to be read next."""
         prefix, descriptor, entries = level
         names: list[str] = []
         for entry in entries:
@@ -204,7 +204,7 @@ class Tree:
             return None
 
     def _unread(self, name: str, error: OSError) -> None:
-        """Tell of what cannot be read; that it is gone, or a directory no more, is no loss."""
+        """Report an entry that cannot be read; one that was removed or replaced is not lost."""
         if error.errno in CHANGED:
             self._note(f"{name} cannot be read: {error.strerror}")
         else:

@@ -1,4 +1,4 @@
-"""The file that an archive is written to: hashed and stored by a thread of its own, while the next part is read."""
+"""The file that an archive is written to, hashed and stored by a thread while the next part is read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from jidoteki.plugins.backup.sizes import BLOCK
 CHUNK: Final = 1024 * 1024
 BUFFERS: Final = 6
 SYNC_EACH: Final = 16 * CHUNK
-"""How many bytes may wait for the disk, twice: the end of a large backup, or its cancelling, must not wait for all."""
+"""Bytes after which data are synced, so that the end or the cancellation of a large backup need not wait for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An archive that was written."""
+    """The result of writing an archive."""
 
     size: int
     sha256: str
     on_disk: int
-    """Bytes of the blocks that it takes."""
+    """Size of its disk blocks in bytes."""
 
 
 class Sink:
-    """A new file, locked for as long as this process works on it; a context manager.
+    """A new file, locked while this process writes it; a context manager.
 
-    The buffers go round between the caller and the thread: new ones would cost as much as the content of small files.
+    The caller and the thread reuse the buffers: new ones would cost as much as the content of small files.
 
     :raises OSError: it cannot be created.
     """
@@ -72,7 +72,7 @@ class Sink:
         os.close(self._descriptor)
 
     def write(self, piece: bytes) -> None:
-        """Take a piece.
+        """Write a piece.
 
         :raises OSError: an earlier one could not be written.
         """
@@ -85,7 +85,7 @@ class Sink:
             self._buffer = self._empty.get()
 
     def finish(self) -> Packed:
-        """Make all of it durable.
+        """Sync the file to disk and return the result.
 
         :raises OSError: it could not be written.
         """
@@ -104,7 +104,7 @@ class Sink:
                 self._store_all()
         except BaseException as error:
             self._error = error
-            self._empty.put(io.BytesIO())  # for a writer who waits: with the next piece it meets the error
+            self._empty.put(io.BytesIO())  # wakes a waiting writer, which gets the error with the next piece
 
     def _store_all(self) -> None:
         unsynced = 0
@@ -120,7 +120,7 @@ class Sink:
                     synced = disk.submit(os.fdatasync, self._descriptor)
                     unsynced = 0
         if synced:
-            synced.result()  # the system tells an error once: `finish` would not hear of it
+            synced.result()  # the kernel reports an error once, so `finish` would miss it
 
     def _store(self, buffer: io.BytesIO) -> int:
         size = buffer.tell()

@@ -1,4 +1,4 @@
-"""Sizes for people, as `du -h` of the GNU core utilities shows them."""
+"""Human-readable sizes in the format of `du -h` of the GNU core utilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS: Final = ("", "K", "M", "G", "T", "P", "E")
 
 
 def human_size(size: int) -> str:
-    """A size rounded up, such as `512`, `1.5K` or `128K`: below ten of a unit with one decimal.
+    """Return a size, rounded up, such as `512`, `1.5K` or `128K`: with one decimal below ten units.
 
     :param size: bytes.
     """

@@ -1,7 +1,7 @@
-"""The directory of a restore: on the file system of the data, so that all of it can be put in place by renames.
+"""The restore directory, on the file system of the data, so that its content can be renamed into them.
 
-The data directory may belong to the application's user, who then renames what lies in it as he likes. So the directory
-is entered once, through a descriptor, and told from others by its owner, its mode and the key in it, not by its name.
+The data directory may belong to the application's user, who can then rename any entry. So the restore directory is
+opened once, and identified by its owner, its mode and the key in it, not by its name.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ NEW: Final = "new"
 OLD: Final = "old"
 KEY: Final = "key"
 LIST: Final = "left-out"
-"""What the archive says that it lacks."""
+"""The archive's list of missing paths."""
 MODE: Final = 0o700
 EMPTYING_TIME: Final = 60.0
-"""For what is removed at once, in seconds: a process that still works in there could go on adding to it."""
+"""Time limit in seconds for removing a directory, to which another process could keep adding files."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staging:
-    """A restore's directory that is open; a context manager.
+    """An open restore directory; a context manager.
 
-    :param data: descriptor of the data directory or of one in it where a file system is mounted; it stays open.
-    :param name: of the directory in there.
-    :param mounted: whether it is on a file system that is mounted below the data. Such a one may know neither owners
-        nor modes (FAT, or a share of Windows): then the key alone tells it from others.
-    :raises OSError: it cannot be entered, or is no directory.
+    :param data: descriptor of the data directory, or of a mount point in it; it stays open.
+    :param name: of the restore directory in it.
+    :param mounted: whether it is on a file system mounted below the data, which may support neither owners nor modes
+        (FAT, or a Windows share): then only the key identifies it.
+    :raises OSError: it cannot be entered, or is not a directory.
     """
 
     def __init__(self, data: int, name: str, mounted: bool = False) -> None:
@@ -60,20 +60,20 @@ class Staging:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[int]:
-        """Open the directory of the new or of the old tree.
+        """Open the directory of the new or of the old tree in a `with` block.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be opened.
         """
         with closing(os.open(name, DIRECTORY, dir_fd=self.descriptor)) as descriptor:
             yield descriptor
 
     def is_own(self) -> bool:
-        """Whether it is this user's, and closed to everybody else."""
+        """Return whether it is owned by this user and closed to others."""
         status = os.fstat(self.descriptor)
         return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == MODE
 
     def has(self, key: str) -> bool:
-        """Whether it is the one that was made with this key."""
+        """Return whether it was created with this key."""
         try:
             return (self._mounted or self.is_own()) and read_regular(
                 KEY, len(key), dir_fd=self.descriptor
@@ -82,13 +82,13 @@ class Staging:
             return False
 
     def fill(self, key: str) -> None:
-        """Make an empty one ready to be used.
+        """Prepare an empty one for use.
 
-        :raises OSError: that is impossible, or somebody else put another directory there.
+        :raises OSError: it cannot be prepared, or somebody else has replaced it.
         """
         if self._is_somebody_elses() or os.listdir(self.descriptor):
             raise OSError(errno.EBUSY, "the directory for the restored data was replaced by another one")
-        # What the data directory hands down: its group's bit, and access to what comes in here.
+        # Inherited from the data directory: its set-group-id bit, and default ACLs.
         for acl in (posix_acl.ACCESS, posix_acl.DEFAULT):
             with suppress(OSError):
                 os.removexattr(self.descriptor, acl)
@@ -109,23 +109,23 @@ class Staging:
                 os.fchown(self.descriptor, os.geteuid(), -1)
             except OSError:
                 return False
-            # Where it could have an owner, it would have had this one.
+            # On a file system with owners, it would have had this one.
             return os.fstat(self.descriptor).st_uid == os.geteuid()
         return True
 
     def take_list(self) -> None:
-        """Take the archive's list of what it lacks out of the new tree, if there is one.
+        """Move the archive's list of missing paths out of the new tree, if there is one.
 
-        :raises OSError: that is impossible.
+        :raises OSError: it cannot be moved.
         """
         with self.opened(NEW) as new:
             if LEFT_OUT in os.listdir(new):
                 os.rename(LEFT_OUT, LIST, src_dir_fd=new, dst_dir_fd=self.descriptor)
 
     def read_list(self, limit: int) -> bytes:
-        """Return the list that was taken; nothing when there is none.
+        """Return that list; empty when there is none.
 
-        :param limit: bytes that it may have.
+        :param limit: largest size in bytes.
         :raises OSError: it cannot be read, or is longer.
         """
         try:
@@ -134,16 +134,16 @@ class Staging:
             return b""
 
     def remove(self) -> bool:
-        """Remove it with all that is in it, the key last; whether it has gone."""
+        """Remove it with all its content, the key last; return whether it is gone."""
         for name in (NEW, OLD):
-            with suppress(OSError):  # one may have gone already
+            with suppress(OSError):  # it may be gone already
                 with self.opened(name) as directory:
                     _empty(directory)
                 os.rmdir(name, dir_fd=self.descriptor)
         return self.remove_last()
 
     def remove_empty(self) -> None:
-        """Remove what was just made, if nothing came into it."""
+        """Remove a newly created one, if it is still empty."""
         for name in (NEW, OLD):
             with suppress(OSError):
                 os.rmdir(name, dir_fd=self.descriptor)
@@ -162,9 +162,9 @@ class Staging:
 
 
 def make(data: int, entry: Entry, mounted: bool = False) -> Staging:
-    """Make the directory of a restore.
+    """Create a restore directory.
 
-    :raises OSError: that is impossible.
+    :raises OSError: it cannot be created.
     """
     os.mkdir(entry.staging, MODE, dir_fd=data)
     staging = Staging(data, entry.staging, mounted)
@@ -178,16 +178,16 @@ def make(data: int, entry: Entry, mounted: bool = False) -> Staging:
 
 
 def set_aside(name: str, directory: int, old: int) -> None:
-    """Move something to where it goes away with the directory of the restore.
+    """Move an entry to the old tree, to be removed with the restore directory.
 
     :param old: descriptor of the directory of the old tree.
-    :raises OSError: that is impossible.
+    :raises OSError: it cannot be moved.
     """
     os.rename(name, secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=old)
 
 
 def find(data: int, entry: Entry, mounted: bool = False) -> Staging | None:
-    """Find the directory of a restore, under whatever name it lies in the data directory now."""
+    """Find a restore directory in the data directory by its key, even if it was renamed."""
     return next((found for name in _candidates(data, entry) if (found := _with_key(data, name, entry, mounted))), None)
 
 
@@ -207,7 +207,7 @@ def _with_key(data: int, name: str, entry: Entry, mounted: bool) -> Staging | No
 
 
 def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
-    """Remove the directory of a restore, even one that was never completed; whether it has gone."""
+    """Remove a restore directory, even an incomplete one; return whether it is gone."""
     staging = find(data, entry, mounted)
     if staging:
         with staging:
@@ -218,7 +218,7 @@ def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
 
 
 def _empty(directory: int) -> None:
-    """Remove all that is in a directory, however deep it is, if nobody goes on filling it."""
+    """Remove all content of a directory, of any depth, unless somebody keeps adding files."""
     deadline = time.monotonic() + EMPTYING_TIME
     while time.monotonic() < deadline:
         if not sum(_remove(name, directory) for name in os.listdir(directory)):
@@ -226,7 +226,7 @@ def _empty(directory: int) -> None:
 
 
 def _remove(name: str, directory: int) -> bool:
-    """Remove a file, or a directory whose directories become its neighbours; whether it has gone."""
+    """Remove a file, or a directory, whose subdirectories are moved beside it; return whether it is gone."""
     try:
         os.unlink(name, dir_fd=directory)
     except IsADirectoryError:
@@ -243,7 +243,7 @@ def _remove(name: str, directory: int) -> bool:
 
 def _flatten(name: str, directory: int) -> None:
     with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
-        # Whoever still has it open puts nothing more into it that would go away with it.
+        # A process that has it open can then add no more files, which would be removed with it.
         with suppress(PermissionError):
             owners.close(inner, MODE)
         for each in os.listdir(inner):

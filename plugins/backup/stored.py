@@ -1,8 +1,8 @@
-"""The backup in the spool, and `backup.json` there, which says how the last one went.
+"""The backup in the spool, and `backup.json` beside it, which describes the last one.
 
-The description is written before the archive takes its name and goes after it: an archive always has its description.
-The uploads directory shows both to tools that look for them there, as far as nothing is in the way. Nothing of that is
-read back; what others write there in their place is (see `foreign`).
+The description is written before the archive is renamed, and removed after it: an archive always has its description.
+Copies of both are put into the uploads directory for tools that look there, if nothing is in the way. These are never
+read back; files that others write in their place are (see `foreign`).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from jidoteki.plugins.backup.sink import Packed
 from jidoteki.plugins.backup.sizes import human_size
 
 PARTIAL: Final = ".jidoteki-backup-"
-"""How the name of an archive begins that is being written; the host clears such names away too."""
+"""The prefix of the names of incomplete archives; the host removes such files, too."""
 MAX_DESCRIPTION: Final = 4 * 1024 * 1024
 RUNNING: Final = {"status": "running"}
 BEING_MADE: Final = "The backup is being made"
 INTERRUPTED: Final = "The backup ended unexpectedly: it was killed, or the power failed"
 _MAX_SHOWN: Final = 1024
-"""Characters of a name in the description; it may have hundreds of them."""
+"""Characters of a name in the description, which may list hundreds of them."""
 
 _COUNT: Final = vol.All(int, vol.Range(min=0))
 _FACTS: Final = vol.Schema(
@@ -53,16 +53,16 @@ _FACTS: Final = vol.Schema(
 
 
 class NoBackup(Exception):
-    """There is nothing to download; the message says why."""
+    """A missing backup; the message is the reason."""
 
 
 def archive(appliance: Appliance) -> Path:
-    """The backup."""
+    """Return the path of the backup."""
     return appliance.spool / ARCHIVE
 
 
 def shown(appliance: Appliance) -> Path:
-    """Where the backup is to be found by tools: in the uploads directory, if it can be shown there."""
+    """Return the path of the backup for other tools: in the uploads directory, if there is a copy."""
     path = appliance.uploads / ARCHIVE
     return path if path.is_file() and not path.is_symlink() else archive(appliance)
 
@@ -72,15 +72,15 @@ def _description(appliance: Appliance) -> Path:
 
 
 def status(appliance: Appliance) -> dict[str, Any] | None:
-    """How the last backup went, whoever made it: `status` with `filesize` and `sha256`, or with `error-message`.
+    """Return the description of the last backup by any tool: `status`, with `filesize`, `sha256`, or `error-message`.
 
-    Call it while the service makes none. None where there is no backup that says so.
+    None is returned if there is none. Call it while the service makes none.
     """
     return _foreign(appliance) or _ended(appliance)
 
 
 def is_interrupted(appliance: Appliance) -> bool:
-    """Whether a backup of the service's own was begun and says neither success nor failure; call it when none runs."""
+    """Return whether a backup of the service has neither succeeded nor failed; call it when none runs."""
     facts = _own(appliance)
     return facts is None or facts == RUNNING
 
@@ -114,10 +114,10 @@ def _has_size(path: Path, size: int | None) -> bool:
 
 
 def open_archive(appliance: Appliance) -> IO[bytes]:
-    """Open the archive that `status` tells of; without a description, the one that somebody else made.
+    """Open the archive that `status` describes; without a description, another tool's.
 
     Call it while the service makes none.
-    A backup that failed before it removed the one from before has left that to download.
+    After a backup that failed before it removed the previous one, that can still be downloaded.
 
     :raises NoBackup: there is none.
     """
@@ -146,11 +146,11 @@ def _open_own(appliance: Appliance) -> IO[bytes] | None:
 
 
 def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str, Any]) -> str:
-    """Make a complete archive the backup.
+    """Publish a complete archive as the backup.
 
-    :param told: what is to be told of it beside its size and hash.
-    :return: its size for people.
-    :raises OSError: that is impossible.
+    :param told: further keys of its description.
+    :return: its human-readable size.
+    :raises OSError: it cannot be published.
     """
     size = human_size(packed.on_disk)
     content = _text({"status": "success", "filesize": size, "sha256": packed.sha256, **told})
@@ -167,12 +167,12 @@ def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str
 
 
 def some(names: list[str], limit: int) -> list[str]:
-    """As many names as are told, each as long as may be."""
+    """Return at most `limit` names, each of a limited length."""
     return [name[:_MAX_SHOWN] for name in names[:limit]]
 
 
 def record_running(appliance: Appliance) -> None:
-    """Say that a backup is being made.
+    """Record that a backup is being made.
 
     :raises OSError: that cannot be written.
     """
@@ -180,7 +180,7 @@ def record_running(appliance: Appliance) -> None:
 
 
 def record_failure(appliance: Appliance, message: str) -> None:
-    """Say why there is no backup, or no newer one.
+    """Record why there is no backup, or no newer one.
 
     :raises OSError: that cannot be written.
     """
@@ -197,20 +197,20 @@ def _publish(appliance: Appliance, content: str) -> None:
 
 
 def _text(facts: Mapping[str, Any]) -> str:
-    """Compact JSON without a newline, as in the original, whose users look for `"status":"success"`."""
+    """Return compact JSON without a newline, as the original, whose users search for `"status":"success"`."""
     return json.dumps(facts, separators=(",", ":"))
 
 
 def exists(appliance: Appliance) -> bool:
-    """Whether there is anything to delete, whoever made it."""
+    """Return whether there is anything to delete, no matter who made it."""
     own = os.path.lexists(archive(appliance)) or os.path.lexists(_description(appliance))
     return own or foreign.exists(appliance)
 
 
 def delete(appliance: Appliance) -> None:
-    """Delete the backup, whoever made it, its description, and what dead processes left of others.
+    """Delete the backup, no matter who made it, its description, and incomplete ones of dead processes.
 
-    :raises OSError: that is impossible.
+    :raises OSError: they cannot be deleted.
     """
     appliance.withdraw(ARCHIVE)
     appliance.withdraw(DESCRIPTION)
@@ -219,5 +219,5 @@ def delete(appliance: Appliance) -> None:
 
 
 def remove_partial(appliance: Appliance) -> None:
-    """Remove archives that dead processes did not complete."""
+    """Remove incomplete archives of dead processes."""
     remove_abandoned(appliance.spool, f"{PARTIAL}*")

@@ -1,8 +1,8 @@
-"""Putting a restored tree in place of the old one, all of it or nothing.
+"""Replacing the old tree with the restored one, atomically.
 
 The new tree is complete, in directories of its own on the same file systems, before a plan lists the renames to make.
-From the moment the journal says that the plan is complete they are made: by the job, or by whoever finds the journal
-after it was killed. When one of them is impossible, all are taken back.
+Once the journal records that the plan is complete, they are made: by the job, or by the process that finds the journal
+after a kill. If one of them fails, all are rolled back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_TOLD: Final = 100
 
 @contextmanager
 def opened_data(appliance: Appliance) -> Iterator[int]:
-    """Open the data directory.
+    """Open the data directory in a `with` block.
 
     :raises OSError: it is missing, or cannot be entered.
     """
@@ -44,9 +44,9 @@ def opened_data(appliance: Appliance) -> Iterator[int]:
 
 
 def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell) -> None:
-    """Do what the lines of a plan say.
+    """Carry out the lines of a plan.
 
-    :raises OSError: nothing was changed, or, when even that is impossible, `finish_all` has to be tried again later.
+    :raises OSError: nothing was changed; or the rollback failed, too, and `finish_all` must be called again later.
     """
     count = journal.write_plan(lines)
     _sync(volumes)
@@ -61,12 +61,12 @@ def commit(journal: Journal, volumes: Volumes, lines: Iterable[Line], tell: Tell
 
 
 def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> list[str]:
-    """Complete what killed restores began to swap, and leave alone those that live.
+    """Complete killed restores; running ones are left alone.
 
-    :param without: whether to complete them without what is not mounted now; else they wait for it.
-    :param tell: told of what cannot be completed, and of journals that are not followed.
-    :return: the ids of those of which all is in its place.
-    :raises OSError: one can neither be completed nor taken back now.
+    :param without: whether to complete them without file systems that are not mounted now; else they wait for those.
+    :param tell: called with a message for each that cannot be completed, and for invalid journals.
+    :return: the ids of completed ones.
+    :raises OSError: one can neither be completed nor rolled back now.
     """
     complete = []
     for journal, entry in journals.abandoned(appliance, tell):
@@ -77,30 +77,30 @@ def finish_all(appliance: Appliance, tell: Tell, without: bool = False) -> list[
 
 
 def is_unfinished(appliance: Appliance) -> bool:
-    """Whether a restore that has ended is still to be completed, or to be removed."""
+    """Return whether a restore that has ended must still be completed or removed."""
     return any(True for _ in journals.abandoned(appliance, lambda text: None))
 
 
 def check_finished(appliance: Appliance) -> None:
-    """Make sure that no restore is still to be completed that was interrupted.
+    """Check that no interrupted restore is incomplete.
 
-    :raises JobFailed: one is, and the data are neither as before it nor as after it.
+    :raises JobFailed: one is, and the data are half restored.
     """
     for id in journals.unfinished(appliance):
         raise JobFailed(f"The data are half restored: {id} was interrupted, and is still to be completed")
 
 
 def remove_all(appliance: Appliance, tell: Tell) -> None:
-    """Remove what killed restores left, but not what still has to be completed."""
+    """Remove the leftovers of killed restores, except those that must still be completed."""
     for journal, entry in journals.abandoned(appliance, tell):
         if entry.plan is None or entry.back:
             _remove(appliance, journal, entry)
 
 
 def discard(appliance: Appliance, journal: Journal, tell: Tell = lambda text: None) -> None:
-    """Remove all that is left of a restore, unless it still has to be completed. What was swapped stays so.
+    """Remove the leftovers of a restore, unless it must still be completed; the data are not changed.
 
-    :param tell: told of what cannot be removed in the time that there is.
+    :param tell: called with a message for what cannot be removed within the time limit.
     """
     with suppress(Damaged):
         entry = journal.read()
@@ -120,7 +120,7 @@ def _remove(appliance: Appliance, journal: Journal, entry: Entry) -> None:
 
 
 def _remove_on(data: int, path: str, entry: Entry, mounts: Collection[str]) -> bool:
-    """Remove the directory on a file system; whether it has gone, and not just with that."""
+    """Remove the restore directory on a file system; return whether it is gone, and not only unmounted."""
     try:
         with closing(directory_beneath(data, components(path))) as top:
             gone = stagings.remove(top, entry, mounted=path != MAIN)
@@ -153,16 +153,16 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
 
 
 def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
-    """Make the renames; when one of them is impossible, take back all of them and return why.
+    """Make the renames; if one of them fails, roll back all of them and return the error.
 
-    :raises OSError: they cannot be taken back now.
+    :raises OSError: they cannot be rolled back now.
     """
     assert entry.plan is not None
     data = Path(f"/proc/self/fd/{volumes.data}")
     renames = Renames(volumes, mounts_below(data), bound_below(data))
     failure = None if entry.back else _make(journal, renames, volumes, entry, tell)
     stuck = _take_back(journal, renames, volumes, entry.plan, tell) if failure or entry.back else {}
-    _sync(volumes)  # before the journal goes that could repeat them
+    _sync(volumes)  # before the journal is removed, which could repeat them
     for path in volumes.absent.difference(entry.back):
         tell(f"{path} is not mounted: what a restore that was interrupted had for it is not put there")
     if stuck or volumes.absent:
@@ -175,7 +175,7 @@ def _carry_out(journal: Journal, volumes: Volumes, entry: Entry, tell: Tell) -> 
 
 
 def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, tell: Tell) -> BaseException | None:
-    """Make the renames, or say in the journal that they are to be taken back, and return why."""
+    """Make the renames; if one fails, record in the journal that they are to be rolled back, and return the error."""
     assert entry.plan is not None
     dressing = Dressing(volumes, tell)
     try:
@@ -195,7 +195,7 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
 
 
 def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[str, OSError], tell: Tell) -> None:
-    """Say in the journal on which file systems the renames are still to be taken back."""
+    """Record in the journal on which file systems the renames must still be rolled back."""
     later = "be, with what was written over it since,"
     try:
         journal.plan(entry.plan, {*stuck, *more})
@@ -209,9 +209,9 @@ def _keep(journal: Journal, entry: Entry, more: Collection[str], stuck: Mapping[
 
 
 def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: int, is_done: bool, tell: Tell) -> None:
-    """Say in the journal that nothing is left to do; or remove it, so that nobody removes what could not be put back.
+    """Record in the journal that nothing is left to do; or remove it, to keep entries that could not be restored.
 
-    :param is_done: whether the plan was carried out; else it was taken back.
+    :param is_done: whether the plan was carried out; else it was rolled back.
     """
     kept = list(islice(_kept(journal, renames, volumes, count), MAX_TOLD)) if renames.lost else []
     for target, place in kept:
@@ -223,12 +223,12 @@ def _forget_plan(journal: Journal, renames: Renames, volumes: Volumes, count: in
 
 
 def _present(journal: Journal, volumes: Volumes, count: int, backwards: bool = False) -> Iterator[tuple[int, Line]]:
-    """The numbered lines of the plan that are about what is there."""
+    """Yield the numbered lines of the plan for file systems that are present."""
     return (each for each in journal.lines(count, backwards) if volumes.has(each[1].directory))
 
 
 def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int, tell: Tell) -> dict[str, OSError]:
-    """Take back all that is possible, the last first; on which file systems something is not possible now, and why."""
+    """Roll back as much as possible, the last first; return errors by the path of the file system."""
     stuck: dict[str, OSError] = {}
     for number, line in _present(journal, volumes, count, backwards=True):
         try:
@@ -251,7 +251,7 @@ def _kept(journal: Journal, renames: Renames, volumes: Volumes, count: int) -> I
 
 
 def _forget(journal: Journal) -> None:
-    """See to it that nobody acts on a journal that may not have been written."""
+    """Cancel or remove a journal that may not have been written."""
     try:
         entry = journal.read()
         if entry and entry.plan is not None:
@@ -262,7 +262,7 @@ def _forget(journal: Journal) -> None:
 
 
 def _sync(volumes: Volumes) -> None:
-    """Make everything on these file systems durable at once: much faster than file by file."""
+    """Sync whole file systems: much faster than file by file."""
     for volume in volumes:
         _sync_file_system(volume.top)
 

@@ -1,4 +1,4 @@
-"""What of an unpacked backup is restored: nothing but what `backup.txt` lists, and the directories above it."""
+"""Reducing an unpacked backup to the paths that `backup.txt` lists, and their parents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TOLD: Final = 100
 
 
 def prune(volumes: Volumes, listed: Selection, tell: Tell) -> None:
-    """Take out of a new tree what is not listed any more; it is named in the log.
+    """Remove and log the paths of a new tree that are not listed any more.
 
     :param volumes: the new tree, by file systems.
     :raises JobFailed: nothing is left.
@@ -32,9 +32,9 @@ def prune(volumes: Volumes, listed: Selection, tell: Tell) -> None:
 
 
 class _Open:
-    """A directory that is gone through, whose descriptor it closes.
+    """A directory that is being walked; it owns the descriptor.
 
-    :param name: in the one above.
+    :param name: in its parent.
     """
 
     def __init__(self, path: str, name: str, directory: int) -> None:
@@ -45,7 +45,7 @@ class _Open:
         self.again()
 
     def again(self) -> None:
-        """Go through it from the beginning."""
+        """Start again from the beginning."""
         self.entries = os.scandir(self.directory)
         self.taken = False
 
@@ -62,14 +62,14 @@ class _Pruning:
         self.count = 0
 
     def prune(self, top: int) -> bool:
-        """Prune the new tree; whether anything is left.
+        """Prune the new tree; return whether anything is left.
 
         :param top: descriptor of its top.
         """
         if not self._listed.covers(""):
             opened = [_Open("", "", os.dup(top))]
             try:
-                while opened:  # no recursion: a path that is listed may be deeper than the stack
+                while opened:  # no recursion: a listed path may be deeper than the stack
                     self._go_on(opened)
             finally:
                 for each in opened:
@@ -77,7 +77,7 @@ class _Pruning:
         return not is_empty(top)
 
     def _go_on(self, opened: list[_Open]) -> None:
-        """Look at the next entry of the last directory."""
+        """Handle the next entry of the last directory."""
         last = opened[-1]
         entry = next(last.entries, None)
         if entry is None:
@@ -97,9 +97,9 @@ class _Pruning:
         self._take(last, entry.name)
 
     def _end(self, opened: list[_Open]) -> None:
-        """Leave the last directory, and take it out if nothing is left in it."""
+        """Leave the last directory, and remove it if it is empty."""
         last = opened[-1]
-        # Whether a directory that is being read shows all that is in it while some of that is removed is not sure.
+        # A directory may not show all its entries while some are being removed.
         if last.taken:
             last.again()
             return

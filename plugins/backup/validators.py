@@ -1,4 +1,4 @@
-"""What `/backup` accepts."""
+"""The validators of `/backup`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXACT: Final = "exact"
     }
 )
 def action(value: str) -> Action:
-    """Accept START and STOP, in any case."""
+    """Validate START or STOP, in any case."""
     wanted = value.upper()
     if wanted == "START":
         return "START"
@@ -40,7 +40,7 @@ def action(value: str) -> Action:
     }
 )
 def mode(value: str) -> str:
-    """Accept merge and exact."""
+    """Validate merge or exact."""
     if value in (MERGE, EXACT):
         return value
     raise vol.Invalid(f"must be {MERGE} or {EXACT}")

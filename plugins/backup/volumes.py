@@ -1,6 +1,6 @@
-"""The file systems that a restore puts something on: that of the data directory, and those mounted below it.
+"""The file systems that a restore writes to: that of the data directory, and those mounted below it.
 
-Nothing is renamed from one to another. So there is a directory of the restore on each, with the same name and key.
+Nothing can be renamed from one to another. So each has a restore directory, with the same name and key.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from jidoteki.plugins.backup.staging import NEW, OLD, Staging
 
 MAIN: Final = ""
 """The path of the data directory itself."""
-#: Four for each file system, and what else a service or job has open.
+#: Four descriptors for each file system, and those that a service or job has open anyway.
 _DESCRIPTORS: Final = 4 * MAX_MOUNTS + 4096
 
 
 class Absent(Exception):
-    """The directory of a restore is not on a file system.
+    """A file system without the expected restore directory.
 
-    :param path: where that one should be, below the data directory.
+    :param path: its mount point below the data directory.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,20 +40,20 @@ class Absent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One file system, with descriptors that are open as long as the others are."""
+    """A file system, with descriptors that stay open as long as those of the others."""
 
     path: str
-    """Where it is mounted, below the data directory."""
+    """Its mount point below the data directory."""
     top: int
     staging: Staging
     new: int
     old: int
 
     def is_fixed(self) -> bool:
-        """Find out whether no directory can be renamed in it, not even a new one, with that of the restore.
+        """Return whether no directory can be renamed in it, tested with the restore directory.
 
-        So it is with overlayfs in a user namespace, without `userxattr` among its options: there no new directory can
-        take the place of one of the lower layer either.
+        That is so on overlayfs in a user namespace without the option `userxattr`, where no new directory can replace
+        one of the lower layer, either.
         """
         name, other = self.staging.name, f"{STAGING}{secrets.token_hex(8)}"
         try:
@@ -67,7 +67,7 @@ class Volume:
 
 
 def _allow_descriptors() -> None:
-    """Let this process have open what is open for as many file systems as there may be."""
+    """Raise the limit of open files for the maximum number of file systems."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -75,10 +75,10 @@ def _allow_descriptors() -> None:
 
 
 class Volumes:
-    """All of one restore.
+    """The file systems of one restore.
 
     :param data: descriptor of the data directory, which stays open.
-    :param opened: closes what is opened.
+    :param opened: closes the descriptors.
     """
 
     def __init__(self, data: int, opened: ExitStack) -> None:
@@ -94,17 +94,17 @@ class Volumes:
 
     @property
     def main(self) -> Volume:
-        """That of the data directory."""
+        """The file system of the data directory."""
         return self._all[MAIN]
 
     def at(self, path: str) -> Volume | None:
-        """The one that is mounted at a path, if anything is restored there."""
+        """Return the file system mounted at a path, if anything is restored to it."""
         return self._all.get(path)
 
     def of(self, directory: str) -> Volume:
-        """The one that a directory is on.
+        """Return the file system that a directory is on.
 
-        :raises Absent: that was not found, or not looked for.
+        :raises Absent: it was not found, or not searched for.
         """
         while directory not in self._all:
             if directory in self.absent or directory in self._done:
@@ -113,7 +113,7 @@ class Volumes:
         return self._all[directory]
 
     def has(self, directory: str) -> bool:
-        """Whether the one that a directory is on was found."""
+        """Return whether the file system that a directory is on was found."""
         try:
             self.of(directory)
         except Absent:
@@ -121,7 +121,7 @@ class Volumes:
         return True
 
     def new(self, directory: str) -> int:
-        """Open the directory's like in the new tree.
+        """Open a directory in the new tree.
 
         :raises OSError: there is none.
         """
@@ -129,7 +129,7 @@ class Volumes:
         return _beneath(volume.new, volume, directory)
 
     def place(self, directory: str) -> int:
-        """Open the directory itself, by way of its file system, even if that was unmounted meanwhile.
+        """Open a directory in the data through its file system, even if that was unmounted in the meantime.
 
         :raises OSError: there is none.
         """
@@ -137,17 +137,17 @@ class Volumes:
         return _beneath(volume.top, volume, directory)
 
     def make(self, path: str, entry: Entry) -> Volume:
-        """Make the directory of the restore on one of them.
+        """Create the restore directory on one of them.
 
-        :raises OSError: that is impossible, and nothing is left of it.
+        :raises OSError: it cannot be created; nothing is left of it.
         """
         return self._add(path, partial(stagings.make, entry=entry, mounted=path != MAIN))
 
     def find(self, entry: Entry, without: bool = False) -> None:
-        """Find those that an entry of the journal names, as far as anything is to be done there.
+        """Find those file systems of a journal's entry on which anything is left to do.
 
         :param without: whether those below the data directory may be absent.
-        :raises Absent: the directory of the restore is not on one of them.
+        :raises Absent: the restore directory is missing on one of them.
         """
         for path in entry.paths:
             if entry.back and path not in entry.back:
@@ -183,10 +183,10 @@ def _found(top: int, *, entry: Entry, path: str) -> Staging:
 
 
 def is_mounted(data: int, path: str, mounts: Collection[str]) -> bool:
-    """Whether a directory is the top of a file system of its own, or of a part of one (a subvolume of Btrfs, say).
+    """Return whether a directory is a mount point, or the top of a part of a file system, such as a Btrfs subvolume.
 
     :param data: descriptor of the data directory.
-    :param mounts: where file systems are mounted.
+    :param mounts: the mount points.
     """
     if path in mounts:
         return True

@@ -1,4 +1,4 @@
-"""`POST /certs` replaces the TLS key and certificate; `GET /certs` tells how that went."""
+"""`POST /certs` replaces the TLS key and certificate; `GET /certs` shows the status of that job."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from jidoteki.plugins.certs.validators import PARAMETERS
 
 
 async def update(request: Request) -> Response:
-    """Start the job that judges and installs the files."""
+    """Start the job that checks and installs the files."""
     return await request.start_job("certs", **request.values)
 
 
 async def status(request: Request) -> Response:
-    """Tell how the last update went."""
+    """Return the status of the last update."""
     last = await request.job_status("certs")
     answer: dict[str, Any] = {"status": last.get("status"), "log": last.get("log")}
     if answer["status"] == "failed" and last.get("error-message"):
@@ -35,13 +35,13 @@ async def status(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """The job that installs certificates."""
+    """Return the job type that installs certificates."""
     return [CERTS]
 
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The two methods of `/certs`."""
+    """Return both methods of `/certs`."""
     accepted = {202: "The certificates are being judged and installed", 400: "A parameter is wrong, or an update runs"}
     example = {"status": "success", "log": "[1459884203][SYSTEM] Validating and adding TLS certificates"}
     went = Described("How it went", JOB_STATUS, (example,))
@@ -62,7 +62,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 def jidoteki_check(appliance: Appliance) -> list[Finding]:
-    """What TLS clients do not take of the certificate that is served."""
+    """Check whether TLS clients accept the active certificate."""
     from jidoteki.plugins.certs import checking
 
     return list(checking.check(appliance))

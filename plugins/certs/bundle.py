@@ -1,4 +1,4 @@
-"""A key, its certificate and the chain above it: read from PEM and judged before anything serves them."""
+"""A key, its certificate and its chain: read from PEM and checked before they are installed."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ _MULTI_PRIME: Final = re.compile(rb"0\x82..\x02\x01\x01\x02\x82", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A key that belongs to a certificate, and the authorities above it, each of which signed the one before."""
+    """A key, its certificate and the chain of authorities, each of which signed the certificate before it."""
 
     key: str
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
     crossed: tuple[x509.Certificate, ...] = ()
-    """Further certificates of these authorities, which others signed."""
+    """Cross-certificates: further certificates of these authorities, signed by others."""
     left_out: tuple[x509.Certificate, ...] = ()
-    """What was sent and does not belong to it."""
+    """Certificates that were sent, but do not belong to the chain."""
 
     @property
     def self_signed(self) -> bool:
-        """Whether the certificate is its own authority."""
+        """Whether the certificate is self-signed."""
         return is_self_signed(self.certificate)
 
     @property
     def authorities(self) -> tuple[x509.Certificate, ...]:
-        """All that is served beside the certificate, those of the chain first."""
+        """All certificates served beside the server's, the chain first."""
         return self.chain + self.crossed
 
     def pem(self) -> str:
-        """The key, the certificate and the authorities, as a TLS server loads them."""
+        """Return the key, the certificate and the authorities in PEM, as a TLS server loads them."""
         return self.key + pem((self.certificate, *self.authorities))
 
 
 def pem(certificates: Sequence[x509.Certificate]) -> str:
-    """Certificates in PEM, one after the other."""
+    """Return certificates in PEM, one after the other."""
     return "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in certificates)
 
 
 def read(public: str, private: str, ca: str = "") -> Bundle:
-    """Read and judge what a form sent; the texts hold one character for each byte.
+    """Read and check the files of a form; each character of a text stands for one byte.
 
-    :raises Refused: something cannot be read, is too weak, or does not belong together.
+    :raises Refused: a file cannot be read, is too weak, or does not match the others.
     """
     bundle = load(public, private, ca)
     check_signatures(bundle)
@@ -80,9 +80,9 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
 
 
 def load(public: str, private: str, ca: str = "") -> Bundle:
-    """Read what belongs together, in the order in which a server sends it.
+    """Read the key and the certificates, and sort them in the order in which a server sends them.
 
-    :raises Refused: something cannot be read, has a key that is not allowed, or does not belong to the key.
+    :raises Refused: a file cannot be read, has a key that is not allowed, or does not belong to the key.
     """
     certificates = _certificates("public", public)
     key_text = pem_texts.key(private)
@@ -100,9 +100,9 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
 
 
 def check_signatures(bundle: Bundle) -> None:
-    """Look at what the certificates are for, and how they are signed.
+    """Check the key usage and the signature algorithms of the certificates.
 
-    :raises Refused: TLS clients do not take them.
+    :raises Refused: TLS clients do not accept them.
     """
     for number, certificate in enumerate((bundle.certificate, *bundle.authorities)):
         _check_signature_hash(certificate, authority=number > 0)
@@ -163,7 +163,7 @@ def _has_more_primes(block: str) -> bool:
 def _belonging(
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, certificates: Sequence[x509.Certificate], now: datetime
 ) -> x509.Certificate:
-    """The certificate that a key belongs to."""
+    """Return the certificate that a key belongs to."""
     wanted = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     fitting = [each for each in certificates if public_key(each) == wanted]
     if not fitting:
@@ -172,7 +172,7 @@ def _belonging(
 
 
 def _lacks_issuer(found: chains.Sorted) -> Refused:
-    """Why others do not make a chain with the certificate."""
+    """Return the error for certificates that do not form a chain."""
     last, number = found.chain[-1], len(found.chain)
     same = next((each for each in found.strangers if names_as_issuer(last, each)), None)
     other = same or found.strangers[0]
@@ -186,8 +186,8 @@ def _lacks_issuer(found: chains.Sorted) -> Refused:
 
 
 def _check_usage(certificate: x509.Certificate) -> None:
-    """Refuse what TLS clients do not take as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
-    if certificate.version == x509.Version.v1 and not is_self_signed(certificate):  # whoever trusts that one, pins it
+    """Refuse a certificate that TLS clients do not accept as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
+    if certificate.version == x509.Version.v1 and not is_self_signed(certificate):  # a self-signed one is pinned
         raise Refused(
             f"Many TLS clients refuse {name(certificate)}: it is of version 1, and only an authority's may be. "
             "Have it signed again with a subjectAltName, which makes it version 3"

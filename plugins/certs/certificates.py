@@ -1,4 +1,4 @@
-"""What one certificate says, and whether another one signed it (RFC 5280)."""
+"""The content of a certificate, and whether another one signed it (RFC 5280)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-#: Why extensions that OpenSSL serves cannot be read, such as a name in Latin-1.
+#: The errors on extensions that only OpenSSL can read, such as a name in Latin-1.
 _UNREADABLE: Final = (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 def name(certificate: x509.Certificate) -> str:
-    """The subject of a certificate, fit for a log line."""
+    """Return the subject of a certificate for a log line."""
     try:
         subject = _printable(certificate.subject) or "without a subject"
     except ValueError:
@@ -24,7 +24,7 @@ def name(certificate: x509.Certificate) -> str:
 
 
 def issuer_name(certificate: x509.Certificate) -> str | None:
-    """Who signed a certificate, fit for a log line; None where that cannot be read."""
+    """Return the issuer of a certificate for a log line; None if it cannot be read."""
     try:
         return _printable(certificate.issuer) or None
     except ValueError:
@@ -36,15 +36,15 @@ def _printable(name: x509.Name) -> str:
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether a certificate names itself as its issuer, so that nobody relies on its signature."""
+    """Return whether a certificate names itself as its issuer, so that nobody relies on its signature."""
     try:
         return certificate.issuer == certificate.subject
-    except ValueError:  # a name in another encoding than it says
+    except ValueError:  # a name in another encoding than declared
         return is_signed(certificate, certificate)
 
 
 def is_signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
-    """Whether one certificate's key signed another certificate, which names it as its issuer."""
+    """Return whether `by` is the issuer of a certificate, and its key signed it."""
     try:
         certificate.verify_directly_issued_by(by)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -53,7 +53,7 @@ def is_signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
 
 
 def names_as_issuer(certificate: x509.Certificate, other: x509.Certificate) -> bool:
-    """Whether a certificate says that another one's owner signed it, with whatever key."""
+    """Return whether a certificate names another one's subject as its issuer, with any key."""
     try:
         return certificate.issuer == other.subject
     except ValueError:
@@ -61,12 +61,12 @@ def names_as_issuer(certificate: x509.Certificate, other: x509.Certificate) -> b
 
 
 def is_valid_at(certificate: x509.Certificate, time: datetime) -> bool:
-    """Whether a time is between its dates."""
+    """Return whether a time is within a certificate's validity period."""
     return certificate.not_valid_before_utc <= time <= certificate.not_valid_after_utc
 
 
 def public_key(certificate: x509.Certificate) -> bytes | None:
-    """Its key as a SubjectPublicKeyInfo in DER; None where it cannot be read."""
+    """Return the public key as a SubjectPublicKeyInfo in DER; None if it cannot be read."""
     try:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
@@ -74,7 +74,7 @@ def public_key(certificate: x509.Certificate) -> bytes | None:
 
 
 def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    """An extension; none where they cannot be read, so that OpenSSL alone judges them, in the handshake."""
+    """Return an extension; None if they cannot be read, as OpenSSL checks them in the handshake anyway."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except (x509.ExtensionNotFound, *_UNREADABLE):
@@ -82,17 +82,17 @@ def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extensi
 
 
 def has_readable_extensions(certificate: x509.Certificate) -> bool:
-    """Whether its extensions can be read."""
+    """Return whether a certificate's extensions can be read."""
     try:
-        _ = certificate.extensions  # parsed only when they are looked at
+        _ = certificate.extensions  # parsed on access
     except _UNREADABLE:
         return False
     return True
 
 
 def may_sign(certificate: x509.Certificate) -> bool:
-    """Whether it is the certificate of an authority."""
-    if certificate.version == x509.Version.v1:  # a root of old, which clients have as an anchor
+    """Return whether a certificate is that of an authority."""
+    if certificate.version == x509.Version.v1:  # an old root, which clients have as a trust anchor
         return is_self_signed(certificate)
     if not has_readable_extensions(certificate):
         return True

@@ -1,7 +1,7 @@
-"""Which of the certificates that were sent stand above a server's, in the order in which it sends them to its clients.
+"""Finding a server certificate's chain among the certificates that were sent, in the order of the TLS handshake.
 
-Files of authorities, and those to which each renewal was appended, hold more than one certificate of the same name and
-key. A server sends one of them, for clients stop at the first that fits: so it must be one that is valid.
+Files of authorities, and those to which each renewal was appended, contain more than one certificate with the same
+name and key. A server sends one of them, as clients stop at the first match: so it must be a valid one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jidoteki.plugins.certs.certificates import is_self_signed, is_signed, is_va
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """A server's certificate with those above it, each of which signed the one before, and what is none of these."""
+    """A server's certificate, its chain, in which each certificate signed the one before, and the others."""
 
     chain: tuple[x509.Certificate, ...]
     crossed: tuple[x509.Certificate, ...]
-    """Valid ones of authorities in the chain that others signed: with them clients find the way to another root."""
+    """Valid cross-certificates of authorities in the chain, by which clients find a path to another root."""
     strangers: tuple[x509.Certificate, ...]
-    """Of owners that are not in the chain."""
+    """Certificates of keys that are not in the chain."""
 
     @property
     def is_whole(self) -> bool:
@@ -32,7 +32,7 @@ class Sorted:
 
 
 def sort(first: x509.Certificate, others: Sequence[x509.Certificate], now: datetime) -> Sorted:
-    """Take those above the first certificate out of others in any order."""
+    """Return the chain of the first certificate, found among others in any order."""
     chain, left = [first], list(dict.fromkeys(each for each in others if each != first))
     while not is_self_signed(chain[-1]) and (signers := [each for each in left if is_signed(chain[-1], each)]):
         chain.append(min(signers, key=lambda each: _of_authority(each, left, now)))
@@ -47,23 +47,23 @@ def sort(first: x509.Certificate, others: Sequence[x509.Certificate], now: datet
 
 
 def _opens_another_way(twin: x509.Certificate, chain: Sequence[x509.Certificate]) -> bool:
-    """Whether one of an authority in the chain is signed by somebody else than the one that is in the chain."""
+    """Return whether a further certificate of an authority in the chain is signed by another issuer."""
     issuers = [each.issuer for each in chain if public_key(each) == public_key(twin)]
     return not is_self_signed(twin) and chain[0] != twin and twin.issuer not in issuers
 
 
 def best(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:
-    """Return which certificate of one key to serve: a valid one, an authority's, and the one that lasts longest."""
+    """Return the certificate of a key to serve: a valid one, signed by an authority, the last to expire."""
     return min(certificates, key=lambda each: (not is_valid_at(each, now), is_self_signed(each), _ends_late(each)))
 
 
 def _of_authority(
     authority: x509.Certificate, others: Sequence[x509.Certificate], now: datetime
 ) -> tuple[bool, int, float]:
-    """Which of an authority's certificates to serve first: a valid one.
+    """Return the sort key by which an authority's certificate is chosen: valid ones first.
 
-    Of a cross-signed authority then the one with which clients that know either root are content; the root's own comes
-    first only where no valid root that signed the other one was sent.
+    Of a cross-signed authority the one comes next that clients accept with either root; the root itself is preferred
+    only if no valid root that signed the other one was sent.
     """
     rank = 1
     if not is_self_signed(authority):

@@ -1,4 +1,4 @@
-"""What `jidoteki check` tells of the certificate in force: whether TLS clients take it."""
+"""The check of the active certificate by `jidoteki check`: whether TLS clients accept it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jidoteki.plugins.certs.pem_texts import Refused
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield why clients refuse the connection; what cannot be loaded, the service itself tells of."""
+    """Yield why clients refuse the connection; a certificate that cannot be loaded is the host's finding."""
     path = TlsFiles.of(appliance).served
     try:
         text = paths.read_regular(path, follow=True).decode("latin-1")

@@ -1,4 +1,4 @@
-"""Whether TLS clients take a certificate: tried with OpenSSL itself, in memory, before anything serves it."""
+"""A test of whether TLS clients accept a certificate: a handshake of OpenSSL with itself, in memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from jidoteki.plugins.certs.pem_texts import Refused
 
 VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 NO_CHECK_TIME: Final = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME, which Python does not name: whether it is valid now is told, and no reason to refuse."""
+"""X509_V_FLAG_NO_CHECK_TIME, which Python does not define: a certificate that is not valid now is only a warning."""
 _MOST_STEPS: Final = 10
 
 
 def check(bundle: Bundle, workspace: Path) -> None:
-    """Have OpenSSL serve the bundle to a client that trusts the last certificate of it, with each version of TLS.
+    """Check that a client that trusts the last certificate of the bundle accepts it, with each version of TLS.
 
     :param workspace: an empty directory, closed to other users.
-    :raises Refused: it cannot load it, or one of the two sides refuses it.
+    :raises Refused: OpenSSL cannot load it, or one of the two sides refuses it.
     """
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _load(server, bundle, workspace)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False  # by which name the appliance is called is not known
+    client.check_hostname = False  # the name by which clients address the appliance is unknown
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
     client.load_verify_locations(cadata=pem([(bundle.certificate, *bundle.chain)[-1]]))
     for version in VERSIONS:

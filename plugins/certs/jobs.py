@@ -1,4 +1,4 @@
-"""The job that puts a new TLS key and certificate into force, all of its files or none."""
+"""The job that installs a new TLS key and certificate, all of its files or none."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Authorities = tuple[x509.Certificate, ...]
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where the TLS files of an appliance lie."""
+    """The paths of an appliance's TLS files."""
 
     directory: Path
 
     @classmethod
     def of(cls, appliance: Appliance) -> TlsFiles:
-        """The TLS files of this appliance."""
+        """Return the paths for an appliance."""
         return cls(appliance.system_etc / "pki/tls")
 
     @property
     def served(self) -> Path:
-        """Key, certificate and chain in one file: what the service itself serves."""
+        """Key, certificate and chain in one file, which the service itself serves."""
         return self.directory / "enterprise.pem"
 
     @property
@@ -52,16 +52,16 @@ class TlsFiles:
 
     @property
     def authorities(self) -> Path:
-        """The certificates above it."""
+        """The certificates of its authorities."""
         return self.directory / "cacerts/enterprise-ca.crt"
 
     @property
     def trusted(self) -> Path:
-        """What programs of the appliance trust: the system's authorities and those above the certificate."""
+        """The certificates that the appliance's programs trust: the system's and those of the chain."""
         return self.directory / "ca-bundle.crt"
 
     def document(self) -> dict[str, str]:
-        """The paths, for whoever puts the certificate into force elsewhere."""
+        """Return the paths, for plugins that apply the certificate elsewhere."""
         return {
             "pem": str(self.served),
             "key": str(self.key),
@@ -72,18 +72,18 @@ class TlsFiles:
 
 
 def check(job: Job) -> None:
-    """Judge the key and certificates."""
+    """Check the key and certificates."""
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
         _check(job)
 
 
 def _check(job: Job) -> None:
-    judged = _read(job)
-    for warning in warnings.of(judged):
+    new = _read(job)
+    for warning in warnings.of(new):
         job.log(warning)
     try:
-        handshake.check(judged, job.workspace)
+        handshake.check(new, job.workspace)
     except Refused as error:
         raise JobFailed(str(error)) from error
     except OSError as error:
@@ -91,7 +91,7 @@ def _check(job: Job) -> None:
 
 
 def run(job: Job) -> None:
-    """Install the files together and tell the rest of the appliance; a failure puts the old ones back."""
+    """Install the files together and apply them; a failure restores the old ones."""
     with failure_logged(job, FAILURE):
         _replace(job)
     job.progress(100)
@@ -100,13 +100,13 @@ def run(job: Job) -> None:
 
 
 def _replace(job: Job) -> None:
-    judged = _read(job)
+    new = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
     previous = _current(files)
     try:
-        _install(job.appliance, files, _contents(files, judged), _trusted(files, judged.authorities))
-        if not judged.chain:
+        _install(job.appliance, files, _contents(files, new), _trusted(files, new.authorities))
+        if not new.chain:
             files.authorities.unlink(missing_ok=True)
         job.progress(70)
         _announce(job, files)
@@ -125,14 +125,14 @@ def _not_stored(error: OSError) -> JobFailed:
 
 
 def _read(job: Job) -> Bundle:
-    """What came; without an authority, with those that are there, if they are above the new certificate."""
+    """Read the input; if it has no authority, add the present ones if they are the new certificate's."""
     try:
-        judged = bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
+        new = bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
     except Refused as error:
         raise JobFailed(str(error)) from error
-    if judged.chain or judged.self_signed:
-        return judged
-    return _with_kept_authorities(job) or judged
+    if new.chain or new.self_signed:
+        return new
+    return _with_kept_authorities(job) or new
 
 
 def _with_kept_authorities(job: Job) -> Bundle | None:
@@ -144,19 +144,19 @@ def _with_kept_authorities(job: Job) -> Bundle | None:
     return found if found.chain else None
 
 
-def _contents(files: TlsFiles, judged: Bundle) -> dict[Path, bytes]:
+def _contents(files: TlsFiles, new: Bundle) -> dict[Path, bytes]:
     contents = {
-        files.key: judged.key.encode("ascii"),
-        files.certificate: bundle.pem([judged.certificate]).encode("ascii"),
-        files.served: judged.pem().encode("ascii"),
+        files.key: new.key.encode("ascii"),
+        files.certificate: bundle.pem([new.certificate]).encode("ascii"),
+        files.served: new.pem().encode("ascii"),
     }
-    if judged.chain:
-        contents[files.authorities] = bundle.pem(judged.authorities).encode("ascii")
+    if new.chain:
+        contents[files.authorities] = bundle.pem(new.authorities).encode("ascii")
     return contents
 
 
 def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
-    """What is trusted now, with the authorities of an earlier certificate replaced; None when nothing changes."""
+    """Return the trusted certificates with the former chain's replaced; None when nothing changes."""
     now = paths.read_regular(files.trusted, follow=True) if files.trusted.is_file() else b""
     before, begin, rest = now.partition(BLOCK_BEGIN)
     _, _, after = rest.partition(BLOCK_END) if begin else (b"", b"", b"")
@@ -176,7 +176,7 @@ def _current(files: TlsFiles) -> dict[Path, bytes]:
 
 
 def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes]) -> None:
-    """Make the files that differ what they were: those that could not be replaced cannot be put back, either."""
+    """Restore only the files that differ: those that could not be replaced cannot be restored, either."""
     now = _current(files)
     changed = {path: content for path, content in previous.items() if now.get(path) != content}
     new = [path for path in now if path not in previous]

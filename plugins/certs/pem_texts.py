@@ -1,4 +1,4 @@
-"""PEM as it comes from authorities, mails and other systems (RFC 7468; OpenSSL 3.0, `PEM_read_bio`)."""
+"""Parsing PEM from authorities, mails and other systems (RFC 7468; OpenSSL 3.0, `PEM_read_bio`)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _KEY: Final = re.compile(
     r"-----BEGIN (?!OPENSSH )(?:[A-Z0-9]+ )?PRIVATE KEY-----\n"
     r"(?:[^-]|-(?!----))*-----END (?:[A-Z0-9]+ )?PRIVATE KEY-----"
 )
-#: What OpenSSL takes for spaces at the end of a line: control characters, and what is no ASCII, as hard spaces are.
+#: What OpenSSL strips at the end of a line: control characters and all but ASCII, such as non-breaking spaces.
 _AT_LINE_END: Final = "".join(map(chr, [*range(0x21), *range(0x80, 0x100)]))
 _SPACES: Final = " \t"
-#: Copied from one system to another a line may end with more than one carriage return.
+#: A line copied between systems may end with more than one carriage return.
 _LINE_END: Final = re.compile(r"\r+\n|\r")
-#: OpenSSL reads only what begins a line, so that a block is switched off by what stands before its first and last line.
+#: OpenSSL needs `-----` at the beginning of a line, so characters before a block's first and last line disable it.
 _SWITCHED_OFF: Final = re.compile(r"^(?:#|;|//|!|>)+[ \t]*-----(?:BEGIN|END) .*$", re.MULTILINE)
 _PKCS12_TO_PEM: Final = "PKCS#12: convert it to PEM with 'openssl pkcs12 -nodes'"
 _PKCS7_TO_PEM: Final = "PKCS#7: convert it to PEM with 'openssl pkcs7 -print_certs'"
 _DER_TO_PEM: Final = (
     "DER: convert it to PEM, certificates with 'openssl x509 -inform der', keys with 'openssl pkey -inform der'"
 )
-#: What files begin with that are no text: X.690 of PKCS#12 (RFC 7292), PKCS#7 (RFC 2315) and others; Java's key stores.
+#: Signatures of binary files: X.690 of PKCS#12 (RFC 7292), PKCS#7 (RFC 2315) and others; Java's key stores.
 _BINARIES: Final = (
     (re.compile(r"0.{1,5}\x02\x01\x03", re.DOTALL), _PKCS12_TO_PEM),
     (re.compile(r"0.{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07", re.DOTALL), f"{_PKCS7_TO_PEM} -inform der"),
@@ -39,7 +39,7 @@ _BINARIES: Final = (
     (re.compile(r"PuTTY-User-Key-File"), "a key for SSH, of PuTTY: send the key that the certificate was made with"),
 )
 _PKCS7: Final = re.compile(r"-----BEGIN (?:PKCS7|PKCS #7 SIGNED DATA|CMS)-----")
-#: Blocks that may be where another one is wanted, the most telling ones first.
+#: Blocks that are sent in place of the wanted one, the most specific ones first.
 _BLOCKS: Final = (
     (re.compile(r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----"), "a request: send what the authority made of it"),
     (re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----"), "a key for SSH: convert it with 'ssh-keygen -p -m PEM'"),
@@ -50,14 +50,14 @@ _BLOCKS: Final = (
 
 
 class Refused(Exception):
-    """Why a key or certificate is not accepted, in one sentence."""
+    """A key or certificate that is not accepted; the message is a full sentence."""
 
 
 def plain(parameter: str, content: str) -> str:
-    """Return a text with bare line ends and without spaces around its lines.
+    """Return a text with LF line ends and without spaces around its lines.
 
     :param content: one character for each byte.
-    :raises Refused: it is no PEM, but something else that is known.
+    :raises Refused: it is not PEM, but another known format.
     """
     for width in (4, 2):
         dashes = "-" + "\0" * (width - 1) + "-"
@@ -95,7 +95,7 @@ def key(content: str) -> str:
 
 
 def _refuse(parameter: str, text: str, wanted: str) -> list[str]:
-    """Say what is there instead."""
+    """Raise the error that names what was sent instead."""
     if _PKCS7.search(text):
         raise Refused(f"{parameter} is {_PKCS7_TO_PEM}")
     there = next((f", but {kind}" for pattern, kind in _BLOCKS if pattern.search(text)), "")
@@ -105,17 +105,17 @@ def _refuse(parameter: str, text: str, wanted: str) -> list[str]:
 
 
 def _block(kind: str, body: str) -> str:
-    if kind == "TRUSTED ":  # what the certificate is trusted for comes behind it
+    if kind == "TRUSTED ":  # the certificate is followed by its trust settings
         try:
             der = base64.b64decode(body)
             body = base64.encodebytes(der[: _length(der)]).decode("ascii")
         except (binascii.Error, IndexError):
-            pass  # told as damaged by whoever parses it
+            pass  # parsing it reports the damage
     return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----"
 
 
 def _length(der: bytes) -> int:
-    """How long the first value is (X.690, 8.1.3)."""
+    """Return the length of the first value in bytes (X.690, 8.1.3)."""
     if der[1] < 0x80:
         return 2 + der[1]
     octets = der[1] & 0x7F

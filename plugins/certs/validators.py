@@ -1,4 +1,4 @@
-"""What a certificate form may hold: three PEM files, judged by the job."""
+"""The parameters of `POST /certs`: three PEM files, which the job checks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_SIZE: Final = 1024 * 1024
 
 
 def pem_text(content: bytes) -> str:
-    """Return the bytes of a file as characters of the same numbers, so that none is lost on the way to the job.
+    """Return the bytes of a file as a Latin-1 string, which JSON passes to the job unchanged.
 
-    :raises voluptuous.Invalid: there is nothing in it.
+    :raises voluptuous.Invalid: it is empty.
     """
     if not content.strip():
         raise vol.Invalid("must not be empty: send a PEM file")

@@ -1,4 +1,4 @@
-"""What will keep some clients away from a certificate that is accepted."""
+"""Warnings about accepted certificates that some clients will refuse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jidoteki.plugins.certs.certificates import (
 
 
 def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
-    """Return a line for each."""
+    """Return the warnings about a bundle, one line each."""
     found: list[str] = []
     for certificate in (bundle.certificate, *bundle.authorities):
         found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
@@ -36,7 +36,7 @@ def _of_dates(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
 
 
 def _of_key(certificate: x509.Certificate) -> Iterator[str]:
-    """Forms of keys that OpenSSL takes and others do not (RFC 4055, 1.2; RFC 8446, 4.2.8.2)."""
+    """Yield warnings about keys that OpenSSL accepts and others do not (RFC 4055, 1.2; RFC 8446, 4.2.8.2)."""
     if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         yield (
             f"the key of {name(certificate)} is for RSASSA-PSS alone, which browsers and many other clients refuse: "
@@ -44,7 +44,7 @@ def _of_key(certificate: x509.Certificate) -> Iterator[str]:
         )
     elif isinstance(certificate.public_key(), ec.EllipticCurvePublicKey):
         key = public_key(certificate)
-        if key and key not in certificate.tbs_certificate_bytes:  # it is written out again as most write it
+        if key and key not in certificate.tbs_certificate_bytes:  # `key` is always uncompressed
             yield (
                 f"the key of {name(certificate)} is a compressed point, which many TLS clients cannot read: "
                 "make the key without -conv_form compressed"

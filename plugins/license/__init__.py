@@ -1,4 +1,4 @@
-"""`POST /license` replaces the license; `GET /license` shows what the one in force says."""
+"""`POST /license` replaces the license; `GET /license` shows the content of the active one."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SAMPLE = {
 
 
 class Handlers:
-    """The handlers of one appliance, which share what they know of its license."""
+    """The request handlers of an appliance, which share its cached license."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._in_force = LicenseInForce(appliance)
 
     async def update(self, request: Request) -> Response:
-        """Install a license and answer with what it says."""
+        """Install a license and return its content."""
         outcome = await request.run_job("license", license=request.values["license"])
         if outcome.status != "success":
             raise ApiError(
@@ -46,7 +46,7 @@ class Handlers:
         return {"Status": "200 OK"} if request.dry_run else await self._document(request)
 
     async def show(self, request: Request) -> Response:
-        """Answer with what the license in force says."""
+        """Return the content of the active license."""
         return await self._document(request)
 
     async def _document(self, request: Request) -> dict[str, Any]:
@@ -60,13 +60,13 @@ class Handlers:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """The job that installs a license."""
+    """Return the job type that installs a license."""
     return [LICENSE]
 
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The two methods of `/license`."""
+    """Return both methods of `/license`."""
     handlers = Handlers(appliance)
     says = Described("What the license says", {"type": "object"}, (SAMPLE,))
     posted = Described("What the license says; for a dry run, the status", {"type": "object"}, (SAMPLE,))
@@ -87,7 +87,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 def jidoteki_check(appliance: Appliance, settings: Mapping[str, Any]) -> list[Finding]:
-    """What keeps the license from being read."""
+    """Check whether the license can be read."""
     from jidoteki.plugins.license import checking
 
     return list(checking.check(appliance, settings["limits"]["command"]))
@@ -95,8 +95,8 @@ def jidoteki_check(appliance: Appliance, settings: Mapping[str, Any]) -> list[Fi
 
 @hookimpl
 def jidoteki_commands(cli: click.Group) -> None:
-    """`jidoteki license`."""
-    # Imported late: the service does without.
+    """Add `jidoteki license`."""
+    # Imported late: the service does not need it.
     from jidoteki.plugins.license.commands import license
 
     cli.add_command(license)
@@ -104,7 +104,7 @@ def jidoteki_commands(cli: click.Group) -> None:
 
 @hookimpl
 def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
-    """Make the keys of the appliance and of its vendor, and a sample license."""
+    """Create the keys of the appliance and of its vendor, and a sample license."""
     try:
         secret, public = gpg.make_keys("Appliance")
         vendor_secret, vendor_public = gpg.make_keys("Vendor")

@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds that keeps the license from being read."""
+"""The check of the license by `jidoteki check`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ COMMAND_TIME = 60.0
 
 
 def check(appliance: Appliance, command_time: float = COMMAND_TIME) -> Iterator[Finding]:
-    """Yield why `GET /license` does not show the license that is there.
+    """Yield why `GET /license` does not show the installed license.
 
-    :param command_time: seconds that the vendor's command may take.
+    :param command_time: timeout of the vendor's command, in seconds.
     """
     files = LicenseFiles.of(appliance)
     if not os.path.lexists(files.license):
@@ -56,7 +56,7 @@ def _tried(appliance: Appliance, files: LicenseFiles) -> Iterator[Finding]:
 
 
 def _may_run(appliance: Appliance, script: Path) -> bool:
-    """Whether the command would run as this user anyway: the service runs, or ran, and nobody else can change it."""
+    """Return whether the service runs the command as this user anyway, and nobody else can change it."""
     try:
         return appliance.jobs.stat().st_uid == os.geteuid() and all(
             paths.is_private(each.stat()) for each in (script.parent, script)

@@ -1,4 +1,4 @@
-"""`jidoteki license`: licenses, for vendors."""
+"""The command `jidoteki license`, by which vendors make licenses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _key(option: str, path: Path) -> bytes:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file, which is there only when it is whole."""
+    """Replace the file atomically."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="ascii")
     os.replace(temporary, path)

@@ -1,7 +1,7 @@
-"""Licenses as OpenPGP messages, read and made by GnuPG in a home directory of their own that lives as long as one call.
+"""Licenses as OpenPGP messages, read and made by GnuPG in a temporary home directory for each call.
 
-The status lines that decide are those of GnuPG's doc/DETAILS. Its exit status alone does not: it is 0 for a signature
-made by an expired key, and for a message that nobody signed.
+The decision is based on the status lines of GnuPG's doc/DETAILS. The exit status alone is not enough: it is 0 for a
+signature made by an expired key, and for an unsigned message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_SIZE: Final = 1024 * 1024
 MAX_STATUS: Final = 256 * 1024
 TIMEOUT: Final = 30.0
 LONGEST_HOME: Final = 80
-"""A socket's path has at most 107 characters, and the agent's sockets lie in the home directory."""
+"""Characters of its path: a socket's has at most 107, and the agent's sockets are in the home directory."""
 
 OPTIONS: Final = (
     "--no-options", "--batch", "--no-tty", "--yes", "--status-fd", "1", "--pinentry-mode", "error",
@@ -30,7 +30,7 @@ OPTIONS: Final = (
 )  # fmt: skip
 
 PASSPHRASE_ERRORS: Final = (11, 85, 99, 177)
-"""Of libgpg-error: bad passphrase, no pinentry, cancelled, no passphrase given."""
+"""Codes of libgpg-error: bad passphrase, no pinentry, cancelled, no passphrase given."""
 
 SIGNATURE_FAULTS: Final = {
     "BADSIG": "The signature of the license is wrong: it was changed after it was signed",
@@ -42,41 +42,41 @@ SIGNATURE_FAULTS: Final = {
 
 
 class LicenseInvalid(Exception):
-    """Why a license is not accepted, in one sentence."""
+    """A license that is not accepted; the message is a full sentence."""
 
 
 class NoMessage(LicenseInvalid):
-    """What lies in the license's place is none at all."""
+    """A file that is not an OpenPGP message at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What GnuPG said of one run: `(keyword, arguments)` of each status line."""
+    """The result of a GnuPG run: its exit status, and `(keyword, arguments)` of each status line."""
 
     code: int
     lines: tuple[tuple[str, tuple[str, ...]], ...]
 
     def count(self, keyword: str) -> int:
-        """How often it said so."""
+        """Return the number of status lines with a keyword."""
         return sum(each == keyword for each, _ in self.lines)
 
     def arguments(self, keyword: str) -> list[tuple[str, ...]]:
-        """What came with each of these lines."""
+        """Return the arguments of each status line with a keyword."""
         return [arguments for each, arguments in self.lines if each == keyword]
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A GnuPG home directory, under a name short enough for sockets."""
+    """A GnuPG home directory, with a path short enough for sockets."""
 
     program: str
     path: Path
     options: tuple[str, ...] = ()
 
     def run(self, *arguments: str | Path) -> Status:
-        """Run GnuPG.
+        """Run GnuPG in this home directory.
 
-        :raises ToolFailed: it cannot be started, takes too long or says too much.
+        :raises ToolFailed: it cannot be started, timed out or printed too much.
         """
         code, output = self._output(*arguments)
         words = [line.split() for line in output.split("\n")]
@@ -85,7 +85,7 @@ class Home:
         )
 
     def secret_keys(self) -> frozenset[str]:
-        """The ids of the secret keys and subkeys that are there, as `ENC_TO` has them."""
+        """Return the ids of the present secret keys and subkeys, in the form of `ENC_TO`."""
         _, output = self._output("--with-colons", "--list-secret-keys")
         fields = [line.split(":") for line in output.split("\n")]
         return frozenset(each[4] for each in fields if each[0] in ("sec", "ssb") and each[4:])
@@ -96,7 +96,7 @@ class Home:
         return code, output.decode("utf-8", "replace")
 
     def add(self, content: bytes, secret: bool = False) -> list[str]:
-        """Import keys and return the fingerprints of those that are there with their secret part, or at all."""
+        """Import keys and return the fingerprints of all imported ones, or of those with a secret part."""
         source = self.path / "import"
         source.write_bytes(content)
         imported = self.run("--import", "--", source).arguments("IMPORT_OK")
@@ -116,8 +116,8 @@ def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) 
 
     :param message: an OpenPGP message, in ASCII armor or binary.
     :param key: the OpenPGP secret key it is encrypted to, without a passphrase.
-    :param signers: the OpenPGP certificate of which one valid signature is required; None when none is needed.
-    :param directory: where the keys lie meanwhile, in a directory closed to other users.
+    :param signers: the OpenPGP certificate by whose key it must be signed; None when no signature is needed.
+    :param directory: where to create the temporary home directory, closed to other users.
     :raises LicenseInvalid: it cannot be decrypted or verified.
     :raises ToolFailed: GnuPG is missing or does not work.
     """
@@ -133,9 +133,9 @@ def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) 
 
 
 def _is_good_another_time(message: bytes, key: bytes, signers: bytes | None, directory: Path) -> bool:
-    """Whether a message that is refused would be accepted but for keys or signatures that the clock says are to come.
+    """Return whether a message is refused only because its keys or signatures are from the future by this clock.
 
-    GnuPG itself finds no key in such files, says so, and nothing of the time.
+    GnuPG itself reports only that it finds no key in such files.
     """
     try:
         _decrypted(message, key, signers, directory, ("--ignore-time-conflict",))
@@ -171,7 +171,7 @@ def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, dire
 
     :param recipient: the OpenPGP certificate of the appliance's `license.key`.
     :param signer: the vendor's OpenPGP secret key, without a passphrase; its certificate is the `license.pub`.
-    :param directory: where the keys lie meanwhile; by default the system's temporary directory.
+    :param directory: where to create the temporary home directory; by default the system's temporary directory.
     :raises ToolFailed: GnuPG is missing, or a key cannot be used.
     """
     with _home(directory) as home:
@@ -189,10 +189,10 @@ def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, dire
 
 
 def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
-    """Make an OpenPGP key that signs and decrypts, without a passphrase and an end.
+    """Make an OpenPGP key for signing and decryption, without a passphrase or expiry.
 
     :param name: its user id, such as `Enterprise Company <cto@enterprise>`.
-    :param directory: where the key lies meanwhile; by default the system's temporary directory.
+    :param directory: where to create the temporary home directory; by default the system's temporary directory.
     :return: the secret key and the certificate, in ASCII armor.
     :raises ToolFailed: GnuPG is missing or does not work.
     """
@@ -215,7 +215,7 @@ def _home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Hom
         raise ToolFailed("gpg is not installed: install GnuPG, or provide the command license.sh")
     try:
         with tempfile.TemporaryDirectory(prefix="gnupg-", dir=directory) as path, _short(Path(path)) as short:
-            (short / "common.conf").touch()  # or some versions write one that starts a key daemon
+            (short / "common.conf").touch()  # otherwise some versions write one that starts a key daemon
             (short / "gpg-agent.conf").write_text("disable-scdaemon\nno-allow-external-cache\n", encoding="ascii")
             try:
                 yield Home(program, short, options)
@@ -227,7 +227,7 @@ def _home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Hom
 
 @contextmanager
 def _short(path: Path) -> Iterator[Path]:
-    """Lead to a deep directory by a short name; the keys still lie where whoever named it clears up."""
+    """Yield a short path to a directory, through a symlink if its own is too long."""
     if len(str(path)) <= LONGEST_HOME:
         yield path
         return
@@ -238,7 +238,7 @@ def _short(path: Path) -> Iterator[Path]:
 
 
 def _stop_agent(home: Path) -> None:
-    """End the agent at once; without gpgconf it ends by itself soon after its home directory is gone."""
+    """End the agent at once; without gpgconf it ends by itself soon after its home directory is removed."""
     program = shutil.which("gpgconf")
     if program is not None:
         run([program, "--homedir", home, "--kill", "all"], env=environment(), timeout=TIMEOUT, limit=MAX_STATUS)
@@ -252,19 +252,19 @@ def _check_key(status: Status, home: Home) -> None:
         raise LicenseInvalid("The license is not encrypted")
     if any(_asks_for_passphrase(words) for words in status.arguments("ERROR")):
         raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
-    # GnuPG 2.4 says NO_SECKEY of a key that is there, too, if it cannot decrypt what is damaged.
+    # GnuPG 2.4 reports NO_SECKEY for a present key, too, if the message is damaged.
     named = {words[0] for words in status.arguments("ENC_TO") if words}
     if not status.count("DECRYPTION_KEY") and not named & home.secret_keys():
         raise LicenseInvalid("The license is not encrypted to the key in license.key: it is for another appliance")
 
 
 def _asks_for_passphrase(words: tuple[str, ...]) -> bool:
-    """Whether `words` are `pkdecrypt_failed` and one of these error codes, the low half of the number."""
+    """Return whether `words` are `pkdecrypt_failed` and one of PASSPHRASE_ERRORS, the low half of the number."""
     return len(words) > 1 and words[0] == "pkdecrypt_failed" and int(words[1]) & 0xFFFF in PASSPHRASE_ERRORS
 
 
 def _check_signatures(status: Status) -> None:
-    """Come before `_check_whole`: at some of these faults GnuPG ends without a word on the decryption."""
+    """Check for bad signatures; before `_check_whole`, as GnuPG may then end without a status of the decryption."""
     for keyword, fault in SIGNATURE_FAULTS.items():
         if status.count(keyword):
             raise LicenseInvalid(fault)

@@ -1,4 +1,4 @@
-"""The job that puts a new license into force, once it is known to be one."""
+"""The job that verifies and installs a new license."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jidoteki.plugins.license.programs import ToolFailed
 from jidoteki.plugins.license.reading import LicenseFiles, verified
 
 INVALID: Final = "license-invalid"
-"""The error code that tells a wrong license from an appliance that cannot judge it."""
+"""The error code of an invalid license, as opposed to an appliance that cannot verify it."""
 
 LOG: Final = "update_license.log"
 BEGIN: Final = "Updating license. Please wait.."
@@ -21,7 +21,7 @@ FAILURE: Final = "Invalid or missing license file"
 
 
 def check(job: Job) -> None:
-    """Decrypt, verify and parse the license, unless the vendor's command judges it once it is in its place."""
+    """Decrypt, verify and parse the license, unless the vendor's command does that after it is installed."""
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
         if not LicenseFiles.of(job.appliance).scripted:
@@ -46,7 +46,7 @@ def _verify(job: Job) -> None:
 
 
 def run(job: Job) -> None:
-    """Replace the license in force."""
+    """Replace the active license."""
     files = LicenseFiles.of(job.appliance)
     with failure_logged(job, FAILURE):
         try:

@@ -1,4 +1,4 @@
-"""Programs that read and make licenses."""
+"""Running the programs that read and make licenses."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["PATH", "ToolFailed", "command_of", "environment", "run"]
 
 
 class ToolFailed(Exception):
-    """A program that reads or makes licenses is missing or does not work, whatever the license is like."""
+    """A program for licenses that is missing or does not work, independent of the license."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables that every program gets, and `more`."""
+    """Return the environment variables of every program, and `more`."""
     return programs.environment(**{"PATH": os.environ.get("PATH", PATH), **more})
 
 
 def command_of(script: Path) -> list[str]:
-    """Return how to start a vendor's script.
+    """Return the command that runs a vendor's script.
 
     :raises ToolFailed: it cannot be run.
     """
@@ -42,9 +42,9 @@ def run(
     name: str = "",
     cwd: str | None = None,
 ) -> tuple[int, bytes]:
-    """Run a program and return its exit status and what it printed on its standard output: see `hookspecs.programs`.
+    """Run a program and return its exit status and standard output; see `hookspecs.programs`.
 
-    :raises ToolFailed: it cannot be started, takes too long or prints too much.
+    :raises ToolFailed: it cannot be started, timed out or printed too much.
     """
     try:
         return programs.read(

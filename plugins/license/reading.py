@@ -1,4 +1,4 @@
-"""What the license in force says, a JSON object: told by the vendor's `license.sh`, or by GnuPG."""
+"""Reading the active license, a JSON object, with the vendor's `license.sh` or with GnuPG."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from jidoteki.plugins.license.programs import PATH, ToolFailed, command_of, envi
 
 MAX_SIZE: Final = 1024 * 1024
 MAX_AGE: Final = 60.0
-"""Seconds for which GnuPG's judgement holds while no file changes: keys expire."""
+"""Seconds for which GnuPG's result is cached while no file changes: keys expire."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LicenseFiles:
-    """Where the license of an appliance and what reads it lie."""
+    """The paths of an appliance's license, its keys and the vendor's command."""
 
     license: Path
     former: Path
-    """The license before, while a new one is on trial."""
+    """The former license, while a new one is on trial."""
     key: Path
     signers: Path
     script: Path
 
     @classmethod
     def of(cls, appliance: Appliance) -> LicenseFiles:
-        """The files of this appliance."""
+        """Return the paths for an appliance."""
         etc = appliance.etc
         return cls(
             license=etc / "license.asc",
@@ -46,22 +46,22 @@ class LicenseFiles:
         )
 
     def versions(self) -> tuple[tuple[int, ...] | None, ...]:
-        """What differs as soon as one of the files is another one."""
+        """Return a value that changes whenever one of the files does."""
         return tuple(_version(path) for path in (self.license, self.key, self.signers, self.script))
 
     @property
     def scripted(self) -> bool:
-        """Whether the vendor's command reads the license: one that cannot run is no reason to do without."""
+        """Whether the vendor's command reads the license; GnuPG does not replace one that cannot be run."""
         return scripts.is_there(self.script)
 
 
 def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str, Any]:
-    """Return what the license in force says.
+    """Return the content of the active license.
 
-    :param directory: where keys may lie meanwhile, closed to other users.
-    :param script_time: seconds that the vendor's command may take.
+    :param directory: a directory for temporary keys, closed to other users.
+    :param script_time: timeout of the vendor's command, in seconds.
     :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
-    :raises ToolFailed: what reads it is missing or does not work.
+    :raises ToolFailed: GnuPG or the command is missing or does not work.
     """
     files = LicenseFiles.of(appliance)
     if not files.scripted:
@@ -73,13 +73,13 @@ def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str,
 
 
 def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], int]:
-    """Call the vendor's command without an argument, so that it reads the license in force; return what it prints.
+    """Run the vendor's command without an argument, so that it prints the active license, and return that.
 
-    :return: the object, and the command's exit status, which judges nothing.
+    :return: the object, and the command's exit status, which does not make the license invalid.
     :raises LicenseInvalid: it prints no JSON object.
-    :raises ToolFailed: it cannot be run, takes too long or prints too much.
+    :raises ToolFailed: it cannot be run, timed out or printed too much.
     """
-    # The same in the service, which was started who knows where and with what PATH, as in a job.
+    # The same environment in the service, whose own PATH and directory are arbitrary, as in a job.
     env = environment(PATH=PATH, **places(appliance))
     argv = command_of(LicenseFiles.of(appliance).script.absolute())
     status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE, cwd="/")
@@ -96,10 +96,10 @@ def exit_warning(status: int) -> str:
 
 
 def verified(appliance: Appliance, candidate: Path, directory: Path) -> dict[str, Any]:
-    """Return what a license says, once GnuPG has decrypted and verified it.
+    """Return the content of a license, decrypted and verified by GnuPG.
 
     :param candidate: the license's file.
-    :param directory: where keys may lie meanwhile, closed to other users.
+    :param directory: a directory for temporary keys, closed to other users.
     :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
     :raises ToolFailed: GnuPG is missing or does not work.
     """
@@ -149,25 +149,25 @@ def _version(path: Path) -> tuple[int, ...] | None:
 
 @dataclass(slots=True)
 class LicenseInForce:
-    """The license in force, by one reader at a time; whoever waits for a reading that began meanwhile shares it.
+    """The active license, read by one request at a time; requests that wait share a result that is newer than they are.
 
-    GnuPG reads each version of the files once a minute, the vendor's command is asked anew for each reading.
+    GnuPG reads each version of the files once a minute; the vendor's command is run for each reading.
     """
 
     appliance: Appliance
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _versions: object = None
     _began: float = float("-inf")
-    _judged_at: float = 0.0
+    _verified_at: float = 0.0
     _document: dict[str, Any] = field(default_factory=dict)
     _fault: LicenseInvalid | ToolFailed | None = None
 
     async def get(self, script_time: float) -> dict[str, Any]:
-        """Return what it says.
+        """Return its content.
 
-        :param script_time: seconds that the vendor's command may take.
-        :raises LicenseInvalid: there is none, or it is not valid.
-        :raises ToolFailed: what reads it is missing or does not work.
+        :param script_time: timeout of the vendor's command, in seconds.
+        :raises LicenseInvalid: it is missing or not valid.
+        :raises ToolFailed: GnuPG or the command is missing or does not work.
         """
         asked = time.monotonic()
         async with self._lock:
@@ -182,7 +182,7 @@ class LicenseInForce:
     def _read(self, script_time: float) -> tuple[dict[str, Any], LicenseInvalid | ToolFailed | None]:
         files = LicenseFiles.of(self.appliance)
         versions = files.versions()
-        if not files.scripted and versions == self._versions and time.monotonic() < self._judged_at + MAX_AGE:
+        if not files.scripted and versions == self._versions and time.monotonic() < self._verified_at + MAX_AGE:
             return self._document, self._fault
         directory = self.appliance.admin / "tmp"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,5 +193,5 @@ class LicenseInForce:
             return {}, error
         except LicenseInvalid as error:
             document, fault = {}, error
-        self._versions, self._judged_at = versions, time.monotonic()
+        self._versions, self._verified_at = versions, time.monotonic()
         return document, fault

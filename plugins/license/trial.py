@@ -1,7 +1,7 @@
-"""A license on trial: in its place, where the vendor's command reads it, until that has said what it is.
+"""A license on trial: installed, so that the vendor's command can read it, until that has accepted it.
 
-Meanwhile the former one lies beside it as `license.asc.former` (empty where there was none). While that file is there
-the change is not made: whoever finds it, after a kill or a power cut, puts the former license back.
+The former license is kept beside it as `license.asc.former` (empty if there was none). As long as that file exists the
+change is not complete: after a kill or a power cut, the former license is restored from it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jidoteki.plugins.license.reading import LicenseFiles, ask_script, exit_warn
 
 
 def install(job: Job, content: bytes) -> None:
-    """Put a license in its place, ask the vendor's command, and keep it there if what that prints is a JSON object.
+    """Install a license, run the vendor's command, and keep the license if that prints a JSON object.
 
-    :raises LicenseInvalid: it is not; the former license is back.
-    :raises ToolFailed: the command cannot be asked; the former license is back.
-    :raises OSError: the license cannot be stored; the former one is in force.
+    :raises LicenseInvalid: it does not; the former license is restored.
+    :raises ToolFailed: the command cannot be run; the former license is restored.
+    :raises OSError: the license cannot be stored; the former one is still active.
     """
     appliance = job.appliance
     files = LicenseFiles.of(appliance)
@@ -38,9 +38,9 @@ def install(job: Job, content: bytes) -> None:
 
 
 def put_back(appliance: Appliance) -> None:
-    """Put the former license back where a change was begun and not finished.
+    """Restore the former license if a change was begun and not finished.
 
-    :raises OSError: it cannot be put back now.
+    :raises OSError: it cannot be restored now.
     """
     files = LicenseFiles.of(appliance)
     try:
@@ -48,7 +48,7 @@ def put_back(appliance: Appliance) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-        return  # somebody else's: it never was the license
+        return  # somebody else's file: it never was the license
     kept = status.st_size > 0
     if kept:
         files.former.replace(files.license)
@@ -73,7 +73,7 @@ def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Make renames and removals durable."""
+    """Sync a directory to disk, so that renames and removals in it are durable."""
     descriptor = os.open(directory, paths.DIRECTORY)
     try:
         os.fsync(descriptor)

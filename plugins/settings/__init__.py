@@ -25,7 +25,7 @@ from jidoteki.plugins.settings.warnings import warnings_of
 
 
 async def change(request: Request) -> Response:
-    """Start the job that writes the settings and puts them into force, and say what is most likely a mistake."""
+    """Start the job that writes and applies the settings, and return warnings about likely mistakes."""
     settings = request.values["settings"]
     response = await request.start_job("settings", **settings)
     if isinstance(response, JsonResponse):
@@ -37,7 +37,7 @@ async def change(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """Answer with what is set, in the form in which it can be posted back."""
+    """Return the stored settings, in a form that can be posted back."""
     settings = await asyncio.to_thread(jobs.stored, request.appliance)
     if not settings:
         last = await request.job_status("settings")
@@ -49,7 +49,7 @@ async def show(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """The job `settings`."""
+    """Return the job type `settings`."""
     return [
         JobType("settings", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
     ]
@@ -57,7 +57,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 
 @hookimpl
 def jidoteki_check(appliance: Appliance) -> list[Finding]:
-    """Whether a script is there that puts the network settings into force."""
+    """Check for a script that applies the network settings."""
     from jidoteki.plugins.settings import checking
 
     return list(checking.check(appliance))
@@ -65,7 +65,7 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """Both methods of `/settings`."""
+    """Return both methods of `/settings`."""
     return [
         Endpoint(
             "POST",

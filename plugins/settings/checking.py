@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds about the script that puts network settings into force."""
+"""The check, by `jidoteki check`, of the script that applies network settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_LOOKED_AT = 100
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield that there is no `network.sh`; not at a root other than `/`, unless one is there by a similar name."""
+    """Report a missing `network.sh`; at a root other than `/` only if a file has a similar name."""
     path = appliance.bin / "network.sh"
     names = [each.name for each in itertools.islice(sorted(appliance.bin.glob("*")), MAX_LOOKED_AT)]
     similar = difflib.get_close_matches(path.name, names, cutoff=0.75)

@@ -1,4 +1,4 @@
-"""Settings as they may be posted and shown."""
+"""Examples of settings in requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the settings where the appliance's other tools read them, and puts them into force."""
+"""The job that writes the settings to the files of the appliance's other tools, and applies them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILURE: Final = "Invalid or missing settings file"
 
 
 def stored(appliance: Appliance) -> dict[str, Any]:
-    """Return what is set: `network` and `app`, each only when there is one."""
+    """Return the stored settings: `network` and `app`, each only if it is stored."""
     network = appliance.read_json(appliance.etc / "network.json")
     app = appliance.read_json(appliance.etc / "app.json")
     settings = {"network": with_mode(network) if isinstance(network, dict) else None, "app": app}
@@ -29,10 +29,10 @@ def stored(appliance: Appliance) -> dict[str, Any]:
 
 
 def change(job: Job) -> None:
-    """Write what came of `network` and `app`, leaving the other as it is, and put it into force.
+    """Write and apply the sent settings, `network`, `app` or both; the other stays as it is.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are back, or the message
-        says that they are not.
+    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+        message says otherwise.
     """
     job.log(BEGIN)
     with failure_logged(job, FAILURE):
@@ -46,7 +46,7 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
     for warning in (*job.input.get("warnings", ()), *warnings_of(network or {}, listening)):
         job.log(f"Warning: {warning}")
     files = _files(job.appliance, network, app)
-    mode = 0o644 if job.appliance.group is None else 0o640  # as the original where its tools are
+    mode = 0o644 if job.appliance.group is None else 0o640  # the original's mode if its tools are present
     with replaced(job, files, mode):
         job.progress(50)
         if app is not None:

@@ -1,4 +1,4 @@
-"""What `POST /settings` accepts (section 8 of the API reference, and addresses that mean something)."""
+"""The validators of `POST /settings` (section 8 of the API reference, with stricter checks of addresses)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from jidoteki.hookspecs.validators import (
 
 
 def with_mode(network: dict[str, Any]) -> dict[str, Any]:
-    """Return the network settings with the `mode` that follows from them, `static` or `dhcp`, whatever it was."""
+    """Return the network settings with the `mode`, `static` or `dhcp`, that follows from their addresses."""
     static = all(network.get(key) for key in ("ip_address", "netmask", "gateway"))
     return {**network, "mode": "static" if static else "dhcp"}
 
 
 def judged(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the mode of the network; beside them `warnings`, if another mode was sent."""
+    """Return the settings with the mode of the network; add `warnings` if another mode was sent."""
     if "network" not in settings:
         return settings
     network = with_mode(settings["network"])
@@ -42,7 +42,7 @@ def judged(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_family(network: dict[str, Any]) -> dict[str, Any]:
-    """Return the network settings, or raise voluptuous.Invalid when IPv4 and IPv6 are mixed in its own addresses."""
+    """Return the network settings, or raise voluptuous.Invalid if the host's own addresses mix IPv4 and IPv6."""
     if "ip_address" not in network:
         return network
     version = ipaddress.ip_address(network["ip_address"]).version
@@ -58,7 +58,7 @@ def one_family(network: dict[str, Any]) -> dict[str, Any]:
 
 
 def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings, or raise voluptuous.Invalid when there is nothing to set."""
+    """Return the settings, or raise voluptuous.Invalid if they are empty."""
     if not settings:
         raise vol.Invalid("must hold network, app or both")
     return settings

@@ -1,4 +1,4 @@
-"""Network settings that are allowed and most likely a mistake: with them the appliance would be out of reach."""
+"""Warnings about network settings that are allowed, but likely mistakes that make the appliance unreachable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
 def warnings_of(network: dict[str, str], listening: str | Sequence[str] | None = None) -> list[str]:
-    """Return a sentence for each.
+    """Return the warnings about network settings, one sentence each.
 
     :param network: settings that passed the validator.
     :param listening: the configuration's `listen.host`.
@@ -34,7 +34,7 @@ def warnings_of(network: dict[str, str], listening: str | Sequence[str] | None =
 
 
 def _of_no_machine(key: str, address: Address, subnet: Network | None = None) -> str | None:
-    """Say so if no machine can have this address."""
+    """Return a warning if no machine can have this address."""
     kind = None
     if address.is_unspecified:
         kind = "means none"
@@ -60,7 +60,7 @@ def _in_subnet(address: Address, subnet: Network) -> str | None:
 
 
 def _not_listening(own: Address, hosts: Sequence[str]) -> str | None:
-    """Say so if this service would not be reached at the new address; behind a proxy on this machine it need not be."""
+    """Return a warning if this service does not listen on the new address, unless it is behind a local proxy."""
     addresses = [each for each in map(_parsed, hosts) if each]
     if len(addresses) < len(hosts) or all(each.is_loopback for each in addresses):
         return None

@@ -1,4 +1,4 @@
-"""Where the appliance keeps its data: `POST /storage`, `GET /storage`."""
+"""The storage of the appliance's data: `POST /storage`, `GET /storage`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
 async def change(request: Request) -> Response:
     """Start the job that writes the storage settings, if this appliance offers that type of storage."""
     storage = request.values["settings"]["storage"]
-    await asyncio.to_thread(_judge, request.appliance, storage)
+    await asyncio.to_thread(_check, request.appliance, storage)
     return await request.start_job("storage", storage=storage)
 
 
-def _judge(appliance: Appliance, storage: dict[str, Any]) -> None:
+def _check(appliance: Appliance, storage: dict[str, Any]) -> None:
     offered = jobs.offered(appliance)
     if storage["type"] not in offered:
         raise ApiError(400, f"settings.storage.type must be one of {', '.join(offered)} on this appliance")
@@ -43,7 +43,7 @@ def _judge(appliance: Appliance, storage: dict[str, Any]) -> None:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the settings, passwords masked, and the types of storage this appliance offers."""
+    """Return the settings, with masked passwords, and the types of storage that this appliance offers."""
     shown = await asyncio.to_thread(jobs.shown, request.appliance)
     if shown is None:
         last = await request.job_status("storage")
@@ -55,7 +55,7 @@ async def show(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """The job `storage`."""
+    """Return the job type `storage`."""
     return [
         JobType("storage", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
     ]
@@ -63,7 +63,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """Both methods of `/storage`."""
+    """Return both methods of `/storage`."""
     return [
         Endpoint(
             "POST",
@@ -94,7 +94,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 def jidoteki_check(appliance: Appliance) -> list[Finding]:
-    """What is wrong with the types of storage on offer."""
+    """Check the list of the types of storage."""
     from jidoteki.plugins.storage import checking
 
     return list(checking.check(appliance))
@@ -102,6 +102,6 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 
 @hookimpl
 def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
-    """Offer every type of storage."""
+    """Write a list with every type of storage."""
     offered = {"options": list(STORAGE.schemas)}
     appliance.replace_file(appliance.system_etc / "storage-options.json", json.dumps(offered) + "\n")

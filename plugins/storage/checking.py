@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds in the list of types of storage."""
+"""The check of the list of storage types by `jidoteki check`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KNOWN = ", ".join(STORAGE.schemas)
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield what makes no sense in `storage-options.json`; `local` alone is offered then."""
+    """Report an invalid `storage-options.json`, with which only `local` is offered."""
     path = appliance.system_etc / "storage-options.json"
     try:
         problem = _problem(json.loads(paths.read_regular(path, follow=True)))

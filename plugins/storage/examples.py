@@ -1,4 +1,4 @@
-"""Storage settings as they may be posted and shown."""
+"""Examples of storage settings in requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the storage settings where the appliance's other tools read them; they come into force at the next reboot."""
+"""The job that writes the storage settings to the files of the appliance's other tools, for the next reboot."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SUCCESS: Final = "Updating settings successful"
 FAILURE: Final = "Invalid or missing settings file"
 
 MASK: Final = "********"
-"""What is shown of a password; posted back, it stands for the stored one."""
+"""The replacement of a password in responses; when posted back, it stands for the stored one."""
 
 
 def _offer(appliance: Appliance) -> dict[str, Any]:
-    """The list of options, and what the vendor put beside it."""
+    """Return the list of options, with the vendor's other keys."""
     document = appliance.read_json(appliance.system_etc / "storage-options.json")
     offer = document if isinstance(document, dict) else {}
     listed = offer.get("options")
@@ -31,12 +31,12 @@ def _offer(appliance: Appliance) -> dict[str, Any]:
 
 
 def offered(appliance: Appliance) -> list[str]:
-    """Return the types of storage that can be set; `local` alone when the list of options is missing or broken."""
+    """Return the types of storage that can be set; only `local` if the list of options is missing or invalid."""
     return [name for name in _offer(appliance)["options"] if name in STORAGE.schemas] or ["local"]
 
 
 def _document(appliance: Appliance) -> dict[str, Any] | None:
-    """What is stored: `{"storage": {…}}`, or the inner object alone, as earlier versions of this service wrote it."""
+    """Return the stored document: `{"storage": {…}}`; earlier versions of this service wrote the inner object alone."""
     document = appliance.read_json(appliance.etc / "storage.json")
     if not isinstance(document, dict):
         return None
@@ -44,13 +44,13 @@ def _document(appliance: Appliance) -> dict[str, Any] | None:
 
 
 def stored(appliance: Appliance) -> dict[str, Any] | None:
-    """Return the storage settings with their password, or None when there are none."""
+    """Return the stored settings with their password, or None."""
     document = _document(appliance)
     return None if document is None else dict(document["storage"])
 
 
 def shown(appliance: Appliance) -> dict[str, Any] | None:
-    """Return what may be shown: all that is stored, passwords masked, and the options; None without settings."""
+    """Return the stored settings, with masked passwords, and the options; None without settings."""
     document = _document(appliance)
     if document is None:
         return None
@@ -76,10 +76,10 @@ def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
 
 
 def change(job: Job) -> None:
-    """Write the settings and tell the vendor's command.
+    """Write the settings and run the vendor's command.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are back, or the message
-        says that they are not.
+    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+        message says otherwise.
     """
     job.log(BEGIN)
     with failure_logged(job, FAILURE):

@@ -1,4 +1,4 @@
-"""What `POST /storage` accepts (section 11 of the API reference): each type of storage and its keys."""
+"""The validators of `POST /storage` (section 11 of the API reference): each type of storage and its keys."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_every_import_on_the_page_works() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("NotTrusted", "Somebody else than root"), ("Appliance", "`group: int | None`"), ("Job", "#### Job.script"),
+        ("NotTrusted", "somebody other than root"), ("Appliance", "`group: int | None`"), ("Job", "#### Job.script"),
         ("Job", "#### Job.log_plain"), ("Request", "#### Request.job_record\n"), ("Event", "- `outcome:"),
         ("JobFailed", "JobFailed(message: str, code: str = 'E1000')"), ("append_regular", "mode: int = 0o600"),
     ],

@@ -31,7 +31,10 @@ def post(host: Host, path: str, document: Any, tmp_path: Path) -> str:
 
 
 def ended(host: Host, id: str) -> Any:
-    return wait_until(lambda: (job := host.get(f"/jobs/{id}").json)["status"] != "running" and job)
+    """Wait until it is recorded how a job ended: that it is dead is told the moment it dies."""
+    record = host.appliance.jobs / f"{id}.json"
+    wait_until(lambda: json.loads(record.read_text())["status"] != "running")
+    return host.get(f"/jobs/{id}").json
 
 
 def state(host: Host) -> dict[str, bytes]:
