@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import os
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.files.ownership import user_name
 from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
 
@@ -34,7 +36,20 @@ def _token(appliance: Appliance) -> Iterator[Finding]:
     if not path.exists() and not (appliance.etc / "api.token.setup").exists():
         advice = "Set one with POST /setup before others can reach the appliance."
         yield Finding("warning", "token", "there is no token: anybody may make the first setup", advice, str(path))
-    elif path.exists() and not _text(path).strip():
+    elif path.exists():
+        yield from _token_in(path)
+
+
+def _token_in(path: Path) -> Iterator[Finding]:
+    try:
+        token = paths.read_regular(path, follow=True).strip()
+    except OSError as error:
+        user = user_name(os.geteuid())
+        message = f"{user} cannot read it ({error.strerror or error}), so nobody can use the API"
+        advice = f"Run: chown {user} {shlex.quote(str(path))}" if path.is_file() else "Put the token there, in a file."
+        yield Finding("error", "token", message, advice, str(path))
+        return
+    if not token:
         advice = "Remove the file to allow a new first setup."
         yield Finding("error", "token", "it holds no token, so nobody can use the API", advice, str(path))
 
@@ -146,10 +161,3 @@ def _content(path: Path) -> bytes | None:
         return paths.read_regular(path, MAX_KEY)
     except OSError:
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return paths.read_regular(path, follow=True).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -28,7 +28,7 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
     from jidoteki.core import checks
 
     appliance = Appliance(root)
-    service_user.become(appliance)
+    service_user.become_or_refuse(appliance)
     findings = list(checks.check(appliance, path))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in findings], indent=2))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Commands, Problem, json_option, root_option, with_option
+from jidoteki.core.cli import Commands, Problem, json_option, root_option, service_user, with_option
 from jidoteki.core.config import loading
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     from jidoteki.hookspecs import JobFailed
 
     appliance = Appliance(root)
+    service_user.become(appliance)
     with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
         try:
             _judge(appliance, file, Path(work))

@@ -11,6 +11,7 @@ import sys
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem
+from jidoteki.core.files.ownership import user_name
 
 
 def become(appliance: Appliance) -> None:
@@ -56,7 +57,7 @@ def become_or_refuse(appliance: Appliance) -> None:
     except OSError:
         return
     if owner != os.geteuid():
-        user = _name(owner)
+        user = user_name(owner)
         command = shlex.join(["jidoteki", *sys.argv[1:]])
         raise Problem(f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}")
 
@@ -66,11 +67,4 @@ def caller() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in containers
-        return _name(os.getuid())
-
-
-def _name(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"#{number}"
+        return user_name(os.getuid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -16,6 +17,8 @@ from jidoteki.core.files.leftovers import temporary_name
 from jidoteki.hookspecs import paths
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 LOCK_TRIES = 3000
 UNREADABLE = (0, 0, 0)
@@ -203,7 +206,9 @@ class CachedFile(Generic[T]):
         except (FileNotFoundError, NotADirectoryError):
             self._value = self._identity = None
             return
-        except OSError:
+        except OSError as error:
+            if self._identity != UNREADABLE and not isinstance(error, paths.NotTrusted):
+                logger.error("%s cannot be read: %s", self._path, error.strerror or error)
             self._identity = UNREADABLE
             raise
         if len(content) > self._limit:

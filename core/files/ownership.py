@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -91,3 +92,11 @@ def group_of(configured: str | int | None, etc: Path) -> int | None:
         return None
     shared = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
     return status.st_gid if shared else None
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or `#NUMBER`, as sudo takes it, for one without a name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"

@@ -75,6 +75,7 @@ class JobManager:
 
     def _recover(self) -> list[tuple[Record, int]]:
         appliance = self.launcher.appliance
+        self.launcher.records.keep_reserve()
         running, held = [], set()
         for kind in self._known_kinds():
             with leftovers.tolerated(f"What became of the last {kind} cannot be found out"):
@@ -238,6 +239,7 @@ class JobManager:
             with contextlib.suppress(OSError):
                 self.launcher.finish(record)
         self.launcher.clear(record.id)
+        self.launcher.records.keep_reserve()
         return record
 
     async def _tell(self, action: str, record: Record) -> None:

@@ -64,6 +64,9 @@ _RECORD = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+RESERVE = 256 * 1024
+"""Bytes of disk space for the start of a job: its record, order, status files and log."""
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
 #: The exit status of a job's process that could not record how it ended: EX_IOERR of sysexits.h.
 NOT_RECORDED = 74
@@ -118,6 +121,7 @@ class Records:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._reserve = directory / "reserve"
 
     def path(self, id: str) -> Path:
         """The file of a record."""
@@ -171,7 +175,7 @@ class Records:
         try:
             files.replace_file(path, content, 0o600, durable)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL or not path.exists():
                 raise
             _overwrite(path, record)
 
@@ -181,12 +185,36 @@ class Records:
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
         id = f"{last + 1:06d}-{kind}"
-        record = Record(
-            id, kind, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist
-        )  # fmt: skip
-        self.write(record)
+        record = Record(id, kind, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
+        try:
+            self.write(record)
+        except OSError as error:
+            if error.errno not in FULL or not self._release_reserve():
+                raise
+            self.write(record)
         self._forget(self.ids())
         return record
+
+    def keep_reserve(self) -> None:
+        """Allocate disk space, unless it is allocated, in which a job can start when the disk is full.
+
+        Some jobs make room: the one that deletes a backup, for example.
+        """
+        if self._reserve.exists():
+            return
+        try:
+            with open(os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE)
+        except OSError:  # there is no room now, or the file system cannot allocate any
+            self._release_reserve()
+
+    def _release_reserve(self) -> bool:
+        """Free the reserved disk space, and return whether there was any."""
+        try:
+            self._reserve.unlink()
+        except OSError:
+            return False
+        return True
 
     def _forget(self, ids: list[str]) -> None:
         latest = {id.partition("-")[2]: id for id in ids}

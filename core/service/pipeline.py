@@ -169,6 +169,8 @@ class Pipeline:
         request = attempt.request
         api.id = secrets.token_hex(8)
         api.dry_run = dry_run.is_asked_for(request.query, form.kinds) or request.method == "HEAD"
+        if attempt.method == "POST":
+            _check_query(request, form)
         if attempt.method == "GET" and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
         if route.endpoint.starts:
@@ -261,6 +263,16 @@ def _naming_the_job(response: Response, id: str) -> Response:
     if id and isinstance(response, JsonResponse) and response.status == 202:
         return dataclasses.replace(response, headers={"Job-Id": id, **response.headers})
     return response
+
+
+def _check_query(request: web.BaseRequest, form: Form) -> None:
+    """Refuse parameters of the form in the query, where they would be ignored.
+
+    :raises ApiError: 400.
+    """
+    for name in form.kinds:
+        if name in request.query:
+            raise ApiError(400, f"{name} must be sent in the body, not in the query")
 
 
 def _by_accident(request: web.BaseRequest) -> bool:

@@ -171,7 +171,9 @@ class Planner:
                 return None
             if covered and not self._fixed and (exact or is_empty(data)):
                 return "replace" if exact else "put"
-        raise JobFailed(f"{_shown(path)} cannot be restored: {difference}")
+        way = "" if exact or not covered or self._fixed else ", or restore with mode=exact, which replaces it"
+        remedy = f"give it the owner and mode of the archive{way}"
+        raise JobFailed(f"{_shown(path)} cannot be restored: {difference}: {remedy}")
 
     def _fill(self, pair: _Pair, name: str, action: Literal["fill", "write"]) -> _Decision:
         """Decide about a new entry where a file is that is a mount point or mounted elsewhere."""

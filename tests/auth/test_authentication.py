@@ -376,3 +376,16 @@ def test_credentials_reach_no_log_and_no_answer(jidoteki_host: MakeHost) -> None
     for each in (TOKEN, signed, secret):
         assert each.encode() not in logs
     assert secret not in answer.text
+
+
+def test_a_token_file_that_cannot_be_read_is_told_once_in_the_log(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    token = host.appliance.etc / "api.token"
+    token.unlink()
+    token.mkdir()
+
+    answers = [host.get("/version").status for _ in range(3)]
+
+    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    assert answers == [403] * 3
+    assert log.count(f"{token} cannot be read: ") == 1

@@ -265,6 +265,16 @@ def test_an_empty_token_and_none_at_all_are_told(appliance: Appliance) -> None:
     assert "anybody may make the first setup" in missing["message"]
 
 
+def test_a_token_that_cannot_be_read_is_not_told_as_an_empty_one(appliance: Appliance) -> None:
+    (appliance.etc / "api.token").unlink()
+    (appliance.etc / "api.token").mkdir()
+
+    found = next(each for each in findings(appliance) if each["subject"] == "token")
+
+    assert found["level"] == "error" and "cannot read it" in found["message"]
+    assert "emove" not in found["advice"]
+
+
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub"])
 def test_a_missing_key_for_updates_is_told(appliance: Appliance, name: str) -> None:
     (appliance.etc / name).unlink()

@@ -75,13 +75,25 @@ def by_root(*argv: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_an_update_by_a_third_user_is_refused_with_the_command_that_works(appliance: Appliance, python: Path) -> None:
+@pytest.mark.parametrize("name", ["update", "check"])
+def test_a_third_user_is_refused_with_the_command_that_works(appliance: Appliance, python: Path, name: str) -> None:
     os.chown(appliance.jobs, 1, 1)
 
-    refused = by_nobody(*command(python, "update", "--root", appliance.root))
+    refused = by_nobody(*command(python, name, "--root", appliance.root))
 
     assert refused.returncode != 0
-    assert f"sudo -u daemon jidoteki update --root {appliance.root}" in refused.stderr
+    assert f"sudo -u daemon jidoteki {name} --root {appliance.root}" in refused.stderr
+
+
+def test_a_token_that_the_services_user_cannot_read_is_told_so(appliance: Appliance, python: Path) -> None:
+    token = appliance.etc / "api.token"
+    os.chown(token, 0, 0)
+    token.chmod(0o600)
+
+    told = by_root(*command(python, "check", "--root", appliance.root))
+
+    assert "nobody cannot read it (Permission denied), so nobody can use the API" in told.stdout
+    assert f"Run: chown nobody {token}" in told.stdout
 
 
 def test_an_update_by_root_leaves_the_service_all_its_files(appliance: Appliance, python: Path) -> None:
@@ -94,6 +106,8 @@ def test_an_update_by_root_leaves_the_service_all_its_files(appliance: Appliance
     built = by_root(*command(python, "package", "build", source, "--version", "1.1.0", *keys, "-o", package))
     assert built.returncode == 0, built.stderr
     shutil.chown(package, NOBODY, NOBODY)
+    verified = by_root(*command(python, "package", "verify", package, "--root", appliance.root))
+    assert verified.returncode == 0, verified.stderr
 
     done = by_root(*command(python, "update", "--root", appliance.root))
 

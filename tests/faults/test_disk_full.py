@@ -159,6 +159,23 @@ def test_a_full_part_refuses_or_fails_and_recovers_without_a_restart(
     assert tally.failed == []
 
 
+@pytest.mark.parametrize("way", ["reboot", "delete the backup"])
+def test_what_helps_against_a_full_disk_can_be_done_on_one(jidoteki_host: MakeHost, mount: Mount, way: str) -> None:
+    host = jidoteki_host(start=False, limits={"free-space": 0}, commands={"reboot": ["true"]})
+    mount(host.appliance.admin, 16)
+    host.start()
+    assert host.post("/backup", "-F", "action=START").status == 202
+    assert host.wait_for_job("/backup")["status"] == "success"
+    fill(host.appliance.admin)
+
+    answer = host.post("/reboot") if way == "reboot" else host.post("/backup", "-F", "action=STOP")
+
+    assert answer.status == 202, answer.text
+    id = answer.headers["Job-Id"]
+    ended = wait_until(lambda: (job := host.get(f"/jobs/{id}").json)["status"] != "running" and job)
+    assert ended["status"] == "success", ended
+
+
 def test_a_full_audit_log_is_no_excuse_to_change_anything(jidoteki_host: MakeHost, tally: Tally, mount: Mount) -> None:
     host = jidoteki_host(start=False)
     mount(host.appliance.log, 4)

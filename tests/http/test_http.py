@@ -230,6 +230,13 @@ def test_a_dry_run_that_is_asked_for_and_not_is_refused(host: Host) -> None:
     assert (answer.status, answer.json["Error-Message"]) == (400, "dry-run is given twice")
 
 
+def test_a_parameter_in_the_query_of_a_change_is_refused(host: Host) -> None:
+    answer = host.post("/setup", "-F", "newtoken=other", query="newtoken=another")
+
+    assert (answer.status, answer.json["Error-Message"]) == (400, "newtoken must be sent in the body, not in the query")
+    assert host.get("/version").status == 200
+
+
 @pytest.mark.parametrize("query", ["_=1432140922", "dry=1", "run=1", "verbose=1", "dryer-runs-for-long=1"])
 def test_another_word_in_the_query_of_a_change_makes_no_difference(host: Host, query: str) -> None:
     assert host.post("/setup", "-F", f"newtoken={TOKEN}", query=query).status == 200
