@@ -840,3 +840,11 @@ def test_the_validator_refuses_an_empty_file(content: bytes) -> None:
 
 def test_the_form_needs_a_license() -> None:
     assert [(type(marker), marker.schema) for marker in PARAMETERS] == [(vol.Required, "license")]
+
+
+def test_a_license_that_an_editor_wrote_is_taken_as_it_came() -> None:
+    assert message_text(b"\xef\xbb\xbf-----BEGIN PGP MESSAGE-----") == "-----BEGIN PGP MESSAGE-----"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        content = "\ufeff-----BEGIN PGP MESSAGE-----".encode(encoding)
+        with pytest.raises(vol.Invalid, match="UTF-16: send the license file as it came"):
+            message_text(content)

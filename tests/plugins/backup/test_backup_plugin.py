@@ -128,14 +128,14 @@ def test_what_cannot_be_restored_is_named_a_hundred_times_and_then_counted(appli
     assert names_in(stored.archive(appliance)) == ["db", "db/plain"]
 
 
-def test_a_hard_link_is_a_file_of_its_own(appliance: Appliance) -> None:
+def test_a_second_name_of_a_file_is_a_link_to_the_first(appliance: Appliance) -> None:
     os.link(write(appliance.data / "db/a"), appliance.data / "db/b")
     listing(appliance, "db")
 
     back_up(appliance)
 
     with tarfile.open(stored.archive(appliance)) as tar:
-        assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.REGTYPE]
+        assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE]
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from places import ROOT
+
 import jidoteki.client
 from jidoteki.client import Client
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host, MakeHost
 
-PAGE = (Path(__file__).parent.parent / "docs/client.md").read_text()
+PAGE = (ROOT / "docs/client.md").read_text()
 PROGRAMS = dict(re.findall(r"^### (.*?)\n.*?^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
 
 
