@@ -1,0 +1,199 @@
+"""Counts which mutants of the modules that decide are noticed by their tests; prints a table and each survivor.
+
+Each module has few fast tests in this process (`modules.toml`). A mutant that all of them pass has survived, unless it is
+explained in `explained.toml`. Mutants live in copies of the tree, one for each worker, below build/mutants; as root, the
+tests of mutants of what writes files see everything else read-only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import trial
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / "build/mutants"
+MAKER = BUILD / "venv/bin/python"
+COPIED = ("client", "core", "docs", "etc", "examples", "hookspecs", "plugins", "testing", "tests", "pyproject.toml")
+LEAST = 90
+SEED = 1
+CONFINED = "JIDOTEKI_MUTANTS_CONFINED"
+#: How much longer than without a mutant the tests may take, and seconds beside that.
+SLOWER, MORE = 4, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A module with one change."""
+
+    line: int
+    source: str
+
+    def changed(self, original: str) -> tuple[str, str]:
+        """The lines that differ, before and after, without the white space around them."""
+        before, after = original.splitlines(), self.source.splitlines()
+        gone, come = [], []
+        for tag, first, last, new_first, new_last in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
+            if tag != "equal":
+                gone += before[first:last]
+                come += after[new_first:new_last]
+        return tuple(" ".join(" ".join(each).split()) for each in (gone, come))  # type: ignore[return-value]  # both
+
+
+@dataclass(slots=True)
+class Score:
+    """What became of the mutants of a module."""
+
+    module: str
+    made: int
+    tried: int = 0
+    killed: int = 0
+    explained: int = 0
+    survived: int = 0
+    seconds: float = 0.0
+
+    @property
+    def percent(self) -> float:
+        """Of the mutants that could be killed, those that were."""
+        return 100 * self.killed / (self.killed + self.survived) if self.killed + self.survived else 100.0
+
+    def row(self) -> str:
+        """The module's line of the table."""
+        numbers = (self.made, self.tried, self.killed, self.explained, self.survived)
+        return (
+            f"{self.module:36}"
+            + "".join(f"{each:10}" for each in numbers)
+            + f"{self.percent:9.1f} %{self.seconds:7.0f} s"
+        )
+
+
+def main() -> int:
+    """Try the mutants, and return 1 when too many of any module survive, or an explanation fits no mutant."""
+    options = _options()
+    if os.geteuid() == 0 and CONFINED not in os.environ and shutil.which("unshare"):
+        _confine()
+    table = tomllib.loads((HERE / "modules.toml").read_text())
+    wanted = [module for module in table if not options.modules or any(each in module for each in options.modules)]
+    if not wanted:
+        sys.exit(f"modules.toml has none of {', '.join(options.modules)}")
+    explained = tomllib.loads((HERE / "explained.toml").read_text())
+    trees = [_copy(number) for number in range(options.workers)]
+    context = multiprocessing.get_context("fork")
+    scores, faults = [], []
+    for module in wanted:
+        tests = table[module]["tests"]
+        usual = trial.without_mutant(trees[0], tests)
+        queue = context.Queue()
+        for tree in trees:
+            queue.put(tree)
+        with ProcessPoolExecutor(options.workers, context, trial.begin, (queue, usual.imported)) as pool:
+            score, problems = _try_all(pool, module, tests, usual.seconds, options.sample, explained.get(module, []))
+        scores.append(score)
+        faults += problems
+    _print(scores)
+    print("\n".join(faults))
+    return int(bool(faults) or any(each.percent < LEAST for each in scores))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="parts of the modules' names; all by default")
+    parser.add_argument("--sample", type=int, default=0, help="try so many of a module's mutants at random; 0 for all")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args()
+
+
+def _confine() -> None:
+    """Go on where nothing but build/mutants, which is /tmp too, can be written: root's mutants write anywhere."""
+    (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
+    script = 'mount --bind "$0" "$0" && mount --bind "$0/tmp" /tmp && mount -o remount,bind,ro / && exec "$@"'
+    os.environ[CONFINED] = "1"
+    command = ["sh", "-c", script, str(BUILD), sys.executable, *sys.argv]
+    os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *command])
+
+
+def _copy(number: int) -> Path:
+    """Copy what the tests need, arranged as one import package as in the checkout."""
+    tree = BUILD / f"tree-{number}"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, symlinks=True)
+        else:
+            shutil.copy2(ROOT / name, tree / name)
+    package = tree / "build/types/jidoteki"
+    package.mkdir(parents=True)
+    for name in ("client", "core", "hookspecs", "plugins", "testing"):
+        (package / name).symlink_to(tree / name)
+    return tree
+
+
+def _try_all(
+    pool: ProcessPoolExecutor,
+    module: str,
+    tests: Sequence[str],
+    usual: float,
+    sample: int,
+    explained: list[dict[str, str]],
+) -> tuple[Score, list[str]]:
+    original = (ROOT / module).read_text()
+    mutants = _mutants(module)
+    score = Score(module, len(mutants))
+    if 0 < sample < len(mutants):
+        mutants = random.Random(SEED).sample(mutants, sample)
+    reasons = {(each["was"], each["becomes"]): each["why"] for each in explained}
+    unused = set(reasons)
+    started = time.monotonic()
+    trials = {each: each.changed(original) for each in mutants}
+    unused -= set(trials.values())
+    to_try = [each for each, changed in trials.items() if changed not in reasons]
+    score.tried, score.explained = len(mutants), len(mutants) - len(to_try)
+    jobs = [(module, each.source, tests, SLOWER * usual + MORE) for each in to_try]
+    for mutant, killed in zip(to_try, pool.map(trial.is_killed, jobs), strict=True):
+        score.killed += killed
+        score.survived += not killed
+        if not killed:
+            _show(module, original, mutant)
+    score.seconds = time.monotonic() - started
+    stale = sorted(unused) if len(mutants) == score.made else []
+    return score, [f"explained.toml explains no mutant of {module}: {was} -> {becomes}" for was, becomes in stale]
+
+
+def _mutants(module: str) -> list[Mutant]:
+    made = subprocess.run([MAKER, HERE / "make.py", ROOT / module], capture_output=True, check=True)
+    return [Mutant(each["line"], each["source"]) for each in json.loads(made.stdout)]
+
+
+def _show(module: str, original: str, mutant: Mutant) -> None:
+    lines = difflib.unified_diff(original.splitlines(), mutant.source.splitlines(), lineterm="", n=1)
+    shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    print(f"\nSurvived, {module}:{mutant.line}", *shown, sep="\n", flush=True)
+
+
+def _print(scores: Sequence[Score]) -> None:
+    print(
+        f"\n{'module':36}" + "".join(f"{each:>10}" for each in ("mutants", "tried", "killed", "explained", "survived")),
+        "    score",
+    )
+    for each in scores:
+        print(each.row())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
