@@ -66,7 +66,7 @@ check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
 	MYPYPATH=tests $(BIN)/mypy docs tests/*.py $(addprefix tests/,browser fuzz hooks plugins)
-	for each in faults updates; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	for each in faults mutants updates; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 

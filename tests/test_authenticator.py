@@ -14,7 +14,7 @@ from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth import authentication
 from jidoteki.core.auth.authentication import FIRST_RUN, FIRST_SETUP, Authenticator
-from jidoteki.core.auth.credentials import ADMIN, Credential
+from jidoteki.core.auth.credentials import ADMIN, Credential, key_of
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs import PREFIX, ApiError
 from jidoteki.hookspecs.credentials import request_hash, secret_of
@@ -227,7 +227,7 @@ async def test_what_is_no_passphrase_is_replaced(appliance: Appliance, content: 
 
     made(appliance, first_run=True).prepare()
 
-    assert authentication.key_of(path.read_bytes())
+    assert key_of(path.read_bytes())
     assert path.stat().st_uid == os.geteuid()
 
 
@@ -477,7 +477,7 @@ async def test_the_passphrase_of_a_first_run_is_used_up(
     holder = judge.authenticate(*SETUP, PHRASE)
     assert holder is not None
     synced: list[Path] = []
-    monkeypatch.setattr(authentication.files, "sync_directory", synced.append)
+    monkeypatch.setattr(files, "sync_directory", synced.append)
 
     judge.set_token("mine", holder)
 

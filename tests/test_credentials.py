@@ -147,7 +147,12 @@ def test_the_hashes_of_any_number_of_paths_take_bounded_memory(monkeypatch: pyte
     key = key_of(b"secret")
     assert key is not None
     made: list[str] = []
-    monkeypatch.setattr(credentials, "hash_with", lambda *of: made.append(of[2]) or hash_with(*of))
+
+    def noted(secret: bytes, method: str, path: str) -> str:
+        made.append(path)
+        return hash_with(secret, method, path)
+
+    monkeypatch.setattr(credentials, "hash_with", noted)
 
     for _ in range(2):
         for number in range(1024):

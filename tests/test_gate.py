@@ -205,7 +205,8 @@ async def test_what_a_request_changes_is_asked_of_the_scopes(tmp_path: Path) -> 
 async def test_two_kinds_of_credential_are_refused_and_neither_noted_nor_slowed_down(door: Door) -> None:
     both = await door.refused(attempt(GOOD, authorization="Bearer secret"))
     with_signature = signed()
-    with_signature.request.headers["Authorization"] = "Bearer secret"
+    request: Any = with_signature.request
+    request.headers["Authorization"] = "Bearer secret"
     third = await door.refused(with_signature)
 
     assert (both.status, third.status) == (400, 400)
@@ -361,7 +362,10 @@ async def test_a_signature_for_another_appliance_is_refused_with_what_to_do_and_
     door.names.ours = False
     error = await door.refused(signed())
 
-    assert (error.status, "appliance.example:8443, which is no name of this appliance" in error.message) == (403, True)
+    assert (error.status, "appliance.example:8443, which is no name of this appliance" in str(error.message)) == (
+        403,
+        True,
+    )
     assert door.names.asked == [(("appliance.example", 8443), ("127.0.0.1", 8443))]
     assert door.throttle.is_free(CLIENT)
 

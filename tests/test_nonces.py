@@ -233,7 +233,7 @@ async def test_what_is_there_is_not_followed_and_not_waited_for(tmp_path: Path, 
 async def test_a_nonce_is_on_the_disk_before_anything_is_done(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[bytes] = []
+    synced: list[str] = []
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
     store = Nonces(tmp_path)
     before = len(os.listdir("/proc/self/fd"))

@@ -25,6 +25,7 @@ class Clock:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
+        assert len(self.slept) < 200, "it waits without end"
         self.slept.append(seconds)
         # As a timer does, which never comes early.
         self.now += seconds or 0.001
@@ -38,7 +39,7 @@ REAL_SLEEP: Callable[[float], Awaitable[None]] = asyncio.sleep
 async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", made.time)
-    monkeypatch.setattr(throttle.asyncio, "sleep", made.sleep)
+    monkeypatch.setattr(asyncio, "sleep", made.sleep)
     return made
 
 
@@ -62,6 +63,12 @@ async def test_who_has_guessed_nothing_wrong_is_heard_at_once(clock: Clock) -> N
     assert judge.is_free(GUESSER)
     assert await passed(judge) == 1000.0
     assert clock.slept == []
+
+
+async def test_so_is_everybody_right_after_the_machine_was_started(clock: Clock) -> None:
+    clock.now = 0.0
+
+    assert await passed(one()) == 0.0
 
 
 async def test_after_a_wrong_guess_the_address_and_no_other_waits_for_the_pause(clock: Clock) -> None:

@@ -1,8 +1,8 @@
 """Makes the mutants of a module with the operators of cosmic-ray, and prints them as JSON.
 
-It runs in an environment of its own, which has cosmic-ray and nothing of the product. What cannot matter is not mutated:
-annotations, what is for type checkers alone, log lines, and the options of dataclasses. A comparison becomes its opposite
-or moves its boundary, and an operator becomes one other: the dozens of further ones that cosmic-ray has die with these.
+It runs in an environment of its own, which has cosmic-ray and nothing of the product. What cannot matter is not
+mutated: annotations, what is for type checkers alone, log lines, and the options of dataclasses. A comparison becomes
+its opposite or moves its boundary, and an operator becomes one other: the further ones of cosmic-ray die with these.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NAMES = (
 FOR_TYPES = ("@final", "@overload", "@override")
 
 
-class ReplaceException(ExceptionReplacer):
+class ReplaceException(ExceptionReplacer):  # type: ignore[misc]  # untyped
     """Makes an `except` clause catch nothing; that of cosmic-ray knows no names with dots."""
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -52,14 +52,14 @@ class ReplaceException(ExceptionReplacer):
         return node
 
 
-class RemoveStatement(Operator):
+class RemoveStatement(Operator):  # type: ignore[misc]  # untyped
     """Removes a call whose result nobody takes, or a `raise`: what is done, and what is refused."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
         """Where there is one."""
-        if self._is_call(node) or node.type == "raise_stmt" or getattr(node, "value", "") == "raise":
-            if node.parent is not None and node.parent.type == "simple_stmt":
-                yield node.start_pos, node.end_pos
+        removed = self._is_call(node) or node.type == "raise_stmt" or getattr(node, "value", "") == "raise"
+        if removed and node.parent is not None and node.parent.type == "simple_stmt":
+            yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
         """Put `pass` in its place."""

@@ -1,8 +1,8 @@
-"""Counts which mutants of the modules that decide are noticed by their tests; prints a table and each survivor.
+"""Counts which mutants of the modules that decide are noticed by their tests; prints each survivor and a table.
 
-Each module has few fast tests in this process (`modules.toml`). A mutant that all of them pass has survived, unless it is
-explained in `explained.toml`. Mutants live in copies of the tree, one for each worker, below build/mutants; as root, the
-tests of mutants of what writes files see everything else read-only.
+A module has few fast tests (`modules.toml`). A mutant that passes them all has survived, unless `explained.toml` says
+why nothing can notice it. Mutants live in copies of the tree below build/mutants, one for each worker; root's see all
+the rest read-only, for a mutant of what writes files writes anywhere.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trial
 
@@ -33,8 +34,9 @@ COPIED = ("client", "core", "docs", "etc", "examples", "hookspecs", "plugins", "
 LEAST = 90
 SEED = 1
 CONFINED = "JIDOTEKI_MUTANTS_CONFINED"
+COLUMNS = ("made", "tried", "killed", "endless", "explained", "survived")
 #: How much longer than without a mutant the tests may take, and seconds beside that.
-SLOWER, MORE = 4, 10.0
+SLOWER, MORE = 4, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,19 @@ class Mutant:
     source: str
 
     def changed(self, original: str) -> tuple[str, str]:
-        """The lines that differ, before and after, without the white space around them."""
+        """The lines that differ, before and after, without white space."""
         before, after = original.splitlines(), self.source.splitlines()
         gone, come = [], []
         for tag, first, last, new_first, new_last in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
             if tag != "equal":
                 gone += before[first:last]
                 come += after[new_first:new_last]
-        return tuple(" ".join(" ".join(each).split()) for each in (gone, come))  # type: ignore[return-value]  # both
+        return _bare(" ".join(gone)), _bare(" ".join(come))
+
+
+def _bare(text: str) -> str:
+    """A text without white space, which means nothing in the place of one change."""
+    return "".join(text.split())
 
 
 @dataclass(slots=True)
@@ -63,23 +70,25 @@ class Score:
     made: int
     tried: int = 0
     killed: int = 0
+    endless: int = 0
     explained: int = 0
     survived: int = 0
     seconds: float = 0.0
 
     @property
     def percent(self) -> float:
-        """Of the mutants that could be killed, those that were."""
-        return 100 * self.killed / (self.killed + self.survived) if self.killed + self.survived else 100.0
+        """Of the mutants that are not explained, those that were noticed."""
+        noticed = self.killed + self.endless
+        return 100 * noticed / (noticed + self.survived) if noticed + self.survived else 100.0
+
+    def count(self, verdict: trial.Verdict) -> None:
+        """Count what became of one."""
+        setattr(self, verdict.value, getattr(self, verdict.value) + 1)
 
     def row(self) -> str:
         """The module's line of the table."""
-        numbers = (self.made, self.tried, self.killed, self.explained, self.survived)
-        return (
-            f"{self.module:36}"
-            + "".join(f"{each:10}" for each in numbers)
-            + f"{self.percent:9.1f} %{self.seconds:7.0f} s"
-        )
+        numbers = "".join(f"{getattr(self, each):>10}" for each in COLUMNS)
+        return f"{self.module:36}{numbers}{self.percent:9.1f} %{self.seconds:7.0f} s"
 
 
 def main() -> int:
@@ -97,12 +106,12 @@ def main() -> int:
     scores, faults = [], []
     for module in wanted:
         tests = table[module]["tests"]
-        usual = trial.without_mutant(trees[0], tests)
+        imported = trial.imported_by(trees[0], tests)
         queue = context.Queue()
         for tree in trees:
             queue.put(tree)
-        with ProcessPoolExecutor(options.workers, context, trial.begin, (queue, usual.imported)) as pool:
-            score, problems = _try_all(pool, module, tests, usual.seconds, options.sample, explained.get(module, []))
+        with ProcessPoolExecutor(options.workers, context, trial.begin, (queue, imported)) as pool:
+            score, problems = _try_all(pool, module, tests, options.sample, explained.get(module, []))
         scores.append(score)
         faults += problems
     _print(scores)
@@ -145,33 +154,27 @@ def _copy(number: int) -> Path:
 
 
 def _try_all(
-    pool: ProcessPoolExecutor,
-    module: str,
-    tests: Sequence[str],
-    usual: float,
-    sample: int,
-    explained: list[dict[str, str]],
+    pool: ProcessPoolExecutor, module: str, tests: Sequence[str], sample: int, explained: Sequence[Mapping[str, Any]]
 ) -> tuple[Score, list[str]]:
     original = (ROOT / module).read_text()
     mutants = _mutants(module)
     score = Score(module, len(mutants))
     if 0 < sample < len(mutants):
         mutants = random.Random(SEED).sample(mutants, sample)
-    reasons = {(each["was"], each["becomes"]): each["why"] for each in explained}
-    unused = set(reasons)
     started = time.monotonic()
-    trials = {each: each.changed(original) for each in mutants}
-    unused -= set(trials.values())
-    to_try = [each for each, changed in trials.items() if changed not in reasons]
+    reasons = {(_bare(each["was"]), _bare(one)) for each in explained for one in each["becomes"]}
+    changes = {each: each.changed(original) for each in mutants}
+    to_try = [each for each, changed in changes.items() if changed not in reasons]
     score.tried, score.explained = len(mutants), len(mutants) - len(to_try)
-    jobs = [(module, each.source, tests, SLOWER * usual + MORE) for each in to_try]
-    for mutant, killed in zip(to_try, pool.map(trial.is_killed, jobs), strict=True):
-        score.killed += killed
-        score.survived += not killed
-        if not killed:
+    seconds = pool.submit(trial.seconds_of, tests).result()
+    print(f"{module}: {len(to_try)} of {score.made} mutants, {seconds:.1f} s without one", flush=True)
+    trials = [trial.Trial(module, each.source, tests, SLOWER * seconds + MORE) for each in to_try]
+    for mutant, verdict in zip(to_try, pool.map(trial.judge, trials), strict=True):
+        score.count(verdict)
+        if verdict is trial.Verdict.SURVIVED:
             _show(module, original, mutant)
     score.seconds = time.monotonic() - started
-    stale = sorted(unused) if len(mutants) == score.made else []
+    stale = sorted(reasons - set(changes.values())) if len(mutants) == score.made else []
     return score, [f"explained.toml explains no mutant of {module}: {was} -> {becomes}" for was, becomes in stale]
 
 
@@ -187,12 +190,8 @@ def _show(module: str, original: str, mutant: Mutant) -> None:
 
 
 def _print(scores: Sequence[Score]) -> None:
-    print(
-        f"\n{'module':36}" + "".join(f"{each:>10}" for each in ("mutants", "tried", "killed", "explained", "survived")),
-        "    score",
-    )
-    for each in scores:
-        print(each.row())
+    print(f"\n{'module':36}{''.join(f'{each:>10}' for each in COLUMNS)}      score")
+    print(*(each.row() for each in scores), sep="\n")
 
 
 if __name__ == "__main__":

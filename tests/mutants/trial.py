@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import NoReturn
@@ -29,23 +30,41 @@ _tree: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
-    """How the tests run without a mutant.
+class Trial:
+    """A mutant and what is to judge it.
 
-    :param imported: modules that are not the product's.
+    :param module: path of the module below the tree.
+    :param tests: arguments of pytest.
+    :param timeout: seconds after which the tests must have ended.
     """
 
-    seconds: float
-    imported: list[str]
+    module: str
+    source: str
+    tests: Sequence[str]
+    timeout: float
 
 
-def without_mutant(tree: Path, tests: Sequence[str]) -> Usual:
-    """Run the tests as they are; end everything when they fail."""
-    started = time.monotonic()
-    if not _passes(tree, tests, LONGEST):
+class Verdict(Enum):
+    """What became of a mutant."""
+
+    KILLED = "killed"
+    ENDLESS = "endless"
+    SURVIVED = "survived"
+
+
+def imported_by(tree: Path, tests: Sequence[str]) -> list[str]:
+    """Run the tests as they are, and return what they import that is not the product's; end all when they fail."""
+    if _run_in_child(tree, tests, LONGEST) is not Verdict.SURVIVED:
         sys.exit(f"{' '.join(tests)} fail without a mutant:\n{(tree / 'output').read_text()}")
-    imported: list[str] = json.loads((tree / "imported").read_text())
-    return Usual(time.monotonic() - started, imported)
+    names: list[str] = json.loads((tree / "imported").read_text())
+    return names
+
+
+def seconds_of(tests: Sequence[str]) -> float:
+    """Return how long the tests take in this worker."""
+    started = time.monotonic()
+    _run_in_child(_tree, tests, LONGEST)
+    return time.monotonic() - started
 
 
 def begin(trees: Queue[Path], imported: Sequence[str]) -> None:
@@ -55,22 +74,24 @@ def begin(trees: Queue[Path], imported: Sequence[str]) -> None:
     for name in imported:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    gc.freeze()
 
 
-def is_killed(job: tuple[str, str, Sequence[str], float]) -> bool:
-    """Say whether tests notice a mutant: its module, its source, the tests, and after how many seconds they must end."""
-    module, source, tests, timeout = job
-    path = _tree / module
+def judge(trial: Trial) -> Verdict:
+    """Run the tests of a mutant."""
+    path = _tree / trial.module
     original = path.read_text()
-    path.write_text(source)
-    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    path.write_text(trial.source)
+    # Of the same length and second, one mutant would be taken for another.
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
     try:
-        return not _passes(_tree, tests, timeout)
+        return _run_in_child(_tree, trial.tests, trial.timeout)
     finally:
         path.write_text(original)
 
 
-def _passes(tree: Path, tests: Sequence[str], timeout: float) -> bool:
+def _run_in_child(tree: Path, tests: Sequence[str], timeout: float) -> Verdict:
     child = os.fork()
     if not child:
         _run(tree, tests)
@@ -78,13 +99,13 @@ def _passes(tree: Path, tests: Sequence[str], timeout: float) -> bool:
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return status == 0
+            return Verdict.KILLED if status else Verdict.SURVIVED
         time.sleep(LOOK_EACH)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return Verdict.ENDLESS
 
 
 def _run(tree: Path, tests: Sequence[str]) -> NoReturn:
@@ -97,12 +118,11 @@ def _run(tree: Path, tests: Sequence[str]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        sys.dont_write_bytecode = True
         package = str(tree / "build/types")
         os.environ["PYTHONPATH"] = package
         sys.path.insert(0, package)
         os.chdir(tree)
-        options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+        options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis", "--hypothesis-seed=0"]
         status = int(pytest.main([*options, f"--basetemp={tree / 'tmp'}", *tests]))
         product = ("jidoteki", "test", "conftest", "__main__", "trial")
         (tree / "imported").write_text(json.dumps([each for each in sys.modules if not each.startswith(product)]))
