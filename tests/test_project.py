@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ["requirements-runtime.txt", "requirements.txt", "requirements-docs.txt"]
+LOCKS = ["requirements-runtime.txt", "requirements.txt", "requirements-docs.txt", "requirements-mutants.txt"]
 
 
 @pytest.fixture(scope="module")
