@@ -150,8 +150,17 @@ async def test_a_token_of_another_tool_counts_at_the_next_step_of_the_loop(appli
     assert judge.authenticate("GET", "/version", Credential("token", b"changed"))
 
 
-@pytest.mark.parametrize("length", [255, 256])
-async def test_a_token_file_may_have_4096_bytes(appliance: Appliance, length: int) -> None:
+@as_root
+async def test_a_token_that_a_tool_of_another_user_wrote_counts(appliance: Appliance) -> None:
+    write(appliance, "api.token", "secret\n", owner=1234)
+    judge = made(appliance, first_run=True)
+    judge.prepare()
+
+    assert [each.name for each in appliance.etc.iterdir()] == ["api.token"]
+    assert judge.authenticate("GET", "/version", TOKEN) == judge.holder_on_disk("admin") is not None
+
+
+async def test_a_token_file_may_have_4096_bytes(appliance: Appliance) -> None:
     write(appliance, "api.token", "secret\n" + "x" * (4096 - 7))
     judge = made(appliance)
     assert judge.authenticate("GET", "/version", TOKEN)
@@ -488,6 +497,25 @@ async def test_the_passphrase_of_a_first_run_is_used_up(
     assert judge.authenticate(*SETUP, PHRASE) is None
     with pytest.raises(ApiError):
         judge.set_token("again", holder)
+
+
+async def test_a_passphrase_that_is_gone_meanwhile_is_used_up_as_well(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(appliance, "api.token.setup", "one-two-three\n")
+    judge = made(appliance, first_run=True)
+    holder = judge.authenticate(*SETUP, PHRASE)
+    assert holder is not None
+    replace = files.replace_file
+
+    def and_remove(*arguments: Any, **options: Any) -> None:
+        replace(*arguments, **options)
+        path.unlink()
+
+    monkeypatch.setattr(files, "replace_file", and_remove)
+    judge.set_token("mine", holder)
+
+    assert (appliance.etc / "api.token").read_text() == "mine\n"
 
 
 async def test_the_administrators_change_leaves_a_passphrase_that_is_not_in_force(appliance: Appliance) -> None:

@@ -36,9 +36,10 @@ class Owner:
         return cls(name, ec.generate_private_key(curve or ec.SECP256R1()))
 
     def private(self) -> str:
-        return self.key.private_bytes(
+        text: bytes = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
+        )
+        return text.decode()
 
     def signs(
         self,
