@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tarfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jidoteki.hookspecs.restorable import can_restore, is_reserved, parts
+from jidoteki.hookspecs.restorable import IMPLIED, can_restore, is_reserved, parts
 
 DATA = Path("/data")
 TYPES = {
@@ -156,6 +157,18 @@ def test_no_archive_brings_privileges(type: str, mode: int, told: str | None, ow
     found = reason(type=type, mode=mode, own=own, linkname="b")
 
     assert found is None if told is None else found is not None and found.startswith(told)
+
+
+def test_the_mark_of_a_directory_that_is_not_in_the_archive_is_a_bit_that_no_member_has() -> None:
+    assert IMPLIED == stat.S_ISUID
+    assert all(reason(type=type, mode=IMPLIED, own=True) for type in ("file", "directory"))
+
+
+def test_an_archive_is_somebody_elses_unless_that_is_known() -> None:
+    info = tarfile.TarInfo("a")
+
+    assert can_restore("a\nb", info, None) == "has a control character in its name"
+    assert can_restore("a\nb", info, None, own=True) is None
 
 
 @pytest.mark.parametrize("field", ["uid", "gid"])
