@@ -42,6 +42,16 @@ measured: $(READY)
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
 
+MUTANTS := build/mutants
+.PHONY: mutants
+mutants: $(READY) $(MUTANTS)/.ready ## whether tests notice each small change of what decides; MODULES="throttle users", SAMPLE=20, WORKERS=1
+	$(BIN)/python tests/mutants/run.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(WORKERS),--workers $(WORKERS)) $(MODULES)
+
+$(MUTANTS)/.ready: requirements-mutants.txt
+	$(PYTHON) -m venv $(MUTANTS)/venv
+	$(MUTANTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutants.txt
+	@touch $@
+
 .PHONY: fuzz browser
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
 	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
@@ -55,8 +65,8 @@ check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
-	MYPYPATH=tests $(BIN)/mypy docs tests --exclude 'tests/(faults|endpoints/update)/'
-	for each in faults endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	MYPYPATH=tests $(BIN)/mypy docs tests --exclude 'tests/(faults|mutants|endpoints/update)/'
+	for each in faults mutants endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 
@@ -113,6 +123,7 @@ lock: $(READY) ## pin, with hashes, what the product, its developers and the sit
 	$(PIN) pyproject.toml -o requirements-runtime.txt
 	$(PIN) --constraints requirements-runtime.txt --extra dev pyproject.toml requirements.in -o requirements.txt
 	$(PIN) --group docs -o requirements-docs.txt
+	$(PIN) --group mutants -o requirements-mutants.txt
 
 dist: $(READY) ## the source distribution and the wheel, in dist
 	rm -rf dist

@@ -49,7 +49,8 @@ def sort(first: x509.Certificate, others: Sequence[x509.Certificate], now: datet
 def _opens_another_way(twin: x509.Certificate, chain: Sequence[x509.Certificate]) -> bool:
     """Return whether a further certificate of an authority in the chain is signed by another issuer."""
     issuers = [each.issuer for each in chain if public_key(each) == public_key(twin)]
-    return not is_self_signed(twin) and chain[0] != twin and twin.issuer not in issuers
+    is_authoritys = public_key(twin) != public_key(chain[0])
+    return is_authoritys and not is_self_signed(twin) and twin.issuer not in issuers
 
 
 def best(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:

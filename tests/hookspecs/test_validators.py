@@ -218,6 +218,68 @@ def test_what_is_neither_a_string_nor_a_whole_number_is_refused(value: object) -
     assert refusal(validators.or_number(validators.hostname), 99) == f"field must be {allowed}"
 
 
+@pytest.mark.parametrize(("minimum", "least"), [(1, 0), (2, 10), (3, 100)])
+def test_a_number_has_at_least_the_digits_of_the_shortest_text(minimum: int, least: int) -> None:
+    text = validators.Text("0-9", minimum, 5, "some digits")
+    number = validators.or_number(text)
+
+    assert number.minimum == least
+    assert number(least) == str(least)
+    if least:
+        assert refusal(number, least - 1) == "field must be some digits"
+
+
+def test_zero_is_a_number() -> None:
+    assert validators.or_number(validators.Text("0-9", 1, 3, "some digits"))(0) == "0"
+
+
+@pytest.mark.parametrize(
+    ("mask", "version", "length"),
+    [
+        ("1", 4, 1), ("32", 4, 32), ("33", 6, 33), ("128", 6, 128), ("/1", 6, 1), ("128.0.0.0", 4, 1),
+        ("255.255.255.255", 4, 32), ("8000::", 6, 1), ("2001:db8::/1", 6, 1), ("::/128", 6, 128), ("032", 4, 32),
+    ],
+)  # fmt: skip
+def test_the_prefix_length_of_a_netmask(mask: str, version: int, length: int) -> None:
+    assert validators.prefix_length(mask, version) == length
+
+
+@pytest.mark.parametrize(
+    ("mask", "version"),
+    [
+        ("0", 4), ("33", 4), ("129", 6), ("0", 6), ("0032", 4), ("", 4), ("/", 4), ("1.2.3.4/24", 4), ("1.2.3.4/24", 6),
+        ("2001:db8::/64", 4), ("255.0.0.0", 6), ("ff00::", 4), ("0.0.0.0", 4), ("255.0.255.0", 4), ("127.0.0.0", 4),
+        ("::1", 6), ("٣", 4), ("x/24", 4), ("x/24", 6),
+    ],
+)  # fmt: skip
+def test_what_is_no_netmask_of_a_version_has_no_prefix_length(mask: str, version: int) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        validators.prefix_length(mask, version)
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(port: int) -> None:
+    assert validators.port(port) == validators.port(str(port)) == str(port)
+
+
+@pytest.mark.parametrize(
+    ("validator", "shortest", "longest"),
+    [(validators.address, "::1", "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"), (validators.netmask, "24", "/128")],
+)
+def test_the_bounds_of_addresses_and_netmasks(validator: validators.Text, shortest: str, longest: str) -> None:
+    assert validator(shortest) == shortest and validator(longest) == longest
+    assert (validator.minimum, validator.maximum) == (len(shortest), 45)
+
+
+def test_what_a_function_accepts_is_described_on_it() -> None:
+    @validators.described({"type": "string"})
+    def accept(value: object) -> object:
+        return value
+
+    assert accept(1) == 1
+    assert accept.json_schema == {"type": "string"}  # type: ignore[attr-defined]  # functions take attributes
+
+
 def test_an_empty_string_may_stand_for_a_key_that_is_not_given() -> None:
     schema = {vol.Required("a"): validators.hostname, vol.Optional("b"): validators.hostname}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from places import ROOT
 
-LOCKS = ["requirements-runtime.txt", "requirements.txt", "requirements-docs.txt"]
+LOCKS = ["requirements-runtime.txt", "requirements.txt", "requirements-docs.txt", "requirements-mutants.txt"]
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ ANY = st.one_of(SPELT, HAND_WRITTEN, SEMANTIC, st.from_regex("[!-~]([ -~]{0,62}[
         ("V2.0.0", "v1.9.9"),
         ("1.0.0", "1.0.0-rc.1"),
         ("1.0.0-rc.10", "1.0.0-rc.9"),
+        ("1.0.0-10", "1.0.0-9"),
         ("1.2", "1.1"),
         ("1.10", "1.9"),
         ("2015.10-r2", "2015.9-r7"),
@@ -157,7 +158,7 @@ def test_semantic_versions_compare_as_their_standard_says(one: str, other: str) 
         ["1.9", "1.10", "1.10.1", "2.0.0.1", "11"],
         ["release-1", "release-1.1", "release-1.10", "release-9", "release-10"],
         ["2015.9-r7", "2015.10-r2", "2015.10-r10", "2016.1"],
-        ["1.0~rc1", "1.0", "1.0.1"],
+        ["1.0~rc9", "1.0~rc10", "1.0", "1.0.1"],
         ["r1a", "r1b", "r2", "r10"],
     ],
 )
@@ -209,6 +210,54 @@ def test_a_version_that_is_allowed_by_name_passes_where_nothing_compares_and_now
         versions.require_newer("release-2", "2.0.0", "", "release-3")
     with pytest.raises(versions.VersionError, match="is not newer"):
         versions.require_newer("1.0.0", "2.0.0", "", "1.0.0")
+
+
+@pytest.mark.parametrize("candidate", ["2.0.0", "v2", "1.9.9"])
+def test_the_same_version_and_an_older_one_are_refused_alike(candidate: str) -> None:
+    with pytest.raises(versions.VersionError) as refused:
+        versions.require_newer(candidate, "2.0.0", "what is there", candidate)
+
+    assert str(refused.value) == f"The package's version {candidate} is not newer than what is there"
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme"),
+    [
+        ("1969.1", "numbers such as 1.2.3"),
+        ("1970.1", "dates such as 2024.05.01"),
+        ("2199.1", "dates such as 2024.05.01"),
+        ("2200.1", "numbers such as 1.2.3"),
+        ("02024.1", "numbers such as 1.2.3"),
+        ("1969-12-31", "numbers such as 1.2.3"),
+        ("2199-12-31", "dates such as 2024.05.01"),
+        ("19691231", "numbers such as 1.2.3"),
+        ("19700101", "dates such as 20240501"),
+        ("21991231", "dates such as 20240501"),
+        ("22000101", "numbers such as 1.2.3"),
+        ("20241301", "numbers such as 1.2.3"),
+        ("202405011230", "dates such as 20240501"),
+        ("1:r-2", "an epoch and the word r and numbers such as 1.2.3"),
+        ("stable", "the word stable and no numbers"),
+        ("v", "the word v and no numbers"),
+        ("V2", "numbers such as 1.2.3"),
+    ],
+)
+def test_the_scheme_of_a_version(text: str, scheme: str) -> None:
+    assert str(Version.of(text).scheme) == scheme
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("2024-05-01", "2024.5.1"), ("2024-05-01-2", "2024.05.01-2"), ("1969-12-31", "1969-12-31"), ("2024-5", "2024.05")],
+)
+def test_a_date_of_dashes_is_one_of_dots(text: str, same: str) -> None:
+    assert versions.is_equal(text, same)
+    assert (Version.of(text).numbers == (1969,)) == text.startswith("1969"), "that is no date"
+
+
+def test_an_addition_alone_tells_that_nobody_knows() -> None:
+    with pytest.raises(versions.VersionError, match="only one adds to its numbers"):
+        versions.require_newer("1.2-1", "1.2", "what is there", None)
 
 
 @pytest.mark.parametrize("text", ["1.2.3", "1.2.3\n", "1.2.3\r\n", " 1.2.3 \n\n"])
