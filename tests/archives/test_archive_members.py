@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -202,13 +202,17 @@ def tree(tmp_path: Path) -> Iterator[tuple[Path, Directories]]:
     directories.close()
 
 
-def hard_link(tree: tuple[Path, Directories], target: str, name: str = "new") -> tarfile.TarInfo | None:
+def nothing(source: int) -> None:
+    """Copy nothing."""
+
+
+def hard_link(
+    tree: tuple[Path, Directories], target: str, name: str = "new", copy_of: links.Copy = nothing
+) -> tarfile.TarInfo | None:
     root, directories = tree
     before = len(os.listdir("/proc/self/fd"))
     try:
-        return links.link(
-            info(name, tarfile.LNKTYPE, linkname=target), directories, directories.root, lambda source: None
-        )
+        return links.link(info(name, tarfile.LNKTYPE, linkname=target), directories, directories.root, copy_of)
     finally:
         assert len(os.listdir("/proc/self/fd")) == before
 
@@ -249,19 +253,32 @@ def test_it_leads_to_nothing_but_what_the_archive_brought(
     assert not (tree[0] / "new").exists()
 
 
-def test_a_file_on_another_file_system_is_named(
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+def test_where_no_link_can_be_the_file_is_copied(
+    tree: tuple[Path, Directories], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    copied: list[bytes] = []
+    monkeypatch.setattr(os, "link", failing(number))
+
+    hard_link(tree, "dir/inner", copy_of=lambda source: copied.append(os.read(source, 100)))
+
+    assert copied == [b"inner"]
+
+
+def test_what_else_keeps_a_link_from_being_made_is_told(
     tree: tuple[Path, Directories], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise OSError(number, "refused")
+    monkeypatch.setattr(os, "link", failing(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "link", refuse)
-    number = errno.EXDEV
-    with pytest.raises(ArchiveError, match="another file system"):
-        hard_link(tree, "file")
-    number = errno.ENOSPC
     with pytest.raises(OSError, match="refused"):
         hard_link(tree, "file")
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(number, "refused")
+
+    return fail
 
 
 def test_a_name_that_is_there_is_not_replaced(tree: tuple[Path, Directories]) -> None:
