@@ -1,4 +1,4 @@
-"""What an appliance answered, as much of it as a client keeps: the appliance may be anybody's."""
+"""Responses of an appliance, with limits, as the appliance is not trusted."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import aiohttp
 
 from jidoteki.client.problems import ClientProblem, sentence
 
-#: An answer that is kept in memory; longer ones are for `download`.
+#: The longest response that is kept in memory; `download` is for longer ones.
 MAX_ANSWER = 64 * 1024 * 1024
 #: JSON takes up to thirty times its length in memory.
 MAX_JSON = 8 * 1024 * 1024
-#: Bytes a second: what is slower on the whole is given up.
+#: Bytes per second: a response that is slower on average is abandoned.
 SLOWEST = 16 * 1024
 CHUNK = 256 * 1024
-#: Nothing else that an appliance sends becomes a part of a path.
+#: Only such a value of an appliance may become a part of a path.
 _JOB = re.compile(r"[0-9]{1,9}-[a-z][a-z0-9-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the appliance answered, errors aside.
+    """A successful response of the appliance.
 
     :param status: the HTTP status, 200 to 299.
     :param headers: by name, in any case.
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The JSON value of the body, or its text where it is no JSON or longer than 8 MiB."""
+        """The JSON value of the body, or its text if it is not JSON or longer than 8 MiB."""
         text = self.body.decode("utf-8", "replace")
         try:
             return json.loads(text) if len(self.body) <= MAX_JSON else text
@@ -50,9 +50,9 @@ class Answer:
 
     @property
     def location(self) -> str | None:
-        """Where to look how the job goes that the request started; None where it started none.
+        """The path of the status of the job that the request started; None if it started none.
 
-        :raises ClientProblem: the appliance names another path than was asked for, and is not followed.
+        :raises ClientProblem: the appliance names a path other than the requested one, which is not trusted.
         """
         named = self.named()
         for each in named:
@@ -65,27 +65,27 @@ class Answer:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether the appliance says that it only judged the request, so that no job runs."""
+        """Whether the appliance only checked the request, so that no job runs."""
         data = self.data
         return isinstance(data, dict) and data.get("dry-run") is True
 
     @property
     def job(self) -> str | None:
-        """The id of the job that the request started, which leads to `/jobs/ID`; None where it is not told."""
+        """The id of the job that the request started, for `/jobs/ID`; None if it is not in the response."""
         id = self.headers.get("Job-Id", "") if self.status == 202 else ""
         return id if _JOB.fullmatch(id) else None
 
     def named(self) -> list[str]:
-        """What the appliance says where to look, in the header and in the body."""
+        """Return the paths of the job's status that the appliance names in the header and in the body."""
         data = self.data
         told = data.get("Location") if isinstance(data, dict) else None
         return [str(each) for each in (self.headers.get("Location"), told) if each]
 
 
 class Pace:
-    """How fast an answer comes; what trickles for ever is given up.
+    """The transfer rate of a response; one that is too slow is abandoned.
 
-    :param patience: seconds that it may take, beside one for each 16 KiB.
+    :param patience: seconds that it may take, in addition to one for each 16 KiB.
     """
 
     def __init__(self, patience: float) -> None:
@@ -94,9 +94,9 @@ class Pace:
         self._received = 0
 
     def count(self, size: int) -> None:
-        """Note that so many bytes came.
+        """Count received bytes.
 
-        :raises ClientProblem: they come too slowly.
+        :raises ClientProblem: the response is too slow.
         """
         self._received += size
         if time.monotonic() - self._began > self._patience + self._received / SLOWEST:
@@ -104,9 +104,9 @@ class Pace:
 
 
 async def chunks(response: aiohttp.ClientResponse, pace: Pace) -> AsyncIterator[bytes]:
-    """The body as it comes.
+    """Yield the body in chunks.
 
-    :raises ClientProblem: it comes too slowly.
+    :raises ClientProblem: the response is too slow.
     """
     async for chunk in response.content.iter_chunked(CHUNK):
         pace.count(len(chunk))
@@ -114,7 +114,7 @@ async def chunks(response: aiohttp.ClientResponse, pace: Pace) -> AsyncIterator[
 
 
 async def read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body, None when it is longer than `limit`."""
+    """Return the body; None when it is longer than `limit`."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
         body += chunk
@@ -124,13 +124,13 @@ async def read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
 
 
 def reason(error: Exception, base: str) -> str:
-    """Why there was no whole answer, in a sentence that shows neither the token nor a hash."""
+    """Return why the response is missing or incomplete, in a sentence without the token or a hash."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"The certificate of {base} is not trusted: name the one to trust, or allow any"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"{base} cannot be reached: {error.os_error.strerror or error.os_error}"
     if isinstance(error, TimeoutError):
         return f"{base} did not answer in time"
-    # In words of its own such an error has the whole address, and with it what authenticates the request.
+    # The text of such an error contains the whole URL, including the credential.
     said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return f"The connection to {base} was lost: {sentence(said, 200) or type(error).__name__}"

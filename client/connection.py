@@ -1,4 +1,4 @@
-"""The client itself: signed requests, at most eight at a time."""
+"""The client: authenticated requests, at most eight at a time."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ MAX_URL = 8 * 1024
 
 
 class Client:
-    """Makes requests of one appliance; use it with `async with`.
+    """A client of one appliance, to be used with `async with`.
 
-    :param url: `https://HOST:PORT`, with or without `/api/v1/admin` behind it.
+    :param url: `https://HOST:PORT`, with or without `/api/v1/admin` after it.
     :param token: the API token; None for requests that need none, such as the first setup.
-    :param cafile: a PEM file of certificates to trust, as curl's `--cacert`; by default those of the system.
+    :param cafile: a PEM file of trusted certificates, as curl's `--cacert`; by default those of the system.
     :param verify: False trusts any certificate, as curl's `--insecure`.
-    :param scheme: how to show the token: `hash` sends a hash of it, `bearer` and `token` the token itself.
-    :param timeout: seconds to wait for an answer once the request is sent; some, such as to a restore, take long.
-    :raises ClientProblem: the address makes no sense, or the file holds no certificates.
+    :param scheme: how to authenticate: `hash` sends a hash of the token, `bearer` and `token` the token itself.
+    :param timeout: seconds to wait for a response once the request is sent; some, such as to a restore, take long.
+    :raises ClientProblem: the URL is invalid, or the file contains no certificates.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class Client:
         self._timeout = timeout
         self._ssl = _trust(cafile) if verify else False
         self._session: aiohttp.ClientSession | None = None
-        #: What an appliance called the place of a job's status, and is not: not to be followed.
+        #: Paths that an appliance named as a job's status without being asked for them: not to be followed.
         self._foreign: deque[str] = deque(maxlen=64)
         #: The last jobs that this client's requests started, and their paths.
         self._started: deque[tuple[str, str]] = deque(maxlen=64)
 
     async def __aenter__(self) -> Self:
-        # A connection for each request: the original closes its own after the answer without saying so, and a POST
-        # that meets a closed one cannot be sent a second time.
+        # A connection for each request: the original closes its own after the response without notice, and a POST
+        # on a closed one cannot be repeated.
         connector = aiohttp.TCPConnector(ssl=self._ssl, limit=8, force_close=True)
-        # Neither cookies nor compression are part of the API, and both take memory at the appliance's will.
+        # Neither cookies nor compression are part of the API, and with both the appliance could exhaust memory.
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -83,7 +83,7 @@ class Client:
             self._session = None
 
     async def get(self, path: str) -> Any:
-        """Return what `GET PATH` answers: the JSON value, or the text where it is no JSON.
+        """Return the response to `GET PATH`: the JSON value, or the text if it is not JSON.
 
         :param path: such as `/version`, with a query or without.
         :raises ClientProblem: as `request` does.
@@ -97,7 +97,7 @@ class Client:
         files: Mapping[str, Path | str] | None = None,
         on_sent: Callable[[int], None] | None = None,
     ) -> Any:
-        """Return what `POST PATH` answers, as `get` does; files are streamed from disk.
+        """Return the response to `POST PATH`, as `get` does; files are streamed from disk.
 
         :param fields: texts by name.
         :param files: paths of files by name.
@@ -114,7 +114,7 @@ class Client:
         files: Mapping[str, Path | str] | None = None,
         on_sent: Callable[[int], None] | None = None,
     ) -> Answer:
-        """Make a request and return its answer of at most 64 MiB.
+        """Make a request and return its response of at most 64 MiB.
 
         :param path: with or without the prefix, with a query or without.
         :param fields: texts by name.
@@ -161,9 +161,9 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Make a request whose answer is read chunk by chunk within `async with api.open(…) as response`.
 
-        :param accept: statuses of errors that the caller looks at itself.
-        :param bounded: whether the answer to a GET must be whole in time too; without it, it must begin in time, and
-            the caller sees to the rest with `chunks`.
+        :param accept: statuses of errors that the caller handles itself.
+        :param bounded: whether the whole response to a GET must arrive within the timeout; else only its beginning, and
+            the caller reads the rest with `chunks`.
         :raises ClientProblem: as `request` does.
         """
         if self._session is None:
@@ -191,7 +191,7 @@ class Client:
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
 
-        :raises ClientProblem: it comes too slowly.
+        :raises ClientProblem: the response is too slow.
         """
         return answers.chunks(response, answers.Pace(self._timeout))
 
@@ -205,11 +205,11 @@ class Client:
     ) -> Mapping[str, Any]:
         """Follow a job to its end and return its last status.
 
-        The service may be restarted meanwhile: a connection that is lost is made again for two minutes.
+        The service may be restarted at the same time: lost connections are retried for two minutes.
 
-        :param path: what was asked for, such as `/update`: the job that this client's last request there started is
-            followed at `/jobs/ID`, where that is shown, else what the path shows. A `Location` that an appliance named
-            in this client's answers is looked at only if it is the path that was asked for.
+        :param path: the path of the request, such as `/update`: the job that this client's last request there started
+            is followed at `/jobs/ID`, if that is served, else at the path itself. A `Location` in a response is
+            followed only if it is the path of the request.
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most; by default a day.
         :param interval: seconds before each look.
@@ -225,9 +225,9 @@ class Client:
     async def wait_for(
         self, answer: Answer, on_progress: Callable[[Mapping[str, Any]], None] | None = None
     ) -> Mapping[str, Any]:
-        """Follow the job that a request started to its end, as `wait` does; a dry run's answer is the end of it.
+        """Follow the job that a request started to its end, as `wait` does; a dry run has ended already.
 
-        :raises JobProblem: as `wait` does, or the appliance does not show how it goes.
+        :raises JobProblem: as `wait` does, or the appliance does not show the job's status.
         """
         if answer.is_dry_run:
             return dict(answer.data)
@@ -249,13 +249,13 @@ class Client:
     ) -> Path:
         """Download to a file, which is there only once it is whole, and return its path.
 
-        What a lost connection left in `TARGET.part` is gone on with, in this call and in a later one, as long as the
-        appliance says that it still has the same file.
+        After a lost connection the download is resumed from `TARGET.part`, in this or a later call, as long as the
+        appliance still has the same file.
 
-        :param on_progress: told how many bytes are there, and of how many, None where that is unknown.
-        :param max_size: bytes that it may have; by default as many as leave 256 MiB free, or 1 GiB where the appliance
-            does not say beforehand how many there are.
-        :raises ClientProblem: as `request` does, and where it is too long or comes too slowly.
+        :param on_progress: called with the bytes received and the total, None if that is unknown.
+        :param max_size: largest size in bytes; by default as much as leaves 256 MiB free, or 1 GiB if the appliance
+            does not send the size in advance.
+        :raises ClientProblem: as `request` does, or it is too long or too slow.
         :raises OSError: the file cannot be written.
         """
         limits = downloads.Limits(self._timeout, max_size)
@@ -274,7 +274,7 @@ class Client:
         elif self._token is not None and self._scheme == "token":
             shown = str(URL.build(query={"token": self._token})).removeprefix("?")
         asked = "&".join(each for each in (shown, query) if each)
-        # As it is: the hash was made for this very spelling of the path.
+        # Unchanged: the hash was made for exactly this spelling of the path.
         return URL(f"{self._base}{path}{'?' if asked else ''}{asked}", encoded=True)
 
     def _credential(self) -> dict[str, str]:
@@ -284,7 +284,7 @@ class Client:
 
 
 def full_path(path: str) -> str:
-    """The path with the prefix."""
+    """Return a path with the prefix."""
     path = "/" + path.lstrip("/")
     return path if path.startswith(PREFIX + "/") else PREFIX + path
 
@@ -294,6 +294,6 @@ def _trust(cafile: Path | str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=cafile)
     except OSError as error:
         raise ClientProblem(f"{cafile} holds no certificates to trust: {error.strerror or error}") from error
-    # Python 3.13 refuses self-signed certificates that lack key identifiers, which curl and browsers take.
+    # Python 3.13 refuses self-signed certificates without key identifiers, which curl and browsers accept.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

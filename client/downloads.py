@@ -1,7 +1,7 @@
-"""Downloads that go on where a lost connection left off.
+"""Downloads that are resumed after a lost connection.
 
-What is there so far lies in `TARGET.part`, and in `TARGET.part.tag` what the appliance called that file (RFC 9110,
-ETag or Last-Modified): a rest is asked for only of that very file (`If-Range`).
+The received part is kept in `TARGET.part`, and the file's ETag or Last-Modified (RFC 9110) in `TARGET.part.tag`: only
+the rest of the same file is requested (`If-Range`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import aiohttp
 from jidoteki.client.answers import Pace, chunks
 from jidoteki.client.problems import ClientProblem, Unreachable
 
-#: Tries in a row that bring nothing, and beginnings anew because the appliance has another file.
+#: Tries in a row without progress, and restarts because the appliance has another file.
 TRIES = 5
 #: Bytes of the file system to leave free.
 RESERVE = 256 * 1024 * 1024
-#: Bytes of a file whose length is not known beforehand.
+#: Bytes of a file whose size is not known in advance.
 MAX_UNTOLD = 1024 * 1024 * 1024
 LONGEST_PAUSE = 8.0
 
@@ -35,15 +35,15 @@ _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 
 
 class _TooLong(ClientProblem):
-    """It is of no use to go on with this file."""
+    """A file that is not worth resuming."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an appliance may take of this machine.
+    """The limits of a download.
 
-    :param patience: seconds, beside those that a slow line takes.
-    :param max_size: bytes; None for what the file system has room for.
+    :param patience: seconds, in addition to those for a slow line.
+    :param max_size: bytes; None for what the file system has space for.
     """
 
     patience: float
@@ -52,10 +52,10 @@ class Limits:
     def allow(self, size: int, total: int | None, file: int) -> None:
         """Refuse a file that grows too long.
 
-        :param size: bytes that are there.
-        :param total: bytes that it will have, if that is known.
+        :param size: bytes so far.
+        :param total: total size in bytes, if known.
         :param file: its descriptor.
-        :raises ClientProblem: it would.
+        :raises ClientProblem: it is too long.
         """
         if total is not None and size > total:
             raise _TooLong(f"The appliance sent more than the {total} bytes that it said")
@@ -66,10 +66,10 @@ class Limits:
 
 
 def make_sure_of_room(file: int, more: int) -> None:
-    """Leave 256 MiB of the file system of an open file free.
+    """Check that 256 MiB stay free on the file system of an open file.
 
-    :param more: bytes that are still to be written.
-    :raises ClientProblem: they would not be.
+    :param more: bytes still to be written.
+    :raises ClientProblem: too little space would stay free.
     """
     status = os.fstatvfs(file)
     free = status.f_bavail * status.f_frsize
@@ -109,7 +109,7 @@ async def download(client: Opener, path: str, target: Path, on_progress: Progres
 
 
 class _Part:
-    """What is there so far; nobody else may download to the same file meanwhile."""
+    """The received part of a file, locked against another download to the same file."""
 
     def __init__(self, target: Path, limits: Limits) -> None:
         self.beginnings = 0
@@ -139,13 +139,13 @@ class _Part:
         return os.fstat(self._file.fileno()).st_size
 
     def rest(self) -> dict[str, str]:
-        """The headers that ask for the rest, none when all of it is wanted."""
+        """Return the headers that request the rest; empty to request all of it."""
         tag = self._tag_file.read_text(encoding="ascii", errors="replace") if self._tag_file.exists() else ""
         size = self.size()
         return {"Range": f"bytes={size}-", "If-Range": tag} if size and tag else {}
 
     def begin(self, tag: str | None) -> None:
-        """Start over with a file that the appliance calls by this tag."""
+        """Start again with a file that has this tag."""
         self.beginnings += 1
         self._tag_file.unlink(missing_ok=True)
         self._file.truncate(0)
@@ -157,9 +157,9 @@ class _Part:
         self._limits.allow(self.size() + more, total, self._file.fileno())
 
     def write(self, chunk: bytes, total: int | None) -> None:
-        """Append what came of a file of so many bytes.
+        """Append a chunk.
 
-        :raises ClientProblem: it is too much.
+        :raises ClientProblem: the file is too long.
         """
         self.allow(len(chunk), total)
         view = memoryview(chunk)
@@ -172,9 +172,9 @@ class _Part:
 
 
 async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress | None, pace: Pace) -> bool:
-    """Fetch all, or what is missing; False when it must be started over."""
+    """Download the file or the rest of it; return False when it must be started again."""
     wanted = part.rest()
-    # Identity: a length and a range are those of the file, not of something compressed on the way.
+    # Identity: size and range must be those of the file, not of a compressed form.
     headers = {"Accept-Encoding": "identity", **wanted}
     async with client.open("GET", path, headers=headers, accept=(416,)) as response:
         if response.status == 416:
@@ -199,7 +199,7 @@ async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress
 
 
 def _range(response: aiohttp.ClientResponse) -> tuple[int, int | None]:
-    """Where the part begins, and the length of the whole."""
+    """Return the offset of the part, and the total size."""
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if not found:
         raise ClientProblem("The appliance sent a part without saying which")
@@ -207,7 +207,7 @@ def _range(response: aiohttp.ClientResponse) -> tuple[int, int | None]:
 
 
 def _tag(response: aiohttp.ClientResponse) -> str | None:
-    """What stands for this very version of the file: a strong ETag, else when it was changed."""
+    """Return the identifier of this version of the file: a strong ETag, or else Last-Modified."""
     tag = response.headers.get("ETag")
     if tag and not tag.startswith("W/"):
         return tag

@@ -1,4 +1,4 @@
-"""What a request sends: a form, whose files are read from disk while they are sent."""
+"""The form of a request, whose files are read from disk while they are sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sent = Callable[[int], None]
 
 
 class _Counted(io.BufferedReader):
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, raw: io.FileIO, tell: Sent) -> None:
         super().__init__(raw)
@@ -32,7 +32,7 @@ class _Counted(io.BufferedReader):
 
 
 class Form:
-    """Fields and files of a form; its files are open within `with`.
+    """A form with fields and files, which are open within `with`.
 
     :param files: paths by name.
     :param on_sent: told how many bytes of the files are sent so far.
@@ -61,11 +61,11 @@ class Form:
 
     @property
     def size(self) -> int:
-        """Bytes of the files."""
+        """The total size of the files in bytes."""
         return sum(os.fstat(file.fileno()).st_size for file in self._open.values())
 
     def data(self) -> aiohttp.MultipartWriter:
-        """The form as it is sent, with a length."""
+        """Return the body of the request, which has a known length."""
         form = aiohttp.MultipartWriter("form-data")
         for name, value in self._fields.items():
             form.append_payload(_part(value, "text/plain; charset=utf-8", name))
@@ -80,7 +80,7 @@ class Form:
 
 
 def _part(value: Any, kind: str, name: str, **more: str) -> Payload:
-    """One part whose first header is Content-Disposition: the original looks for it nowhere else."""
+    """Return a part whose first header is Content-Disposition, which the original expects there."""
     part = get_payload(value, content_type=kind)
     part.headers.clear()
     part.set_content_disposition("form-data", True, name=name, **more)

@@ -1,4 +1,4 @@
-"""Following a job to its end by looking at its status again and again."""
+"""Following a job to its end by polling its status."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from jidoteki.client.problems import MAX_CODE, ApiProblem, JobProblem, Unreachable, sentence
 
-#: Seconds for which an appliance may be away, for example while its service is restarted.
+#: Seconds for which an appliance may be unreachable, for example while its service is restarted.
 AWAY = 120.0
-#: Seconds for which an appliance may say that no job ran: it may show a job a moment after it was started.
+#: Seconds for which an appliance may report no job: it may show a job only some time after its start.
 NOT_YET = 10.0
 
 
@@ -19,13 +19,13 @@ Fetch = Callable[[str], Awaitable[Any]]
 
 
 def looking(fetch: Fetch, job: str | None, place: str | None) -> Callable[[], Awaitable[Any]]:
-    """Return what looks how a job goes: in its record, else, where that is not shown, at a path.
+    """Return a function that fetches the status of a job: its record, or else, if that is not served, from a path.
 
-    Services before version 2, the original and tokens without the scope `/jobs` show no records.
+    Records are not available from services before version 2, from the original, or without the scope `/jobs`.
 
     :param fetch: returns the JSON value at a path.
     :param job: the job's id.
-    :param place: the path of the status of jobs of its kind.
+    :param place: the path of the status of its job type.
     """
     shown = job is not None
 
@@ -51,18 +51,18 @@ async def follow(
     seconds: float,
     interval: float,
 ) -> Mapping[str, Any]:
-    """Look until the job has ended, and return its last status; see `Client.wait`."""
+    """Poll until the job has ended, and return its last status; see `Client.wait`."""
     started = seen = time.monotonic()
     shown: Mapping[str, Any] | None = None
     while time.monotonic() - started < seconds:
-        # Before the first look too: for a moment the original still tells of the job before.
+        # Before the first poll, too: for a moment the original still reports the previous job.
         await asyncio.sleep(interval)
         status: Mapping[str, Any] | None
         try:
             status = _status(await look())
             seen = time.monotonic()
         except (Unreachable, ApiProblem) as error:
-            if not _passes(error) or time.monotonic() - seen > AWAY:
+            if not _is_temporary(error) or time.monotonic() - seen > AWAY:
                 raise
             status = shown
         if status is not None and _differs(status, shown):
@@ -74,8 +74,8 @@ async def follow(
     raise JobProblem(f"The job did not end within {seconds:g} seconds", status=shown)
 
 
-def _passes(error: Exception) -> bool:
-    """Whether it may be over soon: the service is being restarted, perhaps behind a proxy, or busy."""
+def _is_temporary(error: Exception) -> bool:
+    """Return whether an error may be temporary: the service is restarting, perhaps behind a proxy, or busy."""
     return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.status in (429, 502, 503, 504))
 
 
@@ -93,7 +93,7 @@ def _differs(status: Mapping[str, Any], shown: Mapping[str, Any] | None) -> bool
 
 
 def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
-    """Whether it ended with success.
+    """Return whether the job ended with success.
 
     :raises JobProblem: it ended in another way.
     """

@@ -1,4 +1,4 @@
-"""What may go wrong between a client and an appliance."""
+"""The exceptions of the client."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MAX_CODE: Final = 64
 
 
 class ClientProblem(Exception):
-    """The request did not do what was asked; the message is a sentence for a person."""
+    """A request that failed; the message is a sentence for a person."""
 
 
 class Unreachable(ClientProblem):
-    """No whole answer came: wrong address, certificate not trusted, connection lost, or too late."""
+    """A missing or incomplete response: wrong address, untrusted certificate, lost connection, or timeout."""
 
 
 class ApiProblem(ClientProblem):
-    """The appliance answered with an error.
+    """An error response of the appliance.
 
     :param status: the HTTP status.
-    :param message: what the appliance said, else the status in words.
-    :param code: the error code for scripts, such as `E1004`; None where the answer has none.
+    :param message: the appliance's message, or else the status in words.
+    :param code: the error code for scripts, such as `E1004`; None if the response has none.
     """
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
@@ -35,11 +35,11 @@ class ApiProblem(ClientProblem):
 
 
 class JobProblem(ClientProblem):
-    """The job that was waited for ended in another way than with success, or says nothing of its end.
+    """A job that did not succeed, or whose end is unknown.
 
-    :param message: what the appliance said about it.
-    :param code: the error code, such as `E1001`; None where there is none.
-    :param status: the last status that the appliance told.
+    :param message: the appliance's message.
+    :param code: the error code, such as `E1001`; None if there is none.
+    :param status: the last known status.
     """
 
     def __init__(self, message: str, code: str | None = None, status: Mapping[str, Any] | None = None) -> None:
@@ -50,7 +50,7 @@ class JobProblem(ClientProblem):
 
 
 def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProblem:
-    """Make an exception of an error's answer."""
+    """Return the exception for an error response."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProbl
 
 
 def sentence(said: object, limit: int = MAX_MESSAGE) -> str:
-    """What an appliance said as one line that is safe to show: a terminal obeys some characters.
+    """Return a text of an appliance as one line without characters that control a terminal.
 
     :param limit: characters to keep.
     """

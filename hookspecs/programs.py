@@ -25,9 +25,9 @@ UMASK: Final = 0o022
 ADMIN: Final = "JIDO_ADMIN_PATH"
 """The environment variable with the path of the administration tree."""
 _CHUNK: Final = 64 * 1024
-_KILL_TIME: Final = 5.0
+_KILL_TIMEOUT: Final = 5.0
 #: Seconds for which output is still read once the program has ended, as a child may hold the pipe open.
-_LAST_WORDS: Final = 0.5
+_OUTPUT_TIMEOUT: Final = 0.5
 
 Process = subprocess.Popen[bytes]
 Starting = Callable[[Callable[[], Process]], AbstractContextManager[Process]]
@@ -141,7 +141,7 @@ def _end(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_KILL_TIME)
+        process.wait(_KILL_TIMEOUT)
 
 
 def _pump(
@@ -157,7 +157,7 @@ def _pump(
                     return
                 ended = process.poll() is not None
                 if ended:
-                    deadline = min(deadline, time.monotonic() + _LAST_WORDS)
+                    deadline = min(deadline, time.monotonic() + _OUTPUT_TIMEOUT)
                 continue
             chunk = os.read(pipe, _CHUNK)
             if not chunk:

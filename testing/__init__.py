@@ -1,6 +1,6 @@
-"""The test kit for plugin authors: a temporary appliance and what serves it, as pytest fixtures, and fakes.
+"""The test kit for plugin authors: pytest fixtures for a temporary appliance and its service, and fakes.
 
-Installed with the distribution; pytest finds the fixtures by itself (see `jidoteki.testing.fixtures`).
+It is installed with the distribution; pytest finds the fixtures by itself (see `jidoteki.testing.fixtures`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import late what imports the whole service: pytest loads this package before every test of anything."""
+    """Import late what needs the whole service: pytest loads this package before any test run."""
     if name == "InProcessClient":
         from jidoteki.testing.in_process import InProcessClient
 

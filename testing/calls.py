@@ -1,4 +1,4 @@
-"""What a host and a client in the test's process share: answers, credentials, configuration, audit log."""
+"""Shared parts of `Host` and `InProcessClient`: responses, credentials, configuration, audit log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jidoteki.hookspecs.credentials import request_hash
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the host answered."""
+    """A response of the host."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,5 +57,5 @@ def audit_lines(appliance: Appliance) -> list[list[str]]:
 
 
 def is_audited(appliance: Appliance, action: str, target: str) -> bool:
-    """Whether the audit log has a line of this action whose target begins so."""
+    """Return whether the audit log has a line with this action and a target that begins with `target`."""
     return any(line[4] == action and line[5].startswith(target) for line in audit_lines(appliance))

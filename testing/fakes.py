@@ -1,4 +1,4 @@
-"""What a handler is handed, in the test's own process: it records what it is told and runs nothing."""
+"""Fakes of the objects that handlers receive, for the test's own process: they record calls and run nothing."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ NOWHERE = Path("/nonexistent")
 
 @dataclass
 class FakeJob:
-    """A job for handlers that are called by the test itself: `run(FakeJob(appliance, {"host": "a.example"}))`.
+    """A fake job for handlers that the test calls itself: `run(FakeJob(appliance, {"host": "a.example"}))`.
 
-    It satisfies `jidoteki.hookspecs.Job`. No program is run and nothing is unpacked; for both, and for `jidoteki_apply`
-    of other plugins, there are `jidoteki_client` and `jidoteki_host`.
+    It implements `jidoteki.hookspecs.Job`. No program is run and nothing is unpacked; use `jidoteki_client` or
+    `jidoteki_host` for both, and for `jidoteki_apply` of other plugins.
 
     :param appliance: such as `jidoteki_appliance` makes.
-    :param input: what the request handler would pass to `start_job`.
+    :param input: the values that the request handler would pass to `start_job`.
     :param workspace: an empty directory; by default one that does not exist.
     :param config: the plugin's section of the configuration.
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
-    :param dry_run: whether this is about `check` alone.
+    :param dry_run: whether only `check` is called.
     :param id: the id of this run.
-    :param exit_statuses: of programs and scripts, by file name; 0 for one that is not named.
-    :param outputs: what programs print for `output`, by file name; nothing for one that is not named.
-    :param applied: whether a plugin takes what `apply` offers.
-    :param cancelled: whether the job was told to end: its next step raises JobCancelled, once.
-    :param lines: what was logged.
-    :param percentages: what `progress` was told.
-    :param calls: what else was called, in order: the name of the method, and its arguments by position.
+    :param exit_statuses: of programs and scripts, by file name; 0 for others.
+    :param outputs: of programs run by `output`, by file name; empty for others.
+    :param applied: whether a plugin applies the settings that `apply` offers.
+    :param cancelled: whether the job is cancelled: its next step raises JobCancelled, once.
+    :param lines: the logged lines.
+    :param percentages: the values passed to `progress`.
+    :param calls: other calls, in order: the name of the method, and its positional arguments.
     """
 
     appliance: Appliance
@@ -89,9 +89,9 @@ class FakeJob:
         privileged: bool = False,
         limit: int = 1024 * 1024,
     ) -> tuple[int, bytes]:
-        """Record the call, and return what is in `exit_statuses` and `outputs`.
+        """Record the call, and return the values in `exit_statuses` and `outputs`.
 
-        :raises JobFailed: that is longer than `limit`.
+        :raises JobFailed: the output is longer than `limit`.
         """
         status = self._ran("output", argv[0], *argv)
         name = os.path.basename(argv[0])
@@ -105,9 +105,9 @@ class FakeJob:
         return self._ran("script", path, path, *arguments)
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Record the call; there is a script of every name.
+        """Record the call; a script of any name exists.
 
-        :raises JobFailed: `exit_statuses` has another status than 0 for it.
+        :raises JobFailed: its status in `exit_statuses` is not 0.
         """
         status = self._ran("vendor_command", name, name, *arguments)
         if status:
@@ -141,26 +141,26 @@ class FakeJob:
 
 @dataclass
 class FakeRequest:
-    """A request for handlers that are called by the test itself: `await start(FakeRequest(appliance, {"host": …}))`.
+    """A fake request for handlers that the test calls itself: `await start(FakeRequest(appliance, {"host": …}))`.
 
-    It satisfies `jidoteki.hookspecs.Request`. No validator is run and no job is started.
+    It implements `jidoteki.hookspecs.Request`. No validator is run and no job is started.
 
     :param appliance: such as `jidoteki_appliance` makes.
     :param values: the parameters as the endpoint's validators return them.
-    :param headers: by their names in lower case.
+    :param headers: with names in lower case.
     :param config: the plugin's section of the configuration.
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
-    :param endpoints: method and path of every endpoint that is served.
+    :param endpoints: method and path of every active endpoint.
     :param dry_run: whether nothing may be changed.
-    :param answered: how many requests the service answered, by method and status.
-    :param outcome: how a job of `run_job` ends.
-    :param status: what `job_status` returns.
-    :param running: whether a job runs that can be cancelled.
+    :param answered: the number of answered requests, by method and status.
+    :param outcome: the result of `run_job`.
+    :param status: the result of `job_status`.
+    :param running: whether a job is running that can be cancelled.
     :param records: the runs of jobs, newest first.
-    :param logs: what runs wrote, by their ids.
-    :param resumed: whether the client asks for the rest of a file.
-    :param started: the jobs that were started: name and input.
-    :param cancelled: the names of the jobs that were cancelled.
+    :param logs: the logs of runs, by their ids.
+    :param resumed: whether the client resumes a download.
+    :param started: the started jobs: name and input.
+    :param cancelled: the names of the cancelled jobs.
     """
 
     appliance: Appliance
@@ -181,7 +181,7 @@ class FakeRequest:
     cancelled: list[str] = field(default_factory=list)
 
     async def start_job(self, kind: str, **values: Any) -> Response:
-        """Add to `started`, and return the answer 202; a job of another `location` would have that in it."""
+        """Add to `started`, and return a 202 response with the default `location`."""
         self.started.append((kind, values))
         location = f"{PREFIX}/{kind}"
         return JsonResponse({"Status": "202 Accepted", "Location": location}, 202, {"Location": location})
@@ -196,7 +196,7 @@ class FakeRequest:
         return self.resumed
 
     async def cancel_job(self, kind: str) -> bool:
-        """Add to `cancelled` when one is `running`."""
+        """Add to `cancelled` if one is `running`."""
         if self.running and not self.dry_run:
             self.cancelled.append(kind)
         return self.running
@@ -214,16 +214,16 @@ class FakeRequest:
         return list(self.records)
 
     async def job_record(self, id: str) -> JobRecord | None:
-        """Return the one of this id in `records`."""
+        """Return the record with this id in `records`."""
         return next((each for each in self.records if each.id == id), None)
 
     async def job_log(self, id: str, lines: int) -> str | None:
-        """Return the last lines of what `logs` has of this run."""
+        """Return the last lines of this run in `logs`."""
         log = self.logs.get(id)
         return None if log is None else "".join(log.splitlines(keepends=True)[-lines:])
 
 
 if TYPE_CHECKING:
-    # The type checker holds them to the contract.
+    # The type checker verifies that they implement the contract.
     def _satisfy(job: FakeJob, request: FakeRequest) -> tuple[Job, Request]:
         return job, request

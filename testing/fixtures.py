@@ -1,4 +1,4 @@
-"""pytest fixtures: temporary appliances, and what serves them, in a process of its own or in that of the test."""
+"""pytest fixtures: temporary appliances, served by a process of their own or by that of the test."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class MakeClient(Protocol):
     ) -> InProcessClient:
         """Serve an appliance in this event loop, and return a client of it.
 
-        :param load: one-file plugins, which are loaded from where they are: what a test patches in a module counts.
+        :param load: one-file plugins, which are loaded in place: patches of a module take effect.
         :param enable: endpoints beside those of the built-in plugins.
         :param token: the API token; None to leave it without one.
-        :param raise_server_exceptions: whether the client raises what a handler or a job raised.
+        :param raise_server_exceptions: whether the client raises exceptions of handlers and jobs.
         :param appliance: one that `jidoteki_appliance` made; by default a new one.
         :param sections: sections of the configuration; `_` in a name stands for `-`.
         :raises AssertionError: nothing serves what is to be enabled.
@@ -101,7 +101,7 @@ def _jidoteki_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def jidoteki_appliance(_jidoteki_template: Path, tmp_path: Path) -> MakeAppliance:
-    """Return a function that makes an appliance root; its argument is the token, None to leave it without one."""
+    """Return a function that makes an appliance root; its argument is the token, None for no token."""
     number = 0
 
     def make_one(token: str | None = TOKEN) -> Appliance:
@@ -121,9 +121,9 @@ def jidoteki_appliance(_jidoteki_template: Path, tmp_path: Path) -> MakeApplianc
 def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequest) -> Iterator[MakeHost]:
     """Return a function that makes and starts a host: `jidoteki_host(load=[module or file], …)`.
 
-    `load` are one-file plugins to load; `enable` are endpoints to enable beside all the built-in ones: one that
-    nothing serves is an AssertionError. Further keywords are sections of the configuration; `start=False` leaves it
-    to the test to start it. A test that fails shows the logs of its hosts and of the jobs that failed.
+    `load` are one-file plugins; `enable` are endpoints to enable beside all the built-in ones: one that nothing
+    serves is an AssertionError. Further keywords are sections of the configuration; `start=False` leaves the start
+    to the test. The report of a failed test has the logs of its hosts and of failed jobs.
     """
     hosts = request.node.stash.setdefault(HOSTS, [])
 
@@ -152,7 +152,7 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequ
 
 @pytest.fixture
 def _jobs_in_threads() -> Iterator[list[JobThread]]:
-    """What has to outlive the server of `jidoteki_client`: jobs as threads, and the umask of a service."""
+    """Run jobs in threads, with the umask of a service; both must outlive the server of `jidoteki_client`."""
     from jidoteki.testing.job_threads import jobs_in_threads
 
     umask = os.umask(0o077)
@@ -170,8 +170,8 @@ def jidoteki_client(
 ) -> MakeClient:
     """Return a coroutine function that serves an appliance in this process: `await jidoteki_client(load=[…], …)`.
 
-    It takes what `jidoteki_host` takes. Handlers run in the test's event loop and jobs in threads: breakpoints and
-    patches work in both, and what they raise is raised by the client. It needs pytest-aiohttp.
+    It has the parameters of `jidoteki_host`. Handlers run in the test's event loop and jobs in threads: breakpoints
+    and patches work in both, and the client raises their exceptions. It needs pytest-aiohttp.
     """
     appliances = request.node.stash.setdefault(IN_PROCESS, [])
 
@@ -212,10 +212,10 @@ def _configure(appliance: Appliance, enable: tuple[str, ...], sections: Mapping[
 
 
 def _assert_served(enabled: tuple[str, ...], log: str, cause: BaseException | None) -> None:
-    """Look in the log for what the host says of an endpoint that no plugin serves.
+    """Check, by the log, that plugins serve all enabled endpoints.
 
-    :param cause: what may have been the reason.
-    :raises AssertionError: it says so of an enabled one.
+    :param cause: a possible reason.
+    :raises AssertionError: no plugin serves one.
     """
     for name in enabled:
         if f"no plugin serves {name!r}" in log:

@@ -1,4 +1,4 @@
-"""The body of a form, as `curl -F` makes it."""
+"""The body of a form in the format of `curl -F`."""
 
 from __future__ import annotations
 

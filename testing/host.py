@@ -1,4 +1,4 @@
-"""A host as a process of its own, and how to talk to it like its users do."""
+"""A host in a process of its own, and requests to it as its users make them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STARTS_WITHIN = 20.0
 def wait_until(condition: Callable[[], Any], seconds: float = 20.0, interval: float = 0.02) -> Any:
     """Return the first true value of `condition`.
 
-    :raises AssertionError: there was none in time.
+    :raises AssertionError: it timed out.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -43,8 +43,8 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0, interval: fl
 class Host:
     """A running `jidoteki serve` on a temporary appliance.
 
-    :param appliance: its root was made by `jidoteki init`.
-    :param token: the API token in force.
+    :param appliance: with a root that `jidoteki init` made.
+    :param token: the valid API token.
     """
 
     def __init__(self, appliance: Appliance, token: str | None) -> None:
@@ -56,17 +56,17 @@ class Host:
         self._own = tempfile.TemporaryDirectory(prefix="jidoteki-host-", ignore_cleanup_errors=True)
         self._directory = Path(self._own.name)
         self.error_file = self._directory / "errors"
-        """Where what it writes to standard error goes."""
+        """The file with its standard error."""
 
     def configure(self, **sections: Any) -> None:
         """Change keys of the configuration; `_` in a name stands for `-`. Call `start` or `reload` afterwards."""
         configure(self.appliance, sections)
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> Host:
-        """Start it and wait until it listens.
+        """Start the host and wait until it listens.
 
         :param arguments: more arguments of `jidoteki serve`.
-        :param prefix: a command to run it under.
+        :param prefix: a command that runs it.
         """
         argv = [*prefix, *COMMAND, "serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")} | dict(env or {})
@@ -87,11 +87,11 @@ class Host:
         return self
 
     def errors(self) -> str:
-        """What it wrote to standard error."""
+        """Return its standard error."""
         return self.error_file.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it and return its exit status."""
+        """Stop the host and return its exit status."""
         if self.process is None:
             return 0
         self.process.send_signal(number)
@@ -102,14 +102,14 @@ class Host:
         return status
 
     def end(self) -> None:
-        """Stop it if it runs, and kill the jobs that outlive it: nothing writes to its root any more."""
+        """Stop the host if it runs, and kill remaining jobs, so that nothing writes to its root any more."""
         self.stop()
         for record in Records(self.appliance.jobs).all():
             if record.pid:
                 processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
 
     def reload(self) -> None:
-        """Make it read its configuration again, and wait until it has."""
+        """Let the host reload its configuration, and wait until it has."""
         assert self.process
         log = self.appliance.log / "jidoteki-admin-api.log"
         before = log.read_text().count("The configuration was read again")
@@ -117,24 +117,24 @@ class Host:
         wait_until(lambda: log.read_text().count("The configuration was read again") > before)
 
     def query(self, method: str, path: str, auth: str = "hash") -> str:
-        """The query that authenticates a request: `auth` is hash, token or none."""
+        """Return the query that authenticates a request; `auth` is hash, token or none."""
         asked = credential(method, path, self.token, auth)
         return f"?{asked}" if asked else ""
 
     @property
     def certificate(self) -> Path:
-        """The certificate that it serves, to be trusted by clients."""
+        """The path of its certificate, for clients to trust."""
         return self.appliance.system_etc / "pki/tls/certs/enterprise.crt"
 
     def curl(
         self, method: str, path: str, *arguments: str, auth: str = "hash", query: str = "", source: str = "127.0.0.1"
     ) -> Answer:
-        """Make a request with the real curl over TLS.
+        """Make a request with curl over TLS.
 
         :param path: without the prefix.
         :param arguments: more arguments of curl, such as `-F`, `name=value`.
-        :param query: more of the query, such as `dry-run=1`.
-        :param source: the loopback address to call from.
+        :param query: a further part of the query, such as `dry-run=1`.
+        :param source: the loopback address to connect from.
         """
         asked = "&".join(each for each in (self.query(method, path, auth).removeprefix("?"), query) if each)
         with tempfile.TemporaryDirectory(dir=self._directory) as directory:
@@ -163,10 +163,10 @@ class Host:
         auth: str = "hash",
         query: str = "",
     ) -> Answer:
-        """Make a request over TLS from Python, without a process of its own.
+        """Make a request over TLS from Python, without running curl.
 
         :param path: without the prefix.
-        :param values: the form; bytes are sent as a file. For GET and HEAD the part of the query.
+        :param values: the form; bytes are sent as a file. For GET and HEAD a part of the query.
         """
         fields = dict(values or {})
         asked = [self.query(method, path, auth).removeprefix("?"), query]
@@ -185,11 +185,11 @@ class Host:
             connection.close()
 
     def get(self, path: str, *arguments: str, **options: str) -> Answer:
-        """`curl -X GET`."""
+        """Make a GET request with `curl`."""
         return self.curl("GET", path, *arguments, **options)
 
     def post(self, path: str, *arguments: str, **options: str) -> Answer:
-        """`curl -X POST`."""
+        """Make a POST request with `curl`."""
         return self.curl("POST", path, *arguments, **options)
 
     def wait_for_job(self, path: str, seconds: float = 60.0) -> dict[str, Any]:
@@ -205,15 +205,15 @@ class Host:
         return result
 
     def audit(self) -> list[list[str]]:
-        """The lines of the audit log: time, id, location, user, action, target."""
+        """Return the lines of the audit log: time, id, location, user, action, target."""
         return audit_lines(self.appliance)
 
     def assert_audited(self, action: str, target: str) -> None:
-        """Assert that the audit log has a line of this action whose target begins so; wait a moment for it.
+        """Assert that the audit log gets a line with this action and a target that begins with `target`.
 
         :param action: such as `request.done`.
         :param target: such as `POST /api/v1/admin/setup 200`.
-        :raises AssertionError: it has none, and these are its lines.
+        :raises AssertionError: it has none within five seconds; the message has its lines.
         """
         try:
             wait_until(lambda: is_audited(self.appliance, action, target), seconds=5)

@@ -1,4 +1,4 @@
-"""A client of a service in the test's own event loop: a breakpoint works in a handler and in a job."""
+"""A client of a service in the test's own event loop, so that breakpoints work in handlers and jobs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from jidoteki.testing.calls import Answer, audit_lines, credential, is_audited
 from jidoteki.testing.forms import form
 from jidoteki.testing.job_threads import JobThread
 
-#: Tells which request a handler's exception belongs to.
+#: The header that identifies the request of a handler's exception.
 NUMBER = "Jidoteki-Test-Request"
 SHUTDOWN_TIMEOUT = 1.0
 LOOK_EACH = 0.01
-#: Of aiohttp's session: who stands at a breakpoint has all the time in the world.
+#: Options of aiohttp's session, without a timeout, as a breakpoint may take any time.
 SESSION: dict[str, Any] = {"timeout": ClientTimeout(total=None), "auto_decompress": False}
 
 _raised: contextvars.ContextVar[list[BaseException]] = contextvars.ContextVar("raised")
 
 
 class _Log(logging.Handler):
-    """Keeps what the service logs as errors, and hands exceptions to the request that they ended."""
+    """A log handler that keeps the service's errors, and assigns exceptions to the requests that they ended."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -53,14 +53,14 @@ class _Log(logging.Handler):
 
 
 class ServiceServer(BaseTestServer):
-    """Serves an appliance over plain HTTP, as aiohttp's test server.
+    """A server of an appliance over plain HTTP, based on aiohttp's test server.
 
     :param jobs: the jobs that run in this process.
     """
 
     def __init__(self, appliance: Appliance, jobs: list[JobThread]) -> None:
         super().__init__()
-        #: What handlers raised, by the number of the request.
+        #: Exceptions of handlers, by the number of the request.
         self.raised: dict[str, BaseException] = {}
         self.log = _Log()
         logging.getLogger("jidoteki").addHandler(self.log)
@@ -82,7 +82,7 @@ class ServiceServer(BaseTestServer):
         return response
 
     async def close(self) -> None:
-        """End the service and the jobs that still run."""
+        """Stop the service and the jobs that still run."""
         if self.closed:
             return
         try:
@@ -94,16 +94,16 @@ class ServiceServer(BaseTestServer):
 
 
 class InProcessClient:
-    """Calls a service that runs in the test's own event loop, with its jobs in threads of the test's process.
+    """A client of a service that runs in the test's own event loop, with its jobs in threads of the test's process.
 
-    A request is authenticated unless it asks not to be. What a handler or a job raises, but for what the contract
-    has it raise, is raised by the call of this client that learns of it.
+    Requests are authenticated by default. Exceptions of handlers and jobs, except those of the contract, are raised by
+    the next call of this client that learns of them.
 
-    :param appliance: the one that is served.
-    :param token: the API token in force.
+    :param appliance: the served appliance.
+    :param token: the valid API token.
     :param client: aiohttp's client of `server`.
     :param jobs: the jobs that run in this process.
-    :param raise_server_exceptions: whether such exceptions are raised; otherwise the answer is 500, the job failed.
+    :param raise_server_exceptions: whether such exceptions are raised; else the response is 500, or the job failed.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class InProcessClient:
         """Make a request.
 
         :param path: without the prefix.
-        :param values: the form; bytes are sent as a file. For GET and HEAD the part of the query.
+        :param values: the form; bytes are sent as a file. For GET and HEAD a part of the query.
         :param auth: hash, token or none.
-        :param query: more of the query, such as `dry-run=1`.
-        :param source: the loopback address to call from; by default that of all other requests.
-        :raises Exception: what the handler raised, or a job since the last request.
+        :param query: a further part of the query, such as `dry-run=1`.
+        :param source: the loopback address to connect from; by default that of all other requests.
+        :raises Exception: an exception of the handler, or of a job since the last request.
         """
         fields = dict(values or {})
         asked = [credential(method, path, self.token, auth), query]
@@ -171,7 +171,7 @@ class InProcessClient:
             yield session
 
     def _raise(self, number: str) -> None:
-        """Raise what the handler of a request, or any job, raised; each once."""
+        """Raise the exception of a request's handler, or of any job, each once."""
         errors = [self._server.raised.pop(number, None), *[job.take_fault() for job in self._jobs]]
         for error in errors:
             if error and self.raise_server_exceptions:
@@ -188,8 +188,8 @@ class InProcessClient:
     async def wait_for_job(self, path: str, seconds: float = 60.0) -> dict[str, Any]:
         """Poll the status at `path` until it is no longer `running`, and return it.
 
-        :raises AssertionError: it still is after so many seconds.
-        :raises Exception: what the job raised.
+        :raises AssertionError: it timed out.
+        :raises Exception: an exception of the job.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -202,15 +202,15 @@ class InProcessClient:
         raise AssertionError(f"{path} is still running after {seconds:g} seconds")
 
     def audit(self) -> list[list[str]]:
-        """The lines of the audit log: time, id, location, user, action, target."""
+        """Return the lines of the audit log: time, id, location, user, action, target."""
         return audit_lines(self.appliance)
 
     async def assert_audited(self, action: str, target: str, seconds: float = 5.0) -> None:
-        """Assert that the audit log has a line of this action whose target begins so; wait a moment for it.
+        """Assert that the audit log gets a line with this action and a target that begins with `target`.
 
         :param action: such as `request.done`.
         :param target: such as `POST /api/v1/admin/setup 200`.
-        :raises AssertionError: it has none, and these are its lines.
+        :raises AssertionError: it has none within `seconds`; the message has its lines.
         """
         deadline = time.monotonic() + seconds
         while not is_audited(self.appliance, action, target):

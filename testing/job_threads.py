@@ -1,4 +1,4 @@
-"""Jobs that run in threads of the test's process, so that a breakpoint works in them."""
+"""Jobs that run in threads of the test's process, so that breakpoints work in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDS_WITHIN = 10.0
 
 
 class JobThread(JobProcess):
-    """A job in a thread, which nothing can kill: it ends at its next step when it is told to.
+    """A job in a thread, which cannot be killed: once cancelled, it ends at its next step.
 
     :param order: the file that describes the job.
     :param lock: held until the job has ended.
@@ -36,7 +36,7 @@ class JobThread(JobProcess):
         self._run: runner.Run | None = None
         self._not_run: BaseException | None = None
         self._told = False
-        self._verdict: dict[str, Any] = {}
+        self._result: dict[str, Any] = {}
         self._thread = threading.Thread(target=self._work, args=(order,), name=order.parent.name, daemon=True)
         self._thread.start()
 
@@ -46,7 +46,7 @@ class JobThread(JobProcess):
             if self._told:
                 run.context.cancel()
             if run.context.dry_run:
-                self._verdict = runner.dry_run(run)
+                self._result = runner.dry_run(run)
             else:
                 runner.carry_out(run, lambda seconds: contextlib.nullcontext())
         except BaseException as error:
@@ -57,25 +57,25 @@ class JobThread(JobProcess):
             os.close(self._lock)
 
     def take_fault(self) -> BaseException | None:
-        """Return, once, what the job raised that it should not have."""
+        """Return, once, an unexpected exception of the job."""
         fault, self._not_run = self._not_run, None
         if self._run and self._run.fault:
             fault, self._run.fault = self._run.fault, None
         return fault
 
     def poll(self) -> int | None:
-        """Return 0 when it has ended, and None while it runs."""
+        """Return 0 when the job has ended, and None while it runs."""
         return None if self._thread.is_alive() else 0
 
     def communicate(self, timeout: float) -> bytes:
-        """Wait for its end, and return the verdict of a dry run.
+        """Wait for its end, and return the result of a dry run.
 
-        :raises TimeoutError: it did not end in time.
+        :raises TimeoutError: it timed out.
         """
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise TimeoutError
-        return json.dumps(self._verdict).encode()
+        return json.dumps(self._result).encode()
 
     def wait(self) -> None:
         """Wait for its end."""
@@ -83,17 +83,17 @@ class JobThread(JobProcess):
 
     async def ended(self) -> None:
         """Wait for its end."""
-        while self._thread.is_alive():  # noqa: ASYNC110  # a waiting thread would be one that handlers lack
+        while self._thread.is_alive():  # noqa: ASYNC110  # waiting would take a thread that handlers need
             await asyncio.sleep(LOOK_EACH)
 
     def ask_to_end(self) -> None:
-        """Tell it to end."""
+        """Cancel the job."""
         self._told = True
         if self._run:
             self._run.context.cancel()
 
     def kill(self) -> None:
-        """Accept that it has ended.
+        """Check that the job has ended, as a thread cannot be killed.
 
         :raises RuntimeError: it has not.
         """
@@ -103,13 +103,13 @@ class JobThread(JobProcess):
             )
 
     def age(self) -> float:
-        """How long it has been running, in seconds."""
+        """Return the time since its start, in seconds."""
         return time.monotonic() - self._begun
 
 
 @contextlib.contextmanager
 def jobs_in_threads() -> Iterator[list[JobThread]]:
-    """Let all jobs run in threads of this process; yields those that were started, to which newer ones are added."""
+    """Run all jobs in threads of this process; yield the list of started ones, to which new ones are added."""
     started: list[JobThread] = []
 
     def start(launcher: Launcher, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
@@ -123,7 +123,7 @@ def jobs_in_threads() -> Iterator[list[JobThread]]:
 
 
 async def end(jobs: list[JobThread]) -> None:
-    """End what runs of these jobs.
+    """Cancel the running jobs and wait for their end.
 
     :raises RuntimeError: one does not end.
     """

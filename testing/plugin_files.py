@@ -1,4 +1,4 @@
-"""One-file plugins, put where a host or a client in the test's process loads them."""
+"""Installing one-file plugins for a host, or for a service in the test's process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jidoteki.core.appliance import Appliance
 
 Plugin = ModuleType | Path
 
-#: A plugin that is another file; or a module, in the process that imported it.
+#: A plugin that runs another file, or exports the module in the process that imported it.
 LINK = """\
 import sys
 
@@ -24,23 +24,22 @@ else:
 
 
 def directory_of(appliance: Appliance) -> Path:
-    """Return the plugin directory of an appliance, made if need be."""
+    """Return the plugin directory of an appliance, which is created if missing."""
     directory = appliance.system_etc / "plugins"
     directory.mkdir(mode=0o755, exist_ok=True)
     return directory
 
 
 def copy(appliance: Appliance, plugins: Iterable[Plugin]) -> None:
-    """Put copies of plugins there, for a process of its own."""
+    """Copy plugins there, for a host in a process of its own."""
     for path in map(_path, plugins):
         appliance.replace_file(directory_of(appliance) / path.name, path.read_bytes())
 
 
 def link(appliance: Appliance, plugins: Iterable[Plugin]) -> None:
-    """Put files there that lead to the plugins themselves, for this process.
+    """Create files there that load the original plugins, for a service in this process.
 
-    A breakpoint in the file that the author wrote works then, and what a test puts into a module that it imported
-    counts.
+    So breakpoints work in the author's files, and patches of an imported module take effect.
     """
     for each in plugins:
         path = _path(each).absolute()

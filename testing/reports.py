@@ -1,4 +1,4 @@
-"""What a failing test shows of its hosts: their logs, their standard error, and the logs of failed jobs."""
+"""Sections in the reports of failed tests: logs and standard error of their hosts, and logs of failed jobs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from jidoteki.testing.host import Host
 
 #: The hosts of a test, or of a module whose tests share one.
 HOSTS = pytest.StashKey[list[Host]]()
-#: The appliances that are served by the process of a test.
+#: The appliances that are served by the test's own process.
 IN_PROCESS = pytest.StashKey[list[Appliance]]()
 LINES = 200
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add what its hosts say to the report of a test that failed."""
+    """Add the logs of its hosts to the report of a failed test."""
     report = yield
     if report.failed:
         hosts = [host for node in item.listchain() for host in node.stash.get(HOSTS, [])]
@@ -34,14 +34,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def sections(host: Host) -> Iterator[tuple[str, str]]:
-    """Title and text of what a host left behind; the text is empty where it said nothing."""
+    """Yield title and text, possibly empty, of the logs of a host."""
     yield "log of the service", tail(host.appliance.log / "jidoteki-admin-api.log")
     yield "standard error", tail(host.error_file)
     yield from failed_jobs(host.appliance)
 
 
 def failed_jobs(appliance: Appliance) -> Iterator[tuple[str, str]]:
-    """Title and text of the log of each failed job."""
+    """Yield title and text of the log of each failed job."""
     records = Records(appliance.jobs)
     for record in records.all():
         if record.status == "failed":
@@ -49,7 +49,7 @@ def failed_jobs(appliance: Appliance) -> Iterator[tuple[str, str]]:
 
 
 def tail(path: Path) -> str:
-    """The last lines of a file; nothing where there is none that can be read."""
+    """Return the last lines of a file; empty if it cannot be read."""
     try:
         return files.tail(path, LINES) or ""
     except OSError:

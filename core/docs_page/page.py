@@ -1,4 +1,4 @@
-"""The page as HTML: the manual, and a reference with a form for each operation; readable without scripts."""
+"""Rendering the page as HTML: the manual, and a reference with a form for each operation; readable without scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One parameter of an operation: `place` is path, query or form, `kind` file, json, choice, secret or text."""
+    """A parameter of an operation: `place` is path, query or form, `kind` file, json, choice, secret or text."""
 
     name: str
     place: str
@@ -33,7 +33,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of an operation; `example` is text."""
+    """A response of an operation; `example` is text."""
 
     status: str
     description: str
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What the page shows of one operation."""
+    """An operation as shown on the page."""
 
     id: str
     method: str
@@ -57,7 +57,7 @@ class Operation:
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """The page for an OpenAPI document that `openapi.describe` made."""
+    """Return the page for an OpenAPI document of `openapi.describe`."""
     here = resources.files("jidoteki.core.docs_page")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pretty"] = _pretty
@@ -77,7 +77,7 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _without_other_pages(state: StateCore) -> None:
-    """Leave the text of links to the other manuals, which an appliance does not serve."""
+    """Replace links to the other manuals, which an appliance does not serve, with their text."""
     for block in state.tokens:
         kept: list[Token] = []
         dropping = False
@@ -90,12 +90,12 @@ def _without_other_pages(state: StateCore) -> None:
 
 
 def _html(text: str) -> Markup:
-    """HTML made from the distribution's own texts, with what was HTML in them escaped by the renderer."""
+    """Mark HTML as safe: it is made from the distribution's own texts, in which the renderer escaped any HTML."""
     return Markup(text)  # noqa: S704  # see above
 
 
 def _below_the_title(html: str) -> str:
-    """The manual's headings one level further down, its own title left out: the page has one."""
+    """Return the manual without its title, as the page has one, and with headings one level lower."""
     for level in range(5, 1, -1):
         html = html.replace(f"<h{level}>", f"<h{level + 1}>").replace(f"</h{level}>", f"</h{level + 1}>")
     return html.partition("</h1>")[2]
@@ -125,7 +125,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: M
 
 
 def _resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference within the document points to."""
+    """Resolve a reference within the document."""
     if "$ref" not in value:
         return value
     found: Any = document

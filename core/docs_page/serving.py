@@ -1,7 +1,7 @@
-"""Answers requests for `/docs` and what is below it.
+"""Serving `/docs` and the paths below it.
 
-They need no credential: the page and the document hold no secret, and say no more of an appliance than its answers to
-anybody do (an endpoint that is not enabled is 404 to all, one that is enabled 403).
+They need no credential: the page and the document contain no secret, and reveal no more of an appliance than its
+responses to unauthenticated requests (404 for an endpoint that is not enabled, 403 for one that is).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jidoteki.hookspecs import ApiError
 
 PATH = "/docs"
 
-#: Scripts, styles and calls of the page's own origin, and nothing else; nothing inline.
+#: Only scripts, styles and requests of the page's own origin; nothing inline.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,12 +33,12 @@ _KINDS = {
 
 
 def is_below(path: str) -> bool:
-    """Whether a path without a query is one of these."""
+    """Return whether a path, without its query, is `/docs` or below it."""
     return path == PATH or path.startswith(f"{PATH}/")
 
 
 class Docs:
-    """The page, its assets and the document, each made once for each table of routes, when it is first asked for."""
+    """The page, its assets and the document, each rendered on its first request and cached until the routes change."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -46,10 +46,10 @@ class Docs:
         self._made: dict[str, bytes] = {}
 
     async def answer(self, request: web.BaseRequest, routes: Routes) -> web.StreamResponse:
-        """Send the file at a path.
+        """Send the file for a request.
 
-        :param request: for a path that `is_below` is true of.
-        :raises ApiError: 404, there is none.
+        :param request: with a path for which `is_below` is true.
+        :raises ApiError: 404, there is no such file.
         """
         name = request.rel_url.raw_path.removeprefix(PATH).removeprefix("/")
         if name not in _KINDS:
@@ -65,7 +65,7 @@ class Docs:
 
 
 def _make(name: str, routes: Routes) -> bytes:
-    # Imported with the first request for it: a service that nobody asks for its manual does without.
+    # Imported on the first request: a service whose manual nobody reads does not need it.
     if name == "":
         from jidoteki.core import openapi
         from jidoteki.core.docs_page import page

@@ -1,4 +1,4 @@
-"""The description of the API as an OpenAPI 3.1 document, made from the routes that the server runs."""
+"""The description of the API as an OpenAPI 3.1 document, generated from the active routes."""
 
 from jidoteki.core.openapi.document import describe
 

@@ -1,4 +1,4 @@
-"""What operations of the document share: schemas, error answers, headers, ways to authenticate."""
+"""The shared components of the document: schemas, error responses and headers."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def _reference(name: str) -> dict[str, str]:
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """References to shared headers."""
+    """Return references to shared headers."""
     return {name: _reference(name) for name in names}
 
 
 def error(status: int, description: str) -> dict[str, Any]:
-    """An error answer."""
+    """Return an error response."""
     names = ("Error-Message", "Retry-After") if status == 429 else ("Error-Message",)
     example = {"Status": status_line(status), "Error-Message": description}
     if status == 403:
@@ -119,7 +119,7 @@ def error(status: int, description: str) -> dict[str, Any]:
 
 
 def shared_error(status: int) -> dict[str, str]:
-    """A reference to one of the shared error answers."""
+    """Return a reference to a shared error response."""
     return {"$ref": f"#/components/responses/{_ERRORS[status][0]}"}
 
 

@@ -1,4 +1,4 @@
-"""The whole document, made from the table of routes that the server runs."""
+"""The whole document, generated from the active routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ changed.
 
 
 def describe(routes: Routes) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of an appliance: exactly the endpoints in service, third parties' included.
+    """Return the OpenAPI 3.1 document of an appliance, with exactly its active endpoints, third parties' included.
 
     https://spec.openapis.org/oas/v3.1.0
     """
@@ -59,7 +59,7 @@ def _tags(routes: Routes) -> list[str]:
 
 
 def _own_paths() -> dict[str, Any]:
-    """The pages that describe the API, which need no credential."""
+    """Return the paths of the pages that describe the API, which need no credential."""
     return {
         "/docs": _page("getDocs", "The manual and an interactive reference, for people", "text/html", {}),
         "/docs/openapi.json": _page("getDocument", "This document", "application/json", {"schema": {"type": "object"}}),

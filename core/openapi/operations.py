@@ -1,4 +1,4 @@
-"""One operation of the document: what one method of one path takes and answers."""
+"""The operations of the document: parameters and responses of each method of a path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER_ERRORS = {status: {"$ref": "#/components/responses/OtherError"} for status
 
 
 def describe(routes: Routes, route: Route) -> dict[str, Any]:
-    """The operation object of a route in service."""
+    """Return the operation object of a route."""
     endpoint = route.endpoint
     summary = endpoint.summary or f"{endpoint.method} {endpoint.path}"
     operation: dict[str, Any] = {
@@ -41,7 +41,7 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
 
 
 def describe_head(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """The HEAD operation that goes with a GET: the same headers, no content, and nothing is changed."""
+    """Return the HEAD operation of a GET operation: with the same headers and no content."""
     responses = {
         status: {key: each for key, each in _resolved(response).items() if key != "content"}
         for status, response in operation["responses"].items()
@@ -120,7 +120,7 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
 def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method != "GET" else ())]
     responses: dict[int, Any] = {status: components.shared_error(status) for status in statuses}
-    for status, said in (endpoint.responses or _unsaid(route)).items():
+    for status, said in (endpoint.responses or _default_responses(route)).items():
         described = said if isinstance(said, Described) else _by_default(endpoint, status, said)
         if status >= 400:
             responses[status] = components.error(status, described.description)
@@ -133,12 +133,12 @@ def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     return answers if route.plugin.source.trusted else answers | OTHER_ERRORS
 
 
-def _unsaid(route: Route) -> dict[int, str]:
+def _default_responses(route: Route) -> dict[int, str]:
     return {200: "Done", 202: "A job was started"} if route.changes else {200: "The answer"}
 
 
 def _by_default(endpoint: Endpoint, status: int, description: str) -> Described:
-    """What is known of an answer that is described with a sentence alone."""
+    """Return the description of a response for which only a sentence is declared."""
     accepted = {"Status": "202 Accepted", "Location": PREFIX + endpoint.path}
     return Described(description, examples=(accepted,) if status == 202 else ())
 
@@ -166,7 +166,7 @@ def _is_file(response: Mapping[str, Any]) -> bool:
 
 
 def _partial(response: Mapping[str, Any]) -> dict[int, Any]:
-    """What requests with a Range or a condition are answered."""
+    """Return the responses to requests with a Range or a condition."""
     content: dict[str, Any] = {media: {} for media in FILES if media in response["content"]}
     part = {"description": "The part asked for", "headers": components.headers("Content-Range"), "content": content}
     names = {304: "NotModified", 412: "PreconditionFailed", 416: "RangeNotSatisfiable"}

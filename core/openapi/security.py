@@ -1,4 +1,4 @@
-"""How requests are authenticated: the schemes in force, and what a named token needs for an operation."""
+"""The security schemes of the document, and the scopes that a named token needs for an operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from jidoteki.core.auth import users
 from jidoteki.core.http.routes import Routes
 
-#: An extension of operations: a named token needs one of these scopes; none will do where only the administrator may.
+#: An extension of operations: a named token needs one of these scopes; empty where only the administrator may.
 SCOPES = "x-jidoteki-scopes"
 
 _OF_THE_REFERENCE: dict[str, Any] = {
@@ -44,7 +44,7 @@ _SIGNATURES: dict[str, Any] = {
 
 
 def schemes(authentication: Mapping[str, bool]) -> dict[str, Any]:
-    """The security schemes in force.
+    """Return the enabled security schemes.
 
     :param authentication: that section of the configuration.
     """
@@ -52,13 +52,13 @@ def schemes(authentication: Mapping[str, bool]) -> dict[str, Any]:
 
 
 def requirements(authentication: Mapping[str, bool]) -> list[dict[str, list[str]]]:
-    """What a request must show, one of these: a signature is two headers."""
+    """Return the alternative credentials of a request; a signature is two headers."""
     ways = [*([name] for name in _OF_THE_REFERENCE), *([list(_SIGNATURES)] if authentication["signatures"] else [])]
     return [{name: [] for name in names} for names in ways]
 
 
 def scopes(routes: Routes, method: str, path: str, changes: bool) -> dict[str, list[str]]:
-    """The extension of an operation; empty where named tokens are not in force.
+    """Return the extension of an operation; empty where named tokens are not enabled.
 
     :param path: without the prefix.
     """
