@@ -36,7 +36,7 @@ SEED = 1
 CONFINED = "JIDOTEKI_MUTANTS_CONFINED"
 COLUMNS = ("made", "tried", "killed", "endless", "explained", "survived")
 #: How much longer than without a mutant the tests may take, and seconds beside that.
-SLOWER, MORE = 4, 5.0
+SLOWER, MORE = 4, 2.0
 
 
 @dataclass(frozen=True, slots=True)
