@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Curl:
 
     def _read(self) -> None:
         assert self.process.stdout
-        while piece := self.process.stdout.read1():
+        while piece := os.read(self.process.stdout.fileno(), 65536):
             self.output += piece
 
     @property
