@@ -9,6 +9,7 @@ async with Client("https://appliance:8443", token, cafile="enterprise.crt") as a
 
 from jidoteki.client.answers import Answer
 from jidoteki.client.connection import Client
+from jidoteki.client.events import Event
 from jidoteki.client.problems import ApiProblem, ClientProblem, JobProblem, Unreachable
 
-__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "JobProblem", "Unreachable"]
+__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "Event", "JobProblem", "Unreachable"]
