@@ -8,6 +8,8 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -244,35 +246,70 @@ def test_without_a_scope_for_events_there_are_none(publisher: Host) -> None:
     assert publisher.get("/events", auth="none").status == 403
 
 
+@contextmanager
+def reading_nothing(host: Host) -> Iterator[ssl.SSLSocket]:
+    """A client with small buffers that takes the beginning of a stream, and no more until it is told to."""
+    context = ssl.create_default_context(cafile=host.certificate)
+    context.check_hostname = False
+    name, port = host.url.rpartition("/")[2].rsplit(":", 1)
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect((name, int(port)))
+    with context.wrap_socket(plain) as client:
+        client.settimeout(20)
+        query = host.query("GET", "/events")
+        client.sendall(f"GET {PREFIX}/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        yield client
+
+
 def test_a_client_that_reads_too_slowly_gets_reset_and_costs_little(publisher: Host) -> None:
     assert publisher.process
     memory = Path(f"/proc/{publisher.process.pid}/status")
-    server = publisher.url.rpartition("/")[2].rsplit(":", 1)
-    context = ssl.create_default_context(cafile=publisher.certificate)
-    context.check_hostname = False
     with following(publisher) as curl:
         curl.wait_for("state")
         publisher.get("/publisher", query="count=3000&size=1000")  # fills what is kept
         before = resident(memory)
-        plain = socket.socket()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        plain.connect((server[0], int(server[1])))
-        with context.wrap_socket(plain) as slow:
-            query = publisher.query("GET", "/events")
-            slow.sendall(f"GET {PREFIX}/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            taken = slow.recv(4096)
+        with reading_nothing(publisher) as slow:
             for _ in range(3):
                 publisher.get("/publisher", query="count=3000&size=1000")
             after = resident(memory)
-            slow.settimeout(20)
+            taken = b""
             while b"event: reset" not in taken[-100_000:]:
                 piece = slow.recv(65536)
                 assert piece, "The stream has ended"
                 taken += piece
         curl.wait_for("publisher.tick", lambda data: data["number"] == 3000)
 
-    assert b"HTTP/1.1 200" in taken
     assert after - before < 4 * 1024 * 1024
+
+
+def test_clients_that_take_nothing_make_room(jidoteki_host: MakeHost) -> None:
+    host = publishing(jidoteki_host, limits={"idle-body": 1})
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(reading_nothing(host))
+        assert host.get("/events").status == 503
+        host.get("/publisher", query="count=1000&size=1000")
+
+        def begins() -> bool:
+            with following(host) as curl:
+                return bool(wait_until(lambda: curl.head)) and "200 OK" in curl.head
+
+        assert wait_until(begins, 30)
+
+
+def test_a_stream_with_little_in_it_is_not_too_slow(jidoteki_host: MakeHost) -> None:
+    host = publishing(jidoteki_host, limits={"idle-body": 1, "minimum-upload-rate": 10_000_000})
+    with following(host) as curl:
+        curl.wait_for("state")
+        for number in range(1, 13):
+            host.get("/publisher", query=f"first={number}")
+            time.sleep(0.5)
+        curl.wait_for("publisher.tick", lambda data: data["number"] == 12)
+        time.sleep(10)
+        assert curl.process.poll() is None
+        wait_until(lambda: curl.output.endswith(b"\n:\n\n"), 10)
 
 
 def resident(status: Path) -> int:
