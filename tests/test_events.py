@@ -104,6 +104,27 @@ def test_what_jobs_did_while_the_service_was_down_is_told(host: Host) -> None:
     assert "reset" not in [each.name for each in curl.events()]
 
 
+def test_the_log_of_a_job_is_told_whole_over_a_restart(host: Host) -> None:
+    script = "#!/bin/sh\nfor number in $(seq 60); do echo line $number; sleep 0.1; done\n"
+    (host.appliance.bin / "network.sh").write_text(script)
+    port = host.url.rsplit(":", 1)[1]
+    with following(host) as curl:
+        curl.wait_for("hello")
+        network = {"network": {"interface": "eth7", "hostname": "test.host"}}
+        id = host.post("/settings", "-F", f"settings={json.dumps(network)}").headers["Job-Id"]
+        curl.wait_for("log", lambda log: "line 9" in log["text"])
+        host.stop()
+        curl.process.wait(5)
+    host.start("--port", port)
+    with following(host, "-H", f"Last-Event-ID: {curl.last_id()}") as after:
+        after.wait_for("job", lambda job: job["id"] == id and job["status"] == "success")
+
+    told = [each.data for each in (*curl.named("log"), *after.named("log"))]
+    assert "".join(each["text"] for each in told) == (host.appliance.jobs / f"{id}.log").read_text()
+    assert [each["offset"] for each in told[1:]] == [each["end"] for each in told[:-1]]
+    assert len(curl.named("log")) > 1 and len(after.named("log")) > 1
+
+
 @pytest.mark.parametrize("id", ["0123456789abcdef-1", "x", "-1", "{boot}-999", "{boot}-", "٣-٣"])
 def test_an_id_that_is_not_known_gets_reset_and_the_state(host: Host, id: str) -> None:
     with following(host) as curl:

@@ -46,8 +46,8 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 async def jidoteki_startup(appliance: Appliance, service: Service) -> None:
     """Go on where the service ended."""
     hub = Hub(service, await asyncio.to_thread(journal.take, appliance))
-    await hub.catch_up()
     _HUBS[appliance.admin] = hub
+    await hub.catch_up()
 
 
 @hookimpl
