@@ -62,3 +62,16 @@ def test_a_browser_follows_1000_events_over_two_restarts_without_a_gap(host: Hos
     assert page.evaluate("window.received") == list(range(1, EVENTS + 1))
     names = page.evaluate("window.names")
     assert names == ["hello", "state", *["bye", "hello"] * 2]
+
+
+def test_the_manual_shows_the_stream_as_it_comes(host: Host, page: Any) -> None:
+    page.goto(f"{host.url}/docs")
+    page.fill("#token", str(host.token))
+    page.click("#getEvents > summary")
+    page.click("#getEvents button[type=submit]")
+    outcome = page.locator("#getEvents .outcome")
+    outcome.get_by_text("event: state").wait_for(timeout=20_000)
+    host.get("/publisher", query="first=7")
+    outcome.get_by_text("event: publisher.tick").wait_for(timeout=20_000)
+
+    assert "200" in outcome.inner_text()
