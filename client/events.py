@@ -98,19 +98,20 @@ class Parser:
 async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
     """The events, over restarts of the service; see `Client.events`."""
     loop = asyncio.get_running_loop()
-    seen = loop.time()
-    begun = False
+    begun, lost = False, 0.0
     while True:
+        problem: ClientProblem = Unreachable("The appliance ends its events again and again")
         try:
             async for event in _connected(client, last):
-                last, begun, seen = event.id, True, loop.time()
+                last, begun, lost = event.id, True, 0.0
                 yield event
-        except Unreachable:
-            if not begun or loop.time() - seen > AWAY:
-                raise
-        except ApiProblem as error:
-            if not begun or error.status not in PASSING or loop.time() - seen > AWAY:
-                raise
+        except (Unreachable, ApiProblem) as error:
+            problem = error
+        now = loop.time()
+        lost = lost or now
+        passes = not isinstance(problem, ApiProblem) or problem.status in PASSING
+        if not begun or not passes or now - lost > AWAY:
+            raise problem
         await asyncio.sleep(RETRY)
 
 
