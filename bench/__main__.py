@@ -22,6 +22,7 @@ ALL = (
     "logs",
     "start",
     "many_plugins",
+    "events",
     "connections",
 )
 

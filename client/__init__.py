@@ -11,6 +11,7 @@ What it raises is a `ClientProblem`, or an `OSError` of a file of yours.
 
 from jidoteki.client.answers import Answer
 from jidoteki.client.connection import Client
+from jidoteki.client.events import Event
 from jidoteki.client.problems import ApiProblem, ClientProblem, JobProblem, Unreachable
 
-__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "JobProblem", "Unreachable"]
+__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "Event", "JobProblem", "Unreachable"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +14,12 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from jidoteki.client import answers, downloads, jobs
+from jidoteki.client import answers, downloads, events, jobs
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
+from jidoteki.client.events import Event, JobEvents
 from jidoteki.client.forms import Form
 from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
+from jidoteki.client.trust import trust
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
 
@@ -58,7 +59,7 @@ class Client:
         self._token = token
         self._scheme = scheme
         self._timeout = timeout
-        self._ssl = _trust(cafile) if verify else False
+        self._ssl = trust(cafile) if verify else False
         self._session: aiohttp.ClientSession | None = None
         #: Paths that an appliance named as a job's status without being asked for them: not to be followed.
         self._foreign: deque[str] = deque(maxlen=64)
@@ -220,7 +221,8 @@ class Client:
             raise ClientProblem("The appliance names a path that was not asked for: its job is not followed there")
         asked = full_path(path).rstrip("/")
         job = next((id for started, id in self._started if started == asked), None)
-        return await jobs.follow(jobs.looking(self._shown, job, path), on_progress, seconds, interval)
+        told = None if job is None else JobEvents(self, job)
+        return await jobs.follow(jobs.looking(self._shown, job, path), on_progress, seconds, interval, told)
 
     async def wait_for(
         self, answer: Answer, on_progress: Callable[[Mapping[str, Any]], None] | None = None
@@ -234,7 +236,20 @@ class Client:
         place = answer.location if answer.job is None else next(iter(answer.named()), None)
         if place is not None and place in self._foreign:
             place = None
-        return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5)
+        told = None if answer.job is None else JobEvents(self, answer.job)
+        return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
+
+    def events(self, last: str = "") -> AsyncGenerator[Event]:
+        """Return what happens on the appliance, event by event, without end.
+
+        A connection that is lost is made again for two minutes, and the appliance goes on where it was; it says `reset`
+        and what its state is where it does not know that any more.
+
+        :param last: the id of the last event that is known already.
+        :raises ApiProblem: 404, the appliance serves no events; or as `request` does.
+        :raises ClientProblem: as `request` does, or what it sends are no events.
+        """
+        return events.follow(self, last)
 
     async def _shown(self, path: str) -> Any:
         return (await self._fetch("GET", path, limit=MAX_STATUS)).data
@@ -287,13 +302,3 @@ def full_path(path: str) -> str:
     """Return a path with the prefix."""
     path = "/" + path.lstrip("/")
     return path if path.startswith(PREFIX + "/") else PREFIX + path
-
-
-def _trust(cafile: Path | str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=cafile)
-    except OSError as error:
-        raise ClientProblem(f"{cafile} holds no certificates to trust: {error.strerror or error}") from error
-    # Python 3.13 refuses self-signed certificates without key identifiers, which curl and browsers accept.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context

@@ -1,4 +1,4 @@
-"""Following a job to its end by polling its status."""
+"""Following a job to its end: by events where they are served, else by polling its status."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from jidoteki.client.events import JobEvents
 from jidoteki.client.problems import MAX_CODE, ApiProblem, JobProblem, Unreachable, sentence
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
 AWAY = 120.0
 #: Seconds for which an appliance may report no job: it may show a job only some time after its start.
 NOT_YET = 10.0
-
+#: Seconds between two looks at a job that events tell of.
+LOOK_ALL_THE_SAME = 5.0
 
 Fetch = Callable[[str], Awaitable[Any]]
 
@@ -50,17 +52,38 @@ async def follow(
     on_progress: Callable[[Mapping[str, Any]], None] | None,
     seconds: float,
     interval: float,
+    events: JobEvents | None = None,
 ) -> Mapping[str, Any]:
-    """Poll until the job has ended, and return its last status; see `Client.wait`."""
+    """Look until the job has ended, and return its last status; see `Client.wait`.
+
+    :param events: what may tell of the job, so that it need not be looked at again and again.
+    """
+    try:
+        return await _follow(look, on_progress, seconds, interval, events)
+    finally:
+        if events is not None:
+            await events.end()
+
+
+async def _follow(
+    look: Callable[[], Awaitable[Any]],
+    on_progress: Callable[[Mapping[str, Any]], None] | None,
+    seconds: float,
+    interval: float,
+    events: JobEvents | None,
+) -> Mapping[str, Any]:
     started = seen = time.monotonic()
     shown: Mapping[str, Any] | None = None
     while time.monotonic() - started < seconds:
         # Before the first poll, too: for a moment the original still reports the previous job.
-        await asyncio.sleep(interval)
+        told = await _news(events, interval)
         status: Mapping[str, Any] | None
         try:
-            status = _status(await look())
+            # How it ended is in its record, with its log.
+            status = told if told is not None and told["status"] == "running" else _status(await look())
             seen = time.monotonic()
+            if events is not None and status.get("id") == events.job and status["status"] == "running":
+                events.begin()
         except (Unreachable, ApiProblem) as error:
             if not _is_temporary(error) or time.monotonic() - seen > AWAY:
                 raise
@@ -72,6 +95,14 @@ async def follow(
         if status is not None and _has_ended(status, time.monotonic() - started):
             return status
     raise JobProblem(f"The job did not end within {seconds:g} seconds", status=shown)
+
+
+async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] | None:
+    """Wait until the next poll is due; return what an event told in the meantime."""
+    if events is not None and events.are_there:
+        return await events.next(max(interval, LOOK_ALL_THE_SAME))
+    await asyncio.sleep(interval)
+    return None
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -33,7 +33,7 @@ By `jidoteki check`, as the user who runs it, whether the service runs or not. I
 itself told as an error.""",
     "jidoteki_startup": """
 Once, before the first request is accepted; of a plugin that came with a configuration read again, then. It has
-10 seconds; a plain function is called in a thread.""",
+10 seconds; a plain function is called in a thread. `service` may be kept until the service ends.""",
     "jidoteki_services": "At each `GET /services`, in a thread. It has 10 seconds.",
     "jidoteki_health": "Every `health.refresh` seconds, in a thread. It has 10 seconds.",
     "jidoteki_apply": "In the process of the job that changes the settings `app`, `network`, `storage` or `certs`.",

@@ -18,6 +18,7 @@ from jidoteki.hookspecs.endpoints import (
     JsonResponse,
     Request,
     Response,
+    StreamingResponse,
     TextFile,
     TextResponse,
     Upload,
@@ -26,6 +27,7 @@ from jidoteki.hookspecs.endpoints import (
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
+from jidoteki.hookspecs.live import LiveEvent, Service
 
 __all__ = [
     "CONTRACT",
@@ -51,9 +53,12 @@ __all__ = [
     "JobRecord",
     "JobType",
     "JsonResponse",
+    "LiveEvent",
     "Request",
     "Response",
+    "Service",
     "StatusFiles",
+    "StreamingResponse",
     "TextFile",
     "TextResponse",
     "Upload",

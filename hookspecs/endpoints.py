@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -10,6 +10,7 @@ from typing import IO, Any, Final, Protocol
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
+from jidoteki.hookspecs.live import Service
 
 PREFIX: Final = "/api/v1/admin"
 """The prefix of every endpoint's path."""
@@ -121,7 +122,24 @@ class FileDownload:
     """Whether it was made for this request: a Range request then gets all of it, unless it names this very file."""
 
 
-Response = JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | dict[str, Any] | list[Any]
+@dataclass(frozen=True, slots=True)
+class StreamingResponse:
+    """A text that goes on for as long as the client takes it, such as Server-Sent Events.
+
+    A piece is asked for only once the client has taken what came before. The stream ends with the last piece, when the
+    client is gone or takes nothing for a minute, when its token is changed or revoked, and when the service ends. Then
+    the iterator's `aclose` is called, if it has one; for a HEAD request without asking for a piece.
+    """
+
+    chunks: AsyncIterator[bytes]
+    content_type: str = "text/plain; charset=utf-8"
+    farewell: bytes = b""
+    """What is sent at last when the service ends."""
+
+
+Response = (
+    JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | StreamingResponse | dict[str, Any] | list[Any]
+)
 """The return type of a handler; a `dict` or `list` is answered as JSON with 200."""
 
 
@@ -159,6 +177,16 @@ class Request(Protocol):
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
         """The number of requests answered since the service started, by method (or `other`) and status."""
+
+    @property
+    def service(self) -> Service:
+        """The running service."""
+
+    def may(self, method: str, path: str) -> bool:
+        """Whether the token of whoever made the request has a scope for this one.
+
+        :param path: without the prefix; whether anything is served there or not.
+        """
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jidoteki.hookspecs.endpoints import Endpoint
     from jidoteki.hookspecs.findings import Finding
     from jidoteki.hookspecs.jobs import Event, Job, JobType
+    from jidoteki.hookspecs.live import Service
 
 PROJECT: Final = "jidoteki"
 
@@ -68,7 +69,9 @@ class Hooks:
         """
 
     @hookspec
-    def jidoteki_startup(self, appliance: Appliance, config: Mapping[str, Any]) -> Awaitable[None] | None:
+    def jidoteki_startup(
+        self, appliance: Appliance, config: Mapping[str, Any], service: Service
+    ) -> Awaitable[None] | None:
         """Prepare the plugin; called once before the first request is accepted; may be `async def`."""
 
     @hookspec

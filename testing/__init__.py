@@ -6,7 +6,7 @@ It is installed with the distribution; pytest finds the fixtures by itself (see 
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.testing.calls import Answer
-from jidoteki.testing.fakes import FakeJob, FakeRequest
+from jidoteki.testing.fakes import FakeJob, FakeRequest, FakeService
 from jidoteki.testing.fixtures import MakeAppliance, MakeClient, MakeHost
 from jidoteki.testing.host import Host, wait_until
 
@@ -17,6 +17,7 @@ __all__ = [
     "Answer",
     "FakeJob",
     "FakeRequest",
+    "FakeService",
     "Host",
     "InProcessClient",
     "MakeAppliance",

@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.config import loading
-from jidoteki.hookspecs import PREFIX, Appliance, JobCancelled, JobFailed, JobOutcome, JobRecord, JsonResponse, Response
+from jidoteki.hookspecs import (
+    PREFIX,
+    ApiError,
+    Appliance,
+    JobCancelled,
+    JobFailed,
+    JobOutcome,
+    JobRecord,
+    JsonResponse,
+    LiveEvent,
+    Response,
+    Service,
+)
 
 if TYPE_CHECKING:
     from jidoteki.hookspecs import Job, Request
@@ -140,6 +152,40 @@ class FakeJob:
 
 
 @dataclass
+class FakeService:
+    """A service that keeps what is published, tells nobody, and answers what it is told to.
+
+    It satisfies `jidoteki.hookspecs.Service`.
+
+    :param answers: what endpoints show, by their paths.
+    :param published: the events that were published.
+    :param listeners: what subscribed: call them as the service would.
+    """
+
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    published: list[LiveEvent] = field(default_factory=list)
+    listeners: list[Callable[[LiveEvent], None]] = field(default_factory=list)
+
+    def publish(self, event: LiveEvent) -> None:
+        """Add to `published`."""
+        self.published.append(event)
+
+    def subscribe(self, listener: Callable[[LiveEvent], None]) -> Callable[[], None]:
+        """Add to `listeners`."""
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    async def fetch(self, path: str) -> Any:
+        """Return the one of `answers`.
+
+        :raises ApiError: 404, there is none.
+        """
+        if path not in self.answers:
+            raise ApiError(404)
+        return self.answers[path]
+
+
+@dataclass
 class FakeRequest:
     """A fake request for handlers that the test calls itself: `await start(FakeRequest(appliance, {"host": …}))`.
 
@@ -159,6 +205,8 @@ class FakeRequest:
     :param records: the runs of jobs, newest first.
     :param logs: the logs of runs, by their ids.
     :param resumed: whether the client resumes a download.
+    :param service: the running service.
+    :param allowed: method and path of what the token may do; None for everything.
     :param started: the started jobs: name and input.
     :param cancelled: the names of the cancelled jobs.
     """
@@ -177,8 +225,14 @@ class FakeRequest:
     records: Sequence[JobRecord] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
+    service: Service = field(default_factory=FakeService)
+    allowed: Sequence[tuple[str, str]] | None = None
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+
+    def may(self, method: str, path: str) -> bool:
+        """Look into `allowed`."""
+        return self.allowed is None or (method, path) in self.allowed
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return a 202 response with the default `location`."""

@@ -15,6 +15,7 @@ COMMANDS = {
     "config-schema": "Print the JSON Schema of the configuration file.",
     "debug-bundle": "Open the debug bundles that customers send.",
     "demo": "Make a demo appliance, kept between runs, and serve it.",
+    "events": "Follow what happens on an appliance.",
     "init": "Make a complete appliance root in a new directory.",
     "new-plugin": "Make a new plugin's folder: a project with an endpoint, a validator, a job and tests.",
     "package": "Build update packages, or find out whether an appliance would accept one.",
@@ -22,6 +23,7 @@ COMMANDS = {
     "plugins": "List the plugins: what they serve, or why they do not.",
     "serve": "Serve the API of an appliance.",
     "sign": "Print the hash that authenticates a request.",
+    "top": "Show jobs and health of an appliance, live.",
     "update": "Install the update package that was dropped into the uploads directory.",
 }
 

@@ -75,10 +75,30 @@ async function show(outcome, response) {
     outcome.append(link);
     return;
   }
+  if ((response.headers.get("Content-Type") || "").startsWith("text/event-stream")) {
+    await showStream(outcome, response);
+    return;
+  }
   const text = await response.text();
   const block = element("pre", pretty(text).slice(0, SHOWN) + (text.length > SHOWN ? "\n…" : ""));
   block.tabIndex = 0;
   outcome.append(block);
+}
+
+// What has no end is shown as it comes, the last of it, until the next call takes its place.
+async function showStream(outcome, response) {
+  const block = element("pre", "");
+  block.tabIndex = 0;
+  outcome.append(block);
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (!block.isConnected) {
+      await reader.cancel();
+      return;
+    }
+    block.textContent = (block.textContent + decoder.decode(part.value, { stream: true })).slice(-SHOWN);
+  }
 }
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

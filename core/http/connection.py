@@ -52,7 +52,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_last_moment",
-        "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "ended", "network",
+        "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "ended", "network", "on_gone",
     )  # fmt: skip
 
     _raw: asyncio.Transport
@@ -73,6 +73,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self.ended = False
         #: Of the client.
         self.network = "-"
+        #: Called when the client goes, while it is sent what has no end: then it owes only to take something at times.
+        self.on_gone: Callable[[], object] | None = None
 
     # What the socket's transport calls.
 
@@ -120,7 +122,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _is_owed_an_answer(self) -> bool:
         """Whether a client that sends no more has sent a whole request (RFC 9112, 9.6)."""
-        owed = not self._closing and self._protocol is not None and bool(self._protocol.eof_received())
+        owed = not self._closing and self.on_gone is None
+        owed = owed and self._protocol is not None and bool(self._protocol.eof_received())
         self.ended = self.ended or owed
         return owed
 
@@ -133,6 +136,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _leave(self, exc: Exception | None) -> None:
         """Let the HTTP protocol go, with all that it keeps: it has nothing more to say."""
+        if self.on_gone is not None:
+            self.on_gone()
         if self._protocol is not None:
             protocol, self._protocol = self._protocol, None
             protocol.connection_lost(exc)
@@ -248,7 +253,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         taken = progress(self._raw.get_extra_info("socket"))
         if taken.outstanding or self.get_write_buffer_size():
             self._lingers_until = now + LINGERING_TIME
-            if not self._allowance.lasts(now, taken.acknowledged, stall, rate):
+            if not self._allowance.lasts(now, taken.acknowledged, stall, rate if self.on_gone is None else 0):
                 self.reset()
         else:
             self._allowance.renew()

@@ -19,12 +19,14 @@ from multidict import CIMultiDict
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.connection import Connection
 from jidoteki.core.http.resuming import Resuming, byte_range, is_there, names
+from jidoteki.core.http.streaming import Streamed
 from jidoteki.hookspecs import (
     ApiError,
     EncodedJson,
     FileDownload,
     JsonResponse,
     Response,
+    StreamingResponse,
     TextFile,
     TextResponse,
     paths,
@@ -168,6 +170,8 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
             {"Content-Type": "application/octet-stream", "Content-Disposition": disposition},
             response.file,
         )
+    if isinstance(response, StreamingResponse):
+        return Streamed(response, SECURITY_HEADERS)
     raise TypeError(f"A handler returned {type(response).__name__}, which is not a response")
 
 

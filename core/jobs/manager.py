@@ -14,9 +14,11 @@ from typing import Any
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import processes, status_files
+from jidoteki.core.jobs.following import Following, job_event
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, NOT_RECORDED, UNRECORDED, Record, boot_id
+from jidoteki.core.plugin_manager.live import Live
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
@@ -48,11 +50,13 @@ class JobManager:
 
     :param launcher: returns the one in force.
     :param notify: told of each start and end, in a thread.
+    :param live: where what happens to jobs, and what they write, is told as live events.
     """
 
-    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None]) -> None:
+    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None], live: Live) -> None:
         self._launcher = launcher
         self._notify = notify
+        self._live = live
         self._watches: dict[str, _Watch] = {}
         self._checks = asyncio.Semaphore(4)
 
@@ -208,6 +212,7 @@ class JobManager:
 
     async def _follow(self, watch: _Watch) -> None:
         await self._tell("job.start", watch.record)
+        following = Following(watch.record.shown(), self._launcher, self._live)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
             await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIME - watch.process.age()))
@@ -224,6 +229,7 @@ class JobManager:
             if self._watches.get(record.kind) is watch:
                 del self._watches[record.kind]
             watch.ended.set_result(record)
+        await following.end()
         await self._tell("job.end", record)
 
     def _bury(self, watch: _Watch) -> Record:
@@ -251,4 +257,6 @@ class JobManager:
         )  # fmt: skip
         reason = f": {record.error_message[:MAX_REASON]}" if record.error_message else ""
         logger.info("%s: %s %s%s", action, record.id, outcome, reason)
+        if self._live.is_heard:
+            self._live.publish(job_event(record.shown()))
         await asyncio.to_thread(self._notify, event)

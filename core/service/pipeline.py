@@ -22,6 +22,7 @@ from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated, receive_body
 from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
+from jidoteki.core.http.streaming import Streamed
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
@@ -116,6 +117,8 @@ class Pipeline:
             rendered.watch = partial(self._watch, attempt, found)
             if isinstance(response, FileDownload):
                 rendered.resuming = api.resuming(response.filename, anew=response.anew)
+        elif type(rendered) is Streamed:
+            rendered.watch, rendered.streams = partial(self._watch, attempt, found), self._service.streams
         return rendered
 
     @contextmanager

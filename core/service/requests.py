@@ -12,6 +12,7 @@ from jidoteki.core.auth.authentication import FORBIDDEN
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
+from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.hookspecs import (
@@ -36,7 +37,7 @@ BUSY = "E1004"
 
 @dataclass(slots=True)
 class ApiRequest:
-    """Implements `jidoteki.hookspecs.Request`; `service` is for the mandatory endpoints alone."""
+    """Implements `jidoteki.hookspecs.Request`; the mandatory endpoints alone may use all of `service`."""
 
     appliance: Appliance
     config: Mapping[str, Any]
@@ -76,6 +77,12 @@ class ApiRequest:
             raise ApiError(403, FORBIDDEN) from error
         if holder != self.holder:
             raise ApiError(403, FORBIDDEN)
+
+    def may(self, method: str, path: str) -> bool:
+        """Whether whoever made the request may make this one."""
+        route = (self.service.generation.routes.find(path) or {}).get(method)
+        changes = route.changes if isinstance(route, Route) else method != "GET"
+        return self.holder.user.may(method, path if route is None else route.path, changes)
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:

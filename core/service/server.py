@@ -76,6 +76,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
             announce(f"Listening on {listener.url}{PREFIX}")
         gc.freeze()  # what is there now stays: collections need not look through it again and again
         await ending.wait()
+        await service.streams.end()
     finally:
         for listener in listeners:
             await listener.stop()

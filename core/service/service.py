@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from jidoteki.core.config import loading as configuration
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
+from jidoteki.core.http.streaming import Streams
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.plugin_manager.events import Events
 from jidoteki.core.plugin_manager.isolation import Calls
+from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
+from jidoteki.core.service import fetching
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
+from jidoteki.hookspecs import Event, LiveEvent
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +49,19 @@ class Service:
         self._creating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._calls = Calls()
+        self.live = Live()
+        self.streams = Streams()
         self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
         self._throttle = Throttle(lambda: self.generation.limits.pause)
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: self.appliance.group)
+        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._tell_of_audit, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles(appliance.jobs / "sent.json")
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
-        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify)
+        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify, self.live)
         config = configuration.load(path, self._last_good)
         #: What is in force; a reload replaces it as a whole.
         self.generation = self._build(assemble(appliance, config, self._calls), None)
@@ -63,6 +70,24 @@ class Service:
     def appliance(self) -> Appliance:
         """The appliance, as the configuration in force describes it."""
         return self.generation.assembly.appliance
+
+    def publish(self, event: LiveEvent) -> None:
+        """Tell a live event to all who subscribed."""
+        self.live.publish(event)
+
+    def subscribe(self, listener: Callable[[LiveEvent], None]) -> Callable[[], None]:
+        """Have each live event told to a function."""
+        return self.live.subscribe(listener)
+
+    async def fetch(self, path: str) -> Any:
+        """What `GET path` answers, whoever asks."""
+        return await fetching.fetch(self, path)
+
+    def _tell_of_audit(self, event: Event) -> None:
+        self._events.notify(event)
+        if self.live.is_heard:
+            names = ("time", "id", "client", "user", "action", "target", "count")
+            self.live.publish(LiveEvent("audit", {name: getattr(event, name) for name in names}, "/audit", event.time))
 
     def _build(self, assembly: Assembly, nonces: Nonces | None) -> Generation:
         generation = build(assembly, nonces, self._throttle, self.audit)
@@ -74,6 +99,7 @@ class Service:
 
     async def start(self) -> None:
         """Find running jobs and start the plugins; called once."""
+        self.live.begin()
         await self.jobs.recover()
         await self._start_plugins()
         self._telling = asyncio.create_task(self._tell())
@@ -136,12 +162,16 @@ class Service:
                 self._started.add(plugin.name)
                 await self._life_cycle(plugin, function, "jidoteki_startup")
 
+    def _arguments(self, hook: str) -> dict[str, Any]:
+        also = {"service": self} if hook == "jidoteki_startup" else {}
+        return {"appliance": self.appliance, **also}
+
     async def _life_cycle(self, plugin: Plugin, function: object, hook: str) -> None:
         """Await a hook that may be `async def`; a plain one runs in a thread."""
         assert callable(function)
         try:
             async with asyncio.timeout(HOOK_TIME):
-                result = await asyncio.to_thread(within, HOOK_TIME, lambda: function(appliance=self.appliance))
+                result = await asyncio.to_thread(within, HOOK_TIME, lambda: function(**self._arguments(hook)))
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from servers import serving
 
 from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem, Unreachable
 from jidoteki.core.endpoints.update.build import build_package
@@ -39,15 +39,6 @@ def package(host: Host, work: Path, script: str) -> Path:
     (source / "update.sh").write_text(f"#!/bin/sh\n{script}\n")
     build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", work / "package.enc")
     return work / "package.enc"
-
-
-@asynccontextmanager
-async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """A server that answers everything with one handler; gives its address."""
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)
-    async with TestServer(app) as server:
-        yield str(server.make_url("")).rstrip("/")
 
 
 @asynccontextmanager

@@ -94,7 +94,8 @@ def ask(
     try:
         client.request(method, f"{PREFIX}{path}{'?' if query else ''}{query}", body, dict(headers or {}))
         answer = client.getresponse()
-        return Reply(answer.status, dict(answer.getheaders()), answer.read())
+        has_an_end = answer.getheader("Content-Type") != "text/event-stream"
+        return Reply(answer.status, dict(answer.getheaders()), answer.read() if has_an_end else b"")
     finally:
         client.close()
 

@@ -56,6 +56,7 @@ OPTIONAL = {
     ("GET", "/backup/download"): 404,
     ("GET", "/backup/log"): 404,
     ("POST", "/backup/restore"): 400,
+    ("GET", "/events"): 200,
     ("GET", "/tokens"): 200,
     ("POST", "/tokens"): 400,
     ("POST", "/tokens/revoke"): 400,

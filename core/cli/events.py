@@ -1,0 +1,72 @@
+"""`jidoteki events`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from jidoteki.client import ApiProblem, Client, Event
+from jidoteki.core.cli import Problem, json_option
+from jidoteki.core.cli.remote import appliance_options, run
+
+#: What people see of an event: these of its data, where it has them.
+SHOWN = {
+    "hello": ("version",),
+    "job": ("id", "status", "percentage", "error-message"),
+    "audit": ("user", "client", "action", "target"),
+    "reset": ("reason",),
+}
+
+
+@click.command()
+@appliance_options
+@click.option("--after", default="", metavar="ID", help="Begin after the event with this id.")
+@json_option
+def command(client: Client, after: str, as_json: bool) -> None:
+    """Follow what happens on an appliance, until Ctrl-C.
+
+    A line for each event. With --json each is an object with its id, event and data; the id of the last one may be
+    given to --after later. A connection that is lost is made again.
+    """
+    run(client, lambda: _follow(client, after, as_json))
+
+
+async def _follow(client: Client, after: str, as_json: bool) -> None:
+    try:
+        async for event in client.events(after):
+            if as_json:
+                click.echo(json.dumps({"id": event.id, "event": event.name, "data": event.data}))
+            elif event.name != "state":
+                click.echo(_plain(_line(event)))
+            sys.stdout.flush()
+    except ApiProblem as error:
+        if error.status == 404:
+            raise Problem(f"{error.message}: the appliance serves no events") from error
+        raise
+
+
+def _line(event: Event) -> str:
+    """An event for people."""
+    data = event.data if isinstance(event.data, dict) else {}
+    if event.name == "log":
+        text = str(data.get("text", "")).rstrip("\n")
+        return "\n".join(f"{_now()} log {data.get('job')}: {line}" for line in text.split("\n"))
+    shown: Any = data
+    if event.name in SHOWN:
+        shown = " ".join(str(data[name]) for name in SHOWN[event.name] if data.get(name) is not None)
+    elif not data:
+        shown = ""
+    return f"{_now()} {event.name} {shown}".rstrip()
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _plain(text: str) -> str:
+    """The text as a terminal, which obeys some characters, may get it."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

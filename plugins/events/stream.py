@@ -1,0 +1,111 @@
+"""One stream of events, as one client gets it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any, Final, Self
+
+from jidoteki.hookspecs import ApiError, Request
+from jidoteki.plugins.events.hub import Hub
+from jidoteki.plugins.events.ring import Entry, frame
+
+#: Seconds of silence after which a comment shows that the connection is alive.
+SILENCE: Final = 15.0
+#: Bytes that are handed on together.
+TOGETHER: Final = 16 * 1024
+#: Milliseconds after which a client comes again.
+RETRY: Final = 1000
+BYE: Final = frame("bye", "{}")
+COMMENT: Final = b":\n\n"
+#: What the state consists of: what these endpoints show.
+STATE: Final = ("jobs", "health", "services")
+
+
+class Stream:
+    """The pieces of a stream; it is counted from the beginning until `aclose`.
+
+    :param last: the id of the last event that the client knows; empty if it knows none.
+    :raises ApiError: 503, there are too many.
+    """
+
+    def __init__(self, hub: Hub, request: Request, last: str) -> None:
+        hub.open()
+        self._hub, self._request, self._last = hub, request, last
+        self._closed = False
+        self._pieces = self._events()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Count it no more."""
+        if not self._closed:
+            self._closed = True
+            self._hub.close()
+        await self._pieces.aclose()
+
+    async def _events(self) -> AsyncGenerator[bytes]:
+        loop = asyncio.get_running_loop()
+        ring = self._hub.ring
+        number = ring.number_of(self._last) if self._last else None
+        yield f"retry: {RETRY}\n".encode() + await self._hello("" if number is not None else ring.id(ring.last))
+        if number is None:
+            reason = "The last event that you know is not known here any more" if self._last else ""
+            number = ring.last
+            yield await self._anew(reason)
+        sent = loop.time()
+        while True:
+            if self._hub.ring is not ring or not ring.has_all_after(number):
+                ring = self._hub.ring
+                number = ring.last
+                yield await self._anew("You took the events too slowly, or some were lost")
+                sent = loop.time()
+            entries = ring.after(number, TOGETHER)
+            number += len(entries)
+            told = self._for_client(entries)
+            if told or loop.time() - sent >= SILENCE:
+                yield told or COMMENT
+                sent = loop.time()
+            elif not entries:
+                await self._hub.changes(max(0.0, SILENCE - (loop.time() - sent)))
+
+    def _for_client(self, entries: list[Entry]) -> bytes:
+        """Those of the events that the client may know."""
+        may = {path: self._request.may("GET", path) for path in {each.path for each in entries}}
+        return b"".join(each.wire for each in entries if may[each.path])
+
+    async def _hello(self, id: str) -> bytes:
+        told: dict[str, Any] = {"boot": self._hub.ring.boot}
+        version = await self._shown("/version")
+        told["version"] = version.get("version") if isinstance(version, dict) else None
+        told["build"] = await self._shown("/build")
+        return frame("hello", json.dumps(told), id)
+
+    async def _anew(self, reason: str) -> bytes:
+        """The whole state, in the place of events that are not known; where it begins, after `reset`.
+
+        :param reason: why; empty for who knows nothing yet.
+        """
+        ring = self._hub.ring
+        id = ring.id(ring.last)
+        state = {}
+        for name in STATE:
+            shown = await self._shown(f"/{name}")
+            if shown is not None:
+                state[name] = shown.get(name, shown) if isinstance(shown, dict) else shown
+        reset = frame("reset", json.dumps({"reason": reason}), id) if reason else b""
+        return reset + frame("state", json.dumps(state), id)
+
+    async def _shown(self, path: str) -> Any:
+        """What an endpoint shows; None where the client may not see it, or nothing is there."""
+        if not self._request.may("GET", path):
+            return None
+        try:
+            return await self._hub.service.fetch(path)
+        except ApiError:
+            return None

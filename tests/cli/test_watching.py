@@ -1,0 +1,157 @@
+"""`jidoteki events`, `top` and `call --wait`, of an appliance that tells events and of one that does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from eventkit import PREFIX, publishing
+
+from jidoteki.testing import Host, MakeHost, wait_until
+from jidoteki.testing.host import COMMAND
+
+
+@pytest.fixture
+def publisher(jidoteki_host: MakeHost) -> Host:
+    return publishing(jidoteki_host)
+
+
+class Running:
+    """A command, and the lines that it has printed so far."""
+
+    def __init__(self, host: Host, *arguments: str) -> None:
+        environment = {**os.environ, "JIDOTEKI_URL": host.url, "JIDOTEKI_TOKEN": str(host.token)}
+        argv = [*COMMAND, *arguments, "--cacert", str(host.certificate)]
+        self.process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self.lines)]
+
+    def end(self) -> tuple[int, str]:
+        """The exit status after Ctrl-C, and what went to standard error."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(20)
+        self._reader.join(10)
+        assert self.process.stderr
+        return status, self.process.stderr.read()
+
+
+@contextmanager
+def running(host: Host, *arguments: str) -> Iterator[Running]:
+    command = Running(host, *arguments)
+    try:
+        yield command
+    finally:
+        command.process.kill()
+        command.process.wait(20)
+
+
+def test_events_are_printed_as_json_over_a_restart(publisher: Host) -> None:
+    port = publisher.url.rsplit(":", 1)[1]
+    with running(publisher, "events", "--json") as command:
+        wait_until(lambda: len(command.lines) >= 2)
+        publisher.get("/publisher", query="count=5")
+        publisher.stop()
+        publisher.start("--port", port)
+        publisher.get("/publisher", query="first=6&count=5")
+        wait_until(lambda: any(each["data"] and each["data"].get("number") == 10 for each in command.documents()))
+        status, errors = command.end()
+
+    told = command.documents()
+    assert [each["event"] for each in told[:2]] == ["hello", "state"]
+    assert [each["data"]["number"] for each in told if each["event"] == "publisher.tick"] == list(range(1, 11))
+    assert (status, errors) == (0, "")
+    with running(publisher, "events", "--json", "--after", told[-1]["id"]) as command:
+        wait_until(lambda: command.lines)
+        publisher.get("/publisher", query="first=11")
+        wait_until(lambda: len(command.lines) >= 2)
+    assert [each["event"] for each in command.documents()] == ["hello", "publisher.tick"]
+
+
+def test_events_are_lines_for_people(publisher: Host) -> None:
+    with running(publisher, "events") as command:
+        wait_until(lambda: command.lines)
+        id = publisher.post("/publisher").headers["Job-Id"]
+        wait_until(lambda: any(line.rstrip().endswith(f"job {id} success 100") for line in command.lines))
+
+    assert any(f"log {id}: " in line and line.endswith("line 199\n") for line in command.lines)
+    assert all(line[8:9] == " " for line in command.lines)
+
+
+def test_an_appliance_without_events_is_told_of_in_a_sentence(jidoteki_host: MakeHost) -> None:
+    with running(jidoteki_host(), "events") as command:
+        command.process.wait(30)
+        status, errors = command.end()
+
+    assert status == 1
+    assert errors.startswith("jidoteki: ") and "serves no events" in errors and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_top_shows_each_change_of_a_job(jidoteki_host: MakeHost, served: bool) -> None:
+    host = publishing(jidoteki_host) if served else jidoteki_host(enable=("settings",))
+    with running(host, "top", "--json") as command:
+        first = wait_until(command.documents)[0]
+        form = () if served else ("-F", 'settings={"app": {"name": "a"}}')
+        answer = host.post("/publisher" if served else "/settings", *form)
+        id = answer.headers["Job-Id"]
+
+        def ended() -> bool:
+            jobs = command.documents()[-1]["jobs"]
+            return bool(jobs) and (jobs[0]["id"], jobs[0]["status"]) == (id, "success")
+
+        wait_until(ended, 30)
+        status, errors = command.end()
+
+    assert (status, errors) == (0, "")
+    assert first["version"] == "1.0.0" and "disk" in first["health"] and first["services"] and first["jobs"] == []
+    shown = {each["percentage"] for document in command.documents() for each in document["jobs"]}
+    assert len(shown) >= (4 if served else 1)
+
+
+def test_top_prints_one_table_where_there_is_no_terminal(publisher: Host) -> None:
+    id = publisher.post("/publisher").headers["Job-Id"]
+    with running(publisher, "top") as command:
+        assert command.process.wait(30) == 0
+        command.end()
+
+    assert "version 1.0.0" in command.lines[0] and "disk" in command.lines[0]
+    assert any(line.startswith(id) for line in command.lines)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_job_is_followed_by_events_where_they_are_served_and_by_asking_elsewhere(
+    jidoteki_host: MakeHost, served: bool
+) -> None:
+    host = publishing(jidoteki_host)
+    if not served:
+        host.configure(endpoints=["publisher", "tokens"])
+        host.reload()
+    with running(host, "call", "POST", "/publisher", "--wait") as command:
+        status = command.process.wait(60)
+        command.end()
+    host.stop()
+
+    log = (host.appliance.log / "jidoteki-access.log").read_text()
+    looks = log.count(f"GET {PREFIX}/jobs/")
+    assert status == 0
+    assert command.documents()[0]["status"] == "success"
+    assert (f"GET {PREFIX}/events 200" in log) is served
+    assert 1 <= looks <= 3 if served else looks >= 4

@@ -1,0 +1,72 @@
+"""How the client takes Server-Sent Events apart, and what it makes of an appliance that is none."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from servers import serving
+
+from jidoteki.client import ApiProblem, Client, ClientProblem, Event
+from jidoteki.client.events import MAX_EVENT, Parser
+from jidoteki.testing.fixtures import TOKEN
+
+STREAM = (
+    b': comment\n\nretry: 5\nid: a-1\nevent: job\ndata: {"id":\ndata: 1}\n\n'
+    b"data:plain\r\n\r\nid\revent: x\rdata\r\r event: no field\nid: b\0\ndata: 2\n\n"
+    b"event: without data\n\ndata: cut off"
+)
+EVENTS = [Event("job", {"id": 1}, "a-1"), Event("message", "plain", "a-1"), Event("x", "", ""), Event("message", 2, "")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_events_are_taken_apart_wherever_the_pieces_end(size: int) -> None:
+    parser = Parser()
+    found = [event for at in range(0, len(STREAM), size) for event in parser.feed(STREAM[at : at + size])]
+
+    assert found == EVENTS
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65536, b"data: " + b"x" * 65530 + b"\n"])
+def test_an_event_without_end_is_given_up(piece: bytes) -> None:
+    parser = Parser()
+
+    def feed() -> None:
+        for _ in range(MAX_EVENT // len(piece) + 2):
+            parser.feed(piece)
+
+    with pytest.raises(ClientProblem, match="an event of more than"):
+        feed()
+
+
+async def test_what_are_no_events_is_told() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async with serving(answer) as url, Client(url, TOKEN) as api:
+        with pytest.raises(ClientProblem, match="no events"):
+            await anext(api.events())
+
+
+async def test_a_refusal_is_told_at_once_and_only_a_passing_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jidoteki.client.events.RETRY", 0.01)
+    statuses = iter([200, 503, 200, 403])
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers.get("Last-Event-ID", ""))
+        text = f"id: a-{len(asked)}\ndata: {len(asked)}\n\n"
+        return web.Response(status=next(statuses), text=text, content_type="text/event-stream")
+
+    found = []
+
+    async def read(api: Client) -> None:
+        async for event in api.events("a-0"):
+            found.append(event.data)
+
+    async with serving(answer) as url, Client(url, TOKEN) as api:
+        with pytest.raises(ApiProblem) as raised:
+            await read(api)
+
+    assert raised.value.status == 403
+    assert found == [1, 3]
+    assert asked == ["a-0", "a-1", "a-1", "a-3"]

@@ -1,0 +1,99 @@
+"""`GET /events` followed by a client that nobody here wrote, and by the client and the commands of this project."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+import urllib3
+from eventkit import PREFIX, publishing
+from ld_eventsource import SSEClient
+from ld_eventsource.config import ConnectStrategy, ErrorStrategy, RetryDelayStrategy
+
+from jidoteki.client import Client, Event
+from jidoteki.testing import Host, MakeHost, wait_until
+
+EVENTS = 1000
+
+
+@pytest.fixture
+def publisher(jidoteki_host: MakeHost) -> Host:
+    return publishing(jidoteki_host)
+
+
+def publish_over_two_restarts(host: Host, received: list[int]) -> None:
+    """Publish all events, a third in each life of the service; each ends while they are still on their way."""
+    port = host.url.rsplit(":", 1)[1]
+    wait_until(lambda: received)
+    for first, count in ((1, 333), (334, 333), (667, 334)):
+        host.get("/publisher", query=f"first={first}&count={count}&step=10")
+        if first < 667:
+            host.stop()
+            host.start("--port", port)
+
+
+def all_numbers(received: list[int]) -> bool:
+    return bool(received) and received[-1] == EVENTS
+
+
+def test_an_event_source_follows_1000_events_over_two_restarts_without_a_gap(publisher: Host) -> None:
+    pool = urllib3.PoolManager(ca_certs=str(publisher.certificate), assert_hostname=False)
+    connect = ConnectStrategy.http(
+        f"{publisher.url}{PREFIX}/events{publisher.query('GET', '/events')}", pool=pool,
+        urllib3_request_options={"timeout": urllib3.Timeout(read=30)},
+    )  # fmt: skip
+    client = SSEClient(
+        connect,
+        initial_retry_delay=0.2,
+        retry_delay_strategy=RetryDelayStrategy.default(max_delay=1),
+        error_strategy=ErrorStrategy.always_continue(),
+    )
+    names: list[str] = []
+    received: list[int] = []
+
+    def read() -> None:
+        import json
+
+        for event in client.events:
+            names.append(event.event)
+            if event.event == "state":
+                received.append(0)
+            if event.event == "publisher.tick":
+                received.append(json.loads(event.data)["number"])
+            if all_numbers(received):
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        publish_over_two_restarts(publisher, received)
+        reader.join(60)
+    finally:
+        client.close()
+
+    assert received == list(range(EVENTS + 1))
+    assert names.count("hello") >= 3 and "reset" not in names
+
+
+async def test_the_client_follows_them_too(publisher: Host) -> None:
+    received: list[int] = []
+    events: list[Event] = []
+
+    async def read() -> None:
+        async with Client(publisher.url, publisher.token, cafile=publisher.certificate, verify=False) as api:
+            async for event in api.events():
+                events.append(event)
+                if event.name == "state":
+                    received.append(0)
+                if event.name == "publisher.tick":
+                    received.append(event.data["number"])
+                if all_numbers(received):
+                    return
+
+    reading = asyncio.create_task(read())
+    await asyncio.to_thread(publish_over_two_restarts, publisher, received)
+    await asyncio.wait_for(reading, 60)
+
+    assert received == list(range(EVENTS + 1))
+    assert "reset" not in [each.name for each in events]
