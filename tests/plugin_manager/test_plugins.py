@@ -137,6 +137,8 @@ HANDLERS = {
     "raise ApiError(409, 'planted\\r\\nX: y')": 409,
     "return TextFile(request.appliance.etc / 'nothing')": 404,
     "raise KeyboardInterrupt": 500,
+    "raise ApiError(400)": 400,
+    "raise ApiError(599)": 599,
     "return [1, 2]": 200,
     "return EncodedJson(b'[3]')": 200,
 }
@@ -152,6 +154,11 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make: Make, c
     assert answer.status == HANDLERS[code]
     assert "planted" not in answer.text or answer.status == 409
     assert "X" not in answer.headers
+    if answer.status >= 400:
+        message = answer.json["Error-Message"].replace("\r\n", "??")
+        assert message and answer.headers["Error-Message"] == message
+    if answer.status == 500:
+        assert answer.json["Error-Message"] == "An internal error: the service's log has the details"
     assert host.get("/good").json == {"hello": "world"}
 
 
