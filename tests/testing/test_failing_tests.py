@@ -81,6 +81,16 @@ def test_a_planted_error_is_named_by_file_and_line(tmp_path: Path, place: str) -
     assert "RuntimeError: planted here" in said
 
 
+def test_a_traceback_of_the_service_is_told_once_and_in_lines(tmp_path: Path) -> None:
+    fault = "raise RuntimeError('planted here')"
+
+    said = failing(tmp_path, handler=fault).splitlines()
+
+    assert said.count("RuntimeError: planted here") == 1
+    assert [line for line in said if line.endswith(f'planted.py", line {line_of(tmp_path, fault)}, in ask')]
+    assert f"    {fault}" in said
+
+
 IN_PROCESS = """
 from pathlib import Path
 import pytest
