@@ -22,6 +22,7 @@ from jidoteki.core.jobs import changes, commands, logs, processes, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
+from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths, programs
 from jidoteki.hookspecs.jobs import MAX_GRACE
@@ -166,7 +167,10 @@ class Launcher:
             process.wait()
             self.clear(record.id)
         try:
-            return dict(json.loads(verdict))
+            said = dict(json.loads(verdict))
+            if details := said.pop("details", None):
+                logger.error("The check of %s failed:\n%s", kind, details)
+            return said
         except (ValueError, TypeError):
             return {"status": "failed", "error_message": "The check ended unexpectedly", "error_code": "E1000"}
 
@@ -247,11 +251,14 @@ class Launcher:
             return None
         recover: Callable[..., object] = job.recover
         given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
+        calls = self._plugins.calls
         try:
-            calls = self._plugins.calls
             said = calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
         except PluginError as error:
-            logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
+            logger.error(
+                "The plugin %s could not recover from a dead %s job: %s",
+                plugin.name, kind, told(error), exc_info=calls.first(error),
+            )  # fmt: skip
             return None
         return said if isinstance(said, str) else None
 

@@ -25,6 +25,9 @@ from jidoteki.core.jobs.records import NOT_RECORDED, Record, Records
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
+#: Characters of a traceback in a verdict.
+MAX_DETAILS = 16 * 1024
+
 
 @dataclass(slots=True)
 class Run:
@@ -151,16 +154,18 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?}`.
+    :return: the verdict, `{"status", "error_message"?, "error_code"?, "details"?}`; the details, which are a traceback,
+        are for the service's log.
     """
     try:
         _check(run)
     except JobFailed as error:
         return {"status": "failed", "error_message": error.message, "error_code": error.code}
-    except Exception as error:
-        traceback.print_exc()
+    except BaseException as error:
         run.fault = error
-        return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
+        details = "".join(traceback.format_exception(error))[-MAX_DETAILS:]
+        message = _internal(error, "An internal error ended the check; the service's log has the details")
+        return {"status": "failed", "error_message": message, "error_code": "E1000", "details": details}
     return {"status": "success"}
 
 
@@ -170,10 +175,10 @@ def _check(run: Run) -> None:
         run.job.check(run.context)
 
 
-def _internal(error: BaseException) -> str:
+def _internal(error: BaseException, otherwise: str = "An internal error ended the job; its log has the details") -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"An operation failed: {error.strerror}"
-    return "An internal error ended the job; its log has the details"
+    return otherwise
 
 
 if __name__ == "__main__":
