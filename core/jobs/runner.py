@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -19,9 +20,10 @@ from typing import Any
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import logs, priority, status_files
 from jidoteki.core.jobs.context import Context
+from jidoteki.core.jobs.deaths import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
-from jidoteki.core.jobs.records import NOT_RECORDED, Record, Records
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
 
@@ -49,6 +51,7 @@ def main(path: Path) -> None:
     os.umask(0o077)
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()  # where it crashed is in its log
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     run = load(path)
     signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
