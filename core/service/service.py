@@ -20,7 +20,7 @@ from jidoteki.core.http.resuming import SentFiles
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.plugin_manager.events import Events
-from jidoteki.core.plugin_manager.isolation import Calls
+from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
 
@@ -146,5 +146,7 @@ class Service:
                     await result
         except TimeoutError:
             logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
-        except (PluginError, Exception, SystemExit) as error:
-            logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)
+        except (Exception, SystemExit) as error:
+            failed = error if isinstance(error, PluginError) else Raised(error)
+            raised = failed.__cause__ if failed is error else error
+            logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(failed), exc_info=raised)

@@ -381,3 +381,5 @@ def test_a_plugin_that_cannot_check_is_told(appliance: Appliance, body: str, tol
 
     assert (found["level"], found["subject"]) == ("error", "plugin")
     assert "weather failed in jidoteki_check" in found["message"] and told in found["message"]
+    if body.startswith("raise"):
+        assert (found["file"], found["line"]) == (str(directory / "weather.py"), 5)
