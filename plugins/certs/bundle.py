@@ -129,7 +129,7 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
 
 def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     if "ENCRYPTED" in block:
-        raise Refused("The private key is encrypted: remove its passphrase")
+        raise Refused("The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'")
     try:
         # RSA keys are validated only when they are no longer than allowed: 16,384 bits would take minutes.
         unchecked = load_pem_private_key(block.encode("latin-1"), None, unsafe_skip_rsa_key_validation=True)

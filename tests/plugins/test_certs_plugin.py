@@ -6,6 +6,7 @@ import ssl
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -405,7 +406,7 @@ def aged(chain: Chain, *times: str, of: str = "leaf", by: str = "") -> str:
 def test_an_encrypted_key_is_refused(appliance: Appliance, self_signed: dict[str, str]) -> None:
     encrypted = openssl("pkey", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
     traditional = openssl("ec", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
-    expected = "The private key is encrypted: remove its passphrase"
+    expected = "The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'"
 
     assert refusal(appliance, public=self_signed["public"], private=encrypted) == expected
     assert refusal(appliance, public=self_signed["public"], private=traditional) == expected
@@ -730,6 +731,71 @@ def test_a_chain_that_openssl_itself_would_not_serve_is_refused(appliance: Appli
     assert "TOO_SMALL" in message
 
 
+def joined(pem: str, by: str) -> str:
+    return by.join(pem.splitlines())
+
+
+DAMAGED: dict[str, tuple[Callable[[str], str], str]] = {
+    "cut off at the end": (lambda pem: pem[:-40], "cut off, the line -----END {} is missing"),
+    "cut off in the last line": (lambda pem: pem[:-4], "cut off, the line -----END {} is missing"),
+    "cut off at the beginning": (lambda pem: pem.partition("\n")[2], "cut off, the line -----BEGIN {} is missing"),
+    "in one line": (lambda pem: joined(pem, ""), "its line ends are lost, -----BEGIN {} and -----END {} must be lines"),
+    "with spaces": (
+        lambda pem: joined(pem, " "),
+        "its line ends are lost, -----BEGIN {} and -----END {} must be lines",
+    ),
+    "with backslashes": (lambda pem: joined(pem, r"\n"), "line ends are lost, -----BEGIN {} and -----END {} must be"),
+}
+
+
+@pytest.mark.parametrize("parameter", ["public", "private", "ca"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_a_paste_has_lost_is_told(appliance: Appliance, chain: Chain, parameter: str, damage: str) -> None:
+    sent = {"public": chain.leaf, "private": chain.key, "ca": chain.intermediate}
+    damaged, told = DAMAGED[damage]
+
+    message = refusal(appliance, **{**sent, parameter: damaged(sent[parameter])})
+
+    kind = "PRIVATE KEY-----" if parameter == "private" else "CERTIFICATE-----"
+    assert told.replace("{}", kind) in message
+    assert message.endswith(f"with curl as -F {parameter}=@FILE")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_certificate_of_several_that_is_cut_off_is_told(appliance: Appliance, chain: Chain, before: bool) -> None:
+    cut = chain.intermediate[:-40]
+    public = f"{cut}\n{chain.leaf}" if before else chain.leaf + cut
+
+    message = refusal(appliance, public=public, private=chain.key)
+
+    assert message.startswith("public holds no PEM that is whole: it is cut off, the line -----END CERTIFICATE-----")
+
+
+def test_words_about_the_lines_of_pem_are_no_pem(appliance: Appliance, tls: jobs.TlsFiles, chain: Chain) -> None:
+    mail = "Copy all from\n-----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----, with both:\n"
+
+    perform(job_with(appliance, public=f"{mail}{chain.leaf}-----END CERTIFICATE-----\n", private=chain.key))
+
+    assert tls.certificate.read_text() == chain.leaf
+
+
+@pytest.mark.parametrize("form", ["der", "pem", "cms"])
+def test_the_command_told_for_pkcs_7_makes_what_is_taken(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "leaf").write_text(chain.leaf)
+    made = tmp_path / "FILE"
+    openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "leaf", "-out", made, "-outform", form.replace("cms", "pem"))
+    made.write_bytes(made.read_bytes().replace(b"PKCS7", b"CMS" if form == "cms" else b"PKCS7"))
+
+    message = refusal(appliance, public=made.read_bytes().decode("latin-1"), private=chain.key)
+    command = message.partition("'")[2].removesuffix("'")
+    done = subprocess.run(command, shell=True, cwd=tmp_path, stdin=made.open(), capture_output=True, check=True)
+    perform(job_with(appliance, public=done.stdout.decode(), private=chain.key))
+
+    assert tls.certificate.read_text() == chain.leaf
+
+
 @pytest.mark.parametrize("parameter", ["public", "private", "ca"])
 @pytest.mark.parametrize("content", ["hello", "\xff\xfe\x00", "-----BEGIN CERTIFICATE-----\n"])
 def test_what_is_not_pem_is_refused_by_name(appliance: Appliance, chain: Chain, parameter: str, content: str) -> None:
@@ -872,9 +938,14 @@ def test_no_text_does_anything_but_get_refused(public: str, private: str) -> Non
         bundle.read(public, private)
 
 
-def test_a_million_beginnings_are_refused_at_once() -> None:
+@pytest.mark.parametrize("before", ["", "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\nx"])
+def test_a_million_beginnings_are_refused_at_once(before: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(Refused):
+        bundle.read(before + "x-----BEGIN CERTIFICATE-----\n" * 37_000, "")
     with pytest.raises(Refused):
         bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
+    assert time.monotonic() - began < 10
 
 
 @given(st.binary(min_size=1))
