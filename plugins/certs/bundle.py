@@ -90,7 +90,7 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
     now = datetime.now(UTC)
     leaf = _belonging(key, certificates, now)
     found = chains.sort(leaf, [*certificates, *(_certificates("ca", ca) if ca else [])], now)
-    if found.strangers and not found.is_whole:
+    if found.strangers and not found.is_whole and len(found.chain) == 1:  # else they are left out with a warning
         raise _lacks_issuer(found)
     if (length := len(found.chain) + len(found.crossed)) > MAX_CERTIFICATES:
         raise Refused(f"The chain has {length} certificates: at most {MAX_CERTIFICATES} are allowed")

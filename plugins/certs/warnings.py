@@ -14,6 +14,7 @@ from jidoteki.plugins.certs.certificates import (
     extension,
     has_readable_extensions,
     is_self_signed,
+    issuer_name,
     name,
     public_key,
 )
@@ -60,8 +61,9 @@ def _of_names(certificate: x509.Certificate) -> Iterator[str]:
 
 def _of_authorities(bundle: Bundle) -> Iterator[str]:
     if bundle.chain and not is_self_signed(bundle.chain[-1]):
-        last = name(bundle.chain[-1])
-        yield f"the chain ends with {last}: clients that lack the authority above it refuse it"
+        last, missing = name(bundle.chain[-1]), issuer_name(bundle.chain[-1])
+        above = f"the authority above it{f', {missing},' if missing else ''}"
+        yield f"the chain ends with {last}: clients that lack {above} refuse it"
     elif not bundle.chain and not bundle.self_signed:
         yield f"no authority was sent for {name(bundle.certificate)}: clients that lack it refuse the connection"
     for each in bundle.left_out:

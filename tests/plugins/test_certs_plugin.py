@@ -358,6 +358,25 @@ def test_a_root_that_is_not_above_the_certificate_is_left_out_with_a_warning(
     assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
 
 
+@pytest.mark.parametrize("with_root", [True, False])
+@pytest.mark.parametrize("order", ["spare first", "spare last"])
+def test_the_other_intermediate_of_an_authority_is_left_out_with_a_warning(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, with_root: bool, order: str
+) -> None:
+    chain.pki.key("spare")
+    spare = chain.pki.signed("spare", "root", chain.root, AUTHORITY)
+    ca = spare + chain.intermediate if order == "spare first" else chain.intermediate + spare
+    root = chain.root if with_root else ""
+    job = job_with(appliance, public=chain.leaf, private=chain.key, ca=ca + root)
+
+    perform(job)
+
+    assert "Warning: the certificate CN=spare is not above the certificate CN=leaf and is left out" in job.lines
+    ends = "the chain ends with the certificate CN=intermediate: clients that lack the authority above it, CN=root, "
+    assert any(ends in line for line in job.lines) is not with_root
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + root
+
+
 def test_an_expired_certificate_is_installed_with_a_warning(
     appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
 ) -> None:
