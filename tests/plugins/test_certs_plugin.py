@@ -665,6 +665,28 @@ def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
     assert job.lines[-1] == "Add TLS certificates successful"
 
 
+@pytest.mark.parametrize(
+    ("extensions", "days", "told"),
+    [
+        ("basicConstraints=critical,CA:TRUE", 30, "is an authority's (CA:TRUE), which Firefox refuses as a server's"),
+        ("basicConstraints=CA:FALSE", 826, "is valid for 826 days: Apple's systems refuse more than 825"),
+        ("basicConstraints=CA:FALSE", 825, None),
+    ],
+)
+def test_a_certificate_that_some_clients_refuse_is_taken_with_a_warning(
+    appliance: Appliance, chain: Chain, extensions: str, days: int, told: str | None
+) -> None:
+    names = "subjectAltName=DNS:appliance.example"
+    how = ("-days", str(days))
+    leaf = chain.pki.signed("leaf", "intermediate", chain.intermediate, f"{extensions}\n{names}", *how)
+    job = job_with(appliance, public=leaf, private=chain.key, ca=chain.intermediate + chain.root)
+
+    perform(job)
+
+    warnings = [line for line in job.lines if line.startswith("Warning:")]
+    assert warnings == ([f"Warning: the certificate CN=leaf {told}"] if told else [])
+
+
 def test_a_usual_key_is_no_reason_for_a_warning(appliance: Appliance, chain: Chain) -> None:
     job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate + chain.root)
 
