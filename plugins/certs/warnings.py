@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,9 +15,13 @@ from jidoteki.plugins.certs.certificates import (
     extension,
     has_readable_extensions,
     is_self_signed,
+    issuer_name,
     name,
     public_key,
 )
+
+LONGEST: Final = timedelta(days=825)
+"""The longest validity of a server's certificate of July 2019 or later that Apple's TLS accepts (HT210176)."""
 
 
 def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
@@ -24,7 +29,7 @@ def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
     found: list[str] = []
     for certificate in (bundle.certificate, *bundle.authorities):
         found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
-    found += [*_of_names(bundle.certificate), *_of_authorities(bundle)]
+    found += [*_of_names(bundle.certificate), *_of_server(bundle.certificate), *_of_authorities(bundle)]
     return [f"Warning: {each}" for each in found]
 
 
@@ -58,10 +63,20 @@ def _of_names(certificate: x509.Certificate) -> Iterator[str]:
         yield f"{name(certificate)} has no subjectAltName, without which browsers refuse it"
 
 
+def _of_server(certificate: x509.Certificate) -> Iterator[str]:
+    constraints = extension(certificate, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        yield f"{name(certificate)} is an authority's (CA:TRUE), which Firefox refuses as a server's"
+    valid = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    if valid > LONGEST:
+        yield f"{name(certificate)} is valid for {valid.days} days: Apple's systems refuse more than {LONGEST.days}"
+
+
 def _of_authorities(bundle: Bundle) -> Iterator[str]:
     if bundle.chain and not is_self_signed(bundle.chain[-1]):
-        last = name(bundle.chain[-1])
-        yield f"the chain ends with {last}: clients that lack the authority above it refuse it"
+        last, missing = name(bundle.chain[-1]), issuer_name(bundle.chain[-1])
+        above = f"the authority above it{f', {missing},' if missing else ''}"
+        yield f"the chain ends with {last}: clients that lack {above} refuse it"
     elif not bundle.chain and not bundle.self_signed:
         yield f"no authority was sent for {name(bundle.certificate)}: clients that lack it refuse the connection"
     for each in bundle.left_out:
