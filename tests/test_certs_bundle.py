@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -185,6 +186,15 @@ def test_an_encrypted_key_of_old_is_told() -> None:
         bundle.read(bundle.pem([ALONE]), old)
 
 
+def test_a_key_of_a_kind_that_nobody_knows_is_told() -> None:
+    # PKCS#8 of the algorithm 1.2.3.4.
+    der = bytes.fromhex("300f 020100 3005 06032a0304 0403 020100")
+    block = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
+
+    with pytest.raises(Refused, match="The private key is of a kind that is not supported: allowed are"):
+        bundle.read(bundle.pem([ALONE]), block)
+
+
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
@@ -247,6 +257,15 @@ def test_a_weak_signature_is_refused_but_of_a_root(monkeypatch: pytest.MonkeyPat
     assert refusal([MIDDLE.signs(LEAF, digest=weak)], [OF_MIDDLE]) == told.format("leaf")
     assert refusal([OF_LEAF], [ROOT.signs(MIDDLE, AUTHORITY, digest=weak)]) == told.format("middle")
     assert read([OF_LEAF], [OF_MIDDLE, ROOT.signs(ROOT, AUTHORITY, digest=weak)])
+
+
+def test_a_signature_of_a_kind_that_nobody_knows_is_weak() -> None:
+    ecdsa_with_sha256 = bytes.fromhex("2a8648ce3d040302")
+    der = ALONE.public_bytes(serialization.Encoding.DER).replace(ecdsa_with_sha256, ecdsa_with_sha256[:-1] + b"\x7f")
+
+    assert refusal([x509.load_der_x509_certificate(der)]).startswith(
+        "The signature of the certificate CN=leaf is too weak"
+    )
 
 
 def test_md5_and_sha_1_are_weak() -> None:
