@@ -360,3 +360,11 @@ def test_a_root_of_its_own_is_served_where_the_root_that_cross_signed_it_was_not
     assert sorted_of(own, cross, expired, OF_STRANGER).chain == (OF_LEAF, own)
     dead = MIDDLE.signs(MIDDLE, AUTHORITY, days=(-9, -1))
     assert sorted_of(dead, cross).chain == (OF_LEAF, cross)
+
+
+@pytest.mark.timeout(20)
+def test_authorities_that_signed_each_other_make_no_endless_chain() -> None:
+    back = MIDDLE.signs(ROOT, AUTHORITY)
+
+    assert sorted_of(OF_MIDDLE, back).chain == (OF_LEAF, OF_MIDDLE, back)
+    assert read([OF_LEAF], [back, OF_MIDDLE]).authorities == (OF_MIDDLE, back)
