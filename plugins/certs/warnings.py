@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
@@ -47,13 +48,27 @@ def _of_key(certificate: x509.Certificate) -> Iterator[str]:
             f"the key of {name(certificate)} is for RSASSA-PSS alone, which browsers and many other clients refuse: "
             "make a plain RSA key"
         )
-    elif isinstance(certificate.public_key(), ec.EllipticCurvePublicKey):
-        key = public_key(certificate)
-        if key and key not in certificate.tbs_certificate_bytes:  # `key` is always uncompressed
-            yield (
-                f"the key of {name(certificate)} is a compressed point, which many TLS clients cannot read: "
-                "make the key without -conv_form compressed"
-            )
+    elif isinstance(key := certificate.public_key(), ec.EllipticCurvePublicKey):
+        yield from _of_point(certificate, key)
+
+
+def _of_point(certificate: x509.Certificate, key: ec.EllipticCurvePublicKey) -> Iterator[str]:
+    encoded = public_key(
+        certificate
+    )  # the usual form: a named curve and an uncompressed point (RFC 5480, 2.1.1 and 2.2)
+    if not encoded or encoded in certificate.tbs_certificate_bytes:
+        return
+    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    if point in certificate.tbs_certificate_bytes:
+        yield (
+            f"the key of {name(certificate)} spells out its curve in place of naming it, which many clients refuse: "
+            "make the key without -param_enc explicit"
+        )
+    else:
+        yield (
+            f"the key of {name(certificate)} is a compressed point, which many TLS clients cannot read: "
+            "make the key without -conv_form compressed"
+        )
 
 
 def _of_names(certificate: x509.Certificate) -> Iterator[str]:
@@ -67,6 +82,12 @@ def _of_server(certificate: x509.Certificate) -> Iterator[str]:
     constraints = extension(certificate, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         yield f"{name(certificate)} is an authority's (CA:TRUE), which Firefox refuses as a server's"
+    features = extension(certificate, x509.TLSFeature)
+    if features is not None and x509.TLSFeatureType.status_request in features:
+        yield (
+            f"{name(certificate)} demands OCSP stapling (must-staple), which this service does not do: clients such as "
+            "Firefox refuse it; have it issued without"
+        )
     valid = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     if valid > LONGEST:
         yield f"{name(certificate)} is valid for {valid.days} days: Apple's systems refuse more than {LONGEST.days}"

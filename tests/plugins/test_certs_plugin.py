@@ -647,7 +647,7 @@ def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
     appliance: Appliance, chain: Chain, pki: Pki, how: tuple[str, ...], told: str, authority: bool
 ) -> None:
     private = pki.key("odd", *how)
-    if "EC" in how:
+    if "compressed" in told:
         private = openssl("ec", "-conv_form", "compressed", given=private)
         (pki.directory / "odd.key").write_text(private)
     odd = pki.signed("odd", "root", chain.root, AUTHORITY if authority else SERVER)
@@ -665,11 +665,24 @@ def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
     assert job.lines[-1] == "Add TLS certificates successful"
 
 
+def test_a_key_that_spells_out_its_curve_is_named_as_that(appliance: Appliance, tmp_path: Path) -> None:
+    private = openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-param_enc", "explicit")
+    (tmp_path / "key").write_text(private)
+    names = ("-subj", "/CN=odd", "-addext", "subjectAltName=DNS:odd.example")
+    job = job_with(appliance, public=openssl("req", "-x509", "-key", str(tmp_path / "key"), *names), private=private)
+
+    perform(job)
+
+    assert [line for line in job.lines if "spells out its curve" in line and "-param_enc explicit" in line]
+    assert not [line for line in job.lines if "compressed" in line]
+
+
 @pytest.mark.parametrize(
     ("extensions", "days", "told"),
     [
         ("basicConstraints=critical,CA:TRUE", 30, "is an authority's (CA:TRUE), which Firefox refuses as a server's"),
         ("basicConstraints=CA:FALSE", 826, "is valid for 826 days: Apple's systems refuse more than 825"),
+        ("tlsfeature=status_request", 30, "demands OCSP stapling (must-staple), which this service does not do"),
         ("basicConstraints=CA:FALSE", 825, None),
     ],
 )
@@ -684,7 +697,9 @@ def test_a_certificate_that_some_clients_refuse_is_taken_with_a_warning(
     perform(job)
 
     warnings = [line for line in job.lines if line.startswith("Warning:")]
-    assert warnings == ([f"Warning: the certificate CN=leaf {told}"] if told else [])
+    assert [each.partition(": clients such")[0] for each in warnings] == (
+        [f"Warning: the certificate CN=leaf {told}"] if told else []
+    )
 
 
 def test_a_usual_key_is_no_reason_for_a_warning(appliance: Appliance, chain: Chain) -> None:
