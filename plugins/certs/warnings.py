@@ -53,9 +53,8 @@ def _of_key(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def _of_point(certificate: x509.Certificate, key: ec.EllipticCurvePublicKey) -> Iterator[str]:
-    encoded = public_key(
-        certificate
-    )  # the usual form: a named curve and an uncompressed point (RFC 5480, 2.1.1 and 2.2)
+    # The usual form: a named curve and an uncompressed point (RFC 5480, 2.1.1 and 2.2).
+    encoded = public_key(certificate)
     if not encoded or encoded in certificate.tbs_certificate_bytes:
         return
     point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
