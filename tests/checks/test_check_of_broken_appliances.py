@@ -387,6 +387,24 @@ def test_keys_of_licenses_are_not_judged_where_a_script_reads_them(appliance: Ap
     assert findings(appliance) == []
 
 
+@pytest.mark.parametrize("text", ["say() { echo; }\n", "names=(a b)\n", "#!/bin/bash\nnames=(a b)\n"])
+@pytest.mark.parametrize("name", ["functions.sh", "networks.sh", "update_vm.sh"])
+def test_nothing_is_said_of_how_a_script_is_run_that_the_service_does_not_call(
+    appliance: Appliance, name: str, text: str
+) -> None:
+    script("#!/bin/bash\n. $JIDO_ADMIN_PATH/bin/functions.sh\n")(appliance)
+    appliance.replace_file(appliance.bin / name, text)
+
+    assert [each for each in findings(appliance) if each["subject"] == "script"] == []
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nif\n", "#!/nonexistent/sh\n", "echo\r\necho\r\n"])
+def test_a_script_that_no_caller_can_run_is_found(appliance: Appliance, text: str) -> None:
+    appliance.replace_file(appliance.bin / "functions.sh", text, 0o755)
+
+    assert [each["file"] for each in findings(appliance)] == [str(appliance.bin / "functions.sh")]
+
+
 @pytest.mark.parametrize("name", ["another key", "a script that fails"])
 def test_where_no_license_is_there_none_is_missed(appliance: Appliance, name: str) -> None:
     UNREADABLE[name][0](appliance)
