@@ -327,9 +327,9 @@ def key_made(passphrase: str, *kind: str) -> Callable[[Appliance], bytes]:
     def make(appliance: Appliance) -> bytes:
         home = appliance.root / "gnupg"
         home.mkdir(mode=0o700)
-        how = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback"]
+        how = ("--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback")
         for words in (("--quick-generate-key", "A", *kind, "never"), ("--export-secret-keys",)):
-            done = subprocess.run([*how, "--passphrase", passphrase, *words], capture_output=True, check=True)
+            done = subprocess.run(["gpg", *how, "--passphrase", passphrase, *words], capture_output=True, check=True)
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
         return done.stdout
 
