@@ -30,7 +30,7 @@ def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
     found: list[str] = []
     for certificate in (bundle.certificate, *bundle.authorities):
         found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
-    found += [*_of_names(bundle.certificate), *_of_server(bundle.certificate), *_of_authorities(bundle)]
+    found += [*_of_names(bundle.certificate), *_of_server(bundle), *_of_authorities(bundle)]
     return [f"Warning: {each}" for each in found]
 
 
@@ -77,7 +77,10 @@ def _of_names(certificate: x509.Certificate) -> Iterator[str]:
         yield f"{name(certificate)} has no subjectAltName, without which browsers refuse it"
 
 
-def _of_server(certificate: x509.Certificate) -> Iterator[str]:
+def _of_server(bundle: Bundle) -> Iterator[str]:
+    certificate = bundle.certificate
+    if bundle.self_signed:
+        return  # clients trust exactly this certificate, or none of it
     constraints = extension(certificate, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         yield f"{name(certificate)} is an authority's (CA:TRUE), which Firefox refuses as a server's"
