@@ -22,47 +22,68 @@ from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.jobs import Job, JobFailed
 
 MODE: Final = 0o640
-"""The mode of a file that was removed in the meantime; the others keep theirs."""
+"""The mode of a file that was removed in the meantime and that `modes` does not name; the others keep theirs."""
+CANNOT_WRITE: Final = "The settings cannot be written and stay as they were"
 PUT_BACK: Final = "The former settings are back in their files"
 _SUFFIX: Final = ".former"
 _MAX_NOTE: Final = 32 * 1024 * 1024
 _TEXT: Final = vol.All(str, vol.Length(max=4096))
-_NOTE: Final = vol.Schema({_TEXT: {vol.Required("former"): vol.Any(str, None), vol.Required("written"): str}})
+_NOTED: Final = {vol.Required("former"): vol.Any(str, None), vol.Required("written"): vol.Any(str, None), "mode": int}
+_NOTE: Final = vol.Schema({_TEXT: _NOTED})
 
 
 @contextlib.contextmanager
-def replaced(job: Job, files: Mapping[Path, str], mode: int, what: str = "The settings") -> Iterator[None]:
+def replaced(
+    job: Job,
+    files: Mapping[Path, str | bytes | None],
+    mode: int,
+    *,
+    modes: Mapping[Path, int] | None = None,
+    follow: bool = False,
+    cannot_write: str = CANNOT_WRITE,
+    put_back: str = PUT_BACK,
+) -> Iterator[None]:
     """Replace files, and restore them, with a line in the log, if the body of the `with` fails or is cancelled.
 
     A job type that uses it has what `recovery` returns as its `recover`, for jobs that are killed.
 
-    :param files: the new contents by path, at most 8 MiB each; a file that did not exist is removed on a failure.
-    :param mode: the mode of new files.
-    :param what: the subject of the message when they cannot be written.
+    :param files: the new contents by path, at most 8 MiB each; None removes a file. A file that did not exist is
+        removed on a failure.
+    :param mode: the mode of new files that `modes` does not name.
+    :param follow: whether the former files may be symlinks, in whose place regular files are written.
+    :param cannot_write: the beginning of the message when they cannot be written.
+    :param put_back: the line in the log when they are restored.
     :raises JobFailed: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
-    former = {path: _content(path) for path in files}
-    note = _note(job.appliance, job.id)
+    former = {path: _content(path, follow) for path in files}
+    modes = modes or {}
+    note = job.appliance.jobs / f"{job.id}{_SUFFIX}"
     try:
         try:
-            _write_note(job.appliance, note, former, files)
-            job.appliance.replace_files(files, mode)
+            job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
+            _replace(job.appliance, files, mode, modes)
         except OSError as error:
-            raise JobFailed(f"{what} cannot be written and stay as they were: {error.strerror or error}") from error
+            raise JobFailed(f"{cannot_write}: {error.strerror or error}") from error
         yield
     except BaseException as failure:
-        _put_back(job, former, failure)
+        changed = {path: content for path, content in former.items() if _differs(content, _content(path, follow))}
+        _put_back(job, changed, modes, failure)
+        if changed:
+            job.log(put_back)
         raise
     finally:
         _remove(note)
 
 
-def recovery(job_type: str, files: Callable[[Appliance], Iterable[Path]]) -> Callable[[Appliance], str | None]:
+def recovery(
+    job_type: str, files: Callable[[Appliance], Iterable[Path]], put_back: str = PUT_BACK
+) -> Callable[[Appliance], str | None]:
     """Return the `recover` of a job type whose jobs use `replaced`: it restores what a killed job had replaced.
 
     A file that another program has written since is left as it is.
 
     :param files: returns the paths that such a job may replace; other paths in a note are ignored.
+    :param put_back: what the failure of such a job says when they are restored.
     """
 
     def recover(appliance: Appliance) -> str | None:
@@ -70,28 +91,31 @@ def recovery(job_type: str, files: Callable[[Appliance], Iterable[Path]]) -> Cal
         for note in sorted(appliance.jobs.glob(f"*-{job_type}{_SUFFIX}")):
             changed |= _put_back_noted(appliance, note, {str(path) for path in files(appliance)})
             _remove(note)
-        return PUT_BACK if changed else None
+        return put_back if changed else None
 
     return recover
 
 
-def _note(appliance: Appliance, id: str) -> Path:
-    return appliance.jobs / f"{id}{_SUFFIX}"
-
-
-def _write_note(
-    appliance: Appliance, note: Path, former: Mapping[Path, bytes | OSError | None], files: Mapping[Path, str]
-) -> None:
-    """Note what was readable: what was not is nothing that could be put back."""
+def _noted(
+    former: Mapping[Path, bytes | OSError | None], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]
+) -> str:
+    """Return a note of the readable files: an unreadable one could not be restored."""
     noted = {
         str(path): {
             "former": None if content is None else base64.b64encode(content).decode(),
-            "written": hashlib.sha256(files[path].encode()).hexdigest(),
+            "written": _digest(files[path]),
+            "mode": modes.get(path, MODE),
         }
         for path, content in former.items()
         if not isinstance(content, OSError)
     }
-    appliance.replace_file(note, json.dumps(noted), 0o600)
+    return json.dumps(noted)
+
+
+def _digest(content: str | bytes | None) -> str | None:
+    if content is None:
+        return None
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str]) -> bool:
@@ -108,29 +132,31 @@ def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str]) -> bool
         }
     except (ValueError, RecursionError, vol.Invalid):
         return False  # nobody but the service writes there: it was not written to its end
-    _replace(appliance, contents)
+    _replace(appliance, contents, MODE, {path: noted[str(path)].get("mode", MODE) for path in contents})
     return bool(contents)
 
 
-def _has(path: Path, written: str) -> bool:
+def _has(path: Path, written: str | None) -> bool:
     content = _content(path)
-    return isinstance(content, bytes) and hashlib.sha256(content).hexdigest() == written
+    return not isinstance(content, OSError) and _digest(content) == written
 
 
-def _put_back(job: Job, former: Mapping[Path, bytes | OSError | None], failure: BaseException) -> None:
-    """Put files back after a failure, and say so.
+def _put_back(
+    job: Job, former: Mapping[Path, bytes | OSError | None], modes: Mapping[Path, int], failure: BaseException
+) -> None:
+    """Restore files after a failure.
 
-    :raises JobFailed: they are not back.
+    :raises JobFailed: that is impossible.
     """
     try:
-        changed = {path: content for path, content in former.items() if _differs(content, _content(path))}
-        _replace(job.appliance, changed)
+        _replace(job.appliance, former, MODE, modes)
+        unreadable = next((each for each in former.values() if isinstance(each, OSError)), None)
+        if unreadable is not None:
+            raise unreadable
     except OSError as error:
         code = failure.code if isinstance(failure, JobFailed) else "E1000"
         lost = f"the former files could not be put back: {error.filename}: {error.strerror or error}"
         raise JobFailed(f"{failure}; {lost}", code) from failure
-    if changed:
-        job.log(PUT_BACK)
 
 
 def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
@@ -140,9 +166,9 @@ def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> boo
     return former != now
 
 
-def _content(path: Path) -> bytes | OSError | None:
+def _content(path: Path, follow: bool = False) -> bytes | OSError | None:
     try:
-        return paths.read_regular(path)
+        return paths.read_regular(path, follow=follow)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -150,20 +176,23 @@ def _content(path: Path) -> bytes | OSError | None:
         return error
 
 
-def _replace(appliance: Appliance, former: Mapping[Path, bytes | OSError | None]) -> None:
-    contents = {path: content for path, content in former.items() if isinstance(content, bytes)}
-    appliance.replace_files(contents, MODE)
-    for path, content in former.items():
+def _replace(
+    appliance: Appliance, files: Mapping[Path, str | bytes | OSError | None], mode: int, modes: Mapping[Path, int]
+) -> None:
+    """Write the files that have a content and remove those that have none."""
+    contents = {path: content for path, content in files.items() if isinstance(content, str | bytes)}
+    appliance.replace_files(contents, mode, modes)
+    for path, content in files.items():
         if content is None:
             _remove(path)
-    unreadable = next((each for each in former.values() if isinstance(each, OSError)), None)
-    if unreadable is not None:
-        raise unreadable
 
 
 def _remove(path: Path) -> None:
     """Remove a file durably: a note that comes back would put back what was changed long ago."""
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
     descriptor = os.open(path.parent, paths.DIRECTORY)
     try:
         os.fsync(descriptor)

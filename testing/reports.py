@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ HOSTS = pytest.StashKey[list[Host]]()
 #: The appliances that are served by the test's own process.
 IN_PROCESS = pytest.StashKey[list[Appliance]]()
 LINES = 200
+LOOK_INTERVAL = 0.1
+MOST_LOOKS = 20
+TRACEBACK = "Traceback (most recent call last):"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -35,9 +39,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def sections(host: Host) -> Iterator[tuple[str, str]]:
     """Yield title and text, possibly empty, of the logs of a host."""
-    yield "log of the service", tail(host.appliance.log / "jidoteki-admin-api.log")
-    yield "standard error", tail(host.error_file)
+    path = host.appliance.log / "jidoteki-admin-api.log"
+    _wait_until_written(path)
+    log, errors = tail(path), tail(host.error_file)
+    told = set(log.splitlines())
+    yield "log of the service", unfold(log)
+    yield "standard error", unfold("\n".join(line for line in errors.splitlines() if line not in told))
     yield from failed_jobs(host.appliance)
+
+
+def _wait_until_written(log: Path) -> None:
+    """Wait a little for what the service logs in a thread, behind its responses."""
+    size = -1
+    for _ in range(MOST_LOOKS):
+        time.sleep(LOOK_INTERVAL)
+        before, size = size, log.stat().st_size if log.exists() else 0
+        if size == before:
+            return
+
+
+def unfold(log: str) -> str:
+    """Show the tracebacks of a log, which has one line for each message, in lines of their own."""
+    lines = log.splitlines()
+    return "\n".join(line.replace("\\n", "\n") if TRACEBACK in line else line for line in lines)
 
 
 def failed_jobs(appliance: Appliance) -> Iterator[tuple[str, str]]:

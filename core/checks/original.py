@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +30,6 @@ def is_there(appliance: Appliance) -> bool:
     return any((appliance.bin / name).exists() for name in SCRIPTS) or (
         appliance.files_group is None and appliance.group is not None
     )
-
-
-def is_uncalled(script: Path) -> bool:
-    """Return whether a script in `ADMIN/bin` is one of the original's that the service does not call."""
-    return script.name == "wrapper.sh" or fnmatch.fnmatchcase(script.name, UPDATING)
 
 
 def changes(appliance: Appliance) -> Iterator[Change]:

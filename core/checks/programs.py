@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.checks import original
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import script_faults
 from jidoteki.hookspecs import Finding, paths
 from jidoteki.hookspecs.programs import PATH
 
 MAX_SCRIPTS = 100
+#: Scripts of `ADMIN/bin` that the service calls itself; the others may be sourced by these, or be called by anything.
+CALLED = ("network.sh", "storage.sh", "certs.sh", "license.sh")
 
 
 def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
@@ -44,11 +45,11 @@ def _writable(found: list[Path]) -> Iterator[Finding]:
 
 
 def _script(path: Path) -> Iterator[Finding]:
-    found = list(script_faults.faults(path, PATH))
+    called = path.name in CALLED
+    found = list(script_faults.faults(path, PATH, called=called))
     for fault in found:
-        if fault.level == "error" or not original.is_uncalled(path):
-            yield Finding(fault.level, "script", fault.message, fault.advice, str(path))
-    if all(fault.level != "error" for fault in found) and (problem := script_faults.syntax_error(path)):
+        yield Finding(fault.level, "script", fault.message, fault.advice, str(path))
+    if all(fault.level != "error" for fault in found) and (problem := script_faults.syntax_error(path, called=called)):
         advice = "Correct it: a shell that reaches this ends there."
         yield Finding("warning", "script", f"a shell cannot read it: {problem}", advice, str(path))
 

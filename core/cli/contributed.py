@@ -12,6 +12,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import COMMANDS
 from jidoteki.core.config import loading
 from jidoteki.core.plugin_manager import manager, sources
+from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 
 
@@ -44,7 +45,7 @@ def _commands_of(plugin: Plugin, function: Callable[..., object]) -> dict[str, c
     try:
         manager.within(manager.LOADING_TIME, lambda: function(cli=group))
     except manager.PluginError as error:
-        _tell(plugin, str(error))
+        _tell(plugin, told(error))
         return {}
     return {name: each for name, each in group.commands.items() if isinstance(each, click.Command)}
 

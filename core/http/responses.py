@@ -35,8 +35,8 @@ from jidoteki.hookspecs import (
 CHUNK = 256 * 1024
 PIECE = 4 * 1024
 JSON = "application/json"
-#: Where nobody says more.
-NOT_FOUND = "There is nothing to show"
+#: The messages of errors that were raised without one.
+MESSAGES = {404: "There is nothing to show", 500: "An internal error: the service's log has the details"}
 #: Where open files have names.
 DESCRIPTORS = "/proc/self/fd"
 
@@ -89,12 +89,10 @@ def error_response(error: ApiError, first_run: bool | None = None) -> web.Stream
 
 def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[str, str]]:
     """The body that tells of an error, and its headers."""
-    body: dict[str, Any] = {"Status": status_line(error.status)}
-    more = {}
-    message = error.message or (NOT_FOUND if error.status == 404 else None)
-    if message:
-        body["Error-Message"] = message
-        more["Error-Message"] = header_text(message)
+    status = status_line(error.status)
+    message = error.message or MESSAGES.get(error.status) or f"{status}: no reason is given"
+    body: dict[str, Any] = {"Status": status, "Error-Message": message}
+    more = {"Error-Message": header_text(message)}
     if error.code:
         body["error-code"] = error.code
     if first_run is not None:

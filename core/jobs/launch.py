@@ -18,10 +18,11 @@ from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import changes, commands, logs, processes, status_files
+from jidoteki.core.jobs import changes, commands, deaths, logs, processes, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import INTERRUPTED, KIND, Record, Records, boot_id
+from jidoteki.core.jobs.records import KIND, Record, Records, boot_id
+from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths, programs
 from jidoteki.hookspecs.jobs import MAX_GRACE
@@ -137,7 +138,9 @@ class Launcher:
     def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> JobProcess:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
-                return self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+                process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+            deaths.remember(self.records.path(record.id), process)
+            return process
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
             self._save(record)
@@ -166,9 +169,14 @@ class Launcher:
             process.wait()
             self.clear(record.id)
         try:
-            return dict(json.loads(verdict))
+            said = dict(json.loads(verdict))
+            if details := said.pop("details", None):
+                logger.error("The check of %s failed:\n%s", kind, details)
+            return said
         except (ValueError, TypeError):
-            return {"status": "failed", "error_message": "The check ended unexpectedly", "error_code": "E1000"}
+            message = f"The check ended unexpectedly: its process {deaths.described(process.poll() or 0)}"
+            logger.error("The job %s: %s", kind, message)
+            return {"status": "failed", "error_message": message, "error_code": "E1000"}
 
     def _process(
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
@@ -212,7 +220,7 @@ class Launcher:
             if record and record.status == "running":
                 if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
                     processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
-                record.fail(INTERRUPTED)
+                record.fail(deaths.reason(self.records.path(id)))
                 self.finish(record)
                 settled.append(record)
         return settled
@@ -247,11 +255,12 @@ class Launcher:
             return None
         recover: Callable[..., object] = job.recover
         given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
+        calls = self._plugins.calls
         try:
-            calls = self._plugins.calls
             said = calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
         except PluginError as error:
-            logger.error("The plugin %s could not recover from a dead %s job: %s", plugin.name, kind, error)
+            message = "The plugin %s could not recover from a dead %s job: %s"
+            logger.error(message, plugin.name, kind, told(error), exc_info=calls.first(error))
             return None
         return said if isinstance(said, str) else None
 

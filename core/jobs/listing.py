@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
-from jidoteki.core.jobs import status_files
+from jidoteki.core.jobs import deaths, status_files
 from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.jobs.records import INTERRUPTED, Record, Records, is_id
+from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord
 
 
@@ -33,7 +33,7 @@ def current(records: Records, id: str) -> Record | None:
         return record
     record = records.read(id) or record  # it may have ended, and recorded so, since it was read
     if record.status == "running":
-        record.fail(INTERRUPTED)
+        record.fail(deaths.reason(records.path(id)))
         record.ended = None  # nobody knows when
     return record
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import processes, status_files
+from jidoteki.core.jobs import deaths, processes, status_files
 from jidoteki.core.jobs.following import Following, job_event
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import INTERRUPTED, NOT_RECORDED, UNRECORDED, Record, boot_id
+from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import DEFAULT_GRACE
@@ -201,7 +201,8 @@ class JobManager:
             # It may have ended, and recorded so, since it was read.
             record = self.launcher.records.latest(kind) or record
             if record.status == "running":
-                return status_files.interrupted({"percentage": record.percentage})
+                reason = deaths.reason(self.launcher.records.path(record.id))
+                return status_files.interrupted({"percentage": record.percentage}, reason)
         return status_files.shown(self.launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
     def _watch(self, record: Record, process: JobProcess) -> _Watch:
@@ -224,7 +225,7 @@ class JobManager:
             record = await asyncio.to_thread(self._bury, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
-            record.fail(UNRECORDED)
+            record.fail(deaths.UNRECORDED)
         finally:
             if self._watches.get(record.kind) is watch:
                 del self._watches[record.kind]
@@ -240,8 +241,8 @@ class JobManager:
             if watch.cancelled:
                 record.end("cancelled")
             else:
-                unrecorded = watch.process.poll() == NOT_RECORDED
-                record.fail("The job took too long" if watch.late else UNRECORDED if unrecorded else INTERRUPTED)
+                reason = deaths.reason(self.launcher.records.path(record.id))
+                record.fail("The job took too long" if watch.late else reason)
             with contextlib.suppress(OSError):
                 self.launcher.finish(record)
         self.launcher.clear(record.id)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LOOK_EACH = 0.05
+#: From letting go of its lock.
+EXITS_WITHIN = 2.0
 
 
 class JobProcess:
@@ -56,6 +58,15 @@ class JobProcess:
         """Wait for its end, if it was started here."""
         if self._process:
             self._process.wait()
+
+    def exit_status(self) -> int | None:
+        """Return its exit status, or the negative number of the signal that ended it; None where it is not known."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(EXITS_WITHIN)
+        except subprocess.TimeoutExpired:
+            return None
 
     async def ended(self) -> None:
         """Wait for its end, whoever started it."""

@@ -67,10 +67,6 @@ _RECORD = vol.Schema(
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESERVE = 256 * 1024
 """Bytes of disk space for the start of a job: its record, order, status files and log."""
-INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
-#: The exit status of a job's process that could not record how it ended: EX_IOERR of sysexits.h.
-NOT_RECORDED = 74
-UNRECORDED = "How the job ended could not be recorded: the disk is full, or cannot be written"
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -19,11 +20,15 @@ from typing import Any
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import logs, priority, status_files
 from jidoteki.core.jobs.context import Context
+from jidoteki.core.jobs.deaths import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
-from jidoteki.core.jobs.records import NOT_RECORDED, Record, Records
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
+
+#: Characters of a traceback in a verdict.
+MAX_DETAILS = 16 * 1024
 
 
 @dataclass(slots=True)
@@ -46,6 +51,7 @@ def main(path: Path) -> None:
     os.umask(0o077)
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()  # where it crashed is in its log
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     run = load(path)
     signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
@@ -151,16 +157,18 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?}`.
+    :return: the verdict, `{"status", "error_message"?, "error_code"?, "details"?}`; the details, which are a traceback,
+        are for the service's log.
     """
     try:
         _check(run)
     except JobFailed as error:
         return {"status": "failed", "error_message": error.message, "error_code": error.code}
-    except Exception as error:
-        traceback.print_exc()
+    except BaseException as error:
         run.fault = error
-        return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
+        details = "".join(traceback.format_exception(error))[-MAX_DETAILS:]
+        message = _internal(error, "An internal error ended the check; the service's log has the details")
+        return {"status": "failed", "error_message": message, "error_code": "E1000", "details": details}
     return {"status": "success"}
 
 
@@ -170,10 +178,10 @@ def _check(run: Run) -> None:
         run.job.check(run.context)
 
 
-def _internal(error: BaseException) -> str:
+def _internal(error: BaseException, otherwise: str = "An internal error ended the job; its log has the details") -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"An operation failed: {error.strerror}"
-    return "An internal error ended the job; its log has the details"
+    return otherwise
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ class Fault:
     advice: str
 
 
-def faults(script: Path, search: str | None = None) -> Iterator[Fault]:
+def faults(script: Path, search: str | None = None, *, called: bool = True) -> Iterator[Fault]:
     """Yield what is wrong with a script that is there.
 
     :param search: the `PATH` in which `env` looks for interpreters; None where the script runs on another machine,
         whose interpreters are not known.
+    :param called: whether the service calls it; only then it matters how it is run.
     """
     without_cr = f"Run: sed -i 's/\\r$//' {shlex.quote(str(script))}"
     try:
@@ -56,17 +57,24 @@ def faults(script: Path, search: str | None = None) -> Iterator[Fault]:
         yield Fault("error", message, without_cr)
     elif named and (problem := _no_interpreter(argv, search)):
         yield Fault("error", problem, "Correct its first line, or install the interpreter.")
-    yield from _hardly(script, named, executable=bool(script.stat().st_mode & 0o111))
+    if called:
+        yield from _hardly(script, named, executable=bool(script.stat().st_mode & 0o111))
 
 
-def syntax_error(script: Path) -> str | None:
-    """Return what the shell that a script names says when it only reads it; None where that finds nothing."""
+def syntax_error(script: Path, *, called: bool = True) -> str | None:
+    """Return what the shell that a script names says when it only reads it; None where that finds nothing.
+
+    :param called: whether the service calls it; of others without a first line the shell is not known.
+    """
     try:
         words = " ".join(scripts.command_of(script)[:-1]).split()
     except scripts.CannotRun:
         return None
     shell = next((each for each in words[:2] if os.path.basename(each) in READERS), None)
-    if shell is None or b"\0" in _content(script):  # data may follow what a shell runs
+    content = _content(script)
+    if (
+        shell is None or b"\0" in content or not (called or content.startswith(b"#!"))
+    ):  # data may follow what a shell runs
         return None
     try:
         status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_TIME, limit=MAX_SAID)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core import files
-from jidoteki.core.jobs.records import INTERRUPTED, Record, Records
+from jidoteki.core.jobs.deaths import INTERRUPTED
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 
 logger = logging.getLogger(__name__)
@@ -106,9 +107,9 @@ def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:
     return StatusFiles(*(None if name in stuck else name for name in dataclasses.astuple(names)))
 
 
-def interrupted(status: dict[str, Any]) -> dict[str, Any]:
+def interrupted(status: dict[str, Any], reason: str = INTERRUPTED) -> dict[str, Any]:
     """Return the status of a run that is dead in place of what it said last."""
-    return {**status, "status": "failed"} | dict(zip(ERRORS, (INTERRUPTED, "E1000"), strict=True))
+    return {**status, "status": "failed"} | dict(zip(ERRORS, (reason, "E1000"), strict=True))
 
 
 def _told(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:

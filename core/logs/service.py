@@ -43,7 +43,7 @@ class _Queue(logging.handlers.QueueHandler):
 
 
 class _OneLine(logging.Formatter):
-    """A formatter that escapes control characters in messages, so that no line can be forged; tracebacks keep them."""
+    """A formatter that escapes control characters, also those of tracebacks, so that no line can be forged."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)

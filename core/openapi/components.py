@@ -86,7 +86,7 @@ _ERRORS = {
     415: ("UnsupportedMediaType", "The body is no form"),
     417: ("ExpectationFailed", "The header Expect asks for more than 100-continue"),
     429: ("TooManyRequests", "Too many failed authentications from this address"),
-    500: ("InternalError", "Something is wrong in the service; its log says what"),
+    500: ("InternalError", "An internal error: the service's log has the details"),
     503: ("ServiceUnavailable", "Out of service: the log cannot be written, or a plugin or program failed"),
 }
 

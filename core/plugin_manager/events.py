@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork
+from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork, told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError
 from jidoteki.hookspecs import Event
 
@@ -76,5 +76,6 @@ class Events:
             given_up = self._failures[plugin.name] == MAX_FAILURES
             logger.error(
                 "The plugin %s failed in jidoteki_event: %s%s",
-                plugin.name, error, "; it is told of no more events" if given_up else "",
+                plugin.name, told(error), "; it is told of no more events" if given_up else "",
+                exc_info=self._calls.first(error),
             )  # fmt: skip

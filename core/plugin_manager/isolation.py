@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jidoteki.core.plugin_manager.sources import PluginError
 
 logger = logging.getLogger(__name__)
+
+CORE = Path(__file__).parents[1]
+#: After so many kinds of exceptions their tracebacks are left out.
+MAX_KINDS = 100
 
 
 class TookTooLong(PluginError):
@@ -18,7 +24,28 @@ class TookTooLong(PluginError):
 
 
 class Raised(PluginError):
-    """A call that raised an exception, which is the cause of this one."""
+    """A call that raised an exception, which is the cause of this one.
+
+    :param raised: that exception.
+    """
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__(f"{type(raised).__name__}: {raised}")
+        #: The innermost file and line of the plugin; None if the plugin's code was not reached.
+        self.place = _place(raised)
+
+
+def _place(raised: BaseException) -> tuple[Path, int] | None:
+    called = ((Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(raised.__traceback__))
+    frames = [(path, line) for path, line in called if CORE not in path.parents]
+    own = [(path, line) for path, line in frames if path.parent == frames[0][0].parent]
+    return own[-1] if own else None
+
+
+def told(error: PluginError) -> str:
+    """Return the message of a failed call for an author: with file and line, if it raised an exception."""
+    place = error.place if isinstance(error, Raised) else None
+    return f"{error} ({place[0]}, line {place[1]})" if place else str(error)
 
 
 class StillAtWork(PluginError):
@@ -53,7 +80,7 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     if isinstance(value, PluginError):
         raise value
     logger.debug("A plugin raised", exc_info=value)
-    raise Raised(f"{type(value).__name__}: {value}") from value
+    raise Raised(value) from value
 
 
 class _Call:
@@ -74,6 +101,7 @@ class Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._at_work: dict[tuple[str, str], _Call] = {}
+        self._kinds: set[tuple[type[BaseException], tuple[Path, int] | None]] = set()
 
     def within(self, plugin: str, hook: str, seconds: float, function: Callable[[], Any]) -> Any:
         """Return the result of `function`, called in a thread with a timeout, unless an earlier call is still running.
@@ -104,6 +132,18 @@ class Calls:
         except PluginError:
             self._end(key, call)
             raise
+
+    def first(self, error: PluginError) -> BaseException | None:
+        """Return the exception that a call raised, if it is the first of its type and place: for its traceback."""
+        raised = error.__cause__
+        if not isinstance(error, Raised) or raised is None:
+            return None
+        kind = (type(raised), error.place)
+        with self._lock:
+            if kind in self._kinds or len(self._kinds) >= MAX_KINDS:
+                return None
+            self._kinds.add(kind)
+        return raised
 
     def _end(self, key: tuple[str, str], call: _Call) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, StillAtWork, TookTooLong, within
+from jidoteki.core.plugin_manager.isolation import Calls, Raised, StillAtWork, TookTooLong, told, within
 from jidoteki.core.plugin_manager.sources import PluginError, Source, sources
 from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
 
@@ -108,7 +108,8 @@ class Plugins:
             except TookTooLong as error:
                 logger.error("The plugin %s %s in %s: it is not called again before it has", plugin.name, error, hook)
             except PluginError as error:
-                logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)
+                raised = self.calls.first(error)
+                logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(error), exc_info=raised)
         return results
 
     def implementations(self, hook: str) -> list[tuple[Plugin, Callable[..., Any]]]:

@@ -22,7 +22,7 @@ from jidoteki.core.http.streaming import Streams
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.plugin_manager.events import Events
-from jidoteki.core.plugin_manager.isolation import Calls
+from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service import fetching
@@ -176,5 +176,7 @@ class Service:
                     await result
         except TimeoutError:
             logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
-        except (PluginError, Exception, SystemExit) as error:
-            logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)
+        except (Exception, SystemExit) as error:
+            failed = error if isinstance(error, PluginError) else Raised(error)
+            raised = failed.__cause__ if failed is error else error
+            logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(failed), exc_info=raised)

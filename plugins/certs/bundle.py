@@ -90,7 +90,7 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
     now = datetime.now(UTC)
     leaf = _belonging(key, certificates, now)
     found = chains.sort(leaf, [*certificates, *(_certificates("ca", ca) if ca else [])], now)
-    if found.strangers and not found.is_whole:
+    if found.strangers and not found.is_whole and len(found.chain) == 1:  # else they are left out with a warning
         raise _lacks_issuer(found)
     if (length := len(found.chain) + len(found.crossed)) > MAX_CERTIFICATES:
         raise Refused(f"The chain has {length} certificates: at most {MAX_CERTIFICATES} are allowed")
@@ -129,7 +129,7 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
 
 def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     if "ENCRYPTED" in block:
-        raise Refused("The private key is encrypted: remove its passphrase")
+        raise Refused("The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'")
     try:
         # RSA keys are validated only when they are no longer than allowed: 16,384 bits would take minutes.
         unchecked = load_pem_private_key(block.encode("latin-1"), None, unsafe_skip_rsa_key_validation=True)

@@ -9,6 +9,7 @@ from typing import Final
 from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
+from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.certs import bundle, handshake, warnings
 from jidoteki.plugins.certs.bundle import Bundle
@@ -17,6 +18,8 @@ from jidoteki.plugins.certs.pem_texts import Refused
 BEGIN: Final = "Validating and adding TLS certificates"
 SUCCESS: Final = "Add TLS certificates successful"
 FAILURE: Final = "Invalid or missing TLS certificate files"
+CANNOT_STORE: Final = "The certificates cannot be stored"
+PUT_BACK: Final = "The former certificates are back in their files"
 
 BLOCK_BEGIN: Final = b"# BEGIN authorities of the enterprise certificate\n"
 BLOCK_END: Final = b"# END authorities of the enterprise certificate\n"
@@ -59,6 +62,11 @@ class TlsFiles:
     def trusted(self) -> Path:
         """The certificates that the appliance's programs trust: the system's and those of the chain."""
         return self.directory / "ca-bundle.crt"
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.key, self.certificate, self.authorities, self.served, self.trusted
 
     def document(self) -> dict[str, str]:
         """Return the paths, for plugins that apply the certificate elsewhere."""
@@ -103,25 +111,18 @@ def _replace(job: Job) -> None:
     new = _read(job)
     files = TlsFiles.of(job.appliance)
     job.progress(30)
-    previous = _current(files)
+    public = (files.certificate, files.authorities, files.trusted)  # programs of other users read these
+    modes = dict.fromkeys(public, 0o644)
     try:
-        _install(job.appliance, files, _contents(files, new), _trusted(files, new.authorities))
-        if not new.chain:
-            files.authorities.unlink(missing_ok=True)
+        private = 0o700 if job.appliance.group is None else 0o755
+        files.key.parent.mkdir(mode=private, parents=True, exist_ok=True)
+        contents = _contents(files, new)
+    except OSError as error:
+        raise JobFailed(f"{CANNOT_STORE}: {error.strerror or error}") from error
+    with replaced(job, contents, 0o640, modes=modes, follow=True, cannot_write=CANNOT_STORE, put_back=PUT_BACK):
         job.progress(70)
-        _announce(job, files)
-    except (JobFailed, OSError) as error:
-        failure = error if isinstance(error, JobFailed) else _not_stored(error)
-        try:
-            _put_back(job, files, previous)
-        except OSError as lost:
-            reason = lost.strerror or lost
-            raise JobFailed(f"{failure.message}; the former ones could not be put back: {reason}") from error
-        raise failure from error
-
-
-def _not_stored(error: OSError) -> JobFailed:
-    return JobFailed(f"The certificates cannot be stored: {error.strerror or error}")
+        if not job.apply("certs", files.document()):
+            job.vendor_command("certs.sh")
 
 
 def _read(job: Job) -> Bundle:
@@ -144,15 +145,16 @@ def _with_kept_authorities(job: Job) -> Bundle | None:
     return found if found.chain else None
 
 
-def _contents(files: TlsFiles, new: Bundle) -> dict[Path, bytes]:
+def _contents(files: TlsFiles, new: Bundle) -> dict[Path, bytes | None]:
+    """Return the contents of the files that change; None for one that is removed."""
     contents = {
         files.key: new.key.encode("ascii"),
         files.certificate: bundle.pem([new.certificate]).encode("ascii"),
         files.served: new.pem().encode("ascii"),
+        files.authorities: bundle.pem(new.authorities).encode("ascii") if new.chain else None,
     }
-    if new.chain:
-        contents[files.authorities] = bundle.pem(new.authorities).encode("ascii")
-    return contents
+    trusted = _trusted(files, new.authorities)
+    return contents if trusted is None else {**contents, files.trusted: trusted}
 
 
 def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
@@ -167,39 +169,6 @@ def _trusted(files: TlsFiles, authorities: Authorities) -> bytes | None:
     return None if kept + block == now else kept + block
 
 
-def _current(files: TlsFiles) -> dict[Path, bytes]:
-    every = (files.key, files.certificate, files.authorities, files.served, files.trusted)
-    try:
-        return {path: paths.read_regular(path, follow=True) for path in every if path.is_file()}
-    except OSError as error:
-        raise _not_stored(error) from error
-
-
-def _put_back(job: Job, files: TlsFiles, previous: dict[Path, bytes]) -> None:
-    """Restore only the files that differ: those that could not be replaced cannot be restored, either."""
-    now = _current(files)
-    changed = {path: content for path, content in previous.items() if now.get(path) != content}
-    new = [path for path in now if path not in previous]
-    if changed or new:
-        job.log("Putting the previous certificates back")
-    if changed:
-        _install(job.appliance, files, changed, changed.pop(files.trusted, None))
-    for path in new:
-        path.unlink(missing_ok=True)
-
-
-def _install(appliance: Appliance, files: TlsFiles, contents: dict[Path, bytes], trusted: bytes | None) -> None:
-    files.key.parent.mkdir(mode=0o700 if appliance.group is None else 0o755, parents=True, exist_ok=True)
-    everything = contents if trusted is None else {**contents, files.trusted: trusted}
-    public = (files.certificate, files.authorities, files.trusted)  # programs of other users read these
-    appliance.replace_files(dict(everything), 0o640, dict.fromkeys(public, 0o644))
-
-
-def _announce(job: Job, files: TlsFiles) -> None:
-    if not job.apply("certs", files.document()):
-        job.vendor_command("certs.sh")
-
-
 CERTS: Final = JobType(
     "certs",
     run=run,
@@ -208,5 +177,6 @@ CERTS: Final = JobType(
     log="update_certs.log",
     status_files=StatusFiles(status="status_certs.txt"),
     timeout=300,
+    recover=recovery("certs", lambda appliance: TlsFiles.of(appliance).all, PUT_BACK),
     persist=True,
 )

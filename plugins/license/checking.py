@@ -1,35 +1,36 @@
-"""The check of the license by `jidoteki check`."""
+"""The check by `jidoteki check` of the license, and of the keys that read it."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.hookspecs import Appliance, Finding, paths
-from jidoteki.plugins.license import programs
+from jidoteki.plugins.license import key_faults, programs
 from jidoteki.plugins.license.gpg import LicenseInvalid, NoMessage
 from jidoteki.plugins.license.programs import ToolFailed
-from jidoteki.plugins.license.reading import LicenseFiles, ask_script, exit_warning, verified
+from jidoteki.plugins.license.reading import LicenseFiles, ask_script, content_of, exit_warning, verified
 
 GPG = "gpg"
 COMMAND_TIME = 60.0
+PUT_KEY = "Put the appliance's own OpenPGP secret key there, without a passphrase."
 
 
 def check(appliance: Appliance, command_time: float = COMMAND_TIME) -> Iterator[Finding]:
-    """Yield why `GET /license` does not show the installed license.
+    """Yield why `GET /license` does not show the installed license, or why `POST /license` will refuse each one.
 
     :param command_time: timeout of the vendor's command, in seconds.
     """
     files = LicenseFiles.of(appliance)
-    if not os.path.lexists(files.license):
-        return
     if files.scripted:
-        if _may_run(appliance, files.script):
+        if os.path.lexists(files.license) and _may_run(appliance, files.script):
             yield from _asked(appliance, files, command_time)
         return
+    yield from _signers(appliance, files)
     missing = list(_missing(files))
     yield from missing or _tried(appliance, files)
 
@@ -39,20 +40,64 @@ def _missing(files: LicenseFiles) -> Iterator[Finding]:
         message = f"licenses cannot be read: {GPG} is in none of {programs.PATH}"
         yield Finding("error", "license", message, "Install GnuPG, or a license.sh that does without.")
     if not os.path.lexists(files.key):
-        message = f"the license cannot be read: there is no {files.key.name}, the key that decrypts it"
-        yield Finding("error", "license", message, "Put the appliance's own OpenPGP secret key there.", str(files.key))
+        message = f"no license can be read: there is no {files.key.name}, the key that decrypts it"
+        yield Finding("error", "license", message, PUT_KEY, str(files.key))
+
+
+def _signers(appliance: Appliance, files: LicenseFiles) -> Iterator[Finding]:
+    try:
+        status = files.signers.stat()
+    except OSError:
+        if not os.path.lexists(files.signers):
+            message = "there is none: a license of anybody counts that is encrypted to this appliance"
+            advice = "Put the certificate of the key that signs your licenses there."
+            yield Finding("warning", "license", message, advice, str(files.signers))
+        return
+    others = 0o002 if status.st_gid == appliance.group else 0o022
+    commands = [] if paths.is_own(status) else ["chown root"]
+    commands += ["chmod go-w"] if status.st_mode & others else []
+    if commands:
+        message = "somebody else than root and the service owns it or may write to it, and decides whose licenses count"
+        advice = f"Run: {' && '.join(f'{each} {shlex.quote(str(files.signers))}' for each in commands)}"
+        yield Finding("error", "permissions", message, advice, str(files.signers))
 
 
 def _tried(appliance: Appliance, files: LicenseFiles) -> Iterator[Finding]:
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            verified(appliance, files.license, Path(directory))
-    except NoMessage:
-        message = "it is no license, and GET /license says so"
-        yield Finding("note", "license", message, "Send one with POST /license.", str(files.license))
-    except (LicenseInvalid, ToolFailed) as error:
-        advice = "Send a license for this appliance with POST /license, or put back license.key and license.pub."
-        yield Finding("error", "license", f"GET /license does not show it: {error}", advice, str(files.license))
+    with tempfile.TemporaryDirectory() as directory:
+        if os.path.lexists(files.license):
+            try:
+                verified(appliance, files.license, Path(directory))
+                return
+            except NoMessage:
+                message = "it is no license, and GET /license says so"
+                yield Finding("note", "license", message, "Send one with POST /license.", str(files.license))
+            except (LicenseInvalid, ToolFailed) as error:
+                advice = (
+                    "Send a license for this appliance with POST /license, or put back license.key and license.pub."
+                )
+                yield Finding("error", "license", f"GET /license does not show it: {error}", advice, str(files.license))
+                return
+        yield from _keys(files, Path(directory))
+
+
+def _keys(files: LicenseFiles, directory: Path) -> Iterator[Finding]:
+    for path, fault_of, advice in (
+        (files.key, key_faults.of_secret_key, PUT_KEY),
+        (
+            files.signers,
+            key_faults.of_certificates,
+            "Put the OpenPGP certificate of the key that signs licenses there.",
+        ),
+    ):
+        try:
+            content = content_of(path)
+            fault = None if content is None else fault_of(content, directory)
+        except (LicenseInvalid, ToolFailed) as error:
+            fault = str(error)
+            if not os.access(path, os.R_OK):
+                advice = f"Let the service's user read it: chown {os.geteuid()} {shlex.quote(str(path))}"
+        if fault:
+            yield Finding("error", "license", f"POST /license refuses each license: {fault}", advice, str(path))
 
 
 def _may_run(appliance: Appliance, script: Path) -> bool:

@@ -84,11 +84,15 @@ class Home:
             code, tuple((line[1], tuple(line[2:])) for line in words if line[:1] == ["[GNUPG:]"] and line[1:])
         )
 
-    def secret_keys(self) -> frozenset[str]:
-        """Return the ids of the present secret keys and subkeys, in the form of `ENC_TO`."""
+    def secret_keys(self, capability: str = "") -> frozenset[str]:
+        """Return the ids of the present secret keys and subkeys, in the form of `ENC_TO`.
+
+        :param capability: what they must be for, in the letters of GnuPG's doc/DETAILS.
+        """
         _, output = self._output("--with-colons", "--list-secret-keys")
         fields = [line.split(":") for line in output.split("\n")]
-        return frozenset(each[4] for each in fields if each[0] in ("sec", "ssb") and each[4:])
+        keys = [each for each in fields if each[0] in ("sec", "ssb") and each[11:]]
+        return frozenset(each[4] for each in keys if capability in each[11])
 
     def _output(self, *arguments: str | Path) -> tuple[int, str]:
         argv = [self.program, "--homedir", self.path, *OPTIONS, *self.options, *arguments]
@@ -147,7 +151,7 @@ def _is_good_another_time(message: bytes, key: bytes, signers: bytes | None, dir
 def _decrypted(
     message: bytes, key: bytes, signers: bytes | None, directory: Path, options: tuple[str, ...] = ()
 ) -> bytes:
-    with _home(directory, options) as home:
+    with temporary_home(directory, options) as home:
         if not home.add(key, secret=True):
             raise LicenseInvalid("The license cannot be decrypted: license.key holds no OpenPGP secret key")
         trusted = None if signers is None else home.add(signers)
@@ -174,7 +178,7 @@ def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, dire
     :param directory: where to create the temporary home directory; by default the system's temporary directory.
     :raises ToolFailed: GnuPG is missing, or a key cannot be used.
     """
-    with _home(directory) as home:
+    with temporary_home(directory) as home:
         recipients, signers = home.add(recipient), home.add(signer, secret=True)
         if not recipients or not signers:
             missing = "--sign-key" if recipients else "--recipient"
@@ -197,7 +201,7 @@ def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
     :raises ToolFailed: GnuPG is missing or does not work.
     """
     unprotected = ("--pinentry-mode", "loopback", "--passphrase", "")
-    with _home(directory) as home:
+    with temporary_home(directory) as home:
         made = home.run(*unprotected, "--quick-generate-key", name, "ed25519", "cert,sign", "never")
         fingerprints = [words[1] for words in made.arguments("KEY_CREATED") if len(words) > 1]
         if made.code != 0 or not fingerprints:
@@ -209,7 +213,11 @@ def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
 
 
 @contextmanager
-def _home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Home]:
+def temporary_home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Home]:
+    """Yield an empty home directory below another one.
+
+    :raises ToolFailed: GnuPG is missing or does not work.
+    """
     program = shutil.which("gpg")
     if program is None:
         raise ToolFailed("gpg is not installed: install GnuPG, or provide the command license.sh")

@@ -107,16 +107,21 @@ def verified(appliance: Appliance, candidate: Path, directory: Path) -> dict[str
 
 
 def _from_gpg(files: LicenseFiles, candidate: Path, directory: Path) -> bytes:
-    message = _content(candidate)
+    message = content_of(candidate)
     if message is None:
         raise LicenseInvalid("There is no license yet: send one with POST /license")
-    key = _content(files.key)
+    key = content_of(files.key)
     if key is None:
         raise LicenseInvalid("The license cannot be decrypted: this appliance has no license.key")
-    return gpg.decrypt(message, key, _content(files.signers), directory)
+    return gpg.decrypt(message, key, content_of(files.signers), directory)
 
 
-def _content(path: Path) -> bytes | None:
+def content_of(path: Path) -> bytes | None:
+    """Return the content of one of the files; None if there is none.
+
+    :raises LicenseInvalid: it is too long.
+    :raises ToolFailed: it cannot be read.
+    """
     try:
         with open(paths.open_regular(path, follow=True), "rb") as file:
             content = file.read(MAX_SIZE + 1) or b""

@@ -106,7 +106,7 @@ def _change(job: Job) -> None:
         document: json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
         conf: shell_conf(storage),
     }
-    with replaced(job, files, 0o640, "The storage settings"):
+    with replaced(job, files, 0o640, cannot_write="The storage settings cannot be written and stay as they were"):
         job.progress(50)
         if not job.apply("storage", storage):
             job.vendor_command("storage.sh")

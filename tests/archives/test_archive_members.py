@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -251,6 +252,25 @@ def test_it_leads_to_nothing_but_what_the_archive_brought(
     with pytest.raises(ArchiveError, match=told):
         hard_link(tree, target)
     assert not (tree[0] / "new").exists()
+
+
+def test_a_file_that_becomes_a_link_meanwhile_gives_nothing_of_what_that_leads_to(
+    tree: tuple[Path, Directories], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.stat
+
+    def and_swap(*arguments: Any, **options: Any) -> os.stat_result:
+        status = look(*arguments, **options)
+        (tree[0] / "file").unlink()
+        (tree[0] / "file").symlink_to("../outside")
+        return status
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", and_swap)
+        hard_link(tree, "file")
+
+    assert (tree[0] / "new").is_symlink()
+    assert (tree[0].parent / "outside").lstat().st_nlink == 1
 
 
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])

@@ -160,6 +160,21 @@ async def test_a_token_that_a_tool_of_another_user_wrote_counts(appliance: Appli
     assert judge.authenticate("GET", "/version", TOKEN) == judge.holder_on_disk("admin") is not None
 
 
+async def test_a_token_file_may_be_a_link(appliance: Appliance) -> None:
+    write(appliance, "elsewhere", "secret\n")
+    (appliance.etc / "api.token").symlink_to("elsewhere")
+    judge = made(appliance)
+
+    assert judge.authenticate("GET", "/version", TOKEN) == judge.holder_on_disk("admin") is not None
+
+
+async def test_named_tokens_count_only_where_that_is_said(appliance: Appliance) -> None:
+    write(appliance, "api.tokens.json", json.dumps({"tokens": {"robot": entry("r2", "all")}}))
+    write(appliance, "api.token", "secret\n")
+
+    assert Authenticator(appliance, False, 5).authenticate("GET", "/version", Credential("token", b"r2")) is None
+
+
 async def test_a_token_file_may_have_4096_bytes(appliance: Appliance) -> None:
     write(appliance, "api.token", "secret\n" + "x" * (4096 - 7))
     judge = made(appliance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,88 @@ def test_what_is_no_license_at_all_is_a_note(appliance: Appliance) -> None:
     assert (found["level"], "it is no license" in found["message"]) == ("note", True)
 
 
+def key_made(passphrase: str, *kind: str) -> Callable[[Appliance], bytes]:
+    def make(appliance: Appliance) -> bytes:
+        home = appliance.root / "gnupg"
+        home.mkdir(mode=0o700)
+        how = ("--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback")
+        for words in (("--quick-generate-key", "A", *kind, "never"), ("--export-secret-keys",)):
+            done = subprocess.run(["gpg", *how, "--passphrase", passphrase, *words], capture_output=True, check=True)
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        return done.stdout
+
+    return make
+
+
+UNFIT: dict[str, tuple[str, Callable[[Appliance], bytes | None], str, str]] = {
+    "no key": ("license.key", lambda appliance: None, "error", "there is no license.key"),
+    "a certificate as the key": (
+        "license.key", lambda appliance: (appliance.etc / "license.pub").read_bytes(),
+        "error", "it holds no OpenPGP secret key",
+    ),
+    "a passphrase": ("license.key", key_made("secret", "rsa2048", "encr"), "error", "without a passphrase"),
+    "a key for signatures": ("license.key", key_made("", "ed25519", "cert,sign"), "error", "no key that decrypts"),
+    "a long key": ("license.key", lambda appliance: b"x" * 2**21, "error", "license.key is longer than"),
+    "no signer": ("license.pub", lambda appliance: None, "warning", "a license of anybody counts"),
+    "a signer that is none": ("license.pub", lambda appliance: b"x", "error", "it holds no OpenPGP certificate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_keeps_a_first_license_from_being_taken_is_found(appliance: Appliance, name: str) -> None:
+    file, content_of, level, told = UNFIT[name]
+    path = appliance.etc / file
+    content = content_of(appliance)
+    path.unlink()
+    if content is not None:
+        appliance.replace_file(path, content, 0o600)
+    (appliance.etc / "license.asc").unlink()
+
+    [found] = findings(appliance)
+
+    assert (found["level"], found["file"]) == (level, str(path)), found
+    assert told in found["message"] and found["advice"]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_certificates_of_signers_that_others_may_change_are_found(appliance: Appliance, mode: int) -> None:
+    signers = appliance.etc / "license.pub"
+    signers.chmod(mode)
+    (appliance.etc / "license.asc").unlink()
+
+    [found] = findings(appliance)
+    assert (found["level"], "decides whose licenses count" in found["message"]) == ("error", True)
+    subprocess.run(found["advice"].removeprefix("Run: "), shell=True, check=True)
+
+    assert findings(appliance) == []
+
+
+@pytest.mark.parametrize("file", ["license.key", "license.pub"])
+def test_keys_of_licenses_are_not_judged_where_a_script_reads_them(appliance: Appliance, file: str) -> None:
+    license_script("echo '{}'")(appliance)
+    (appliance.etc / file).unlink()
+
+    assert findings(appliance) == []
+
+
+@pytest.mark.parametrize("text", ["say() { echo; }\n", "names=(a b)\n", "#!/bin/bash\nnames=(a b)\n"])
+@pytest.mark.parametrize("name", ["functions.sh", "networks.sh", "update_vm.sh"])
+def test_nothing_is_said_of_how_a_script_is_run_that_the_service_does_not_call(
+    appliance: Appliance, name: str, text: str
+) -> None:
+    script("#!/bin/bash\n. $JIDO_ADMIN_PATH/bin/functions.sh\n")(appliance)
+    appliance.replace_file(appliance.bin / name, text)
+
+    assert [each for each in findings(appliance) if each["subject"] == "script"] == []
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nif\n", "#!/nonexistent/sh\n", "echo\r\necho\r\n"])
+def test_a_script_that_no_caller_can_run_is_found(appliance: Appliance, text: str) -> None:
+    appliance.replace_file(appliance.bin / "functions.sh", text, 0o755)
+
+    assert [each["file"] for each in findings(appliance)] == [str(appliance.bin / "functions.sh")]
+
+
 @pytest.mark.parametrize("name", ["another key", "a script that fails"])
 def test_where_no_license_is_there_none_is_missed(appliance: Appliance, name: str) -> None:
     UNREADABLE[name][0](appliance)
@@ -381,3 +464,5 @@ def test_a_plugin_that_cannot_check_is_told(appliance: Appliance, body: str, tol
 
     assert (found["level"], found["subject"]) == ("error", "plugin")
     assert "weather failed in jidoteki_check" in found["message"] and told in found["message"]
+    if body.startswith("raise"):
+        assert (found["file"], found["line"]) == (str(directory / "weather.py"), 5)

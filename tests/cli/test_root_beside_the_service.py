@@ -125,3 +125,17 @@ def test_root_sees_in_a_check_what_the_service_sees(appliance: Appliance, python
 
     assert (roots.returncode, roots.stdout) == (users.returncode, users.stdout)
     assert owners(appliance.admin) == {NOBODY}
+
+
+@pytest.mark.parametrize("name", ["license.key", "license.pub"])
+def test_a_key_of_licenses_that_the_service_cannot_read_is_found(python: Path, appliance: Appliance, name: str) -> None:
+    path = appliance.etc / name
+    os.chown(path, 0, 0)
+    path.chmod(0o600)
+    (appliance.etc / "license.asc").unlink()
+
+    found = by_root(*command(python, "check", "--root", appliance.root))
+
+    assert found.returncode == 1
+    assert f"POST /license refuses each license: {name} cannot be read: Permission denied" in found.stdout
+    assert f"chown {NOBODY} {path}" in found.stdout

@@ -344,8 +344,33 @@ def test_another_vendors_key_does_not_open_it_and_leaves_nothing_behind(host: Ho
     done = open_bundle(tmp_path / "bundle.tar", tmp_path / "other.pem", tmp_path / "opened")
 
     assert done.returncode == 1
-    assert "cannot be opened" in done.stderr and done.stderr.count("\n") == 1
+    assert done.stderr == (
+        f"jidoteki: --key {tmp_path / 'other.pem'} does not open bundle.tar: it is not the private key whose public "
+        "half the appliance has as updates.pub, or the bundle is damaged\n"
+    )
     assert not (tmp_path / "opened").exists() and not list(tmp_path.glob(".jidoteki-*"))
+
+
+@pytest.mark.parametrize("bits", ["2048", "3072", "4096"])
+def test_a_wrong_key_of_any_size_is_said_to_be_one(
+    appliance: Appliance, vendor: Path, tmp_path: Path, bits: str
+) -> None:
+    (tmp_path / "bundle.tar").write_bytes(forged(appliance, []))
+    subprocess.run(["openssl", "genrsa", "-out", tmp_path / "other.pem", bits], check=True, capture_output=True)
+
+    done = open_bundle(tmp_path / "bundle.tar", tmp_path / "other.pem", tmp_path / "opened")
+
+    assert done.returncode == 1 and "is not the private key whose public half" in done.stderr
+
+
+def test_the_other_download_is_not_taken_for_a_bundle(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "logs.tar.gz").write_bytes(host.get("/logs").body)
+
+    done = open_bundle(tmp_path / "logs.tar.gz", host.appliance.root / "vendor/private.pem", tmp_path / "opened")
+
+    assert done.stderr == (
+        "jidoteki: logs.tar.gz is no debug bundle, but a file compressed with gzip, such as GET /logs: try tar xzf\n"
+    )
 
 
 def test_a_directory_with_anything_in_it_is_refused(host: Host, tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def test_a_restore_that_is_killed_says_what_became_of_the_data(host: Host, tmp_p
         (host.appliance.data / f"app/{number}").mkdir()
         (host.appliance.data / f"app/{number}/file").write_text("as backed up")
     kept = archive_of(host, tmp_path / "kept.tar")
-    write(host, "now")
+    for path in host.appliance.data.glob("app/*/file"):
+        path.write_text("now")  # so that there is time to kill it between two renames
     with ThreadPoolExecutor() as threads:
         asked = threads.submit(host.post, "/backup/restore", "-F", f"archive=@{kept}")
         wait_until(lambda: any(is_planned(path) for path in host.appliance.jobs.glob("*.journal")), interval=0.001)

@@ -353,7 +353,7 @@ GOOD = {"interface": "eth0", "hostname": "test.host"}
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ([], "field must be an object"),
+        *((each, "field must be an object") for each in ([], ["hostname"], "hostname", 1, None, True)),
         ({}, "field.hostname is required"),
         ({"interface": "eth0"}, "field.hostname is required"),
         ({**GOOD, "interface": 1}, "field.interface must be a string: 3 to 14 letters and digits"),
@@ -391,7 +391,7 @@ def test_each_variant_has_keys_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("circle", "field must be an object"),
+        *((each, "field must be an object") for each in ("circle", ["shape"], "shape", 1, None)),
         ({}, "field.shape is required"),
         ({"shape": "square"}, "field.shape must be one of circle, point"),
         ({"shape": ["circle"]}, "field.shape must be one of circle, point"),

@@ -14,6 +14,9 @@ import pytest
 from places import SAMPLES
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs import deaths, listing
+from jidoteki.core.jobs.processes import JobProcess
+from jidoteki.core.jobs.records import Records
 from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
 
 WORKER = SAMPLES / "worker.py"
@@ -122,3 +125,23 @@ def test_what_lives_in_a_session_whose_number_a_dead_job_had_is_not_killed(jidot
 
     assert host.get("/worker").json["status"] == "failed"
     os.kill(daemon, signal.SIGKILL)  # it is still there, or this raises
+
+
+@pytest.mark.parametrize(
+    ("script", "ended"),
+    [
+        ("exit 3", "its process ended with exit status 3"),
+        ("kill -TERM $$", "its process was ended by SIGTERM"),
+        ("kill -KILL $$", "it was killed, or the power failed"),
+    ],
+)
+def test_a_crash_is_told_before_it_is_recorded_too(tmp_path: Path, script: str, ended: str) -> None:
+    records = Records(tmp_path)
+    record = records.new("worker", "127.0.0.1", "admin")
+    with open(os.devnull, "r+b") as null:
+        process = JobProcess.start(["sh", "-c", script], {}, null.fileno(), null.fileno(), null.fileno())
+    deaths.remember(records.path(record.id), process)
+
+    shown = listing.current(records, record.id)
+
+    assert shown and (shown.status, shown.error_message) == ("failed", f"The job ended unexpectedly: {ended}")

@@ -86,6 +86,11 @@ def test_nothing_ran_yet(host: Host) -> None:
         ("fail", "it went wrong", "W2"),
         ("crash", "An internal error ended the job; its log has the details", "E1000"),
         ("exit", "An internal error ended the job; its log has the details", "E1000"),
+        ("leave", "The job ended unexpectedly: its process ended with exit status 3", "E1000"),
+        ("vanish", "The job ended unexpectedly: its process ended with exit status 0", "E1000"),
+        ("segfault", "The job ended unexpectedly: its process was ended by SIGSEGV", "E1000"),
+        ("abort", "The job ended unexpectedly: its process was ended by SIGABRT", "E1000"),
+        ("realtime", "The job ended unexpectedly: its process was ended by signal 40", "E1000"),
         ("die", "The job ended unexpectedly: it was killed, or the power failed", "E1000"),
     ],
 )
@@ -100,7 +105,20 @@ def test_a_failure_says_why(host: Host, do: str, message: str, code: str) -> Non
     assert (host.appliance.etc / "worker_code.txt").read_text() == f"{code}\n"
     wait_until(lambda: not list(host.appliance.tmp.iterdir()))
     assert "planted" not in json.dumps(status)
-    assert ("planted" in (host.appliance.jobs / "000001-worker.log").read_text()) == (do == "crash")
+    run = (host.appliance.jobs / "000001-worker.log").read_text()
+    assert ("planted" in run) == (do == "crash")
+    assert ('worker.py", line' in run) == (do in ("crash", "exit", "segfault", "abort"))
+    assert run.endswith(f"{message}\n") and record(host, "000001-worker")["error_message"] == message
+    service = host.appliance.log / "jidoteki-admin-api.log"
+    wait_until(lambda: f"job.end: 000001-worker failed {code}: {message}" in service.read_text())
+
+
+def test_a_check_whose_process_crashed_says_so(host: Host) -> None:
+    answer = host.post("/worker", "-F", "do=leave", query="dry-run=1")
+
+    message = "The check ended unexpectedly: its process ended with exit status 3"
+    assert (answer.status, answer.json["Error-Message"]) == (400, message)
+    assert message in host.errors()
 
 
 def test_a_second_one_is_refused_and_leaves_the_first_alone(host: Host) -> None:

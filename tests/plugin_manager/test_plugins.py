@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,6 +15,7 @@ from unittest import mock
 import pytest
 
 from jidoteki.core.config.loading import Config, defaults
+from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
 from jidoteki.core.plugin_manager.manager import Plugins
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import Hooks, hookspec
@@ -137,6 +139,8 @@ HANDLERS = {
     "raise ApiError(409, 'planted\\r\\nX: y')": 409,
     "return TextFile(request.appliance.etc / 'nothing')": 404,
     "raise KeyboardInterrupt": 500,
+    "raise ApiError(400)": 400,
+    "raise ApiError(599)": 599,
     "return [1, 2]": 200,
     "return EncodedJson(b'[3]')": 200,
 }
@@ -152,6 +156,11 @@ def test_a_handler_that_fails_answers_500_and_nothing_else_suffers(make: Make, c
     assert answer.status == HANDLERS[code]
     assert "planted" not in answer.text or answer.status == 409
     assert "X" not in answer.headers
+    if answer.status >= 400:
+        message = answer.json["Error-Message"].replace("\r\n", "??")
+        assert message and answer.headers["Error-Message"] == message
+    if answer.status == 500:
+        assert answer.json["Error-Message"] == "An internal error: the service's log has the details"
     assert host.get("/good").json == {"hello": "world"}
 
 
@@ -198,6 +207,21 @@ def jidoteki_health(appliance): time.sleep(1000)
     assert host.post("/setup", "-F", "newtoken=another").status == 200
     assert "planted startup" in host.errors()
     assert host.stop() == 0
+
+
+def test_a_traceback_is_logged_once_for_each_place_and_type_up_to_a_number() -> None:
+    calls = Calls()
+
+    def raised(code: str) -> BaseException | None:
+        with pytest.raises(Raised) as caught:
+            calls.within("other", "jidoteki_health", 10, partial(exec, compile(code, "/other.py", "exec")))
+        assert told(caught.value).endswith(f"(/other.py, line {code.count(chr(10)) + 1})")
+        return calls.first(caught.value)
+
+    assert isinstance(raised("{}['x']"), KeyError)
+    assert raised("{}['x']") is None and raised("{}['y']") is None
+    assert raised("\n{}['x']") and raised("[][0]")
+    assert sum(raised("\n" * number + "{}['x']") is not None for number in range(2, 200)) == 97
 
 
 def test_what_plugins_add_to_services_and_health_is_shown(make: Make) -> None:

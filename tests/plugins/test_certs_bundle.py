@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -101,14 +102,15 @@ def test_a_chain_is_put_in_order(ca: list[x509.Certificate]) -> None:
     assert read([*ca, OF_LEAF]) == found
 
 
-def test_a_chain_may_lack_its_root_but_not_what_is_between_it_and_others() -> None:
+def test_a_chain_may_lack_its_root_but_not_what_signed_the_first_one() -> None:
     assert read([OF_LEAF], [OF_MIDDLE]).chain == (OF_MIDDLE,)
     assert read([OF_LEAF]).chain == ()
     assert refusal([OF_LEAF], [OF_ROOT]) == (
         "Certificate 2 of the chain (the certificate CN=root) did not sign certificate 1 (the certificate CN=leaf): "
         "its issuer, CN=middle, is missing; add that one's certificate to ca"
     )
-    assert refusal([OF_LEAF], [OF_STRANGER, OF_MIDDLE]).startswith("Certificate 3 of the chain (the certificate CN=str")
+    found = read([OF_LEAF], [OF_STRANGER, OF_MIDDLE])
+    assert (found.chain, found.left_out) == ((OF_MIDDLE,), (OF_STRANGER,))
 
 
 def test_an_issuer_with_another_key_is_told() -> None:
@@ -185,6 +187,15 @@ def test_an_encrypted_key_of_old_is_told() -> None:
         bundle.read(bundle.pem([ALONE]), old)
 
 
+def test_a_key_of_a_kind_that_nobody_knows_is_told() -> None:
+    # PKCS#8 of the algorithm 1.2.3.4.
+    der = bytes.fromhex("300f 020100 3005 06032a0304 0403 020100")
+    block = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
+
+    with pytest.raises(Refused, match="The private key is of a kind that is not supported: allowed are"):
+        bundle.read(bundle.pem([ALONE]), block)
+
+
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
@@ -247,6 +258,15 @@ def test_a_weak_signature_is_refused_but_of_a_root(monkeypatch: pytest.MonkeyPat
     assert refusal([MIDDLE.signs(LEAF, digest=weak)], [OF_MIDDLE]) == told.format("leaf")
     assert refusal([OF_LEAF], [ROOT.signs(MIDDLE, AUTHORITY, digest=weak)]) == told.format("middle")
     assert read([OF_LEAF], [OF_MIDDLE, ROOT.signs(ROOT, AUTHORITY, digest=weak)])
+
+
+def test_a_signature_of_a_kind_that_nobody_knows_is_weak() -> None:
+    ecdsa_with_sha256 = bytes.fromhex("2a8648ce3d040302")
+    der = ALONE.public_bytes(serialization.Encoding.DER).replace(ecdsa_with_sha256, ecdsa_with_sha256[:-1] + b"\x7f")
+
+    assert refusal([x509.load_der_x509_certificate(der)]).startswith(
+        "The signature of the certificate CN=leaf is too weak"
+    )
 
 
 def test_md5_and_sha_1_are_weak() -> None:
@@ -341,3 +361,11 @@ def test_a_root_of_its_own_is_served_where_the_root_that_cross_signed_it_was_not
     assert sorted_of(own, cross, expired, OF_STRANGER).chain == (OF_LEAF, own)
     dead = MIDDLE.signs(MIDDLE, AUTHORITY, days=(-9, -1))
     assert sorted_of(dead, cross).chain == (OF_LEAF, cross)
+
+
+@pytest.mark.timeout(20)
+def test_authorities_that_signed_each_other_make_no_endless_chain() -> None:
+    back = MIDDLE.signs(ROOT, AUTHORITY)
+
+    assert sorted_of(OF_MIDDLE, back).chain == (OF_LEAF, OF_MIDDLE, back)
+    assert read([OF_LEAF], [back, OF_MIDDLE]).authorities == (OF_MIDDLE, back)

@@ -6,6 +6,7 @@ import ssl
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,25 @@ def test_a_root_that_is_not_above_the_certificate_is_left_out_with_a_warning(
     assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + chain.root
 
 
+@pytest.mark.parametrize("with_root", [True, False])
+@pytest.mark.parametrize("order", ["spare first", "spare last"])
+def test_the_other_intermediate_of_an_authority_is_left_out_with_a_warning(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, with_root: bool, order: str
+) -> None:
+    chain.pki.key("spare")
+    spare = chain.pki.signed("spare", "root", chain.root, AUTHORITY)
+    ca = spare + chain.intermediate if order == "spare first" else chain.intermediate + spare
+    root = chain.root if with_root else ""
+    job = job_with(appliance, public=chain.leaf, private=chain.key, ca=ca + root)
+
+    perform(job)
+
+    assert "Warning: the certificate CN=spare is not above the certificate CN=leaf and is left out" in job.lines
+    ends = "the chain ends with the certificate CN=intermediate: clients that lack the authority above it, CN=root, "
+    assert any(ends in line for line in job.lines) is not with_root
+    assert tls.served.read_text() == chain.key + chain.leaf + chain.intermediate + root
+
+
 def test_an_expired_certificate_is_installed_with_a_warning(
     appliance: Appliance, tls: jobs.TlsFiles, chain: Chain
 ) -> None:
@@ -405,7 +425,7 @@ def aged(chain: Chain, *times: str, of: str = "leaf", by: str = "") -> str:
 def test_an_encrypted_key_is_refused(appliance: Appliance, self_signed: dict[str, str]) -> None:
     encrypted = openssl("pkey", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
     traditional = openssl("ec", "-aes256", "-passout", "pass:secret", given=self_signed["private"])
-    expected = "The private key is encrypted: remove its passphrase"
+    expected = "The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'"
 
     assert refusal(appliance, public=self_signed["public"], private=encrypted) == expected
     assert refusal(appliance, public=self_signed["public"], private=traditional) == expected
@@ -627,7 +647,7 @@ def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
     appliance: Appliance, chain: Chain, pki: Pki, how: tuple[str, ...], told: str, authority: bool
 ) -> None:
     private = pki.key("odd", *how)
-    if "EC" in how:
+    if "compressed" in told:
         private = openssl("ec", "-conv_form", "compressed", given=private)
         (pki.directory / "odd.key").write_text(private)
     odd = pki.signed("odd", "root", chain.root, AUTHORITY if authority else SERVER)
@@ -643,6 +663,43 @@ def test_a_form_of_key_that_many_clients_refuse_is_taken_with_a_warning(
 
     assert [line for line in job.lines if line.startswith(f"Warning: the key of the certificate CN=odd {told}")]
     assert job.lines[-1] == "Add TLS certificates successful"
+
+
+def test_a_key_that_spells_out_its_curve_is_named_as_that(appliance: Appliance, tmp_path: Path) -> None:
+    private = openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-param_enc", "explicit")
+    (tmp_path / "key").write_text(private)
+    names = ("-subj", "/CN=odd", "-addext", "subjectAltName=DNS:odd.example")
+    job = job_with(appliance, public=openssl("req", "-x509", "-key", str(tmp_path / "key"), *names), private=private)
+
+    perform(job)
+
+    assert [line for line in job.lines if "spells out its curve" in line and "-param_enc explicit" in line]
+    assert not [line for line in job.lines if "compressed" in line]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "days", "told"),
+    [
+        ("basicConstraints=critical,CA:TRUE", 30, "is an authority's (CA:TRUE), which Firefox refuses as a server's"),
+        ("basicConstraints=CA:FALSE", 826, "is valid for 826 days: Apple's systems refuse more than 825"),
+        ("tlsfeature=status_request", 30, "demands OCSP stapling (must-staple), which this service does not do"),
+        ("basicConstraints=CA:FALSE", 825, None),
+    ],
+)
+def test_a_certificate_that_some_clients_refuse_is_taken_with_a_warning(
+    appliance: Appliance, chain: Chain, extensions: str, days: int, told: str | None
+) -> None:
+    names = "subjectAltName=DNS:appliance.example"
+    how = ("-days", str(days))
+    leaf = chain.pki.signed("leaf", "intermediate", chain.intermediate, f"{extensions}\n{names}", *how)
+    job = job_with(appliance, public=leaf, private=chain.key, ca=chain.intermediate + chain.root)
+
+    perform(job)
+
+    warnings = [line for line in job.lines if line.startswith("Warning:")]
+    assert [each.partition(": clients such")[0] for each in warnings] == (
+        [f"Warning: the certificate CN=leaf {told}"] if told else []
+    )
 
 
 def test_a_usual_key_is_no_reason_for_a_warning(appliance: Appliance, chain: Chain) -> None:
@@ -728,6 +785,71 @@ def test_a_chain_that_openssl_itself_would_not_serve_is_refused(appliance: Appli
 
     assert message.startswith("OpenSSL cannot serve this key and certificate: ")
     assert "TOO_SMALL" in message
+
+
+def joined(pem: str, by: str) -> str:
+    return by.join(pem.splitlines())
+
+
+DAMAGED: dict[str, tuple[Callable[[str], str], str]] = {
+    "cut off at the end": (lambda pem: pem[:-40], "cut off, the line -----END {} is missing"),
+    "cut off in the last line": (lambda pem: pem[:-4], "cut off, the line -----END {} is missing"),
+    "cut off at the beginning": (lambda pem: pem.partition("\n")[2], "cut off, the line -----BEGIN {} is missing"),
+    "in one line": (lambda pem: joined(pem, ""), "its line ends are lost, -----BEGIN {} and -----END {} must be lines"),
+    "with spaces": (
+        lambda pem: joined(pem, " "),
+        "its line ends are lost, -----BEGIN {} and -----END {} must be lines",
+    ),
+    "with backslashes": (lambda pem: joined(pem, r"\n"), "line ends are lost, -----BEGIN {} and -----END {} must be"),
+}
+
+
+@pytest.mark.parametrize("parameter", ["public", "private", "ca"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_a_paste_has_lost_is_told(appliance: Appliance, chain: Chain, parameter: str, damage: str) -> None:
+    sent = {"public": chain.leaf, "private": chain.key, "ca": chain.intermediate}
+    damaged, told = DAMAGED[damage]
+
+    message = refusal(appliance, **{**sent, parameter: damaged(sent[parameter])})
+
+    kind = "PRIVATE KEY-----" if parameter == "private" else "CERTIFICATE-----"
+    assert told.replace("{}", kind) in message
+    assert message.endswith(f"with curl as -F {parameter}=@FILE")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_certificate_of_several_that_is_cut_off_is_told(appliance: Appliance, chain: Chain, before: bool) -> None:
+    cut = chain.intermediate[:-40]
+    public = f"{cut}\n{chain.leaf}" if before else chain.leaf + cut
+
+    message = refusal(appliance, public=public, private=chain.key)
+
+    assert message.startswith("public holds no PEM that is whole: it is cut off, the line -----END CERTIFICATE-----")
+
+
+def test_words_about_the_lines_of_pem_are_no_pem(appliance: Appliance, tls: jobs.TlsFiles, chain: Chain) -> None:
+    mail = "Copy all from\n-----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----, with both:\n"
+
+    perform(job_with(appliance, public=f"{mail}{chain.leaf}-----END CERTIFICATE-----\n", private=chain.key))
+
+    assert tls.certificate.read_text() == chain.leaf
+
+
+@pytest.mark.parametrize("form", ["der", "pem", "cms"])
+def test_the_command_told_for_pkcs_7_makes_what_is_taken(
+    appliance: Appliance, tls: jobs.TlsFiles, chain: Chain, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "leaf").write_text(chain.leaf)
+    made = tmp_path / "FILE"
+    openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "leaf", "-out", made, "-outform", form.replace("cms", "pem"))
+    made.write_bytes(made.read_bytes().replace(b"PKCS7", b"CMS" if form == "cms" else b"PKCS7"))
+
+    message = refusal(appliance, public=made.read_bytes().decode("latin-1"), private=chain.key)
+    command = message.partition("'")[2].removesuffix("'")
+    done = subprocess.run(command, shell=True, cwd=tmp_path, stdin=made.open(), capture_output=True, check=True)
+    perform(job_with(appliance, public=done.stdout.decode(), private=chain.key))
+
+    assert tls.certificate.read_text() == chain.leaf
 
 
 @pytest.mark.parametrize("parameter", ["public", "private", "ca"])
@@ -872,9 +994,14 @@ def test_no_text_does_anything_but_get_refused(public: str, private: str) -> Non
         bundle.read(public, private)
 
 
-def test_a_million_beginnings_are_refused_at_once() -> None:
+@pytest.mark.parametrize("before", ["", "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\nx"])
+def test_a_million_beginnings_are_refused_at_once(before: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(Refused):
+        bundle.read(before + "x-----BEGIN CERTIFICATE-----\n" * 37_000, "")
     with pytest.raises(Refused):
         bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
+    assert time.monotonic() - began < 10
 
 
 @given(st.binary(min_size=1))

@@ -15,6 +15,8 @@ CHILD = 'sleep 300 & echo $! > "$1"; sleep 300'
 def check(job: Job) -> None:
     if job.input["do"] == "refuse":
         raise JobFailed("refused by the check", "W1")
+    if job.input["do"] == "leave" and job.dry_run:
+        os._exit(3)
 
 
 def run(job: Job) -> None:
@@ -27,6 +29,10 @@ def run(job: Job) -> None:
             raise RuntimeError("planted-internal-detail")
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "leave" | "vanish":
+            os._exit(3 if job.input["do"] == "leave" else 0)
+        case "segfault" | "abort" | "realtime":
+            os.kill(os.getpid(), {"segfault": signal.SIGSEGV, "abort": signal.SIGABRT}.get(job.input["do"], 40))
         case "exit":
             raise SystemExit(3)
         case "sleep":

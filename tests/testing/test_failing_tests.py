@@ -53,10 +53,10 @@ def test_it(jidoteki_host):
 """
 
 
-def failing(directory: Path, test: str = TEST, **faults: str) -> str:
+def failing(directory: Path, test: str = TEST, plugin: str = PLUGIN, **faults: str) -> str:
     """What pytest prints of a failing test of a plugin with these faults planted."""
     places = {"top": "", "handler": "pass", "job": "pass", **faults}
-    (directory / "planted.py").write_text(PLUGIN.format(**places))
+    (directory / "planted.py").write_text(plugin.format(**places) if plugin == PLUGIN else plugin)
     (directory / "planted.py").chmod(0o644)
     (directory / "test_planted.py").write_text(test)
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(directory), str(directory)]
@@ -79,6 +79,16 @@ def test_a_planted_error_is_named_by_file_and_line(tmp_path: Path, place: str) -
 
     assert f'planted.py", line {line_of(tmp_path, fault)}' in said
     assert "RuntimeError: planted here" in said
+
+
+def test_a_traceback_of_the_service_is_told_once_and_in_lines(tmp_path: Path) -> None:
+    fault = "raise RuntimeError('planted here')"
+
+    said = failing(tmp_path, handler=fault).splitlines()
+
+    assert said.count("RuntimeError: planted here") == 1
+    assert [line for line in said if line.endswith(f'planted.py", line {line_of(tmp_path, fault)}, in ask')]
+    assert f"    {fault}" in said
 
 
 IN_PROCESS = """
@@ -104,6 +114,86 @@ def test_a_planted_error_is_where_the_test_in_the_same_process_ends(tmp_path: Pa
     assert f"planted.py:{line_of(tmp_path, fault)}: RuntimeError" in said
     if place == "job":
         assert "jidoteki client, log of the failed job 000001-planted" in said
+
+
+HOOKS = """
+import os
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+
+async def start(request):
+    return await request.start_job("planted")
+
+def work(job):
+    os._exit(3)
+
+def check(job):
+    if job.dry_run:
+        raise RuntimeError("planted check")
+
+def recover(appliance):
+    raise RuntimeError("planted recovery")
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("planted", work, check, recover=recover)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/planted", start, responses={202: "It"}, summary="Start", starts="planted")]
+
+@hookimpl
+def jidoteki_health(appliance):
+    raise RuntimeError("planted health")
+
+@hookimpl
+def jidoteki_services(appliance):
+    raise RuntimeError("planted services")
+
+@hookimpl
+async def jidoteki_startup(appliance):
+    raise RuntimeError("planted startup")
+
+@hookimpl
+def jidoteki_event(event):
+    raise RuntimeError("planted event")
+"""
+
+TEST_OF_HOOKS = """
+from pathlib import Path
+from jidoteki.testing import wait_until
+
+def test_it(jidoteki_host):
+    host = jidoteki_host(load=[Path(__file__).with_name("planted.py")], enable=("planted",))
+    log = host.appliance.log / "jidoteki-admin-api.log"
+    wait_until(lambda: "planted health" in log.read_text())
+    assert host.get("/services").status == 200
+    checked = host.post("/planted", query="dry-run=1")
+    assert checked.json["Error-Message"].endswith("the service's log has the details"), checked
+    host.post("/planted")
+    host.wait_for_job("/jobs/000001-planted")
+    wait_until(lambda: "planted event" in log.read_text() and "planted recovery" in log.read_text())
+    assert False
+"""
+
+
+def test_what_any_hook_raises_is_told_with_its_file_and_line(tmp_path: Path) -> None:
+    said = failing(tmp_path, TEST_OF_HOOKS, HOOKS)
+
+    assert "assert False" in said
+    for hook in ("check", "recovery", "health", "services", "startup", "event"):
+        line = line_of(tmp_path, fault := f'raise RuntimeError("planted {hook}")')
+        assert f'planted.py", line {line}, in' in said, hook
+        assert f"    {fault}\nRuntimeError: planted {hook}" in said
+        assert said.count(f"\nRuntimeError: planted {hook}") == 1
+
+
+@pytest.mark.parametrize("hook", ["health", "services"])
+def test_what_a_hook_raises_is_raised_by_the_client_that_learns_of_it(tmp_path: Path, hook: str) -> None:
+    ask = f'    assert (await client.get("/{hook}")).status == 200\n'
+
+    said = failing(tmp_path, IN_PROCESS.partition("    assert")[0] + ask, HOOKS)
+
+    assert f"planted.py:{line_of(tmp_path, f'planted {hook}')}: RuntimeError" in said
 
 
 def test_the_log_of_a_failed_job_is_a_section(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from jidoteki.core.archives import unpacking
-from jidoteki.core.archives.openssl import DecryptingReader, DecryptionError
+from jidoteki.core.archives.openssl import BLOCK, DecryptingReader, DecryptionError
 from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead
 from jidoteki.core.archives.tar import ArchiveError, TarReader, refuse
 
@@ -27,6 +27,7 @@ KEY = "debug.key.enc"
 PARTS = {"debug.tar.gz.enc": "debug", "logs.tar.gz.enc": "logs"}
 MAX_KEY = 8 * 1024
 MAX_MEMBERS = 200_000
+GZIP = b"\x1f\x8b"
 FREE_SPACE = 64 * 1024 * 1024
 OVERHEAD = 1024 * 1024
 
@@ -49,8 +50,17 @@ def open_bundle(bundle: Path, private_key: Path, into: Path, work: Path, max_siz
     key = _load_key(private_key)
     try:
         with bundle.open("rb") as file:
+            if file.peek(len(GZIP)).startswith(GZIP):
+                raise BundleError(
+                    f"{bundle.name} is no debug bundle, but a file compressed with gzip, such as GET /logs: try tar xzf"
+                )
             _take_apart(TarReader(file), work, bundle.stat().st_size)
         passphrase = _open_key(work / KEY, key)
+        if not any(_is_gzip(work / name, passphrase) for name in PARTS):
+            raise BundleError(
+                f"{private_key} does not open {bundle.name}: it is not the private key whose public half the appliance "
+                "has as updates.pub, or the bundle is damaged"
+            )
         members = {each: _unpack(work / name, passphrase, work / each, max_size) for name, each in PARTS.items()}
         for each in members:
             (work / each).rename(into / each)
@@ -91,12 +101,18 @@ def _copy(chunks: Iterator[memoryview], file: BinaryIO) -> None:
 
 
 def _open_key(sealed: Path, key: rsa.RSAPrivateKey) -> bytes:
-    """Decrypt the passphrase; a wrong key often gives rubbish in place of an error."""
+    """Decrypt the passphrase; a wrong key gives rubbish, or nothing."""
     try:
         secret = key.decrypt(sealed.read_bytes(), PKCS1v15())
-    except ValueError as error:
-        raise DecryptionError("It was made for another key than this one") from error
+    except ValueError:
+        return b""
     return secret.partition(b"\n")[0].partition(b"\0")[0]
+
+
+def _is_gzip(sealed: Path, passphrase: bytes) -> bool:
+    """Whether the passphrase decrypts a part: only the right one gives what was compressed with gzip."""
+    with sealed.open("rb") as file:
+        return DecryptingReader(file, passphrase).read(4 * BLOCK).startswith(GZIP)
 
 
 def _unpack(sealed: Path, passphrase: bytes, into: Path, max_size: int) -> int:
