@@ -30,9 +30,11 @@ class Told:
 class Curl:
     """`curl -N`, and what it has printed so far."""
 
-    def __init__(self, host: Host, *arguments: str, token: str | None = None) -> None:
-        query = host.query("GET", "/events") if token is None else f"?token={token}"
-        url = f"{host.url}{PREFIX}/events{query}"
+    def __init__(
+        self, host: Host, *arguments: str, token: str | None = None, path: str = "/events", query: str = ""
+    ) -> None:
+        shown = host.query("GET", path) if token is None else f"?token={token}"
+        url = f"{host.url}{PREFIX}{path}{shown}&{query}"
         argv = ["curl", "-sSN", "--cacert", str(host.certificate), "--max-time", "60", "-i", url, *arguments]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.output = b""
@@ -81,8 +83,10 @@ class Curl:
 
 
 @contextmanager
-def following(host: Host, *arguments: str, token: str | None = None) -> Iterator[Curl]:
-    curl = Curl(host, *arguments, token=token)
+def following(
+    host: Host, *arguments: str, token: str | None = None, path: str = "/events", query: str = ""
+) -> Iterator[Curl]:
+    curl = Curl(host, *arguments, token=token, path=path, query=query)
     try:
         yield curl
     finally:

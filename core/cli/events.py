@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -11,7 +12,7 @@ import click
 
 from jidoteki.client import ApiProblem, Client, Event
 from jidoteki.core.cli import Problem, json_option
-from jidoteki.core.cli.remote import appliance_options, run
+from jidoteki.core.cli.remote import Remote, printable, remote_options
 
 #: What people see of an event: these of its data, where it has them.
 SHOWN = {
@@ -23,16 +24,22 @@ SHOWN = {
 
 
 @click.command()
-@appliance_options
+@remote_options
 @click.option("--after", default="", metavar="ID", help="Begin after the event with this id.")
 @json_option
-def command(client: Client, after: str, as_json: bool) -> None:
+def command(remote: Remote, after: str, as_json: bool) -> None:
     """Follow what happens on an appliance, until Ctrl-C.
 
     A line for each event. With --json each is an object with its id, event and data; the id of the last one may be
     given to --after later. A connection that is lost is made again.
     """
-    run(client, lambda: _follow(client, after, as_json))
+
+    async def follow(client: Client) -> None:
+        async with client:
+            await _follow(client, after, as_json)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        remote.run(follow)
 
 
 async def _follow(client: Client, after: str, as_json: bool) -> None:
@@ -41,7 +48,7 @@ async def _follow(client: Client, after: str, as_json: bool) -> None:
             if as_json:
                 click.echo(json.dumps({"id": event.id, "event": event.name, "data": event.data}))
             elif event.name != "state":
-                click.echo(_plain(_line(event)))
+                click.echo(printable(_line(event)))
             sys.stdout.flush()
     except ApiProblem as error:
         if error.status == 404:
@@ -65,8 +72,3 @@ def _line(event: Event) -> str:
 
 def _now() -> str:
     return time.strftime("%H:%M:%S")
-
-
-def _plain(text: str) -> str:
-    """The text as a terminal, which obeys some characters, may get it."""
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

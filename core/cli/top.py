@@ -15,7 +15,7 @@ import click
 from jidoteki.client import ApiProblem, Client
 from jidoteki.client.events import Event
 from jidoteki.core.cli import json_option
-from jidoteki.core.cli.remote import appliance_options, run
+from jidoteki.core.cli.remote import Remote, remote_options
 
 #: Seconds between two looks where no events are served, and between two tables.
 EACH = 2.0
@@ -117,15 +117,21 @@ def _printable(line: str) -> str:
 
 
 @click.command()
-@appliance_options
+@remote_options
 @json_option
-def command(client: Client, as_json: bool) -> None:
+def command(remote: Remote, as_json: bool) -> None:
     """Show jobs and health of an appliance, live until Ctrl-C; once, where the output is no terminal.
 
     With --json each change is a line, an object with version, health, services and the last jobs. What happens comes by
     the appliance's events where it serves them, else it is asked every two seconds.
     """
-    run(client, lambda: _show(client, as_json))
+
+    async def show(client: Client) -> None:
+        async with client:
+            await _show(client, as_json)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        remote.run(show)
 
 
 async def _show(client: Client, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from jidoteki.plugins.events.ring import MAX_EVENTS, Ring
 logger = logging.getLogger(__name__)
 
 FILE: Final = "events.json"
-MAX_SIZE: Final = 16 * 1024 * 1024
+MAX_SIZE: Final = 4 * 1024 * 1024
 MAX_KNOWN: Final = 1000
 _NUMBER: Final = vol.All(int, vol.Range(min=0, max=10**15))
 _TEXTS: Final = vol.All({str: str}, vol.Length(max=MAX_KNOWN))

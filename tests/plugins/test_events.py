@@ -222,6 +222,37 @@ def test_plugins_publish_events_and_hear_of_them(publisher: Host) -> None:
     assert {"publisher.tick", "job", "log", "audit"} <= set(heard)
 
 
+def test_more_events_at_once_than_there_is_room_for_are_told_of_as_lost(publisher: Host) -> None:
+    with following(publisher) as curl:
+        boot = curl.wait_for("hello").data["boot"]
+        curl.wait_for("state")
+        publisher.get("/publisher", query="count=6000&step=10000")
+        reset = curl.wait_for("reset")
+        publisher.get("/publisher", query="first=9999")
+        curl.wait_for("publisher.tick", lambda data: data["number"] == 9999)
+
+    assert not reset.id.startswith(boot)
+    assert len(curl.named("state")) == 2
+
+
+@pytest.mark.parametrize("way", ["the end", "the client", "the service"])
+def test_a_plugin_streams_until_either_side_ends_it(publisher: Host, way: str) -> None:
+    ended = publisher.appliance.etc / "stream-ended"
+    with following(publisher, path="/publisher/ticks", query=f"count={5 if way == 'the end' else 10_000}") as curl:
+        wait_until(lambda: b"tick 4" in curl.output)
+        if way == "the client":
+            curl.process.send_signal(signal.SIGTERM)
+        elif way == "the service":
+            publisher.stop()
+        status = curl.process.wait(5)
+        wait_until(ended.exists, 3 * slowness())
+
+    lines = curl.output.partition(b"\r\n\r\n")[2].decode().splitlines()
+    goodbye = ["goodbye"] if way == "the service" else []
+    assert lines == [f"tick {number}" for number in range(len(lines) - len(goodbye))] + goodbye
+    assert (status == 0) is (way != "the client")
+
+
 def test_progress_is_told_at_most_four_times_a_second(publisher: Host) -> None:
     with following(publisher) as curl:
         curl.wait_for("state")

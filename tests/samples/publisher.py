@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobType, LiveEvent, Request, Response, Service, hookimpl
+from jidoteki.hookspecs import (
+    Appliance,
+    Endpoint,
+    Job,
+    JobType,
+    LiveEvent,
+    Request,
+    Response,
+    Service,
+    StreamingResponse,
+    hookimpl,
+)
 
 heard: list[str] = []
 
@@ -38,6 +50,20 @@ async def publish(request: Request) -> Response:
     return {"heard": heard[:100]}
 
 
+async def ticks(request: Request) -> Response:
+    """Stream `count` lines, and leave a file when that has ended."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        try:
+            for number in range(request.values["count"]):
+                yield f"tick {number}\n".encode()
+                await asyncio.sleep(0.05)
+        finally:
+            (request.appliance.etc / "stream-ended").touch()
+
+    return StreamingResponse(lines(), farewell=b"goodbye\n")
+
+
 @hookimpl
 def jidoteki_startup(service: Service) -> None:
     """Publish from a thread, too."""
@@ -61,5 +87,6 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     parameters = {vol.Optional(name, default=value): number for name, value in defaults.items()}
     return [
         Endpoint("GET", "/publisher", publish, parameters=parameters),
+        Endpoint("GET", "/publisher/ticks", ticks, parameters={vol.Required("count"): number}),
         Endpoint("POST", "/publisher", start),
     ]
