@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -121,7 +121,14 @@ class FileDownload:
     """Whether it was made for this request: who asks for a part gets all of it, unless it is of this very file."""
 
 
-Response = JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | dict[str, Any] | list[Any]
+@dataclass(frozen=True, slots=True)
+class NoContent:
+    """An answer without a body: status 204."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Response = JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | NoContent | dict[str, Any] | list[Any]
 """What a handler returns; a `dict` or `list` is answered as JSON with 200."""
 
 
@@ -139,6 +146,26 @@ class Request(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """The request's headers, with names in any case."""
+
+    @property
+    def credential(self) -> str:
+        """A name for the credential that was shown, to keep what belongs to whoever holds it.
+
+        It is another one once the token was changed, or revoked and made anew, and tells nothing of the token.
+        """
+
+    @property
+    def body_digest(self) -> bytes | None:
+        """The SHA-256 that whoever signed the request signed for its body; None for a request that is not signed."""
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body of a request of an endpoint that declares one, as it comes, within the limits of all bodies.
+
+        The handler is ended when the credential is revoked meanwhile.
+
+        :raises ApiError: 400, 408 or 415: it is damaged, ends early, comes too slowly or is of another media type; or,
+            after the last piece, it is not what was signed, so that nothing of it may count.
+        """
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -218,6 +245,7 @@ class Endpoint:
     `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
     `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
+    `body` is the media type of a body that is no form, which the handler reads itself, with `request.body()`.
     `audited_as` gives, from the validated parameters, the action and the target of one more line of the audit log for a
     success, in the words of the original API, whose log other tools read.
     """
@@ -232,4 +260,21 @@ class Endpoint:
     starts: str | None = None
     changes: bool | None = None
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body: str | None = None
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Where files may come from that are not in the form: `SCHEME:NAME`, as text, in the place of an `Upload`.
+
+    `find` returns the file of a name, a regular one on the file system of `appliance.spool` that nobody else may write
+    to, or raises ApiError with status 400. The handler of the request gets a link to it, as if it had been sent.
+    `used` is told of a name after a request that changed something with it was answered without an error.
+
+    :param scheme: of small letters, digits and `-`, at most 16.
+    """
+
+    scheme: str
+    find: Callable[[Request, str], Awaitable[Path]]
+    used: Callable[[Request, str], Awaitable[None]]

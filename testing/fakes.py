@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,9 @@ class FakeRequest:
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every endpoint that is served.
     :param dry_run: whether nothing may be changed.
+    :param credential: a name for what the client showed.
+    :param body_digest: what the client signed for the body.
+    :param chunks: the body, piece by piece.
     :param answered: how many requests the service answered, by method and status.
     :param outcome: how a job of `run_job` ends.
     :param status: what `job_status` returns.
@@ -170,6 +173,9 @@ class FakeRequest:
     settings: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
+    credential: str = "0" * 32
+    body_digest: bytes | None = None
+    chunks: Sequence[bytes] = ()
     answered: Mapping[tuple[str, int], int] = field(default_factory=dict)
     outcome: JobOutcome = field(default_factory=lambda: JobOutcome("000001-fake", "success"))
     status: Mapping[str, Any] = field(default_factory=lambda: {"status": None, "percentage": None, "log": None})
@@ -179,6 +185,11 @@ class FakeRequest:
     resumed: bool = False
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield `chunks`."""
+        for each in self.chunks:
+            yield each
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return the answer 202; a job of another `location` would have that in it."""

@@ -142,9 +142,9 @@ def _query_fields(parameters: list[Mapping[str, Any]]) -> Iterator[Field]:
 
 
 def _form_fields(body: Mapping[str, Any] | None) -> Iterator[Field]:
-    if body is None:
+    form = body and body["content"].get("multipart/form-data")
+    if not form:
         return
-    form = body["content"]["multipart/form-data"]
     examples = [each["value"] for each in form.get("examples", {}).values()]
     first = examples[0] if examples else {}
     for name, schema in form["schema"]["properties"].items():

@@ -29,6 +29,8 @@ class StoredUpload:
     path: Path
     size: int = 0
     kept: bool = False
+    text: bytes = b""
+    """What it is, where it came as a short text, without a file name."""
 
     async def keep(self, name: str) -> Path:
         """Give the file its name in the spool."""
@@ -148,6 +150,7 @@ class FilePart(Part):
             await self._close()
         if self._beginning and file_names.looks_like_one(self._beginning):
             raise ApiError(400, f"{self._name} must be a file; {file_names.hint(self._name)}")
+        self.stored.text = self._beginning or b""
 
     async def abandon(self) -> None:
         """Close the file; whoever has `stored` removes it."""

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: In the table of routes, a last part that stands for any name; no path in a request is like that.
 ANY = "{}"
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SAFE = ("GET", "OPTIONS")
 _PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -120,7 +121,7 @@ class Routes:
         except Exception as error:
             plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
             return None
-        changes = endpoint.method != "GET" if endpoint.changes is None else endpoint.changes
+        changes = endpoint.method not in SAFE if endpoint.changes is None else endpoint.changes
         return Route(endpoint.path, plugin, endpoint, form, changes, parameter=parameter_of(endpoint.path))
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:

@@ -21,6 +21,8 @@ from jidoteki.core.logs.audit import AuditLog
 from jidoteki.core.plugin_manager import manager
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugins
+from jidoteki.core.service import file_sources
+from jidoteki.core.service.file_sources import FileSources
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Assembly:
     plugins: Plugins
     launcher: Launcher
     routes: Routes
+    file_sources: FileSources
 
 
 def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -> Assembly:
@@ -44,7 +47,8 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
     appliance = appliance.with_group(config.settings["files"]["group"])
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
-    return Assembly(appliance, config, plugins, launcher, Routes(plugins, config))
+    sources = file_sources.collect(plugins, appliance)
+    return Assembly(appliance, config, plugins, launcher, Routes(plugins, config), sources)
 
 
 @dataclass(frozen=True, slots=True)

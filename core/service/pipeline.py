@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
@@ -24,6 +24,7 @@ from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
+from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
 from jidoteki.hookspecs import PREFIX, ApiError, Endpoint, FileDownload, JsonResponse, Response
@@ -34,6 +35,8 @@ CROSS_SITE = ("cross-site", "same-site")
 BELOW = f"{PREFIX}/"
 NOT_SERVED = f"Nothing is served here: {docs_page.PATH} shows what is"
 KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
+
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -101,6 +104,7 @@ class Pipeline:
             attempt.client,
             found.holder,
             request.headers,
+            body_digest=found.body_digest,
         )
         form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
@@ -180,6 +184,7 @@ class Pipeline:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         receive_body(request)
         service = self._service
+        named = NamedFiles(service.generation.assembly.file_sources, api)
         body = Body(
             request,
             form,
@@ -189,17 +194,24 @@ class Pipeline:
             service.buffers,
             api.user,
             found.body_digest,
+            named.find,
         )
         try:
             if attempt.method == "GET":
                 api.values = await self._query_values(request, form)
+            elif route.endpoint.body:
+                api.values = await asyncio.to_thread(form.validate, {})
+                api.stream = body.stream(route.endpoint.body)
             else:
-                api.values = await self._read(body, attempt, found)
-            return await self._audited(route.endpoint, attempt, found, api)
+                api.values = await self._while_admitted(body.read(), attempt, found)
+            response = await self._audited(route.endpoint, attempt, found, api)
+            if response.status < 300 and not api.dry_run:
+                await named.used()
+            return response
         finally:
             await asyncio.shield(body.discard())
 
-    async def _read(self, body: Body, attempt: Attempt, found: Authenticated) -> dict[str, Any]:
+    async def _while_admitted(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
         """Read the body for as long as its sender may send it."""
         loop = asyncio.get_running_loop()
         try:
@@ -207,10 +219,15 @@ class Pipeline:
                 with self._service.in_flight.watched(
                     lambda: self._still_admits(attempt, found), lambda: revoked.reschedule(loop.time())
                 ):
-                    return await body.read()
+                    return await reading
         except TimeoutError:
             await self._check_again(attempt, found)
             raise
+
+    async def _handle(self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
+        """Call the handler, which is ended with its right to read where it reads the body itself."""
+        answering = endpoint.handler(api)
+        return await (self._while_admitted(answering, attempt, found) if endpoint.body else answering)
 
     async def _audited(
         self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
@@ -218,7 +235,7 @@ class Pipeline:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await endpoint.handler(api), dry_run=True)
+            return await render(await self._handle(endpoint, attempt, found, api), dry_run=True)
         audit = self._service.audit
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
@@ -227,7 +244,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await endpoint.handler(api), api.job_id))
+            response = await render(_naming_the_job(await self._handle(endpoint, attempt, found, api), api.job_id))
             status = response.status
             return response
         except ApiError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +50,26 @@ class ApiRequest:
     id: str = ""
     """Names a change in the audit log."""
     job_id: str = ""
+    body_digest: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
+    """The body, where the endpoint's handler reads it."""
 
     @property
     def user(self) -> str:
         """Who makes the request."""
         return self.holder.user.name
+
+    @property
+    def credential(self) -> str:
+        """A name for the credential."""
+        name = b"credential\0" + self.holder.key + b"\0" + self.user.encode()
+        return hashlib.sha256(name).hexdigest()[:32]
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body of a request of an endpoint that declares one."""
+        if self.stream is None:
+            raise RuntimeError("The endpoint declares no body")
+        return self.stream
 
     @property
     def settings(self) -> Mapping[str, Any]:
