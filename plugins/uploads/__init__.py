@@ -17,7 +17,6 @@ from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
     Appliance,
-    Described,
     Endpoint,
     FileSource,
     JsonResponse,
@@ -27,7 +26,7 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 from jidoteki.plugins.uploads import protocol, receiving
-from jidoteki.plugins.uploads.examples import LISTED, SHOWN
+from jidoteki.plugins.uploads.examples import BEGUN, LISTED, SHOWN
 from jidoteki.plugins.uploads.store import State, Store
 
 SCHEME: Final = "upload"
@@ -169,7 +168,7 @@ def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[
             "/uploads",
             handlers.create,
             responses={
-                201: Described("It may be sent to Location", SHOWN.schema, SHOWN.examples),
+                201: BEGUN,
                 412: gone[412],
             },
             summary="Begin an upload that can be resumed (tus 1.0.0), of Upload-Length bytes",

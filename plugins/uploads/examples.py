@@ -13,6 +13,7 @@ _UPLOAD: Final[dict[str, Any]] = {
     "metadata": "filename cGFja2FnZS5lbmM=",
     "expires": 1432140922,
 }
+_CREATED: Final = {"Status": "201 Created"}
 _SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "required": list(_UPLOAD),
@@ -25,6 +26,9 @@ _SCHEMA: Final[dict[str, Any]] = {
     },
 }
 SHOWN: Final = Described("How far the upload is", _SCHEMA, (_UPLOAD,))
+BEGUN: Final = Described(
+    "It may be sent to Location; for a dry run, the status", {**_SCHEMA, "required": ["Status"]}, (_UPLOAD | _CREATED,)
+)
 LISTED: Final = Described(
     "The uploads",
     {"type": "object", "required": ["uploads"], "properties": {"uploads": {"type": "array", "items": _SCHEMA}}},

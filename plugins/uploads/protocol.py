@@ -93,10 +93,13 @@ def checksum_of(request: Request) -> tuple[Any, bytes] | None:
         return None
     name, _, encoded = given.partition(" ")
     try:
-        return ALGORITHMS[name](), base64.b64decode(encoded, validate=True)
-    except (KeyError, ValueError) as error:
+        hashed, wanted = ALGORITHMS[name](), base64.b64decode(encoded, validate=True)
+    except (KeyError, ValueError):
+        hashed, wanted = None, b""
+    if hashed is None or len(wanted) != hashed.digest_size:
         allowed = ", ".join(ALGORITHMS)
-        raise refusal(400, f"Upload-Checksum must be one of {allowed}, a space, and the checksum in Base64") from error
+        raise refusal(400, f"Upload-Checksum must be one of {allowed}, a space, and the checksum in Base64")
+    return hashed, wanted
 
 
 def told(state: State, expires: float) -> dict[str, str]:
