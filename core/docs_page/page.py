@@ -137,7 +137,7 @@ def _resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[s
 
 def _query_fields(parameters: list[Mapping[str, Any]]) -> Iterator[Field]:
     for each in parameters:
-        if each["name"] != "dry-run":
+        if each["name"] != "dry-run" and each["in"] != "header":
             yield _field(each["name"], each["in"], each["schema"], each["required"], "")
 
 

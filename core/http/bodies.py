@@ -73,6 +73,7 @@ class Body:
     :param buffers: where what is kept in memory is counted, under the name of `user`.
     :param digest: SHA-256 that the whole body must have; None for any body.
     :param find: looks for files that are named and not sent.
+    :param hashed: whether to tell the digests of files.
     """
 
     request: web.BaseRequest
@@ -84,13 +85,14 @@ class Body:
     user: str
     digest: bytes | None = None
     find: Find = find_nothing
+    hashed: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
     _held: int = 0
     _hash: Any = None
 
-    async def read(self) -> dict[str, Any]:
-        """Read and validate the whole body.
+    async def read(self) -> None:
+        """Read the whole body into `fields`.
 
         :raises ApiError: 400, 408, 413 or 415.
         """
@@ -102,6 +104,12 @@ class Body:
         elif self.request.can_read_body:
             await self._read_nothing()
         self._check_digest()
+
+    async def values(self) -> dict[str, Any]:
+        """Find the files that are named and not sent, and return the validated values.
+
+        :raises ApiError: 400 or 413.
+        """
         for name, value in self.fields.items():
             if isinstance(value, StoredUpload) and value.text:
                 await self._find(name, value)
@@ -138,6 +146,8 @@ class Body:
         if found is not None:
             self.fields[name] = found
             await asyncio.to_thread(named.path.unlink, missing_ok=True)
+        elif not named.size:
+            raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
 
     async def discard(self) -> None:
         """Remove the files that the handler did not keep, and count the rest no more."""
@@ -199,9 +209,7 @@ class Body:
             kind = self.form.kinds[name]
             text = value.encode("utf-8", "surrogateescape")
             if isinstance(kind, Upload):
-                self.fields[name] = await self.find(text, kind.max_size or self.limits.upload)
-                if self.fields[name] is None:
-                    raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
+                self.fields[name] = StoredUpload.named(self.spool, text)
             else:
                 self._text(name, kind, text)
 
@@ -281,7 +289,7 @@ class Body:
             raise ApiError(400, f"{name} must be sent as it is, without Content-Transfer-Encoding: {shown}")
         if isinstance(kind, Upload):
             named = segment.filename is not None
-            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named)
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named, self.hashed)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):

@@ -88,9 +88,22 @@ def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
     if route.changes:
         parameters.append({"$ref": "#/components/parameters/dry-run"})
+    if _may_have_key(endpoint):
+        parameters.append({"$ref": "#/components/parameters/idempotency-key"})
     return parameters
 
 
+def _may_have_key(endpoint: Endpoint) -> bool:
+    return endpoint.method == "POST" and not endpoint.body
+
+
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A name of your choice for this request: sent again within 24 hours, it is answered as before and "
+    "not carried out twice",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+}
 DRY_RUN = {
     "name": "dry-run",
     "in": "query",
@@ -121,6 +134,7 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
 
 def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
     statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method not in SAFE else ())]
+    statuses += components.WITH_KEY if _may_have_key(endpoint) else ()
     responses: dict[int, Any] = {status: components.shared_error(status) for status in statuses}
     for status, said in (endpoint.responses or _unsaid(route)).items():
         described = said if isinstance(said, Described) else _by_default(endpoint, status, said)

@@ -24,6 +24,7 @@ from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
+from jidoteki.core.service import idempotency
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
@@ -175,7 +176,8 @@ class Pipeline:
         api.dry_run = dry_run.is_asked_for(request.query, form.kinds) or request.method == "HEAD"
         if attempt.method == "GET" and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
-        if route.endpoint.starts:
+        key = await self._service.idempotency.look(attempt, api) if idempotency.is_used(attempt, api) else None
+        if route.endpoint.starts and not (key and key.known):
             running = await self._service.jobs.busy(route.endpoint.starts)
             if running:
                 raise refusal(self._service.jobs.kind(route.endpoint.starts), running)
@@ -195,16 +197,27 @@ class Pipeline:
             api.user,
             found.body_digest,
             named.find,
+            hashed=key is not None,
         )
+        sent = b""
         try:
             if attempt.method == "GET":
                 api.values = await self._query_values(request, form)
             elif route.endpoint.body:
+                if key:
+                    raise ApiError(400, f"{idempotency.HEADER} is for requests with a form")
                 api.values = await asyncio.to_thread(form.validate, {})
                 api.stream = body.stream(route.endpoint.body)
             else:
-                api.values = await self._while_admitted(body.read(), attempt, found)
-            response = await self._audited(route.endpoint, attempt, found, api)
+                await self._while_admitted(body.read(), attempt, found)
+                if key:
+                    sent = key.fingerprint(body.fields)
+                    if answer := await key.earlier(sent):
+                        await self._note(attempt, api.user, "request.repeated")
+                        return answer
+                api.values = await body.values()
+            answering = self._audited(route.endpoint, attempt, found, api)
+            response = await (answering if key is None else key.once(sent, answering))
             if response.status < 300 and not api.dry_run:
                 await named.used()
             return response

@@ -35,6 +35,10 @@ BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
 
+class NotNow(ApiError):
+    """Nothing was done because something else is: the same request may be made again."""
+
+
 @dataclass(slots=True)
 class ApiRequest:
     """Implements `jidoteki.hookspecs.Request`; `service` is for the mandatory endpoints alone."""
@@ -181,13 +185,13 @@ class ApiRequest:
             raise ApiError(400, outcome.error_message, outcome.error_code)
 
 
-def refusal(job: JobType, running: str) -> ApiError:
+def refusal(job: JobType, running: str) -> NotNow:
     """The error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
-        return ApiError(400, f"{name} is already running", code)
-    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        return NotNow(400, f"{name} is already running", code)
+    return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 def own(request: Request) -> ApiRequest:

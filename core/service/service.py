@@ -23,6 +23,8 @@ from jidoteki.core.plugin_manager.events import Events
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
+from jidoteki.core.service.idempotency import Idempotency
+from jidoteki.core.service.kept_answers import KeptAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Service:
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles()
+        self.idempotency = Idempotency(KeptAnswers(appliance.jobs / "answers.sqlite"))
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
         self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify)
