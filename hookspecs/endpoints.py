@@ -187,6 +187,17 @@ class Request(Protocol):
     def answered(self) -> Mapping[tuple[str, int], int]:
         """How many requests the service answered since its start, by method (or `other`) and status."""
 
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """Return a ticket: `PATH?ticket=TICKET` can be downloaded with it once, without another credential.
+
+        Whoever has it acts as whoever made this request, and may no more than they still may then. It is void once the
+        credential is changed, revoked or narrowed, and when the service starts again. A dry run makes none.
+
+        :param path: of a GET endpoint whose answer of 200 is described as something else than JSON; without the prefix.
+        :param seconds: how long it may wait for its use.
+        :raises ApiError: 400, that is no download; 403, not for this credential; 404, there is none; 429, too many wait.
+        """
+
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 

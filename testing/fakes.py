@@ -162,6 +162,7 @@ class FakeRequest:
     :param records: the runs of jobs, newest first.
     :param logs: what runs wrote, by their ids.
     :param resumed: whether the client asks for the rest of a file.
+    :param tickets: the paths of the tickets that were issued.
     :param started: the jobs that were started: name and input.
     :param cancelled: the names of the jobs that were cancelled.
     """
@@ -183,6 +184,7 @@ class FakeRequest:
     records: Sequence[JobRecord] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
+    tickets: list[str] = field(default_factory=list)
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
@@ -190,6 +192,12 @@ class FakeRequest:
         """Yield `chunks`."""
         for each in self.chunks:
             yield each
+
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """Add to `tickets`, and return the same for each."""
+        if not self.dry_run:
+            self.tickets.append(path)
+        return "" if self.dry_run else "ticket"
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return the answer 202; a job of another `location` would have that in it."""

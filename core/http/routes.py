@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jidoteki.core.config.loading import Config, nearest
 from jidoteki.core.http.forms import Form
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
-from jidoteki.hookspecs import Endpoint
+from jidoteki.hookspecs import Described, Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,13 @@ class Route:
     def mandatory(self) -> bool:
         """Whether the endpoint cannot be disabled."""
         return self.plugin.source.kind == "mandatory"
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it answers with something to be saved, and changes nothing."""
+        answer = self.endpoint.responses.get(200)
+        is_file = isinstance(answer, Described) and answer.media != "application/json"
+        return is_file and self.endpoint.method == "GET" and not self.changes
 
     def values_in(self, path: str) -> dict[str, str]:
         """The parameter that a path of this route gives; none where it has none."""

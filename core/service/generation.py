@@ -10,6 +10,7 @@ from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.gate import Gate
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config.loading import Config
 from jidoteki.core.http import tls
 from jidoteki.core.http.authority import Names
@@ -81,7 +82,9 @@ class Generation:
         return self.gate.authenticator
 
 
-def build(assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: AuditLog) -> Generation:
+def build(
+    assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: AuditLog, tickets: Tickets
+) -> Generation:
     """Put a generation together; blocks.
 
     :param nonces: those in force: new ones might not know one that is just being stored.
@@ -101,6 +104,6 @@ def build(assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: 
         nonces = None
     elif nonces is None:
         nonces = Nonces(appliance.jobs)
-    gate = Gate(authenticator, nonces, Names(tls.bundle(appliance), wanted["names"]), throttle, audit)
+    gate = Gate(authenticator, nonces, Names(tls.bundle(appliance), wanted["names"]), throttle, audit, tickets)
     proxies = Proxies(listen["trusted-proxies"], listen["forwarded-header"], limits.connections_per_address)
     return Generation(assembly, gate, proxies, limits)

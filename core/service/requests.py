@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.auth.authentication import FORBIDDEN
+from jidoteki.core.auth.tickets import TooManyTickets
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import Resuming
+from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.hookspecs import (
@@ -101,6 +103,24 @@ class ApiRequest:
     def answered(self) -> Mapping[tuple[str, int], int]:
         """How many requests the service answered since its start, by method and status."""
         return self.service.answered
+
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """A ticket for one download."""
+        path = path.removesuffix("/")
+        route = (self.service.generation.routes.find(path) or {}).get("GET")
+        if not isinstance(route, Route):
+            raise ApiError(404, f"There is no {path} to download")
+        if not route.is_download:
+            raise ApiError(400, f"{path} is no download")
+        if not self.holder.user.may("GET", route.path, route.changes):
+            raise ApiError(403, "This token may not do that")
+        if self.dry_run:
+            return ""
+        try:
+            return self.service.tickets.issue(self.holder, path, seconds)
+        except TooManyTickets as error:
+            headers = {"Retry-After": str(int(seconds))}
+            raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202."""

@@ -13,6 +13,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.inflight import InFlight
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config import loading as configuration
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
@@ -48,6 +49,7 @@ class Service:
         self._calls = Calls()
         self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
         self._throttle = Throttle(lambda: self.generation.limits.pause)
+        self.tickets = Tickets()
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
@@ -68,7 +70,7 @@ class Service:
         return self.generation.assembly.appliance
 
     def _build(self, assembly: Assembly, nonces: Nonces | None) -> Generation:
-        generation = build(assembly, nonces, self._throttle, self.audit)
+        generation = build(assembly, nonces, self._throttle, self.audit, self.tickets)
         try:
             configuration.keep(assembly.config, self._last_good)
         except OSError as error:

@@ -59,6 +59,7 @@ OPTIONAL = {
     ("GET", "/tokens"): 200,
     ("POST", "/tokens"): 400,
     ("POST", "/tokens/revoke"): 400,
+    ("POST", "/downloads"): 400,
     ("OPTIONS", "/uploads"): 204,
     ("GET", "/uploads"): 200,
     ("POST", "/uploads"): 412,
