@@ -195,7 +195,8 @@ class Request(Protocol):
 
         :param path: of a GET endpoint whose answer of 200 is described as something else than JSON; without the prefix.
         :param seconds: how long it may wait for its use.
-        :raises ApiError: 400, that is no download; 403, not for this credential; 404, there is none; 429, too many wait.
+        :raises ApiError: 400, that is no download; 403, not for this credential; 404, there is none; 429, too many
+            wait.
         """
 
     async def start_job(self, kind: str, **values: Any) -> Response:
@@ -255,7 +256,8 @@ class Endpoint:
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
-    `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET and OPTIONS do.
+    `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET and
+    OPTIONS do.
     `body` is the media type of a body that is no form, which the handler reads itself, with `request.body()`.
     `audited_as` gives, from the validated parameters, the action and the target of one more line of the audit log for a
     success, in the words of the original API, whose log other tools read.

@@ -149,10 +149,10 @@ class Gate:
     def _shown(self, attempt: Attempt) -> Authenticated | None:
         request = attempt.request
         credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
-        signed = "Signature-Input" in request.headers
-        if credential is None and not signed and attempt.method == "GET" and "ticket" in request.query:
+        is_signed = "Signature-Input" in request.headers
+        if credential is None and not is_signed and attempt.method == "GET" and "ticket" in request.query:
             return self._with_ticket(attempt)
-        if self.nonces is None or not signed:
+        if self.nonces is None or not is_signed:
             holder = self.authenticator.authenticate(attempt.method, attempt.path, credential)
             return Authenticated(holder) if holder else None
         if credential is not None:
