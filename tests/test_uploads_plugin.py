@@ -20,6 +20,7 @@ import aiohttp
 import aiotus.core
 import aiotus.creation
 import pytest
+import test_strong_authentication as signatures
 import yarl
 from cutting_proxy import cutting
 from tusclient.client import TusClient
@@ -486,6 +487,79 @@ def test_nobody_else_can_read_an_upload(host: Host) -> None:
 
     assert stored(host, id).stat().st_mode & 0o777 == 0o600
     assert stored(host, id).parent.stat().st_mode & 0o777 == 0o700
+
+
+def signed(host: Host, method: str, path: str, body: bytes, *headers: str, sent: bytes | None = None) -> Answer:
+    """A signed request."""
+    file = host.appliance.root / "body"
+    file.write_bytes(body if sent is None else sent)
+    more = [part for each in headers for part in ("-H", each)]
+    return signatures.send(
+        host, method, path, signatures.sign(host, method, path, body), *more, "--data-binary", f"@{file}"
+    )
+
+
+def test_a_signed_request_uses_what_came_in_signed_requests_alone(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("uploads",), authentication={"signatures": True})
+    form = "Content-Type: application/x-www-form-urlencoded"
+    ids = []
+    for mixed in (False, True):
+        begun = signed(host, "POST", "/uploads", b"", TUS[1], "Upload-Length: 10")
+        id = begun.headers["Location"].rpartition("/")[2]
+        first = signed(host, "PATCH", f"/uploads/{id}", b"12345", TUS[1], PART[1], "Upload-Offset: 0")
+        assert first.status == 204, first
+        if mixed:
+            assert send(host, id, 5, b"67890").status == 204
+        else:
+            assert signed(host, "PATCH", f"/uploads/{id}", b"67890", TUS[1], PART[1], "Upload-Offset: 5").status == 204
+        ids.append(id)
+
+    answers = [signed(host, "POST", "/update", f"update=upload:{id}".encode(), form) for id in reversed(ids)]
+
+    assert [each.status for each in answers] == [400, 202]
+    assert "did not come in signed requests alone" in answers[0].json["Error-Message"]
+    assert host.post("/update", "-d", f"update=upload:{ids[1]}", query="dry-run=1").json["error-code"] in (
+        "E1004",
+        "E1005",
+    )
+
+
+def test_a_part_that_is_not_what_was_signed_counts_for_nothing(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("uploads",), authentication={"signatures": True})
+    id = signed(host, "POST", "/uploads", b"", TUS[1], "Upload-Length: 10").headers["Location"].rpartition("/")[2]
+
+    answer = signed(host, "PATCH", f"/uploads/{id}", b"12345", TUS[1], PART[1], "Upload-Offset: 0", sent=b"54321")
+
+    assert (answer.status, answer.json["Error-Message"]) == (400, "The body is not the one that was signed")
+    assert offset(host, id) == 0
+    assert stored(host, id).stat().st_size == 0
+
+
+def test_what_used_an_upload_is_answered_again_though_that_is_gone(host: Host) -> None:
+    id = begin(host, 5)
+    send(host, id, 0, b"12345")
+    form = ("-H", "Idempotency-Key: one", "-F", f"update=upload:{id}")
+
+    first, second = (host.post("/update", *form) for _ in range(2))
+
+    assert first.status == second.status == 202
+    assert first.headers["Job-Id"] == second.headers["Job-Id"]
+    assert not stored(host, id).exists()
+
+
+def test_a_disk_that_fills_up_ends_a_part_and_keeps_what_came(host: Host) -> None:
+    id = begin(host, 10)
+    send(host, id, 0, b"12345")
+    host.configure(limits={"free-space": 1 << 50})
+    host.reload()
+    full = send(host, id, 5, b"67890")
+    host.configure(limits={})
+    host.reload()
+
+    assert full.status == 400
+    assert "cannot be stored" in full.json["Error-Message"]
+    assert offset(host, id) == 5
+    assert send(host, id, 5, b"67890").status == 204
 
 
 def test_dry_runs_change_nothing(host: Host) -> None:

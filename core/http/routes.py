@@ -158,6 +158,8 @@ def _problem(endpoint: Endpoint) -> str | None:
     parameter = parameter_of(endpoint.path)
     if parameter and parameter not in map(str, endpoint.parameters):
         return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
+    if endpoint.body and (endpoint.method in SAFE or endpoint.changes is False):
+        return f"{endpoint.method} {endpoint.path} reads a body, which only a change may"
     if not inspect.iscoroutinefunction(endpoint.handler):
         return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
     return None
