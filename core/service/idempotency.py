@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import secrets
-import sqlite3
 from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -174,22 +173,23 @@ class Key:
             response = await answering
             told = _told(response)
             return response
-        except NotNow:
-            told = None
+        except asyncio.CancelledError:
+            told = None  # the service ends, and nobody knows what became of it
             raise
         except ApiError as error:
-            told = (
-                None if error.status in _AGAIN else {"error": [error.status, error.message, error.code, error.headers]}
-            )
+            told = {"error": [error.status, error.message, error.code, error.headers]}
+            if isinstance(error, NotNow) or error.status in _AGAIN:
+                told = {}
             raise
         finally:
             await asyncio.shield(asyncio.ensure_future(self._finish(told)))
 
     async def _finish(self, told: dict[str, Any] | None) -> None:
+        """Keep what was answered: an empty answer means that nothing was done, none that it is not known."""
         try:
-            if told is None:
+            if told == {}:
                 await _stored(self._of.kept.forget, self.id)
-            else:
+            elif told is not None:
                 await _stored(self._of.kept.finish, self.id, _encrypted(self.secret, told))
         except ApiError as error:
             logger.error("What was answered to an %s: %s", HEADER, error.message)
@@ -206,7 +206,7 @@ async def _stored(function: Any, *arguments: Any) -> Any:
         return await asyncio.to_thread(function, *arguments)
     except Full as error:
         raise ApiError(429 if error.own else 503, str(error), headers={"Retry-After": "3600"}) from error
-    except (sqlite3.Error, OSError, ImportError) as error:
+    except OSError as error:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error
 
 

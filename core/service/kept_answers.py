@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,7 +52,7 @@ class Kept:
 
 
 class KeptAnswers:
-    """Answers by key; all methods block, wait for the disk, and raise sqlite3.Error or OSError where that fails.
+    """Answers by key; all methods block, wait for the disk, and raise OSError where that fails.
 
     :param path: the database, which is made when it is first needed.
     """
@@ -62,17 +64,17 @@ class KeptAnswers:
 
     def find(self, id: bytes) -> Kept | None:
         """What is known of a key; None where it was not used."""
-        with self._lock:
-            if self._database is None and not self._path.exists():
-                return None
-            return self._find(self._open(), id)
+        if self._database is None and not self._path.exists():
+            return None
+        with self._transaction() as database:
+            return self._find(database, id)
 
     def begin(self, id: bytes, credential: str, fingerprint: bytes) -> bool:
         """Note that a request is carried out; False where its key was used before.
 
         :raises Full: there are too many.
         """
-        with self._lock, self._open() as database:
+        with self._transaction() as database:
             if self._find(database, id) is not None:
                 return False
             self._make_room(database, credential)
@@ -82,12 +84,12 @@ class KeptAnswers:
 
     def finish(self, id: bytes, answer: bytes) -> None:
         """Keep the answer to a request that was begun."""
-        with self._lock, self._open() as database:
+        with self._transaction() as database:
             database.execute("UPDATE answers SET answer = ? WHERE id = ?", (answer, id))
 
     def forget(self, id: bytes) -> None:
         """Forget a request for which nothing was done."""
-        with self._lock, self._open() as database:
+        with self._transaction() as database:
             database.execute("DELETE FROM answers WHERE id = ?", (id,))
 
     def _find(self, database: sqlite3.Connection, id: bytes) -> Kept | None:
@@ -105,9 +107,27 @@ class KeptAnswers:
         if number >= MAX_IN_ALL or size >= MAX_BYTES_IN_ALL:
             raise Full(own=False)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The database, for one change that is made as a whole.
+
+        :raises OSError: it cannot be used.
+        """
+        # Imported late: most appliances never need it.
+        try:
+            import sqlite3
+        except ImportError as error:
+            raise OSError("this Python has no sqlite3") from error
+
+        with self._lock:
+            try:
+                with self._open() as database:
+                    yield database
+            except sqlite3.Error as error:
+                raise OSError(str(error)) from error
+
     def _open(self) -> sqlite3.Connection:
         """The database; one that is damaged is set aside for a new one."""
-        # Imported late: most appliances never need it.
         import sqlite3
 
         if self._database is None:
