@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     import sqlite3
 
 KEPT_FOR: Final = 24 * 3600.0
-MAX_OF_A_CREDENTIAL: Final = 2000
-MAX_IN_ALL: Final = 10_000
-MAX_BYTES_OF_A_CREDENTIAL: Final = 4 * 1024 * 1024
-MAX_BYTES_IN_ALL: Final = 16 * 1024 * 1024
+MAX_OF_A_CREDENTIAL: Final = 20_000
+MAX_IN_ALL: Final = 50_000
+MAX_BYTES_OF_A_CREDENTIAL: Final = 16 * 1024 * 1024
+MAX_BYTES_IN_ALL: Final = 64 * 1024 * 1024
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS answers (
-    id BLOB PRIMARY KEY, credential TEXT NOT NULL, begun REAL NOT NULL, fingerprint BLOB NOT NULL, answer BLOB
+    id BLOB PRIMARY KEY, credential TEXT NOT NULL, begun REAL NOT NULL, fingerprint BLOB NOT NULL,
+    size INTEGER NOT NULL, answer BLOB
 );
-CREATE INDEX IF NOT EXISTS answers_by_credential ON answers (credential);
+CREATE INDEX IF NOT EXISTS answers_by_credential ON answers (credential, size);
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (begun);
 """
 
 
@@ -79,13 +81,13 @@ class KeptAnswers:
                 return False
             self._make_room(database, credential)
             row = (id, credential, time.time(), fingerprint)
-            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, NULL)", row)
+            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, 0, NULL)", row)
             return True
 
     def finish(self, id: bytes, answer: bytes) -> None:
         """Keep the answer to a request that was begun."""
         with self._transaction() as database:
-            database.execute("UPDATE answers SET answer = ? WHERE id = ?", (answer, id))
+            database.execute("UPDATE answers SET answer = ?, size = ? WHERE id = ?", (answer, len(answer), id))
 
     def forget(self, id: bytes) -> None:
         """Forget a request for which nothing was done."""
@@ -99,7 +101,7 @@ class KeptAnswers:
 
     def _make_room(self, database: sqlite3.Connection, credential: str) -> None:
         database.execute("DELETE FROM answers WHERE begun <= ?", (time.time() - KEPT_FOR,))
-        sums = "SELECT count(*), coalesce(sum(length(answer)), 0) FROM answers"
+        sums = "SELECT count(*), coalesce(sum(size), 0) FROM answers"
         number, size = database.execute(f"{sums} WHERE credential = ?", (credential,)).fetchone()
         if number >= MAX_OF_A_CREDENTIAL or size >= MAX_BYTES_OF_A_CREDENTIAL:
             raise Full(own=True)
@@ -149,7 +151,7 @@ class KeptAnswers:
         try:
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_TABLE)
-            database.execute("SELECT count(*) FROM answers").fetchone()
+            database.execute("SELECT size FROM answers LIMIT 1").fetchone()
         except BaseException:
             database.close()
             raise

@@ -27,7 +27,7 @@ from jidoteki.hookspecs import (
 )
 from jidoteki.plugins.uploads import protocol, receiving
 from jidoteki.plugins.uploads.examples import BEGUN, LISTED, SHOWN
-from jidoteki.plugins.uploads.store import State, Store
+from jidoteki.plugins.uploads.store import RESUMABLE, State, Store
 
 SCHEME: Final = "upload"
 CLEAR_EACH: Final = 600.0
@@ -55,7 +55,7 @@ class Handlers:
         limits = request.settings["limits"]
         length, metadata = protocol.length_of(request, limits["upload"]), protocol.metadata_of(request)
         if request.dry_run:
-            return JsonResponse({"Status": "201 Created"}, 201, protocol.RESUMABLE)
+            return JsonResponse({"Status": "201 Created"}, 201, RESUMABLE)
         signed = request.body_digest is not None
         try:
             state = await asyncio.to_thread(
@@ -93,7 +93,7 @@ class Handlers:
         state = await self._find(request)
         if not request.dry_run:
             await self._remove(state.partial.id)
-        return NoContent(protocol.RESUMABLE)
+        return NoContent(RESUMABLE)
 
     async def find(self, request: Request, id: str) -> Path:
         """The file of a finished upload, for a request that names it.

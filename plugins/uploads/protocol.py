@@ -10,13 +10,12 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from jidoteki.hookspecs import ApiError, Request
-from jidoteki.plugins.uploads.store import MAX_METADATA, State
+from jidoteki.plugins.uploads.store import MAX_METADATA, RESUMABLE, State
 
-VERSION: Final = "1.0.0"
+VERSION: Final = RESUMABLE["Tus-Resumable"]
 MEDIA: Final = "application/offset+octet-stream"
 EXTENSIONS: Final = "creation,checksum,expiration,termination"
 ALGORITHMS: Final[Mapping[str, Any]] = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
-RESUMABLE: Final = {"Tus-Resumable": VERSION}
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _METADATA = re.compile(r"(?:[!-+\--~]+(?: [A-Za-z0-9+/]*={0,2})?(?:, ?|$))*", re.ASCII)

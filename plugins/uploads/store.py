@@ -22,6 +22,8 @@ from typing import Any, Final
 from jidoteki.hookspecs import ApiError, Appliance, paths
 
 DIRECTORY: Final = "uploads"
+#: The header that every answer has, errors too.
+RESUMABLE: Final = {"Tus-Resumable": "1.0.0"}
 MAX_OF_A_CREDENTIAL: Final = 4
 MAX_METADATA: Final = 1024
 #: Seconds without a byte after which an upload gives way to a new one where there are too many.
@@ -95,13 +97,14 @@ class Store:
             there = self.clear()
             if sum(each.partial.owner == owner for each in there) >= MAX_OF_A_CREDENTIAL:
                 message = f"There are {MAX_OF_A_CREDENTIAL} uploads of yours already: use or delete one"
-                raise ApiError(429, message, headers={"Retry-After": "60"})
+                raise ApiError(429, message, headers={**RESUMABLE, "Retry-After": "60"})
             if len(there) >= self._most:
                 there = self._without_the_idlest(there)
             free = shutil.disk_usage(self._directory).free - reserve
             free -= sum(each.partial.length - each.offset for each in there)
             if length > free:
-                raise ApiError(400, f"The upload has {length} bytes, but there is room for only {max(0, free)}")
+                message = f"The upload has {length} bytes, but there is room for only {max(0, free)}"
+                raise ApiError(400, message, headers=RESUMABLE)
             partial = Partial(secrets.token_hex(16), length, owner, metadata, boot_id(), signed=signed)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(self.path(partial.id), flags, 0o600))
@@ -115,7 +118,7 @@ class Store:
         """
         state = self._load(id) if _ID.fullmatch(id) else None
         if state is None or state.partial.owner != owner or self._is_over(state):
-            raise ApiError(404, "There is no such upload, or none any more")
+            raise ApiError(404, "There is no such upload, or none any more", headers=RESUMABLE)
         return state
 
     def of(self, owner: str) -> list[State]:
@@ -170,7 +173,7 @@ class Store:
         idlest = min(there, key=lambda each: each.touched)
         if time.time() - idlest.touched < IDLE:
             message = "Too many uploads are there already: try again later"
-            raise ApiError(503, message, headers={"Retry-After": "600"})
+            raise ApiError(503, message, headers={**RESUMABLE, "Retry-After": "600"})
         self.remove(idlest.partial.id)
         return [each for each in there if each is not idlest]
 
