@@ -77,6 +77,10 @@ faults: $(READY) ## every attack and fault in large numbers, with a table in doc
 	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/endpoints/update --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
+.PHONY: cut-lines
+cut-lines: $(READY) ## uploads of 1 GiB, by clients that nobody here wrote, over a line that is cut ten times
+	JIDOTEKI_FAULTS=long $(BIN)/python -m pytest --timeout 3600 tests/plugins/test_uploads_plugin.py -k cut_ten_times
+
 faults-plain: $(READY) ## the wire once more without asserts and without aiohttp's C extensions
 	PYTHONOPTIMIZE=2 AIOHTTP_NO_EXTENSIONS=1 $(BIN)/python -W error::pytest.PytestConfigWarning -m pytest -n 2 --dist loadscope \
 		tests/faults/test_malformed_requests.py tests/faults/test_authorization_matrix.py tests/http/test_http.py

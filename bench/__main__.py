@@ -15,6 +15,7 @@ from bench.rows import Row, table, write
 ALL = (
     "version",
     "upload",
+    "resumable",
     "latency",
     "update_job",
     "backup",

@@ -61,8 +61,21 @@ def post_package(host: Host, size: int) -> float:
 
 def _post(port: int, target: str, kind: str, around: list[bytes], size: int, status: bytes) -> float:
     before, after = around or (b"", b"")
+    taken, answer = send("POST", port, target, f"Content-Type: {kind}\r\n", before, size, after)
+    if answer[9:12] != status:
+        raise AssertionError(answer)
+    return taken
+
+
+def send(
+    method: str, port: int, target: str, headers: str, before: bytes, size: int, after: bytes
+) -> tuple[float, bytes]:
+    """Make a request whose body is `size` bytes between others, and return the seconds to the answer, and the answer.
+
+    :param headers: lines, each with its end.
+    """
     length = len(before) + size + len(after)
-    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with context.wrap_socket(socket.create_connection(("127.0.0.1", port), 60)) as connection:
@@ -73,6 +86,4 @@ def _post(port: int, target: str, kind: str, around: list[bytes], size: int, sta
         connection.sendall(after)
         answer = connection.recv(65536)
         taken = time.perf_counter() - began
-    if answer[9:12] != status:
-        raise AssertionError(answer)
-    return taken
+    return taken, answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from jidoteki.client import answers, downloads, events, jobs
+from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
 from jidoteki.client.events import Event, JobEvents
-from jidoteki.client.forms import Form
-from jidoteki.client.problems import ClientProblem, Unreachable, problem_of
+from jidoteki.client.forms import Form, Sent
+from jidoteki.client.problems import ApiProblem, ClientProblem, ConnectionLost, Unreachable, problem_of
 from jidoteki.client.trust import trust
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
@@ -28,6 +28,10 @@ DAY = 24 * 3600.0
 #: Bytes of a job's status, its log included.
 MAX_STATUS = 4 * 1024 * 1024
 MAX_URL = 8 * 1024
+#: Where an appliance describes itself.
+DOCUMENT = "/docs/openapi.json"
+#: The code of a request that may be made again once a job has ended.
+BUSY = "E1004"
 
 
 class Client:
@@ -61,6 +65,8 @@ class Client:
         self._timeout = timeout
         self._ssl = trust(cafile) if verify else False
         self._session: aiohttp.ClientSession | None = None
+        #: What is known of the appliance once it was asked.
+        self._serves_uploads: bool | None = None
         #: Paths that an appliance named as a job's status without being asked for them: not to be followed.
         self._foreign: deque[str] = deque(maxlen=64)
         #: The last jobs that this client's requests started, and their paths.
@@ -141,12 +147,17 @@ class Client:
         files: Mapping[str, Path | str] | None = None,
         on_sent: Callable[[int], None] | None = None,
         limit: int = MAX_ANSWER,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        async with self.open(method, path, fields, files, on_sent, bounded=True) as response:
+        async with self.open(method, path, fields, files, on_sent, headers, bounded=True) as response:
             body = await answers.read(response, limit)
             if body is None:
                 raise ClientProblem(f"The answer is longer than {limit} bytes: download it to a file")
             return Answer(response.status, response.headers, body, full_path(path.partition("?")[0]))
+
+    async def fetch(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
+        """Make a request with further headers and return its answer, as `request` does."""
+        return await self._fetch(method, path, headers=headers, limit=MAX_STATUS)
 
     @asynccontextmanager
     async def open(
@@ -159,22 +170,92 @@ class Client:
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
         bounded: bool = False,
+        content: AsyncIterator[bytes] | None = None,
+        size: int = 0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Make a request whose answer is read chunk by chunk within `async with api.open(…) as response`.
 
+        A POST whose connection is lost is made again, where the appliance does not do again what it did; big files are
+        sent beforehand where it can go on with those that were broken off.
+
+        :param content: a body in place of a form, of `size` bytes.
         :param accept: statuses of errors that the caller handles itself.
         :param bounded: whether the whole response to a GET must arrive within the timeout; else only its beginning, and
             the caller reads the rest with `chunks`.
         :raises ClientProblem: as `request` does.
         """
+        if method != "POST":
+            async with self._open(
+                method, path, fields, files, on_sent, headers, accept, bounded, content, size
+            ) as response:
+                yield response
+            return
+        fields, files, sent = await self._sent_before(fields or {}, files or {}, on_sent)
+
+        def attempt(more: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            return self._open(method, path, fields, files, on_sent, {**(headers or {}), **more}, accept, bounded)
+
+        async with AsyncExitStack() as stack:
+            try:
+                response = await repeating.enter(stack, attempt, self._knows_keys, self._timeout)
+            except ApiProblem as error:
+                if error.code != BUSY:
+                    for each in sent:
+                        await uploads.forget(self, each)
+                raise
+            yield response
+
+    async def _sent_before(
+        self, fields: Mapping[str, str], files: Mapping[str, Path | str], on_sent: Sent | None
+    ) -> tuple[Mapping[str, str], Mapping[str, Path | str], list[str]]:
+        """The fields and the files of a form once its big files were sent, and what names those."""
+        named: dict[str, str] = {}
+        for name, path in ((name, Path(path)) for name, path in files.items()):
+            if (await asyncio.to_thread(path.stat)).st_size < uploads.BIG:
+                continue
+            if self._serves_uploads is None:
+                self._serves_uploads = await uploads.serves(self)
+            if self._serves_uploads and (upload := await uploads.send(self, path, on_sent)):
+                named[name] = upload
+        left = {name: path for name, path in files.items() if name not in named}
+        return {**fields, **named}, left, list(named.values())
+
+    async def _knows_keys(self) -> bool:
+        """Whether the appliance says in its own description that it knows what an `Idempotency-Key` is."""
+        if self._session is None:
+            return False
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_WITHIN)
+        try:
+            async with self._session.get(
+                URL(f"{self._base}{DOCUMENT}"), timeout=timeout, allow_redirects=False
+            ) as response:
+                body = await answers.read(response, answers.MAX_JSON) if response.status == 200 else b""
+                return repeating.HEADER.encode() in (body or b"")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unreachable(answers.reason(error, self._base)) from error
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None,
+        files: Mapping[str, Path | str] | None,
+        on_sent: Sent | None,
+        headers: Mapping[str, str] | None,
+        accept: tuple[int, ...],
+        bounded: bool,
+        content: AsyncIterator[bytes] | None = None,
+        size: int = 0,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("A Client works within 'async with' alone")
         with Form(fields or {}, files or {}, on_sent) as form:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=self._timeout)
-            data = form.data() if fields or files else None
+            data = form.data() if fields or files else content
             try:
                 async with (
-                    asyncio.timeout(self._timeout + form.size / SLOWEST) as patience,
+                    asyncio.timeout(self._timeout + (form.size + size) / SLOWEST) as patience,
                     self._session.request(
                         method, self._url(method, path), data=data,
                         headers={**self._credential(), **(headers or {})}, timeout=timeout, allow_redirects=False,
@@ -187,7 +268,8 @@ class Client:
                         patience.reschedule(None)
                     yield response
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise Unreachable(answers.reason(error, self._base)) from error
+                lost = not isinstance(error, TimeoutError | aiohttp.ClientConnectorError)
+                raise (ConnectionLost if lost else Unreachable)(answers.reason(error, self._base)) from error
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.

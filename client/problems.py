@@ -19,6 +19,10 @@ class Unreachable(ClientProblem):
     """A missing or incomplete response: wrong address, untrusted certificate, lost connection, or timeout."""
 
 
+class ConnectionLost(Unreachable):
+    """The connection broke once it was there: what was asked for may have been done."""
+
+
 class ApiProblem(ClientProblem):
     """An error response of the appliance.
 
@@ -32,6 +36,8 @@ class ApiProblem(ClientProblem):
         self.status = status
         self.message = message
         self.code = code
+        #: Whether the appliance says that the same request may be made again later.
+        self.again = False
 
 
 class JobProblem(ClientProblem):
@@ -60,7 +66,9 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProbl
     if told.get("First-Run") is True:
         message = f"{message} (the first run waits for its passphrase: POST /setup?token=PASSPHRASE)"
     code = told.get("error-code")
-    return ApiProblem(status, sentence(message), None if code is None else sentence(code, MAX_CODE))
+    problem = ApiProblem(status, sentence(message), None if code is None else sentence(code, MAX_CODE))
+    problem.again = "Retry-After" in headers
+    return problem
 
 
 def sentence(said: object, limit: int = MAX_MESSAGE) -> str:

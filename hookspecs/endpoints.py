@@ -137,8 +137,23 @@ class StreamingResponse:
     """What is sent at last when the service ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoContent:
+    """A response without a body: status 204."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 Response = (
-    JsonResponse | EncodedJson | TextResponse | TextFile | FileDownload | StreamingResponse | dict[str, Any] | list[Any]
+    JsonResponse
+    | EncodedJson
+    | TextResponse
+    | TextFile
+    | FileDownload
+    | StreamingResponse
+    | NoContent
+    | dict[str, Any]
+    | list[Any]
 )
 """The return type of a handler; a `dict` or `list` is answered as JSON with 200."""
 
@@ -157,6 +172,26 @@ class Request(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """The request's headers; their names are case-insensitive."""
+
+    @property
+    def credential(self) -> str:
+        """A name for the credential that was shown, to keep what belongs to whoever holds it.
+
+        It is another one once the token was changed, or revoked and made anew, and tells nothing of the token.
+        """
+
+    @property
+    def body_digest(self) -> bytes | None:
+        """The SHA-256 that whoever signed the request signed for its body; None for a request that is not signed."""
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body of a request of an endpoint that declares one, as it comes, within the limits of all bodies.
+
+        The handler is ended when the credential is revoked meanwhile.
+
+        :raises ApiError: 400, 408 or 415: it is damaged, ends early, comes too slowly or is of another media type; or,
+            after the last piece, it is not what was signed, so that nothing of it may count.
+        """
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -186,6 +221,18 @@ class Request(Protocol):
         """Whether the token of whoever made the request has a scope for this one.
 
         :param path: without the prefix; whether anything is served there or not.
+        """
+
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """Return a ticket: `PATH?ticket=TICKET` can be downloaded with it once, without another credential.
+
+        Whoever has it acts as whoever made this request, and may no more than they still may then. It is void once the
+        credential is changed, revoked or narrowed, and when the service starts again. A dry run makes none.
+
+        :param path: of a GET endpoint whose answer of 200 is described as something else than JSON; without the prefix.
+        :param seconds: how long it may wait for its use.
+        :raises ApiError: 400, that is no download; 403, not for this credential; 404, there is none; 429, too many
+            wait.
         """
 
     async def start_job(self, kind: str, **values: Any) -> Response:
@@ -247,7 +294,8 @@ class Endpoint:
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` maps each status to its description; `examples` are requests: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
-    `changes` tells whether the request changes the appliance and is audited: by default all but GET are.
+    `changes` tells whether the request changes the appliance and is audited: by default all but GET and OPTIONS are.
+    `body` is the media type of a body that is no form, which the handler reads itself, with `request.body()`.
     `audited_as` returns, from the validated parameters, the action and the target of a further audit line for a
     success, in the words of the original API, whose log other tools read.
     """
@@ -262,4 +310,21 @@ class Endpoint:
     starts: str | None = None
     changes: bool | None = None
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body: str | None = None
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Where files may come from that are not in the form: `SCHEME:NAME`, as text, in the place of an `Upload`.
+
+    `find` returns the file of a name, a regular one on the file system of `appliance.spool` that nobody else may write
+    to, or raises ApiError with status 400. The handler of the request gets a link to it, as if it had been sent.
+    `used` is told of a name after a request that changed something with it was answered without an error.
+
+    :param scheme: of small letters, digits and `-`, at most 16.
+    """
+
+    scheme: str
+    find: Callable[[Request, str], Awaitable[Path]]
+    used: Callable[[Request, str], Awaitable[None]]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import voluptuous as vol
 
     from jidoteki.hookspecs.appliance import Appliance
-    from jidoteki.hookspecs.endpoints import Endpoint
+    from jidoteki.hookspecs.endpoints import Endpoint, FileSource
     from jidoteki.hookspecs.findings import Finding
     from jidoteki.hookspecs.jobs import Event, Job, JobType
     from jidoteki.hookspecs.live import Service
@@ -47,6 +47,10 @@ class Hooks:
     @hookspec
     def jidoteki_endpoints(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint] | None:
         """Return the endpoints this plugin serves; called at start-up and when the configuration is reloaded."""
+
+    @hookspec
+    def jidoteki_file_sources(self, appliance: Appliance, config: Mapping[str, Any]) -> list[FileSource] | None:
+        """Return where file parameters may come from beside the form; called at start-up and at each reload."""
 
     @hookspec
     def jidoteki_commands(self, cli: click.Group) -> None:

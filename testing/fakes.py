@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,6 +198,9 @@ class FakeRequest:
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every active endpoint.
     :param dry_run: whether nothing may be changed.
+    :param credential: a name for what the client showed.
+    :param body_digest: what the client signed for the body.
+    :param chunks: the body, piece by piece.
     :param answered: the number of answered requests, by method and status.
     :param outcome: the result of `run_job`.
     :param status: the result of `job_status`.
@@ -207,6 +210,7 @@ class FakeRequest:
     :param resumed: whether the client resumes a download.
     :param service: the running service.
     :param allowed: method and path of what the token may do; None for everything.
+    :param tickets: the paths of the issued tickets.
     :param started: the started jobs: name and input.
     :param cancelled: the names of the cancelled jobs.
     """
@@ -218,6 +222,9 @@ class FakeRequest:
     settings: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
+    credential: str = "0" * 32
+    body_digest: bytes | None = None
+    chunks: Sequence[bytes] = ()
     answered: Mapping[tuple[str, int], int] = field(default_factory=dict)
     outcome: JobOutcome = field(default_factory=lambda: JobOutcome("000001-fake", "success"))
     status: Mapping[str, Any] = field(default_factory=lambda: {"status": None, "percentage": None, "log": None})
@@ -227,12 +234,24 @@ class FakeRequest:
     resumed: bool = False
     service: Service = field(default_factory=FakeService)
     allowed: Sequence[tuple[str, str]] | None = None
+    tickets: list[str] = field(default_factory=list)
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
     def may(self, method: str, path: str) -> bool:
         """Look into `allowed`."""
         return self.allowed is None or (method, path) in self.allowed
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield `chunks`."""
+        for each in self.chunks:
+            yield each
+
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """Add to `tickets`, and return the same for each."""
+        if not self.dry_run:
+            self.tickets.append(path)
+        return "" if self.dry_run else "ticket"
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return a 202 response with the default `location`."""

@@ -16,6 +16,7 @@ from jidoteki.core.auth.credentials import credential_of
 from jidoteki.core.auth.nonces import Nonces, TooMany
 from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
 from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.authority import Names
 from jidoteki.core.http.routes import OutOfService, Route, Routes
@@ -73,6 +74,7 @@ class Gate:
 
     :param nonces: None where signatures are not accepted.
     :param names: the names of this appliance, one of which a signature must cover.
+    :param tickets: what a request may show in the place of a credential, once.
     """
 
     authenticator: Authenticator
@@ -80,6 +82,7 @@ class Gate:
     names: Names
     throttle: Throttle
     audit: AuditLog
+    tickets: Tickets
 
     async def admit(self, attempt: Attempt) -> Authenticated:
         """Authenticate and authorize a request.
@@ -146,7 +149,10 @@ class Gate:
     def _check_credential(self, attempt: Attempt) -> Authenticated | None:
         request = attempt.request
         credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
-        if self.nonces is None or "Signature-Input" not in request.headers:
+        is_signed = "Signature-Input" in request.headers
+        if credential is None and not is_signed and attempt.method == "GET" and "ticket" in request.query:
+            return self._with_ticket(attempt)
+        if self.nonces is None or not is_signed:
             holder = self.authenticator.authenticate(attempt.method, attempt.path, credential)
             return Authenticated(holder) if holder else None
         if credential is not None:
@@ -159,6 +165,16 @@ class Gate:
         self._check_authority(request)
         holder = self.authenticator.signer(signed.keyid)
         return Authenticated(holder, signed) if holder else None
+
+    def _with_ticket(self, attempt: Attempt) -> Authenticated | None:
+        """Whom a ticket was made for, as long as their credential is what it was then; it is used up by that."""
+        shown = attempt.request.query.getall("ticket")
+        if attempt.request.method != "GET" or len(shown) != 1:
+            return None
+        holder = self.tickets.redeem(shown[0], attempt.path.removesuffix("/"))
+        if holder is None or self.authenticator.holder(holder.user.name) != holder:
+            return None
+        return Authenticated(holder)
 
     def _check_authority(self, request: web.BaseRequest) -> None:
         """Accept a signature only if it was made for this appliance, as others may have the same token.

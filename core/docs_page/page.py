@@ -137,14 +137,14 @@ def _resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[s
 
 def _query_fields(parameters: list[Mapping[str, Any]]) -> Iterator[Field]:
     for each in parameters:
-        if each["name"] != "dry-run":
+        if each["name"] != "dry-run" and each["in"] != "header":
             yield _field(each["name"], each["in"], each["schema"], each["required"], "")
 
 
 def _form_fields(body: Mapping[str, Any] | None) -> Iterator[Field]:
-    if body is None:
+    form = body and body["content"].get("multipart/form-data")
+    if not form:
         return
-    form = body["content"]["multipart/form-data"]
     examples = [each["value"] for each in form.get("examples", {}).values()]
     first = examples[0] if examples else {}
     for name, schema in form["schema"]["properties"].items():

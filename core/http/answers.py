@@ -27,7 +27,8 @@ class Whole(web.StreamResponse):
 
     def __init__(self, body: bytes, status: int, fixed: str, more: Mapping[str, str] | None = None) -> None:
         super().__init__(status=status)
-        self._content = body
+        self.content = body
+        self.more = more or {}
         self._fields = fixed if not more else fixed + "".join(map(_field, more.items()))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -44,10 +45,10 @@ class Whole(web.StreamResponse):
             self._keep_alive = request.keep_alive
         header = (
             f"{_status_line(request.version == HttpVersion10, self.status)}{self._fields}"
-            f"Content-Length: {len(self._content)}\r\nDate: {_date(int(time()))}\r\n"
+            f"Content-Length: {len(self.content)}\r\nDate: {_date(int(time()))}\r\n"
             f"{self._connection(request)}\r\n"
         ).encode("utf-8", "surrogateescape")
-        body = b"" if request.method == "HEAD" else self._content
+        body = b"" if request.method == "HEAD" else self.content
         self._eof_sent = True
         self._body_length = len(header) + len(body)
         transport.write(header + body)

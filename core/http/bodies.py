@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,15 @@ MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
 MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
 
 
+#: Finds the file that a text names in the place of one; None where it names none.
+Find = Callable[[bytes, int], Awaitable[StoredUpload | None]]
+
+
+async def find_nothing(text: bytes, max_size: int) -> StoredUpload | None:
+    """Take a text as what it is."""
+    return None
+
+
 class Buffers:
     """How much of all forms is in memory while they are read, by user."""
 
@@ -65,6 +74,8 @@ class Body:
     :param room: of the file system that files are received on.
     :param buffers: where what is kept in memory is counted, under the name of `user`.
     :param digest: SHA-256 that the whole body must have; None for any body.
+    :param find: looks for files that are named and not sent.
+    :param hashed: whether to tell the digests of files.
     """
 
     request: web.BaseRequest
@@ -75,31 +86,70 @@ class Body:
     buffers: Buffers
     user: str
     digest: bytes | None = None
+    find: Find = find_nothing
+    hashed: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
     _held: int = 0
     _hash: Any = None
 
-    async def read(self) -> dict[str, Any]:
-        """Read and validate the whole body.
+    async def read(self) -> None:
+        """Read the whole body into `fields`.
 
         :raises ApiError: 400, 408, 413 or 415.
         """
-        # aiohttp's own reading of this header takes seconds over a kilobyte of quotation marks.
-        kind = self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE].partition(";")[0].strip().lower()
-        if self.digest is not None:
-            self._hash = hashlib.sha256()
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ApiError(415, "Send the form without Content-Encoding")
+        kind = self._begin_reading("form")
         if kind == "multipart/form-data":
             await self._read_multipart()
         elif kind == "application/x-www-form-urlencoded":
             await self._read_urlencoded()
         elif self.request.can_read_body:
             await self._read_nothing()
+        self._check_digest()
+
+    async def values(self) -> dict[str, Any]:
+        """Find the files that are named and not sent, and return the validated values.
+
+        :raises ApiError: 400 or 413.
+        """
+        for name, value in self.fields.items():
+            if isinstance(value, StoredUpload) and value.text:
+                await self._find(name, value)
+        return await asyncio.to_thread(self.form.validate, self.fields)
+
+    async def stream(self, media: str) -> AsyncIterator[bytes]:
+        """Yield a body that is no form as it comes.
+
+        :param media: the type that it must be of.
+        :raises ApiError: 400, 408 or 415.
+        """
+        if self._begin_reading("body") != media:
+            raise ApiError(415, f"Send the body as {media}")
+        async for chunk in self._chunks():
+            yield chunk
+        self._check_digest()
+
+    def _begin_reading(self, what: str) -> str:
+        """The media type of the body."""
+        if self.digest is not None:
+            self._hash = hashlib.sha256()
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ApiError(415, f"Send the {what} without Content-Encoding")
+        # aiohttp's own reading of this header takes seconds over a kilobyte of quotation marks.
+        return self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE].partition(";")[0].strip().lower()
+
+    def _check_digest(self) -> None:
         if self._hash is not None and self._hash.digest() != self.digest:
             raise ApiError(400, "The body is not the one that was signed")
-        return await asyncio.to_thread(self.form.validate, self.fields)
+
+    async def _find(self, name: str, named: StoredUpload) -> None:
+        """Put a file in the place of the text that names it."""
+        found = await self.find(named.text, self.form.kinds[name].max_size or self.limits.upload)
+        if found is not None:
+            self.fields[name] = found
+            await asyncio.to_thread(named.path.unlink, missing_ok=True)
+        elif not named.size:
+            raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
 
     async def discard(self) -> None:
         """Remove the files that the handler did not keep, and count the rest no more."""
@@ -159,9 +209,11 @@ class Body:
         for name, value in pairs:
             self._begin(name)
             kind = self.form.kinds[name]
+            text = value.encode("utf-8", "surrogateescape")
             if isinstance(kind, Upload):
-                raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
-            self._text(name, kind, value.encode("utf-8", "surrogateescape"))
+                self.fields[name] = StoredUpload.named(self.spool, text)
+            else:
+                self._text(name, kind, text)
 
     async def _read_multipart(self) -> None:
         boundary = multipart_forms.boundary(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
@@ -238,7 +290,7 @@ class Body:
             raise ApiError(400, f"{name} must be sent as it is, without Content-Transfer-Encoding: {shown}")
         if isinstance(kind, Upload):
             named = segment.filename is not None
-            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named)
+            file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named, self.hashed)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):

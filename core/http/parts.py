@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -28,6 +29,15 @@ class StoredUpload:
     path: Path
     size: int = 0
     kept: bool = False
+    text: bytes = b""
+    """What it is, where it came as a short text, without a file name."""
+    digest: bytes = b""
+    """Its SHA-256, if that is wanted."""
+
+    @classmethod
+    def named(cls, spool: Path, text: bytes) -> StoredUpload:
+        """A file that did not come: perhaps the text names one that is there."""
+        return cls(_path(spool), text=text or b"-", digest=hashlib.sha256(text).digest())
 
     async def keep(self, name: str) -> Path:
         """Give the file its name in the spool."""
@@ -37,6 +47,11 @@ class StoredUpload:
         await asyncio.to_thread(self.path.replace, target)
         self.path, self.kept = target, True
         return target
+
+
+def _path(spool: Path) -> Path:
+    """Where a file may lie until its handler takes it."""
+    return spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}"
 
 
 class Part(ABC):
@@ -115,12 +130,16 @@ class FilePart(Part):
     :param max_size: bytes.
     :param room: of its file system.
     :param named: whether it came with a file name of its own; what did not may be one.
+    :param hashed: whether to tell its digest.
     """
 
-    def __init__(self, name: str, spool: Path, max_size: int, room: Room, named: bool = True) -> None:
-        self.stored = StoredUpload(spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+    def __init__(
+        self, name: str, spool: Path, max_size: int, room: Room, named: bool = True, hashed: bool = False
+    ) -> None:
+        self.stored = StoredUpload(_path(spool))
         self._name, self._spool, self._max_size, self._room = name, spool, max_size, room
         self._beginning = None if named else b""
+        self._hash = hashlib.sha256() if hashed else None
         self._descriptor = -1
         self._pending: asyncio.Future[None] | None = None
 
@@ -136,6 +155,8 @@ class FilePart(Part):
             raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
         if self._beginning is not None:
             self._beginning = self._beginning + chunk if self.stored.size <= file_names.MAX_NAME else None
+        if self._hash:
+            self._hash.update(chunk)
         await self._drain()
         self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
 
@@ -147,6 +168,8 @@ class FilePart(Part):
             await self._close()
         if self._beginning and file_names.looks_like_one(self._beginning):
             raise ApiError(400, f"{self._name} must be a file; {file_names.hint(self._name)}")
+        self.stored.text = self._beginning or b""
+        self.stored.digest = self._hash.digest() if self._hash else b""
 
     async def abandon(self) -> None:
         """Close the file; whoever has `stored` removes it."""

@@ -25,6 +25,7 @@ from jidoteki.hookspecs import (
     EncodedJson,
     FileDownload,
     JsonResponse,
+    NoContent,
     Response,
     StreamingResponse,
     TextFile,
@@ -155,6 +156,8 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
         return json_response(_body(response.data, dry_run), response.status, response.headers)
     if isinstance(response, dict | list):
         return json_response(_body(response, dry_run))
+    if isinstance(response, NoContent):
+        return web.Response(status=204, headers={**SECURITY_HEADERS, **response.headers})
     if isinstance(response, TextResponse):
         headers = {**SECURITY_HEADERS, "Content-Type": response.content_type}
         return web.Response(body=response.content.encode("utf-8", "backslashreplace"), headers=headers)

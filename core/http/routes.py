@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from jidoteki.core.config.loading import Config, nearest
 from jidoteki.core.http.forms import Form
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
-from jidoteki.hookspecs import Endpoint
+from jidoteki.hookspecs import Described, Endpoint
 
 logger = logging.getLogger(__name__)
 
 #: In the table of routes, a last part that stands for any name; no path in a request is like that.
 ANY = "{}"
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SAFE = ("GET", "OPTIONS")
 _PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -52,6 +53,13 @@ class Route:
     def mandatory(self) -> bool:
         """Whether the endpoint cannot be disabled."""
         return self.plugin.source.kind == "mandatory"
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it answers with something to be saved, and changes nothing."""
+        answer = self.endpoint.responses.get(200)
+        is_file = isinstance(answer, Described) and answer.media != "application/json"
+        return is_file and self.endpoint.method == "GET" and not self.changes
 
     def values_in(self, path: str) -> dict[str, str]:
         """The parameter that a path of this route gives; none where it has none."""
@@ -120,7 +128,7 @@ class Routes:
         except Exception as error:
             plugins.leave_out(plugin, f"the parameters of {endpoint.method} {endpoint.path} are not a schema: {error}")
             return None
-        changes = endpoint.method != "GET" if endpoint.changes is None else endpoint.changes
+        changes = endpoint.method not in SAFE if endpoint.changes is None else endpoint.changes
         return Route(endpoint.path, plugin, endpoint, form, changes, parameter=parameter_of(endpoint.path))
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:
@@ -150,6 +158,8 @@ def _problem(endpoint: Endpoint) -> str | None:
     parameter = parameter_of(endpoint.path)
     if parameter and parameter not in map(str, endpoint.parameters):
         return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
+    if endpoint.body and (endpoint.method in SAFE or endpoint.changes is False):
+        return f"{endpoint.method} {endpoint.path} reads a body, which only a change may"
     if not inspect.iscoroutinefunction(endpoint.handler):
         return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
     return None

@@ -82,9 +82,11 @@ _ERRORS = {
     403: ("Forbidden", "Not authenticated"),
     404: ("NotFound", "What this shows is not there"),
     408: ("RequestTimeout", "The body came too slowly, or stopped coming"),
+    409: ("Conflict", "A request with this Idempotency-Key is being carried out, or was interrupted"),
     413: ("ContentTooLarge", "The body or a part of it is too long"),
     415: ("UnsupportedMediaType", "The body is no form"),
     417: ("ExpectationFailed", "The header Expect asks for more than 100-continue"),
+    422: ("UnprocessableContent", "The Idempotency-Key was used for another request"),
     429: ("TooManyRequests", "Too many failed authentications from this address"),
     500: ("InternalError", "An internal error: the service's log has the details"),
     503: ("ServiceUnavailable", "Out of service: the log cannot be written, or a plugin or program failed"),
@@ -92,6 +94,7 @@ _ERRORS = {
 
 EVERYWHERE = (400, 403, 417, 429, 500, 503)
 WITH_BODY = (408, 413, 415)
+WITH_KEY = (409, 422)
 
 
 def _reference(name: str) -> dict[str, str]:

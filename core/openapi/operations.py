@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jidoteki.core import json_schema
-from jidoteki.core.http.routes import Route, Routes, first_level, parameter_of
+from jidoteki.core.http.routes import SAFE, Route, Routes, first_level, parameter_of
 from jidoteki.core.openapi import components, security
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
@@ -32,7 +32,9 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
     parameters = _query(route, endpoint)
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.method != "GET":
+    if endpoint.body:
+        operation["requestBody"] = {"required": True, "content": {endpoint.body: {}}}
+    elif endpoint.method not in SAFE:
         operation["requestBody"] = _body(route, endpoint)
     if (endpoint.method, endpoint.path) == ("POST", "/setup"):
         operation["security"] = [*security.requirements(routes.authentication), {}]
@@ -86,9 +88,22 @@ def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
     if route.changes:
         parameters.append({"$ref": "#/components/parameters/dry-run"})
+    if _may_have_key(endpoint):
+        parameters.append({"$ref": "#/components/parameters/idempotency-key"})
     return parameters
 
 
+def _may_have_key(endpoint: Endpoint) -> bool:
+    return endpoint.method == "POST" and not endpoint.body
+
+
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A name of your choice for this request: sent again within 24 hours, it is answered as before and "
+    "not carried out twice",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+}
 DRY_RUN = {
     "name": "dry-run",
     "in": "query",
@@ -118,7 +133,8 @@ def _body(route: Route, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
-    statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method != "GET" else ())]
+    statuses = [*components.EVERYWHERE, *(components.WITH_BODY if endpoint.method not in SAFE else ())]
+    statuses += components.WITH_KEY if _may_have_key(endpoint) else ()
     responses: dict[int, Any] = {status: components.shared_error(status) for status in statuses}
     for status, said in (endpoint.responses or _default_responses(route)).items():
         described = said if isinstance(said, Described) else _by_default(endpoint, status, said)
@@ -145,6 +161,8 @@ def _by_default(endpoint: Endpoint, status: int, description: str) -> Described:
 
 def _success(status: int, described: Described, media: tuple[str, ...]) -> dict[str, Any]:
     response: dict[str, Any] = {"description": described.description}
+    if status == 204:
+        return response
     body: dict[str, Any] = {}
     schema = ACCEPTED if status == 202 and described.schema is None else described.schema
     if schema is not None:

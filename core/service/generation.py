@@ -10,6 +10,7 @@ from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.gate import Gate
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config.loading import Config
 from jidoteki.core.http import tls
 from jidoteki.core.http.authority import Names
@@ -21,6 +22,8 @@ from jidoteki.core.logs.audit import AuditLog
 from jidoteki.core.plugin_manager import manager
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugins
+from jidoteki.core.service import file_sources
+from jidoteki.core.service.file_sources import FileSources
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class Assembly:
     plugins: Plugins
     launcher: Launcher
     routes: Routes
+    file_sources: FileSources
 
 
 def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -> Assembly:
@@ -44,7 +48,8 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
     appliance = appliance.with_group(config.settings["files"]["group"])
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
-    return Assembly(appliance, config, plugins, launcher, Routes(plugins, config))
+    sources = file_sources.collect(plugins, appliance)
+    return Assembly(appliance, config, plugins, launcher, Routes(plugins, config), sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,9 @@ class Generation:
         return self.gate.authenticator
 
 
-def build(assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: AuditLog) -> Generation:
+def build(
+    assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: AuditLog, tickets: Tickets
+) -> Generation:
     """Put a generation together; blocks.
 
     :param nonces: those in force: new ones might not know one that is just being stored.
@@ -97,6 +104,6 @@ def build(assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: 
         nonces = None
     elif nonces is None:
         nonces = Nonces(appliance.jobs)
-    gate = Gate(authenticator, nonces, Names(tls.bundle(appliance), wanted["names"]), throttle, audit)
+    gate = Gate(authenticator, nonces, Names(tls.bundle(appliance), wanted["names"]), throttle, audit, tickets)
     proxies = Proxies(listen["trusted-proxies"], listen["forwarded-header"], limits.connections_per_address)
     return Generation(assembly, gate, proxies, limits)

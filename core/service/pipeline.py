@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
@@ -25,6 +25,8 @@ from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.http.streaming import Streamed
 from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
+from jidoteki.core.service import idempotency
+from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
 from jidoteki.hookspecs import PREFIX, ApiError, Endpoint, FileDownload, JsonResponse, Response
@@ -35,6 +37,8 @@ CROSS_SITE = ("cross-site", "same-site")
 BELOW = f"{PREFIX}/"
 NOT_SERVED = f"Nothing is served here: {docs_page.PATH} shows what is"
 KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
+
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -102,6 +106,7 @@ class Pipeline:
             attempt.client,
             found.holder,
             request.headers,
+            body_digest=found.body_digest,
         )
         form = route.form.with_path(route.values_in(attempt.path))
         if route.changes:
@@ -176,7 +181,8 @@ class Pipeline:
             _check_query(request, form)
         if attempt.method == "GET" and _by_accident(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
-        if route.endpoint.starts:
+        key = await self._service.idempotency.look(attempt, api) if idempotency.is_used(attempt, api) else None
+        if route.endpoint.starts and not (key and key.known):
             running = await self._service.jobs.busy(route.endpoint.starts)
             if running:
                 raise refusal(self._service.jobs.kind(route.endpoint.starts), running)
@@ -185,6 +191,7 @@ class Pipeline:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         receive_body(request)
         service = self._service
+        named = NamedFiles(service.generation.assembly.file_sources, api)
         body = Body(
             request,
             form,
@@ -194,17 +201,35 @@ class Pipeline:
             service.buffers,
             api.user,
             found.body_digest,
+            named.find,
+            hashed=key is not None,
         )
+        sent = b""
         try:
             if attempt.method == "GET":
                 api.values = await self._query_values(request, form)
+            elif route.endpoint.body:
+                if key:
+                    raise ApiError(400, f"{idempotency.HEADER} is for requests with a form")
+                api.values = await asyncio.to_thread(form.validate, {})
+                api.stream = body.stream(route.endpoint.body)
             else:
-                api.values = await self._read(body, attempt, found)
-            return await self._audited(route.endpoint, attempt, found, api)
+                await self._while_admitted(body.read(), attempt, found)
+                if key:
+                    sent = key.fingerprint(body.fields)
+                    if answer := await key.earlier(sent):
+                        await self._note(attempt, api.user, "request.repeated")
+                        return answer
+                api.values = await body.values()
+            answering = self._audited(route.endpoint, attempt, found, api)
+            response = await (answering if key is None else key.once(sent, answering))
+            if response.status < 300 and not api.dry_run:
+                await named.used()
+            return response
         finally:
             await asyncio.shield(body.discard())
 
-    async def _read(self, body: Body, attempt: Attempt, found: Authenticated) -> dict[str, Any]:
+    async def _while_admitted(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
         """Read the body for as long as its sender may send it."""
         loop = asyncio.get_running_loop()
         try:
@@ -212,10 +237,15 @@ class Pipeline:
                 with self._service.in_flight.watched(
                     lambda: self._still_admits(attempt, found), lambda: revoked.reschedule(loop.time())
                 ):
-                    return await body.read()
+                    return await reading
         except TimeoutError:
             await self._check_again(attempt, found)
             raise
+
+    async def _handle(self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
+        """Call the handler, which is ended with its right to read where it reads the body itself."""
+        answering = endpoint.handler(api)
+        return await (self._while_admitted(answering, attempt, found) if endpoint.body else answering)
 
     async def _audited(
         self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
@@ -223,7 +253,7 @@ class Pipeline:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await endpoint.handler(api), dry_run=True)
+            return await render(await self._handle(endpoint, attempt, found, api), dry_run=True)
         audit = self._service.audit
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
@@ -232,7 +262,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await endpoint.handler(api), api.job_id))
+            response = await render(_naming_the_job(await self._handle(endpoint, attempt, found, api), api.job_id))
             status = response.status
             return response
         except ApiError as error:

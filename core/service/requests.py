@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.auth.authentication import FORBIDDEN
+from jidoteki.core.auth.tickets import TooManyTickets
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
@@ -35,6 +37,10 @@ BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
 
+class NotNow(ApiError):
+    """Nothing was done because something else is: the same request may be made again."""
+
+
 @dataclass(slots=True)
 class ApiRequest:
     """Implements `jidoteki.hookspecs.Request`; the mandatory endpoints alone may use all of `service`."""
@@ -50,11 +56,26 @@ class ApiRequest:
     id: str = ""
     """Names a change in the audit log."""
     job_id: str = ""
+    body_digest: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
+    """The body, where the endpoint's handler reads it."""
 
     @property
     def user(self) -> str:
         """Who makes the request."""
         return self.holder.user.name
+
+    @property
+    def credential(self) -> str:
+        """A name for the credential."""
+        name = b"credential\0" + self.holder.key + b"\0" + self.user.encode()
+        return hashlib.sha256(name).hexdigest()[:32]
+
+    def body(self) -> AsyncIterator[bytes]:
+        """The body of a request of an endpoint that declares one."""
+        if self.stream is None:
+            raise RuntimeError("The endpoint declares no body")
+        return self.stream
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -88,6 +109,24 @@ class ApiRequest:
     def answered(self) -> Mapping[tuple[str, int], int]:
         """How many requests the service answered since its start, by method and status."""
         return self.service.answered
+
+    def issue_ticket(self, path: str, seconds: float) -> str:
+        """A ticket for one download."""
+        path = path.removesuffix("/")
+        route = (self.service.generation.routes.find(path) or {}).get("GET")
+        if not isinstance(route, Route):
+            raise ApiError(404, f"There is no {path} to download")
+        if not route.is_download:
+            raise ApiError(400, f"{path} is no download")
+        if not self.holder.user.may("GET", route.path, route.changes):
+            raise ApiError(403, "This token may not do that")
+        if self.dry_run:
+            return ""
+        try:
+            return self.service.tickets.issue(self.holder, path, seconds)
+        except TooManyTickets as error:
+            headers = {"Retry-After": str(int(seconds))}
+            raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202."""
@@ -173,13 +212,13 @@ class ApiRequest:
             raise ApiError(400, outcome.error_message, outcome.error_code)
 
 
-def refusal(job: JobType, running: str) -> ApiError:
+def refusal(job: JobType, running: str) -> NotNow:
     """The error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
-        return ApiError(400, f"{name} is already running", code)
-    return ApiError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        return NotNow(400, f"{name} is already running", code)
+    return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 def own(request: Request) -> ApiRequest:

@@ -14,6 +14,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.inflight import InFlight
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config import loading as configuration
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
@@ -27,6 +28,8 @@ from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service import fetching
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
+from jidoteki.core.service.idempotency import Idempotency
+from jidoteki.core.service.kept_answers import KeptAnswers
 from jidoteki.hookspecs import Event, LiveEvent
 
 logger = logging.getLogger(__name__)
@@ -53,12 +56,14 @@ class Service:
         self.streams = Streams()
         self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
         self._throttle = Throttle(lambda: self.generation.limits.pause)
+        self.tickets = Tickets()
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
         self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._tell_of_audit, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles(appliance.jobs / "sent.json")
+        self.idempotency = Idempotency(KeptAnswers(appliance.jobs / "answers.sqlite"))
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
         self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify, self.live)
@@ -90,7 +95,7 @@ class Service:
             self.live.publish(LiveEvent("audit", {name: getattr(event, name) for name in names}, "/audit", event.time))
 
     def _build(self, assembly: Assembly, nonces: Nonces | None) -> Generation:
-        generation = build(assembly, nonces, self._throttle, self.audit)
+        generation = build(assembly, nonces, self._throttle, self.audit, self.tickets)
         try:
             configuration.keep(assembly.config, self._last_good)
         except OSError as error:

@@ -60,6 +60,13 @@ OPTIONAL = {
     ("GET", "/tokens"): 200,
     ("POST", "/tokens"): 400,
     ("POST", "/tokens/revoke"): 400,
+    ("POST", "/downloads"): 400,
+    ("OPTIONS", "/uploads"): 204,
+    ("GET", "/uploads"): 200,
+    ("POST", "/uploads"): 412,
+    ("GET", "/uploads/{id}"): 404,
+    ("PATCH", "/uploads/{id}"): 412,
+    ("DELETE", "/uploads/{id}"): 412,
 }
 TABLE = MANDATORY | OPTIONAL
 
@@ -223,7 +230,7 @@ def test_while_the_first_run_is_pending_only_setup_takes_the_passphrase(
     assert tally.failed == []
 
 
-CHANGES = {route for route in TABLE if route[0] == "POST"} | {("GET", "/reboot")}
+CHANGES = {route for route in TABLE if route[0] in ("POST", "PATCH", "DELETE")} | {("GET", "/reboot")}
 RESERVED = {route for route in TABLE if route[1].startswith(("/setup", "/tokens"))}
 SCOPES = {
     "all": set(TABLE) - RESERVED,

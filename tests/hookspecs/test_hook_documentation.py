@@ -107,6 +107,21 @@ def test_example_of_jidoteki_endpoints(host: Host) -> None:
     host.assert_audited("request.done", "PUT /api/v1/admin/note 200")
 
 
+def test_example_of_jidoteki_file_sources(host: Host) -> None:
+    package = host.appliance.spool / "shelf/package"
+    host.appliance.replace_file(package, "no package")
+
+    missing = host.curl("POST", "/update", "-F", "update=shelf:other")
+    tried = host.curl("POST", "/update", "-d", "update=shelf:package", query="dry-run=1")
+    started = host.curl("POST", "/update", "-F", "update=shelf:package")
+
+    assert (missing.status, missing.json["Error-Message"]) == (400, "There is no other on the shelf")
+    assert (tried.status, tried.json["error-code"]) == (400, "E1005")
+    assert started.status == 202
+    assert host.wait_for_job("/update")["error-code"] == "E1005"
+    assert not package.exists()
+
+
 def test_example_of_jidoteki_commands(host: Host) -> None:
     host.appliance.replace_file(host.appliance.data / "some", "12345")
 

@@ -82,6 +82,7 @@ LEFT_OUT = {
     ENDPOINTS + "return [Endpoint('GET', 'other', handler)]": "must look like /name/part",
     ENDPOINTS + "return [Endpoint('FETCH', '/other', handler)]": "is not one of GET",
     ENDPOINTS + "return [Endpoint('GET', '/other', lambda request: {})]": "must be an async function",
+    ENDPOINTS + "return [Endpoint('GET', '/other', handler, body='text/plain')]": "which only a change may",
     ENDPOINTS + "return [Endpoint('POST', '/other', handler, parameters=17)]": "are not a schema",
     "@hookimpl\nasync def jidoteki_endpoints(appliance): return []": "must not be async",
     "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('update', run=print)]": "belongs to the plugin update",

@@ -1,0 +1,95 @@
+"""Files that a form names and does not hold: `SCHEME:NAME` in the place of an `Upload`, looked for by a plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from jidoteki.core.http.parts import UPLOAD_PREFIX, StoredUpload
+from jidoteki.core.plugin_manager.manager import Plugin, Plugins
+from jidoteki.core.service.requests import ApiRequest
+from jidoteki.hookspecs import ApiError, Appliance, FileSource, paths
+
+logger = logging.getLogger(__name__)
+
+_NAMED = re.compile(rb"([a-z][a-z0-9-]{0,15}):([A-Za-z0-9._-]{1,128})")
+
+FileSources = Mapping[str, tuple[Plugin, FileSource]]
+
+
+def collect(plugins: Plugins, appliance: Appliance) -> FileSources:
+    """The sources of all plugins by scheme, of which the first one has it."""
+    found: dict[str, tuple[Plugin, FileSource]] = {}
+    for plugin, sources in plugins.call("jidoteki_file_sources", appliance=appliance):
+        for source in _valid(plugin, sources):
+            found.setdefault(source.scheme, (plugin, source))
+    return found
+
+
+def _valid(plugin: Plugin, sources: object) -> Iterator[FileSource]:
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, FileSource) and _NAMED.fullmatch(f"{source.scheme}:x".encode()):
+            yield source
+        else:
+            logger.error("The plugin %s has a source of files that is none", plugin.name)
+
+
+class NamedFiles:
+    """The files that one request names.
+
+    :param sources: where they may come from.
+    :param request: what names them.
+    """
+
+    def __init__(self, sources: FileSources, request: ApiRequest) -> None:
+        self._sources = sources
+        self._request = request
+        self._found: list[tuple[FileSource, ApiRequest, str]] = []
+
+    async def find(self, text: bytes, max_size: int) -> StoredUpload | None:
+        """Link the file that a text names to where it would lie if it had been sent; None for any other text.
+
+        :param max_size: bytes that it may have.
+        :raises ApiError: it is not there, is too long or cannot be linked.
+        """
+        match = _NAMED.fullmatch(text.strip())
+        if match is None or match[1].decode() not in self._sources:
+            return None
+        plugin, source = self._sources[match[1].decode()]
+        name = match[2].decode()
+        request = dataclasses.replace(self._request, config=plugin.section)
+        path = await source.find(request, name)
+        stored = StoredUpload(self._request.appliance.spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+        try:
+            stored.size = await asyncio.to_thread(_link, path, stored.path)
+        except OSError as error:
+            raise ApiError(400, f"{match[0].decode()} cannot be used: {error.strerror or error}") from error
+        if stored.size > max_size:
+            await asyncio.to_thread(stored.path.unlink)
+            raise ApiError(413, f"{match[0].decode()} must not be longer than {max_size} bytes")
+        self._found.append((source, request, name))
+        return stored
+
+    async def used(self) -> None:
+        """Say that the request did what it was to do with them."""
+        for source, request, name in self._found:
+            try:
+                await source.used(request, name)
+            except Exception:
+                logger.exception("The source of %s:%s failed", source.scheme, name)
+
+
+def _link(path: Path, target: Path) -> int:
+    """Give a file a second name and return its size."""
+    descriptor = paths.open_regular(path)
+    try:
+        os.link(path, target, follow_symlinks=False)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)

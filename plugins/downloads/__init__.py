@@ -1,0 +1,60 @@
+"""`POST /downloads` makes an address that works once, within a minute, without a credential in it.
+
+A browser saves gigabytes from it, which a script in a page could only keep in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import voluptuous as vol
+
+from jidoteki.hookspecs import PREFIX, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+
+SECONDS: Final = 60
+_PATH = re.compile(r"(?:/[A-Za-z0-9._-]{1,128}){1,8}")
+MADE = Described(
+    "An address that works once; for a dry run, the status",
+    {
+        "type": "object",
+        "properties": {
+            "url": {"type": "string", "description": "Below https://HOST:PORT"},
+            "seconds": {"type": "integer", "description": "How long it waits for its use"},
+        },
+    },
+    ({"url": f"{PREFIX}/backup/download?ticket=Zm9yIG9uY2UgYW5kIG5vdCBmb3IgZXZlcg", "seconds": SECONDS},),
+)
+
+
+@validators.described({"type": "string", "pattern": "^(/[A-Za-z0-9._-]{1,128}){1,8}$"})
+def path(value: Any) -> str:
+    """Accept the path of an endpoint, with or without the prefix, and return it without."""
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        raise vol.Invalid("must be the path of a download, such as /backup/download, without a query")
+    return value.removeprefix(PREFIX) or value
+
+
+async def make(request: Request) -> Response:
+    """Make the address."""
+    wanted = request.values["path"]
+    ticket = request.issue_ticket(wanted, SECONDS)
+    if request.dry_run:
+        return {"Status": "200 OK"}
+    return {"url": f"{PREFIX}{wanted}?ticket={ticket}", "seconds": SECONDS}
+
+
+@hookimpl
+def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
+    """The one endpoint."""
+    return [
+        Endpoint(
+            "POST",
+            "/downloads",
+            make,
+            parameters={vol.Required("path", description="The path of a download, such as /backup/download"): path},
+            responses={200: MADE, 400: "That is no download", 404: "There is no such path"},
+            summary="Make an address from which a browser can download, once",
+            examples={"The backup": {"path": "/backup/download"}},
+        )
+    ]

@@ -1,0 +1,181 @@
+"""Receiving one part of an upload: written in a thread while the next piece comes, one write pending, never more."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from jidoteki.hookspecs import ApiError, Request
+from jidoteki.plugins.uploads import protocol
+from jidoteki.plugins.uploads.store import State, Store, boot_id
+
+#: Seconds of receiving after which what came is synchronised: on a slow line that takes no time.
+SYNC_EACH: Final = 30.0
+#: Bytes between two looks at how much is free.
+LOOK_EACH: Final = 8 * 1024 * 1024
+
+
+class Turn:
+    """Who receives an upload: one request at a time, of which a newer one ends an older.
+
+    What a client takes up again was cut off, and the service may be the last one to notice.
+    """
+
+    _turns: WeakValueDictionary[Path, Turn] = WeakValueDictionary()
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.receiving: asyncio.Timeout | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Turn:
+        """That of the upload whose content lies there."""
+        turn = cls._turns.get(path)
+        if turn is None:
+            turn = cls._turns[path] = cls()
+        return turn
+
+    def end(self) -> None:
+        """Let whoever receives it now write what has come, and end."""
+        if self.receiving is not None:
+            self.receiving.reschedule(asyncio.get_running_loop().time())
+            self.receiving = None
+
+
+async def receive(store: Store, id: str, request: Request) -> State:
+    """Add what a request brings to an upload, and return how far it is then.
+
+    :raises ApiError: 404, there is none; 409, the part does not begin where the upload ends; 413, it is too long;
+        460, it is not what the client said; and what the body raises.
+    """
+    await asyncio.to_thread(store.find, id, request.credential)
+    turn = Turn.of(store.path(id))
+    turn.end()
+    async with turn.lock:
+        state = await asyncio.to_thread(store.find, id, request.credential)
+        if protocol.offset_of(request) != state.offset:
+            headers = protocol.told(state, store.expires(state))
+            raise ApiError(409, f"Upload-Offset must be {state.offset}", headers=headers)
+        part = _Part(store, state, request)
+        await part.begin()
+        try:
+            await part.receive(turn)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(part.end()))
+        return await asyncio.to_thread(store.find, id, request.credential)
+
+
+class _Part:
+    """A part of an upload while it comes."""
+
+    def __init__(self, store: Store, state: State, request: Request) -> None:
+        self._store, self._partial, self._request = store, state.partial, request
+        self._begun = self._offset = state.offset
+        self._checksum = protocol.checksum_of(request)
+        #: Whether it counts as a whole or not at all.
+        self._judged = self._checksum is not None or request.body_digest is not None
+        self._sound = not self._judged
+        self._reserve: int = request.settings["limits"]["free-space"]
+        self._looked = -LOOK_EACH
+        self._synced = time.monotonic()
+        self._descriptor = -1
+        self._pending: asyncio.Future[None] | None = None
+
+    async def begin(self) -> None:
+        """Open the file where the part begins; whatever lies behind that does not count."""
+        await asyncio.to_thread(self._begin)
+
+    async def receive(self, turn: Turn) -> None:
+        """Write the part, until it ends, or a newer request takes the turn."""
+        try:
+            async with asyncio.timeout(None) as turn.receiving:
+                async for chunk in self._request.body():
+                    await self._take(chunk)
+                await self._drain()
+        except TimeoutError as error:
+            raise protocol.refusal(409, "A newer request goes on with this upload") from error
+        finally:
+            turn.receiving = None
+        if self._checksum and self._checksum[0].digest() != self._checksum[1]:
+            raise protocol.refusal(460, "The part is not what Upload-Checksum says, and was dropped")
+        self._sound = True
+
+    async def end(self) -> None:
+        """Close the file; what may not count is taken away, and what is not all of it synchronised."""
+        try:
+            await self._drain()
+        except ApiError:
+            pass
+        finally:
+            await asyncio.to_thread(self._end)
+
+    async def _take(self, chunk: bytes) -> None:
+        self._offset += len(chunk)
+        if self._offset > self._partial.length:
+            self._offset -= len(chunk)
+            raise protocol.refusal(413, f"The upload must not be longer than {self._partial.length} bytes")
+        if self._checksum:
+            self._checksum[0].update(chunk)
+        await self._drain()
+        self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
+
+    async def _drain(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            self._pending = pending  # it goes on, and is waited for at the end
+            raise
+        except OSError as error:
+            raise protocol.refusal(400, f"The upload cannot be stored: {error.strerror or error}") from error
+
+    def _begin(self) -> None:
+        signed = self._partial.signed and self._request.body_digest is not None
+        judged = self._begun if self._judged else None
+        known = dataclasses.replace(self._partial, signed=signed, judged=judged)
+        self._descriptor = os.open(self._store.path(known.id), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.ftruncate(self._descriptor, self._begun)
+        os.lseek(self._descriptor, self._begun, os.SEEK_SET)
+        if known.boot != boot_id():
+            known = dataclasses.replace(known, boot=boot_id(), synced=self._begun)
+        self._know(known)
+
+    def _write(self, chunk: bytes) -> None:
+        if self._offset - self._looked >= LOOK_EACH:
+            status = os.fstatvfs(self._descriptor)
+            if status.f_bavail * status.f_frsize < self._reserve + LOOK_EACH:
+                raise OSError(f"less than {self._reserve} bytes would be free")
+            self._looked = self._offset
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        if time.monotonic() - self._synced > SYNC_EACH and not self._judged:
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fdatasync(self._descriptor)
+        self._synced = time.monotonic()
+        self._know(dataclasses.replace(self._partial, synced=os.lseek(self._descriptor, 0, os.SEEK_CUR)))
+
+    def _end(self) -> None:
+        try:
+            if not self._sound:
+                os.ftruncate(self._descriptor, self._begun)
+                os.lseek(self._descriptor, self._begun, os.SEEK_SET)
+            self._know(dataclasses.replace(self._partial, judged=None))
+            if self._offset < self._partial.length:
+                self._sync()
+        finally:
+            os.close(self._descriptor)
+
+    def _know(self, partial: Any) -> None:
+        if partial != self._partial:
+            self._store.save(partial)
+            self._partial = partial

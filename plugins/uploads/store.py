@@ -1,0 +1,219 @@
+"""Uploads on the disk: `SPOOL/uploads/ID` holds what came so far, `ID.json` what is known of it.
+
+How much came is the length of the file, which outlives a kill. It does not outlive a power cut, after which as much
+counts as was synchronised; nor does it count while a part is received that is judged only at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jidoteki.hookspecs import ApiError, Appliance, paths
+
+DIRECTORY: Final = "uploads"
+#: The header that every answer has, errors too.
+RESUMABLE: Final = {"Tus-Resumable": "1.0.0"}
+MAX_OF_A_CREDENTIAL: Final = 4
+MAX_METADATA: Final = 1024
+#: Seconds without a byte after which an upload gives way to a new one where there are too many.
+IDLE: Final = 3600.0
+MAX_INFORMATION: Final = 8192
+_ID = re.compile(r"[0-9a-f]{32}")
+_MAKING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """One upload, finished or not.
+
+    :param owner: the credential that it belongs to.
+    :param metadata: what its sender says of it, as it was sent.
+    :param boot: the boot of the machine that the rest is about.
+    :param synced: bytes that a power cut leaves.
+    :param judged: bytes that count while a part is received that counts as a whole or not at all.
+    :param signed: whether all of it came in signed requests.
+    """
+
+    id: str
+    length: int
+    owner: str
+    metadata: str
+    boot: str
+    synced: int = 0
+    judged: int | None = None
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far an upload is.
+
+    :param touched: when the last byte came, in seconds since the epoch.
+    """
+
+    partial: Partial
+    offset: int
+    touched: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is there."""
+        return self.offset == self.partial.length
+
+
+class Store:
+    """The uploads of one appliance; all methods block.
+
+    :param keep: seconds after the last byte during which they are kept.
+    :param most: how many there may be.
+    """
+
+    def __init__(self, appliance: Appliance, keep: float, most: int) -> None:
+        self._appliance = appliance
+        self._directory = appliance.spool / DIRECTORY
+        self._keep = keep
+        self._most = most
+
+    def create(self, length: int, owner: str, metadata: str, signed: bool, reserve: int) -> State:
+        """Begin an upload.
+
+        :param reserve: bytes of the file system that stay free.
+        :raises ApiError: 400, there is no room; 429 or 503, there are too many.
+        :raises OSError: it cannot be stored.
+        """
+        with _MAKING:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            there = self.clear()
+            if sum(each.partial.owner == owner for each in there) >= MAX_OF_A_CREDENTIAL:
+                message = f"There are {MAX_OF_A_CREDENTIAL} uploads of yours already: use or delete one"
+                raise ApiError(429, message, headers={**RESUMABLE, "Retry-After": "60"})
+            if len(there) >= self._most:
+                there = self._without_the_idlest(there)
+            free = shutil.disk_usage(self._directory).free - reserve
+            free -= sum(each.partial.length - each.offset for each in there)
+            if length > free:
+                message = f"The upload has {length} bytes, but there is room for only {max(0, free)}"
+                raise ApiError(400, message, headers=RESUMABLE)
+            partial = Partial(secrets.token_hex(16), length, owner, metadata, boot_id(), signed=signed)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(self.path(partial.id), flags, 0o600))
+            self.save(partial)
+            return State(partial, 0, time.time())
+
+    def find(self, id: str, owner: str) -> State:
+        """Return the upload of this id.
+
+        :raises ApiError: 404, there is none, it is somebody else's, or it was not gone on with in time.
+        """
+        state = self._load(id) if _ID.fullmatch(id) else None
+        if state is None or state.partial.owner != owner or self._is_over(state):
+            raise ApiError(404, "There is no such upload, or none any more", headers=RESUMABLE)
+        return state
+
+    def of(self, owner: str) -> list[State]:
+        """The uploads of a credential."""
+        return [each for each in self._all() if each.partial.owner == owner and not self._is_over(each)]
+
+    def save(self, partial: Partial) -> None:
+        """Write down what is known of an upload, durably."""
+        content = json.dumps(dataclasses.asdict(partial))
+        self._appliance.replace_file(self._information(partial.id), content, 0o600)
+
+    def remove(self, id: str) -> None:
+        """Remove an upload."""
+        self.path(id).unlink(missing_ok=True)
+        self._information(id).unlink(missing_ok=True)
+
+    def expires(self, state: State) -> float:
+        """When an upload is removed, in seconds since the epoch, if nothing more comes."""
+        return state.touched + self._keep
+
+    def clear(self, leftovers: bool = False) -> list[State]:
+        """Remove what is over, and return the rest.
+
+        :param leftovers: whether to remove what belongs to no upload, too: call it so while nothing is received.
+        """
+        left = []
+        for each in self._all():
+            if self._is_over(each):
+                self.remove(each.partial.id)
+            else:
+                left.append(each)
+        if leftovers:
+            names = {name for each in left for name in (each.partial.id, self._information(each.partial.id).name)}
+            for path in self._directory.iterdir() if self._directory.is_dir() else ():
+                if path.name not in names:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+        return left
+
+    def path(self, id: str) -> Path:
+        """Where what came of an upload lies."""
+        return self._directory / id
+
+    def _information(self, id: str) -> Path:
+        return self._directory / f"{id}.json"
+
+    def _is_over(self, state: State) -> bool:
+        # A clock that jumps back must not keep them for ever.
+        return not -self._keep < time.time() - state.touched < self._keep
+
+    def _without_the_idlest(self, there: list[State]) -> list[State]:
+        idlest = min(there, key=lambda each: each.touched)
+        if time.time() - idlest.touched < IDLE:
+            message = "Too many uploads are there already: try again later"
+            raise ApiError(503, message, headers={**RESUMABLE, "Retry-After": "600"})
+        self.remove(idlest.partial.id)
+        return [each for each in there if each is not idlest]
+
+    def _all(self) -> list[State]:
+        if not self._directory.is_dir():
+            return []
+        names = [path.stem for path in self._directory.glob("*.json") if _ID.fullmatch(path.stem)]
+        return [state for name in names if (state := self._load(name))]
+
+    def _load(self, id: str) -> State | None:
+        try:
+            known = json.loads(paths.read_regular(self._information(id), MAX_INFORMATION))
+            status = self.path(id).lstat()
+        except (OSError, ValueError, RecursionError):
+            return None
+        partial = _parsed(id, known)
+        if partial is None:
+            return None
+        sizes = [status.st_size, partial.length]
+        if partial.judged is not None:
+            sizes.append(partial.judged)
+        if partial.boot != boot_id():
+            sizes.append(partial.synced)
+        return State(partial, min(sizes), status.st_mtime)
+
+
+def _parsed(id: str, known: Any) -> Partial | None:
+    try:
+        partial = Partial(**known)
+    except TypeError:
+        return None
+    numbers = (partial.length, partial.synced, 0 if partial.judged is None else partial.judged)
+    sound = all(type(each) is int and each >= 0 for each in numbers)
+    texts = all(isinstance(each, str) for each in (partial.owner, partial.metadata, partial.boot))
+    return partial if sound and texts and partial.id == id else None
+
+
+def boot_id() -> str:
+    """What the kernel calls this boot; empty where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
