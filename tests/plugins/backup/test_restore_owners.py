@@ -202,7 +202,7 @@ def test_a_wider_directory_of_roots_is_closed_before_it_is_filled(
 def test_another_directory_above_what_is_listed_is_refused(appliance: Appliance, private: Path) -> None:
     listing(appliance, "app/private/secret")
 
-    with pytest.raises(JobFailed, match="'app/private' cannot be restored: a directory of user 1234's is there"):
+    with pytest.raises(JobFailed, match="'app/private' cannot be restored: a directory of user 1234's is there.*, or restore with mode=exact, which replaces it"):
         restore(Job(appliance, private))
 
     assert as_user(appliance, "os.listdir('private')") == []
