@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -193,8 +192,4 @@ def _remove(path: Path) -> None:
         path.unlink()
     except FileNotFoundError:
         return
-    descriptor = os.open(path.parent, paths.DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    paths.sync_directory(path.parent)

@@ -53,6 +53,18 @@ def directory_beneath(directory: int, components: Sequence[str]) -> int:
     return current
 
 
+def sync_directory(path: str | Path) -> None:
+    """Sync a directory to disk, so that renames and removals in it are durable.
+
+    :raises OSError: that is impossible, or it is missing.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def directory(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
     """Open a directory in a `with` block; symbolic links are followed only where nobody else can have put them.

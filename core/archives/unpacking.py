@@ -28,6 +28,7 @@ from jidoteki.core.archives.postponed import Postponed
 from jidoteki.core.archives.space import SMALLEST_ON_DISK, Space
 from jidoteki.core.archives.tar import MAX_HEADER, ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes, sparse_files
+from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import parts
 
@@ -169,7 +170,7 @@ class _Tree:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise refuse(info.name, "lies below something that is not a directory") from error
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._directories.top != self._directories.root:
+            if error.errno in FULL and self._directories.top != self._directories.root:
                 raise refuse(info.name, "finds no room on the file system that is mounted where it belongs") from error
             if error.errno == errno.ENAMETOOLONG:
                 raise refuse(info.name, "has a name that is too long for the file system") from error

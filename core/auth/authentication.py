@@ -200,7 +200,7 @@ class Authenticator:
                 files.replace_file(self._token_file, content, TOKEN_MODE, group=self._appliance.group)
             if holder.user == FIRST_RUN:
                 self._setup_file.unlink(missing_ok=True)
-                files.sync_directory(self._setup_file.parent)
+                paths.sync_directory(self._setup_file.parent)
 
     def is_unset(self) -> bool:
         """Return whether any client may still make the first setup."""

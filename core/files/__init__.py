@@ -24,15 +24,6 @@ LOCK_TRIES = 3000
 UNREADABLE = (0, 0, 0)
 
 
-def sync_directory(path: Path) -> None:
-    """Sync a directory to disk, so that renames and removals in it are durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
     """Write all of `content`: `os.write` may write less."""
     view = memoryview(content)
@@ -72,7 +63,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = 
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        sync_directory(path.parent)
+        paths.sync_directory(path.parent)
 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> bool:
@@ -85,7 +76,7 @@ def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None
         return False
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    paths.sync_directory(path.parent)
     return True
 
 
@@ -115,7 +106,7 @@ def _write_and_rename(
             temporaries[path] = _write_temporary(path, content, modes[path], group)
         held.check(files)
         for directory in {path.parent for path in files}:
-            sync_directory(directory)
+            paths.sync_directory(directory)
         renames = [replacing.Rename(str(temporary), str(path)) for path, temporary in temporaries.items()]
         replace_file(journal_directory / replacing.JOURNAL, replacing.encode(renames), 0o600)
     except BaseException:

@@ -256,11 +256,5 @@ def _checked(pair: object) -> Rename:
 
 
 def _sync(directory: str | Path) -> None:
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(FileNotFoundError):
+        paths.sync_directory(directory)

@@ -19,6 +19,7 @@ import voluptuous as vol
 
 from jidoteki.core import files
 from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json
+from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import Status
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,6 @@ _RECORD = vol.Schema(
     extra=vol.REMOVE_EXTRA,
 )
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 RESERVE = 256 * 1024
 """Bytes of disk space for the start of a job: its record, order, status files and log."""
 

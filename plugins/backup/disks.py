@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup.journal import MAX_MOUNTS, Journal
 from jidoteki.plugins.backup.listed import Selection
@@ -51,7 +51,7 @@ class Disks:
         try:
             return self._volumes.make(path, entry).new
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL:
                 raise JobFailed(f"{path} cannot be restored: the file system that is mounted there is full") from error
             self._journal.write(replace(entry, mounts=entry.mounts[:-1]))
             self.reasons[path] = error.strerror or str(error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.hookspecs import file_attributes, posix_acl, sparse_files
+from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
@@ -29,7 +30,7 @@ _SAVING: Final = f"{RESERVED}saving"
 _CHUNK: Final = 1024 * 1024
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM: Final = (*FULL, errno.EFBIG)
 _PUNCH_HOLE: Final = 0x3
 """FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE (fallocate(2))."""
 _LIBC: Final = ctypes.CDLL(None)

@@ -95,7 +95,7 @@ def _make(job: Job, found: Matches) -> None:
         try:
             with Sink(partial) as sink:
                 tree = Tree(appliance.data, found.names, notes)
-                packed = packing.pack(tree, sink, room, appliance.data, notes, progress)
+                packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
             size_shown = stored.store(appliance, partial, packed, told)
         except packing.TooBig as error:

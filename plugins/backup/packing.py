@@ -74,17 +74,16 @@ def _size_without_holes(name: str, parent: int, size: int) -> int:
     return size
 
 
-def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
+def pack(tree: Tree, sink: Sink, limit: int, note: Note, progress: Progress) -> Packed:
     """Write a tree as an archive; if paths were lost, their list is its last member.
 
     :param limit: largest size of the archive in bytes.
-    :param data: the data directory, which absolute symbolic links must point into.
     :param progress: called often with the bytes written; an exception that it raises ends the packing.
     :raises TooBig: the limit is reached.
     :raises Empty: it would have no member.
     :raises OSError: the archive cannot be written.
     """
-    packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, data, note, progress, SecondNames(mounts_below(data)))
+    packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, tree.data, note, progress)
     for found in tree:
         if isinstance(found, Files):
             packer.add_files(found)
@@ -102,16 +101,14 @@ def pack(tree: Tree, sink: Sink, limit: int, data: Path, note: Note, progress: P
 class _Packer:
     """A writer of archive members."""
 
-    def __init__(
-        self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress, second_names: SecondNames
-    ) -> None:
+    def __init__(self, sink: Sink, limit: int, data: Path, note: Note, progress: Progress) -> None:
         self._sink = sink
         self._limit = limit
         self._data = data
         self._note = note
         self._attributes = Attributes(note)
         self._progress = progress
-        self._second_names = second_names
+        self._second_names = SecondNames(mounts_below(data))
 
     def add_files(self, files: Files) -> None:
         """Add regular files, with the status that each has when it is open."""

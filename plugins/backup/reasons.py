@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from jidoteki.hookspecs.free_space import FULL
+
 _SHOWN: Final = 200
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def named(error: OSError, path: str) -> OSError:
@@ -37,6 +37,6 @@ def reason(error: OSError | RuntimeError) -> str:
     if not isinstance(error, OSError):
         return text
     name = error.filename
-    if error.errno in _FULL:
+    if error.errno in FULL:
         text = "the disk is full"
     return f"{text} ({name[:_SHOWN]!a})" if isinstance(name, str) and name and name not in text else text

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance
-from jidoteki.hookspecs.paths import open_regular, read_regular
+from jidoteki.hookspecs.paths import open_regular, read_regular, sync_directory
 from jidoteki.plugins.backup import foreign, made
 from jidoteki.plugins.backup.foreign import ARCHIVE, DESCRIPTION
 from jidoteki.plugins.backup.locking import remove_abandoned
@@ -157,11 +157,7 @@ def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str
     made.remember(appliance, packed.sha256)
     appliance.replace_file(_description(appliance), content, mode=0o600)
     appliance.publish(partial, ARCHIVE)
-    descriptor = os.open(appliance.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(appliance.spool)
     _publish(appliance, content)
     return size
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import Path
 
 from jidoteki.hookspecs import Appliance, Job, paths
 from jidoteki.plugins.license.reading import LicenseFiles, ask_script, exit_warning
@@ -34,7 +33,7 @@ def install(job: Job, content: bytes) -> None:
         put_back(appliance)
         raise
     files.former.unlink()
-    _sync(files.former.parent)
+    paths.sync_directory(files.former.parent)
 
 
 def put_back(appliance: Appliance) -> None:
@@ -54,9 +53,9 @@ def put_back(appliance: Appliance) -> None:
         files.former.replace(files.license)
     else:
         files.license.unlink(missing_ok=True)
-        _sync(files.license.parent)
+        paths.sync_directory(files.license.parent)
         files.former.unlink()
-    _sync(files.license.parent)
+    paths.sync_directory(files.license.parent)
 
 
 def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
@@ -70,12 +69,3 @@ def _keep_former(appliance: Appliance, files: LicenseFiles) -> None:
     with contextlib.suppress(PermissionError):
         os.chown(files.former, status.st_uid, status.st_gid)
         os.chmod(files.former, stat.S_IMODE(status.st_mode) & 0o777)
-
-
-def _sync(directory: Path) -> None:
-    """Sync a directory to disk, so that renames and removals in it are durable."""
-    descriptor = os.open(directory, paths.DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,7 @@ from jidoteki.core.auth import authentication
 from jidoteki.core.auth.authentication import FIRST_RUN, FIRST_SETUP, Authenticator
 from jidoteki.core.auth.credentials import ADMIN, Credential, key_of
 from jidoteki.core.auth.users import Holder, User
-from jidoteki.hookspecs import PREFIX, ApiError
+from jidoteki.hookspecs import PREFIX, ApiError, paths
 from jidoteki.hookspecs.credentials import request_hash, secret_of
 
 TOKEN = Credential("token", b"secret")
@@ -501,7 +501,7 @@ async def test_the_passphrase_of_a_first_run_is_used_up(
     holder = judge.authenticate(*SETUP, PHRASE)
     assert holder is not None
     synced: list[Path] = []
-    monkeypatch.setattr(files, "sync_directory", synced.append)
+    monkeypatch.setattr(paths, "sync_directory", synced.append)
 
     judge.set_token("mine", holder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,13 +326,13 @@ def test_what_is_no_license_at_all_is_a_note(appliance: Appliance) -> None:
 
 def key_made(passphrase: str, *kind: str) -> Callable[[Appliance], bytes]:
     def make(appliance: Appliance) -> bytes:
-        home = appliance.root / "gnupg"
-        home.mkdir(mode=0o700)
-        how = ("--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback")
-        for words in (("--quick-generate-key", "A", *kind, "never"), ("--export-secret-keys",)):
-            done = subprocess.run(["gpg", *how, "--passphrase", passphrase, *words], capture_output=True, check=True)
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
-        return done.stdout
+        with tempfile.TemporaryDirectory() as home:  # the path of the agent's socket must be short
+            how = ("--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback")
+            for words in (("--quick-generate-key", "A", *kind, "never"), ("--export-secret-keys",)):
+                command = ["gpg", *how, "--passphrase", passphrase, *words]
+                done = subprocess.run(command, capture_output=True, check=True)
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+            return done.stdout
 
     return make
 

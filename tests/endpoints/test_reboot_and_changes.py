@@ -65,13 +65,18 @@ def rebooting(make: MakeHost, tmp_path: Path, script: str = "", **options: Any) 
     return host, note
 
 
+def script(host: Host, name: str, content: str) -> None:
+    host.appliance.replace_file(host.appliance.bin / name, f"#!/bin/sh\n{content}\n", 0o755)
+
+
 def network_script(host: Host, content: str) -> None:
-    host.appliance.replace_file(host.appliance.bin / "network.sh", f"#!/bin/sh\n{content}\n", 0o755)
+    script(host, "network.sh", content)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_was_answered_before_a_reboot_is_kept_by_it(jidoteki_host: MakeHost, tmp_path: Path, method: str) -> None:
     host, note = rebooting(jidoteki_host, tmp_path)
+    script(host, "storage.sh", "sleep 2")
 
     stored = host.post("/storage", *sent(NBD)).headers["Job-Id"]
     id = host.curl(method, "/reboot").headers["Job-Id"]

@@ -110,6 +110,20 @@ def test_what_somebody_else_wrote_since_stays(jidoteki_host: MakeHost, tmp_path:
     assert json.loads((host.appliance.etc / "network.json").read_text())["hostname"] == "first.host"
 
 
+def test_a_first_change_is_taken_back_where_the_systems_etc_is_a_link(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    host = jidoteki_host(start=False)
+    host.appliance.system_etc.rename(tmp_path / "kept")
+    host.appliance.system_etc.symlink_to(tmp_path / "kept")
+    script = host.appliance.bin / "network.sh"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    host.start()
+
+    job = ended(host, post(host, "/settings", {"network": NETWORK}, tmp_path))
+
+    assert job["error-message"] == "network.sh failed with exit status 1"
+    assert PUT_BACK in job["log"] and state(host) == {}
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"/etc/passwd": {"former": "eA==", "written": ""}}'])
 def test_a_note_that_makes_no_sense_changes_nothing(jidoteki_host: MakeHost, tmp_path: Path, content: bytes) -> None:
     host = jidoteki_host()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from jidoteki.core.endpoints.update import highest, inbox, package, script, unpa
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
 MAX_LOOKED_AT = 1000
@@ -23,8 +23,6 @@ SUCCESS = ("Update successful", "Updating system successful")
 NO_SCRIPT = "No update script found, skipping."
 MAX_VERSION = 4096
 MAX_CHANGELOG = 4 * 1024 * 1024
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check(job: Job) -> None:
@@ -74,7 +72,7 @@ def _failure(error: Exception) -> JobFailed:
         return JobFailed(str(error), "E1005")
     if isinstance(error, VersionError):
         return JobFailed(str(error), "E1001")
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+    if isinstance(error, OSError) and error.errno in FULL:
         return JobFailed("The disk is full: free some space, then update again", "E1000")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return JobFailed(f"The update could not go on: {reason}", "E1000")
@@ -235,7 +233,7 @@ def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Pat
     try:
         job.appliance.replace_files(contents, modes={mark: highest.MODE})
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in FULL:
             raise
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise JobFailed(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import io
 import os
 import subprocess
 import tarfile
@@ -12,6 +15,7 @@ from backupkit import Job, kept, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
 from jidoteki.plugins.backup import second_names
 from jidoteki.plugins.backup.second_names import SecondNames
 
@@ -133,7 +137,8 @@ def test_what_lies_on_a_disk_of_its_own_by_now_becomes_a_copy(
     with file.open("r+b") as opened:
         opened.truncate(size * 2)  # with a hole at its end
     file.chmod(0o640)
-    os.chown(file, 1234, 1235)
+    if os.geteuid() == 0:
+        os.chown(file, 1234, 1235)
     os.setxattr(file, "user.note", b"kept")
     second_name(appliance, "app/file", "app/media/second")
     archive = kept(appliance, tmp_path)
@@ -168,3 +173,29 @@ def test_names_that_are_remembered_take_little_memory(tmp_path: Path) -> None:
     ]
     assert met[0] == name
     assert 0 < len([each for each in met if each]) < second_names.MAX_REMEMBERED / len(name)
+
+
+def test_copies_in_place_of_links_count_among_the_bytes_that_an_archive_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "made.tar", "w") as made:
+        first = tarfile.TarInfo("first")
+        first.size = 100
+        made.addfile(first, io.BytesIO(bytes(100)))
+        for number in range(10):
+            link = tarfile.TarInfo(f"link-{number}")
+            link.type, link.linkname = tarfile.LNKTYPE, "first"
+            made.addfile(link)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EXDEV, "on another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    policy = dataclasses.replace(Policy.restore(links_below=tmp_path, free_space=0), max_size=500)
+    (tmp_path / "into").mkdir()
+
+    with (
+        pytest.raises(ArchiveError, match="unpacks to more than the 500 bytes"),
+        (tmp_path / "made.tar").open("rb") as file,
+    ):
+        unpack(file, tmp_path / "into", policy)

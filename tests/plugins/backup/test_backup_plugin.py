@@ -204,12 +204,12 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     listing(appliance, "db")
     pack = packing.pack
 
-    def pack_slowly(tree: Tree, into: sink.Sink, limit: int, data: Path, note: Note, progress: Progress) -> Packed:
+    def pack_slowly(tree: Tree, into: sink.Sink, limit: int, note: Note, progress: Progress) -> Packed:
         def slowly(written: int) -> None:
             time.sleep(0.1)
             progress(written)
 
-        return pack(tree, into, limit, data, note, slowly)
+        return pack(tree, into, limit, note, slowly)
 
     monkeypatch.setattr(packing, "pack", pack_slowly)
     monkeypatch.setattr(packing, "estimated", lambda tree: 1 << 60)

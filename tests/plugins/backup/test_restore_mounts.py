@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -419,7 +420,12 @@ def test_what_lies_on_hundreds_of_disks_is_restored(tmp_path: Path, mount: Mount
     for name in files:
         write(made.data / name, "now")
 
-    restore(Job(made, tmp_path / "kept.tar"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # as systemd sets it
+    try:
+        restore(Job(made, tmp_path / "kept.tar"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     assert contents(made) == dict.fromkeys(files, "as packed")
     assert not left_over(made)

@@ -144,6 +144,7 @@ def test_a_directory_that_the_user_filled_is_refused_or_replaced(
             f"'app/private' cannot be restored: a directory of user {USER}'s is there"
         )
         assert f"({USER}:{USER}, mode 0755)" in message and "(0:0, mode 0700)" in message
+        assert message.endswith("or restore with mode=exact, which replaces it")
         assert as_user(appliance, "os.listdir('private')") == ["his"]
     else:
         assert as_user(appliance, "os.listdir('private')") == "PermissionError"
