@@ -150,7 +150,7 @@ class Request(Protocol):
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
-        """Method and path of every endpoint that is served, mandatory ones included; a path may end with `/{name}`."""
+        """Method and path of each endpoint that is served, mandatory ones too; a part of a path may be `{name}`."""
 
     @property
     def dry_run(self) -> bool:
@@ -181,7 +181,16 @@ class Request(Protocol):
         """
 
     async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind, within a second after the grace of its type; False when none runs."""
+        """End the running job of this kind, within a second after the grace of its type.
+
+        :return: False when none runs, or it cannot be cancelled any more (see `Job.commit`).
+        """
+
+    async def cancel_run(self, id: str) -> None:
+        """End the run with this id, within a second after the grace of its type, if that is `JobType.cancellable`.
+
+        :raises ApiError: 404, there is no such run; 400, with the reason why it is not cancelled.
+        """
 
     async def job_running(self, kind: str) -> bool:
         """Whether a job of this kind is running now."""
@@ -204,6 +213,12 @@ class Request(Protocol):
         :param lines: how many, of at most 64 KiB together.
         """
 
+    async def job_log_file(self, id: str) -> Path | None:
+        """The file of all that this run wrote, for a `TextFile`; None when there is no such run, or it has no log.
+
+        It grows while the run goes on.
+        """
+
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -212,8 +227,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint:
     """One method of one path.
 
-    The last part of `path` may stand for any name, as in `/jobs/{id}`: what stands there in a request, letters, digits
-    and `.`, `_`, `-`, is the parameter of that name.
+    One part of `path` behind the first may stand for any name, as in `/jobs/{id}` and `/jobs/{id}/log`: what stands
+    there in a request, letters, digits and `.`, `_`, `-`, is the parameter of that name.
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` says what is answered, `examples` what may be sent: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.

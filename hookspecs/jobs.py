@@ -61,6 +61,12 @@ class Job(Protocol):
     def workspace(self) -> Path:
         """An empty directory of this run, removed after it however it ends."""
 
+    def commit(self) -> None:
+        """Say that there is no way back: from here on this run is not cancelled any more.
+
+        :raises JobCancelled: somebody was quicker, and the run is cancelled.
+        """
+
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Record how far the job is, 0 to 100.
 
@@ -192,6 +198,9 @@ class JobType:
     plugin's section of the configuration if it has a second parameter that is called `config` or has no default."""
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a run has to clean up once it is cancelled; whoever cancels it waits for that."""
+    cancellable: bool = False
+    """Whether people may cancel a run by its id, until it calls `Job.commit`. What it leaves behind then must be whole:
+    it cleans up in `finally`, and `recover` does after a kill."""
     persist: bool = False
     """Whether a success changes what must outlive a reboot: the configured `persist` command runs after it."""
 
@@ -226,6 +235,8 @@ class JobRecord:
     """Whose token started it."""
     error_message: str | None = None
     error_code: str | None = None
+    cancellable: bool = False
+    """Whether `Request.cancel_run` ends it now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.config import loading
-from jidoteki.hookspecs import PREFIX, Appliance, JobCancelled, JobFailed, JobOutcome, JobRecord, JsonResponse, Response
+from jidoteki.hookspecs import (
+    PREFIX,
+    ApiError,
+    Appliance,
+    JobCancelled,
+    JobFailed,
+    JobOutcome,
+    JobRecord,
+    JsonResponse,
+    Response,
+)
 
 if TYPE_CHECKING:
     from jidoteki.hookspecs import Job, Request
@@ -54,6 +65,10 @@ class FakeJob:
     lines: list[str] = field(default_factory=list)
     percentages: list[int] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def commit(self) -> None:
+        """Be cancelled if that was told before; then nothing cancels it."""
+        self._step()
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Add to `percentages`."""
@@ -160,7 +175,7 @@ class FakeRequest:
     :param logs: what runs wrote, by their ids.
     :param resumed: whether the client asks for the rest of a file.
     :param started: the jobs that were started: name and input.
-    :param cancelled: the names of the jobs that were cancelled.
+    :param cancelled: the names of the jobs, and the ids of the runs, that were cancelled.
     """
 
     appliance: Appliance
@@ -201,6 +216,17 @@ class FakeRequest:
             self.cancelled.append(kind)
         return self.running
 
+    async def cancel_run(self, id: str) -> None:
+        """Add to `cancelled` when `records` has a run of this id that is cancellable.
+
+        :raises ApiError: it has none, or that one is not cancellable.
+        """
+        record = await self.job_record(id)
+        if record is None or not record.cancellable:
+            raise ApiError(404 if record is None else 400, "There is nothing to cancel")
+        if not self.dry_run:
+            self.cancelled.append(id)
+
     async def job_running(self, kind: str) -> bool:
         """Return `running`."""
         return self.running
@@ -221,6 +247,14 @@ class FakeRequest:
         """Return the last lines of what `logs` has of this run."""
         log = self.logs.get(id)
         return None if log is None else "".join(log.splitlines(keepends=True)[-lines:])
+
+    async def job_log_file(self, id: str) -> Path | None:
+        """Write what `logs` has of this run where a service has it, and return that file."""
+        if id not in self.logs:
+            return None
+        path = self.appliance.jobs / f"{id}.log"
+        await asyncio.to_thread(self.appliance.replace_file, path, self.logs[id], 0o600)
+        return path
 
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ COMMANDS = {
     "debug-bundle": "Open the debug bundles that customers send.",
     "demo": "Make a demo appliance, kept between runs, and serve it.",
     "init": "Make a complete appliance root in a new directory.",
+    "jobs": "See and cancel the jobs of an appliance.",
     "new-plugin": "Make a new plugin's folder: a project with an endpoint, a validator, a job and tests.",
     "package": "Build update packages, or find out whether an appliance would accept one.",
     "openapi": "Print the OpenAPI 3.1 document of an appliance.",

@@ -15,10 +15,12 @@ from jidoteki.hookspecs import Endpoint
 
 logger = logging.getLogger(__name__)
 
-#: In the table of routes, a last part that stands for any name; no path in a request is like that.
+#: In the table of routes, a part that stands for any name; no path in a request is like that.
 ANY = "{}"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
+_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\}(/[a-z0-9][a-z0-9._-]*)*)?")
+#: More than any path has that is served.
+MAX_PARTS = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -55,7 +57,9 @@ class Route:
 
     def values_in(self, path: str) -> dict[str, str]:
         """The parameter that a path of this route gives; none where it has none."""
-        return {self.parameter: path.rstrip("/").rpartition("/")[2]} if self.parameter else {}
+        if self.parameter is None:
+            return {}
+        return {self.parameter: path.split("/")[_shape(self.path)[1]]}
 
 
 class Routes:
@@ -63,6 +67,8 @@ class Routes:
 
     def __init__(self, plugins: Plugins, config: Config) -> None:
         self._table: dict[str, dict[str, Route]] = {}
+        #: How many parts the paths have that hold a parameter, and which part that is.
+        self._shapes: set[tuple[int, int]] = set()
         self._out_of_service: dict[str, OutOfService] = {}
         self.problems: list[str] = []
         #: Which ways to authenticate are in force beside those of the reference.
@@ -71,6 +77,8 @@ class Routes:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
             if plugin.problem is None:
                 for route in routes:
+                    if route.parameter:
+                        self._shapes.add(_shape(route.path))
                     self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
         self._enabled = {f"/{name}" for name in config.endpoints}
         served = set(self.first_levels())
@@ -85,11 +93,21 @@ class Routes:
         """
         plain = path.removesuffix("/")
         found = self._table.get(path) or self._table.get(plain)
-        if found is None and _NAME.fullmatch(plain.rpartition("/")[2]):
-            found = self._table.get(f"{plain.rpartition('/')[0]}/{ANY}")
+        if found is None:
+            found = self._with_parameter(plain)
         if found is None and path and (failed := self._out_of_service.get(first_level(path))):
             return dict.fromkeys(METHODS, failed)
         return found
+
+    def _with_parameter(self, path: str) -> dict[str, Route] | None:
+        """What is at a path of which one part is a parameter."""
+        parts = path.split("/", MAX_PARTS)
+        for count, position in self._shapes:
+            if len(parts) == count and _NAME.fullmatch(parts[position]):
+                found = self._table.get("/".join((*parts[:position], ANY, *parts[position + 1 :])))
+                if found:
+                    return found
+        return None
 
     def all(self) -> list[Route]:
         """Every route."""
@@ -146,7 +164,7 @@ def _problem(endpoint: Endpoint) -> str | None:
     if endpoint.method not in METHODS:
         return f"{endpoint.method!r} is not one of {', '.join(METHODS)}"
     if not isinstance(endpoint.path, str) or not _PATH.fullmatch(endpoint.path):
-        return f"the path {endpoint.path!r} must look like /name/part or /name/{{parameter}}"
+        return f"the path {endpoint.path!r} must look like /name/part, /name/{{parameter}} or /name/{{parameter}}/part"
     parameter = parameter_of(endpoint.path)
     if parameter and parameter not in map(str, endpoint.parameters):
         return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
@@ -163,7 +181,14 @@ def parameter_of(path: str) -> str | None:
 
 def _key(path: str) -> str:
     """What a path is called in the table, whatever its parameter is called."""
-    return f"{path.rpartition('/')[0]}/{ANY}" if parameter_of(path) else path
+    parameter = parameter_of(path)
+    return path.replace(f"{{{parameter}}}", ANY) if parameter else path
+
+
+def _shape(path: str) -> tuple[int, int]:
+    """How many parts a path with a parameter has, and which of them that is."""
+    parts = path.split("/")
+    return len(parts), parts.index(f"{{{parameter_of(path)}}}")
 
 
 def first_level(path: str) -> str:

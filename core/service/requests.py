@@ -13,6 +13,7 @@ from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import Resuming
 from jidoteki.core.jobs import listing
+from jidoteki.core.jobs.cancelling import NotCancellable
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.hookspecs import (
     PREFIX,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jidoteki.core.service.service import Service
 
 
+NO_SUCH_JOB = "There is no such job, or none any more: GET /jobs lists those that are known"
 BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
@@ -134,6 +136,16 @@ class ApiRequest:
             return await self.service.jobs.is_running(kind)
         return await self.service.jobs.cancel(kind)
 
+    async def cancel_run(self, id: str) -> None:
+        """End one run of a job."""
+        jobs = self.service.jobs
+        try:
+            await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
+        except KeyError as error:
+            raise ApiError(404, NO_SUCH_JOB) from error
+        except NotCancellable as error:
+            raise ApiError(400, str(error)) from error
+
     async def job_running(self, kind: str) -> bool:
         """Whether a job of this kind is running now."""
         return await self.service.jobs.is_running(kind)
@@ -144,7 +156,7 @@ class ApiRequest:
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
-        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher)
+        return await asyncio.to_thread(self.service.jobs.seen.newest, self.service.jobs.launcher)
 
     async def job_record(self, id: str) -> JobRecord | None:
         """One run of a job."""
@@ -153,6 +165,10 @@ class ApiRequest:
     async def job_log(self, id: str, lines: int) -> str | None:
         """The last lines that a run wrote."""
         return await asyncio.to_thread(listing.last_lines, self.service.jobs.launcher.records, id, lines)
+
+    async def job_log_file(self, id: str) -> Path | None:
+        """The file of all that a run wrote."""
+        return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
     async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
         try:

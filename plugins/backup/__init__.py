@@ -71,7 +71,7 @@ async def restore(request: Request) -> Response:
     values = request.values
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
-        raise ApiError(400, outcome.error_message)
+        raise ApiError(400, outcome.error_message or f"The restore ended as {outcome.status}")
     return {"Status": "200 OK"}
 
 

@@ -125,6 +125,7 @@ def _commit(job: Job, journal: Journal) -> None:
         except Absent as absent:
             raise JobFailed(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
         planner = _planner(job, volumes, selection(appliance), settle)
+        job.commit()
         swapping.commit(journal, volumes, planner.lines(), job.log)
 
 

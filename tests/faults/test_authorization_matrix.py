@@ -41,6 +41,8 @@ MANDATORY = {
     # An optional plugin that is always in service.
     ("GET", "/jobs"): 200,
     ("GET", "/jobs/{id}"): 404,
+    ("GET", "/jobs/{id}/log"): 404,
+    ("POST", "/jobs/{id}/cancel"): 404,
 }
 OPTIONAL = {
     ("POST", "/settings"): 400,

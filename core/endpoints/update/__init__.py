@@ -59,6 +59,7 @@ UPDATE = JobType(
     busy_code="E1004",
     timeout=TIMEOUT,
     recover=recover,
+    cancellable=True,
     persist=True,
 )
 

@@ -206,6 +206,7 @@ def _install(job: Job, directory: Path) -> bool:
     version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
     has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
+    job.commit()
     _remember_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
     if version is not None:
