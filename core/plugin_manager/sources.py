@@ -90,7 +90,23 @@ def built_in() -> list[str]:
 
 
 def sources(config: Config, root: Path) -> Iterator[Source]:
-    """All plugins of this installation; of the built-in ones those that are enabled or need not be."""
+    """All plugins of this installation; of the built-in ones those that are enabled or need not be.
+
+    Those that give way to others come last, unless one of the others has their name.
+    """
+    package = importlib.import_module(BUILT_IN)
+    names = set()
+    last = []
+    for source in _sources(config, root):
+        if source.kind == "built-in" and source.name in package.GIVES_WAY:
+            last.append(source)
+        else:
+            names.add(source.name)
+            yield source
+    yield from (each for each in last if each.name not in names)
+
+
+def _sources(config: Config, root: Path) -> Iterator[Source]:
     # Imported late: it is slow, and the process of a job does without.
     from importlib import metadata
 

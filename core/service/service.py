@@ -23,6 +23,7 @@ from jidoteki.core.plugin_manager.events import Events
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
+from jidoteki.hookspecs import audit_log
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Service:
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._events.notify, lambda: self.appliance.group)
+        self.audit = AuditLog(appliance.log / audit_log.FILE, self._events.notify, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles()
         self.buffers = Buffers()

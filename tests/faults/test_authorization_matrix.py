@@ -45,6 +45,7 @@ MANDATORY = {
     ("POST", "/jobs/{id}/cancel"): 404,
 }
 OPTIONAL = {
+    ("GET", "/audit"): 200,
     ("POST", "/settings"): 400,
     ("GET", "/settings"): 404,
     ("POST", "/certs"): 400,
