@@ -26,6 +26,7 @@ from jidoteki.hookspecs.endpoints import (
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
+from jidoteki.hookspecs.metrics import Distribution, Metric, Sample
 
 __all__ = [
     "CONTRACT",
@@ -36,6 +37,7 @@ __all__ = [
     "ApiError",
     "Appliance",
     "Described",
+    "Distribution",
     "Document",
     "EncodedJson",
     "Endpoint",
@@ -51,8 +53,10 @@ __all__ = [
     "JobRecord",
     "JobType",
     "JsonResponse",
+    "Metric",
     "Request",
     "Response",
+    "Sample",
     "StatusFiles",
     "TextFile",
     "TextResponse",

@@ -10,6 +10,7 @@ from typing import IO, Any, Final, Protocol
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
+from jidoteki.hookspecs.metrics import Metric
 
 PREFIX: Final = "/api/v1/admin"
 """Before the path of every endpoint."""
@@ -159,6 +160,9 @@ class Request(Protocol):
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
         """How many requests the service answered since its start, by method (or `other`) and status."""
+
+    async def metrics(self) -> list[Metric]:
+        """Figures for a monitoring system: what the service counts and knows, and what `jidoteki_metrics` adds."""
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.

@@ -19,6 +19,7 @@ from jidoteki.hookspecs import (
     JobOutcome,
     JobRecord,
     JsonResponse,
+    Metric,
     Response,
 )
 
@@ -174,6 +175,7 @@ class FakeRequest:
     :param records: the runs of jobs, newest first.
     :param logs: what runs wrote, by their ids.
     :param resumed: whether the client asks for the rest of a file.
+    :param figures: what `metrics` returns.
     :param started: the jobs that were started: name and input.
     :param cancelled: the names of the jobs, and the ids of the runs, that were cancelled.
     """
@@ -192,8 +194,13 @@ class FakeRequest:
     records: Sequence[JobRecord] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
+    figures: Sequence[Metric] = ()
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+
+    async def metrics(self) -> list[Metric]:
+        """Return `figures`."""
+        return list(self.figures)
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return the answer 202; a job of another `location` would have that in it."""

@@ -126,6 +126,8 @@ class Routes:
         needs_enabling = plugin.source.needs_enabling
         problem = _problem(endpoint)
         taken = None if problem else self._table.get(_key(endpoint.path), {}).get(endpoint.method)
+        if taken and plugin.source.gives_way:
+            return None
         if taken:
             problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
         if problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,8 @@ class Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._at_work: dict[tuple[str, str], _Call] = {}
+        #: How often each plugin failed, in whatever it was called for.
+        self.failures: Counter[str] = Counter()
 
     def within(self, plugin: str, hook: str, seconds: float, function: Callable[[], Any]) -> Any:
         """Return what `function` returns, or give up on it; it is called again once the earlier call has ended.
@@ -100,8 +103,10 @@ class Calls:
         except TookTooLong:
             with self._lock:
                 call.given_up = True
+            self.failures[plugin] += 1
             raise
         except PluginError:
+            self.failures[plugin] += 1
             self._end(key, call)
             raise
 

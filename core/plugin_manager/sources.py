@@ -38,6 +38,8 @@ class Source:
     version: str = ""
     always: bool = False
     """Whether a built-in plugin is in service without being enabled."""
+    gives_way: bool = False
+    """Whether it leaves its paths to another plugin that has them."""
 
     @property
     def needs_enabling(self) -> bool:
@@ -94,11 +96,10 @@ def sources(config: Config, root: Path) -> Iterator[Source]:
 
     Those that give way to others come last, unless one of the others has their name.
     """
-    package = importlib.import_module(BUILT_IN)
     names = set()
     last = []
     for source in _sources(config, root):
-        if source.kind == "built-in" and source.name in package.GIVES_WAY:
+        if source.gives_way:
             last.append(source)
         else:
             names.add(source.name)
@@ -112,10 +113,17 @@ def _sources(config: Config, root: Path) -> Iterator[Source]:
 
     enabled = config.endpoints
     packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
-    always = importlib.import_module(BUILT_IN).ALWAYS_SERVED
+    built_in = importlib.import_module(BUILT_IN)
     for kind, package in packages.items():
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
-            source = Source(module, kind, f"{package}.{module}", always=kind == "built-in" and module in always)
+            own = kind == "built-in"
+            source = Source(
+                module,
+                kind,
+                f"{package}.{module}",
+                always=own and module in built_in.ALWAYS_SERVED,
+                gives_way=own and module in built_in.GIVES_WAY,
+            )
             if module in enabled or not source.needs_enabling:
                 yield source
     for entry in metadata.entry_points(group=PROJECT):

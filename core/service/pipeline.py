@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -26,7 +27,7 @@ from jidoteki.core.logs.audit import AuditUnavailable
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Endpoint, FileDownload, JsonResponse, Response
+from jidoteki.hookspecs import PREFIX, ApiError, FileDownload, JsonResponse, Response
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Pipeline:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The one handler of the application; never raises but for a broken connection."""
+        began = perf_counter()
         try:
             response = await self._answer(request)
         except ApiError as error:
@@ -59,6 +61,7 @@ class Pipeline:
             response = self._error(ApiError(500))
         method = request.method if request.method in KNOWN_METHODS else "other"
         self._service.answered[method, response.status] += 1
+        self._service.figures.requests.observe(perf_counter() - began)
         if not request.content.at_eof():
             response.force_close()
         return response
@@ -106,7 +109,7 @@ class Pipeline:
         if route.changes:
             return await self._change(route, attempt, found, api, form)
         api.values = await self._query_values(request, form)
-        response = await route.endpoint.handler(api)
+        response = await self._handle(route, api)
         if isinstance(response, FileDownload):
             await self._check_again(attempt, found)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
@@ -117,6 +120,16 @@ class Pipeline:
             if isinstance(response, FileDownload):
                 rendered.resuming = api.resuming(response.filename, anew=response.anew)
         return rendered
+
+    async def _handle(self, route: Route, api: ApiRequest) -> Response:
+        """Call the handler of a route; that it failed is counted."""
+        try:
+            return await route.endpoint.handler(api)
+        except (ApiError, web.HTTPException, ConnectionError, asyncio.CancelledError):
+            raise
+        except BaseException:
+            self._service.figures.failures[route.plugin.name] += 1
+            raise
 
     @contextmanager
     def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
@@ -195,7 +208,7 @@ class Pipeline:
                 api.values = await self._query_values(request, form)
             else:
                 api.values = await self._read(body, attempt, found)
-            return await self._audited(route.endpoint, attempt, found, api)
+            return await self._audited(route, attempt, found, api)
         finally:
             await asyncio.shield(body.discard())
 
@@ -213,13 +226,13 @@ class Pipeline:
             raise
 
     async def _audited(
-        self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
+        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest
     ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await endpoint.handler(api), dry_run=True)
-        audit = self._service.audit
+            return await render(await self._handle(route, api), dry_run=True)
+        audit, endpoint = self._service.audit, route.endpoint
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
         except AuditUnavailable as error:
@@ -227,7 +240,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await endpoint.handler(api), api.job_id))
+            response = await render(_naming_the_job(await self._handle(route, api), api.job_id))
             status = response.status
             return response
         except ApiError as error:

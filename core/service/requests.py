@@ -23,6 +23,7 @@ from jidoteki.hookspecs import (
     JobRecord,
     JobType,
     JsonResponse,
+    Metric,
     Request,
     Response,
 )
@@ -83,6 +84,10 @@ class ApiRequest:
     def answered(self) -> Mapping[tuple[str, int], int]:
         """How many requests the service answered since its start, by method and status."""
         return self.service.answered
+
+    async def metrics(self) -> list[Metric]:
+        """Figures for a monitoring system."""
+        return await self.service.figures.collect(self.service)
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202."""

@@ -23,7 +23,8 @@ from jidoteki.core.plugin_manager.events import Events
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
-from jidoteki.hookspecs import audit_log
+from jidoteki.core.service.metrics import Figures
+from jidoteki.hookspecs import Event, audit_log
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Service:
         self._calls = Calls()
         self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
         self._throttle = Throttle(lambda: self.generation.limits.pause)
+        self.figures = Figures(self._calls.failures)
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
@@ -55,7 +57,7 @@ class Service:
         self.sent = SentFiles()
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
-        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify)
+        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._note_job)
         config = configuration.load(path, self._last_good)
         #: What is in force; a reload replaces it as a whole.
         self.generation = self._build(assemble(appliance, config, self._calls), None)
@@ -72,6 +74,10 @@ class Service:
         except OSError as error:
             logger.error("%s: %s", error.filename or self._last_good, error.strerror or error)
         return generation
+
+    def _note_job(self, event: Event) -> None:
+        self.figures.note(event)
+        self._events.notify(event)
 
     async def start(self) -> None:
         """Find running jobs and start the plugins; called once."""
@@ -146,6 +152,8 @@ class Service:
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:
+            self.figures.failures[plugin.name] += 1
             logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
         except (PluginError, Exception, SystemExit) as error:
+            self.figures.failures[plugin.name] += 1
             logger.error("The plugin %s failed in %s: %s", plugin.name, hook, error)

@@ -18,13 +18,14 @@ from jidoteki.hookspecs import (
     Finding,
     JobType,
     JsonResponse,
+    Metric,
     Request,
     Response,
     TextFile,
     Upload,
     hookimpl,
 )
-from jidoteki.plugins.backup import examples, jobs, restoring, stored
+from jidoteki.plugins.backup import examples, figures, jobs, restoring, stored
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -145,6 +146,12 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
     from jidoteki.plugins.backup import checking
 
     return list(checking.check(appliance))
+
+
+@hookimpl
+def jidoteki_metrics(appliance: Appliance) -> list[Metric]:
+    """When the backup was made, and how large it is."""
+    return list(figures.metrics(appliance))
 
 
 @hookimpl
