@@ -37,7 +37,7 @@ Once, before the first request is accepted; of a plugin that came with a configu
     "jidoteki_services": "At each `GET /services`, in a thread. It has 10 seconds.",
     "jidoteki_health": "Every `health.refresh` seconds, in a thread. It has 10 seconds.",
     "jidoteki_metrics": """
-in a thread when `GET /metrics` is asked for, at most once a second. After 2 seconds, it is given up. What makes no sense
+In a thread when `GET /metrics` is asked for, at most once a second. It has 2 seconds. What makes no sense
 is left out of the answer, and the log says why.""",
     "jidoteki_apply": "In the process of the job that changes the settings `app`, `network`, `storage` or `certs`.",
     "jidoteki_event": """

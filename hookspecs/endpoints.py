@@ -239,6 +239,8 @@ class Endpoint:
     `changes` says whether the request changes the appliance and belongs in the audit log: by default all but GET do.
     `audited_as` gives, from the validated parameters, the action and the target of one more line of the audit log for a
     success, in the words of the original API, whose log other tools read.
+    `enabled_by` is the name in `endpoints` of the configuration that puts it into service: by default the first part of
+    its path.
     """
 
     method: str
@@ -252,3 +254,4 @@ class Endpoint:
     changes: bool | None = None
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
+    enabled_by: str | None = None

@@ -81,9 +81,9 @@ class Routes:
                         self._shapes.add(_shape(route.path))
                     self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
         self._enabled = {f"/{name}" for name in config.endpoints}
-        served = set(self.first_levels())
+        served = {enabling(route.endpoint) for route in self.all()}
         for name in sorted(config.endpoints):
-            if f"/{name}" not in served:
+            if name not in served:
                 self._check_enabled(name, plugins)
 
     def find(self, path: str) -> Mapping[str, Route | OutOfService] | None:
@@ -133,7 +133,7 @@ class Routes:
         if problem:
             plugins.leave_out(plugin, problem)
             return None
-        if needs_enabling and first_level(endpoint.path)[1:] not in config.endpoints:
+        if needs_enabling and enabling(endpoint) not in config.endpoints:
             return None
         try:
             form = Form(endpoint, _accepted(endpoint, config) if needs_enabling else None)
@@ -145,11 +145,11 @@ class Routes:
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:
         failed = [plugin for plugin in plugins.all if plugin.problem]
-        at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
+        at_fault = [plugin for plugin in failed if plugin.name == name or name in _enabling(plugin)]
         if at_fault:
             self._out_of_service[f"/{name}"] = OutOfService(f"/{name}", at_fault[0])
             return
-        known = {level[1:] for plugin in plugins.all for level in _levels(plugin)}
+        known = {each for plugin in plugins.all for each in _enabling(plugin)}
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
 
 
@@ -158,8 +158,13 @@ def _accepted(endpoint: Endpoint, config: Config) -> frozenset[str] | None:
     return None if config.parameters is None else config.parameters | {parameter_of(endpoint.path) or ""}
 
 
-def _levels(plugin: Plugin) -> set[str]:
-    return {first_level(each.path) for each in plugin.endpoints if _problem(each) is None}
+def _enabling(plugin: Plugin) -> set[str]:
+    return {enabling(each) for each in plugin.endpoints if _problem(each) is None}
+
+
+def enabling(endpoint: Endpoint) -> str:
+    """The name in the configuration that puts an endpoint into service."""
+    return endpoint.enabled_by or first_level(endpoint.path)[1:]
 
 
 def _problem(endpoint: Endpoint) -> str | None:
