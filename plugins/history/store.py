@@ -27,15 +27,17 @@ MAX_PAGES: Final = 150
 
 _NAMES: Final = ", ".join(COLUMNS)
 _TABLE: Final = (
-    f"CREATE TABLE IF NOT EXISTS points (step INTEGER, slot INTEGER, time INTEGER, {_NAMES}, "
+    f"CREATE TABLE IF NOT EXISTS points (step INTEGER, slot INTEGER, time INTEGER, samples INTEGER, {_NAMES}, "
     "PRIMARY KEY (step, slot)) WITHOUT ROWID"
 )
-_WRITE: Final = f"INSERT OR REPLACE INTO points VALUES (?, ?, ?, {', '.join('?' * len(COLUMNS))})"  # noqa: S608  # constants
+_WRITE: Final = f"INSERT OR REPLACE INTO points VALUES (?, ?, ?, 1, {', '.join('?' * len(COLUMNS))})"  # noqa: S608  # constants
+#: Means, in which a point counts as often as it was measured.
+_MEANS: Final = ", ".join(f"sum({each} * samples) / sum(({each} IS NOT NULL) * samples)" for each in COLUMNS)
 _SUM_UP: Final = (
-    f"INSERT OR REPLACE INTO points SELECT ?, ?, ?, {', '.join(f'avg({each})' for each in COLUMNS)} "  # noqa: S608
+    f"INSERT OR REPLACE INTO points SELECT ?, ?, ?, sum(samples), {_MEANS} "  # noqa: S608  # constants
     "FROM points WHERE step = ? AND time >= ? AND time < ? HAVING count(*) > 0"
 )
-_READ: Final = f"SELECT time, {_NAMES} FROM points WHERE step = ? AND time BETWEEN ? AND ?"  # noqa: S608
+_READ: Final = f"SELECT time, {_NAMES} FROM points WHERE step = ? AND time BETWEEN ? AND ?"  # noqa: S608  # constants
 _FORGET: Final = "DELETE FROM points WHERE time > ?"
 
 
