@@ -6,6 +6,7 @@ request handlers are always `async def`; job handlers are always plain functions
 
 from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.credentials import Caller
 from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described
 from jidoteki.hookspecs.endpoints import (
     PREFIX,
@@ -36,6 +37,7 @@ __all__ = [
     "PROJECT",
     "ApiError",
     "Appliance",
+    "Caller",
     "Described",
     "Distribution",
     "Document",

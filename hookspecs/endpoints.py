@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.credentials import Caller
 from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
 from jidoteki.hookspecs.metrics import Metric
@@ -156,6 +157,10 @@ class Request(Protocol):
     @property
     def dry_run(self) -> bool:
         """True when nothing may be changed (`?dry-run=1`). `start_job` and `run_job` see to it themselves."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who makes the request."""
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:

@@ -1,6 +1,7 @@
 """The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads and the endpoint `/tokens` writes.
 
-`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
+`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch,
+"expires": the same}}}`; without `expires` a token has no end.
 The key is that of hashes and signatures, on both sides: the token cannot be told from it, but who has it can sign in
 the token's name. The file is as secret as the tokens, and mode 0600.
 

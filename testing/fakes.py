@@ -14,6 +14,7 @@ from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
     Appliance,
+    Caller,
     JobCancelled,
     JobFailed,
     JobOutcome,
@@ -168,6 +169,7 @@ class FakeRequest:
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every endpoint that is served.
     :param dry_run: whether nothing may be changed.
+    :param caller: who makes the request.
     :param answered: how many requests the service answered, by method and status.
     :param outcome: how a job of `run_job` ends.
     :param status: what `job_status` returns.
@@ -187,6 +189,7 @@ class FakeRequest:
     settings: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
+    caller: Caller = field(default_factory=lambda: Caller("admin", None, None))
     answered: Mapping[tuple[str, int], int] = field(default_factory=dict)
     outcome: JobOutcome = field(default_factory=lambda: JobOutcome("000001-fake", "success"))
     status: Mapping[str, Any] = field(default_factory=lambda: {"status": None, "percentage": None, "log": None})

@@ -19,6 +19,7 @@ from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
     Appliance,
+    Caller,
     JobOutcome,
     JobRecord,
     JobType,
@@ -67,6 +68,11 @@ class ApiRequest:
     def endpoints(self) -> Sequence[tuple[str, str]]:
         """What is served."""
         return [(route.endpoint.method, route.path) for route in self.service.generation.routes.all()]
+
+    @property
+    def caller(self) -> Caller:
+        """Who makes the request."""
+        return Caller(self.user, self.holder.user.scopes, self.holder.expires)
 
     def permit(self) -> None:
         """See that whoever made the request may still make it; reads the disk, and belongs in a thread.

@@ -45,6 +45,7 @@ MANDATORY = {
     ("POST", "/jobs/{id}/cancel"): 404,
 }
 OPTIONAL = {
+    ("GET", "/session"): 200,
     ("GET", "/health/history"): 200,
     ("GET", "/metrics"): 200,
     ("GET", "/audit"): 200,
