@@ -7,7 +7,7 @@ request handlers are always `async def`; job handlers are always plain functions
 from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.credentials import Caller
-from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described
+from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described, previewing
 from jidoteki.hookspecs.endpoints import (
     PREFIX,
     ApiError,
@@ -66,5 +66,6 @@ __all__ = [
     "UploadedFile",
     "hookimpl",
     "hookspec",
+    "previewing",
     "validators",
 ]

@@ -57,6 +57,9 @@ class Job(Protocol):
     def dry_run(self) -> bool:
         """True when `check` alone is called, for a request that asks what would happen."""
 
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """In a dry run, add to its answer what `check` found out; JSON values by name. Without effect otherwise."""
+
     @property
     def workspace(self) -> Path:
         """An empty directory of this run, removed after it however it ends."""
@@ -213,6 +216,8 @@ class JobOutcome:
     status: Status
     error_message: str | None = None
     error_code: str | None = None
+    preview: Mapping[str, Any] = field(default_factory=dict)
+    """What `Job.preview` told in a dry run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class FakeJob:
     :param outputs: what programs print for `output`, by file name; nothing for one that is not named.
     :param applied: whether a plugin takes what `apply` offers.
     :param cancelled: whether the job was told to end: its next step raises JobCancelled, once.
+    :param previewed: what a dry run told.
     :param lines: what was logged.
     :param percentages: what `progress` was told.
     :param calls: what else was called, in order: the name of the method, and its arguments by position.
@@ -64,9 +65,16 @@ class FakeJob:
     outputs: Mapping[str, bytes] = field(default_factory=dict)
     applied: bool = False
     cancelled: bool = False
+    previewed: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     percentages: list[int] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """Add to `previewed` in a dry run."""
+        self._step()
+        if self.dry_run:
+            self.previewed.update(facts)
 
     def commit(self) -> None:
         """Be cancelled if that was told before; then nothing cancels it."""

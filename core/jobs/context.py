@@ -45,6 +45,7 @@ class Context:
         self.workspace = workspace
         self.dry_run = log is None
         self.final_percentage = 100
+        self.previewed: dict[str, Any] = {}
         self._record = record
         self._job = job
         self._plugins = plugins
@@ -66,6 +67,12 @@ class Context:
         if self._cancelled and not self.was_told:
             self.was_told = True
             raise JobCancelled
+
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """Add to the answer of a dry run."""
+        self.checkpoint()
+        if self.dry_run:
+            self.previewed.update(facts)
 
     def commit(self) -> None:
         """Say that there is no way back; a dry run goes none."""

@@ -145,7 +145,8 @@ class JobManager:
         """
         async with self._checks:
             verdict = await asyncio.to_thread(self.launcher.judge, kind, values, CHECK_TIME)
-        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"))
+        preview = verdict.get("preview") or {}
+        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
 
     async def busy(self, kind: str) -> str | None:
         """The kind of a running job that keeps this kind from starting, or None."""

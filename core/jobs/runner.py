@@ -147,7 +147,7 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?}`.
+    :return: the verdict, `{"status", "error_message"?, "error_code"?, "preview"?}`.
     """
     try:
         _check(run)
@@ -157,7 +157,7 @@ def dry_run(run: Run) -> dict[str, Any]:
         traceback.print_exc()
         run.fault = error
         return {"status": "failed", "error_message": _internal(error), "error_code": "E1000"}
-    return {"status": "success"}
+    return {"status": "success", "preview": run.context.previewed}
 
 
 def _check(run: Run) -> None:

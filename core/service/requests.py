@@ -99,8 +99,9 @@ class ApiRequest:
         """Start a job and answer 202."""
         job = self.service.jobs.kind(kind)
         headers = {}
+        body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
-            await self._judged(job, values)
+            body = {**await self._judged(job, values), **body}
         else:
             try:
                 record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
@@ -109,7 +110,6 @@ class ApiRequest:
             except OSError as error:
                 raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
             self.job_id = headers["Job-Id"] = record.id
-        body = {"Status": status_line(202)}
         location = f"/{kind}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
@@ -181,7 +181,7 @@ class ApiRequest:
         """The file of all that a run wrote."""
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
-    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
+    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             outcome = await self.service.jobs.judge(job.name, values)
         except Busy as busy:
@@ -190,6 +190,7 @@ class ApiRequest:
             raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
+        return outcome.preview
 
 
 def refusal(job: JobType, running: str) -> ApiError:

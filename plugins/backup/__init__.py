@@ -8,7 +8,6 @@ from pathlib import Path
 import voluptuous as vol
 
 from jidoteki.hookspecs import (
-    DONE,
     PREFIX,
     ApiError,
     Appliance,
@@ -24,8 +23,9 @@ from jidoteki.hookspecs import (
     TextFile,
     Upload,
     hookimpl,
+    previewing,
 )
-from jidoteki.plugins.backup import examples, figures, jobs, restoring, stored
+from jidoteki.plugins.backup import examples, figures, jobs, preview, restoring, stored
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -73,7 +73,7 @@ async def restore(request: Request) -> Response:
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message or f"The restore ended as {outcome.status}")
-    return {"Status": "200 OK"}
+    return {**outcome.preview, "Status": "200 OK"}
 
 
 @hookimpl
@@ -130,7 +130,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 vol.Optional("mode", default=MERGE): mode,
             },
             responses={
-                200: Described("Everything is restored", DONE, ({"Status": "200 OK"},)),
+                200: Described(
+                    "Everything is restored; in a dry run, what is told of the archive",
+                    previewing("200 OK", preview.PROPERTIES),
+                    ({"Status": "200 OK"},),
+                ),
                 400: "The archive is refused, and nothing was restored",
             },
             summary="Restore a backup",

@@ -21,6 +21,7 @@ from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
+from jidoteki.plugins.backup.preview import preview
 from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
@@ -69,6 +70,9 @@ def _unpack(job: Job, journal: Journal) -> None:
         prune(volumes, listed, job.log)
         for _ in _planner(job, volumes, listed, reasons=disks.reasons).lines():
             pass
+        if job.dry_run:
+            trees = [volume.new for volume in volumes]
+            job.preview(preview(appliance, trees, origin, lambda: job.progress(0)))
 
 
 def _make_data_directory(path: Path) -> None:

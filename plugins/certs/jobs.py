@@ -83,12 +83,20 @@ def _check(job: Job) -> None:
     judged = _read(job)
     for warning in warnings.of(judged):
         job.log(warning)
+    _preview(job, judged)
     try:
         handshake.check(judged, job.workspace)
     except Refused as error:
         raise JobFailed(str(error)) from error
     except OSError as error:
         raise JobFailed(f"The certificates cannot be checked: {error.strerror or error}") from error
+
+
+def _preview(job: Job, judged: Bundle) -> None:
+    if job.dry_run:
+        from jidoteki.plugins.certs.facts import facts
+
+        job.preview(facts(judged.certificate))
 
 
 def run(job: Job) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from jidoteki.core.archives.unpacking import Policy
 from jidoteki.core.endpoints.update import highest, inbox, package, script, unpacked, versions
 from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 
@@ -91,6 +92,7 @@ def _judge(job: Job) -> None:
         raise JobFailed("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
+        size = os.fstat(found.file.fileno()).st_size
         keys = package.Keys(job.appliance.etc)
         job.progress(30)
         decrypted = package.decrypt(
@@ -108,11 +110,13 @@ def _judge(job: Job) -> None:
     directory = unpacked.make(job)
     package.unpack(decrypted.archive, directory, _policy(job))
     decrypted.archive.unlink()
-    _read(directory / CHANGELOG, MAX_CHANGELOG)
+    changelog = _read(directory / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
     version = _version(job, directory)
     if version is not None:
         _compare(job, version)
+    installed = _valid(_installed, job, lambda told: None)
+    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key=keys.public))
 
 
 def _policy(job: Job) -> Policy:
