@@ -23,6 +23,7 @@ ALL = (
     "start",
     "many_plugins",
     "connections",
+    "operating",
 )
 
 

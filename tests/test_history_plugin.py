@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from documented import document_of, undocumented
@@ -26,6 +26,16 @@ NOW = 1_800_000_000.0
 DAY = 86400.0
 
 
+class CountingStore(Store):
+    def __init__(self, clocks: Clocks) -> None:
+        super().__init__(clocks.path)
+        self._clocks = clocks
+
+    def write(self, points: Mapping[int, Values], forget_after: float | None = None) -> None:
+        self._clocks.writes += 1
+        super().write(points, forget_after)
+
+
 class Clocks:
     """A recorder and the clocks that it goes by."""
 
@@ -37,15 +47,7 @@ class Clocks:
         self.recorder = self.started()
 
     def started(self) -> Recorder:
-        store = Store(self.path)
-        write = store.write
-
-        def counted(*arguments: Any) -> None:
-            self.writes += 1
-            write(*arguments)
-
-        store.write = counted  # type: ignore[method-assign]  # counted
-        return Recorder(store, self.measure, lambda: self.wall, lambda: self.running)
+        return Recorder(CountingStore(self), self.measure, lambda: self.wall, lambda: self.running)
 
     def measure(self) -> Values:
         return (self.value, 50.0, 60.0, None, 1000.0)
@@ -171,11 +173,12 @@ def test_a_damaged_file_gives_way_to_a_new_one(clocks: Clocks, content: bytes) -
 def test_what_somebody_else_put_there_does_no_harm(clocks: Clocks, kind: str, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
-    {
-        "link": lambda: clocks.path.symlink_to(target),
-        "directory": clocks.path.mkdir,
-        "pipe": lambda: os.mkfifo(clocks.path),
-    }[kind]()
+    if kind == "link":
+        clocks.path.symlink_to(target)
+    elif kind == "pipe":
+        os.mkfifo(clocks.path)
+    else:
+        clocks.path.mkdir()
 
     clocks.go(900)
 

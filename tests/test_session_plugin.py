@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,8 +42,10 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.running = time.time(), 1000.0
         monkeypatch.setattr(expiry, "_BEGAN", (self.wall, self.running))
-        monkeypatch.setattr(expiry.time, "time", lambda: self.wall)
-        monkeypatch.setattr(expiry.time, "clock_gettime", lambda number: self.running)
+        clocks = SimpleNamespace(
+            time=lambda: self.wall, clock_gettime=lambda number: self.running, CLOCK_BOOTTIME=time.CLOCK_BOOTTIME
+        )
+        monkeypatch.setattr(expiry, "time", clocks)
 
     def go(self, seconds: float) -> None:
         self.wall += seconds

@@ -17,6 +17,8 @@ from jidoteki.hookspecs import JobRecord
 
 #: Nanoseconds after which a file that is written once more has another time than before.
 SETTLED: Final = 2 * 10**9
+#: Seconds for which a list is good, even if somebody wrote into a record.
+FRESH: Final = 1.0
 PAST: Final = "The job is past the point where it can be cancelled: what it changes now must become whole"
 
 Identity = tuple[int, int, int, int]
@@ -27,9 +29,23 @@ class Seen:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Identity, JobRecord]] = {}
+        self._whole: tuple[float, int, list[JobRecord]] | None = None
+
+    def unchanged(self, launcher: Launcher) -> list[JobRecord] | None:
+        """What `newest` returned within the last second, if no file can have come, gone or been replaced since.
+
+        Unlike everything else here, it does not belong in a thread.
+        """
+        if self._whole is None:
+            return None
+        read, changed, records = self._whole
+        if time.monotonic() - read > FRESH or changed != _changed(launcher.records.directory):
+            return None
+        return list(records)
 
     def newest(self, launcher: Launcher) -> list[JobRecord]:
         """Every run that is still known, the newest first."""
+        read, changed = time.monotonic(), _changed(launcher.records.directory)
         known, settled, shown = self._known, {}, []
         before = time.time_ns() - SETTLED
         for id in reversed(launcher.records.ids()):
@@ -45,7 +61,17 @@ class Seen:
             if identity and identity[0] < before and record.status != "running":
                 settled[id] = identity, record
         self._known = settled
-        return shown
+        if changed and changed < before and len(settled) == len(shown):
+            self._whole = read, changed, shown
+        return list(shown)
+
+
+def _changed(directory: Path) -> int:
+    """When a file of a directory came, went or was replaced; 0 where that cannot be told."""
+    try:
+        return os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _identity(path: str) -> Identity | None:

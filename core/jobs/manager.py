@@ -221,9 +221,10 @@ class JobManager:
 
         :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
         """
-        return await asyncio.to_thread(self._status, kind)
+        return await asyncio.to_thread(self.status_now, kind)
 
-    def _status(self, kind: str) -> dict[str, Any]:
+    def status_now(self, kind: str) -> dict[str, Any]:
+        """Return the same; blocks."""
         job, appliance = self.kind(kind), self.launcher.appliance
         shown = self._shown(kind, job)
         errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}

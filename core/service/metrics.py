@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which the figures of plugins are good, whoever asks how often.
+#: Seconds for which what is read, and what plugins say, is good, whoever asks how often.
 FRESH: Final = 1.0
 HOOK_TIME: Final = 2.0
 MAX_SAMPLES: Final = 1000
@@ -76,8 +76,8 @@ class Figures:
         self._jobs: dict[tuple[str, str], Histogram] = {}
         self._lock = threading.Lock()
         self._collecting = asyncio.Lock()
-        self._of_plugins: list[Metric] = []
-        self._collected = -math.inf
+        self._known: list[Metric] = []
+        self._read = -math.inf
 
     def note(self, event: Event) -> None:
         """Count the end of a job."""
@@ -90,13 +90,17 @@ class Figures:
     async def collect(self, service: Service) -> list[Metric]:
         """All there is to show now."""
         async with self._collecting:
-            if time.monotonic() - self._collected > FRESH:
-                self._of_plugins = await asyncio.to_thread(_of_plugins, service)
-                self._collected = time.monotonic()
-        state = (await service.jobs.status("update")).get("status")
-        own = await asyncio.to_thread(lambda: [*self._counted(service), *_known(service, str(state))])
-        taken = {each.name for each in own}
-        return [*own, *(each for each in self._of_plugins if each.name not in taken)]
+            return await asyncio.to_thread(self._collect, service)
+
+    def _collect(self, service: Service) -> list[Metric]:
+        if time.monotonic() - self._read > FRESH:
+            state = str(service.jobs.status_now("update").get("status"))
+            self._known = [*_known(service, state), *_of_plugins(service)]
+            self._read = time.monotonic()
+        found: dict[str, Metric] = {}
+        for each in (*self._counted(service), *self._known):
+            found.setdefault(each.name, each)
+        return list(found.values())
 
     def _counted(self, service: Service) -> Iterator[Metric]:
         yield Metric(
@@ -134,7 +138,7 @@ class Figures:
 
 
 def _of_plugins(service: Service) -> list[Metric]:
-    """What plugins add, without what makes no sense; blocks."""
+    """What plugins add, without what makes no sense or is called as something of the host; blocks."""
     found: dict[str, Metric] = {}
     answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIME, appliance=service.appliance)
     for plugin, answer in answers:
@@ -197,7 +201,8 @@ def _known(service: Service, state: str) -> Iterator[Metric]:
         yield Metric("jidoteki_version_info", "gauge", "The version in force.", [Sample(1, {"version": shown})])
     known = [Sample(float(state == each), {"state": each}) for each in STATES]
     yield Metric("jidoteki_update_state", "gauge", "How the last update went, or goes.", known)
-    yield from _last_jobs(service.jobs.seen.newest(service.jobs.launcher))
+    seen, launcher = service.jobs.seen, service.jobs.launcher
+    yield from _last_jobs(seen.unchanged(launcher) or seen.newest(launcher))
 
 
 def _last_jobs(records: list[JobRecord]) -> Iterator[Metric]:

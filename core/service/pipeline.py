@@ -171,6 +171,8 @@ class Pipeline:
         if form.is_empty:
             return {}
         given = {name: request.query.getall(name) for name in form.kinds if name in request.query}
+        if not given and form.is_optional:
+            return {}
         for name, values in given.items():
             if len(values) > 1:
                 raise ApiError(400, f"{name} is given twice")

@@ -167,7 +167,9 @@ class ApiRequest:
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
-        return await asyncio.to_thread(self.service.jobs.seen.newest, self.service.jobs.launcher)
+        jobs = self.service.jobs
+        unchanged = jobs.seen.unchanged(jobs.launcher)
+        return await asyncio.to_thread(jobs.seen.newest, jobs.launcher) if unchanged is None else unchanged
 
     async def job_record(self, id: str) -> JobRecord | None:
         """One run of a job."""

@@ -5,7 +5,6 @@ It is always in service; `GET /endpoints` lists it where the configuration enabl
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 import voluptuous as vol
@@ -24,7 +23,7 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 from jidoteki.plugins.jobs import examples
-from jidoteki.plugins.jobs.validators import PAGE
+from jidoteki.plugins.jobs.validators import MAX_LISTED, PAGE
 from jidoteki.plugins.jobs.wire import described, encoded
 
 LOG_LINES = 10
@@ -41,9 +40,8 @@ async def show_all(request: Request) -> Response:
     for key, value in (("type", "kind"), ("status", "status")):
         if key in wanted:
             found = [each for each in found if getattr(each, value) == wanted[key]]
-    page = found[: wanted["limit"]]
-    following = page[-1].id if len(page) < len(found) else None
-    return EncodedJson(_listed(tuple(page), following))
+    page = found[: wanted.get("limit", MAX_LISTED)]
+    return EncodedJson(_listed(page, page[-1].id if len(page) < len(found) else None))
 
 
 def _after(records: list[JobRecord], id: str) -> list[JobRecord]:
@@ -55,10 +53,15 @@ def _number(id: str) -> int:
     return int(id.partition("-")[0])
 
 
-@lru_cache(4)
-def _listed(page: tuple[JobRecord, ...], following: str | None) -> bytes:
+def _listed(page: list[JobRecord], following: str | None) -> bytes:
     """The answer; most are the same as the one before."""
-    return encoded({"jobs": [described(each) for each in page], "next": following})
+    global _last
+    if (page, following) != _last[:2]:
+        _last = page, following, encoded({"jobs": [described(each) for each in page], "next": following})
+    return _last[2]
+
+
+_last: tuple[list[JobRecord], str | None, bytes] = ([], "", b"")
 
 
 async def _record(request: Request) -> JobRecord:

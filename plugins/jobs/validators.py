@@ -27,8 +27,8 @@ def _matching(pattern: str, what: str, description: str) -> Any:
 
 
 @validators.described({"type": "string", "pattern": f"^({_LIMIT})$", "description": "How many at most; 100 by default"})
-def _limit(value: str | int) -> int:
-    if not re.fullmatch(_LIMIT, str(value)):
+def _limit(value: str) -> int:
+    if not re.fullmatch(_LIMIT, value):
         raise vol.Invalid(f"must be a number from 1 to {MAX_LISTED}")
     return int(value)
 
@@ -38,7 +38,7 @@ PAGE: Final[dict[Any, Any]] = {
     vol.Optional("status"): _matching(
         "|".join(_STATUSES), f"one of {', '.join(_STATUSES)}", "Only jobs with this status"
     ),
-    vol.Optional("limit", default=str(MAX_LISTED)): _limit,
+    vol.Optional("limit"): _limit,
     vol.Optional("before"): _matching(
         _ID, "the id of a job", "Only jobs that started before this one: `next` of a page"
     ),
