@@ -235,7 +235,7 @@ SCOPES = {
     "read": set(TABLE) - RESERVED - CHANGES,
     "/backup": {route for route in TABLE if route[1].startswith("/backup")},
     "GET /update": {("GET", "/update"), ("GET", "/update/log")},
-    "/jobs": {("GET", "/jobs"), ("GET", "/jobs/{id}")},
+    "/jobs": {route for route in TABLE if route[1].startswith("/jobs")},
     "/setup": set(),
     "/tokens": set(),
 }
