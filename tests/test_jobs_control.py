@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from documented import document_of, undocumented
 
+from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.jobs.processes import session_members
 from jidoteki.testing import Host, InProcessClient, MakeClient, MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
@@ -301,3 +302,22 @@ def test_the_command_lists_follows_and_cancels(host: Host) -> None:
     assert following.wait(10) == 0
     assert (again.returncode, again.stderr) == (1, "jidoteki: The job has ended already: cancelled\n")
     assert jobs(host, "log", "../version").returncode == 2
+
+
+def test_an_update_is_cancelled_until_its_script_begins_and_not_after(host: Host, tmp_path: Path) -> None:
+    source, vendor = tmp_path / "source", host.appliance.root / "vendor"
+    source.mkdir()
+    go_on = tmp_path / "go-on"
+    (source / "update.sh").write_text(f"#!/bin/sh\necho begun\nwhile [ ! -e {go_on} ]; do sleep 0.05; done\n")
+    package = tmp_path / "package.enc"
+    build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", package)
+    id = host.post("/update", "-F", f"update=@{package}").headers["Job-Id"]
+    wait_until(lambda: "begun" in host.request("GET", f"/jobs/{id}/log").text)
+
+    answer = host.post(f"/jobs/{id}/cancel")
+
+    assert answer.status == 400 and "past the point where it can be cancelled" in answer.json["Error-Message"]
+    assert host.get(f"/jobs/{id}").json["cancellable"] is False
+    go_on.touch()
+    assert host.wait_for_job("/update")["status"] == "success"
+    assert host.get("/version").json["version"] == "2.0.0"
