@@ -25,6 +25,7 @@ ALL = (
     "many_plugins",
     "events",
     "connections",
+    "operating",
 )
 
 

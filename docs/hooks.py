@@ -37,6 +37,9 @@ Once, before the first request is accepted; of a plugin that came with a configu
 10 seconds; a plain function is called in a thread. `service` may be kept until the service ends.""",
     "jidoteki_services": "At each `GET /services`, in a thread. It has 10 seconds.",
     "jidoteki_health": "Every `health.refresh` seconds, in a thread. It has 10 seconds.",
+    "jidoteki_metrics": """
+In a thread when `GET /metrics` is asked for, at most once a second. It has 2 seconds. What makes no sense
+is left out of the answer, and the log says why.""",
     "jidoteki_apply": "In the process of the job that changes the settings `app`, `network`, `storage` or `certs`.",
     "jidoteki_event": """
 After each audit line and each start and end of a job, one event at a time, in a thread. It has 10 seconds. At most

@@ -6,7 +6,8 @@ request handlers are always `async def`; job handlers are always plain functions
 
 from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
-from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described
+from jidoteki.hookspecs.credentials import Caller
+from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described, previewing
 from jidoteki.hookspecs.endpoints import (
     PREFIX,
     ApiError,
@@ -30,6 +31,7 @@ from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
 from jidoteki.hookspecs.live import LiveEvent, Service
+from jidoteki.hookspecs.metrics import Distribution, Metric, Sample
 
 __all__ = [
     "CONTRACT",
@@ -39,7 +41,9 @@ __all__ = [
     "PROJECT",
     "ApiError",
     "Appliance",
+    "Caller",
     "Described",
+    "Distribution",
     "Document",
     "EncodedJson",
     "Endpoint",
@@ -57,9 +61,11 @@ __all__ = [
     "JobType",
     "JsonResponse",
     "LiveEvent",
+    "Metric",
     "NoContent",
     "Request",
     "Response",
+    "Sample",
     "Service",
     "StatusFiles",
     "StreamingResponse",
@@ -69,5 +75,6 @@ __all__ = [
     "UploadedFile",
     "hookimpl",
     "hookspec",
+    "previewing",
     "validators",
 ]

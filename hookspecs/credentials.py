@@ -1,9 +1,22 @@
-"""The hash that authenticates a request in place of the token (original API, "Authentication")."""
+"""Credentials: whose one is, and the hash that authenticates a request in place of the token (original API)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a request."""
+
+    name: str
+    """`admin`, or the name of a named token."""
+    scopes: tuple[str, ...] | None
+    """See `jidoteki.hookspecs.named_tokens`; None where nothing is closed."""
+    expires: int | None
+    """When the token ceases to count, in seconds since the epoch; None for never."""
 
 
 def secret_of(token: bytes) -> bytes:

@@ -13,6 +13,25 @@ JOB_STATUS: Final = {"$ref": "#/components/schemas/JobStatus"}
 """The schema of the value that `request.job_status()` returns."""
 
 
+def previewing(status: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an answer that shows in a dry run what `Job.preview` told.
+
+    :param status: what the answer's `Status` is, such as `202 Accepted`.
+    :param properties: JSON Schema of each fact.
+    """
+    return {
+        "type": "object",
+        "required": ["Status"],
+        "properties": {
+            "Status": {"const": status},
+            "Location": {"type": "string", "description": "Where to look how the job goes"},
+            "dry-run": {"const": True, "description": "Nothing was changed"},
+            **properties,
+        },
+        "additionalProperties": False,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """The description of a response, in `Endpoint.responses`.

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.credentials import Caller
 from jidoteki.hookspecs.descriptions import Described
 from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
 from jidoteki.hookspecs.live import Service
+from jidoteki.hookspecs.metrics import Metric
 
 PREFIX: Final = "/api/v1/admin"
 """The prefix of every endpoint's path."""
@@ -203,11 +205,15 @@ class Request(Protocol):
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
-        """Method and path of every active endpoint, mandatory ones included; a path may end with `/{name}`."""
+        """Method and path of every active endpoint, mandatory ones included; a part of a path may be `{name}`."""
 
     @property
     def dry_run(self) -> bool:
         """Whether nothing may be changed (`?dry-run=1`). `start_job` and `run_job` handle it themselves."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who makes the request."""
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
@@ -235,6 +241,9 @@ class Request(Protocol):
             wait.
         """
 
+    async def metrics(self) -> list[Metric]:
+        """Figures for a monitoring system: what the service counts and knows, and what `jidoteki_metrics` adds."""
+
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
@@ -258,7 +267,16 @@ class Request(Protocol):
         """
 
     async def cancel_job(self, kind: str) -> bool:
-        """Cancel the running job of this type, within a second after its grace; return False when none runs."""
+        """Cancel the running job of this type, within a second after its grace.
+
+        :return: False when none runs, or it cannot be cancelled any more (see `Job.commit`).
+        """
+
+    async def cancel_run(self, id: str) -> None:
+        """Cancel the run with this id, within a second after the grace of its type, if that is `JobType.cancellable`.
+
+        :raises ApiError: 404, there is no such run; 400, with the reason why it is not cancelled.
+        """
 
     async def job_running(self, kind: str) -> bool:
         """Return whether a job of this type is running: from its 202 on, until its record says how it ended."""
@@ -281,6 +299,12 @@ class Request(Protocol):
         :param lines: how many, of at most 64 KiB together.
         """
 
+    async def job_log_file(self, id: str) -> Path | None:
+        """The file of all that this run wrote, for a `TextFile`; None when there is no such run, or it has no log.
+
+        It grows while the run goes on.
+        """
+
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -289,8 +313,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint:
     """One method of one path.
 
-    The last part of `path` may be a placeholder, as in `/jobs/{id}`: what a request has in its place, letters, digits
-    and `.`, `_`, `-`, is the parameter of that name.
+    One part of `path` after the first may be a placeholder, as in `/jobs/{id}` and `/jobs/{id}/log`: what a request has
+    in its place, letters, digits and `.`, `_`, `-`, is the parameter of that name.
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` maps each status to its description; `examples` are requests: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
@@ -298,6 +322,8 @@ class Endpoint:
     `body` is the media type of a body that is no form, which the handler reads itself, with `request.body()`.
     `audited_as` returns, from the validated parameters, the action and the target of a further audit line for a
     success, in the words of the original API, whose log other tools read.
+    `enabled_by` is the name in `endpoints` of the configuration that puts it into service: by default the first part of
+    its path.
     """
 
     method: str
@@ -312,6 +338,7 @@ class Endpoint:
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: str | None = None
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
+    enabled_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

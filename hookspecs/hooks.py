@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jidoteki.hookspecs.findings import Finding
     from jidoteki.hookspecs.jobs import Event, Job, JobType
     from jidoteki.hookspecs.live import Service
+    from jidoteki.hookspecs.metrics import Metric
 
 PROJECT: Final = "jidoteki"
 
@@ -85,6 +86,10 @@ class Hooks:
     @hookspec
     def jidoteki_health(self, appliance: Appliance, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return figures to show in `GET /health` under the plugin's name; called in a thread at each refresh."""
+
+    @hookspec
+    def jidoteki_metrics(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Metric] | None:
+        """Return figures for `GET /metrics`; called in a thread when that is asked for, at most once a second."""
 
     @hookspec(firstresult=True)
     def jidoteki_apply(self, job: Job, name: str, document: dict[str, Any], config: Mapping[str, Any]) -> bool | None:

@@ -57,9 +57,18 @@ class Job(Protocol):
     def dry_run(self) -> bool:
         """Whether only `check` is called, for a dry run."""
 
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """In a dry run, add to its answer what `check` found out; JSON values by name. Without effect otherwise."""
+
     @property
     def workspace(self) -> Path:
         """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
+
+    def commit(self) -> None:
+        """Say that there is no way back: from here on this run is not cancelled any more.
+
+        :raises JobCancelled: somebody was quicker, and the run is cancelled.
+        """
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Record the job's progress, 0 to 100.
@@ -192,6 +201,9 @@ class JobType:
     A sentence that it returns, on the state of the unfinished work, is added to the reason of the failure."""
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a cancelled run has for cleanup; the request that cancels it waits for that."""
+    cancellable: bool = False
+    """Whether people may cancel a run by its id, until it calls `Job.commit`. What it leaves behind then must be whole:
+    it cleans up in `finally`, and `recover` does after a kill."""
     persist: bool = False
     """Whether a success changes what must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; once the system goes down it cannot start."""
@@ -205,6 +217,8 @@ class JobOutcome:
     status: Status
     error_message: str | None = None
     error_code: str | None = None
+    preview: Mapping[str, Any] = field(default_factory=dict)
+    """What `Job.preview` told in a dry run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +241,8 @@ class JobRecord:
     """The owner of the token that started it."""
     error_message: str | None = None
     error_code: str | None = None
+    cancellable: bool = False
+    """Whether `Request.cancel_run` ends it now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The file of named tokens, `ADMIN/etc/api.tokens.json`, which the host reads and the endpoint `/tokens` writes.
 
-`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch}}}`.
+`{"tokens": {NAME: {"key": hexadecimal SHA-256 of the token, "scopes": […], "created": seconds since the epoch,
+"expires": the same}}}`; without `expires` a token never expires.
 The key is the secret of hashes and signatures: it does not reveal the token, but whoever has it can sign requests with
 it. The file is as secret as the tokens, with mode 0600.
 

@@ -4,3 +4,6 @@ from typing import Final
 
 ALWAYS_SERVED: Final = frozenset({"jobs"})
 """Those in service on every appliance, for what others answer leads to them; `GET /endpoints` lists what is enabled."""
+
+GIVES_WAY: Final = frozenset({"audit", "history", "metrics", "session"})
+"""Those that are left out where another plugin has their name or their path: appliances had such plugins before."""

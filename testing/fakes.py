@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
     Appliance,
+    Caller,
     JobCancelled,
     JobFailed,
     JobOutcome,
     JobRecord,
     JsonResponse,
     LiveEvent,
+    Metric,
     Response,
     Service,
 )
@@ -47,6 +50,7 @@ class FakeJob:
     :param outputs: of programs run by `output`, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
     :param cancelled: whether the job is cancelled: its next step raises JobCancelled, once.
+    :param previewed: the facts passed to `preview`.
     :param lines: the logged lines.
     :param percentages: the values passed to `progress`.
     :param calls: other calls, in order: the name of the method, and its positional arguments.
@@ -63,9 +67,20 @@ class FakeJob:
     outputs: Mapping[str, bytes] = field(default_factory=dict)
     applied: bool = False
     cancelled: bool = False
+    previewed: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     percentages: list[int] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """Add to `previewed` in a dry run."""
+        self._step()
+        if self.dry_run:
+            self.previewed.update(facts)
+
+    def commit(self) -> None:
+        """Be cancelled if that was told before; then nothing cancels it."""
+        self._step()
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Add to `percentages`."""
@@ -198,6 +213,7 @@ class FakeRequest:
     :param settings: the whole configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every active endpoint.
     :param dry_run: whether nothing may be changed.
+    :param caller: who makes the request.
     :param credential: a name for what the client showed.
     :param body_digest: what the client signed for the body.
     :param chunks: the body, piece by piece.
@@ -208,11 +224,12 @@ class FakeRequest:
     :param records: the runs of jobs, newest first.
     :param logs: the logs of runs, by their ids.
     :param resumed: whether the client resumes a download.
+    :param figures: the result of `metrics`.
     :param service: the running service.
     :param allowed: method and path of what the token may do; None for everything.
     :param tickets: the paths of the issued tickets.
     :param started: the started jobs: name and input.
-    :param cancelled: the names of the cancelled jobs.
+    :param cancelled: the names of the cancelled jobs, and the ids of the cancelled runs.
     """
 
     appliance: Appliance
@@ -222,6 +239,7 @@ class FakeRequest:
     settings: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
+    caller: Caller = field(default_factory=lambda: Caller("admin", None, None))
     credential: str = "0" * 32
     body_digest: bytes | None = None
     chunks: Sequence[bytes] = ()
@@ -232,6 +250,7 @@ class FakeRequest:
     records: Sequence[JobRecord] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
+    figures: Sequence[Metric] = ()
     service: Service = field(default_factory=FakeService)
     allowed: Sequence[tuple[str, str]] | None = None
     tickets: list[str] = field(default_factory=list)
@@ -252,6 +271,10 @@ class FakeRequest:
         if not self.dry_run:
             self.tickets.append(path)
         return "" if self.dry_run else "ticket"
+
+    async def metrics(self) -> list[Metric]:
+        """Return `figures`."""
+        return list(self.figures)
 
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Add to `started`, and return a 202 response with the default `location`."""
@@ -274,6 +297,17 @@ class FakeRequest:
             self.cancelled.append(kind)
         return self.running
 
+    async def cancel_run(self, id: str) -> None:
+        """Add to `cancelled` when `records` has a run of this id that is cancellable.
+
+        :raises ApiError: it has none, or that one is not cancellable.
+        """
+        record = await self.job_record(id)
+        if record is None or not record.cancellable:
+            raise ApiError(404 if record is None else 400, "There is nothing to cancel")
+        if not self.dry_run:
+            self.cancelled.append(id)
+
     async def job_running(self, kind: str) -> bool:
         """Return `running`."""
         return self.running
@@ -294,6 +328,14 @@ class FakeRequest:
         """Return the last lines of this run in `logs`."""
         log = self.logs.get(id)
         return None if log is None else "".join(log.splitlines(keepends=True)[-lines:])
+
+    async def job_log_file(self, id: str) -> Path | None:
+        """Write what `logs` has of this run where a service has it, and return that file."""
+        if id not in self.logs:
+            return None
+        path = self.appliance.jobs / f"{id}.log"
+        await asyncio.to_thread(self.appliance.replace_file, path, self.logs[id], 0o600)
+        return path
 
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -58,9 +59,9 @@ def undocumented(document: dict[str, Any], method: str, path: str, answer: Answe
 
 
 def _item(document: dict[str, Any], path: str) -> dict[str, Any]:
-    """What the document says of a path, whose last part may be a parameter there."""
+    """What the document says of a path, of which a part may be a parameter there."""
     templates = (
-        each for each in document["paths"] if each.endswith("}") and each.rpartition("/")[0] == path.rpartition("/")[0]
+        each for each in document["paths"] if "{" in each and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path)
     )
     item: dict[str, Any] = document["paths"].get(path) or document["paths"].get(next(templates, ""), {})
     return item

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.auth import users
+from jidoteki.core.auth import expiry, users
 from jidoteki.core.auth.credentials import ADMIN, Credential, TokenKey, key_of
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs import PREFIX, ApiError, named_tokens, paths
@@ -165,7 +165,8 @@ class Authenticator:
             return token.admin if token else None
         if name == FIRST_SETUP.user.name:
             return FIRST_SETUP if self._is_unset(pending) else None
-        return named.get(name)
+        found = named.get(name)
+        return found if found and expiry.counts(found) else None
 
     def _tokens(self) -> Mapping[str, Holder]:
         return (_get(self._named) if self._named else None) or {}
@@ -180,7 +181,7 @@ class Authenticator:
                 expected = hash_with(each.key, method, PREFIX + path).encode()
                 matches = hmac.compare_digest(expected, credential.value)
             found = each if matches else found
-        return found
+        return found if found and expiry.counts(found) else None
 
     def set_token(self, token: str, holder: Holder) -> None:
         """Store a new token, durably; blocks.

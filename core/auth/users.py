@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from jidoteki.hookspecs import named_tokens
 
@@ -51,6 +52,10 @@ class Holder:
     key: bytes
     """The hexadecimal SHA-256 of the token; empty for the first setup, which needs none."""
     user: User
+    created: int = 0
+    """When the token was made, in seconds since the epoch; 0 where nobody knows."""
+    expires: int | None = None
+    """When it ceases to count; None for never."""
 
 
 def parse(content: bytes) -> Mapping[str, Holder]:
@@ -75,4 +80,11 @@ def _token(name: str, entry: object) -> Holder | None:
         return None
     if not all(isinstance(scope, str) and named_tokens.is_scope(scope) for scope in scopes):
         return None
-    return Holder(key.encode(), User(name, tuple(scopes)))
+    created, expires = entry.get("created"), entry.get("expires")
+    if not (expires is None or _is_time(expires)):
+        return None
+    return Holder(key.encode(), User(name, tuple(scopes)), created if _is_time(created) else 0, expires)
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 10**11

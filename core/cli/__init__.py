@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Make a demo appliance, kept between runs, and serve it.",
     "events": "Follow what happens on an appliance.",
     "init": "Make a complete appliance root in a new directory.",
+    "jobs": "See and cancel the jobs of an appliance.",
     "new-plugin": "Make a new plugin's folder: a project with an endpoint, a validator, a job and tests.",
     "package": "Build update packages, or find out whether an appliance would accept one.",
     "openapi": "Print the OpenAPI 3.1 document of an appliance.",

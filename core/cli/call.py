@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
-import json
 import os
 import stat
 import sys
@@ -17,16 +15,14 @@ from typing import Any
 import aiohttp
 import click
 
-from jidoteki.client import Answer, ApiProblem, Client, ClientProblem, JobProblem
+from jidoteki.client import Answer, Client, ClientProblem
 from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.client.problems import sentence
-from jidoteki.core.cli import Problem
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.meters import Meter
-from jidoteki.core.cli.sign import token_from
+from jidoteki.core.cli.remote import Remote, printable, remote_options
 from jidoteki.core.http.responses import encode
 
-URL = "https://127.0.0.1:8443"
 MAX_TEXT = 64 * 1024
 STANDARD_OUTPUT = Path("-")
 """What `--output` calls it, as curl does: then a terminal gets whatever comes."""
@@ -48,7 +44,6 @@ class Call:
 
 @click.command()
 @request_arguments
-@click.option("--url", default=URL, envvar="JIDOTEKI_URL", show_default=True, show_envvar=True, help="The appliance.")
 @click.option(
     "-F", "--form", "parts", multiple=True, metavar="NAME=VALUE",
     help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
@@ -60,18 +55,11 @@ class Call:
     help="Write the answer to a file, - for standard output; a download that was cut off goes on where it stopped.",
 )  # fmt: skip
 @click.option("--max-size", type=click.IntRange(0), metavar="BYTES", help="Longest file that --output writes.")
-@click.option("--cacert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificates to trust.")
-@click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
-@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
-@click.option("--bearer", is_flag=True, help="Send the token itself, in a header, in place of a hash of it.")
 @click.option("--no-token", is_flag=True, help="Send no token, for the first setup.")
-@click.option(
-    "--timeout", type=click.FloatRange(1, 86400), default=600, show_default=True, help="Seconds to wait for an answer."
-)
+@remote_options
 def command(
-    method: str, path: str, url: str, parts: tuple[str, ...], wait: bool, status: str | None, output: Path | None,
-    max_size: int | None, cacert: Path | None, insecure: bool, token_file: Path | None, bearer: bool, no_token: bool,
-    timeout: float,
+    remote: Remote, method: str, path: str, parts: tuple[str, ...], wait: bool, status: str | None,
+    output: Path | None, max_size: int | None, no_token: bool,
 ) -> None:  # fmt: skip
     """Make a signed request and print the answer's body.
 
@@ -84,26 +72,7 @@ def command(
     if status and not wait:
         raise click.UsageError("--status needs --wait")
     call = Call(method, path, fields, files, wait, status, output, max_size)
-    token = None if no_token else token_from(token_file)
-    try:
-        client = Client(
-            url, token, cafile=cacert, verify=not insecure, scheme="bearer" if bearer else "hash", timeout=timeout
-        )
-    except ClientProblem as error:
-        raise Problem(f"{'--cacert' if str(error).startswith(str(cacert)) else '--url'} {error}") from error
-    try:
-        asyncio.run(_make(client, call))
-    except ApiProblem as error:
-        raise Problem(_with_code(error.message, error.code)) from error
-    except JobProblem as error:
-        raise Problem(_with_code(error.message, error.code)) from error
-    except ClientProblem as error:
-        raise Problem(str(error) + (" (--cacert, --insecure)" if "is not trusted" in str(error) else "")) from error
-    except BrokenPipeError:
-        # Whoever reads the answer has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        raise Problem(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}") from error
+    remote.run(lambda client: _make(client, call), with_token=not no_token)
 
 
 def _form(parts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Path]]:
@@ -223,10 +192,10 @@ async def _show(client: Client, call: Call) -> None:
         async for chunk in client.chunks(response):
             if b"\0" in chunk:
                 raise _no_text(response, media or "something")
-            text = _printable(decoder.decode(chunk))
+            text = printable(decoder.decode(chunk))
             last = text[-1:] or last
             click.echo(text, nl=False)
-    click.echo(_printable(decoder.decode(b"", final=True)), nl=last != "\n")
+    click.echo(printable(decoder.decode(b"", final=True)), nl=last != "\n")
 
 
 def _is_text(media: str) -> bool:
@@ -245,13 +214,8 @@ def _print(data: Any) -> None:
     """Print an answer that is kept in memory."""
     text = data if isinstance(data, str) else _json(data)
     if sys.stdout.isatty():
-        text = _printable(text)
+        text = printable(text)
     click.echo(text, nl=not text.endswith("\n"))
-
-
-def _printable(text: str) -> str:
-    """The text as a terminal, which obeys some characters, may get it."""
-    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
 
 
 def _json(data: Any) -> str:
@@ -259,7 +223,3 @@ def _json(data: Any) -> str:
         return encode(data).decode()
     except RecursionError as error:
         raise ClientProblem("The answer is nested too deeply to be shown") from error
-
-
-def _with_code(message: str, code: str | None) -> str:
-    return f"{message} ({code})" if code else message

@@ -39,6 +39,8 @@ class Form:
                 self._optional.add(name)
             else:
                 self.needs_nothing = False
+        defaults = (getattr(each, "default", vol.UNDEFINED) for each in schema)
+        self._has_defaults = any(not isinstance(each, vol.Undefined) for each in defaults)
         self._schema = vol.Schema(schema)
         self._in_path: Mapping[str, str] = {}
 
@@ -55,6 +57,11 @@ class Form:
     def is_empty(self) -> bool:
         """Whether a request can give no parameters at all."""
         return not self.kinds and not self._in_path
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a request may come without any parameter, and then has no values either."""
+        return self.needs_nothing and not self._has_defaults and not self._in_path
 
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the validated values.

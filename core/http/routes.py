@@ -15,11 +15,13 @@ from jidoteki.hookspecs import Described, Endpoint
 
 logger = logging.getLogger(__name__)
 
-#: In the table of routes, a last part that stands for any name; no path in a request is like that.
+#: In the table of routes, a part that stands for any name; no path in a request is like that.
 ANY = "{}"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SAFE = ("GET", "OPTIONS")
-_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\})?")
+_PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\}(/[a-z0-9][a-z0-9._-]*)*)?")
+#: More than any path has that is served.
+MAX_PARTS = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -63,7 +65,9 @@ class Route:
 
     def values_in(self, path: str) -> dict[str, str]:
         """The parameter that a path of this route gives; none where it has none."""
-        return {self.parameter: path.rstrip("/").rpartition("/")[2]} if self.parameter else {}
+        if self.parameter is None:
+            return {}
+        return {self.parameter: path.split("/")[_shape(self.path)[1]]}
 
 
 class Routes:
@@ -71,6 +75,8 @@ class Routes:
 
     def __init__(self, plugins: Plugins, config: Config) -> None:
         self._table: dict[str, dict[str, Route]] = {}
+        #: How many parts the paths have that hold a parameter, and which part that is.
+        self._shapes: set[tuple[int, int]] = set()
         self._out_of_service: dict[str, OutOfService] = {}
         self.problems: list[str] = []
         #: Which ways to authenticate are in force beside those of the reference.
@@ -79,11 +85,13 @@ class Routes:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
             if plugin.problem is None:
                 for route in routes:
+                    if route.parameter:
+                        self._shapes.add(_shape(route.path))
                     self._table.setdefault(_key(route.path), {})[route.endpoint.method] = route
         self._enabled = {f"/{name}" for name in config.endpoints}
-        served = set(self.first_levels())
+        served = {enabling(route.endpoint) for route in self.all()}
         for name in sorted(config.endpoints):
-            if f"/{name}" not in served:
+            if name not in served:
                 self._check_enabled(name, plugins)
 
     def find(self, path: str) -> Mapping[str, Route | OutOfService] | None:
@@ -93,11 +101,21 @@ class Routes:
         """
         plain = path.removesuffix("/")
         found = self._table.get(path) or self._table.get(plain)
-        if found is None and _NAME.fullmatch(plain.rpartition("/")[2]):
-            found = self._table.get(f"{plain.rpartition('/')[0]}/{ANY}")
+        if found is None:
+            found = self._with_parameter(plain)
         if found is None and path and (failed := self._out_of_service.get(first_level(path))):
             return dict.fromkeys(METHODS, failed)
         return found
+
+    def _with_parameter(self, path: str) -> dict[str, Route] | None:
+        """What is at a path of which one part is a parameter."""
+        parts = path.split("/", MAX_PARTS)
+        for count, position in self._shapes:
+            if len(parts) == count and _NAME.fullmatch(parts[position]):
+                found = self._table.get("/".join((*parts[:position], ANY, *parts[position + 1 :])))
+                if found:
+                    return found
+        return None
 
     def all(self) -> list[Route]:
         """Every route."""
@@ -116,12 +134,14 @@ class Routes:
         needs_enabling = plugin.source.needs_enabling
         problem = _problem(endpoint)
         taken = None if problem else self._table.get(_key(endpoint.path), {}).get(endpoint.method)
+        if taken and plugin.source.gives_way:
+            return None
         if taken:
             problem = f"{endpoint.method} {endpoint.path} belongs to the plugin {taken.plugin.name} already"
         if problem:
             plugins.leave_out(plugin, problem)
             return None
-        if needs_enabling and first_level(endpoint.path)[1:] not in config.endpoints:
+        if needs_enabling and enabling(endpoint) not in config.endpoints:
             return None
         try:
             form = Form(endpoint, _accepted(endpoint, config) if needs_enabling else None)
@@ -133,11 +153,11 @@ class Routes:
 
     def _check_enabled(self, name: str, plugins: Plugins) -> None:
         failed = [plugin for plugin in plugins.all if plugin.problem]
-        at_fault = [plugin for plugin in failed if plugin.name == name or f"/{name}" in _levels(plugin)]
+        at_fault = [plugin for plugin in failed if plugin.name == name or name in _enabling(plugin)]
         if at_fault:
             self._out_of_service[f"/{name}"] = OutOfService(f"/{name}", at_fault[0])
             return
-        known = {level[1:] for plugin in plugins.all for level in _levels(plugin)}
+        known = {each for plugin in plugins.all for each in _enabling(plugin)}
         self.problems.append(f"endpoints: no plugin serves {name!r}{nearest(name, known)}")
 
 
@@ -146,15 +166,20 @@ def _accepted(endpoint: Endpoint, config: Config) -> frozenset[str] | None:
     return None if config.parameters is None else config.parameters | {parameter_of(endpoint.path) or ""}
 
 
-def _levels(plugin: Plugin) -> set[str]:
-    return {first_level(each.path) for each in plugin.endpoints if _problem(each) is None}
+def _enabling(plugin: Plugin) -> set[str]:
+    return {enabling(each) for each in plugin.endpoints if _problem(each) is None}
+
+
+def enabling(endpoint: Endpoint) -> str:
+    """The name in the configuration that puts an endpoint into service."""
+    return endpoint.enabled_by or first_level(endpoint.path)[1:]
 
 
 def _problem(endpoint: Endpoint) -> str | None:
     if endpoint.method not in METHODS:
         return f"{endpoint.method!r} is not one of {', '.join(METHODS)}"
     if not isinstance(endpoint.path, str) or not _PATH.fullmatch(endpoint.path):
-        return f"the path {endpoint.path!r} must look like /name/part or /name/{{parameter}}"
+        return f"the path {endpoint.path!r} must look like /name/part, /name/{{parameter}} or /name/{{parameter}}/part"
     parameter = parameter_of(endpoint.path)
     if parameter and parameter not in map(str, endpoint.parameters):
         return f"the parameter {parameter} of the path {endpoint.path} is not among its parameters"
@@ -173,7 +198,14 @@ def parameter_of(path: str) -> str | None:
 
 def _key(path: str) -> str:
     """What a path is called in the table, whatever its parameter is called."""
-    return f"{path.rpartition('/')[0]}/{ANY}" if parameter_of(path) else path
+    parameter = parameter_of(path)
+    return path.replace(f"{{{parameter}}}", ANY) if parameter else path
+
+
+def _shape(path: str) -> tuple[int, int]:
+    """How many parts a path with a parameter has, and which of them that is."""
+    parts = path.split("/")
+    return len(parts), parts.index(f"{{{parameter_of(path)}}}")
 
 
 def first_level(path: str) -> str:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import commands, persisting, status_files
+from jidoteki.core.jobs import cancelling, commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
@@ -45,6 +45,7 @@ class Context:
         self.workspace = workspace
         self.dry_run = log is None
         self.final_percentage = 100
+        self.previewed: dict[str, Any] = {}
         self._record = record
         self._job = job
         self._plugins = plugins
@@ -66,6 +67,19 @@ class Context:
         if self._cancelled and not self.was_told:
             self.was_told = True
             raise JobCancelled
+
+    def preview(self, facts: Mapping[str, Any]) -> None:
+        """Add to the answer of a dry run."""
+        self.checkpoint()
+        if self.dry_run:
+            self.previewed.update(facts)
+
+    def commit(self) -> None:
+        """Say that there is no way back; a dry run goes none."""
+        self.checkpoint()
+        if not self.dry_run and not cancelling.decide(self.workspace.parent, "committed"):
+            self._cancelled = True
+            self.checkpoint()
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Record how far the job is; a dry run (one without a log) records nothing."""

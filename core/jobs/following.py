@@ -34,6 +34,7 @@ def job_event(record: JobRecord) -> LiveEvent:
         "finished": None if record.ended is None else int(record.ended),
         "user": record.user,
         "client": record.client,
+        "cancellable": record.cancellable,
     }
     if record.status == "failed":
         told |= {"error-message": record.error_message, "error-code": record.error_code}

@@ -150,7 +150,7 @@ class Launcher:
     def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Let the job's check judge an input in a process of its own, changing nothing.
 
-        :return: `{"status", "error_message"?, "error_code"?}`.
+        :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises Busy: the job could not run now.
         :raises TimeoutError: no verdict came in time.
         """

@@ -13,7 +13,8 @@ from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import deaths, processes, status_files
+from jidoteki.core.jobs import cancelling, deaths, listing, processes, status_files
+from jidoteki.core.jobs.cancelling import NotCancellable
 from jidoteki.core.jobs.following import Following, job_event
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
@@ -58,6 +59,7 @@ class JobManager:
         self._notify = notify
         self._live = live
         self._watches: dict[str, _Watch] = {}
+        self.seen = listing.Seen()
         self._checks = asyncio.Semaphore(4)
 
     @property
@@ -148,7 +150,8 @@ class JobManager:
         """
         async with self._checks:
             verdict = await asyncio.to_thread(self.launcher.judge, kind, values, CHECK_TIME)
-        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"))
+        preview = verdict.get("preview") or {}
+        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
 
     async def busy(self, kind: str) -> str | None:
         """The kind of a running job that keeps this kind from starting, or None."""
@@ -159,10 +162,50 @@ class JobManager:
         return await asyncio.to_thread(self.launcher.is_running, kind)
 
     async def cancel(self, kind: str) -> bool:
-        """End the running job of this kind, and wait for that as long as its grace; False when none runs."""
+        """End the running job of this kind, and wait for that as long as its grace.
+
+        :return: False when none runs, or it cannot be cancelled any more.
+        """
         watch = self._watches.get(kind)
-        if watch is None:
-            return False
+        return watch is not None and await self._cancel(watch)
+
+    async def cancel_run(self, id: str) -> None:
+        """End one run, and wait for that as long as its grace.
+
+        :raises KeyError: there is no such run.
+        :raises NotCancellable: it is not cancelled.
+        """
+        watch = await self._watched(await self.check_cancellable(id))
+        if not await self._cancel(watch):
+            raise NotCancellable(listing.PAST)
+        status = watch.ended.result().status
+        if status != "cancelled":
+            raise NotCancellable(listing.ended(status))
+
+    async def check_cancellable(self, id: str) -> Record:
+        """Return the record of a run that `cancel_run` would end; raises as that does."""
+        record = await asyncio.to_thread(listing.current, self.launcher.records, id)
+        if record is None:
+            raise KeyError(id)
+        reason = await asyncio.to_thread(listing.why_not, self.launcher, record)
+        if reason:
+            raise NotCancellable(reason)
+        return record
+
+    async def _watched(self, record: Record) -> _Watch:
+        watch = self._watches.get(record.kind)
+        if watch and watch.record.id == record.id:
+            return watch
+        # Started on the command line.
+        if not await asyncio.to_thread(processes.leads, record.pid, self.launcher.lock(record.kind)):
+            raise NotCancellable("The job begins or ends at this moment: try again")
+        return self._watch(record, JobProcess(record.pid))
+
+    async def _cancel(self, watch: _Watch) -> bool:
+        directory = self.launcher.appliance.tmp / watch.record.id
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            if not await asyncio.to_thread(cancelling.decide, directory, "cancelled"):
+                return False
         if not watch.cancelled:  # a second signal would end what a run of its cleans up with
             watch.cancelled = True
             watch.process.ask_to_end()
@@ -183,9 +226,10 @@ class JobManager:
 
         :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
         """
-        return await asyncio.to_thread(self._status, kind)
+        return await asyncio.to_thread(self.status_now, kind)
 
-    def _status(self, kind: str) -> dict[str, Any]:
+    def status_now(self, kind: str) -> dict[str, Any]:
+        """Return the same; blocks."""
         job, appliance = self.kind(kind), self.launcher.appliance
         shown = self._shown(kind, job)
         errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}

@@ -157,8 +157,8 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?, "details"?}`; the details, which are a traceback,
-        are for the service's log.
+    :return: the verdict, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
+        traceback, are for the service's log.
     """
     try:
         _check(run)
@@ -169,7 +169,7 @@ def dry_run(run: Run) -> dict[str, Any]:
         details = "".join(traceback.format_exception(error))[-MAX_DETAILS:]
         message = _internal(error, "An internal error ended the check; the service's log has the details")
         return {"status": "failed", "error_message": message, "error_code": "E1000", "details": details}
-    return {"status": "success"}
+    return {"status": "success", "preview": run.context.previewed}
 
 
 def _check(run: Run) -> None:

@@ -19,13 +19,13 @@ from jidoteki.core.addresses import network_of
 from jidoteki.core.files import leftovers
 from jidoteki.core.logs.audit_sums import STRANGER, Line, Often
 from jidoteki.hookspecs import Event
+from jidoteki.hookspecs.audit_log import KEEP
 
 logger = logging.getLogger(__name__)
 
 #: Location and user of each line of the original.
 ORIGINAL = ("web", "admin")
 MAX_SIZE = 8 * 1024 * 1024
-KEEP = 4
 
 
 class AuditUnavailable(Exception):

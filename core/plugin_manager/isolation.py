@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ class Calls:
         self._lock = threading.Lock()
         self._at_work: dict[tuple[str, str], _Call] = {}
         self._kinds: set[tuple[type[BaseException], tuple[Path, int] | None]] = set()
+        #: How often each plugin failed, in whatever it was called for.
+        self.failures: Counter[str] = Counter()
 
     def within(self, plugin: str, hook: str, seconds: float, function: Callable[[], Any]) -> Any:
         """Return the result of `function`, called in a thread with a timeout, unless an earlier call is still running.
@@ -128,8 +131,10 @@ class Calls:
         except TookTooLong:
             with self._lock:
                 call.given_up = True
+            self.failures[plugin] += 1
             raise
         except PluginError:
+            self.failures[plugin] += 1
             self._end(key, call)
             raise
 

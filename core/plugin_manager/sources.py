@@ -38,6 +38,8 @@ class Source:
     version: str = ""
     always: bool = False
     """Whether a built-in plugin is active without being enabled."""
+    gives_way: bool = False
+    """Whether it leaves its paths to another plugin that has them."""
 
     @property
     def needs_enabling(self) -> bool:
@@ -90,16 +92,38 @@ def built_in() -> list[str]:
 
 
 def sources(config: Config, root: Path) -> Iterator[Source]:
-    """Yield all plugins of this installation; of the built-in ones those that are enabled or need not be."""
+    """Yield all plugins of this installation; of the built-in ones those that are enabled or need not be.
+
+    Those that give way to others come last, unless one of the others has their name.
+    """
+    names = set()
+    last = []
+    for source in _sources(config, root):
+        if source.gives_way:
+            last.append(source)
+        else:
+            names.add(source.name)
+            yield source
+    yield from (each for each in last if each.name not in names)
+
+
+def _sources(config: Config, root: Path) -> Iterator[Source]:
     # Imported late: it is slow, and a job's process does not need it.
     from importlib import metadata
 
     enabled = config.endpoints
     packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
-    always = importlib.import_module(BUILT_IN).ALWAYS_SERVED
+    built_in = importlib.import_module(BUILT_IN)
     for kind, package in packages.items():
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
-            source = Source(module, kind, f"{package}.{module}", always=kind == "built-in" and module in always)
+            own = kind == "built-in"
+            source = Source(
+                module,
+                kind,
+                f"{package}.{module}",
+                always=own and module in built_in.ALWAYS_SERVED,
+                gives_way=own and module in built_in.GIVES_WAY,
+            )
             if module in enabled or not source.needs_enabling:
                 yield source
     for entry in metadata.entry_points(group=PROJECT):

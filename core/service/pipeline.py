@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -29,7 +30,7 @@ from jidoteki.core.service import idempotency
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.requests import ApiRequest, refusal
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, Endpoint, FileDownload, JsonResponse, Response
+from jidoteki.hookspecs import PREFIX, ApiError, FileDownload, JsonResponse, Response
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Pipeline:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The one handler of the application; never raises but for a broken connection."""
+        began = perf_counter()
         try:
             response = await self._answer(request)
         except ApiError as error:
@@ -64,6 +66,7 @@ class Pipeline:
             response = self._error(ApiError(500))
         method = request.method if request.method in KNOWN_METHODS else "other"
         self._service.answered[method, response.status] += 1
+        self._service.figures.requests.observe(perf_counter() - began)
         if not request.content.at_eof():
             response.force_close()
         return response
@@ -112,7 +115,7 @@ class Pipeline:
         if route.changes:
             return await self._change(route, attempt, found, api, form)
         api.values = await self._query_values(request, form)
-        response = await route.endpoint.handler(api)
+        response = await self._handle(route, attempt, found, api)
         if isinstance(response, FileDownload):
             await self._check_again(attempt, found)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
@@ -125,6 +128,20 @@ class Pipeline:
         elif type(rendered) is Streamed:
             rendered.watch, rendered.streams = partial(self._watch, attempt, found), self._service.streams
         return rendered
+
+    async def _handle(self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
+        """Call the handler of a route, and count its failures.
+
+        One that reads the body itself is ended when its sender may send it no more.
+        """
+        answering = route.endpoint.handler(api)
+        try:
+            return await (self._while_admitted(answering, attempt, found) if route.endpoint.body else answering)
+        except (ApiError, web.HTTPException, ConnectionError, asyncio.CancelledError):
+            raise
+        except BaseException:
+            self._service.figures.failures[route.plugin.name] += 1
+            raise
 
     @contextmanager
     def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
@@ -166,6 +183,8 @@ class Pipeline:
         if form.is_empty:
             return {}
         given = {name: request.query.getall(name) for name in form.kinds if name in request.query}
+        if not given and form.is_optional:
+            return {}
         for name, values in given.items():
             if len(values) > 1:
                 raise ApiError(400, f"{name} is given twice")
@@ -221,7 +240,7 @@ class Pipeline:
                         await self._note(attempt, api.user, "request.repeated")
                         return answer
                 api.values = await body.values()
-            answering = self._audited(route.endpoint, attempt, found, api)
+            answering = self._audited(route, attempt, found, api)
             response = await (answering if key is None else key.once(sent, answering))
             if response.status < 300 and not api.dry_run:
                 await named.used()
@@ -242,19 +261,14 @@ class Pipeline:
             await self._check_again(attempt, found)
             raise
 
-    async def _handle(self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
-        """Call the handler, which is ended with its right to read where it reads the body itself."""
-        answering = endpoint.handler(api)
-        return await (self._while_admitted(answering, attempt, found) if endpoint.body else answering)
-
     async def _audited(
-        self, endpoint: Endpoint, attempt: Attempt, found: Authenticated, api: ApiRequest
+        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest
     ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:
             await self._check_again(attempt, found)
-            return await render(await self._handle(endpoint, attempt, found, api), dry_run=True)
-        audit = self._service.audit
+            return await render(await self._handle(route, attempt, found, api), dry_run=True)
+        audit, endpoint = self._service.audit, route.endpoint
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
         except AuditUnavailable as error:
@@ -262,7 +276,7 @@ class Pipeline:
         status = 500
         try:
             await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await self._handle(endpoint, attempt, found, api), api.job_id))
+            response = await render(_naming_the_job(await self._handle(route, attempt, found, api), api.job_id))
             status = response.status
             return response
         except ApiError as error:

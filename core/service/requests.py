@@ -16,15 +16,18 @@ from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
+from jidoteki.core.jobs.cancelling import NotCancellable
 from jidoteki.core.jobs.launch import Busy
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
     Appliance,
+    Caller,
     JobOutcome,
     JobRecord,
     JobType,
     JsonResponse,
+    Metric,
     Request,
     Response,
 )
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from jidoteki.core.service.service import Service
 
 
+NO_SUCH_JOB = "There is no such job, or none any more: GET /jobs lists those that are known"
 BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
@@ -87,6 +91,11 @@ class ApiRequest:
         """What is served."""
         return [(route.endpoint.method, route.path) for route in self.service.generation.routes.all()]
 
+    @property
+    def caller(self) -> Caller:
+        """Who makes the request."""
+        return Caller(self.user, self.holder.user.scopes, self.holder.expires)
+
     def permit(self) -> None:
         """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
 
@@ -128,12 +137,17 @@ class ApiRequest:
             headers = {"Retry-After": str(int(seconds))}
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
+    async def metrics(self) -> list[Metric]:
+        """Figures for a monitoring system."""
+        return await self.service.figures.collect(self.service)
+
     async def start_job(self, kind: str, **values: Any) -> Response:
         """Start a job and answer 202."""
         job = self.service.jobs.kind(kind)
         headers = {}
+        body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
-            await self._judged(job, values)
+            body = {**await self._judged(job, values), **body}
         else:
             try:
                 record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
@@ -142,7 +156,6 @@ class ApiRequest:
             except OSError as error:
                 raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
             self.job_id = headers["Job-Id"] = record.id
-        body = {"Status": status_line(202)}
         location = f"/{kind}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
@@ -181,6 +194,16 @@ class ApiRequest:
             return await self.service.jobs.is_running(kind)
         return await self.service.jobs.cancel(kind)
 
+    async def cancel_run(self, id: str) -> None:
+        """End one run of a job."""
+        jobs = self.service.jobs
+        try:
+            await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
+        except KeyError as error:
+            raise ApiError(404, NO_SUCH_JOB) from error
+        except NotCancellable as error:
+            raise ApiError(400, str(error)) from error
+
     async def job_running(self, kind: str) -> bool:
         """Whether a job of this kind is running now."""
         return await self.service.jobs.is_running(kind)
@@ -191,7 +214,9 @@ class ApiRequest:
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
-        return await asyncio.to_thread(listing.newest, self.service.jobs.launcher)
+        jobs = self.service.jobs
+        unchanged = jobs.seen.unchanged(jobs.launcher)
+        return await asyncio.to_thread(jobs.seen.newest, jobs.launcher) if unchanged is None else unchanged
 
     async def job_record(self, id: str) -> JobRecord | None:
         """One run of a job."""
@@ -201,7 +226,11 @@ class ApiRequest:
         """The last lines that a run wrote."""
         return await asyncio.to_thread(listing.last_lines, self.service.jobs.launcher.records, id, lines)
 
-    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> None:
+    async def job_log_file(self, id: str) -> Path | None:
+        """The file of all that a run wrote."""
+        return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
+
+    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             outcome = await self.service.jobs.judge(job.name, values)
         except Busy as busy:
@@ -210,6 +239,7 @@ class ApiRequest:
             raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
+        return outcome.preview
 
 
 def refusal(job: JobType, running: str) -> NotNow:

@@ -30,7 +30,8 @@ from jidoteki.core.service import fetching
 from jidoteki.core.service.generation import Assembly, Generation, assemble, build
 from jidoteki.core.service.idempotency import Idempotency
 from jidoteki.core.service.kept_answers import KeptAnswers
-from jidoteki.hookspecs import Event, LiveEvent
+from jidoteki.core.service.metrics import Figures
+from jidoteki.hookspecs import Event, LiveEvent, audit_log
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +58,17 @@ class Service:
         self._events = Events(lambda: self.generation.plugins.implementations("jidoteki_event"), self._calls)
         self._throttle = Throttle(lambda: self.generation.limits.pause)
         self.tickets = Tickets()
+        self.figures = Figures(self._calls.failures)
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, while they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self.audit = AuditLog(appliance.log / "jidoteki-audit.log", self._tell_of_audit, lambda: self.appliance.group)
+        self.audit = AuditLog(appliance.log / audit_log.FILE, self._tell_of_audit, lambda: self.appliance.group)
         self.in_flight = InFlight()
         self.sent = SentFiles(appliance.jobs / "sent.json")
         self.idempotency = Idempotency(KeptAnswers(appliance.jobs / "answers.sqlite"))
         self.buffers = Buffers()
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
-        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._events.notify, self.live)
+        self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._note_job, self.live)
         config = configuration.load(path, self._last_good)
         #: What is in force; a reload replaces it as a whole.
         self.generation = self._build(assemble(appliance, config, self._calls), None)
@@ -101,6 +103,10 @@ class Service:
         except OSError as error:
             logger.error("%s: %s", error.filename or self._last_good, error.strerror or error)
         return generation
+
+    def _note_job(self, event: Event) -> None:
+        self.figures.note(event)
+        self._events.notify(event)
 
     async def start(self) -> None:
         """Find running jobs and start the plugins; called once."""
@@ -180,8 +186,10 @@ class Service:
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:
+            self.figures.failures[plugin.name] += 1
             logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
         except (Exception, SystemExit) as error:
+            self.figures.failures[plugin.name] += 1
             failed = error if isinstance(error, PluginError) else Raised(error)
             raised = failed.__cause__ if failed is error else error
             logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(failed), exc_info=raised)

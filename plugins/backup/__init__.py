@@ -8,7 +8,6 @@ from pathlib import Path
 import voluptuous as vol
 
 from jidoteki.hookspecs import (
-    DONE,
     PREFIX,
     ApiError,
     Appliance,
@@ -18,13 +17,15 @@ from jidoteki.hookspecs import (
     Finding,
     JobType,
     JsonResponse,
+    Metric,
     Request,
     Response,
     TextFile,
     Upload,
     hookimpl,
+    previewing,
 )
-from jidoteki.plugins.backup import examples, jobs, restoring, stored, told
+from jidoteki.plugins.backup import examples, figures, jobs, preview, restoring, stored, told
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -73,9 +74,9 @@ async def restore(request: Request) -> Response:
     values = request.values
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
-        raise ApiError(400, outcome.error_message)
+        raise ApiError(400, outcome.error_message or f"The restore ended as {outcome.status}")
     warnings = told.warnings(await request.job_log(outcome.id, told.LINES)) if outcome.id else []
-    return {"Status": "200 OK", **({"warnings": warnings} if warnings else {})}
+    return {**outcome.preview, "Status": "200 OK", **({"warnings": warnings} if warnings else {})}
 
 
 @hookimpl
@@ -130,7 +131,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 vol.Optional("mode", default=MERGE): mode,
             },
             responses={
-                200: Described("Everything is restored, but for what `warnings` names", DONE, examples.RESTORED),
+                200: Described(
+                    "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
+                    previewing("200 OK", told.PROPERTIES | preview.PROPERTIES),
+                    examples.RESTORED,
+                ),
                 400: "The archive is refused, and nothing was restored",
             },
             summary="Restore a backup",
@@ -146,6 +151,12 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
     from jidoteki.plugins.backup import checking
 
     return list(checking.check(appliance))
+
+
+@hookimpl
+def jidoteki_metrics(appliance: Appliance) -> list[Metric]:
+    """When the backup was made, and how large it is."""
+    return list(figures.metrics(appliance))
 
 
 @hookimpl

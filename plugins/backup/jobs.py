@@ -167,7 +167,14 @@ def recover(appliance: Appliance) -> None:
 
 JOBS: Final = [
     JobType(
-        "backup", back_up, exclusive_with=("restore",), log=LOG, source="LIVE IMAGE", timeout=_LONG, recover=recover
+        "backup",
+        back_up,
+        exclusive_with=("restore",),
+        log=LOG,
+        source="LIVE IMAGE",
+        timeout=_LONG,
+        recover=recover,
+        cancellable=True,
     ),
     JobType("backup-delete", delete, exclusive_with=("backup",), log=LOG, source="LIVE IMAGE", timeout=600),
     JobType(
@@ -180,5 +187,6 @@ JOBS: Final = [
         timeout=_LONG,
         persist=True,
         recover=restoring.recover,
+        cancellable=True,
     ),
 ]

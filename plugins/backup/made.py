@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from jidoteki.hookspecs.paths import open_regular, read_own
 MAX_KNOWN: Final = 1000
 _FILE: Final = "backups-made.json"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_MAX_VERSION: Final = 256
 _CHUNK: Final = 1024 * 1024
 
 
@@ -27,8 +30,19 @@ def remember(appliance: Appliance, sha256: str) -> None:
 
     :raises OSError: it cannot be stored.
     """
-    known = [*(each for each in _known(appliance) if each != sha256), sha256]
-    appliance.replace_file(appliance.jobs / _FILE, json.dumps(known[-MAX_KNOWN:]), mode=0o600)
+    version = (appliance.read_text(appliance.etc / "version.txt") or "").partition("\n")[0].strip()[:_MAX_VERSION]
+    known = {key: each for key, each in _known(appliance).items() if key != sha256}
+    known[sha256] = Made(int(time.time()), version or None)
+    listed = [{"sha256": key, "time": each.time, "version": each.version} for key, each in known.items()]
+    appliance.replace_file(appliance.jobs / _FILE, json.dumps(listed[-MAX_KNOWN:]), mode=0o600)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """When this appliance made a backup, in seconds since the epoch, and in which version; None where nobody knows."""
+
+    time: int | None = None
+    version: str | None = None
 
 
 class Origin:
@@ -41,17 +55,29 @@ class Origin:
         self._appliance = appliance
         self._archive = archive
         self._checkpoint = checkpoint
-        self._own: bool | None = None
+        self._found: Made | None = None
+        self._looked = False
 
     def is_own(self) -> bool:
         """Return whether this appliance made the archive; reads all of it.
 
         :raises OSError: it cannot be read.
         """
-        if self._own is None:
+        return self._look() is not None
+
+    def made(self) -> Made:
+        """When it made the archive, and in which version, as far as that is known.
+
+        :raises OSError: it cannot be read.
+        """
+        return self._look() or Made()
+
+    def _look(self) -> Made | None:
+        if not self._looked:
             known = _known(self._appliance)
-            self._own = bool(known) and self._sha256() in known
-        return self._own
+            self._found = known.get(self._sha256()) if known else None
+            self._looked = True
+        return self._found
 
     def _sha256(self) -> str:
         digest = hashlib.sha256()
@@ -62,10 +88,21 @@ class Origin:
         return digest.hexdigest()
 
 
-def _known(appliance: Appliance) -> list[str]:
+def _known(appliance: Appliance) -> dict[str, Made]:
     try:
         listed: Any = json.loads(read_own(appliance.jobs / _FILE))
     except (OSError, ValueError, RecursionError):
-        return []
-    found = listed if isinstance(listed, list) else []
-    return [each for each in found if isinstance(each, str) and _HASH.fullmatch(each)]
+        return {}
+    entries = (_entry(each) for each in (listed if isinstance(listed, list) else []))
+    return {each[0]: each[1] for each in entries if each}
+
+
+def _entry(value: Any) -> tuple[str, Made] | None:
+    """One of the list; version 2.0 wrote the hash alone."""
+    sha256, when, version = value, None, None
+    if isinstance(value, dict):
+        sha256, when, version = value.get("sha256"), value.get("time"), value.get("version")
+    if not isinstance(sha256, str) or not _HASH.fullmatch(sha256):
+        return None
+    known = version if isinstance(version, str) and len(version) <= _MAX_VERSION and version.isprintable() else None
+    return sha256, Made(when if type(when) is int and 0 <= when < 10**11 else None, known)

@@ -20,6 +20,7 @@ from jidoteki.plugins.backup.kept import Kept
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.made import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
+from jidoteki.plugins.backup.preview import preview
 from jidoteki.plugins.backup.reasons import reason
 from jidoteki.plugins.backup.room import Room
 from jidoteki.plugins.backup.targets import prune
@@ -70,6 +71,9 @@ def _unpack(job: Job, journal: Journal) -> None:
         prune(volumes, listed, job.log)
         for _ in _planner(job, volumes, listed, reasons=disks.reasons).lines():
             pass
+        if job.dry_run:
+            trees = [volume.new for volume in volumes]
+            job.preview(preview(appliance, trees, origin, lambda: job.progress(0)))
 
 
 def _make_data_directory(path: Path) -> None:
@@ -127,6 +131,7 @@ def _commit(job: Job, journal: Journal) -> None:
         except Absent as absent:
             raise JobFailed(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
         planner = _planner(job, volumes, selection(appliance), settle)
+        job.commit()
         swapping.commit(journal, volumes, planner.lines(), job.log)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
+PROPERTIES: Final[dict[str, Any]] = {
+    "warnings": {"type": "array", "items": {"type": "string"}, "description": "What was done otherwise, or not at all"},
+}
 BEGIN: Final = "Restoring backup archive to "
 COMPLETE: Final = "Restore complete"
 LINES: Final = 1000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jidoteki.hookspecs import (
     JOB_STATUS,
+    PREFIX,
     Appliance,
     Described,
     Endpoint,
@@ -14,7 +16,9 @@ from jidoteki.hookspecs import (
     Request,
     Response,
     hookimpl,
+    previewing,
 )
+from jidoteki.plugins.certs import facts
 from jidoteki.plugins.certs.jobs import CERTS
 from jidoteki.plugins.certs.validators import PARAMETERS
 
@@ -25,12 +29,12 @@ async def update(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """Return the status of the last update."""
+    """Return the status of the last update, and facts of the certificate in use."""
     last = await request.job_status("certs")
     answer: dict[str, Any] = {"status": last.get("status"), "log": last.get("log")}
     if answer["status"] == "failed" and last.get("error-message"):
         answer["error-message"] = last["error-message"]
-    return answer
+    return {**answer, **await asyncio.to_thread(facts.served, request.appliance)}
 
 
 @hookimpl
@@ -42,9 +46,18 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """Return both methods of `/certs`."""
-    accepted = {202: "The certificates are being judged and installed", 400: "A parameter is wrong, or an update runs"}
-    example = {"status": "success", "log": "[1459884203][SYSTEM] Validating and adding TLS certificates"}
-    went = Described("How it went", JOB_STATUS, (example,))
+    begun = "The certificates are being judged and installed; in a dry run, what is told of them"
+    example_202 = {"Status": "202 Accepted", "Location": f"{PREFIX}/certs"}
+    accepted: dict[int, str | Described] = {
+        202: Described(begun, previewing("202 Accepted", facts.PROPERTIES), (example_202,)),
+        400: "A parameter is wrong, or an update runs",
+    }
+    example = {
+        "status": "success",
+        "log": "[1459884203][SYSTEM] Validating and adding TLS certificates",
+    } | facts.EXAMPLE
+    schema = {"allOf": [JOB_STATUS, {"type": "object", "properties": facts.PROPERTIES}]}
+    went = Described("How it went, and what the certificate in use is", schema, (example,))
     return [
         Endpoint(
             "POST",

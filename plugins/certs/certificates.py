@@ -23,6 +23,14 @@ def name(certificate: x509.Certificate) -> str:
     return f"the certificate {subject}"
 
 
+def subject_name(certificate: x509.Certificate) -> str | None:
+    """Whose certificate it is, fit for a log line; None where that is empty or cannot be read."""
+    try:
+        return _printable(certificate.subject) or None
+    except ValueError:
+        return None
+
+
 def issuer_name(certificate: x509.Certificate) -> str | None:
     """Return the issuer of a certificate for a log line; None if it cannot be read."""
     try:

@@ -90,12 +90,20 @@ def _check(job: Job) -> None:
     new = _read(job)
     for warning in warnings.of(new):
         job.log(warning)
+    _preview(job, new)
     try:
         handshake.check(new, job.workspace)
     except Refused as error:
         raise JobFailed(str(error)) from error
     except OSError as error:
         raise JobFailed(f"The certificates cannot be checked: {error.strerror or error}") from error
+
+
+def _preview(job: Job, new: Bundle) -> None:
+    if job.dry_run:
+        from jidoteki.plugins.certs.facts import facts
+
+        job.preview(facts(new.certificate))
 
 
 def run(job: Job) -> None:

@@ -1,67 +1,132 @@
-"""What became of each job: `GET /jobs`, `GET /jobs/ID`; the `Job-Id` of a 202 leads there.
+"""What became of each job: `GET /jobs`, `GET /jobs/ID`, its log, and its cancelling; the `Job-Id` of a 202 leads there.
 
 It is always in service; `GET /endpoints` lists it where the configuration enables it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import ApiError, Appliance, Endpoint, JobRecord, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    ApiError,
+    Appliance,
+    Described,
+    EncodedJson,
+    Endpoint,
+    JobRecord,
+    Request,
+    Response,
+    TextFile,
+    TextResponse,
+    hookimpl,
+)
 from jidoteki.plugins.jobs import examples
+from jidoteki.plugins.jobs.validators import MAX_LISTED, PAGE
+from jidoteki.plugins.jobs.wire import described, encoded
 
 LOG_LINES = 10
+NOT_FOUND: Final = "There is no such job, or none any more: GET /jobs lists those that are known"
+_ID: Final = {vol.Required("id", description="As in the header Job-Id of the answer that started it"): str}
 
 
 async def show_all(request: Request) -> Response:
-    """Answer with the records, the newest first."""
-    return {"jobs": [described(each) for each in await request.job_records()]}
+    """Answer with the records, the newest first, in pages if that is wished."""
+    wanted = request.values
+    found = await request.job_records()
+    if "before" in wanted:
+        found = _after(found, wanted["before"])
+    for key, value in (("type", "kind"), ("status", "status")):
+        if key in wanted:
+            found = [each for each in found if getattr(each, value) == wanted[key]]
+    page = found[: wanted.get("limit", MAX_LISTED)]
+    return EncodedJson(_listed(page, page[-1].id if len(page) < len(found) else None))
+
+
+def _after(records: list[JobRecord], id: str) -> list[JobRecord]:
+    """Those that started before the one with this id, which may be forgotten by now: ids are numbered."""
+    return [each for each in records if _number(each.id) < _number(id)]
+
+
+def _number(id: str) -> int:
+    return int(id.partition("-")[0])
+
+
+def _listed(page: list[JobRecord], following: str | None) -> bytes:
+    """The answer; most are the same as the one before."""
+    global _last
+    if (page, following) != _last[:2]:
+        _last = page, following, encoded({"jobs": [described(each) for each in page], "next": following})
+    return _last[2]
+
+
+_last: tuple[list[JobRecord], str | None, bytes] = ([], "", b"")
+
+
+async def _record(request: Request) -> JobRecord:
+    record = await request.job_record(request.values["id"])
+    if record is None:
+        raise ApiError(404, NOT_FOUND)
+    return record
 
 
 async def show(request: Request) -> Response:
     """Answer with one record and the last lines of its log."""
-    record = await request.job_record(request.values["id"])
-    if record is None:
-        raise ApiError(404, "There is no such job, or none any more: GET /jobs lists those that are known")
+    record = await _record(request)
     return {**described(record), "log": await request.job_log(record.id, LOG_LINES)}
 
 
-def described(record: JobRecord) -> dict[str, Any]:
-    """Return a record as it is answered; times are whole seconds since the epoch."""
-    shown: dict[str, Any] = {
-        "id": record.id,
-        "type": record.kind,
-        "status": record.status,
-        "percentage": record.percentage,
-        "started": int(record.started),
-        "finished": None if record.ended is None else int(record.ended),
-        "user": record.user,
-        "client": record.client,
-    }
-    if record.status == "failed":
-        shown |= {"error-message": record.error_message, "error-code": record.error_code}
-    return shown
+async def log(request: Request) -> Response:
+    """Answer with all that one run wrote so far."""
+    record = await _record(request)
+    path = await request.job_log_file(record.id)
+    return TextFile(path) if path else TextResponse("")
+
+
+async def cancel(request: Request) -> Response:
+    """End one run, and answer with its record."""
+    record = await _record(request)
+    await request.cancel_run(record.id)
+    return described(await _record(request))
 
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """Both of `/jobs`."""
+    """All of `/jobs`."""
+    missing: dict[int, str | Described] = {404: "There is no such job"}
     return [
         Endpoint(
             "GET",
             "/jobs",
             show_all,
-            responses={200: examples.LISTED},
+            parameters=PAGE,
+            responses={200: examples.LISTED, 400: "A parameter is wrong"},
             summary="List the last hundred jobs, newest first",
         ),
         Endpoint(
             "GET",
             "/jobs/{id}",
             show,
-            parameters={vol.Required("id", description="As in the header Job-Id of the answer that started it"): str},
-            responses={200: examples.SHOWN, 404: "There is no such job"},
+            parameters=_ID,
+            responses={200: examples.SHOWN, **missing},
             summary="Show how a job goes, or went",
+        ),
+        Endpoint(
+            "GET",
+            "/jobs/{id}/log",
+            log,
+            parameters=_ID,
+            responses={200: examples.LOG, **missing},
+            summary="All that a job wrote so far; ask with Range for what came since",
+        ),
+        Endpoint(
+            "POST",
+            "/jobs/{id}/cancel",
+            cancel,
+            parameters=_ID,
+            responses={200: examples.CANCELLED, 400: "It is not cancelled, for the reason that is given", **missing},
+            summary="Cancel a job that runs",
+            audited_as=lambda values: ("jobs.cancel", values["id"]),
         ),
     ]

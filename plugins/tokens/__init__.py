@@ -15,7 +15,7 @@ import voluptuous as vol
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
 from jidoteki.plugins.tokens import checking, granted
 from jidoteki.plugins.tokens.store import Store
-from jidoteki.plugins.tokens.validators import name, scopes
+from jidoteki.plugins.tokens.validators import expires, name, scopes
 
 _SCOPES = {"type": "array", "items": {"type": "string"}}
 LISTED = Described(
@@ -32,6 +32,7 @@ LISTED = Described(
                     "properties": {
                         "scopes": _SCOPES,
                         "created": {"type": "integer", "description": "Seconds since the epoch"},
+                        "expires": {"type": "integer", "description": "Seconds since the epoch; without it, never"},
                     },
                 },
             }
@@ -41,7 +42,15 @@ LISTED = Described(
 )
 MADE = Described(
     "The token, shown this once; for a dry run, the status",
-    {"type": "object", "properties": {"name": {"type": "string"}, "token": {"type": "string"}, "scopes": _SCOPES}},
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "token": {"type": "string"},
+            "scopes": _SCOPES,
+            "expires": {"type": "integer"},
+        },
+    },
     ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
 )
 
@@ -67,10 +76,11 @@ class Handlers:
         if request.dry_run:
             return {"Status": "200 OK"}
         try:
-            token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"])
+            token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-        return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"]}
+        end = {"expires": wanted["expires"]} if "expires" in wanted else {}
+        return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"], **end}
 
     async def revoke(self, request: Request) -> Response:
         """Make a token worthless, at once."""
@@ -92,7 +102,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/tokens",
             handlers.add,
-            parameters={vol.Required("name"): name, vol.Required("scopes"): scopes},
+            parameters={vol.Required("name"): name, vol.Required("scopes"): scopes, vol.Optional("expires"): expires},
             responses={200: MADE, 400: "The name or a scope is not valid"},
             summary="Make a named token",
             examples={"For monitoring": {"name": "monitor", "scopes": "read"}},

@@ -29,13 +29,14 @@ class Store:
     def described(self) -> dict[str, dict[str, Any]]:
         """The tokens by name, without their keys."""
         return {
-            name: {"scopes": entry.get("scopes"), "created": entry.get("created")}
+            name: {key: entry.get(key) for key in ("scopes", "created", "expires") if key in entry or key != "expires"}
             for name, entry in sorted(self._read().items())
         }
 
-    def add(self, name: str, scopes: list[str]) -> str:
+    def add(self, name: str, scopes: list[str], expires: int | None = None) -> str:
         """Make a token and return it: nobody can see it again.
 
+        :param expires: when it ceases to count, in seconds since the epoch; None for never.
         :raises ApiError: 400, there is one of that name, or there are too many.
         :raises OSError: it cannot be stored.
         """
@@ -47,7 +48,8 @@ class Store:
                 raise ApiError(400, f"There are {MAX_TOKENS} tokens already; revoke one first")
             token = secrets.token_urlsafe(BYTES)
             key = hashlib.sha256(token.encode()).hexdigest()
-            self._write({**tokens, name: {"key": key, "scopes": scopes, "created": int(time.time())}})
+            entry = {"key": key, "scopes": scopes, "created": int(time.time())}
+            self._write({**tokens, name: entry if expires is None else {**entry, "expires": expires}})
         return token
 
     def revoke(self, name: str) -> None:

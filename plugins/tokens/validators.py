@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import voluptuous as vol
 
 from jidoteki.hookspecs import validators
@@ -29,3 +32,13 @@ def scopes(value: str) -> list[str]:
     if len(found) > MAX_SCOPES or not all(is_scope(each) for each in found):
         raise vol.Invalid("must be scopes separated by commas: all, read, a path such as /backup, or GET /backup")
     return found
+
+
+@validators.described(
+    {"type": "string", "pattern": "^[0-9]{1,10}$", "description": "When it ends, since the epoch; never by default"}
+)
+def expires(value: str) -> int:
+    """Accept the time at which a token ceases to count."""
+    if not re.fullmatch("[0-9]{1,10}", value) or int(value) <= time.time():
+        raise vol.Invalid("must be a time to come, in seconds since the epoch")
+    return int(value)

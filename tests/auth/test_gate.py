@@ -22,6 +22,7 @@ from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.gate import Attempt, Authenticated, Gate
 from jidoteki.core.auth.nonces import Nonces, TooMany
 from jidoteki.core.auth.throttle import Throttle
+from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.core.http.routes import OutOfService, Route
 from jidoteki.core.logs.audit import AuditUnavailable
@@ -80,7 +81,7 @@ class Door:
         self.nonces = Nonces(self.appliance.etc) if signatures else None
         self.gate = Gate(
             Authenticator(self.appliance, first_run, 5, named_tokens=True), self.nonces, self.names,  # type: ignore[arg-type]
-            self.throttle, self.audit,  # type: ignore[arg-type]  # all that is used of them
+            self.throttle, self.audit, Tickets(),  # type: ignore[arg-type]  # all that is used of them
         )  # fmt: skip
 
     async def admit(self, attempt: Attempt) -> Authenticated:

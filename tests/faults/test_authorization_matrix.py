@@ -41,8 +41,14 @@ MANDATORY = {
     # An optional plugin that is always in service.
     ("GET", "/jobs"): 200,
     ("GET", "/jobs/{id}"): 404,
+    ("GET", "/jobs/{id}/log"): 404,
+    ("POST", "/jobs/{id}/cancel"): 404,
 }
 OPTIONAL = {
+    ("GET", "/session"): 200,
+    ("GET", "/health/history"): 200,
+    ("GET", "/metrics"): 200,
+    ("GET", "/audit"): 200,
     ("POST", "/settings"): 400,
     ("GET", "/settings"): 404,
     ("POST", "/certs"): 400,
@@ -237,7 +243,7 @@ SCOPES = {
     "read": set(TABLE) - RESERVED - CHANGES,
     "/backup": {route for route in TABLE if route[1].startswith("/backup")},
     "GET /update": {("GET", "/update"), ("GET", "/update/log")},
-    "/jobs": {("GET", "/jobs"), ("GET", "/jobs/{id}")},
+    "/jobs": {route for route in TABLE if route[1].startswith("/jobs")},
     "/setup": set(),
     "/tokens": set(),
 }

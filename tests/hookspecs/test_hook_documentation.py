@@ -63,7 +63,7 @@ def host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         appliance.replace_file(appliance.system_etc / "plugins" / example.name, example.read_text())
     made = Host(appliance, TOKEN)
     made.configure(
-        endpoints=["settings", "lamp", "count", "note"],
+        endpoints=["settings", "lamp", "count", "note", "metrics"],
         plugin_directory="usr/local/etc/plugins",
         health={"refresh": 0.5},
         parameters=None,
@@ -167,6 +167,10 @@ def test_example_of_jidoteki_check(host: Host) -> None:
 
 def test_example_of_jidoteki_health(host: Host) -> None:
     wait_until(lambda: host.request("GET", "/health").json.get("jidoteki_health") == {"celsius": 41.5})
+
+
+def test_example_of_jidoteki_metrics(host: Host) -> None:
+    assert 'thermal_temperature_celsius{zone="0"} 41.5' in host.request("GET", "/metrics").text
 
 
 def test_example_of_jidoteki_apply(host: Host) -> None:

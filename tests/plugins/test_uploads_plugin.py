@@ -20,7 +20,7 @@ import aiohttp
 import aiotus.core
 import aiotus.creation
 import pytest
-import test_strong_authentication as signatures
+import signed_curl
 import yarl
 from cutting_proxy import cutting
 from tusclient.client import TusClient
@@ -496,8 +496,8 @@ def signed(host: Host, method: str, path: str, body: bytes, *headers: str, sent:
     file = host.appliance.root / "body"
     file.write_bytes(body if sent is None else sent)
     more = [part for each in headers for part in ("-H", each)]
-    return signatures.send(
-        host, method, path, signatures.sign(host, method, path, body), *more, "--data-binary", f"@{file}"
+    return signed_curl.send(
+        host, method, path, signed_curl.sign(host, method, path, body), *more, "--data-binary", f"@{file}"
     )
 
 

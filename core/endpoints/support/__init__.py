@@ -31,15 +31,17 @@ async def _packed(request: Request, kind: str, name: str) -> Response:
     if not await request.resumes(path, name):
         outcome = await request.run_job(kind, join=True)
         if outcome.status != "success":
-            raise ApiError(400, outcome.error_message)
+            raise ApiError(400, outcome.error_message or f"The packing ended as {outcome.status}")
     return FileDownload(path, name, anew=True)
 
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
-        JobType("logs", bundles.pack_logs, log="update_logs.log", location="", timeout=600),
-        JobType("debug", bundles.make_debug_bundle, log="update_debug.log", location="", timeout=1200),
+        JobType("logs", bundles.pack_logs, log="update_logs.log", location="", timeout=600, cancellable=True),
+        JobType(
+            "debug", bundles.make_debug_bundle, log="update_debug.log", location="", timeout=1200, cancellable=True
+        ),
     ]
 
 

@@ -9,6 +9,7 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import (
     JOB_STATUS,
+    PREFIX,
     Appliance,
     Described,
     Endpoint,
@@ -20,6 +21,7 @@ from jidoteki.hookspecs import (
     TextFile,
     Upload,
     hookimpl,
+    previewing,
 )
 
 #: Longer than the longest `script-timeout`: what that one ends is told better.
@@ -59,6 +61,7 @@ UPDATE = JobType(
     busy_code="E1004",
     timeout=TIMEOUT,
     recover=recover,
+    cancellable=True,
     persist=True,
 )
 
@@ -86,6 +89,20 @@ async def log(request: Request) -> Response:
     return TextFile(request.appliance.log / "update.log")
 
 
+BEGUN = Described(
+    "The update runs; in a dry run, what is told of the package",
+    previewing(
+        "202 Accepted",
+        {
+            "from-version": {"type": ["string", "null"], "description": "The version in force"},
+            "to-version": {"type": ["string", "null"], "description": "That of the package"},
+            "changelog": {"type": ["string", "null"], "description": "What the package says of it, up to 64 KiB"},
+            "size": {"type": "integer", "description": "Bytes of the package"},
+            "key-id": {"type": "string", "description": "SHA-256 of the key that the signature was made with"},
+        },
+    ),
+    ({"Status": "202 Accepted", "Location": f"{PREFIX}/update"},),
+)
 STATUS = Described(
     "Status, percentage and log",
     JOB_STATUS,
@@ -121,7 +138,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "/update",
             start,
             parameters={vol.Required("update", description="An encrypted, signed update package"): Upload()},
-            responses={202: "The update runs", 400: "No package came, or an update runs already"},
+            responses={202: BEGUN, 400: "No package came, or an update runs already"},
             summary="Update the system with an encrypted, signed package",
             starts="update",
             audited_as=lambda values: ("update.post", ""),

@@ -11,6 +11,7 @@ from pathlib import Path
 from jidoteki.core.archives.unpacking import Policy
 from jidoteki.core.endpoints.update import highest, inbox, package, script, unpacked, versions
 from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobFailed
 from jidoteki.hookspecs.free_space import FULL
@@ -89,6 +90,7 @@ def _judge(job: Job) -> None:
         raise JobFailed("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
+        size = os.fstat(found.file.fileno()).st_size
         keys = package.Keys(job.appliance.etc)
         job.progress(30)
         decrypted = package.decrypt(
@@ -106,11 +108,13 @@ def _judge(job: Job) -> None:
     directory = unpacked.make(job)
     package.unpack(decrypted.archive, directory, _policy(job))
     decrypted.archive.unlink()
-    _read(directory / CHANGELOG, MAX_CHANGELOG)
+    changelog = _read(directory / CHANGELOG, MAX_CHANGELOG)
     job.progress(60)
     version = _version(job, directory)
     if version is not None:
         _compare(job, version)
+    installed = _valid(_installed, job, lambda told: None)
+    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key=keys.public))
 
 
 def _policy(job: Job) -> Policy:
@@ -204,6 +208,7 @@ def _install(job: Job, directory: Path) -> bool:
     version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
     has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
+    job.commit()
     _remember_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
     if version is not None:

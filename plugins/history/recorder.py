@@ -1,0 +1,100 @@
+"""Measures now and then, keeps it in memory for five minutes, and writes it; says nothing of times that never were."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from jidoteki.plugins.history.series import COLUMNS, FINEST, Series, Values, mean
+from jidoteki.plugins.history.store import Store
+
+logger = logging.getLogger(__name__)
+
+WRITE_EACH: Final = 300.0
+"""Seconds between two writes at least: flash wears."""
+JUMP: Final = 5.0
+"""Seconds by which a clock is not set by those who do so little by little."""
+SETTLED: Final = 3600.0
+"""Seconds after which a clock that did not jump is believed: what is later than it never was."""
+EARLIEST: Final = 1767225600
+"""The beginning of 2026: no clock that is set says less."""
+MAX_PENDING: Final = 4 * FINEST.count
+DIGITS: Final = 3
+
+
+class Recorder:
+    """The history of one appliance.
+
+    :param measure: returns the figures of this moment.
+    :param wall: the clock that shows the time of day, in seconds since the epoch.
+    :param running: a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        measure: Callable[[], Values],
+        wall: Callable[[], float] = time.time,
+        running: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    ) -> None:
+        self._store, self._measure, self._wall, self._running = store, measure, wall, running
+        self._pending: dict[int, Values] = {}
+        self._lock = threading.Lock()
+        self._offset: float | None = None
+        self._set = self._written = running()
+
+    def step(self) -> None:
+        """Measure, and write what is due; blocks."""
+        values = self._measure()
+        with self._lock:
+            now, running = self._wall(), self._running()
+            offset = now - running
+            if self._offset is not None and abs(offset - self._offset) > JUMP:
+                self._pending.clear()  # of times that never were
+                self._set = running
+            self._offset = offset
+            if now >= EARLIEST:
+                self._pending[FINEST.bucket(now)] = values
+            if running - self._written >= WRITE_EACH:
+                self._written = running
+                self._write(now, settled=running - self._set >= SETTLED)
+
+    def _write(self, now: float, settled: bool) -> None:
+        try:
+            if self._pending:
+                self._store.write(self._pending, now + FINEST.step if settled else None)
+                self._pending.clear()
+        except OSError as error:
+            logger.error("The history cannot be written: %s", error)
+            for each in sorted(self._pending)[:-MAX_PENDING]:
+                del self._pending[each]
+
+    def columns(self, series: Series) -> dict[str, list[Any]]:
+        """The last points of a series, one list for each figure, with None where nothing is known; blocks."""
+        end = series.bucket(self._wall())
+        times = [end - number * series.step for number in range(series.count - 1, -1, -1)]
+        with self._lock:
+            pending = dict(self._pending)
+        try:
+            points = self._store.read(series, times[0], end)
+        except OSError as error:
+            logger.error("The history cannot be read: %s", error)
+            points = {}
+        latest: dict[int, list[Values]] = {}
+        for moment, values in pending.items():
+            latest.setdefault(series.bucket(moment), []).append(values)
+        known = {begin: mean(each) for begin, each in latest.items()} | points
+        if series is FINEST:
+            known = points | pending
+        nothing: Values = (None,) * len(COLUMNS)
+        rows = [known.get(each, nothing) for each in times]
+        shown = {name: [_rounded(row[index]) for row in rows] for index, name in enumerate(COLUMNS)}
+        return {"time": times, **shown}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, DIGITS)
