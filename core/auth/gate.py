@@ -36,6 +36,7 @@ class Attempt:
     :param method: GET for HEAD.
     :param path: without the prefix, as it was sent.
     :param client: the address of the client.
+    :param head: whether HEAD was sent: what it is answered has no body, and it changes nothing.
     """
 
     request: web.BaseRequest
@@ -43,6 +44,7 @@ class Attempt:
     method: str
     path: str
     client: str
+    head: bool = False
 
     @property
     def target(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -56,6 +57,12 @@ class Holder:
     """When the token was made, in seconds since the epoch; 0 where nobody knows."""
     expires: int | None = None
     """When it ceases to count; None for never."""
+
+    @property
+    def credential(self) -> str:
+        """A name for the credential that tells nothing of it."""
+        name = b"credential\0" + self.key + b"\0" + self.user.name.encode()
+        return hashlib.sha256(name).hexdigest()[:32]
 
 
 def parse(content: bytes) -> Mapping[str, Holder]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import multipart  # type: ignore[import-untyped]  # it has no types
-from aiohttp import web
 
 from jidoteki.core.http import multipart_forms
 from jidoteki.core.http.forms import Form
+from jidoteki.core.http.incoming import Incoming
 from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.multipart_forms import Padding
 from jidoteki.core.http.parts import FilePart, Part, Room, StoredUpload, TextPart
@@ -26,7 +25,6 @@ from jidoteki.core.http.responses import header_text
 from jidoteki.hookspecs import ApiError, Document, Upload
 
 MAX_PARTS = 64
-MAX_CONTENT_TYPE = 512
 MAX_TEXT = 64 * 1024
 #: Before the first part, between the last byte of one and the next, and behind the last: what is thrown away.
 MAX_BESIDE_PARTS = 64 * 1024
@@ -71,41 +69,39 @@ class Buffers:
 class Body:
     """The fields of one request while they are read.
 
+    :param incoming: what they are read from.
     :param room: of the file system that files are received on.
     :param buffers: where what is kept in memory is counted, under the name of `user`.
-    :param digest: SHA-256 that the whole body must have; None for any body.
     :param find: looks for files that are named and not sent.
     :param hashed: whether to tell the digests of files.
     """
 
-    request: web.BaseRequest
+    incoming: Incoming
     form: Form
     limits: Limits
     spool: Path
     room: Room
     buffers: Buffers
     user: str
-    digest: bytes | None = None
     find: Find = find_nothing
     hashed: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
     _buffered: int = 0
     _held: int = 0
-    _hash: Any = None
 
     async def read(self) -> None:
         """Read the whole body into `fields`.
 
         :raises ApiError: 400, 408, 413 or 415.
         """
-        kind = self._begin_reading("form")
+        kind = self.incoming.media("form")
         if kind == "multipart/form-data":
             await self._read_multipart()
         elif kind == "application/x-www-form-urlencoded":
             await self._read_urlencoded()
-        elif self.request.can_read_body:
+        elif self.incoming.request.can_read_body:
             await self._read_nothing()
-        self._check_digest()
+        self.incoming.check_digest()
 
     async def values(self) -> dict[str, Any]:
         """Find the files that are named and not sent, and return the validated values.
@@ -116,31 +112,6 @@ class Body:
             if isinstance(value, StoredUpload) and value.text:
                 await self._find(name, value)
         return await asyncio.to_thread(self.form.validate, self.fields)
-
-    async def stream(self, media: str) -> AsyncIterator[bytes]:
-        """Yield a body that is no form as it comes.
-
-        :param media: the type that it must be of.
-        :raises ApiError: 400, 408 or 415.
-        """
-        if self._begin_reading("body") != media:
-            raise ApiError(415, f"Send the body as {media}")
-        async for chunk in self._chunks():
-            yield chunk
-        self._check_digest()
-
-    def _begin_reading(self, what: str) -> str:
-        """The media type of the body."""
-        if self.digest is not None:
-            self._hash = hashlib.sha256()
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ApiError(415, f"Send the {what} without Content-Encoding")
-        # aiohttp's own reading of this header takes seconds over a kilobyte of quotation marks.
-        return self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE].partition(";")[0].strip().lower()
-
-    def _check_digest(self) -> None:
-        if self._hash is not None and self._hash.digest() != self.digest:
-            raise ApiError(400, "The body is not the one that was signed")
 
     async def _find(self, name: str, named: StoredUpload) -> None:
         """Put a file in the place of the text that names it."""
@@ -159,33 +130,11 @@ class Body:
             if isinstance(value, StoredUpload) and not value.kept:
                 await asyncio.to_thread(value.path.unlink, missing_ok=True)
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        received = 0
-        while True:
-            try:
-                async with asyncio.timeout(self.limits.idle):
-                    chunk = await self.request.content.readany()
-            except TimeoutError as error:
-                raise ApiError(408, f"No data came for {self.limits.idle:g} seconds") from error
-            except (web.RequestPayloadError, ConnectionError) as error:
-                raise ApiError(400, "The body is damaged or ended early") from error
-            if not chunk:
-                return
-            received += len(chunk)
-            if self._hash is not None:
-                self._hash.update(chunk)
-            late = loop.time() - started - 30
-            if late > 0 and received < late * self.limits.rate:
-                raise ApiError(408, f"The body came at less than {self.limits.rate} bytes a second")
-            yield chunk
-
     async def _read_nothing(self) -> None:
         """Read a body that holds no parameters, such as the `{}` that many clients send as JSON."""
         content = b""
         if self.form.needs_nothing:
-            async for chunk in self._chunks():
+            async for chunk in self.incoming.chunks():
                 content += chunk
                 if len(content) > MAX_NOTHING:
                     break
@@ -195,7 +144,7 @@ class Body:
 
     async def _read_urlencoded(self) -> None:
         content = bytearray()
-        async for chunk in self._chunks():
+        async for chunk in self.incoming.chunks():
             self._hold(len(chunk))
             content += chunk
             if len(content) > MAX_TEXT * 4:
@@ -216,8 +165,8 @@ class Body:
                 self._text(name, kind, text)
 
     async def _read_multipart(self) -> None:
-        boundary = multipart_forms.boundary(self.request.headers.get("Content-Type", "")[:MAX_CONTENT_TYPE])
-        length = self.request.content_length
+        boundary = multipart_forms.boundary(self.incoming.content_type)
+        length = self.incoming.request.content_length
         await asyncio.to_thread(self._check_space, length or 0)
         try:
             parser = multipart_forms.Parser(
@@ -248,7 +197,7 @@ class Body:
         part: Part | None = None
         beside = 0
         try:
-            async for chunk in self._chunks():
+            async for chunk in self.incoming.chunks():
                 beside += len(chunk) if part is None else 0
                 content = padding.taken_out_of(chunk)
                 for event in parser.parse(content) if content else ():  # nothing means the end to it

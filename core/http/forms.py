@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import voluptuous as vol
+from aiohttp import web
 
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import header_text
@@ -77,6 +79,31 @@ class Form:
             name = str(error.path[0]) if error.path else ""
             value = given.get(name)
             raise ApiError(400, f"{validators.explain(error)}{_hint(name, value)}") from error
+
+    async def query_values(self, request: web.BaseRequest) -> dict[str, Any]:
+        """Return the validated values of a request's query; what else is in it is no parameter.
+
+        :raises ApiError: as `validate` does; 400, one is given twice.
+        """
+        if self.is_empty:
+            return {}
+        query = request.query
+        given = {name: query.getall(name) for name in self.kinds if name in query}
+        if not given and self.is_optional:
+            return {}
+        for name, values in given.items():
+            if len(values) > 1:
+                raise ApiError(400, f"{name} is given twice")
+        return await asyncio.to_thread(self.validate, {name: values[0] for name, values in given.items()})
+
+    def check_no_query(self, query: Container[str]) -> None:
+        """Refuse parameters of the form in the query, where they would be ignored.
+
+        :raises ApiError: 400.
+        """
+        for name in self.kinds:
+            if name in query:
+                raise ApiError(400, f"{name} must be sent in the body, not in the query")
 
     def check_name(self, name: str) -> None:
         """Refuse a parameter that the endpoint does not have."""

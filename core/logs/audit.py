@@ -7,12 +7,14 @@ Lines are CSV as in the original: `seconds.nanoseconds,id,location,user,action,"
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jidoteki.core.addresses import network_of
@@ -70,6 +72,20 @@ class AuditLog:
                 raise AuditUnavailable(str(error)) from error
         if self._notify and count:
             self._notify(Event("audit", now / 1e9, action, target, client, user, id, count))
+
+    @asynccontextmanager
+    async def change(self, id: str, client: str, user: str, target: str) -> AsyncIterator[list[str]]:
+        """Write a line before a change that is made in a `with` block, and one after it, with what the block adds.
+
+        :raises AuditUnavailable: the first one was not written, so nothing may be done.
+        """
+        await asyncio.to_thread(self.write, id, client, user, "request.begun", target, True)
+        outcome: list[str] = []
+        try:
+            yield outcome
+        finally:
+            with suppress(AuditUnavailable):
+                await asyncio.to_thread(self.write, id, client, user, "request.done", " ".join([target, *outcome]))
 
     def note(self, client: str, user: str, action: str, target: str, original: tuple[str, str] | None = None) -> None:
         """Audit an event that anybody can cause at will: the first at once, the number of others after a minute.

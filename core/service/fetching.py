@@ -29,9 +29,8 @@ async def fetch(service: Service, path: str) -> Any:
     if not isinstance(route, Route) or route.changes:
         raise ApiError(404, f"{path} is not served")
     form = route.form.with_path(route.values_in(path))
-    api = ApiRequest(service.appliance, route.plugin.section, service, NOWHERE, Holder(b"", ADMIN))
-    if not form.is_empty:
-        api.values = await asyncio.to_thread(form.validate, {})
+    values = {} if form.is_empty else await asyncio.to_thread(form.validate, {})
+    api = ApiRequest(route.plugin.section, service, NOWHERE, Holder(b"", ADMIN), {}, values)
     response = await route.endpoint.handler(api)
     if isinstance(response, EncodedJson):
         return json.loads(response.content)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from jidoteki.core.http.parts import UPLOAD_PREFIX, StoredUpload
@@ -44,10 +43,10 @@ class NamedFiles:
     """The files that one request names.
 
     :param sources: where they may come from.
-    :param request: what names them.
+    :param request: makes what a plugin is handed of the request that names them.
     """
 
-    def __init__(self, sources: FileSources, request: ApiRequest) -> None:
+    def __init__(self, sources: FileSources, request: Callable[[Plugin], ApiRequest]) -> None:
         self._sources = sources
         self._request = request
         self._found: list[tuple[FileSource, ApiRequest, str]] = []
@@ -63,9 +62,9 @@ class NamedFiles:
             return None
         plugin, source = self._sources[match[1].decode()]
         name = match[2].decode()
-        request = dataclasses.replace(self._request, config=plugin.section)
+        request = self._request(plugin)
         path = await source.find(request, name)
-        stored = StoredUpload(self._request.appliance.spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
+        stored = StoredUpload(request.appliance.spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}")
         try:
             stored.size = await asyncio.to_thread(_link, path, stored.path)
         except OSError as error:

@@ -20,11 +20,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from jidoteki.core.auth.gate import Attempt
+from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
 from jidoteki.core.service.kept_answers import Full, Kept, KeptAnswers
-from jidoteki.core.service.requests import ApiRequest, NotNow
+from jidoteki.core.service.requests import NotNow
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
@@ -44,12 +45,6 @@ _INTERRUPTED = (
 _NOT_KEPT = "A request with this Idempotency-Key was carried out; its answer cannot be given again"
 
 
-def is_used(attempt: Attempt, request: ApiRequest) -> bool:
-    """Whether a request has such a key; dry runs need none, nor does the first setup, which nobody has a token for."""
-    named = attempt.method == "POST" and HEADER in attempt.request.headers
-    return named and not request.dry_run and bool(request.holder.key)
-
-
 class Idempotency:
     """Knows the keys that were used.
 
@@ -60,20 +55,24 @@ class Idempotency:
         self.kept = kept
         self.running: set[bytes] = set()
 
-    async def look(self, attempt: Attempt, request: ApiRequest) -> Key:
-        """The key of a request, before its body is read.
+    async def look(self, attempt: Attempt, holder: Holder) -> Key | None:
+        """The key of a request, before its body is read; None where it has none.
+
+        The first setup needs none, which nobody has a token for.
 
         :raises ApiError: 400, it is none; 409, a request with it is being carried out; 503, it cannot be looked up.
         """
-        given = attempt.request.headers.getall(HEADER)
+        given = attempt.request.headers.getall(HEADER, ())
+        if not given or attempt.method != "POST" or not holder.key:
+            return None
         if len(given) != 1 or not _KEY.fullmatch(given[0]):
             raise ApiError(400, f"{HEADER} must be one key of 1 to 255 printable characters")
         shown = given[0].encode()
         key = Key(
             self,
-            hashlib.sha256(b"id\0" + request.credential.encode() + b"\0" + shown).digest(),
-            request.credential,
-            hashlib.sha256(b"answer\0" + request.holder.key + b"\0" + shown).digest(),
+            hashlib.sha256(b"id\0" + holder.credential.encode() + b"\0" + shown).digest(),
+            holder.credential,
+            hashlib.sha256(b"answer\0" + holder.key + b"\0" + shown).digest(),
             f"{attempt.method} {attempt.path.rstrip('/')}",
         )
         key.known = await key.find() is not None

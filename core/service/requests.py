@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
 
 from jidoteki.core.auth.authentication import FORBIDDEN
 from jidoteki.core.auth.tickets import TooManyTickets
@@ -46,23 +47,46 @@ class NotNow(ApiError):
 
 
 @dataclass(slots=True)
-class ApiRequest:
-    """Implements `jidoteki.hookspecs.Request`; the mandatory endpoints alone may use all of `service`."""
+class Change:
+    """What a request changes, and what becomes of that.
 
-    appliance: Appliance
+    :param id: what it is called in the audit log.
+    :param dry_run: whether it is only judged.
+    :param job_id: of the job that was started for it.
+    """
+
+    id: str
+    dry_run: bool
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """Implements `jidoteki.hookspecs.Request`; the mandatory endpoints alone may use all of `service`.
+
+    :param change: None for a request that only reads.
+    :param stream: the body, where the endpoint's handler reads it.
+    """
+
     config: Mapping[str, Any]
     service: Service
     client: str
     holder: Holder
-    headers: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
-    dry_run: bool = False
-    id: str = ""
-    """Names a change in the audit log."""
-    job_id: str = ""
+    headers: Mapping[str, str]
+    values: Mapping[str, Any]
     body_digest: bytes | None = None
+    change: Change | None = None
     stream: AsyncIterator[bytes] | None = None
-    """The body, where the endpoint's handler reads it."""
+
+    @property
+    def appliance(self) -> Appliance:
+        """The appliance that the request administers."""
+        return self.service.appliance
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be changed."""
+        return self.change is not None and self.change.dry_run
 
     @property
     def user(self) -> str:
@@ -72,8 +96,7 @@ class ApiRequest:
     @property
     def credential(self) -> str:
         """A name for the credential."""
-        name = b"credential\0" + self.holder.key + b"\0" + self.user.encode()
-        return hashlib.sha256(name).hexdigest()[:32]
+        return self.holder.credential
 
     def body(self) -> AsyncIterator[bytes]:
         """The body of a request of an endpoint that declares one."""
@@ -155,7 +178,8 @@ class ApiRequest:
                 raise refusal(job, busy.kind) from busy
             except OSError as error:
                 raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
-            self.job_id = headers["Job-Id"] = record.id
+            headers["Job-Id"] = record.id
+            self._started(record.id)
         location = f"/{kind}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
@@ -172,8 +196,12 @@ class ApiRequest:
             raise refusal(job, busy.kind) from busy
         except OSError as error:
             raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
-        self.job_id = outcome.id
+        self._started(outcome.id)
         return outcome
+
+    def _started(self, id: str) -> None:
+        if self.change:
+            self.change.job_id = id
 
     async def resumes(self, path: Path, filename: str) -> bool:
         """Whether the client asks for the rest of this very file."""
@@ -249,6 +277,17 @@ def refusal(job: JobType, running: str) -> NotNow:
     if running == job.name:
         return NotNow(400, f"{name} is already running", code)
     return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+
+
+async def handled(route: Route, request: ApiRequest) -> Response:
+    """Call the handler of a route, and count its failures."""
+    try:
+        return await route.endpoint.handler(request)
+    except (ApiError, web.HTTPException, ConnectionError, asyncio.CancelledError):
+        raise
+    except BaseException:
+        request.service.figures.failures[route.plugin.name] += 1
+        raise
 
 
 def own(request: Request) -> ApiRequest:

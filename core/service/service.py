@@ -64,6 +64,8 @@ class Service:
         self.unwritten_health: dict[str, Any] | None = None
         self.audit = AuditLog(appliance.log / audit_log.FILE, self._tell_of_audit, lambda: self.appliance.group)
         self.in_flight = InFlight()
+        #: What is being told of requests that were ended.
+        self.telling: set[asyncio.Future[None]] = set()
         self.sent = SentFiles(appliance.jobs / "sent.json")
         self.idempotency = Idempotency(KeptAnswers(appliance.jobs / "answers.sqlite"))
         self.buffers = Buffers()
