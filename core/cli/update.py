@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import secrets
-import time
 from pathlib import Path
 
 import click
@@ -13,11 +12,12 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import Problem, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.endpoints.update import inbox
-from jidoteki.core.jobs.launch import Busy, Launcher
-from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import Record
+from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
-from jidoteki.core.service.generation import assemble
+from jidoteki.core.plugin_manager.live import Live
+from jidoteki.core.service.generation import Assembly, assemble
+from jidoteki.hookspecs import JobOutcome, audit_log
 
 #: What the audit log says in place of a client's address.
 CLIENT = "local"
@@ -34,36 +34,36 @@ def command(root: Path, wait: bool) -> None:
     """
     appliance = Appliance(root)
     service_user.become_or_refuse(appliance)
-    id, user = secrets.token_hex(8), service_user.caller()
+    user = service_user.caller()
     appliance.prepare()
-    assembly = assemble(appliance, loading.load(appliance.configuration))
-    appliance, launcher = assembly.appliance, assembly.launcher
-    audit = AuditLog(appliance.log / "jidoteki-audit.log", group=lambda: appliance.group)
+    asyncio.run(_update(assemble(appliance, loading.load(appliance.configuration)), user, wait))
+
+
+async def _update(assembly: Assembly, user: str, wait: bool) -> None:
+    appliance = assembly.appliance
+    audit = AuditLog(appliance.log / audit_log.FILE, group=lambda: appliance.group)
+    jobs = JobManager(lambda: assembly.launcher, None, Live())
     try:
-        audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
-        record, process = launcher.start("update", {}, CLIENT, user)
+        async with audit.change(secrets.token_hex(8), CLIENT, user, TARGET) as outcome:
+            outcome.append("refused")
+            job = await jobs.start("update", {}, CLIENT, user)
+            outcome[:] = ["started", job.record.id]
     except AuditUnavailable as error:
         raise Problem(f"The audit log cannot be written, so nothing may be changed: {error}") from error
     except Busy as busy:
-        with contextlib.suppress(AuditUnavailable):
-            audit.write(id, CLIENT, user, "request.done", f"{TARGET} refused")
         raise Problem(f"{busy.kind.capitalize()} is already running") from busy
-    with contextlib.suppress(AuditUnavailable):
-        audit.write(id, CLIENT, user, "request.done", f"{TARGET} started {record.id}")
-    click.echo(f"Started {record.id}")
+    except OSError as error:
+        raise Problem(f"The update cannot be started: {error.strerror or error}") from error
+    click.echo(f"Started {job.record.id}")
     if wait:
-        _wait(launcher, record, process)
+        _tell((await asyncio.shield(job.ended)).outcome(), appliance)
 
 
-def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
-    while process.poll() is None:
-        time.sleep(0.2)
-    launcher.settle("update")
-    launcher.clear(record.id)
-    ended = launcher.records.read(record.id)
-    if ended is None or ended.status != "success":
-        code, message = (ended.error_code, ended.error_message) if ended else ("E1000", "The job left no record")
-        if code == "E1003":
-            click.echo(f"Looked for {inbox.PACKAGES} in {launcher.appliance.uploads}")
-        raise Problem(f"{code}: {message}")
+def _tell(outcome: JobOutcome, appliance: Appliance) -> None:
+    if outcome.status == "cancelled":
+        raise Problem("The update was cancelled")
+    if outcome.status != "success":
+        if outcome.error_code == "E1003":
+            click.echo(f"Looked for {inbox.PACKAGES} in {appliance.uploads}")
+        raise Problem(f"{outcome.error_code}: {outcome.error_message}")
     click.echo("The update was installed")

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.live import Live
-from jidoteki.hookspecs import JobRecord, LiveEvent, paths
+from jidoteki.hookspecs import Event, JobRecord, LiveEvent, paths
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,17 @@ def job_event(record: JobRecord) -> LiveEvent:
     if record.status == "failed":
         told |= {"error-message": record.error_message, "error-code": record.error_code}
     return LiveEvent("job", told, JOBS)
+
+
+def plugin_event(action: str, record: Record) -> Event:
+    """The event that tells plugins of the start or the end of a run."""
+    outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
+    return Event(
+        "job", record.ended or record.started, action, f"{record.kind} {outcome}", record.client, record.user,
+        record.id, outcome=record.status, code=record.error_code,
+        message=record.error_message,
+        duration=None if record.ended is None else max(0.0, record.ended - record.started),
+    )  # fmt: skip
 
 
 class Following:

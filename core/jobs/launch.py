@@ -14,21 +14,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import changes, commands, deaths, logs, processes, status_files
+from jidoteki.core.jobs import changes, commands, deaths, settling, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import KIND, Record, Records, boot_id
-from jidoteki.core.plugin_manager.isolation import told
-from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
-from jidoteki.hookspecs import JobType, paths, programs
+from jidoteki.core.jobs.records import KIND, Record, Records
+from jidoteki.core.plugin_manager.manager import Plugin, Plugins
+from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 PATIENCE = 200
-RECOVERY_TIME = 600.0
 
 
 logger = logging.getLogger(__name__)
@@ -53,7 +50,7 @@ class Launcher:
         self.records = Records(appliance.jobs)
         self.kinds: dict[str, tuple[Plugin, JobType]] = {}
         self._config = config
-        self._plugins = plugins
+        self.plugins = plugins
         for plugin in plugins.loaded:
             for job in plugin.jobs:
                 self._add(plugin, job)
@@ -61,10 +58,10 @@ class Launcher:
     def _add(self, plugin: Plugin, job: JobType) -> None:
         problem = _wrong(job)
         if problem:
-            self._plugins.leave_out(plugin, problem)
+            self.plugins.leave_out(plugin, problem)
         elif job.name in self.kinds:
             other = self.kinds[job.name][0]
-            self._plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
+            self.plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
         else:
             self.kinds[job.name] = plugin, job
 
@@ -128,7 +125,7 @@ class Launcher:
             except locks.Held as error:
                 raise Busy(kind) from error
             try:
-                self.settle(kind)
+                settling.settle_all(self, kind)
                 record = self.records.new(kind, client, user, self.kinds[kind][1].persist)
                 status_files.write(self.appliance.etc, self.kinds[kind][1], record, begin=True)
                 return record, self._spawn(record, input, lock)
@@ -143,7 +140,7 @@ class Launcher:
             return process
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
-            self._save(record)
+            self.save(record)
             self.clear(record.id)
             raise
 
@@ -182,9 +179,7 @@ class Launcher:
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
     ) -> JobProcess:
         plugin, _ = self.kinds[record.kind]
-        wanted = {plugin.name: plugin} | {
-            each.name: each for each, _ in self._plugins.implementations("jidoteki_apply")
-        }
+        wanted = {plugin.name: plugin} | {each.name: each for each, _ in self.plugins.implementations("jidoteki_apply")}
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
@@ -212,57 +207,10 @@ class Launcher:
         argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
         return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 
-    def settle(self, kind: str) -> list[Record]:
-        """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""
-        settled = []
-        for id in self.records.ids(kind):
-            record = self.records.read(id)
-            if record and record.status == "running":
-                if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
-                    processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
-                record.fail(deaths.reason(self.records.path(id)))
-                self.finish(record)
-                settled.append(record)
-        return settled
-
-    def finish(self, record: Record) -> None:
-        """Store how a dead job ended and clear away what it left."""
-        with leftovers.tolerated("Files that were being replaced together are old and new"):
-            files.finish_replacing(self.appliance.jobs)
-        said = self._recover(record.kind)
-        if said and record.error_message:
-            record.error_message = f"{record.error_message}. {said}"
-        self._log(record)
-        self._save(record)
-        self.clear(record.id)
-
-    def _save(self, record: Record) -> None:
+    def save(self, record: Record) -> None:
+        """Store a record, and write its status files."""
         _, job = self.kinds.get(record.kind, (None, None))
         status_files.save(self.appliance.etc, job, record, self.records)
-
-    def _log(self, record: Record) -> None:
-        """Say in the logs of a dead job why it ended, as it would have itself."""
-        _, job = self.kinds.get(record.kind, (None, None))
-        if job and record.error_message:
-            log = logs.of(self.appliance, job, self.records.log(record.id))
-            log.line(record.error_message)
-            log.close()
-
-    def _recover(self, kind: str) -> str | None:
-        """Let the plugin put right what the dead job left half done, and return what it says of that."""
-        plugin, job = self.kinds.get(kind, (None, None))
-        if plugin is None or job is None or job.recover is None:
-            return None
-        recover: Callable[..., object] = job.recover
-        given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
-        calls = self._plugins.calls
-        try:
-            said = calls.within(plugin.name, f"the recovery of {kind}", RECOVERY_TIME, lambda: recover(*given))
-        except PluginError as error:
-            message = "The plugin %s could not recover from a dead %s job: %s"
-            logger.error(message, plugin.name, kind, told(error), exc_info=calls.first(error))
-            return None
-        return said if isinstance(said, str) else None
 
     def clear(self, id: str) -> None:
         """Remove the work space of a run, or whatever else has its name there."""
@@ -286,14 +234,3 @@ def _wrong(job: JobType) -> str | None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _takes_config(recover: Callable[..., Any]) -> bool:
-    """Whether a recovery takes the configuration, too: by a second parameter that it needs, or one called so."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    try:
-        parameters = inspect.signature(recover).parameters.values()
-    except (TypeError, ValueError):  # of what is not written in Python
-        return False
-    second = [each for each in parameters if each.kind in kinds][1:2]
-    return any(each.default is each.empty or each.name == "config" for each in second)

@@ -6,19 +6,20 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
 from jidoteki.core.jobs import cancelling, deaths, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
-from jidoteki.hookspecs import JobRecord
+from jidoteki.hookspecs import JobRecord, JobType
 
 #: Nanoseconds after which a file that is written once more has another time than before.
 SETTLED: Final = 2 * 10**9
 #: Seconds for which a list is good, even if somebody wrote into a record.
 FRESH: Final = 1.0
+LOG_LINES: Final = 10
 PAST: Final = "The job is past the point where it can be cancelled: what it changes now must become whole"
 
 Identity = tuple[int, int, int, int]
@@ -39,13 +40,13 @@ class Seen:
         if self._whole is None:
             return None
         read, changed, records = self._whole
-        if time.monotonic() - read > FRESH or changed != _changed(launcher.records.directory):
+        if time.monotonic() - read > FRESH or changed != changed_at(launcher.records.directory):
             return None
         return list(records)
 
     def newest(self, launcher: Launcher) -> list[JobRecord]:
         """Every run that is still known, the newest first."""
-        read, changed = time.monotonic(), _changed(launcher.records.directory)
+        read, changed = time.monotonic(), changed_at(launcher.records.directory)
         known, settled, shown = self._known, {}, []
         before = time.time_ns() - SETTLED
         for id in reversed(launcher.records.ids()):
@@ -66,7 +67,7 @@ class Seen:
         return list(shown)
 
 
-def _changed(directory: Path) -> int:
+def changed_at(directory: Path) -> int:
     """When a file of a directory came, went or was replaced; 0 where that cannot be told."""
     try:
         return os.stat(directory).st_mtime_ns
@@ -101,6 +102,32 @@ def why_not(launcher: Launcher, record: Record) -> str | None:
     if record.kind not in launcher.kinds or not launcher.kinds[record.kind][1].cancellable:
         return f"Jobs of the type {record.kind} cannot be cancelled"
     return PAST if cancelling.decided(launcher.appliance.tmp / record.id) == "committed" else None
+
+
+def status(launcher: Launcher, kind: str) -> dict[str, Any]:
+    """How the last run of a kind went, or goes, be it another tool's.
+
+    :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
+    """
+    job = launcher.kinds[kind][1]
+    shown = _status(launcher, kind, job)
+    errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}
+    try:  # after the rest: the log of a run that has ended is whole
+        log = files.tail(launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
+    except OSError:
+        log = None
+    return shown | {"log": log} | errors
+
+
+def _status(launcher: Launcher, kind: str, job: JobType) -> dict[str, Any]:
+    record, lock = launcher.records.latest(kind), launcher.lock(kind)
+    if record is not None and record.status == "running" and not locks.is_held(lock):
+        # It may have ended, and recorded so, since it was read.
+        record = launcher.records.latest(kind) or record
+        if record.status == "running":
+            reason = deaths.reason(launcher.records.path(record.id))
+            return status_files.interrupted({"percentage": record.percentage}, reason)
+    return status_files.shown(launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
 
 def ended(status: str) -> str:

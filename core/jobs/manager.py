@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core import files
-from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, deaths, listing, processes, status_files
+from jidoteki.core.jobs import adopting, cancelling, deaths, listing, settling
 from jidoteki.core.jobs.cancelling import NotCancellable
-from jidoteki.core.jobs.following import Following, job_event
+from jidoteki.core.jobs.following import Following, job_event, plugin_event
 from jidoteki.core.jobs.launch import Busy, Launcher
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import Record, boot_id
+from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.hookspecs import Event, JobOutcome, JobType
 from jidoteki.hookspecs.jobs import DEFAULT_GRACE
@@ -27,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 EXTRA_TIME = 30.0
 CHECK_TIME = 600.0
-LOG_LINES = 10
 JOIN_TRIES = 20
 MAX_REASON = 1000
 
@@ -35,7 +31,7 @@ Permit = Callable[[], None]
 
 
 @dataclass(slots=True)
-class _Watch:
+class Watch:
     """A running job, from its start or its discovery to its end."""
 
     record: Record
@@ -50,15 +46,19 @@ class JobManager:
     """The jobs of one appliance.
 
     :param launcher: returns the one in force.
-    :param notify: told of each start and end, in a thread.
+    :param notify: told of each start and end, in a thread; None beside the service, which finds and tells them itself.
     :param live: where what happens to jobs, and what they write, is told as live events.
     """
 
-    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None], live: Live) -> None:
+    def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None] | None, live: Live) -> None:
         self._launcher = launcher
         self._notify = notify
         self._live = live
-        self._watches: dict[str, _Watch] = {}
+        self._watches: dict[str, Watch] = {}
+        #: The runs that are told of here, until nobody else would.
+        self._known: set[str] = set()
+        self._looking = asyncio.Lock()
+        self._looked = self._begun = self._starting = 0
         self.seen = listing.Seen()
         self._checks = asyncio.Semaphore(4)
 
@@ -75,50 +75,46 @@ class JobManager:
         return self.launcher.kinds[name][1]
 
     async def recover(self) -> None:
-        """Find the jobs that still run, settle those that died, and clear away what they left."""
-        for record, pid in await asyncio.to_thread(self._recover):
-            self._watch(record, JobProcess(pid))
+        """Settle the jobs that died, and clear away what they left."""
+        await asyncio.to_thread(settling.recover, self.launcher)
 
-    def _recover(self) -> list[tuple[Record, int]]:
-        appliance = self.launcher.appliance
-        self.launcher.records.keep_reserve()
-        running, held = [], set()
-        for kind in self._known_kinds():
-            with leftovers.tolerated(f"What became of the last {kind} cannot be found out"):
-                lock = self.launcher.lock(kind)
-                if not locks.is_held(lock):
-                    self.launcher.settle(kind)
-                    continue
-                held.add(kind)
-                record = self.launcher.records.latest(kind)
-                if record and record.boot == boot_id() and processes.leads(record.pid, lock):
-                    running.append((record, record.pid))
-        with leftovers.tolerated(f"{appliance.tmp} cannot be cleared"):
-            for name in os.listdir(appliance.tmp):
-                # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
-                if (name.partition("-")[2] or name) not in held:
-                    self.launcher.clear(name)
-        if not held:
-            appliance.recover()
-        return running
+    async def adopt(self) -> None:
+        """Follow the runs that another process started since the last look, and tell of those that ended meanwhile."""
+        async with self._looking:
+            changed, now = listing.changed_at(self.launcher.records.directory), time.time_ns()
+            begun = self._begun
+            if (changed and changed == self._looked) or self._starting:  # what starts here would be found, too
+                return
+            found = await asyncio.to_thread(adopting.find, self.launcher, frozenset(self._known))
+            if begun != self._begun:
+                return
+            self._looked = 0 if found.unclear or changed > now - listing.SETTLED else changed
+            self._known.update(record.id for record in found.ended)
+            for record in found.running:
+                self._watch(record, JobProcess(record.pid))
+        for record in found.ended:
+            await self._tell("job.start", adopting.begun(record))
+            await self._tell_end(record)
 
-    def _known_kinds(self) -> set[str]:
-        with leftovers.tolerated("The records of jobs cannot be read"):
-            return {*self.launcher.kinds, *(record.kind for record in self.launcher.records.all())}
-        return set(self.launcher.kinds)
-
-    async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Record:
+    async def start(
+        self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit = lambda: None
+    ) -> Watch:
         """Start a job.
 
         :param permit: raises, in a thread, what keeps the job from starting in the end.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started.
         """
-        return (await asyncio.shield(self._start(kind, values, client, user, permit))).record
+        return await asyncio.shield(self._start(kind, values, client, user, permit))
 
-    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> _Watch:
-        record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user, permit)
-        return self._watch(record, process)
+    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Watch:
+        self._begun += 1
+        self._starting += 1
+        try:
+            record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user, permit)
+            return self._watch(record, process)
+        finally:
+            self._starting -= 1
 
     async def run(
         self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
@@ -131,17 +127,23 @@ class JobManager:
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
             try:
-                watch = await asyncio.shield(self._start(kind, values, client, user, permit))
+                watch = await self.start(kind, values, client, user, permit)
             except Busy as busy:
-                running = self._watches.get(kind)
-                if not join or busy.kind != kind or not (running or tries_left):
-                    raise
-                if running is None:  # it is just starting, or was started by another process
-                    await asyncio.sleep(0.05)
+                running = await self._running(kind) if join and busy.kind == kind else None
+                if running is None:
+                    if not join or busy.kind != kind or not tries_left:
+                        raise
+                    await asyncio.sleep(0.05)  # it begins or ends at this moment
                     continue
                 watch = running
             return (await asyncio.shield(watch.ended)).outcome()
         raise Busy(kind)
+
+    async def _running(self, kind: str) -> Watch | None:
+        """The running job of a kind, whoever started it."""
+        if kind not in self._watches:
+            await self.adopt()
+        return self._watches.get(kind)
 
     async def judge(self, kind: str, values: Mapping[str, Any]) -> JobOutcome:
         """Let the job's check judge an input; nothing is changed.
@@ -166,7 +168,7 @@ class JobManager:
 
         :return: False when none runs, or it cannot be cancelled any more.
         """
-        watch = self._watches.get(kind)
+        watch = await self._running(kind)
         return watch is not None and await self._cancel(watch)
 
     async def cancel_run(self, id: str) -> None:
@@ -175,7 +177,10 @@ class JobManager:
         :raises KeyError: there is no such run.
         :raises NotCancellable: it is not cancelled.
         """
-        watch = await self._watched(await self.check_cancellable(id))
+        record = await self.check_cancellable(id)
+        watch = await self._running(record.kind)
+        if watch is None or watch.record.id != id:
+            raise NotCancellable("The job begins or ends at this moment: try again")
         if not await self._cancel(watch):
             raise NotCancellable(listing.PAST)
         status = watch.ended.result().status
@@ -192,16 +197,7 @@ class JobManager:
             raise NotCancellable(reason)
         return record
 
-    async def _watched(self, record: Record) -> _Watch:
-        watch = self._watches.get(record.kind)
-        if watch and watch.record.id == record.id:
-            return watch
-        # Started on the command line.
-        if not await asyncio.to_thread(processes.leads, record.pid, self.launcher.lock(record.kind)):
-            raise NotCancellable("The job begins or ends at this moment: try again")
-        return self._watch(record, JobProcess(record.pid))
-
-    async def _cancel(self, watch: _Watch) -> bool:
+    async def _cancel(self, watch: Watch) -> bool:
         directory = self.launcher.appliance.tmp / watch.record.id
         with contextlib.suppress(FileNotFoundError):  # it has ended
             if not await asyncio.to_thread(cancelling.decide, directory, "cancelled"):
@@ -212,7 +208,7 @@ class JobManager:
         await self._end(watch)
         return True
 
-    async def _end(self, watch: _Watch) -> None:
+    async def _end(self, watch: Watch) -> None:
         known = self.launcher.kinds.get(watch.record.kind)
         grace = known[1].grace if known else DEFAULT_GRACE
         with contextlib.suppress(TimeoutError):
@@ -221,41 +217,14 @@ class JobManager:
             await asyncio.to_thread(watch.process.kill)
             await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
 
-    async def status(self, kind: str) -> dict[str, Any]:
-        """How the last run of this kind went, or goes, be it another tool's.
-
-        :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
-        """
-        return await asyncio.to_thread(self.status_now, kind)
-
-    def status_now(self, kind: str) -> dict[str, Any]:
-        """Return the same; blocks."""
-        job, appliance = self.kind(kind), self.launcher.appliance
-        shown = self._shown(kind, job)
-        errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}
-        try:  # after the rest: the log of a run that has ended is whole
-            log = files.tail(appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
-        except OSError:
-            log = None
-        return shown | {"log": log} | errors
-
-    def _shown(self, kind: str, job: JobType) -> dict[str, Any]:
-        record, lock = self.launcher.records.latest(kind), self.launcher.lock(kind)
-        if record is not None and record.status == "running" and not locks.is_held(lock):
-            # It may have ended, and recorded so, since it was read.
-            record = self.launcher.records.latest(kind) or record
-            if record.status == "running":
-                reason = deaths.reason(self.launcher.records.path(record.id))
-                return status_files.interrupted({"percentage": record.percentage}, reason)
-        return status_files.shown(self.launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
-
-    def _watch(self, record: Record, process: JobProcess) -> _Watch:
-        watch = _Watch(record, process, asyncio.get_running_loop().create_future())
+    def _watch(self, record: Record, process: JobProcess) -> Watch:
+        watch = Watch(record, process, asyncio.get_running_loop().create_future())
         self._watches[record.kind] = watch
+        self._known.add(record.id)
         watch.task = asyncio.create_task(self._follow(watch))
         return watch
 
-    async def _follow(self, watch: _Watch) -> None:
+    async def _follow(self, watch: Watch) -> None:
         await self._tell("job.start", watch.record)
         following = Following(watch.record.shown(), self._launcher, self._live)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
@@ -266,7 +235,7 @@ class JobManager:
             await asyncio.to_thread(watch.process.kill)
         record = watch.record
         try:
-            record = await asyncio.to_thread(self._bury, watch)
+            record = await asyncio.to_thread(self._settle, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(deaths.UNRECORDED)
@@ -275,33 +244,30 @@ class JobManager:
                 del self._watches[record.kind]
             watch.ended.set_result(record)
         await following.end()
-        await self._tell("job.end", record)
+        await self._tell_end(record)
 
-    def _bury(self, watch: _Watch) -> Record:
+    def _settle(self, watch: Watch) -> Record:
         watch.process.wait()
-        record = self.launcher.records.read(watch.record.id) or watch.record
-        if record.status == "running":
+        record = self.launcher.records.read(watch.record.id)
+        if record is None or record.status == "running":
             watch.process.kill()
-            if watch.cancelled:
-                record.end("cancelled")
-            else:
-                reason = deaths.reason(self.launcher.records.path(record.id))
-                record.fail("The job took too long" if watch.late else reason)
-            with contextlib.suppress(OSError):
-                self.launcher.finish(record)
-        self.launcher.clear(record.id)
+        record = settling.settle(self.launcher, watch.record, "The job took too long" if watch.late else None)
         self.launcher.records.keep_reserve()
         return record
 
+    async def _tell_end(self, record: Record) -> None:
+        if self._notify:
+            told = await asyncio.to_thread(self.launcher.records.note_told, record.id)
+            if told:
+                self._known.discard(record.id)
+        await self._tell("job.end", record)
+
     async def _tell(self, action: str, record: Record) -> None:
-        outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
-        event = Event(
-            "job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id,
-            outcome=record.status, code=record.error_code, message=record.error_message,
-            duration=None if record.ended is None else max(0.0, record.ended - record.started),
-        )  # fmt: skip
+        if self._notify is None:
+            return
+        event = plugin_event(action, record)
         reason = f": {record.error_message[:MAX_REASON]}" if record.error_message else ""
-        logger.info("%s: %s %s%s", action, record.id, outcome, reason)
+        logger.info("%s: %s %s%s", action, record.id, event.target.partition(" ")[2], reason)
         if self._live.is_heard:
             self._live.publish(job_event(record.shown()))
         await asyncio.to_thread(self._notify, event)

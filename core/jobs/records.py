@@ -30,7 +30,7 @@ MAX_SIZE = 256 * 1024
 #: What each record takes of the disk from its beginning, so that its end can be written when there is no space.
 ROOM = 4096
 CUT = "..."
-_NAME = re.compile(r"([0-9]{6,9})-([a-z][a-z0-9-]{0,63})\.json")
+_ID = re.compile(r"([0-9]{6,9})-([a-z][a-z0-9-]{0,63})")
 _NUMBER = re.compile(r"([0-9]{6,9})-.*", re.DOTALL)
 
 #: Names with higher numbers are nobody's: the numbers of runs must not end.
@@ -131,7 +131,11 @@ class Records:
         """The file that a running job of this kind holds locked."""
         return self.directory / f"{kind}.lock"
 
-    def ids(self, kind: str | None = None) -> list[str]:
+    def _mark(self, id: str) -> Path:
+        """Is there until the end of the run is told."""
+        return self.directory / f"{id}.untold"
+
+    def ids(self, kind: str | None = None, suffix: str = "json") -> list[str]:
         """Ids in the order in which the runs started; none where something that is no directory is in the way."""
         found = []
         try:
@@ -139,10 +143,23 @@ class Records:
         except (FileNotFoundError, NotADirectoryError):
             return []
         for name in names:
-            match = _NAME.fullmatch(name)
+            id, _, ending = name.partition(".")
+            match = _ID.fullmatch(id) if ending == suffix else None
             if match and kind in (None, match[2]):
-                found.append((int(match[1]), name.removesuffix(".json")))
+                found.append((int(match[1]), id))
         return [id for _, id in sorted(found)]
+
+    def untold(self) -> list[str]:
+        """The runs whose end is still to be told, in the order in which they started."""
+        return self.ids(suffix="untold")
+
+    def note_told(self, id: str) -> bool:
+        """Note that the end of a run is told; return False where that is impossible, and `untold` has it still."""
+        try:
+            self._mark(id).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
 
     def read(self, id: str) -> Record | None:
         """Return a record, or None when it is missing, damaged, or somebody else's."""
@@ -188,6 +205,8 @@ class Records:
             if error.errno not in FULL or not self._release_reserve():
                 raise
             self.write(record)
+        with contextlib.suppress(OSError):  # without it, the end is not told by another service
+            self._mark(id).touch(0o600)
         self._forget(self.ids())
         return record
 
@@ -216,7 +235,7 @@ class Records:
         latest = {id.partition("-")[2]: id for id in ids}
         for id in ids[:-KEEP]:
             if latest[id.partition("-")[2]] != id:
-                for path in (self.path(id), self.log(id)):
+                for path in (self.path(id), self.log(id), self._mark(id)):
                     with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
 
@@ -249,7 +268,7 @@ def _overwrite(path: Path, record: Record) -> None:
 
 def is_id(text: str) -> bool:
     """Whether a run may be called so; whatever else comes from a client names no file."""
-    return bool(_NAME.fullmatch(f"{text}.json"))
+    return bool(_ID.fullmatch(text))
 
 
 def parse(value: object) -> Record:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 
 from jidoteki.core.http import tls
+from jidoteki.core.jobs import listing
 from jidoteki.hookspecs import Distribution, Event, JobRecord, Metric, Sample, paths
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Figures:
 
     def _collect(self, service: Service) -> list[Metric]:
         if time.monotonic() - self._read > FRESH:
-            state = str(service.jobs.status_now("update").get("status"))
+            state = str(listing.status(service.jobs.launcher, "update").get("status"))
             self._known = [*_known(service, state), *_of_plugins(service)]
             self._read = time.monotonic()
         found: dict[str, Metric] = {}

@@ -173,13 +173,13 @@ class ApiRequest:
             body = {**await self._judged(job, values), **body}
         else:
             try:
-                record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
+                started = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
             except Busy as busy:
                 raise refusal(job, busy.kind) from busy
             except OSError as error:
                 raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
-            headers["Job-Id"] = record.id
-            self._started(record.id)
+            headers["Job-Id"] = started.record.id
+            self._started(started.record.id)
         location = f"/{kind}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
@@ -238,7 +238,7 @@ class ApiRequest:
 
     async def job_status(self, kind: str) -> dict[str, Any]:
         """How the last run of this kind went, or goes."""
-        return await self.service.jobs.status(kind)
+        return await asyncio.to_thread(listing.status, self.service.jobs.launcher, kind)
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""

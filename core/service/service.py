@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -36,7 +37,8 @@ from jidoteki.hookspecs import Event, LiveEvent, audit_log
 logger = logging.getLogger(__name__)
 
 HOOK_TIME = 10.0
-TELL_EACH = 5.0
+LOOK_EACH = 1.0
+TELL_EACH = 5
 PASSPHRASE_AFTER = 1.0
 
 
@@ -51,7 +53,7 @@ class Service:
         self._last_good = appliance.jobs / "last-good-configuration.json"
         self._started: set[str] = set()
         self._creating: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._calls = Calls()
         self.live = Live()
         self.streams = Streams()
@@ -111,17 +113,20 @@ class Service:
         self._events.notify(event)
 
     async def start(self) -> None:
-        """Find running jobs and start the plugins; called once."""
+        """Start the plugins and find running jobs; called once."""
         self.live.begin()
         await self.jobs.recover()
         await self._start_plugins()
-        self._telling = asyncio.create_task(self._tell())
+        await self.jobs.adopt()
+        self._looking = asyncio.create_task(self._look())
 
-    async def _tell(self) -> None:
-        """Let the audit log tell of what it only counts."""
-        while True:
-            await asyncio.sleep(TELL_EACH)
-            await self._write_sums()
+    async def _look(self) -> None:
+        """Find jobs that other processes start, and let the audit log tell of what it only counts."""
+        for turn in itertools.count(1):
+            await asyncio.sleep(LOOK_EACH)
+            await self.jobs.adopt()
+            if turn % TELL_EACH == 0:
+                await self._write_sums()
 
     async def _write_sums(self, at_once: bool = False) -> None:
         try:
@@ -162,8 +167,8 @@ class Service:
 
     async def stop(self) -> None:
         """Let the plugins end; jobs go on."""
-        if self._telling:
-            self._telling.cancel()
+        if self._looking:
+            self._looking.cancel()
         await self._write_sums(at_once=True)
         for plugin, function in self.generation.plugins.implementations("jidoteki_shutdown"):
             await self._life_cycle(plugin, function, "jidoteki_shutdown")

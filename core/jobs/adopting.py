@@ -1,0 +1,73 @@
+"""Finding the runs that another process started: the command line, or the service before this one."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from jidoteki.core.files import leftovers, locks
+from jidoteki.core.jobs import deaths, processes, settling
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.jobs.records import Record, boot_id
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Found:
+    """Runs that nobody watches here.
+
+    :param ended: those whose end nobody was told of.
+    :param unclear: whether there are some that begin or end at this moment.
+    """
+
+    running: list[Record] = field(default_factory=list)
+    ended: list[Record] = field(default_factory=list)
+    unclear: bool = False
+
+
+def find(launcher: Launcher, watched: Container[str]) -> Found:
+    """Look for runs that are not watched; blocks.
+
+    :param watched: the ids of those that are.
+    """
+    found = Found()
+    with leftovers.tolerated("The jobs that other processes started cannot be found"):
+        for id in _candidates(launcher):
+            record = None if id in watched else launcher.records.read(id)
+            if record is None:
+                continue
+            lock = launcher.lock(record.kind)
+            if record.status != "running" or not locks.is_held(lock):
+                found.ended.append(_settled(launcher, record))
+            elif record.boot == boot_id() and processes.leads(record.pid, lock):
+                found.running.append(record)
+            else:
+                found.unclear = True
+    return found
+
+
+def _candidates(launcher: Launcher) -> list[str]:
+    """Runs whose end nobody was told of, and whatever has a lock."""
+    records = launcher.records
+    ids = set(records.untold())
+    for kind in {id.partition("-")[2] for id in records.ids()}:
+        if locks.is_held(launcher.lock(kind)):
+            ids.update(records.ids(kind)[-1:])
+    return sorted(ids)
+
+
+def _settled(launcher: Launcher, record: Record) -> Record:
+    try:
+        return settling.settle(launcher, record)
+    except OSError:
+        logger.exception("The end of %s cannot be recorded", record.id)
+        record.fail(deaths.UNRECORDED)
+        return record
+
+
+def begun(record: Record) -> Record:
+    """A record as it was when the run began."""
+    return dataclasses.replace(record, status="running", percentage=0, ended=None, error_message=None, error_code=None)

@@ -1,0 +1,119 @@
+"""The end of runs: those that died are recorded as failed, and what any run left is cleared away."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jidoteki.core import files
+from jidoteki.core.files import leftovers, locks
+from jidoteki.core.jobs import cancelling, deaths, logs, processes
+from jidoteki.core.jobs.records import Record, boot_id
+from jidoteki.core.plugin_manager.isolation import told
+from jidoteki.core.plugin_manager.manager import Plugin, PluginError
+from jidoteki.hookspecs import JobType, programs
+
+if TYPE_CHECKING:
+    from jidoteki.core.jobs.launch import Launcher
+
+RECOVERY_TIME = 600.0
+#: Attempts, 10 ms apart: as long as another process may take for the same.
+TRIES = 60_000
+
+logger = logging.getLogger(__name__)
+
+
+def recover(launcher: Launcher) -> None:
+    """Settle the runs that died, and clear away what they left; call it once, when the service starts."""
+    launcher.records.keep_reserve()
+    kinds = set(launcher.kinds)
+    with leftovers.tolerated("The records of jobs cannot be read"):
+        kinds |= {id.partition("-")[2] for id in launcher.records.ids()}
+    for kind in sorted(kinds):
+        with leftovers.tolerated(f"What became of the last {kind} cannot be found out"):
+            settle_all(launcher, kind, lambda kind: not locks.is_held(launcher.lock(kind)))
+    with leftovers.tolerated(f"{launcher.appliance.tmp} cannot be cleared"):
+        for name in os.listdir(launcher.appliance.tmp):
+            # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
+            if not locks.is_held(launcher.lock(name.partition("-")[2] or name)):
+                launcher.clear(name)
+    with leftovers.tolerated("Which jobs run cannot be found out"):
+        if not any(locks.is_held(launcher.lock(kind)) for kind in kinds):
+            launcher.appliance.recover()
+
+
+def settle_all(launcher: Launcher, kind: str, dead: Callable[[str], bool] = lambda kind: True) -> None:
+    """Settle the runs of a kind that claim to run.
+
+    :param dead: asked of each after its record was read whether no run of the kind has its lock.
+    """
+    for id in launcher.records.ids(kind):
+        record = launcher.records.read(id)
+        if record and record.status == "running" and dead(kind):
+            settle(launcher, record)
+
+
+def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Record:
+    """Record the end of a run whose process is gone, unless it did so itself or another process has, and clear it away.
+
+    :param reason: why it died; found out by default.
+    :return: how it ended.
+    :raises OSError: that cannot be stored.
+    """
+    with locks.holding(launcher.appliance.jobs / "settle_job.lock", TRIES):
+        record = launcher.records.read(record.id) or record
+        if record.status == "running":
+            if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
+                processes.kill_rest(record.pid, f"{programs.ADMIN}={launcher.appliance.admin}")
+            if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
+                record.end("cancelled")
+            else:
+                record.fail(reason or deaths.reason(launcher.records.path(record.id)))
+            _finish(launcher, record)
+        launcher.clear(record.id)
+    return record
+
+
+def _finish(launcher: Launcher, record: Record) -> None:
+    """Store how a dead job ended, once what it left half done is put right."""
+    with leftovers.tolerated("Files that were being replaced together are old and new"):
+        files.finish_replacing(launcher.appliance.jobs)
+    plugin, job = launcher.kinds.get(record.kind, (None, None))
+    said = _recovered(launcher, plugin, job) if plugin and job else None
+    if said and record.error_message:
+        record.error_message = f"{record.error_message}. {said}"
+    if job and record.error_message:  # in its logs, as it would have itself
+        log = logs.of(launcher.appliance, job, launcher.records.log(record.id))
+        log.line(record.error_message)
+        log.close()
+    launcher.save(record)
+
+
+def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
+    """Let the plugin put right what the dead job left half done, and return what it says of that."""
+    if job.recover is None:
+        return None
+    recover: Callable[..., object] = job.recover
+    given = (launcher.appliance, plugin.section) if _takes_config(recover) else (launcher.appliance,)
+    calls = launcher.plugins.calls
+    try:
+        said = calls.within(plugin.name, f"the recovery of {job.name}", RECOVERY_TIME, lambda: recover(*given))
+    except PluginError as error:
+        message = "The plugin %s could not recover from a dead %s job: %s"
+        logger.error(message, plugin.name, job.name, told(error), exc_info=calls.first(error))
+        return None
+    return said if isinstance(said, str) else None
+
+
+def _takes_config(recover: Callable[..., Any]) -> bool:
+    """Whether a recovery takes the configuration, too: by a second parameter that it needs, or one called so."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(recover).parameters.values()
+    except (TypeError, ValueError):  # of what is not written in Python
+        return False
+    second = [each for each in parameters if each.kind in kinds][1:2]
+    return any(each.default is each.empty or each.name == "config" for each in second)
