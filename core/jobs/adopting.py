@@ -35,13 +35,15 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
     """
     found = Found()
     with leftovers.tolerated("The jobs that other processes started cannot be found"):
-        for id in _candidates(launcher):
+        untold = launcher.records.untold()
+        for id in sorted({*untold, *_last_of_the_held(launcher)}):
             record = None if id in watched else launcher.records.read(id)
             if record is None:
                 continue
             lock = launcher.lock(record.kind)
             if record.status != "running" or not locks.is_held(lock):
-                found.ended.append(_settled(launcher, record))
+                if id in untold:
+                    found.ended.append(_settled(launcher, record))
             elif record.boot == boot_id() and processes.leads(record.pid, lock):
                 found.running.append(record)
             else:
@@ -49,14 +51,11 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
     return found
 
 
-def _candidates(launcher: Launcher) -> list[str]:
-    """Runs whose end nobody was told of, and whatever has a lock."""
-    records = launcher.records
-    ids = set(records.untold())
-    for kind in {id.partition("-")[2] for id in records.ids()}:
-        if locks.is_held(launcher.lock(kind)):
-            ids.update(records.ids(kind)[-1:])
-    return sorted(ids)
+def _last_of_the_held(launcher: Launcher) -> list[str]:
+    """The last run of each kind whose lock is held: it runs, or the next one begins."""
+    ids = launcher.records.ids()
+    last = {id.partition("-")[2]: id for id in ids}
+    return [id for kind, id in last.items() if locks.is_held(launcher.lock(kind))]
 
 
 def _settled(launcher: Launcher, record: Record) -> Record:

@@ -74,10 +74,6 @@ class JobManager:
         """
         return self.launcher.kinds[name][1]
 
-    async def recover(self) -> None:
-        """Settle the jobs that died, and clear away what they left."""
-        await asyncio.to_thread(settling.recover, self.launcher)
-
     async def adopt(self) -> None:
         """Follow the runs that another process started since the last look, and tell of those that ended meanwhile."""
         async with self._looking:
@@ -154,14 +150,6 @@ class JobManager:
             verdict = await asyncio.to_thread(self.launcher.judge, kind, values, CHECK_TIME)
         preview = verdict.get("preview") or {}
         return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
-
-    async def busy(self, kind: str) -> str | None:
-        """The kind of a running job that keeps this kind from starting, or None."""
-        return await asyncio.to_thread(self.launcher.busy, kind)
-
-    async def is_running(self, kind: str) -> bool:
-        """Whether a job of this kind runs now: from its answer until its record says how it ended."""
-        return await asyncio.to_thread(self.launcher.is_running, kind)
 
     async def cancel(self, kind: str) -> bool:
         """End the running job of this kind, and wait for that as long as its grace.

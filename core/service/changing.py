@@ -77,7 +77,7 @@ async def _check_startable(admission: Admission, route: Route) -> None:
     """Refuse a request whose job cannot start now, before its body comes."""
     jobs = admission.service.jobs
     if route.endpoint.starts:
-        running = await jobs.busy(route.endpoint.starts)
+        running = await asyncio.to_thread(jobs.launcher.busy, route.endpoint.starts)
         if running:
             raise refusal(jobs.kind(route.endpoint.starts), running)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,12 +173,8 @@ class ApiRequest:
         if self.dry_run:
             body = {**await self._judged(job, values), **body}
         else:
-            try:
+            with _refusing(job, "started"):
                 started = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
-            except Busy as busy:
-                raise refusal(job, busy.kind) from busy
-            except OSError as error:
-                raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
             headers["Job-Id"] = started.record.id
             self._started(started.record.id)
         location = f"/{kind}" if job.location is None else job.location
@@ -188,14 +185,10 @@ class ApiRequest:
     async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
         job = self.service.jobs.kind(kind)
-        try:
+        with _refusing(job, "started"):
             if self.dry_run:
                 return await self.service.jobs.judge(kind, values)
             outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
-        except Busy as busy:
-            raise refusal(job, busy.kind) from busy
-        except OSError as error:
-            raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
         self._started(outcome.id)
         return outcome
 
@@ -219,7 +212,7 @@ class ApiRequest:
     async def cancel_job(self, kind: str) -> bool:
         """End the running job of this kind."""
         if self.dry_run:
-            return await self.service.jobs.is_running(kind)
+            return await self.job_running(kind)
         return await self.service.jobs.cancel(kind)
 
     async def cancel_run(self, id: str) -> None:
@@ -234,7 +227,7 @@ class ApiRequest:
 
     async def job_running(self, kind: str) -> bool:
         """Whether a job of this kind is running now."""
-        return await self.service.jobs.is_running(kind)
+        return await asyncio.to_thread(self.service.jobs.launcher.is_running, kind)
 
     async def job_status(self, kind: str) -> dict[str, Any]:
         """How the last run of this kind went, or goes."""
@@ -259,15 +252,21 @@ class ApiRequest:
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
     async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
+        with _refusing(job, "checked"):
             outcome = await self.service.jobs.judge(job.name, values)
-        except Busy as busy:
-            raise refusal(job, busy.kind) from busy
-        except OSError as error:
-            raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
         return outcome.preview
+
+
+@contextmanager
+def _refusing(job: JobType, done: str) -> Iterator[None]:
+    try:
+        yield
+    except Busy as busy:
+        raise refusal(job, busy.kind) from busy
+    except OSError as error:
+        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}") from error
 
 
 def refusal(job: JobType, running: str) -> NotNow:

@@ -21,6 +21,7 @@ from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
 from jidoteki.core.http.streaming import Streams
+from jidoteki.core.jobs import settling
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.plugin_manager.events import Events
@@ -115,7 +116,7 @@ class Service:
     async def start(self) -> None:
         """Start the plugins and find running jobs; called once."""
         self.live.begin()
-        await self.jobs.recover()
+        await asyncio.to_thread(settling.recover, self.jobs.launcher)
         await self._start_plugins()
         await self.jobs.adopt()
         self._looking = asyncio.create_task(self._look())

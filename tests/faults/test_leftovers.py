@@ -35,8 +35,9 @@ FILES = (
         "jidoteki-admin-api.log.1", "jidoteki-access.log", "jidoteki-access.log.1",
     )),
     *(f"jobs/{name}" for name in (
-        "start.lock", "replace.lock", "update.lock", "logs.lock", ".jidoteki-replace.json", "000001-update.json",
-        "000001-update.log", "000002-logs.log", "999999999-update.json", f".jidoteki-{HEX}", "sent.json",
+        "start.lock", "settle_job.lock", "replace.lock", "update.lock", "logs.lock", ".jidoteki-replace.json",
+        "000001-update.json", "000001-update.log", "000002-logs.log", "999999999-update.json", f".jidoteki-{HEX}",
+        "sent.json",
     )),
     *(f"tmp/{name}" for name in ("000001-update", "000001-logs", "dry-run-1", ".jidoteki-tls.pem", "x")),
     *(f"spool/{name}" for name in (
