@@ -1,4 +1,4 @@
-"""Which TLS handshakes are under way, and which have to wait."""
+"""The TLS handshakes in progress, and a queue for more."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ YIELDS_AFTER = 1.0
 
 
 class Connection(Protocol):
-    """A connection that is to have a handshake."""
+    """A connection that needs a TLS handshake."""
 
     @property
     def network(self) -> str:
-        """Whom it comes from."""
+        """The client's network."""
 
     def is_closing(self) -> bool:
-        """Whether it is given up already."""
+        """Return whether it is already closing."""
 
     def shake_hands(self) -> None:
-        """Begin the handshake."""
+        """Start the handshake."""
 
     def reset(self) -> None:
-        """Give it up."""
+        """Reset the connection."""
 
 
 class Handshakes:
-    """The handshakes under way, each of which takes 50 KiB: further ones wait until one ends, or has to yield.
+    """The handshakes in progress, each of which takes 50 KiB: more must wait until one ends or is evicted.
 
-    Networks take turns, and who has most of them yields first: nobody's slow handshakes are anybody else's wait.
+    Networks take turns, and the one with the most handshakes is evicted first: no one's slow handshakes delay others.
     """
 
     def __init__(self) -> None:
@@ -39,17 +39,17 @@ class Handshakes:
         self._count = 0
 
     def begin(self, connection: Connection) -> None:
-        """Let a handshake begin now or later."""
+        """Start a handshake, now or later."""
         self._waiting.setdefault(connection.network, deque()).append(connection)
         self.go_on()
 
     def end(self, connection: Connection) -> None:
-        """One is over or given up."""
+        """Remove a handshake that has ended or was aborted."""
         if self._forget(connection):
             self.go_on()
 
     def go_on(self) -> None:
-        """Let those begin that can; called about once a second, too."""
+        """Start as many queued handshakes as possible; called about once a second, too."""
         now = asyncio.get_running_loop().time()
         going_on = True
         while going_on:
@@ -71,7 +71,7 @@ class Handshakes:
             waiting.shake_hands()
 
     def _make_room(self, network: str, now: float) -> bool:
-        """Give up the oldest handshake of whoever has most, for one of a network that has fewer, or if it is slow."""
+        """Evict the oldest handshake of the network with the most, for a network with fewer, or if it is slow."""
         most = max(self._begun, key=lambda each: len(self._begun[each]))
         oldest, since = next(iter(self._begun[most].items()))
         if len(self._begun[most]) <= len(self._begun.get(network, ())) + 1 and now - since < YIELDS_AFTER:

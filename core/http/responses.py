@@ -1,4 +1,4 @@
-"""What goes out: JSON, text and attachments, all with the security headers, errors in one shape."""
+"""Responses: JSON, text and attachments, all with security headers, and errors in one format."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from jidoteki.hookspecs import (
 CHUNK = 256 * 1024
 PIECE = 4 * 1024
 JSON = "application/json"
-#: The messages of errors that were raised without one.
+#: Messages of errors without one.
 MESSAGES = {404: "There is nothing to show", 500: "An internal error: the service's log has the details"}
-#: Where open files have names.
+#: The directory whose links name open files.
 DESCRIPTORS = "/proc/self/fd"
 
 SECURITY_HEADERS = {
@@ -53,12 +53,12 @@ SECURITY_HEADERS = {
 
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
 _JSON_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _JSON_HEADERS.items())
-#: A header of these names takes the place of what is sent anyway.
+#: Lower-case names of headers that are set in every response, and must be replaced and not repeated.
 _SET_ANYWAY = {*map(str.lower, _JSON_HEADERS), "content-length", "transfer-encoding", "date", "connection"}
 
 
 def status_line(status: int) -> str:
-    """`404 Not Found` for 404, as the bodies show it."""
+    """Return the status with its reason phrase as it is shown in bodies, such as `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -66,12 +66,12 @@ def status_line(status: int) -> str:
 
 
 def encode(data: Any) -> bytes:
-    """Compact UTF-8 JSON."""
+    """Return compact JSON in UTF-8."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
-    """An answer whose body is JSON already encoded."""
+    """Return a response whose body is encoded JSON."""
     if headers and not _SET_ANYWAY.isdisjoint(map(str.lower, headers)):
         merged = _JSON_HEADERS.copy()
         merged.update(headers)
@@ -80,16 +80,16 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
 
 
 def error_response(error: ApiError, first_run: bool | None = None) -> web.StreamResponse:
-    """An answer that tells of an error.
+    """Return the response for an error.
 
-    :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.
+    :param first_run: whether the first-run passphrase is pending; None if first runs are not enabled.
     """
-    body, more = _told(error, first_run)
+    body, more = _error_body(error, first_run)
     return json_response(body, error.status, {**error.headers, **more})
 
 
-def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[str, str]]:
-    """The body that tells of an error, and its headers."""
+def _error_body(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[str, str]]:
+    """Return the body of an error and its headers."""
     status = status_line(error.status)
     message = error.message or MESSAGES.get(error.status) or f"{status}: no reason is given"
     body: dict[str, Any] = {"Status": status, "Error-Message": message}
@@ -102,28 +102,28 @@ def _told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[s
 
 
 def error_bytes(error: ApiError) -> bytes:
-    """The whole answer to something that is no request, after which the connection ends."""
-    body, more = _told(error)
-    return _last(error.status, {**_JSON_HEADERS, **more, "Date": formatdate(usegmt=True)}, body)
+    """Return the response to something that is not a request, after which the connection is closed."""
+    body, more = _error_body(error)
+    return _closing_response(error.status, {**_JSON_HEADERS, **more, "Date": formatdate(usegmt=True)}, body)
 
 
 def text_error_bytes(status: int, message: str) -> bytes:
-    """The whole answer to somebody who may read it as a browser shows it, after which the connection ends."""
+    """Return the plain-text response to a client that may be a browser, after which the connection is closed."""
     more = {"Error-Message": header_text(message), "Content-Type": "text/plain; charset=utf-8"}
-    return _last(status, {**SECURITY_HEADERS, **more}, f"{message}\n".encode("ascii"))
+    return _closing_response(status, {**SECURITY_HEADERS, **more}, f"{message}\n".encode("ascii"))
 
 
-def _last(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A whole answer, after which the connection ends."""
+def _closing_response(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a response after which the connection is closed."""
     fields = {**headers, "Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Answer anybody with something long, of which never more than a piece is kept for a client that does not read.
+    """Send a long response to an unauthenticated client, of which at most one piece is buffered.
 
-    :raises ConnectionError: the client has gone, or did not take it.
+    :raises ConnectionError: the client has disconnected or stalled.
     """
     response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
     response.content_length = len(body)
@@ -140,12 +140,12 @@ async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping
 
 
 def header_text(text: str) -> str:
-    """The part of a text that may stand in a header: printable ASCII, at most 512 characters."""
+    """Return a text as it may appear in a header: printable ASCII, at most 512 characters."""
     return "".join(c if 32 <= ord(c) < 127 else "?" for c in text[:512])
 
 
 async def render(response: Response, dry_run: bool = False) -> web.StreamResponse:
-    """Turn what a handler returned into an answer.
+    """Convert the result of a handler to a response.
 
     :raises ApiError: 404, the file to serve is missing.
     :raises TypeError: it is none of the types that a handler may return.
@@ -181,21 +181,21 @@ def _body(data: Any, dry_run: bool) -> bytes:
 
 
 class Attachment(web.FileResponse):
-    """A file: over HTTP copied by the kernel, over TLS in pieces as large.
+    """A file, sent by sendfile(2) over HTTP and in large chunks over TLS.
 
-    :param file: what is sent: named by its descriptor, so that nothing put beside it or in its place is.
+    :param file: the open file, served by its descriptor, so that replacing its path has no effect.
     """
 
     def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
         super().__init__(f"{DESCRIPTORS}/{file.fileno()}", chunk_size=CHUNK, headers=headers)
         self._file = file
-        #: Watches the request while it is being answered, and calls what it is given when that must end.
+        #: Monitors the request while it is handled, and calls its argument when the request must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
-        #: Knows whether the client may be sent a part of it; None for what grows, such as a log.
+        #: Decides whether the client may be sent a part; None for a growing file, such as a log.
         self.resuming: Resuming | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send it, and close it."""
+        """Send the file and close it."""
         transport = request.transport
         try:
             with self.watch(transport.abort if transport else lambda: None):
@@ -230,8 +230,8 @@ class Attachment(web.FileResponse):
         return await self._refuse(request, ApiError(412, "The file is not as the condition of the request wants it"))
 
     async def _refuse(self, request: web.BaseRequest, error: ApiError) -> AbstractStreamWriter | None:
-        """Answer that this cannot be sent, as any error is told."""
-        body, more = _told(error)
+        """Answer with an error in the usual format."""
+        body, more = _error_body(error)
         self.set_status(error.status)
         self.headers.popall("Content-Disposition", None)
         self.headers.update({"Content-Type": JSON, **more})
@@ -253,7 +253,7 @@ class Attachment(web.FileResponse):
             sent = await connection.send_file(fobj, offset, count)
         else:
             sent = await self._write(writer, fobj, offset, count)
-        if sent < count:  # it became shorter meanwhile, and the client waits for as much as was announced
+        if sent < count:  # the file was truncated, and the client waits for the announced length
             connection.abort()
         await web.StreamResponse.write_eof(self)
         return writer
@@ -276,7 +276,7 @@ async def _note(resuming: Resuming, status: os.stat_result) -> None:
 
 
 def _with_range(request: web.BaseRequest, found: tuple[int | None, int | None] | None) -> web.BaseRequest:
-    """A request that asks aiohttp for this range alone: what else may decide was looked at here."""
+    """Return a request with this range only, as the other conditions are already evaluated."""
     if "Range" not in request.headers and "If-Range" not in request.headers:
         return request
     headers = request.headers.copy()
