@@ -1,6 +1,6 @@
-"""Tickets: each lets its bearer make one request of one path, in the place of whoever it was made for.
+"""Tickets: each authorizes one request of one path, with the rights of the credential that it was issued for.
 
-They are kept in memory, as digests, and are worth nothing after a restart of the service.
+They are kept in memory, as digests, and become invalid when the service restarts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_LENGTH: Final = 64
 
 
 class TooManyTickets(Exception):
-    """So many tickets wait for their use that there may be no more."""
+    """The limit of unused tickets is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class _Ticket:
 
 
 class Tickets:
-    """The tickets that were made and not used yet."""
+    """The issued tickets that were not used yet."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, _Ticket] = {}
 
     def issue(self, holder: Holder, path: str, seconds: float) -> str:
-        """Make a ticket.
+        """Return a new ticket.
 
-        :param path: without the prefix, and without a slash at its end.
-        :param seconds: how long it may wait for its use.
-        :raises TooManyTickets: of this credential, or of all.
+        :param path: without the prefix and without a trailing slash.
+        :param seconds: its lifetime.
+        :raises TooManyTickets: the credential has too many, or all together.
         """
         self._forget()
         own = sum(each.holder == holder for each in self._waiting.values())
@@ -51,7 +51,7 @@ class Tickets:
         return ticket
 
     def redeem(self, ticket: str, path: str) -> Holder | None:
-        """Return whom a ticket was made for, and make it worthless; None if it is worth nothing for this path."""
+        """Invalidate a ticket and return its holder; None if it is not valid for this path."""
         if not ticket.isascii() or len(ticket) > MAX_LENGTH:
             return None
         self._forget()

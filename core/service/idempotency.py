@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: what was done for a key is not done twice, but answered as before.
+"""`Idempotency-Key`: a repeated request is not executed again, but gets the same response.
 
-https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07. A key is its credential's own. What
-is answered is kept for 24 hours, encrypted with the key itself: some answers hold a secret that is shown once.
+https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07. Each credential has its own keys.
+Responses are kept for 24 hours, encrypted with the key itself, because some contain a secret that is shown once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 MAX_ANSWER: Final = 64 * 1024
 RETRY_AFTER: Final = {"Retry-After": "1"}
-#: Such an answer says that nothing was done, and to try again.
+#: Statuses that mean that nothing was done, and the request may be repeated.
 _AGAIN: Final = (403, 408, 429, 503)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _RUNNING = "A request with this Idempotency-Key is being carried out: ask again in a moment"
@@ -45,15 +45,15 @@ _NOT_KEPT = "A request with this Idempotency-Key was carried out; its answer can
 
 
 def is_used(attempt: Attempt, request: ApiRequest) -> bool:
-    """Whether a request has such a key; dry runs need none, nor does the first setup, which nobody has a token for."""
+    """Return whether a request has a key that counts; dry runs and the first setup, which has no token, do without."""
     named = attempt.method == "POST" and HEADER in attempt.request.headers
     return named and not request.dry_run and bool(request.holder.key)
 
 
 class Idempotency:
-    """Knows the keys that were used.
+    """The keys in use.
 
-    :param kept: where answers are kept.
+    :param kept: the stored responses.
     """
 
     def __init__(self, kept: KeptAnswers) -> None:
@@ -61,9 +61,9 @@ class Idempotency:
         self.running: set[bytes] = set()
 
     async def look(self, attempt: Attempt, request: ApiRequest) -> Key:
-        """The key of a request, before its body is read.
+        """Return the key of a request, before its body is read.
 
-        :raises ApiError: 400, it is none; 409, a request with it is being carried out; 503, it cannot be looked up.
+        :raises ApiError: 400, it is invalid; 409, a request with it is running; 503, it cannot be looked up.
         """
         given = attempt.request.headers.getall(HEADER)
         if len(given) != 1 or not _KEY.fullmatch(given[0]):
@@ -84,9 +84,9 @@ class Idempotency:
 class Key:
     """The key of one request.
 
-    :param id: what it is kept under.
-    :param credential: whose it is.
-    :param secret: what the answer is encrypted with.
+    :param id: the key in the database.
+    :param credential: the name of its credential.
+    :param secret: encrypts the response.
     :param target: method and path.
     :param known: whether it was used before.
     """
@@ -99,16 +99,16 @@ class Key:
     known: bool = False
 
     async def find(self) -> Kept | None:
-        """What is known of the key.
+        """Return the stored record of the key.
 
-        :raises ApiError: 409, a request with it is being carried out; 503, it cannot be looked up.
+        :raises ApiError: 409, a request with it is running; 503, it cannot be looked up.
         """
         self._check_running()
-        found: Kept | None = await _stored(self._of.kept.find, self.id)
+        found: Kept | None = await _in_thread(self._of.kept.find, self.id)
         return found
 
     def fingerprint(self, fields: Mapping[str, Any]) -> bytes:
-        """What the request is told from another one by: its target and its parameters, whatever form they came in.
+        """Return a digest of the request's target and parameters, in any encoding of the form.
 
         :param fields: the parameters as they were sent.
         """
@@ -123,11 +123,11 @@ class Key:
         return whole.digest()
 
     async def earlier(self, sent: bytes) -> web.StreamResponse | None:
-        """The answer to the same request, when there was one before.
+        """Return the response to the same request, if there was one before.
 
-        :param sent: the fingerprint of its parameters.
-        :raises ApiError: the error that was answered before; 409, one is being carried out or was interrupted; 422, it
-            was another request.
+        :param sent: the request's fingerprint.
+        :raises ApiError: the error that was returned before; 409, one is running or was interrupted; 422, it was a
+            different request.
         """
         kept = await self.find()
         if kept is None:
@@ -137,14 +137,13 @@ class Key:
         self._check_running()
         if kept.answer is None:
             raise ApiError(409, _INTERRUPTED)
-        return _answer(_decrypted(self.secret, kept.answer))
+        return _restored(_decrypted(self.secret, kept.answer))
 
     async def once(self, sent: bytes, answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
-        """Carry the request out and keep its answer.
+        """Execute the request and store its response.
 
-        :param sent: the fingerprint of its parameters.
-        :raises ApiError: what it is answered; 409, another one is being carried out; 429 or 503, no more keys can be
-            kept.
+        :param sent: the request's fingerprint.
+        :raises ApiError: the request's own error; 409, another one is running; 429 or 503, no more keys can be stored.
         """
         try:
             await self._begin(sent)
@@ -157,7 +156,7 @@ class Key:
         self._check_running()
         self._of.running.add(self.id)
         try:
-            if not await _stored(self._of.kept.begin, self.id, self.credential, sent):
+            if not await _in_thread(self._of.kept.begin, self.id, self.credential, sent):
                 raise ApiError(409, _RUNNING, headers=RETRY_AFTER)
         except BaseException:
             self._of.running.discard(self.id)
@@ -171,10 +170,10 @@ class Key:
         told: dict[str, Any] | None = {"error": [500, None, None, {}]}
         try:
             response = await answering
-            told = _told(response)
+            told = _recorded(response)
             return response
         except asyncio.CancelledError:
-            told = None  # the service ends, and nobody knows what became of it
+            told = None  # the service is stopping, and the outcome is unknown
             raise
         except ApiError as error:
             told = {"error": [error.status, error.message, error.code, error.headers]}
@@ -185,20 +184,20 @@ class Key:
             await asyncio.shield(asyncio.ensure_future(self._finish(told)))
 
     async def _finish(self, told: dict[str, Any] | None) -> None:
-        """Keep what was answered: an empty answer means that nothing was done, none that it is not known."""
+        """Store the response; an empty one means that nothing was done, None that the outcome is unknown."""
         try:
             if told == {}:
-                await _stored(self._of.kept.forget, self.id)
+                await _in_thread(self._of.kept.forget, self.id)
             elif told is not None:
-                await _stored(self._of.kept.finish, self.id, _encrypted(self.secret, told))
+                await _in_thread(self._of.kept.finish, self.id, _encrypted(self.secret, told))
         except ApiError as error:
             logger.error("What was answered to an %s: %s", HEADER, error.message)
         finally:
             self._of.running.discard(self.id)
 
 
-async def _stored(function: Any, *arguments: Any) -> Any:
-    """Call a function of what is kept in a thread.
+async def _in_thread(function: Any, *arguments: Any) -> Any:
+    """Call a function of the database in a thread.
 
     :raises ApiError: 429 or 503.
     """
@@ -210,8 +209,8 @@ async def _stored(function: Any, *arguments: Any) -> Any:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error
 
 
-def _told(response: web.StreamResponse) -> dict[str, Any]:
-    """What of an answer is kept."""
+def _recorded(response: web.StreamResponse) -> dict[str, Any]:
+    """Return the part of a response that is stored."""
     if isinstance(response, Whole):
         body, headers, whole = response.content, response.more, True
     elif isinstance(response, web.Response) and isinstance(response.body, bytes | None):
@@ -228,8 +227,8 @@ def _told(response: web.StreamResponse) -> dict[str, Any]:
     }
 
 
-def _answer(told: Mapping[str, Any]) -> web.StreamResponse:
-    """The answer as it was.
+def _restored(told: Mapping[str, Any]) -> web.StreamResponse:
+    """Return the stored response.
 
     :raises ApiError: it was an error.
     """
@@ -250,7 +249,7 @@ def _encrypted(secret: bytes, told: Mapping[str, Any]) -> bytes:
 
 
 def _decrypted(secret: bytes, content: bytes) -> dict[str, Any]:
-    """What was encrypted.
+    """Decrypt a stored response.
 
     :raises ApiError: 409, it is damaged.
     """

@@ -1,4 +1,4 @@
-"""The way of one request: route, authentication, form, handler, answer, with audit lines before and after a change."""
+"""The handling of a request: route, authentication, form, handler, response; a change is audited before and after."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Answers every request of the service."""
+    """The handler of all requests of the service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._docs = docs_page.Docs()
-        self._telling: set[asyncio.Future[None]] = set()
+        self._auditing: set[asyncio.Future[None]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The one handler of the application; never raises but for a broken connection."""
+        """Answer a request; raises nothing but ConnectionError."""
         began = perf_counter()
         try:
             response = await self._answer(request)
@@ -61,7 +61,7 @@ class Pipeline:
             response = self._error(ApiError(error.status))
         except ConnectionError:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not end the service
+        except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not stop the service
             logger.exception("%s %s failed", request.method, request.path)
             response = self._error(ApiError(500))
         method = request.method if request.method in KNOWN_METHODS else "other"
@@ -83,7 +83,7 @@ class Pipeline:
         path = request.rel_url.raw_path
         if not path.startswith(BELOW):
             if docs_page.is_below(path):
-                return await self._show_docs(request)
+                return await self._serve_docs(request)
             raise ApiError(404, NOT_SERVED)
         path = path[len(PREFIX) :]
         generation = self._service.generation
@@ -117,11 +117,11 @@ class Pipeline:
         api.values = await self._query_values(request, form)
         response = await self._handle(route, attempt, found, api)
         if isinstance(response, FileDownload):
-            await self._check_again(attempt, found)
+            await self._check_authorized(attempt, found)
             original = route.endpoint.audited_as(api.values) if route.endpoint.audited_as else None
             await self._note(attempt, api.user, "download", original)
         rendered = await render(response)
-        if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
+        if type(rendered) is Attachment:  # isinstance would query the abstract base classes of every other response
             rendered.watch = partial(self._watch, attempt, found)
             if isinstance(response, FileDownload):
                 rendered.resuming = api.resuming(response.filename, anew=response.anew)
@@ -132,11 +132,11 @@ class Pipeline:
     async def _handle(self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
         """Call the handler of a route, and count its failures.
 
-        One that reads the body itself is ended when its sender may send it no more.
+        A handler that reads the body itself is cancelled when the sender's authorization is revoked.
         """
         answering = route.endpoint.handler(api)
         try:
-            return await (self._while_admitted(answering, attempt, found) if route.endpoint.body else answering)
+            return await (self._while_authorized(answering, attempt, found) if route.endpoint.body else answering)
         except (ApiError, web.HTTPException, ConnectionError, asyncio.CancelledError):
             raise
         except BaseException:
@@ -145,36 +145,36 @@ class Pipeline:
 
     @contextmanager
     def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
-        """End an answer that is being sent when who asked for it may have it no more."""
+        """Abort a response when its client's authorization is revoked while it is being sent."""
 
         def revoked() -> None:
             end()
             telling = asyncio.ensure_future(self._note(attempt, found.user, "authorization.revoked"))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._auditing.add(telling)
+            telling.add_done_callback(self._auditing.discard)
 
-        with self._service.in_flight.watched(lambda: self._still_admits(attempt, found), revoked):
+        with self._service.in_flight.watched(lambda: self._is_authorized(attempt, found), revoked):
             yield
 
-    def _still_admits(self, attempt: Attempt, found: Authenticated) -> bool:
-        """Whether what is in force now lets a request in that was let in before."""
+    def _is_authorized(self, attempt: Attempt, found: Authenticated) -> bool:
+        """Return whether the current generation still authorizes an admitted request."""
         generation = self._service.generation
         return generation.gate.still_admits(generation.routes, attempt, found)
 
     async def _note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
         await self._service.generation.gate.note(attempt, user, action, original)
 
-    async def _check_again(self, attempt: Attempt, found: Authenticated) -> None:
-        """Let nobody act whose token was changed or revoked since the request began.
+    async def _check_authorized(self, attempt: Attempt, found: Authenticated) -> None:
+        """Check that the credential was not changed or revoked since the request began.
 
         :raises ApiError: 403.
         """
-        if not self._still_admits(attempt, found):
+        if not self._is_authorized(attempt, found):
             await self._note(attempt, found.user, "authorization.revoked")
             raise ApiError(403, FORBIDDEN)
 
-    async def _show_docs(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The pages that describe the API: outside of its prefix and without authentication."""
+    async def _serve_docs(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve the documentation pages, which are outside of the API's prefix and need no authentication."""
         if request.method not in ("GET", "HEAD"):
             raise ApiError(405, "Use GET", headers={"Allow": "GET, HEAD"})
         return await self._docs.answer(request, self._service.generation.routes)
@@ -198,7 +198,7 @@ class Pipeline:
         api.dry_run = dry_run.is_asked_for(request.query, form.kinds) or request.method == "HEAD"
         if attempt.method == "POST":
             _check_query(request, form)
-        if attempt.method == "GET" and _by_accident(request):
+        if attempt.method == "GET" and _is_unintended(request):
             raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
         key = await self._service.idempotency.look(attempt, api) if idempotency.is_used(attempt, api) else None
         if route.endpoint.starts and not (key and key.known):
@@ -233,7 +233,7 @@ class Pipeline:
                 api.values = await asyncio.to_thread(form.validate, {})
                 api.stream = body.stream(route.endpoint.body)
             else:
-                await self._while_admitted(body.read(), attempt, found)
+                await self._while_authorized(body.read(), attempt, found)
                 if key:
                     sent = key.fingerprint(body.fields)
                     if answer := await key.earlier(sent):
@@ -248,25 +248,25 @@ class Pipeline:
         finally:
             await asyncio.shield(body.discard())
 
-    async def _while_admitted(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
-        """Read the body for as long as its sender may send it."""
+    async def _while_authorized(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
+        """Read the body while its sender is authorized."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as revoked:
                 with self._service.in_flight.watched(
-                    lambda: self._still_admits(attempt, found), lambda: revoked.reschedule(loop.time())
+                    lambda: self._is_authorized(attempt, found), lambda: revoked.reschedule(loop.time())
                 ):
                     return await reading
         except TimeoutError:
-            await self._check_again(attempt, found)
+            await self._check_authorized(attempt, found)
             raise
 
     async def _audited(
         self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest
     ) -> web.StreamResponse:
-        """Carry out a change between two audit lines; without the first one nothing is done."""
+        """Execute a change between two audit lines; if the first cannot be written, do nothing."""
         if api.dry_run:
-            await self._check_again(attempt, found)
+            await self._check_authorized(attempt, found)
             return await render(await self._handle(route, attempt, found, api), dry_run=True)
         audit, endpoint = self._service.audit, route.endpoint
         try:
@@ -275,8 +275,8 @@ class Pipeline:
             raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
         status = 500
         try:
-            await self._check_again(attempt, found)
-            response = await render(_naming_the_job(await self._handle(route, attempt, found, api), api.job_id))
+            await self._check_authorized(attempt, found)
+            response = await render(_with_job_id(await self._handle(route, attempt, found, api), api.job_id))
             status = response.status
             return response
         except ApiError as error:
@@ -293,7 +293,7 @@ class Pipeline:
 
 
 def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route | OutOfService, str]:
-    """What answers a request, and its method, which is GET for HEAD from here on."""
+    """Return the route of a request and its method, with HEAD replaced by GET."""
     found = routes.find(path)
     if found is None:
         raise ApiError(404, NOT_SERVED)
@@ -305,8 +305,8 @@ def _route(routes: Routes, request: web.BaseRequest, path: str) -> tuple[Route |
     return route, method
 
 
-def _naming_the_job(response: Response, id: str) -> Response:
-    """The answer with the `Job-Id` that each 202 has, also that of a handler which waited for its job."""
+def _with_job_id(response: Response, id: str) -> Response:
+    """Add the `Job-Id` to a 202 of a handler that waited for its job."""
     if id and isinstance(response, JsonResponse) and response.status == 202:
         return dataclasses.replace(response, headers={"Job-Id": id, **response.headers})
     return response
@@ -322,8 +322,8 @@ def _check_query(request: web.BaseRequest, form: Form) -> None:
             raise ApiError(400, f"{name} must be sent in the body, not in the query")
 
 
-def _by_accident(request: web.BaseRequest) -> bool:
-    """Whether a browser fetches ahead, or for a page of another site."""
+def _is_unintended(request: web.BaseRequest) -> bool:
+    """Return whether a browser prefetches the page, or requests it for another site."""
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz"))
     return any("prefetch" in each or "prerender" in each for each in purposes) or (
         request.headers.get("Sec-Fetch-Site", "").lower() in CROSS_SITE
