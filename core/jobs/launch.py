@@ -1,4 +1,4 @@
-"""Starting the process of a job. Everything here blocks and belongs in a thread."""
+"""Starting the process of a job. All functions block: call them in a thread."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 
 
 class Busy(Exception):
-    """A job of this kind, or one that excludes it, is running.
+    """A job of this type, or one that excludes it, is running.
 
-    :param kind: which kind is running.
+    :param kind: the type of the running job.
     """
 
     def __init__(self, kind: str) -> None:
@@ -46,7 +46,7 @@ class Busy(Exception):
 
 
 class Launcher:
-    """Starts jobs of one appliance."""
+    """The launcher of an appliance's jobs."""
 
     def __init__(self, appliance: Appliance, config: Config, plugins: Plugins) -> None:
         self.appliance = appliance
@@ -59,7 +59,7 @@ class Launcher:
                 self._add(plugin, job)
 
     def _add(self, plugin: Plugin, job: JobType) -> None:
-        problem = _wrong(job)
+        problem = _problem(job)
         if problem:
             self._plugins.leave_out(plugin, problem)
         elif job.name in self.kinds:
@@ -69,25 +69,25 @@ class Launcher:
             self.kinds[job.name] = plugin, job
 
     def lock(self, kind: str) -> Path:
-        """The file that a running job of this kind holds locked."""
+        """Return the path of the lock file of a job type."""
         return self.records.lock(kind)
 
     def busy(self, kind: str) -> str | None:
-        """The kind of a running job that keeps this kind from starting, or None."""
+        """Return the type of a running job that prevents this type from starting, or None."""
         for each in (kind, *self._excluded(kind)):
             if self._is_busy(each):
                 return each
         return "reboot" if self.kinds[kind][1].persist and changes.are_over(self.appliance.jobs) else None
 
     def is_running(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end does not, though it may still hold its lock."""
+        """Return whether a job of this type is running and has not recorded its outcome, whoever holds its lock."""
         if not locks.is_held(self.lock(kind)):
             return False
         record = self.records.latest(kind)
         return record is None or record.status == "running"
 
     def _is_busy(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end has a moment more to let go of its lock."""
+        """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
         for _ in range(PATIENCE):
             if not locks.is_held(self.lock(kind)):
                 return False
@@ -114,7 +114,7 @@ class Launcher:
     ) -> tuple[Record, JobProcess]:
         """Start a job.
 
-        :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
+        :param permit: called just before the start; an exception that it raises prevents the start.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
@@ -148,11 +148,11 @@ class Launcher:
             raise
 
     def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Let the job's check judge an input in a process of its own, changing nothing.
+        """Run the job's check of an input in a process, without changing anything.
 
         :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises Busy: the job could not run now.
-        :raises TimeoutError: no verdict came in time.
+        :raises TimeoutError: the check timed out.
         """
         blocking = self.busy(kind)
         if blocking:
@@ -204,7 +204,7 @@ class Launcher:
         return self.start_process(directory / "order.json", lock, out, errors)
 
     def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
-        """Start the process of a job, which is a thread in the test kit.
+        """Start the process of a job; the test kit overrides this with a thread.
 
         :param order: the file that describes the job.
         :raises OSError: it cannot be started.
@@ -213,7 +213,7 @@ class Launcher:
         return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 
     def settle(self, kind: str) -> list[Record]:
-        """Record as failed what claims to run while nobody holds the lock; call it while no job of the kind runs."""
+        """Record the failure of dead runs; call it while no job of the type is running."""
         settled = []
         for id in self.records.ids(kind):
             record = self.records.read(id)
@@ -226,7 +226,7 @@ class Launcher:
         return settled
 
     def finish(self, record: Record) -> None:
-        """Store how a dead job ended and clear away what it left."""
+        """Record the outcome of a dead job and clean up after it."""
         with leftovers.tolerated("Files that were being replaced together are old and new"):
             files.finish_replacing(self.appliance.jobs)
         said = self._recover(record.kind)
@@ -241,7 +241,7 @@ class Launcher:
         status_files.save(self.appliance.etc, job, record, self.records)
 
     def _log(self, record: Record) -> None:
-        """Say in the logs of a dead job why it ended, as it would have itself."""
+        """Log why a dead job ended, as it would have itself."""
         _, job = self.kinds.get(record.kind, (None, None))
         if job and record.error_message:
             log = logs.of(self.appliance, job, self.records.log(record.id))
@@ -249,7 +249,7 @@ class Launcher:
             log.close()
 
     def _recover(self, kind: str) -> str | None:
-        """Let the plugin put right what the dead job left half done, and return what it says of that."""
+        """Call the plugin's recovery from the dead job, and return its message."""
         plugin, job = self.kinds.get(kind, (None, None))
         if plugin is None or job is None or job.recover is None:
             return None
@@ -265,14 +265,14 @@ class Launcher:
         return said if isinstance(said, str) else None
 
     def clear(self, id: str) -> None:
-        """Remove the work space of a run, or whatever else has its name there."""
+        """Remove the workspace of a run, or any other file of that name."""
         path = self.appliance.tmp / id
         with leftovers.tolerated(f"{path} cannot be removed"):
             leftovers.remove(path)
 
 
-def _wrong(job: JobType) -> str | None:
-    """Say what keeps a job from being served; its author may have given it anything."""
+def _problem(job: JobType) -> str | None:
+    """Return what is wrong with a job type, of which no value can be trusted, or None."""
     if not isinstance(job.name, str) or not KIND.fullmatch(job.name):
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
     if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
@@ -289,11 +289,11 @@ def _is_number(value: object) -> bool:
 
 
 def _takes_config(recover: Callable[..., Any]) -> bool:
-    """Whether a recovery takes the configuration, too: by a second parameter that it needs, or one called so."""
+    """Return whether a recovery takes the configuration: as a required second parameter, or one named `config`."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = inspect.signature(recover).parameters.values()
-    except (TypeError, ValueError):  # of what is not written in Python
+    except (TypeError, ValueError):  # not written in Python
         return False
     second = [each for each in parameters if each.kind in kinds][1:2]
     return any(each.default is each.empty or each.name == "config" for each in second)

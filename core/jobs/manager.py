@@ -1,4 +1,4 @@
-"""The host's part in a job's life: start it, find it again, wait for it, end it, say how it goes."""
+"""The job manager: starts, adopts, awaits and cancels jobs, and reports their status."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Permit = Callable[[], None]
 
 @dataclass(slots=True)
 class _Watch:
-    """A running job, from its start or its discovery to its end."""
+    """A running job, watched from its start or its adoption to its end."""
 
     record: Record
     process: JobProcess
@@ -49,9 +49,9 @@ class _Watch:
 class JobManager:
     """The jobs of one appliance.
 
-    :param launcher: returns the one in force.
-    :param notify: told of each start and end, in a thread.
-    :param live: where what happens to jobs, and what they write, is told as live events.
+    :param launcher: returns the current one.
+    :param notify: called with each start and end, in a thread.
+    :param live: publishes events and output of jobs.
     """
 
     def __init__(self, launcher: Callable[[], Launcher], notify: Callable[[Event], None], live: Live) -> None:
@@ -64,18 +64,18 @@ class JobManager:
 
     @property
     def launcher(self) -> Launcher:
-        """What starts jobs now."""
+        """The current launcher."""
         return self._launcher()
 
     def kind(self, name: str) -> JobType:
-        """The kind of job of this name.
+        """Return the job type of this name.
 
         :raises KeyError: there is none.
         """
         return self.launcher.kinds[name][1]
 
     async def recover(self) -> None:
-        """Find the jobs that still run, settle those that died, and clear away what they left."""
+        """Adopt running jobs, record the failure of dead ones, and clean up after them."""
         for record, pid in await asyncio.to_thread(self._recover):
             self._watch(record, JobProcess(pid))
 
@@ -95,7 +95,7 @@ class JobManager:
                     running.append((record, record.pid))
         with leftovers.tolerated(f"{appliance.tmp} cannot be cleared"):
             for name in os.listdir(appliance.tmp):
-                # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
+                # `NUMBER-KIND` is the workspace of a run, `KIND` is shared by all runs of a type.
                 if (name.partition("-")[2] or name) not in held:
                     self.launcher.clear(name)
         if not held:
@@ -110,7 +110,7 @@ class JobManager:
     async def start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Record:
         """Start a job.
 
-        :param permit: raises, in a thread, what keeps the job from starting in the end.
+        :param permit: called in a thread just before the start; an exception that it raises prevents the start.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started.
         """
@@ -126,7 +126,7 @@ class JobManager:
         """Start a job and wait for its end.
 
         :param permit: as for `start`.
-        :param join: when one of this kind runs already, wait for that one.
+        :param join: whether to wait for a running job of this type in place of raising Busy.
         :raises Busy: it cannot run now.
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
@@ -144,7 +144,7 @@ class JobManager:
         raise Busy(kind)
 
     async def judge(self, kind: str, values: Mapping[str, Any]) -> JobOutcome:
-        """Let the job's check judge an input; nothing is changed.
+        """Run the job's check of an input; nothing is changed.
 
         :raises Busy: the job could not run now.
         """
@@ -154,23 +154,23 @@ class JobManager:
         return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
 
     async def busy(self, kind: str) -> str | None:
-        """The kind of a running job that keeps this kind from starting, or None."""
+        """Return the type of a running job that prevents this type from starting, or None."""
         return await asyncio.to_thread(self.launcher.busy, kind)
 
     async def is_running(self, kind: str) -> bool:
-        """Whether a job of this kind runs now: from its answer until its record says how it ended."""
+        """Return whether a job of this type is running and has not recorded its outcome."""
         return await asyncio.to_thread(self.launcher.is_running, kind)
 
     async def cancel(self, kind: str) -> bool:
-        """End the running job of this kind, and wait for that as long as its grace.
+        """Cancel the running job of this type, and wait up to its grace period for its end.
 
-        :return: False when none runs, or it cannot be cancelled any more.
+        :return: False if none is running, or it cannot be cancelled any more.
         """
         watch = self._watches.get(kind)
         return watch is not None and await self._cancel(watch)
 
     async def cancel_run(self, id: str) -> None:
-        """End one run, and wait for that as long as its grace.
+        """Cancel one run, and wait up to its grace period for its end.
 
         :raises KeyError: there is no such run.
         :raises NotCancellable: it is not cancelled.
@@ -183,7 +183,7 @@ class JobManager:
             raise NotCancellable(listing.ended(status))
 
     async def check_cancellable(self, id: str) -> Record:
-        """Return the record of a run that `cancel_run` would end; raises as that does."""
+        """Return the record of a run that `cancel_run` would cancel; raises as that does."""
         record = await asyncio.to_thread(listing.current, self.launcher.records, id)
         if record is None:
             raise KeyError(id)
@@ -196,7 +196,7 @@ class JobManager:
         watch = self._watches.get(record.kind)
         if watch and watch.record.id == record.id:
             return watch
-        # Started on the command line.
+        # Started by the command line.
         if not await asyncio.to_thread(processes.leads, record.pid, self.launcher.lock(record.kind)):
             raise NotCancellable("The job begins or ends at this moment: try again")
         return self._watch(record, JobProcess(record.pid))
@@ -206,7 +206,7 @@ class JobManager:
         with contextlib.suppress(FileNotFoundError):  # it has ended
             if not await asyncio.to_thread(cancelling.decide, directory, "cancelled"):
                 return False
-        if not watch.cancelled:  # a second signal would end what a run of its cleans up with
+        if not watch.cancelled:  # a second signal would kill the programs that clean up
             watch.cancelled = True
             watch.process.ask_to_end()
         await self._end(watch)
@@ -222,18 +222,18 @@ class JobManager:
             await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
 
     async def status(self, kind: str) -> dict[str, Any]:
-        """How the last run of this kind went, or goes, be it another tool's.
+        """Return the status of the last run of this type, including runs of another tool.
 
-        :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
+        :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and further keys of such a tool.
         """
         return await asyncio.to_thread(self.status_now, kind)
 
     def status_now(self, kind: str) -> dict[str, Any]:
-        """Return the same; blocks."""
+        """Return the same as `status`; blocks."""
         job, appliance = self.kind(kind), self.launcher.appliance
         shown = self._shown(kind, job)
         errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}
-        try:  # after the rest: the log of a run that has ended is whole
+        try:  # last, so that the log of a run that has ended is complete
             log = files.tail(appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
         except OSError:
             log = None
@@ -242,7 +242,7 @@ class JobManager:
     def _shown(self, kind: str, job: JobType) -> dict[str, Any]:
         record, lock = self.launcher.records.latest(kind), self.launcher.lock(kind)
         if record is not None and record.status == "running" and not locks.is_held(lock):
-            # It may have ended, and recorded so, since it was read.
+            # It may have recorded its outcome after it was read.
             record = self.launcher.records.latest(kind) or record
             if record.status == "running":
                 reason = deaths.reason(self.launcher.records.path(record.id))
@@ -256,7 +256,7 @@ class JobManager:
         return watch
 
     async def _follow(self, watch: _Watch) -> None:
-        await self._tell("job.start", watch.record)
+        await self._announce("job.start", watch.record)
         following = Following(watch.record.shown(), self._launcher, self._live)
         limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
         try:
@@ -266,7 +266,7 @@ class JobManager:
             await asyncio.to_thread(watch.process.kill)
         record = watch.record
         try:
-            record = await asyncio.to_thread(self._bury, watch)
+            record = await asyncio.to_thread(self._record_end, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(deaths.UNRECORDED)
@@ -275,9 +275,9 @@ class JobManager:
                 del self._watches[record.kind]
             watch.ended.set_result(record)
         await following.end()
-        await self._tell("job.end", record)
+        await self._announce("job.end", record)
 
-    def _bury(self, watch: _Watch) -> Record:
+    def _record_end(self, watch: _Watch) -> Record:
         watch.process.wait()
         record = self.launcher.records.read(watch.record.id) or watch.record
         if record.status == "running":
@@ -293,7 +293,7 @@ class JobManager:
         self.launcher.records.keep_reserve()
         return record
 
-    async def _tell(self, action: str, record: Record) -> None:
+    async def _announce(self, action: str, record: Record) -> None:
         outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
         event = Event(
             "job", time.time(), action, f"{record.kind} {outcome}", record.client, record.user, record.id,
