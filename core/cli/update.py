@@ -19,7 +19,7 @@ from jidoteki.core.jobs.records import Record
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
 from jidoteki.core.service.generation import assemble
 
-#: What the audit log says in place of a client's address.
+#: In place of the client's address in the audit log.
 CLIENT = "local"
 TARGET = "jidoteki update"
 
