@@ -48,14 +48,14 @@ class State:
         elif event.name == "services":
             self.show(data)
 
-    def show(self, told: dict[str, Any]) -> None:
+    def show(self, results: dict[str, Any]) -> None:
         """Update the state by the results of endpoints."""
-        if isinstance(told.get("jobs"), list):
+        if isinstance(results.get("jobs"), list):
             self.jobs = {}
-            for each in told["jobs"]:
+            for each in results["jobs"]:
                 self._add(each)
-        self.health = told["health"] if isinstance(told.get("health"), dict) else self.health
-        self.services = told["services"] if isinstance(told.get("services"), list) else self.services
+        self.health = results["health"] if isinstance(results.get("health"), dict) else self.health
+        self.services = results["services"] if isinstance(results.get("services"), list) else self.services
 
     def _add(self, job: object) -> None:
         if isinstance(job, dict) and isinstance(job.get("id"), str):

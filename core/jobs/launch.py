@@ -80,7 +80,7 @@ class Launcher:
         return "reboot" if self.kinds[kind][1].persist and changes.are_over(self.appliance.jobs) else None
 
     def is_running(self, kind: str) -> bool:
-        """Return whether a job of this type is running; one with a recorded outcome is not, whoever holds its lock."""
+        """Return whether a job of this type is running; one with a recorded outcome is not."""
         if not locks.is_held(self.lock(kind)):
             return False
         record = self.records.latest(kind)

@@ -167,29 +167,29 @@ class Key:
             raise ApiError(409, _RUNNING, headers=RETRY_AFTER)
 
     async def _keep(self, answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
-        told: dict[str, Any] | None = {"error": [500, None, None, {}]}
+        stored: dict[str, Any] | None = {"error": [500, None, None, {}]}
         try:
             response = await answering
-            told = _recorded(response)
+            stored = _recorded(response)
             return response
         except asyncio.CancelledError:
-            told = None  # the service is stopping, and the outcome is unknown
+            stored = None  # the service is stopping, and the outcome is unknown
             raise
         except ApiError as error:
-            told = {"error": [error.status, error.message, error.code, error.headers]}
+            stored = {"error": [error.status, error.message, error.code, error.headers]}
             if isinstance(error, NotNow) or error.status in _AGAIN:
-                told = {}
+                stored = {}
             raise
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._finish(told)))
+            await asyncio.shield(asyncio.ensure_future(self._finish(stored)))
 
-    async def _finish(self, told: dict[str, Any] | None) -> None:
+    async def _finish(self, stored: dict[str, Any] | None) -> None:
         """Store the response; an empty one means that nothing was done, None that the outcome is unknown."""
         try:
-            if told == {}:
+            if stored == {}:
                 await _in_thread(self._of.kept.forget, self.id)
-            elif told is not None:
-                await _in_thread(self._of.kept.finish, self.id, _encrypted(self.secret, told))
+            elif stored is not None:
+                await _in_thread(self._of.kept.finish, self.id, _encrypted(self.secret, stored))
         except ApiError as error:
             logger.error("What was answered to an %s: %s", HEADER, error.message)
         finally:
@@ -227,25 +227,25 @@ def _recorded(response: web.StreamResponse) -> dict[str, Any]:
     }
 
 
-def _restored(told: Mapping[str, Any]) -> web.StreamResponse:
+def _restored(stored: Mapping[str, Any]) -> web.StreamResponse:
     """Return the stored response.
 
     :raises ApiError: it was an error.
     """
-    if "error" in told:
-        status, message, code, headers = told["error"]
+    if "error" in stored:
+        status, message, code, headers = stored["error"]
         raise ApiError(status, message, code, {**headers, REPLAYED: "true"})
-    body, headers = base64.b64decode(told["body"]), {**told["headers"], REPLAYED: "true"}
-    if told["whole"]:
-        return json_response(body, told["status"], headers)
-    return web.Response(body=body, status=told["status"], headers=headers)
+    body, headers = base64.b64decode(stored["body"]), {**stored["headers"], REPLAYED: "true"}
+    if stored["whole"]:
+        return json_response(body, stored["status"], headers)
+    return web.Response(body=body, status=stored["status"], headers=headers)
 
 
-def _encrypted(secret: bytes, told: Mapping[str, Any]) -> bytes:
+def _encrypted(secret: bytes, stored: Mapping[str, Any]) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = secrets.token_bytes(12)
-    return nonce + AESGCM(secret).encrypt(nonce, json.dumps(told).encode(), None)
+    return nonce + AESGCM(secret).encrypt(nonce, json.dumps(stored).encode(), None)
 
 
 def _decrypted(secret: bytes, content: bytes) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _decrypted(secret: bytes, content: bytes) -> dict[str, Any]:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
-        told: dict[str, Any] = json.loads(AESGCM(secret).decrypt(content[:12], content[12:], None))
+        stored: dict[str, Any] = json.loads(AESGCM(secret).decrypt(content[:12], content[12:], None))
     except (InvalidTag, ValueError) as error:
         raise ApiError(409, _NOT_KEPT) from error
-    return told
+    return stored

@@ -61,12 +61,12 @@ class Hub:
         """Add events for the jobs that started or ended while the service was down."""
         known = self._known
         listed = (await self._service.fetch("/jobs"))["jobs"]
-        for told in reversed(listed):
-            if self._continues and (told["id"] in known.jobs or _number(told["id"]) > _number(known.newest)):
-                self._receive(LiveEvent("job", told, "/jobs"))
-            known.newest = max(known.newest or told["id"], told["id"], key=_number)
+        for job in reversed(listed):
+            if self._continues and (job["id"] in known.jobs or _number(job["id"]) > _number(known.newest)):
+                self._receive(LiveEvent("job", job, "/jobs"))
+            known.newest = max(known.newest or job["id"], job["id"], key=_number)
         there = {each["id"] for each in listed}
-        known.jobs = {id: told for id, told in known.jobs.items() if id in there}
+        known.jobs = {id: job for id, job in known.jobs.items() if id in there}
 
     async def end(self, appliance: Appliance) -> None:
         """Save the events for the next start."""
@@ -136,10 +136,10 @@ class Hub:
         if left > AT_ONCE and self._waiting:
             asyncio.get_running_loop().call_soon(self._wake_some, left - AT_ONCE)
 
-    def _is_new(self, told: Mapping[str, Any]) -> bool:
+    def _is_new(self, job: Mapping[str, Any]) -> bool:
         """Return whether an event about a job is new: a starting service repeats those of running jobs."""
-        known, id = self._known, str(told.get("id"))
-        now = {name: told.get(name) for name in ("status", "percentage")}
+        known, id = self._known, str(job.get("id"))
+        now = {name: job.get(name) for name in ("status", "percentage")}
         if known.jobs.get(id) == now:
             return False
         if now["status"] == "running":
@@ -152,37 +152,37 @@ class Hub:
 
     def _new_part(self, event: LiveEvent) -> LiveEvent | None:
         """Return the new part of a log event, or None: a starting service reads the logs of running jobs again."""
-        told, logs = event.data, self._known.logs
-        id, offset, end = str(told["job"]), int(told["offset"]), int(told["end"])
+        data, logs = event.data, self._known.logs
+        id, offset, end = str(data["job"]), int(data["offset"]), int(data["end"])
         known = logs.get(id, 0)
         logs[id] = max(known, end)
         if end <= known:
             return None
-        content = str(told["text"]).encode()
+        content = str(data["text"]).encode()
         if offset >= known or len(content) != end - offset:
             return event
         text = content[known - offset :].decode("utf-8", "replace")
-        return LiveEvent("log", {**told, "offset": known, "text": text}, event.path, event.time)
+        return LiveEvent("log", {**data, "offset": known, "text": text}, event.path, event.time)
 
     async def _poll_endpoints(self) -> None:
         while self._streams:
-            for name, tells, each in SHOWN:
+            for name, with_content, each in SHOWN:
                 if self._polls % each == 0:
                     try:
-                        await self._poll(name, tells)
+                        await self._poll(name, with_content)
                     except Exception:  # it may succeed next time
                         logger.exception("What /%s shows cannot be compared", name)
             self._polls += 1
             await asyncio.sleep(LOOK_EACH)
 
-    async def _poll(self, name: str, tells: bool) -> None:
+    async def _poll(self, name: str, with_content: bool) -> None:
         """Publish an event if the content of an endpoint has changed."""
         path = f"/{name}"
         try:
             now = await self._service.fetch(path)
         except ApiError:
             now = {}
-        data = (now if isinstance(now, dict) else {}) if tells else {}
+        data = (now if isinstance(now, dict) else {}) if with_content else {}
         digest = hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()
         before = self._known.shown.get(name)
         self._known.shown[name] = digest

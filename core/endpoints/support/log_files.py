@@ -143,7 +143,7 @@ class Finder:
             return
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if _is_somebody_elses(status, os.fstat(parent)):
+            if _is_foreign(status, os.fstat(parent)):
                 self.tell(f"{path} is left out: it is a second name of a file, which somebody else may have given it")
             else:
                 yield LogFile(path, file, status)
@@ -156,7 +156,7 @@ def _is_link(name: str, directory: int) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
 
 
-def _is_somebody_elses(status: os.stat_result, directory: os.stat_result) -> bool:
+def _is_foreign(status: os.stat_result, directory: os.stat_result) -> bool:
     """Return whether a file may be a hard link by a user who cannot read it (`link(2)`)."""
     if status.st_nlink < 2 or paths.is_private(directory):
         return False
