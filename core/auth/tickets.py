@@ -33,7 +33,7 @@ class Tickets:
     """The issued tickets that were not used yet."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, _Ticket] = {}
+        self._unused: dict[bytes, _Ticket] = {}
 
     def issue(self, holder: Holder, path: str, seconds: float) -> str:
         """Return a new ticket.
@@ -42,30 +42,30 @@ class Tickets:
         :param seconds: its lifetime.
         :raises TooManyTickets: the credential has too many, or all together.
         """
-        self._forget()
-        own = sum(each.holder == holder for each in self._waiting.values())
-        if own >= MAX_OF_A_CREDENTIAL or len(self._waiting) >= MAX_IN_ALL:
+        self._drop_expired()
+        own = sum(each.holder == holder for each in self._unused.values())
+        if own >= MAX_OF_A_CREDENTIAL or len(self._unused) >= MAX_IN_ALL:
             raise TooManyTickets
         ticket = secrets.token_urlsafe(32)
-        self._waiting[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
+        self._unused[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
         return ticket
 
     def redeem(self, ticket: str, path: str) -> Holder | None:
         """Invalidate a ticket and return its holder; None if it is not valid for this path."""
         if not ticket.isascii() or len(ticket) > MAX_LENGTH:
             return None
-        self._forget()
+        self._drop_expired()
         digest = _digest(ticket)
-        found = self._waiting.get(digest)
+        found = self._unused.get(digest)
         if found is None or found.path != path:
             return None
-        del self._waiting[digest]
+        del self._unused[digest]
         return found.holder
 
-    def _forget(self) -> None:
+    def _drop_expired(self) -> None:
         now = time.monotonic()
-        for digest in [each for each, ticket in self._waiting.items() if ticket.until < now]:
-            del self._waiting[digest]
+        for digest in [each for each, ticket in self._unused.items() if ticket.until < now]:
+            del self._unused[digest]
 
 
 def _digest(ticket: str) -> bytes:

@@ -98,7 +98,7 @@ class Body:
 
         :raises ApiError: 400, 408, 413 or 415.
         """
-        kind = self._begin_reading("form")
+        kind = self._start("form")
         if kind == "multipart/form-data":
             await self._read_multipart()
         elif kind == "application/x-www-form-urlencoded":
@@ -123,14 +123,14 @@ class Body:
         :param media: its required media type.
         :raises ApiError: 400, 408 or 415.
         """
-        if self._begin_reading("body") != media:
+        if self._start("body") != media:
             raise ApiError(415, f"Send the body as {media}")
         async for chunk in self._chunks():
             yield chunk
         self._check_digest()
 
-    def _begin_reading(self, what: str) -> str:
-        """Check the Content-Encoding and return the media type."""
+    def _start(self, what: str) -> str:
+        """Start the digest, check the Content-Encoding, and return the media type."""
         if self.digest is not None:
             self._hash = hashlib.sha256()
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -207,7 +207,7 @@ class Body:
         except ValueError as error:
             raise ApiError(400, "The form is not valid application/x-www-form-urlencoded") from error
         for name, value in pairs:
-            self._begin(name)
+            self._check_field(name)
             kind = self.form.kinds[name]
             text = value.encode("utf-8", "surrogateescape")
             if isinstance(kind, Upload):
@@ -273,7 +273,7 @@ class Body:
         self.buffers.hold(self.user, size)
         self._held += size
 
-    def _begin(self, name: str) -> None:
+    def _check_field(self, name: str) -> None:
         self.form.check_name(name)
         if name in self.fields:
             raise ApiError(400, f"{name} is given twice")
@@ -282,7 +282,7 @@ class Body:
         name = segment.name
         if not name:
             raise ApiError(400, "A part of the form has no name")
-        self._begin(name)
+        self._check_field(name)
         kind = self.form.kinds[name]
         encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
         if encoding not in PLAIN_ENCODINGS:
@@ -296,10 +296,10 @@ class Body:
         if segment.filename is not None and not isinstance(kind, Document):
             raise ApiError(400, f"{name} must be text, not a file")
         self.fields[name] = None
-        return TextPart(name, _longest(kind), self._hold, partial(self._text, name, kind))
+        return TextPart(name, _max_size(kind), self._hold, partial(self._text, name, kind))
 
     def _text(self, name: str, kind: Any, content: bytes) -> None:
-        limit = _longest(kind)
+        limit = _max_size(kind)
         self._buffered += len(content)
         if len(content) > limit or self._buffered > MAX_BUFFERED:
             raise ApiError(400, f"{name} must not be longer than {min(limit, MAX_BUFFERED)} bytes")
@@ -320,7 +320,7 @@ def _is_blank(content: bytes | bytearray) -> bool:
         return False
 
 
-def _longest(kind: Any) -> int:
+def _max_size(kind: Any) -> int:
     """Return the maximum size of a field other than a file, in bytes."""
     longest: int = kind.max_size if isinstance(kind, Document) else MAX_TEXT
     return longest

@@ -34,7 +34,7 @@ class Handshakes:
     """
 
     def __init__(self) -> None:
-        self._begun: dict[str, dict[Connection, float]] = {}
+        self._running: dict[str, dict[Connection, float]] = {}
         self._waiting: dict[str, deque[Connection]] = {}
         self._count = 0
 
@@ -45,7 +45,7 @@ class Handshakes:
 
     def end(self, connection: Connection) -> None:
         """Remove a handshake that has ended or was aborted."""
-        if self._forget(connection):
+        if self._remove(connection):
             self.go_on()
 
     def go_on(self) -> None:
@@ -66,25 +66,25 @@ class Handshakes:
         if not queue:
             del self._waiting[network]
         if not waiting.is_closing():
-            self._begun.setdefault(network, {})[waiting] = now
+            self._running.setdefault(network, {})[waiting] = now
             self._count += 1
             waiting.shake_hands()
 
     def _make_room(self, network: str, now: float) -> bool:
         """Evict the oldest handshake of the network with the most, for a network with fewer, or if it is slow."""
-        most = max(self._begun, key=lambda each: len(self._begun[each]))
-        oldest, since = next(iter(self._begun[most].items()))
-        if len(self._begun[most]) <= len(self._begun.get(network, ())) + 1 and now - since < YIELDS_AFTER:
+        most = max(self._running, key=lambda each: len(self._running[each]))
+        oldest, since = next(iter(self._running[most].items()))
+        if len(self._running[most]) <= len(self._running.get(network, ())) + 1 and now - since < YIELDS_AFTER:
             return False
-        self._forget(oldest)
+        self._remove(oldest)
         oldest.reset()
         return True
 
-    def _forget(self, connection: Connection) -> bool:
-        begun = self._begun.get(connection.network, {})
+    def _remove(self, connection: Connection) -> bool:
+        begun = self._running.get(connection.network, {})
         if begun.pop(connection, None) is None:
             return False
         if not begun:
-            del self._begun[connection.network]
+            del self._running[connection.network]
         self._count -= 1
         return True

@@ -170,7 +170,7 @@ def _record(appliance: Appliance) -> Path:
 
 
 def _is_due(appliance: Appliance) -> bool:
-    """Return whether the certificate in use is the service's own, and not yet valid or about to expire."""
+    """Return whether the certificate in use is the service's own, and its validity period is wrong or about to end."""
     from cryptography import x509
 
     try:

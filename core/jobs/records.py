@@ -187,7 +187,7 @@ class Records:
             if error.errno not in FULL or not self._release_reserve():
                 raise
             self.write(record)
-        self._forget(self.ids())
+        self._remove_old(self.ids())
         return record
 
     def keep_reserve(self) -> None:
@@ -211,7 +211,7 @@ class Records:
             return False
         return True
 
-    def _forget(self, ids: list[str]) -> None:
+    def _remove_old(self, ids: list[str]) -> None:
         latest = {id.partition("-")[2]: id for id in ids}
         for id in ids[:-KEEP]:
             if latest[id.partition("-")[2]] != id:

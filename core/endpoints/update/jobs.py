@@ -140,7 +140,7 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
-def _deeper(directory: Path) -> str:
+def _nested_hint(directory: Path) -> str:
     """Return a hint if a directory was packed in place of its content."""
     for found in sorted(itertools.islice(directory.iterdir(), MAX_LOOKED_AT)):
         if not found.is_symlink() and (found / VERSION).is_file():
@@ -154,7 +154,7 @@ def _version(job: Job, directory: Path) -> str | None:
     if content is None and job.settings["update"]["unversioned-packages"]:
         return None
     if content is None:
-        raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
+        raise VersionError(f"The package has no {VERSION}{_nested_hint(directory)}")
     try:
         return versions.parse(content.decode("ascii", "replace"))
     except VersionError as error:
