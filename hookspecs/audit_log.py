@@ -1,7 +1,7 @@
 """The audit log, `ADMIN/log/jidoteki-audit.log`, which the host writes and the endpoint `/audit` reads.
 
 A line is CSV (RFC 4180): `SECONDS.NANOSECONDS,ID,CLIENT,USER,ACTION,"TARGET"`, in ASCII, all else escaped as in Python.
-What is 8 MiB long becomes `jidoteki-audit.log.1`, and so on up to `KEEP`.
+At 8 MiB the file is rotated to `jidoteki-audit.log.1`, and so on up to `KEEP`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 FILE: Final = "jidoteki-audit.log"
 KEEP: Final = 4
-"""How many older files there are."""
+"""The number of rotated files."""
 
 MAX_LINE: Final = 128 * 1024
-"""Bytes; none that the host writes is longer."""
+"""Bytes; the host writes no longer line."""
 
 _TIME: Final = re.compile(r"[0-9]{1,11}\.[0-9]{9}")
 _FIELDS: Final = 6
@@ -31,14 +31,14 @@ class AuditLine:
     id: str
     """The same for the lines before and after a change."""
     client: str
-    """An address, or `web` where the line is in the words of the original API."""
+    """An address, or `web` if the line is in the original API's words."""
     user: str
     action: str
     target: str
 
 
 def parse(line: bytes) -> AuditLine | None:
-    """Return what a line says; None for one that is damaged, or was written by somebody else.
+    """Return the fields of a line; None if it is damaged, or not one of the host's.
 
     :param line: without the newline at its end.
     """

@@ -1,4 +1,4 @@
-"""Credentials: whose one is, and the hash that authenticates a request in place of the token (original API)."""
+"""Credentials: the user, and the hash that authenticates a request in place of the token (original API)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request."""
+    """The authenticated user of a request."""
 
     name: str
     """`admin`, or the name of a named token."""
     scopes: tuple[str, ...] | None
-    """See `jidoteki.hookspecs.named_tokens`; None where nothing is closed."""
+    """See `jidoteki.hookspecs.named_tokens`; None for the administrator."""
     expires: int | None
-    """When the token ceases to count, in seconds since the epoch; None for never."""
+    """When the token expires, in seconds since the epoch; None for never."""
 
 
 def secret_of(token: bytes) -> bytes:

@@ -14,9 +14,9 @@ JOB_STATUS: Final = {"$ref": "#/components/schemas/JobStatus"}
 
 
 def previewing(status: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an answer that shows in a dry run what `Job.preview` told.
+    """Return the schema of a response that in a dry run contains the facts of `Job.preview`.
 
-    :param status: what the answer's `Status` is, such as `202 Accepted`.
+    :param status: the response's `Status`, such as `202 Accepted`.
     :param properties: JSON Schema of each fact.
     """
     return {

@@ -119,24 +119,25 @@ class FileDownload:
     path: Path
     filename: str
     file: IO[bytes] | None = None
-    """The open file, where the handler opened it to check it; the host closes it."""
+    """The open file, if the handler has checked it; the host closes it."""
     anew: bool = False
-    """Whether it was made for this request: a Range request then gets all of it, unless it names this very file."""
+    """Whether it was created for this request: a Range request then gets all of it, unless it names this very file."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingResponse:
-    """A text that goes on for as long as the client takes it, such as Server-Sent Events.
+    """A response with a text of any length, such as Server-Sent Events.
 
-    A piece is asked for only once the client has taken what came before. The stream ends with the last piece, when the
-    client is gone or takes nothing for a minute, when its token is changed or revoked, and when the service ends. Then
-    the iterator's `aclose` is called, if it has one; for a HEAD request without asking for a piece.
+    The host requests the next chunk once the client has received the previous ones. The stream ends after the last
+    chunk, when the client disconnects or receives nothing for a minute, when its token is changed or revoked, and when
+    the service stops. Then the iterator's `aclose` is called, if it has one; for a HEAD request without requesting a
+    chunk.
     """
 
     chunks: AsyncIterator[bytes]
     content_type: str = "text/plain; charset=utf-8"
     farewell: bytes = b""
-    """What is sent at last when the service ends."""
+    """The last chunk if the service stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +178,22 @@ class Request(Protocol):
 
     @property
     def credential(self) -> str:
-        """A name for the credential that was shown, to keep what belongs to whoever holds it.
+        """The name of the credential, for data that belong to its holder.
 
-        It is another one once the token was changed, or revoked and made anew, and tells nothing of the token.
+        It changes when the token is changed, or revoked and created again, and reveals nothing of the token.
         """
 
     @property
     def body_digest(self) -> bytes | None:
-        """The SHA-256 that whoever signed the request signed for its body; None for a request that is not signed."""
+        """The signed SHA-256 of the body; None if the request is not signed."""
 
     def body(self) -> AsyncIterator[bytes]:
-        """The body of a request of an endpoint that declares one, as it comes, within the limits of all bodies.
+        """Return the body of a request to an endpoint that declares one, in chunks and within the limits of all bodies.
 
-        The handler is ended when the credential is revoked meanwhile.
+        The handler is cancelled if the credential is revoked meanwhile.
 
-        :raises ApiError: 400, 408 or 415: it is damaged, ends early, comes too slowly or is of another media type; or,
-            after the last piece, it is not what was signed, so that nothing of it may count.
+        :raises ApiError: 400, 408 or 415: it is damaged, ends early, is too slow or has another media type; or, after
+            the last chunk, its digest is not the signed one, so that all of it must be discarded.
         """
 
     @property
@@ -213,39 +214,40 @@ class Request(Protocol):
 
     @property
     def caller(self) -> Caller:
-        """Who makes the request."""
+        """The authenticated user."""
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
-        """The number of requests answered since the service started, by method (or `other`) and status."""
+        """The number of responses since the service started, by method (or `other`) and status."""
 
     @property
     def service(self) -> Service:
         """The running service."""
 
     def may(self, method: str, path: str) -> bool:
-        """Whether the token of whoever made the request has a scope for this one.
+        """Return whether the request's token has a scope for another request.
 
-        :param path: without the prefix; whether anything is served there or not.
+        :param path: without the prefix; it need not be served.
         """
 
     def issue_ticket(self, path: str, seconds: float) -> str:
         """Return a ticket: `PATH?ticket=TICKET` can be downloaded with it once, without another credential.
 
-        Whoever has it acts as whoever made this request, and may no more than they still may then. It is void once the
-        credential is changed, revoked or narrowed, and when the service starts again. A dry run makes none.
+        Its bearer has the rights of this request's credential, and only those that the credential still has then. A
+        ticket is void once the credential is changed, revoked or narrowed, and after a restart of the service. A dry
+        run creates none.
 
-        :param path: of a GET endpoint whose answer of 200 is described as something else than JSON; without the prefix.
-        :param seconds: how long it may wait for its use.
-        :raises ApiError: 400, that is no download; 403, not for this credential; 404, there is none; 429, too many
-            wait.
+        :param path: of a GET endpoint whose 200 response is described as something other than JSON; without the prefix.
+        :param seconds: its lifetime.
+        :raises ApiError: 400, that is not a download; 403, not for this credential; 404, there is none; 429, too many
+            are unused.
         """
 
     async def metrics(self) -> list[Metric]:
-        """Figures for a monitoring system: what the service counts and knows, and what `jidoteki_metrics` adds."""
+        """Return the metrics of the service, of the appliance and of `jidoteki_metrics`."""
 
     async def start_job(self, kind: str, **values: Any) -> Response:
-        """Start a job and answer 202 with `Location` and `Job-Id`.
+        """Start a job and return 202 with `Location` and `Job-Id`.
 
         :param kind: the job type's name.
         :param values: JSON values for `job.input`; bytes arrive there as the path of a file.
@@ -256,30 +258,30 @@ class Request(Protocol):
         """Run a job and return its outcome.
 
         :param kind: the job type's name.
-        :param join: when one is running already, wait for that one.
+        :param join: whether to wait for a running job of this type in place of raising.
         :raises ApiError: 400, it cannot start.
         """
 
     async def resumes(self, path: Path, filename: str) -> bool:
-        """Return whether the client resumes a download of this very file; then no new one is to be made.
+        """Return whether the client resumes a download of this very file; then no new one must be created.
 
         :param filename: that of the `FileDownload`, whose `anew` is true.
         """
 
     async def cancel_job(self, kind: str) -> bool:
-        """Cancel the running job of this type, within a second after its grace.
+        """Cancel the running job of this type, within a second after its grace period.
 
-        :return: False when none runs, or it cannot be cancelled any more (see `Job.commit`).
+        :return: False if none is running, or it cannot be cancelled any more (see `Job.commit`).
         """
 
     async def cancel_run(self, id: str) -> None:
-        """Cancel the run with this id, within a second after the grace of its type, if that is `JobType.cancellable`.
+        """Cancel the run with this id, within a second after the grace period of its type, which must be `cancellable`.
 
         :raises ApiError: 404, there is no such run; 400, with the reason why it is not cancelled.
         """
 
     async def job_running(self, kind: str) -> bool:
-        """Return whether a job of this type is running: from its 202 on, until its record says how it ended."""
+        """Return whether a job of this type is running: from its 202 until its record contains the outcome."""
 
     async def job_status(self, kind: str) -> dict[str, Any]:
         """Return `{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this type.
@@ -294,15 +296,15 @@ class Request(Protocol):
         """Return the run with this id; None when it is unknown or no longer kept."""
 
     async def job_log(self, id: str, lines: int) -> str | None:
-        """Return the last lines that this run logged, its programs' output included; None when there are none.
+        """Return the last lines of this run's log, including its programs' output; None if there are none.
 
         :param lines: how many, of at most 64 KiB together.
         """
 
     async def job_log_file(self, id: str) -> Path | None:
-        """The file of all that this run wrote, for a `TextFile`; None when there is no such run, or it has no log.
+        """Return the path of this run's whole log, for a `TextFile`; None if there is no such run, or it has no log.
 
-        It grows while the run goes on.
+        The file grows while the job is running.
         """
 
 
@@ -313,17 +315,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint:
     """One method of one path.
 
-    One part of `path` after the first may be a placeholder, as in `/jobs/{id}` and `/jobs/{id}/log`: what a request has
-    in its place, letters, digits and `.`, `_`, `-`, is the parameter of that name.
+    One part of `path` after the first may be a placeholder, as in `/jobs/{id}` and `/jobs/{id}/log`: the part of a
+    request in its place, letters, digits and `.`, `_`, `-`, is the parameter of that name.
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` maps each status to its description; `examples` are requests: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
     `changes` tells whether the request changes the appliance and is audited: by default all but GET and OPTIONS are.
-    `body` is the media type of a body that is no form, which the handler reads itself, with `request.body()`.
-    `audited_as` returns, from the validated parameters, the action and the target of a further audit line for a
-    success, in the words of the original API, whose log other tools read.
-    `enabled_by` is the name in `endpoints` of the configuration that puts it into service: by default the first part of
-    its path.
+    `body` is the media type of a body other than a form, which the handler reads itself, with `request.body()`.
+    `audited_as` returns, from the validated parameters, action and target of a further audit line for a success, in the
+    words of the original API, whose log other tools read.
+    `enabled_by` is the name in `endpoints` of the configuration that enables it: by default the first part of its path.
     """
 
     method: str
@@ -343,13 +344,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Where files may come from that are not in the form: `SCHEME:NAME`, as text, in the place of an `Upload`.
+    """A source of files that are named in a form as `SCHEME:NAME`, in place of an `Upload`.
 
-    `find` returns the file of a name, a regular one on the file system of `appliance.spool` that nobody else may write
-    to, or raises ApiError with status 400. The handler of the request gets a link to it, as if it had been sent.
-    `used` is told of a name after a request that changed something with it was answered without an error.
+    `find` returns the path of a named file, a regular one on the file system of `appliance.spool` that nobody else can
+    write, or raises ApiError with status 400. The request's handler gets a hard link to it, as if it had been sent.
+    `used` is called with the name after a request that changed something with it has succeeded.
 
-    :param scheme: of small letters, digits and `-`, at most 16.
+    :param scheme: lower-case letters, digits and `-`, at most 16.
     """
 
     scheme: str

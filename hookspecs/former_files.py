@@ -118,7 +118,7 @@ def _digest(content: str | bytes | None) -> str | None:
 
 
 def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str]) -> bool:
-    """Put back what a note says; whether there was anything to put back.
+    """Restore the files in a note; return whether there were any.
 
     :raises OSError: that is impossible now.
     """
@@ -130,7 +130,7 @@ def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str]) -> bool
             if path in allowed and _has(Path(path), each["written"])
         }
     except (ValueError, RecursionError, vol.Invalid):
-        return False  # nobody but the service writes there: it was not written to its end
+        return False  # only the service writes there, so it is incomplete
     _replace(appliance, contents, MODE, {path: noted[str(path)].get("mode", MODE) for path in contents})
     return bool(contents)
 
@@ -159,7 +159,7 @@ def _put_back(
 
 
 def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
-    """Return whether there is something to put back: what could not be replaced is what it was, and stays so."""
+    """Return whether a file must be restored: one that could not be replaced has not changed."""
     if isinstance(former, OSError) or isinstance(now, OSError):
         return type(former) is not type(now)
     return former != now
@@ -187,7 +187,7 @@ def _replace(
 
 
 def _remove(path: Path) -> None:
-    """Remove a file durably: a note that comes back would put back what was changed long ago."""
+    """Remove a file durably: a note that reappears would restore old files much later."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -7,7 +7,7 @@ import os
 from typing import Final
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-"""The error numbers of a write for which there is no room: on the disk, or in the quota."""
+"""The error numbers of a write to a full disk, or above the quota."""
 UNKNOWN: Final = 1 << 62
 """The answer, in bytes, for file systems that report no size, such as some of FUSE and network servers."""
 

@@ -51,7 +51,7 @@ class Hooks:
 
     @hookspec
     def jidoteki_file_sources(self, appliance: Appliance, config: Mapping[str, Any]) -> list[FileSource] | None:
-        """Return where file parameters may come from beside the form; called at start-up and at each reload."""
+        """Return the sources of files that a form may name; called at start-up and at each reload."""
 
     @hookspec
     def jidoteki_commands(self, cli: click.Group) -> None:
@@ -89,7 +89,7 @@ class Hooks:
 
     @hookspec
     def jidoteki_metrics(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Metric] | None:
-        """Return figures for `GET /metrics`; called in a thread when that is asked for, at most once a second."""
+        """Return metrics for `GET /metrics`; called in a thread for a request, at most once a second."""
 
     @hookspec(firstresult=True)
     def jidoteki_apply(self, job: Job, name: str, document: dict[str, Any], config: Mapping[str, Any]) -> bool | None:

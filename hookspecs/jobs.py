@@ -58,16 +58,16 @@ class Job(Protocol):
         """Whether only `check` is called, for a dry run."""
 
     def preview(self, facts: Mapping[str, Any]) -> None:
-        """In a dry run, add to its answer what `check` found out; JSON values by name. Without effect otherwise."""
+        """Add facts from `check`, JSON values by name, to the response of a dry run; otherwise do nothing."""
 
     @property
     def workspace(self) -> Path:
         """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
 
     def commit(self) -> None:
-        """Say that there is no way back: from here on this run is not cancelled any more.
+        """Pass the point of no return: from here on this run cannot be cancelled.
 
-        :raises JobCancelled: somebody was quicker, and the run is cancelled.
+        :raises JobCancelled: the run was cancelled before.
         """
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
@@ -92,8 +92,8 @@ class Job(Protocol):
     ) -> int:
         """Run a program without a shell, in a minimal environment; its output is added to the job's log.
 
-        It runs with the appliance's usual priority; the job itself, and what it starts in any other way, with the
-        lowest.
+        It runs with the appliance's usual priority; the job itself, and programs that it starts in any other way, with
+        the lowest.
 
         :param timeout: seconds; then the program and its children are killed.
         :param env: variables to add to the minimal environment.
@@ -202,11 +202,11 @@ class JobType:
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a cancelled run has for cleanup; the request that cancels it waits for that."""
     cancellable: bool = False
-    """Whether people may cancel a run by its id, until it calls `Job.commit`. What it leaves behind then must be whole:
-    it cleans up in `finally`, and `recover` does after a kill."""
+    """Whether a run can be cancelled by its id, until it calls `Job.commit`. It must then leave a consistent state: by
+    cleaning up in `finally`, and in `recover` after a kill."""
     persist: bool = False
-    """Whether a success changes what must survive a reboot: the configured `persist` command runs after it, and a
-    reboot waits for it; once the system goes down it cannot start."""
+    """Whether a success changes data that must survive a reboot: the configured `persist` command runs after it, and a
+    reboot waits for it; it cannot start while the system is shutting down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class JobOutcome:
     error_message: str | None = None
     error_code: str | None = None
     preview: Mapping[str, Any] = field(default_factory=dict)
-    """What `Job.preview` told in a dry run."""
+    """The facts of `Job.preview` in a dry run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class JobRecord:
     started: float
     """Seconds since the epoch."""
     ended: float | None
-    """Seconds since the epoch; None while it runs, and where the time is unknown."""
+    """Seconds since the epoch; None while it is running, and if the time is unknown."""
     client: str
     """The client address of the request."""
     user: str
@@ -242,7 +242,7 @@ class JobRecord:
     error_message: str | None = None
     error_code: str | None = None
     cancellable: bool = False
-    """Whether `Request.cancel_run` ends it now."""
+    """Whether `Request.cancel_run` can cancel it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +263,10 @@ class Event:
     count: int = 1
     """How often it happened: what clients can repeat at will is reported once, then once a minute with a count."""
     outcome: Status | None = None
-    """The job's status; None, as are all fields below, where the event is not a job's."""
+    """The job's status; None, as are all fields below, if the event is not a job's."""
     code: str | None = None
-    """The error code of a job that failed."""
+    """The error code of a failed job."""
     message: str | None = None
-    """Why it failed."""
+    """The error message of a failed job."""
     duration: float | None = None
     """Seconds from the job's start to its end, by the wall clock; None until then."""

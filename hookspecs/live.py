@@ -1,4 +1,4 @@
-"""What goes on in the running service: events that plugins publish and hear of, for as long as nobody stores them."""
+"""Live events of the running service, which plugins publish and subscribe to; they are not stored."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ MAX_EVENT: Final = 64 * 1024
 """Bytes of an event's data as JSON."""
 
 LOST: Final = "lost"
-"""The name of the event that says that some were lost, for more waited than there is room for."""
+"""The name of the event that reports the loss of others, because too many were queued."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """Something that has just happened.
+    """An event that has just happened.
 
-    The host publishes `job` (the start of a run, each change of its percentage, its end: data as `GET /jobs` shows it),
-    `log` (`{"job", "offset", "end", "text"}`: what a run wrote, and which bytes of its log that are)
-    and `audit` (`{"time", "id", "client", "user", "action", "target", "count"}`). Begin the names of your own with your
-    plugin's.
+    The host publishes `job` (a run's start, each change of its percentage, its end: data as in `GET /jobs`), `log`
+    (`{"job", "offset", "end", "text"}`: new output of a run, and the bytes of its log that it takes up) and `audit`
+    (`{"time", "id", "client", "user", "action", "target", "count"}`). Begin the names of other events with the plugin's
+    name.
 
     :param name: lower-case letters, digits, `.` and `-`.
     :param data: a JSON object.
-    :param path: the endpoint that shows the same, such as `/jobs`: only who may GET that is told of the event.
-    :raises ValueError: the name is none, or the data are no JSON of at most 64 KiB.
+    :param path: the endpoint that shows the same, such as `/jobs`: a client must be authorized to GET it to receive the
+        event.
+    :raises ValueError: the name is invalid, or the data are not JSON of at most 64 KiB.
     """
 
     name: str
@@ -54,21 +55,21 @@ class LiveEvent:
 
 
 class Service(Protocol):
-    """The running service, for what a plugin does beside answering requests."""
+    """The running service, for plugins that do more than handle requests."""
 
     def publish(self, event: LiveEvent) -> None:
-        """Tell an event to all who subscribed; from any thread, and without waiting. Who comes later is not told."""
+        """Deliver an event to all current subscribers; from any thread, without blocking."""
 
     def subscribe(self, listener: Callable[[LiveEvent], None]) -> Callable[[], None]:
-        """Have each event told to a function, in the event loop and in order, and return what ends that.
+        """Subscribe a function to all events and return a function that unsubscribes it.
 
-        It must return at once. One that raises is told of no more. While more than 4,096 events wait, newer ones are
-        lost, and an event `lost` says so.
+        It is called in the event loop, in order, and must return at once; if it raises an exception, it is
+        unsubscribed. While more than 4,096 events are queued, new ones are lost, which an event `lost` reports.
         """
 
     async def fetch(self, path: str) -> Any:
-        """Return the JSON value that `GET path` answers, whoever asks.
+        """Return the JSON value that `GET path` returns, with all rights.
 
         :param path: without the prefix and without a query.
-        :raises ApiError: the endpoint answers an error, or is not served.
+        :raises ApiError: the endpoint returns an error, or is not served.
         """

@@ -1,7 +1,7 @@
-"""Figures for a monitoring system, as `jidoteki_metrics` returns them and `GET /metrics` shows them.
+"""Metrics for a monitoring system, as `jidoteki_metrics` returns them and `GET /metrics` shows them.
 
-Names follow https://prometheus.io/docs/practices/naming/: lower case, the base unit at the end (`_seconds`, `_bytes`,
-`_ratio`), and behind it `_total` of what only grows.
+Names follow https://prometheus.io/docs/practices/naming/: lower case, with the base unit (`_seconds`, `_bytes`,
+`_ratio`) at the end, followed by `_total` for a counter.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The value of a histogram: how often something was observed, and how large it was."""
+    """The value of a histogram: number, sum and sizes of observations."""
 
     count: int
     sum: float
     buckets: Mapping[float, int] = field(default_factory=dict)
-    """For each upper bound how many were at most as large; all of them are in `count`."""
+    """The number of observations up to each upper bound; `count` includes all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value, and the labels that tell it from others."""
+    """A value with its labels."""
 
     value: float | Distribution
     labels: Mapping[str, str] = field(default_factory=dict)
-    """The same names for each sample of a metric, and few values: each combination is a series of its own."""
+    """Each sample of a metric has the same names, with few values: each combination is a series of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure, or several of one name that differ in their labels."""
+    """A metric with its samples, which differ in their labels."""
 
     name: str
-    """Such as `jidoteki_backup_size_bytes`; begin with the name of your plugin."""
+    """Such as `jidoteki_backup_size_bytes`; begin with the name of the plugin."""
     type: Literal["counter", "gauge", "histogram"]
     help: str
-    """What it is, in one sentence."""
+    """One sentence that describes it."""
     samples: Sequence[Sample]

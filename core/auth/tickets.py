@@ -1,6 +1,6 @@
-"""Tickets: each lets its bearer make one request of one path, in the place of whoever it was made for.
+"""Tickets: each authorizes one request of one path, with the rights of the credential that it was issued for.
 
-They are kept in memory, as digests, and are worth nothing after a restart of the service.
+They are kept in memory, as digests, and become invalid when the service restarts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_LENGTH: Final = 64
 
 
 class TooManyTickets(Exception):
-    """So many tickets wait for their use that there may be no more."""
+    """The limit of unused tickets is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +30,42 @@ class _Ticket:
 
 
 class Tickets:
-    """The tickets that were made and not used yet."""
+    """The issued tickets that were not used yet."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, _Ticket] = {}
+        self._unused: dict[bytes, _Ticket] = {}
 
     def issue(self, holder: Holder, path: str, seconds: float) -> str:
-        """Make a ticket.
+        """Return a new ticket.
 
-        :param path: without the prefix, and without a slash at its end.
-        :param seconds: how long it may wait for its use.
-        :raises TooManyTickets: of this credential, or of all.
+        :param path: without the prefix and without a trailing slash.
+        :param seconds: its lifetime.
+        :raises TooManyTickets: the credential has too many, or all together.
         """
-        self._forget()
-        own = sum(each.holder == holder for each in self._waiting.values())
-        if own >= MAX_OF_A_CREDENTIAL or len(self._waiting) >= MAX_IN_ALL:
+        self._drop_expired()
+        own = sum(each.holder == holder for each in self._unused.values())
+        if own >= MAX_OF_A_CREDENTIAL or len(self._unused) >= MAX_IN_ALL:
             raise TooManyTickets
         ticket = secrets.token_urlsafe(32)
-        self._waiting[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
+        self._unused[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
         return ticket
 
     def redeem(self, ticket: str, path: str) -> Holder | None:
-        """Return whom a ticket was made for, and make it worthless; None if it is worth nothing for this path."""
+        """Invalidate a ticket and return its holder; None if it is not valid for this path."""
         if not ticket.isascii() or len(ticket) > MAX_LENGTH:
             return None
-        self._forget()
+        self._drop_expired()
         digest = _digest(ticket)
-        found = self._waiting.get(digest)
+        found = self._unused.get(digest)
         if found is None or found.path != path:
             return None
-        del self._waiting[digest]
+        del self._unused[digest]
         return found.holder
 
-    def _forget(self) -> None:
+    def _drop_expired(self) -> None:
         now = time.monotonic()
-        for digest in [each for each, ticket in self._waiting.items() if ticket.until < now]:
-            del self._waiting[digest]
+        for digest in [each for each, ticket in self._unused.items() if ticket.until < now]:
+            del self._unused[digest]
 
 
 def _digest(ticket: str) -> bytes:

@@ -30,19 +30,19 @@ COMMANDS = {
 
 
 class Problem(click.ClickException):
-    """An error the user can do something about, told in one sentence."""
+    """An error that the user can correct, as one sentence."""
 
     def show(self, file: object = None) -> None:
-        """Print it to standard error."""
-        # Parts of it may come from elsewhere, and a terminal obeys some characters.
+        """Print the message to standard error."""
+        # It may contain untrusted text with control characters, which a terminal interprets.
         shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in self.message)
         click.echo(f"jidoteki: {shown}", err=True)
 
 
 def with_option(message: str, files: Mapping[str, Path]) -> str:
-    """Put before a message that begins with a file the option that named this file.
+    """Prepend to a message that begins with a file's name the option that named this file.
 
-    :param files: for each option the file.
+    :param files: the files by option.
     """
     for option, path in files.items():
         if message.startswith((f"{path} ", f"{path.name} ")):
@@ -51,12 +51,12 @@ def with_option(message: str, files: Mapping[str, Path]) -> str:
 
 
 class Commands(click.Group):
-    """A group that suggests the command that was most likely meant."""
+    """A group that suggests the most similar command for an unknown one."""
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is asked for."""
+        """Return the command with this name."""
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
@@ -67,7 +67,7 @@ class Commands(click.Group):
 
 
 class _Commands(Commands):
-    """The host's commands, and those of plugins, which are loaded only when no other has the name that is asked for."""
+    """The host's commands and those of plugins, which are loaded only for names that no command of the host has."""
 
     _of_plugins: dict[str, click.Command]
 
@@ -81,13 +81,13 @@ class _Commands(Commands):
         return self._contributed(context).get(name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the host's commands without importing each."""
+        """List the host's commands without importing them."""
         contributed = {name: each.get_short_help_str() for name, each in self._contributed(context).items()}
         with formatter.section("Commands"):
             formatter.write_dl(sorted((contributed | COMMANDS).items()))
 
     def _contributed(self, context: click.Context) -> dict[str, click.Command]:
-        """The commands of plugins; they find the appliance in the context."""
+        """Return the commands of plugins, which find the appliance in the context."""
         if context.obj is None:
             from jidoteki.core.cli import contributed
 

@@ -25,12 +25,12 @@ from jidoteki.core.http.responses import encode
 
 MAX_TEXT = 64 * 1024
 STANDARD_OUTPUT = Path("-")
-"""What `--output` calls it, as curl does: then a terminal gets whatever comes."""
+"""The value of `--output` that stands for it, as in curl; a terminal then gets any content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked for."""
+    """The arguments of the command."""
 
     method: str
     path: str
@@ -99,7 +99,7 @@ def _file(parameter: str, name: str) -> Path:
 
 
 def _text(parameter: str, path: Path) -> str:
-    """The text in a file without the newline at its end."""
+    """Return the text in a file without a trailing newline."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read(MAX_TEXT + 1)
@@ -136,7 +136,7 @@ async def _send(client: Client, call: Call) -> Answer:
 
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:
-    """The last status of the job that the answer tells of; the answer itself when there is none."""
+    """Return the final status of the job in an answer, or the data of an answer without a job."""
     told = answer.status == 202 and not answer.is_dry_run and (call.status or answer.job or answer.location)
     if not told:
         return answer.data
@@ -157,7 +157,7 @@ def _percentage(status: Mapping[str, Any]) -> int:
 
 @asynccontextmanager
 async def _opened(client: Client, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer, whose body is still to come."""
+    """Send the request and yield the answer before its body is read."""
     size = sum(path.stat().st_size for path in call.files.values())
     with Meter("Sending", "bytes") as meter:
         async with client.open(
@@ -168,7 +168,7 @@ async def _opened(client: Client, call: Call) -> AsyncIterator[aiohttp.ClientRes
 
 
 async def _stream(client: Client, call: Call) -> None:
-    """Write the body to a pipe or a file as it comes."""
+    """Write the body to a pipe or a file in chunks."""
     target = sys.stdout.buffer
     async with _opened(client, call) as response:
         async for chunk in client.chunks(response):
@@ -179,19 +179,19 @@ async def _stream(client: Client, call: Call) -> None:
 
 
 async def _show(client: Client, call: Call) -> None:
-    """Write the body to a terminal as it comes.
+    """Write the body to a terminal in chunks.
 
-    :raises ClientProblem: it is no text; what says so in its header is not even fetched.
+    :raises ClientProblem: it is not text; if its header says so, it is not fetched.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     last = "\n"
     async with _opened(client, call) as response:
         media = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media and not _is_text(media):
-            raise _no_text(response, media)
+            raise _not_text(response, media)
         async for chunk in client.chunks(response):
             if b"\0" in chunk:
-                raise _no_text(response, media or "something")
+                raise _not_text(response, media or "something")
             text = printable(decoder.decode(chunk))
             last = text[-1:] or last
             click.echo(text, nl=False)
@@ -202,7 +202,7 @@ def _is_text(media: str) -> bool:
     return media.startswith("text/") or media == "application/json" or media.endswith("+json")
 
 
-def _no_text(response: aiohttp.ClientResponse, media: str) -> ClientProblem:
+def _not_text(response: aiohttp.ClientResponse, media: str) -> ClientProblem:
     size = "" if response.content_length is None else f"{response.content_length} bytes of "
     return ClientProblem(
         f"The answer is no text but {size}{sentence(media, 100)}: "
@@ -211,7 +211,7 @@ def _no_text(response: aiohttp.ClientResponse, media: str) -> ClientProblem:
 
 
 def _print(data: Any) -> None:
-    """Print an answer that is kept in memory."""
+    """Print an answer that is in memory."""
     text = data if isinstance(data, str) else _json(data)
     if sys.stdout.isatty():
         text = printable(text)

@@ -1,4 +1,4 @@
-"""Method and path of a request on the command line: what may stand there, and what the shell completes."""
+"""The arguments METHOD and PATH of a request: validation and shell completion."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def complete_method(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the methods that begin so, in the case of what is typed."""
+    """Return the methods with this prefix, in lower case if it is."""
     methods = [each.lower() for each in METHODS] if incomplete.islower() else METHODS
     return [each for each in methods if each.startswith(incomplete)]
 
 
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the paths of the method typed before, with and without the prefix and the first slash."""
+    """Return the paths with this prefix for the method typed before, with and without the API's prefix and slash."""
     method = context.params.get("method") or "GET"
     paths = sorted(_paths("GET" if method == "HEAD" else method))
     if incomplete in ("", "/"):
@@ -33,11 +33,11 @@ def complete_path(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def _paths(method: str) -> set[str]:
-    """The paths of a method that the built-in plugins and this appliance's own serve, but for such as `/jobs/{id}`."""
-    # Imported when it is asked for: a call does without plugins.
+    """Return the paths of a method that the host and this appliance's plugins serve, without those with parameters."""
+    # Imported on demand: a call does not need plugins.
     from jidoteki.core.cli import contributed
 
-    with contextlib.redirect_stderr(io.StringIO()):  # what is wrong with a plugin has no place in a prompt
+    with contextlib.redirect_stderr(io.StringIO()):  # errors of plugins do not belong in a prompt
         _, plugins = contributed.load()
     endpoints = (each for plugin in plugins.loaded for each in plugin.endpoints)
     return {each.path for each in endpoints if each.method == method and "{" not in each.path}

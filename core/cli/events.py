@@ -14,7 +14,7 @@ from jidoteki.client import ApiProblem, Client, Event
 from jidoteki.core.cli import Problem, json_option
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 
-#: What people see of an event: these of its data, where it has them.
+#: The keys of an event's data that are printed without --json.
 SHOWN = {
     "hello": ("version",),
     "job": ("id", "status", "percentage", "error-message"),
@@ -57,7 +57,7 @@ async def _follow(client: Client, after: str, as_json: bool) -> None:
 
 
 def _line(event: Event) -> str:
-    """An event for people."""
+    """Return an event as text for people."""
     data = event.data if isinstance(event.data, dict) else {}
     if event.name == "log":
         text = str(data.get("text", "")).rstrip("\n")

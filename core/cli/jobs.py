@@ -93,7 +93,7 @@ async def _job(client: Client, id: str) -> Mapping[str, Any]:
 
 
 async def _print_from(client: Client, id: str, start: int) -> int:
-    """Print what the log has behind its first bytes, and return how many there were."""
+    """Print the log from a byte on, and return the number of bytes printed."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     length = 0
     try:
@@ -104,7 +104,7 @@ async def _print_from(client: Client, id: str, start: int) -> int:
                 length += len(chunk)
                 click.echo(printable(chunk.decode("utf-8", "replace")), nl=False)
     except ApiProblem as problem:
-        if problem.status != 416:  # nothing came since
+        if problem.status != 416:  # there is nothing new
             raise
     return length
 

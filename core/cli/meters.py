@@ -1,4 +1,4 @@
-"""How far something is, on standard error: a bar on a terminal, else a line now and then."""
+"""Progress on standard error: a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import click
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines without a terminal.
 EACH = 5.0
 MIB = 1024 * 1024
 
 
 class Meter:
-    """Shows how far something is; nothing until it is told for the first time.
+    """A progress meter; invisible until the first update.
 
     :param unit: `%`, or `bytes` to show MiB.
     """
@@ -25,8 +25,8 @@ class Meter:
         self._unit = unit
         self._bar: Any = None
         self._done = 0
-        # What is sent or fetched in no time needs no line.
-        self._told = 0.0 if unit == "%" else time.monotonic()
+        # Fast transfers do not need a line.
+        self._last_shown = 0.0 if unit == "%" else time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -37,15 +37,15 @@ class Meter:
         self.close()
 
     def show(self, done: int, total: int | None) -> None:
-        """Say that `done` of `total` are done; None where the total is not known."""
+        """Update the meter; `total` is None if unknown."""
         if sys.stderr.isatty() and total:
             self._draw(done, total)
-        elif time.monotonic() - self._told >= EACH or (self._unit == "%" and done == total):
-            self._told = time.monotonic()
+        elif time.monotonic() - self._last_shown >= EACH or (self._unit == "%" and done == total):
+            self._last_shown = time.monotonic()
             click.echo(f"{self._label}: {self._words(done, total)}", err=True)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Finish the bar, which stays visible."""
         if self._bar is not None:
             self._bar.render_finish()
             self._bar = None

@@ -45,9 +45,9 @@ def command(name: str, directory: Path | None) -> None:
 
 
 def check(name: str) -> None:
-    """Refuse names that cannot be those of a new plugin.
+    """Check that a new plugin may have this name.
 
-    :raises Problem: it has other characters, or belongs to a plugin of the host.
+    :raises Problem: it has other characters, or is the name of one of the host's plugins.
     """
     if len(name) > MAX_NAME or not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise Problem(f"{name!r} must be up to {MAX_NAME} lower-case letters, digits and '-', and begin with a letter")
@@ -61,7 +61,7 @@ def _path(package: str) -> list[str]:
 
 
 def make(name: str, directory: Path) -> Path:
-    """Write the project into a directory and return it.
+    """Write the project into a directory and return the directory.
 
     :raises Problem: the directory is not empty or cannot be written.
     """

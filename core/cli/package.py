@@ -55,16 +55,16 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
     except PackageError as error:
         raise Problem(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
     except OSError as error:
-        # The package is made under another name beside its own.
+        # The package is written to a temporary file beside it.
         is_target = not error.filename or Path(error.filename).parent == target.parent
         named = f"--output {target}" if is_target else error.filename
         raise Problem(f"{named} cannot be used: {error.strerror or error}") from error
     for remark in remarks:
-        _tell(remark)
+        _report(remark)
     click.echo(f"Built {target}, {target.stat().st_size} bytes")
 
 
-def _tell(remark: Remark) -> None:
+def _report(remark: Remark) -> None:
     colour = "red" if remark.level == "error" else "yellow"
     shown = "".join(c if c.isprintable() else "?" for c in remark.message)
     click.echo(f"{click.style(remark.level, fg=colour)}: {shown}", err=True)
@@ -89,7 +89,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     service_user.become(appliance)
     with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
         try:
-            _judge(appliance, file, Path(work))
+            _check_package(appliance, file, Path(work))
         except JobFailed as failure:
             if as_json:
                 click.echo(json.dumps({"accepted": False, "code": failure.code, "reason": failure.message}, indent=2))
@@ -106,15 +106,15 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         click.echo(json.dumps(told, indent=2))
     else:
         for remark in remarks:
-            _tell(remark)
+            _report(remark)
         named = f"version {version}" if version else "without a version"
         click.echo(f"{file} would be accepted: {named}{'' if has_changelog else ', without a changelog'}")
     if any(each.level == "error" for each in remarks):
         raise click.exceptions.Exit(1)
 
 
-def _judge(appliance: Appliance, file: Path, work: Path) -> None:
-    """Let the job's own check judge, as it does before an update.
+def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
+    """Run the check of the update job.
 
     :raises JobFailed: the package is refused.
     """

@@ -33,7 +33,7 @@ def command(root: Path, as_json: bool) -> None:
 
 
 def describe(appliance: Appliance) -> list[dict[str, Any]]:
-    """One row for each plugin."""
+    """Return one row for each plugin."""
     assembly = assemble(appliance, loading.load(appliance.configuration))
     served: dict[str, list[str]] = {}
     for route in assembly.routes.all():

@@ -1,4 +1,4 @@
-"""Commands that make requests of an appliance: which one it is, with which token, and what is told when that fails."""
+"""Commands that send requests to an appliance: their options, token, and error messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ URL = "https://127.0.0.1:8443"
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The appliance that a command asks, and how."""
+    """The appliance that a command sends requests to, and the options."""
 
     url: str
     cacert: Path | None
@@ -33,9 +33,9 @@ class Remote:
     timeout: float
 
     def run(self, make: Callable[[Client], Coroutine[Any, Any, None]], *, with_token: bool = True) -> None:
-        """Run what makes the requests.
+        """Run a coroutine with a client.
 
-        :raises Problem: the appliance answered with an error, or there is no answer.
+        :raises Problem: the appliance returned an error, or did not answer.
         """
         token = token_from(self.token_file) if with_token else None
         try:
@@ -54,7 +54,7 @@ class Remote:
             advice = " (--cacert, --insecure)" if "is not trusted" in str(error) else ""
             raise Problem(str(error) + advice) from error
         except BrokenPipeError:
-            # Whoever reads the answer has seen enough.
+            # The reader of the output, such as `head`, has exited.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             raise Problem(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}") from error
@@ -81,7 +81,7 @@ _OPTIONS = (
 
 
 def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name an appliance, and hand the command a `Remote` as its argument `remote`."""
+    """Add the options that name an appliance, and pass the command a `Remote` as its argument `remote`."""
 
     @wraps(function)
     def command(
@@ -97,5 +97,5 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def printable(text: str) -> str:
-    """The text as a terminal, which obeys some characters, may get it."""
+    """Return a text with control characters, which a terminal interprets, escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)

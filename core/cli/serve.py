@@ -22,9 +22,9 @@ PORT = 8443
 
 
 def port_number(value: str) -> int:
-    """Return the TCP port that a text names, -1 for `none`.
+    """Return the TCP port in a text, -1 for `none`.
 
-    :raises click.BadParameter: it names none.
+    :raises click.BadParameter: it is neither.
     """
     if value == "none":
         return -1
@@ -66,9 +66,9 @@ def run(
     debug: bool = False,
     announce: Callable[[str], None] = click.echo,
 ) -> None:
-    """Serve.
+    """Serve until SIGTERM or SIGINT.
 
-    :param announce: told of the address of each listener, once requests are answered there.
+    :param announce: called with the address of each listener once it accepts connections.
     :raises Problem: the service cannot start.
     """
     from jidoteki.core.logs import service as service_log
@@ -88,21 +88,21 @@ def run(
         service = Service(appliance, config or appliance.configuration)
         asyncio.run(serve(service, _binding(service, host, port, http_port, http_host), announce))
     except OSError as error:
-        asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
+        asked = _given_options({"--host": host, "--port": port, "--http-port": http_port})
         other = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
         raise Problem(f"The service cannot start{asked}: {error.strerror or error}{other}") from error
     finally:
         log.stop()
 
 
-def _asked(options: Mapping[str, object]) -> str:
-    """The options that were given, and may be the reason."""
+def _given_options(options: Mapping[str, object]) -> str:
+    """Return the given options, which may be the cause of an error."""
     given = [f"{name} {value}" for name, value in options.items() if value is not None]
     return f" with {' '.join(given)}" if given else ""
 
 
 def _binding(service: Service, host: str | None, port: int | None, http_port: int | None, http_host: str) -> Binding:
-    """Where to listen, by the options, the configuration and the environment."""
+    """Return the addresses to listen on from options, configuration and environment."""
     from jidoteki.core.http.listener import EVERYWHERE
     from jidoteki.core.service.server import Binding
 

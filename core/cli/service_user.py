@@ -1,4 +1,4 @@
-"""Whom a command acts as that works on an appliance beside its service."""
+"""Switching to the service's user, for commands that work on an appliance beside its service."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jidoteki.core.files.ownership import user_name
 
 
 def become(appliance: Appliance) -> None:
-    """Begin anew as the service's user where root calls: what root makes, the service could neither read nor replace.
+    """If root calls, re-execute the command as the service's user, who could neither read nor replace files of root.
 
-    That is who owns `ADMIN/jobs`, which the service makes and closes to all others. Where it never ran, root stays.
+    That user is the owner of `ADMIN/jobs`, which the service creates; if the service never ran, root stays root.
 
-    :raises Problem: that user may not run this Python.
+    :raises Problem: that user cannot run this Python.
     """
     if os.geteuid() != 0:
         return
@@ -39,17 +39,17 @@ def become(appliance: Appliance) -> None:
         os.initgroups(entry.pw_name, group)
     os.setresgid(group, group, group)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
-    # From the start: what this process has read, it read as root.
+    # Re-executed, because what this process has read, it read as root.
     try:
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # no shell is wanted
     except OSError as error:
         raise Problem(f"The service's user cannot run {sys.executable}: {error.strerror}") from error
 
 
 def become_or_refuse(appliance: Appliance) -> None:
-    """Begin anew as the service's user, as whom alone the command may work.
+    """Re-execute the command as the service's user, which must be the caller's user otherwise.
 
-    :raises Problem: somebody else called it.
+    :raises Problem: another user called it.
     """
     become(appliance)
     try:
@@ -63,7 +63,7 @@ def become_or_refuse(appliance: Appliance) -> None:
 
 
 def caller() -> str:
-    """Who called the command, for the audit log."""
+    """Return the name of the caller for the audit log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in containers

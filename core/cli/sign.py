@@ -25,13 +25,13 @@ def command(method: str, path: str, token_file: Path | None) -> None:
 
 
 def full_path(path: str) -> str:
-    """The path with the prefix and without a query."""
+    """Return a path with the prefix and without a query."""
     path = "/" + path.partition("?")[0].lstrip("/")
     return path if path.startswith(PREFIX + "/") else PREFIX + path
 
 
 def token_from(file: Path | None) -> str:
-    """The token from a file, the environment or the terminal.
+    """Return the token from a file, the environment or the terminal.
 
     :raises Problem: the file cannot be read, or the token is empty.
     """

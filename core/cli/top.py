@@ -17,16 +17,16 @@ from jidoteki.client.events import Event
 from jidoteki.core.cli import json_option
 from jidoteki.core.cli.remote import Remote, remote_options
 
-#: Seconds between two looks where no events are served, and between two tables.
+#: Seconds between two polls if no events are served, and between two tables.
 EACH = 2.0
 REDRAW = 0.25
 JOBS = 15
-#: Answers that say that no events are to be had here.
+#: Statuses that mean that no events are served.
 NO_EVENTS = (403, 404, 503)
 
 
 class State:
-    """What is known of an appliance."""
+    """The known state of an appliance."""
 
     def __init__(self) -> None:
         self.version = ""
@@ -35,7 +35,7 @@ class State:
         self.services: list[Any] = []
 
     def take(self, event: Event) -> None:
-        """Know what an event tells."""
+        """Update the state by an event."""
         data = event.data if isinstance(event.data, dict) else {}
         if event.name == "hello":
             self.version = str(data.get("version") or "")
@@ -48,14 +48,14 @@ class State:
         elif event.name == "services":
             self.show(data)
 
-    def show(self, told: dict[str, Any]) -> None:
-        """Know what endpoints show."""
-        if isinstance(told.get("jobs"), list):
+    def show(self, results: dict[str, Any]) -> None:
+        """Update the state by the results of endpoints."""
+        if isinstance(results.get("jobs"), list):
             self.jobs = {}
-            for each in told["jobs"]:
+            for each in results["jobs"]:
                 self._add(each)
-        self.health = told["health"] if isinstance(told.get("health"), dict) else self.health
-        self.services = told["services"] if isinstance(told.get("services"), list) else self.services
+        self.health = results["health"] if isinstance(results.get("health"), dict) else self.health
+        self.services = results["services"] if isinstance(results.get("services"), list) else self.services
 
     def _add(self, job: object) -> None:
         if isinstance(job, dict) and isinstance(job.get("id"), str):
@@ -64,7 +64,7 @@ class State:
                 del self.jobs[id]
 
     def document(self) -> dict[str, Any]:
-        """It as JSON."""
+        """Return the state as JSON."""
         return {
             "version": self.version,
             "health": self.health,
@@ -73,7 +73,7 @@ class State:
         }
 
     def table(self) -> str:
-        """It for people."""
+        """Return the state as a table for people."""
         parts = [f"version {self.version}" if self.version else "", *_figures(self.health)]
         down = [
             name
@@ -112,7 +112,7 @@ def _row(job: dict[str, Any]) -> str:
 
 
 def _printable(line: str) -> str:
-    """The line as a terminal, which obeys some characters, may get it."""
+    """Replace control characters, which a terminal interprets."""
     return "".join(c if c.isprintable() else "?" for c in line)
 
 
@@ -181,7 +181,7 @@ async def _draw(states: AsyncGenerator[State]) -> None:
 
 
 async def _states(client: Client) -> AsyncGenerator[State]:
-    """What is known, each time that more is."""
+    """Yield the state whenever it changes."""
     state = State()
     try:
         async with contextlib.aclosing(client.events()) as events:
@@ -201,7 +201,7 @@ async def _states(client: Client) -> AsyncGenerator[State]:
 
 
 async def _shown(client: Client, path: str) -> dict[str, Any]:
-    """What an endpoint shows; nothing where it is not there, as on services of other versions."""
+    """Return the result of an endpoint, or an empty dict if it is not served, as by other versions."""
     try:
         told = await client.get(path)
     except ApiProblem as error:

@@ -19,7 +19,7 @@ from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.service.generation import Assembly, assemble
 from jidoteki.hookspecs import JobOutcome, audit_log
 
-#: What the audit log says in place of a client's address.
+#: In place of the client's address in the audit log.
 CLIENT = "local"
 TARGET = "jidoteki update"
 

@@ -1,1 +1,1 @@
-"""The endpoints that cannot be disabled, registered through the same hooks as every plugin."""
+"""The mandatory endpoints, registered through the same hooks as every plugin."""

@@ -1,4 +1,4 @@
-"""What the appliance is: version, changelog, build, health, and which endpoints it has."""
+"""Information about the appliance: version, changelog, build, health, and the list of endpoints."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ ENDPOINTS = Described(
 
 
 def version(content: bytes) -> bytes | None:
-    """The body for a version file, of which the first line counts; None when that is empty."""
+    """Return the body for a version file, which is its first line; None if that is empty."""
     text = content.decode("utf-8", "replace").partition("\n")[0].strip()
     return encode({"version": text}) if text else None
 
 
 def json_object(content: bytes) -> bytes | None:
-    """The body for a JSON file; None when it is none."""
+    """Return the body for a JSON file; None if it is not valid JSON."""
     try:
         value: Any = strict_json.loads(content)
     except (ValueError, RecursionError):
@@ -72,14 +72,14 @@ def json_object(content: bytes) -> bytes | None:
 
 
 class SmallFile:
-    """Answers with a small file, parsed once for each version of it."""
+    """An endpoint that returns a small file, parsed once for each version of it."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], bytes | None]) -> None:
         self._name = path.name
         self._file = CachedFile(path, parse)
 
     async def show(self, request: Request) -> Response:
-        """The body, or 404."""
+        """Return the body, or 404."""
         try:
             body = self._file.get()
         except OSError:
@@ -90,10 +90,10 @@ class SmallFile:
 
 
 class Health(SmallFile):
-    """Answers with the figures in `health.json`, or those that a full disk kept from being written there."""
+    """The health endpoint: the figures in `health.json`, or those in memory if the file cannot be written."""
 
     async def show(self, request: Request) -> Response:
-        """The body; 404 where another collector is to write the file and has not."""
+        """Return the body; 404 if another collector is to write the file and has not."""
         service = own(request).service
         if service.unwritten_health is not None:
             return service.unwritten_health
@@ -106,12 +106,12 @@ class Health(SmallFile):
 
 
 async def changelog(request: Request) -> Response:
-    """What changed in the last update."""
+    """Return the changelog of the last update."""
     return TextFile(request.appliance.etc / "changelog.txt")
 
 
 async def endpoints(request: Request) -> Response:
-    """The endpoints of this appliance, first level only."""
+    """Return the endpoints of this appliance, first level only."""
     listed = own(request).service.generation.routes.listed()
     return {"endpoints": sorted([*(PREFIX + each for each in listed), "/docs"])}
 

@@ -1,4 +1,4 @@
-"""`/reboot`: keeps the system's data, then reboots."""
+"""`/reboot`: persists the system's data, then reboots."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from jidoteki.core.jobs.changes import WAIT, Changes
 from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
 
 DEFAULT = ["reboot"]
-#: Twice a wait for changes, and the commands.
+#: Twice the wait for changes, and the commands.
 TIMEOUT = 2 * WAIT + 600
 
 
 def run_persist(job: Job) -> None:
-    """Nothing but what the host does after it: run the persist command."""
+    """Do nothing: the host runs the persist command after the job."""
 
 
 async def reboot(request: Request) -> Response:
-    """Answer first; the reboot is a job."""
+    """Start the reboot job and return 202."""
     return await request.start_job("reboot")
 
 
 def run(job: Job) -> None:
-    """Let changes under way end, persist, then reboot: a machine whose data could not be kept stays up.
+    """Wait for running changes, persist, then reboot; if the data cannot be persisted, do not reboot.
 
     :raises JobFailed: a change does not end, or a command failed; the message says that there is no reboot.
     """
@@ -34,7 +34,7 @@ def run(job: Job) -> None:
     if not argv:
         job.log("No reboot command is configured: nothing to do")
         return
-    with changes.none_begins():  # what began meanwhile ends, and is kept by its own job
+    with changes.none_begins():  # changes that started meanwhile end first, and persist themselves
         _run_commands(job, "reboot", [argv])
 
 

@@ -1,4 +1,4 @@
-"""`GET /services`: which of the appliance's services run."""
+"""`GET /services`: the states of the appliance's services."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ STATES = Described(
 )
 PARALLEL = 8
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
-#: What a status script says of a service that runs, as whole words.
+#: The output of a status script for a running service, as whole words.
 _RUNNING = re.compile(rb"(?<!\w)(?:is running|(?<!not )(?<!n't )online)(?!\w)")
 
 
 class Services:
-    """Asks for the state of services; concurrent requests share one look, which stays fresh for three seconds."""
+    """The states of services; concurrent requests share one query, which is cached for three seconds."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
@@ -55,15 +55,15 @@ class Services:
         self._answer: list[dict[str, str]] = []
 
     async def show(self, request: Request) -> Response:
-        """The names and states."""
+        """Return the names and states."""
         loop = asyncio.get_running_loop()
         async with self._lock:
             if loop.time() - self._looked_at > FRESH:
-                self._answer = await asyncio.to_thread(self._look, own(request).service.generation.plugins)
+                self._answer = await asyncio.to_thread(self._query, own(request).service.generation.plugins)
                 self._looked_at = loop.time()
         return {"services": self._answer}
 
-    def _look(self, plugins: Any) -> list[dict[str, str]]:
+    def _query(self, plugins: Any) -> list[dict[str, str]]:
         try:
             text = self._appliance.read_text(self._appliance.system_etc / "allservices.txt") or ""
         except OSError as error:
@@ -85,7 +85,7 @@ class Services:
         script = self._appliance.system_etc / "init.d" / name
         if script.is_file():
             own = [str(script)] if os.access(script, os.X_OK) else ["sh", str(script)]
-            # Only what it says on its standard output counts, whatever its exit status.
+            # Only the standard output counts, whatever the exit status is.
             _, said = self._ask("sh", "-c", 'exec "$@" 2>/dev/null', "sh", *own, "status")
             return _RUNNING.search(said) is not None
         if str(self._appliance.root) == "/" and Path("/run/systemd/system").is_dir():
@@ -93,7 +93,7 @@ class Services:
         return False
 
     def _ask(self, *argv: str) -> tuple[int | None, bytes]:
-        """The exit status and the output of a command; None if it did not end."""
+        """Return the exit status and the output of a command; None if it timed out."""
         said = bytearray()
         environment = commands.environment(self._appliance)
         try:
@@ -104,7 +104,7 @@ class Services:
 
 
 def _pairs(answer: Any) -> list[tuple[str, bool]]:
-    """What a plugin said, as far as it makes sense."""
+    """Return the valid part of a plugin's result."""
     said = answer if isinstance(answer, list) else []
     return [(str(each[0]), bool(each[1])) for each in said if isinstance(each, tuple | list) and len(each) == 2]
 

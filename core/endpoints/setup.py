@@ -1,4 +1,4 @@
-"""`POST /setup`: the first token, and every change of it."""
+"""`POST /setup`: sets and changes the token."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ logger = logging.getLogger(__name__)
     }
 )
 def new_token(value: str) -> str:
-    """Accept 1 to 255 printable ASCII characters, no space."""
+    """Accept 1 to 255 printable ASCII characters without spaces."""
     if not 1 <= len(value) <= MAX_TOKEN or not TOKEN_CHARACTERS.issuperset(map(ord, value)):
         raise vol.Invalid(f"must be 1 to {MAX_TOKEN} printable ASCII characters without spaces (codes 33 to 126)")
     return value
 
 
 async def setup(request: Request) -> Response:
-    """Put the new token into force; it is on disk when this answers."""
+    """Set the token; it is on disk when this returns."""
     mine = own(request)
     if not request.dry_run:
         try:
@@ -66,18 +66,18 @@ async def setup(request: Request) -> Response:
 
 
 def _set_token(request: ApiRequest, token: str) -> None:
-    _tell(request.appliance, "Updating API token. Please wait..")
+    _log(request.appliance, "Updating API token. Please wait..")
     try:
         request.service.generation.authenticator.set_token(token, request.holder)
     except OSError as error:
-        _tell(request.appliance, f"The token cannot be stored: {error.strerror or error}")
-        _tell(request.appliance, "Invalid or missing API token file")
+        _log(request.appliance, f"The token cannot be stored: {error.strerror or error}")
+        _log(request.appliance, "Invalid or missing API token file")
         raise
-    _tell(request.appliance, "Updating API token successful")
+    _log(request.appliance, "Updating API token successful")
 
 
-def _tell(appliance: Appliance, message: str) -> None:
-    """Add a line to the log, which begins anew when it is long; no token depends on whether it can be written."""
+def _log(appliance: Appliance, message: str) -> None:
+    """Append a line to the log, which is rotated; failures are ignored, so that the token can be set on a full disk."""
     path = appliance.log / LOG
     try:
         descriptor = open_log(path, 0o640, appliance.group)
@@ -90,9 +90,9 @@ def _tell(appliance: Appliance, message: str) -> None:
 
 
 async def _persist(request: ApiRequest) -> None:
-    """Keep the new token through a reboot; a persist that is running already may have missed it.
+    """Persist the new token; a running persist job may have missed it.
 
-    Whoever changed the token holds the new one: with the old one nothing starts any more.
+    The job runs with the new token, as the old one is not authorized any more.
     """
     try:
         holder = await asyncio.to_thread(request.service.generation.authenticator.holder_on_disk, ADMIN.name)

@@ -1,1 +1,1 @@
-"""The way between a socket and a handler: connections, TLS, requests, forms, routes, responses."""
+"""The layers between a socket and a handler: connections, TLS, requests, forms, routes, responses."""

@@ -1,6 +1,6 @@
-"""Whole answers, written to the connection at once: most of what goes out is a short JSON document.
+"""Complete responses, written to the connection at once: most responses are short JSON documents.
 
-aiohttp puts the header of each answer together anew, which takes longer than all that is known of a short one.
+aiohttp assembles the header of each response anew, which takes longer than all other work on a short one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _FORBIDDEN = ("\r", "\n", "\0")
 
 
 class Whole(web.StreamResponse):
-    """An answer that is complete before it is sent, with headers that are checked.
+    """A response that is complete before it is sent, with checked headers.
 
-    :param fixed: header lines, each with its end.
+    :param fixed: header lines, each with its line end.
     :param more: further headers, none of which is among the fixed ones.
-    :raises ValueError: a header would begin a new line.
+    :raises ValueError: a header contains a line break.
     """
 
     def __init__(self, body: bytes, status: int, fixed: str, more: Mapping[str, str] | None = None) -> None:
@@ -32,9 +32,9 @@ class Whole(web.StreamResponse):
         self._fields = fixed if not more else fixed + "".join(map(_field, more.items()))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write it.
+        """Write the response.
 
-        :raises ConnectionError: the client has gone.
+        :raises ConnectionError: the client has disconnected.
         """
         if self._eof_sent:
             return None
@@ -60,7 +60,7 @@ class Whole(web.StreamResponse):
         return "" if self._keep_alive else "Connection: close\r\n"
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """All of it is written already."""
+        """Do nothing: `prepare` has written everything."""
 
 
 def _field(header: tuple[str, str]) -> str:

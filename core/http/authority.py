@@ -1,4 +1,4 @@
-"""The authority that a request is for: `Host`, and the names that this appliance has.
+"""The authority of a request: its `Host`, and the names of this appliance.
 
 RFC 9110, section 7.2; RFC 9112, section 3.2: one `Host`, which is a host with or without a port, or 400.
 """
@@ -22,7 +22,7 @@ MAX_BUNDLE = 1024 * 1024
 
 
 def check(request: web.BaseRequest) -> None:
-    """Refuse a request whose target or `Host` could be read in more than one way.
+    """Refuse a request whose target or `Host` is ambiguous.
 
     :raises ApiError: 400.
     """
@@ -39,9 +39,9 @@ def check(request: web.BaseRequest) -> None:
 
 
 class Names:
-    """What this appliance is called.
+    """The host names of this appliance.
 
-    :param bundle: the TLS certificate in use, whose DNS names count.
+    :param bundle: the TLS certificate in use, whose DNS names are included.
     :param configured: further names, each with or without a port.
     """
 
@@ -63,7 +63,7 @@ class Names:
             self._identity = identity
 
     def include(self, authority: Authority, connection: tuple[Any, ...]) -> bool:
-        """Whether an authority is this appliance's.
+        """Return whether an authority is this appliance's.
 
         :param connection: address and port at which the request arrived.
         """
@@ -81,7 +81,7 @@ class Names:
 
 
 def _dns_names(bundle: Path) -> frozenset[str]:
-    """The names in a certificate, but for those that stand for many."""
+    """Return the DNS names in a certificate, without wildcards and `localhost`."""
     from cryptography import x509
 
     try:
@@ -90,5 +90,5 @@ def _dns_names(bundle: Path) -> frozenset[str]:
         return frozenset(each.lower() for each in names.get_values_for_type(x509.DNSName) if "*" not in each) - {
             "localhost"
         }
-    except Exception:  # whatever a library thinks of certificates that OpenSSL serves
+    except Exception:  # a library may raise anything for certificates that OpenSSL accepts
         return frozenset()

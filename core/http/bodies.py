@@ -26,33 +26,33 @@ from jidoteki.hookspecs import ApiError, Document, Upload
 
 MAX_PARTS = 64
 MAX_TEXT = 64 * 1024
-#: Before the first part, between the last byte of one and the next, and behind the last: what is thrown away.
+#: Ignored bytes before the first part, between the end of one and the next, and after the last.
 MAX_BESIDE_PARTS = 64 * 1024
 MAX_NOTHING = 1024
-#: How a part may be encoded: not at all (RFC 7578, section 4.7).
+#: Allowed values of Content-Transfer-Encoding, all of which mean unencoded (RFC 7578, section 4.7).
 PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 MAX_BUFFERED = 4 * 1024 * 1024
 MAX_BUFFERED_OF_A_USER = 16 * 1024 * 1024
 MAX_BUFFERED_IN_ALL = 64 * 1024 * 1024
 
 
-#: Finds the file that a text names in the place of one; None where it names none.
+#: Returns the stored file that a text names, or None; the second argument is its maximum size in bytes.
 Find = Callable[[bytes, int], Awaitable[StoredUpload | None]]
 
 
 async def find_nothing(text: bytes, max_size: int) -> StoredUpload | None:
-    """Take a text as what it is."""
+    """Return None: no text names a file."""
     return None
 
 
 class Buffers:
-    """How much of all forms is in memory while they are read, by user."""
+    """The memory that is used for forms while they are read, in all and by user."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
 
     def hold(self, user: str, size: int) -> None:
-        """Count bytes; negative ones when they are let go.
+        """Count bytes; a negative number releases them.
 
         :raises ApiError: 503, there are too many.
         """
@@ -67,7 +67,7 @@ class Buffers:
 
 @dataclass(slots=True)
 class Body:
-    """The fields of one request while they are read.
+    """A form that is being read.
 
     :param incoming: what they are read from.
     :param room: of the file system that files are received on.
@@ -104,7 +104,7 @@ class Body:
         self.incoming.check_digest()
 
     async def values(self) -> dict[str, Any]:
-        """Find the files that are named and not sent, and return the validated values.
+        """Find the files that are named in place of being sent, and return the validated values.
 
         :raises ApiError: 400 or 413.
         """
@@ -114,7 +114,7 @@ class Body:
         return await asyncio.to_thread(self.form.validate, self.fields)
 
     async def _find(self, name: str, named: StoredUpload) -> None:
-        """Put a file in the place of the text that names it."""
+        """Replace a text that names a file by the file."""
         found = await self.find(named.text, self.form.kinds[name].max_size or self.limits.upload)
         if found is not None:
             self.fields[name] = found
@@ -123,7 +123,7 @@ class Body:
             raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
 
     async def discard(self) -> None:
-        """Remove the files that the handler did not keep, and count the rest no more."""
+        """Remove the files that the handler did not keep, and release the memory."""
         self.buffers.hold(self.user, -self._held)
         self._held = 0
         for value in self.fields.values():
@@ -131,14 +131,14 @@ class Body:
                 await asyncio.to_thread(value.path.unlink, missing_ok=True)
 
     async def _read_nothing(self) -> None:
-        """Read a body that holds no parameters, such as the `{}` that many clients send as JSON."""
+        """Read a body without parameters, such as the `{}` that many clients send as JSON."""
         content = b""
         if self.form.needs_nothing:
             async for chunk in self.incoming.chunks():
                 content += chunk
                 if len(content) > MAX_NOTHING:
                     break
-            if _says_nothing(content):
+            if _is_blank(content):
                 return
         raise ApiError(415, "Send the parameters as multipart/form-data")
 
@@ -149,14 +149,14 @@ class Body:
             content += chunk
             if len(content) > MAX_TEXT * 4:
                 raise ApiError(413, "The form is too long: send files as multipart/form-data")
-        if self.form.needs_nothing and _says_nothing(content):
+        if self.form.needs_nothing and _is_blank(content):
             return
         try:
             pairs = parse_qsl(content.decode("utf-8"), True, True, max_num_fields=MAX_PARTS) if content else []
         except ValueError as error:
             raise ApiError(400, "The form is not valid application/x-www-form-urlencoded") from error
         for name, value in pairs:
-            self._begin(name)
+            self._check_field(name)
             kind = self.form.kinds[name]
             text = value.encode("utf-8", "surrogateescape")
             if isinstance(kind, Upload):
@@ -173,7 +173,7 @@ class Body:
                 boundary,
                 content_length=-1 if length is None else length,
                 max_segment_count=MAX_PARTS,
-                # A strict one refuses the line end behind the last part where it comes in a packet of its own.
+                # A strict one refuses the line end after the last part if it arrives in a packet of its own.
                 strict=False,
             )
             await self._feed(parser, Padding(boundary))
@@ -189,7 +189,7 @@ class Body:
         try:
             free = shutil.disk_usage(self.spool).free - self.limits.free_space
         except OSError:
-            return  # it is made, or found to be impossible, when the file comes
+            return  # the spool does not exist yet: it is created with the first file
         if length > free:
             raise ApiError(400, f"The body has {length} bytes, but there is room for only {max(0, free)}")
 
@@ -200,7 +200,7 @@ class Body:
             async for chunk in self.incoming.chunks():
                 beside += len(chunk) if part is None else 0
                 content = padding.taken_out_of(chunk)
-                for event in parser.parse(content) if content else ():  # nothing means the end to it
+                for event in parser.parse(content) if content else ():  # the parser takes an empty chunk for the end
                     beside = 0
                     if isinstance(event, multipart.MultipartSegment):
                         part = self._part(event)
@@ -222,7 +222,7 @@ class Body:
         self.buffers.hold(self.user, size)
         self._held += size
 
-    def _begin(self, name: str) -> None:
+    def _check_field(self, name: str) -> None:
         self.form.check_name(name)
         if name in self.fields:
             raise ApiError(400, f"{name} is given twice")
@@ -231,7 +231,7 @@ class Body:
         name = segment.name
         if not name:
             raise ApiError(400, "A part of the form has no name")
-        self._begin(name)
+        self._check_field(name)
         kind = self.form.kinds[name]
         encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
         if encoding not in PLAIN_ENCODINGS:
@@ -245,10 +245,10 @@ class Body:
         if segment.filename is not None and not isinstance(kind, Document):
             raise ApiError(400, f"{name} must be text, not a file")
         self.fields[name] = None
-        return TextPart(name, _longest(kind), self._hold, partial(self._text, name, kind))
+        return TextPart(name, _max_size(kind), self._hold, partial(self._text, name, kind))
 
     def _text(self, name: str, kind: Any, content: bytes) -> None:
-        limit = _longest(kind)
+        limit = _max_size(kind)
         self._buffered += len(content)
         if len(content) > limit or self._buffered > MAX_BUFFERED:
             raise ApiError(400, f"{name} must not be longer than {min(limit, MAX_BUFFERED)} bytes")
@@ -261,15 +261,15 @@ class Body:
             raise ApiError(400, f"{name} must be UTF-8 text") from error
 
 
-def _says_nothing(content: bytes | bytearray) -> bool:
-    """Whether a body is empty, or JSON without a value."""
+def _is_blank(content: bytes | bytearray) -> bool:
+    """Return whether a body is empty, or JSON without a value."""
     try:
         return len(content) <= MAX_NOTHING and json.loads(content or b"null") in (None, {}, [], "")
     except (ValueError, RecursionError):
         return False
 
 
-def _longest(kind: Any) -> int:
-    """How many bytes a field may have that is no file."""
+def _max_size(kind: Any) -> int:
+    """Return the maximum size of a field other than a file, in bytes."""
     longest: int = kind.max_size if isinstance(kind, Document) else MAX_TEXT
     return longest

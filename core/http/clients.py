@@ -1,4 +1,4 @@
-"""Who a connection or a request comes from: its address, that behind a trusted proxy, and the network it belongs to."""
+"""The origin of a connection or a request: the client's address, behind a trusted proxy too, and its network."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PAIR = re.compile(
 
 
 class Proxies:
-    """The reverse proxies in front of the service, whose word about a client's address counts.
+    """The trusted reverse proxies in front of the service.
 
-    :param networks: addresses and networks of trusted proxies.
-    :param header: where they say it: `X-Forwarded-For`, or `Forwarded` (RFC 7239). The other one is not looked at, for
-        a proxy that writes one may hand on what a client put into the other.
-    :param limit: requests at once of one client behind them.
+    :param networks: their addresses and networks.
+    :param header: the header in which they name the client: `X-Forwarded-For`, or `Forwarded` (RFC 7239). The other one
+        is ignored, as a proxy may pass it on unchanged from a client.
+    :param limit: maximum number of concurrent requests of one client behind them.
     """
 
     def __init__(self, networks: Sequence[str], header: str, limit: int) -> None:
@@ -39,12 +39,12 @@ class Proxies:
         self._busy: Counter[str] = Counter()
 
     def trusted(self, address: str) -> bool:
-        """Whether an address is that of a trusted proxy."""
+        """Return whether an address is that of a trusted proxy."""
         parsed = parse(address)
         return parsed is not None and any(parsed in each for each in self._networks)
 
     def client_of(self, request: web.BaseRequest) -> str:
-        """Return the address that a request comes from: the last one on its way that is no trusted proxy."""
+        """Return the address that a request comes from: the last one on its way that is not a trusted proxy."""
         client = request.remote or "-"
         if not self._networks or not self.trusted(client):
             return client
@@ -58,9 +58,9 @@ class Proxies:
         return client
 
     def turn(self, request: web.BaseRequest, client: str) -> AbstractContextManager[None]:
-        """Count a request that came through a trusted proxy among those of its client.
+        """Count a request from behind a trusted proxy while it is handled.
 
-        :raises ApiError: 429, that has too many at once.
+        :raises ApiError: 429, its client has too many.
         """
         if not self._networks or not self.trusted(request.remote or "-"):
             return _UNCOUNTED
@@ -81,17 +81,17 @@ class Proxies:
 
 
 def _hops(lines: Sequence[str], header: str) -> list[str]:
-    """The addresses in all lines of the header, those nearer to this service last."""
+    """Return the addresses in all lines of the header, the nearest to this service last."""
     if header == "Forwarded":
         return [_address(each) for each in _forwarded(", ".join(lines))]
     return [_address(each.strip()) for line in lines for each in line.split(",")]
 
 
 def _forwarded(text: str) -> list[str]:
-    """What `for=` says in each element of `Forwarded`, quoted strings read as such (RFC 7239, section 4).
+    """Return the value of `for=` in each element of `Forwarded` (RFC 7239, section 4).
 
-    One empty element where any of it does not follow that form: a client may have written the beginning, to make
-    something else of what the proxy put behind it.
+    :return: one empty element if any part is malformed: a client may have written an open quotation mark to change the
+        meaning of what the proxy appends.
     """
     found: list[str] = [""]
     position = 0
@@ -110,7 +110,7 @@ def _forwarded(text: str) -> list[str]:
 
 
 def _address(text: str) -> str:
-    """Without the port and the brackets that some proxies write."""
+    """Remove the port and the brackets that some proxies write."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

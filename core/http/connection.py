@@ -1,7 +1,7 @@
-"""The layer between a socket and the HTTP protocol, which bounds what a client costs before it is authenticated.
+"""The layer between a socket and the HTTP protocol, which limits the cost of an unauthenticated client.
 
-It receives in small steps until a client is authenticated, keeps at most one small piece that the client does not take,
-and ends a connection so that the last answer arrives, though never later than the client's allowance lasts.
+It reads in small steps until the client is authenticated, buffers at most one small piece of output, and closes a
+connection so that the last response arrives, but never later than the client's allowance permits.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ STEP = 4 * 1024
 BULK_STEP = 256 * 1024
 BULK_UNSENT = 64 * 1024
 LINGERING_TIME = 2.0
-#: Many clients look for the answer only once they have sent all of their body, however slowly that goes.
+#: Many clients read the response only after sending their whole body, however slowly.
 LONGEST_LINGERING = 10.0
 MAX_DISCARDED = 8 * 1024 * 1024
 
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of 0: unsent data are discarded
 
-#: Every connection receives into this: what has come is copied or decrypted before the event loop goes on.
+#: The receive buffer of all connections: its content is copied or decrypted before the event loop continues.
 _RECEIVED = memoryview(bytearray(BULK_STEP))
 _STEP_RECEIVED = _RECEIVED[:STEP]
 
 
 class Keeper(Protocol):
-    """Knows the connections that are there."""
+    """A registry of open connections."""
 
     def add(self, connection: Connection) -> None:
-        """Look after a new one."""
+        """Register a new connection."""
 
     def remove(self, connection: Connection) -> None:
-        """Look after it no more."""
+        """Remove a connection."""
 
 
 class Connection(asyncio.Transport, asyncio.BufferedProtocol):
     """A connection without TLS: a protocol to the socket's transport, and a transport to the HTTP protocol.
 
-    :param protocol: what speaks HTTP.
-    :param budget: where input is counted that nobody is authenticated for.
-    :param when_lost: called once, when the connection is no more.
+    :param protocol: the HTTP protocol.
+    :param budget: counts unauthenticated input.
+    :param when_lost: called once when the connection is lost.
     """
 
     __slots__ = (
@@ -67,16 +67,16 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._bulk = self._closing = self._reset = self._file = False
         self._lingers_until = self._last_moment = 0.0
         self._discarded = 0
-        #: Whether a request is being answered.
+        #: Whether a request is being handled.
         self.busy = False
-        #: Whether the client sends no more, and waits for what it has asked for.
+        #: Whether the client has closed its side and waits for the response to a complete request.
         self.ended = False
-        #: Of the client.
+        #: The client's.
         self.network = "-"
-        #: Called when the client goes, while it is sent what has no end: then it owes only to take something at times.
+        #: Called when the client disconnects, during a response without an end; no minimum rate applies to those.
         self.on_gone: Callable[[], object] | None = None
 
-    # What the socket's transport calls.
+    # Called by the socket's transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -87,16 +87,16 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._begin()
 
     def _begin(self) -> None:
-        """Let the HTTP protocol begin."""
+        """Connect the HTTP protocol."""
         assert self._protocol
         self._protocol.connection_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """What the next bytes are to be received into."""
+        """Return the buffer for the next bytes."""
         return _RECEIVED if self._bulk or self._closing else _STEP_RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have been received; those that come after the last answer are thrown away, though not for ever."""
+        """Process received bytes; those after the last response are discarded, up to a limit."""
         if not self._closing:
             self._received(_RECEIVED[:nbytes])
             return
@@ -114,14 +114,14 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._protocol.data_received(bytes(content))
 
     def eof_received(self) -> bool:
-        """The client sends no more: that ends the connection, unless an answer to a whole request is due first."""
+        """Return whether to keep the connection open for the response to a complete request."""
         if self._is_owed_an_answer():
             return True
         self._closing = True
         return False
 
     def _is_owed_an_answer(self) -> bool:
-        """Whether a client that sends no more has sent a whole request (RFC 9112, 9.6)."""
+        """Return whether a client that has closed its side has sent a complete request (RFC 9112, section 9.6)."""
         owed = not self._closing and self.on_gone is None
         owed = owed and self._protocol is not None and bool(self._protocol.eof_received())
         self.ended = self.ended or owed
@@ -131,11 +131,11 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._closing = True
         self._keeper.remove(self)
         self._budget.hold(self, 0)
-        self._leave(exc)
+        self._disconnect(exc)
         self._when_lost()
 
-    def _leave(self, exc: Exception | None) -> None:
-        """Let the HTTP protocol go, with all that it keeps: it has nothing more to say."""
+    def _disconnect(self, exc: Exception | None) -> None:
+        """Disconnect the HTTP protocol and release its memory."""
         if self.on_gone is not None:
             self.on_gone()
         if self._protocol is not None:
@@ -150,7 +150,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         if self._protocol is not None:
             self._protocol.resume_writing()
 
-    # What the HTTP protocol calls.
+    # Called by the HTTP protocol.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._raw.get_extra_info(name, default)
@@ -176,16 +176,16 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return self._raw.get_write_buffer_size()
 
     def set_bulk(self, bulk: bool) -> None:
-        """Move data in large steps, for authenticated clients only, or in small ones again."""
+        """Enable or disable large steps, which are for authenticated clients only."""
         if bulk is not self._bulk and not self.is_closing():
             self._bulk = bulk
             self._raw.set_write_buffer_limits(high=BULK_UNSENT if bulk else 0)
 
     async def send_file(self, file: IO[Any], offset: int, count: int) -> int:
-        """Send a part of a file, copied by the kernel.
+        """Send a part of a file with sendfile(2).
 
-        :return: how many bytes there were to send.
-        :raises ConnectionError: the client has gone, or did not take it.
+        :return: the number of bytes sent; less than `count` if the file is shorter.
+        :raises ConnectionError: the client has disconnected or stalled.
         """
         if self.is_closing():
             raise ConnectionResetError("The connection is closed")
@@ -198,13 +198,13 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
                 self._raw.abort()
 
     def close(self) -> None:
-        """Send what is written and then no more, and wait for the client to close, for longer while it still sends.
+        """Send the buffered data, shut down the sending side, and wait for the client to close.
 
-        Closing at once would reset the connection of such a client before it has read the answer.
+        An immediate close would reset the connection of a client that is still sending before it reads the response.
         """
         if self.is_closing():
             return
-        self._say_goodbye()
+        self._send_close()
         self._closing = True
         now = asyncio.get_running_loop().time()
         self._last_moment = now + LONGEST_LINGERING
@@ -212,25 +212,25 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         with suppress(OSError):  # the client may have reset the connection already
             self._raw.write_eof()
         self._raw.resume_reading()
-        asyncio.get_running_loop().call_soon(self._leave, None)
+        asyncio.get_running_loop().call_soon(self._disconnect, None)
 
-    def _say_goodbye(self) -> None:
-        """Write the last bytes."""
+    def _send_close(self) -> None:
+        """Send the last bytes of the protocol below HTTP."""
 
     def abort(self) -> None:
         self.reset()
 
-    # What looks after all connections calls.
+    # Called by the reaper of all connections.
 
     def close_if_idle(self) -> None:
-        """Close at once, unless a request is being answered or the last answer is still on its way."""
+        """Close immediately, unless a request is being handled or the last response is still being sent."""
         if not self.busy and not self._closing:
-            self._say_goodbye()
+            self._send_close()
             self._closing = True
             self._raw.close()
 
     def reset(self) -> None:
-        """End the connection now; what is not sent is thrown away, in the kernel too."""
+        """Reset the connection; unsent data are discarded, in the kernel too."""
         self._reset = self._closing = True
         connected = self._raw.get_extra_info("socket")
         with suppress(OSError):
@@ -239,17 +239,17 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
             self._raw.abort()
             return
         with suppress(OSError):
-            connected.shutdown(socket.SHUT_RDWR)  # ends the sending of a file, which an abort would leave waiting
+            connected.shutdown(socket.SHUT_RDWR)  # ends sendfile, which would hang after an abort
 
     def check(self, now: float, stall: float, rate: int) -> None:
-        """Reset the connection if its client keeps it waiting for too long; called about once a second.
+        """Reset the connection if its client stalls for too long; called about once a second.
 
-        :param now: by the event loop's clock.
-        :param stall: seconds that a client may take nothing.
-        :param rate: bytes a second that it must take on average.
+        :param now: the time of the event loop's clock.
+        :param stall: seconds for which a client may receive nothing.
+        :param rate: bytes per second that it must receive on average.
         """
         if not self.busy and not self._closing:
-            return  # the protocol closes those that keep it waiting for a request
+            return  # the protocol enforces the timeout of requests
         taken = progress(self._raw.get_extra_info("socket"))
         if taken.outstanding or self.get_write_buffer_size():
             self._lingers_until = now + LINGERING_TIME

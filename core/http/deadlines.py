@@ -1,6 +1,6 @@
-"""How long a client may take for an answer, measured by what it has acknowledged and not by what was written.
+"""The deadline of a response, measured by the bytes that the client has acknowledged and not by those written.
 
-Buffers of the kernel and of TLS lie between the two, and hold megabytes.
+The buffers of the kernel and of TLS, which hold megabytes, lie between the two.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-# `struct tcp_info` of <linux/tcp.h>: the kernel only ever appends to it.
+# `struct tcp_info` of <linux/tcp.h>, to which the kernel only ever appends fields.
 _UNACKNOWLEDGED = struct.Struct("=24xI")
 _ACKNOWLEDGED = struct.Struct("=120xQ")
 _NOT_SENT = struct.Struct("=144xI")
 _SIZE = 148
 
-START = 1 / 3  # of the longest stall: what a client has before it has taken anything
+START = 1 / 3  # the initial allowance, as a fraction of the longest stall
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the kernel knows of a connection.
+    """The kernel's state of a connection.
 
-    :param acknowledged: bytes that the client has received, ever.
-    :param outstanding: whether there are bytes that it has not.
+    :param acknowledged: total number of bytes that the client has acknowledged.
+    :param outstanding: whether there are unsent or unacknowledged bytes.
     """
 
     acknowledged: int
@@ -32,7 +32,7 @@ class Progress:
 
 
 def progress(connected: Any) -> Progress:
-    """Ask the kernel about a TCP socket."""
+    """Return the progress of a TCP socket."""
     try:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
     except OSError:  # the socket is closed
@@ -44,9 +44,9 @@ def progress(connected: Any) -> Progress:
 
 
 class Allowance:
-    """The seconds for which a client may still take nothing: it earns one with each `rate` bytes it takes.
+    """The seconds for which a client may still receive nothing; it earns one with each `rate` bytes.
 
-    Both a stall and a crawl end it, and a slow line does not, whose buffers take an answer in large steps.
+    Both a stall and a crawl use it up; a slow line does not, whose buffers drain in large steps.
     """
 
     __slots__ = ("_acknowledged", "_checked", "_seconds")
@@ -57,15 +57,15 @@ class Allowance:
         self._acknowledged = 0
 
     def renew(self) -> None:
-        """Begin anew: the client has taken everything."""
+        """Start again: the client has received everything."""
         self._checked = None
 
     def lasts(self, now: float, acknowledged: int, stall: float, rate: int) -> bool:
-        """Whether the client may go on.
+        """Return whether the client still has an allowance.
 
-        :param acknowledged: bytes that it has taken, ever.
-        :param stall: seconds that it may take nothing.
-        :param rate: bytes a second that it must take on average; 0 for any.
+        :param acknowledged: total number of bytes that it has acknowledged.
+        :param stall: seconds for which it may receive nothing.
+        :param rate: bytes per second that it must receive on average; 0 for no minimum.
         """
         if self._checked is None:
             self._checked, self._seconds = now, stall * START

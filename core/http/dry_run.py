@@ -1,4 +1,4 @@
-"""`dry-run=1` in the query: whether a request asks what it would do, in place of doing it."""
+"""`dry-run=1` in the query: whether a request asks for a preview in place of the change."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NAME: Final = "dry-run"
 _OFF: Final = ("0", "false")
 _ON: Final = ("", "1", "true")
 _LETTERS: Final = NAME.replace("-", "")
-#: Longer names mean something else.
+#: Longer names are not taken for a misspelling.
 _LONGEST: Final = 16
 _NEAR: Final = 0.8
 
 
 def is_asked_for(query: MultiMapping[str], known: Container[str]) -> bool:
-    """Return whether a change shall only be judged.
+    """Return whether a change is only to be previewed.
 
-    Whoever misspells it would find the change made, so what can only be meant for it is refused.
+    A misspelling would make the change, so any name that resembles the parameter's is refused.
 
     :param known: the parameters of the endpoint, which may have any name.
     :raises ApiError: 400, it is misspelt, given twice, or neither 1 nor 0.

@@ -1,4 +1,4 @@
-"""The parameters of an endpoint: which there are, and the schema that judges what a request sends."""
+"""The parameters of an endpoint, and the schema that validates their values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, file_names,
 
 
 class Form:
-    """The parameters of one endpoint, ready to read and to judge what a request sends.
+    """The parameters of one endpoint, compiled for reading and validating requests.
 
-    :param accepted: the names that the configuration lets through; None for all.
+    :param accepted: the names that the configuration allows; None for all.
     """
 
     def __init__(self, endpoint: Endpoint, accepted: frozenset[str] | None) -> None:
         self.kinds: dict[str, Any] = {}
-        #: Whether a request may come without any parameter.
+        #: Whether a request may have no parameters.
         self.needs_nothing = True
         self._switched_off: set[str] = set()
         self._optional: set[str] = set()
@@ -36,7 +36,7 @@ class Form:
                 self._switched_off.add(name)
                 if not isinstance(marker, vol.Optional) or isinstance(marker.default, vol.Undefined):
                     continue
-            schema[marker] = _field_validator(validator)  # of one that is not accepted the default still counts
+            schema[marker] = _field_validator(validator)  # the default applies even if the parameter is not accepted
             if isinstance(marker, vol.Optional):
                 self._optional.add(name)
             else:
@@ -47,7 +47,7 @@ class Form:
         self._in_path: Mapping[str, str] = {}
 
     def with_path(self, values: Mapping[str, str]) -> Form:
-        """The form of a request whose path gives these parameters, so that nothing else in it may."""
+        """Return the form of a request whose path contains these parameters, which the body must not repeat."""
         if not values:
             return self
         form = copy.copy(self)
@@ -57,18 +57,18 @@ class Form:
 
     @property
     def is_empty(self) -> bool:
-        """Whether a request can give no parameters at all."""
+        """Whether the endpoint has no parameters at all."""
         return not self.kinds and not self._in_path
 
     @property
     def is_optional(self) -> bool:
-        """Whether a request may come without any parameter, and then has no values either."""
+        """Whether a request may have no parameters, and then has no values either."""
         return self.needs_nothing and not self._has_defaults and not self._in_path
 
     def validate(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the validated values.
 
-        An optional file without content counts as none: that is how forms send a file that nobody chose.
+        An empty optional file counts as absent: browsers submit one if no file was chosen.
 
         :raises ApiError: 400 with a sentence that names the parameter and what is allowed.
         """
@@ -123,14 +123,14 @@ def _field_validator(validator: Any) -> Any:
 
 
 def _hint(name: str, value: Any) -> str:
-    """What is most likely wrong with a value that was refused: what curl sent is not what its user meant."""
+    """Return the likely cause of a refused value, as curl did not send what its user meant; or an empty string."""
     if isinstance(value, bytes) and file_names.looks_like_one(value):
         return f"; {file_names.hint(name)}"
     return "; it ends with a newline" if isinstance(value, str) and value.endswith(("\n", "\r")) else ""
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether it is a file or a document without content."""
+    """Return whether a value is an empty file or document."""
     return value == b"" or (isinstance(value, StoredUpload) and value.size == 0)
 
 

@@ -1,4 +1,4 @@
-"""Which TLS handshakes are under way, and which have to wait."""
+"""The TLS handshakes in progress, and a queue for more."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ YIELDS_AFTER = 1.0
 
 
 class Connection(Protocol):
-    """A connection that is to have a handshake."""
+    """A connection that needs a TLS handshake."""
 
     @property
     def network(self) -> str:
-        """Whom it comes from."""
+        """The client's network."""
 
     def is_closing(self) -> bool:
-        """Whether it is given up already."""
+        """Return whether it is already closing."""
 
     def shake_hands(self) -> None:
-        """Begin the handshake."""
+        """Start the handshake."""
 
     def reset(self) -> None:
-        """Give it up."""
+        """Reset the connection."""
 
 
 class Handshakes:
-    """The handshakes under way, each of which takes 50 KiB: further ones wait until one ends, or has to yield.
+    """The handshakes in progress, each of which takes 50 KiB: more must wait until one ends or is evicted.
 
-    Networks take turns, and who has most of them yields first: nobody's slow handshakes are anybody else's wait.
+    Networks take turns, and the one with the most handshakes is evicted first: no one's slow handshakes delay others.
     """
 
     def __init__(self) -> None:
-        self._begun: dict[str, dict[Connection, float]] = {}
+        self._running: dict[str, dict[Connection, float]] = {}
         self._waiting: dict[str, deque[Connection]] = {}
         self._count = 0
 
     def begin(self, connection: Connection) -> None:
-        """Let a handshake begin now or later."""
+        """Start a handshake, now or later."""
         self._waiting.setdefault(connection.network, deque()).append(connection)
         self.go_on()
 
     def end(self, connection: Connection) -> None:
-        """One is over or given up."""
-        if self._forget(connection):
+        """Remove a handshake that has ended or was aborted."""
+        if self._remove(connection):
             self.go_on()
 
     def go_on(self) -> None:
-        """Let those begin that can; called about once a second, too."""
+        """Start as many queued handshakes as possible; called about once a second, too."""
         now = asyncio.get_running_loop().time()
         going_on = True
         while going_on:
@@ -66,25 +66,25 @@ class Handshakes:
         if not queue:
             del self._waiting[network]
         if not waiting.is_closing():
-            self._begun.setdefault(network, {})[waiting] = now
+            self._running.setdefault(network, {})[waiting] = now
             self._count += 1
             waiting.shake_hands()
 
     def _make_room(self, network: str, now: float) -> bool:
-        """Give up the oldest handshake of whoever has most, for one of a network that has fewer, or if it is slow."""
-        most = max(self._begun, key=lambda each: len(self._begun[each]))
-        oldest, since = next(iter(self._begun[most].items()))
-        if len(self._begun[most]) <= len(self._begun.get(network, ())) + 1 and now - since < YIELDS_AFTER:
+        """Evict the oldest handshake of the network with the most, for a network with fewer, or if it is slow."""
+        most = max(self._running, key=lambda each: len(self._running[each]))
+        oldest, since = next(iter(self._running[most].items()))
+        if len(self._running[most]) <= len(self._running.get(network, ())) + 1 and now - since < YIELDS_AFTER:
             return False
-        self._forget(oldest)
+        self._remove(oldest)
         oldest.reset()
         return True
 
-    def _forget(self, connection: Connection) -> bool:
-        begun = self._begun.get(connection.network, {})
+    def _remove(self, connection: Connection) -> bool:
+        begun = self._running.get(connection.network, {})
         if begun.pop(connection, None) is None:
             return False
         if not begun:
-            del self._begun[connection.network]
+            del self._running[connection.network]
         self._count -= 1
         return True

@@ -1,4 +1,4 @@
-"""What the header of a request may be, before it is parsed."""
+"""Limits and syntax of a request's header, checked before it is parsed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from jidoteki.hookspecs import ApiError
 
 MAX_HEADER = 8 * 1024
-#: Of a header with other characters than ASCII, which may take four times their size once they are decoded.
+#: The limit of a header that is not ASCII, which may take four times its size in memory when decoded.
 MAX_ODD_HEADER = 2 * 1024
 MAX_LINES = 64
 END = b"\r\n\r\n"
 
-#: What HTTP/1.1 and 1.0 begin with; see https://www.rfc-editor.org/rfc/rfc9112#section-3. A version that is missing, as
-#: in HTTP/0.9, or another one must not be answered in that version's manner.
+#: The request line of HTTP/1.0 and 1.1; https://www.rfc-editor.org/rfc/rfc9112#section-3. A request without a version,
+#: as in HTTP/0.9, or with another one must not be answered like that version.
 _REQUEST_LINE = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 
 
 def problem(header: bytes, whole: bool) -> ApiError | None:
-    """Say what is wrong with a header, or with its beginning.
+    """Return the error in a header, or in the beginning of one, if there is any.
 
-    :param whole: whether all of it is there, with the empty line behind it.
+    :param whole: whether it is complete, with the empty line at its end.
     """
     line_ends = header.count(b"\r\n")
     if len(header) > MAX_ODD_HEADER and not header.isascii():

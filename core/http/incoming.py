@@ -43,9 +43,9 @@ class Incoming:
         return self.content_type.partition(";")[0].strip().lower()
 
     async def stream(self, media: str) -> AsyncIterator[bytes]:
-        """Yield a body that is no form as it comes.
+        """Yield a body that is not a form in chunks.
 
-        :param media: the type that it must be of.
+        :param media: its required media type.
         :raises ApiError: 400, 408 or 415.
         """
         if self.media("body") != media:

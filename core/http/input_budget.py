@@ -1,4 +1,4 @@
-"""How many bytes are kept in all of what clients sent that are not authenticated."""
+"""A limit to the memory that holds input of unauthenticated clients."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ LIMIT = 4 * MIB
 
 
 class Holder(Protocol):
-    """Keeps such bytes.
+    """An owner of such memory.
 
-    :param network: of the client that they are from.
+    :param network: the client's.
     """
 
     network: str
 
     def reset(self) -> None:
-        """Give them up, with the connection."""
+        """Release it, and reset the connection."""
 
 
 class InputBudget:
-    """Unfinished TLS records and headers, headers of requests that wait, and what comes behind those.
+    """The memory that holds unfinished TLS records and headers, headers of waiting requests, and pipelined input.
 
-    When there is too much of it, whoever keeps some for the longest time is cut off, of the network that keeps most: a
-    header of an honest client comes whole, or within moments.
+    When it exceeds the limit, connections of the network that uses most are reset, the oldest first: a header of an
+    honest client arrives at once or within moments.
 
     :param limit: bytes.
     """
@@ -37,7 +37,7 @@ class InputBudget:
         self._total = 0
 
     def hold(self, holder: Holder, size: int) -> None:
-        """Say how many bytes somebody holds now; 0 for none."""
+        """Set how many bytes an owner holds now; 0 for none."""
         before = self._held.get(holder, 0)
         if size == before:
             return

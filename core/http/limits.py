@@ -1,4 +1,4 @@
-"""What the service takes on: the section `limits` of the configuration."""
+"""The limits that the section `limits` of the configuration sets."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may cost.
+    """The limits of what clients may use.
 
     :param upload: bytes of one uploaded file.
-    :param free_space: bytes that stay free on the file system of the spool.
+    :param free_space: bytes that must stay free on the spool's file system.
     :param idle: seconds without a byte of a body.
-    :param rate: bytes a second that must come on average, once the first 30 seconds are over.
-    :param connections: at once, in all.
-    :param connections_per_address: at once, of one client.
-    :param pause: seconds between two failed guesses of one client.
+    :param rate: average bytes per second of a body, after its first 30 seconds.
+    :param connections: concurrent connections in all.
+    :param connections_per_address: concurrent connections of one client.
+    :param pause: seconds between two failed authentications of one client.
     """
 
     upload: int
@@ -30,7 +30,7 @@ class Limits:
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Self:
-        """The limits that a section of the configuration sets."""
+        """Return the limits in a section of the configuration."""
         return cls(
             section["upload"],
             section["free-space"],

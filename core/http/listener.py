@@ -1,4 +1,4 @@
-"""Accepting connections: capped in all and by address before the handshake, with the certificate in force now."""
+"""Accepting connections: limited in all and by address before the handshake, with the current certificate."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ ANY_IPV6 = "::"
 #: All addresses of the machine.
 EVERYWHERE = ("0.0.0.0", ANY_IPV6)  # noqa: S104  # its purpose
 PAUSE_WHEN_EXHAUSTED = 0.5
-#: Of all connections: somebody else can always connect.
+#: Of all connections, so that other sites can always connect.
 SHARE_OF_A_SITE = 0.8
 
 
 class Connections:
-    """How many connections there are, and how many there may be: in all, of one client, and of one site.
+    """A counter of connections, limited in all, by client, and by site.
 
-    :param limits: returns what is in force now.
-    :param trusted: whether an address is that of a proxy, which connects for many clients.
+    :param limits: returns the current limits.
+    :param trusted: returns whether an address is that of a proxy, which connects for many clients.
     """
 
     def __init__(self, limits: Callable[[], Limits], trusted: Callable[[str], bool]) -> None:
@@ -45,7 +45,7 @@ class Connections:
         self._by_network: Counter[str] = Counter()
 
     def add(self, address: str) -> bool:
-        """Count a new connection; False when it is one too many."""
+        """Count a new connection; return whether it is within the limits."""
         limits = self._limits()
         if self._total >= limits.connections:
             return False
@@ -60,7 +60,7 @@ class Connections:
         return True
 
     def remove(self, address: str) -> None:
-        """Count a connection no more."""
+        """Remove a connection from the count."""
         self._total -= 1
         for network in {*_networks(address)}:
             self._by_network[network] -= 1
@@ -69,12 +69,12 @@ class Connections:
 
 
 def _networks(address: str) -> tuple[str, str]:
-    """The networks of a client and of its site; an IPv4 address is both."""
+    """Return the network of a client and that of its site; an IPv4 address is both."""
     return network_of(address), network_of(address, SITE_BITS)
 
 
 class Listener:
-    """One listening socket.
+    """A listening socket.
 
     :param listening: from `sockets`.
     :param context: returns the TLS context for the next connection; None for plain HTTP.
@@ -95,16 +95,16 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """`https://127.0.0.1:8443`."""
+        """The URL of the service, such as `https://127.0.0.1:8443`."""
         host, port = self._socket.getsockname()[:2]
         return f"{'https' if self._context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting connections."""
         self._accepting = asyncio.create_task(self._accept())
 
     async def stop(self) -> None:
-        """Accept no more; connections that are there go on."""
+        """Stop accepting connections; open ones are kept."""
         if self._accepting:
             self._accepting.cancel()
             await asyncio.wait((self._accepting,))
@@ -128,11 +128,11 @@ class Listener:
             task = asyncio.create_task(self._serve(accepted, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            # Accepting does not yield while connections wait: a burst of them would keep all others waiting.
+            # sock_accept does not yield while connections are queued: a burst of them would block everything else.
             await asyncio.sleep(0)
 
     async def _serve(self, accepted: socket.socket, address: str) -> None:
-        """Hand a connection to the protocol, which counts it off when it is lost."""
+        """Connect a socket to its protocol, which removes it from the count when the connection is lost."""
         lost = partial(self._connections.remove, address)
         connection = self._connection(lost)
         try:
@@ -153,12 +153,12 @@ class Listener:
 def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
     """Listen on one port of several addresses; `::` stands for all addresses of both IPv6 and IPv4.
 
-    Each family has a socket of its own, for IPv4 addresses that are mapped to IPv6 would be others in every log. An
-    address is left to the socket of all addresses of its family, where there is one. What cannot be listened on is told
-    in the log, as long as there is anything else.
+    Each family has a socket of its own, because IPv4 addresses mapped to IPv6 would look different in every log. A
+    socket for all addresses of a family serves the single ones, too. Addresses that fail are logged, as long as one
+    works.
 
-    :param port: 0 for a free one, which is then the same for all.
-    :raises OSError: nothing can be listened on.
+    :param port: 0 for a free one, the same for all addresses.
+    :raises OSError: no address can be listened on.
     """
     wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
     wanted.sort(key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
@@ -167,7 +167,7 @@ def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
         taken = any(each.errno == errno.EADDRINUSE for each in failed.values())
         if port or not opened or not taken or not tries_left:
             break
-        for each in opened:  # the port is free at the first address alone
+        for each in opened:  # the port is free only at the first address
             each.close()
     if not opened:
         raise next(iter(failed.values()))

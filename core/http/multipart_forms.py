@@ -1,4 +1,4 @@
-"""What RFC 2046 and RFC 9110 let senders of forms do, and the parser of multipart does not take."""
+"""Forms that RFC 2046 and RFC 9110 allow, and the parser of multipart refuses."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 import multipart  # type: ignore[import-untyped]  # it has no types
 
-#: Blanks behind one delimiter.
+#: Blanks after one delimiter.
 MAX_PADDING = 1024
 
 _PAIR = re.compile(r"\\(.)")
 
 
 def boundary(content_type: str) -> str:
-    """The boundary that a Content-Type names; empty where it names none.
+    """Return the boundary in a Content-Type, or an empty string.
 
-    A tab may stand where a space may, and what is quoted may have quoted pairs (RFC 9110, sections 5.6.3 and 5.6.4).
+    A tab is allowed in place of a space, and quoted pairs in quoted strings (RFC 9110, sections 5.6.3 and 5.6.4).
     """
     _, options = multipart.parse_options_header(content_type.replace("\t", " "), unquote=_unquoted)
     found: str = options.get("boundary", "")
@@ -28,24 +28,24 @@ def _unquoted(value: str, is_filename: bool) -> str:
 
 
 class Parser(multipart.PushMultipartParser):  # type: ignore[misc]  # it has no types
-    """The parser, for whose headers of parts a tab is as good as a space."""
+    """A parser that accepts tabs in place of spaces in the headers of parts."""
 
     def _create_segment(self, headerlist: list[tuple[str, str]]) -> multipart.MultipartSegment:
         return super()._create_segment([(name, value.replace("\t", " ")) for name, value in headerlist])
 
 
 class Padding:
-    """Takes the blanks behind the delimiters out of a body that comes in chunks (RFC 2046, section 5.1.1)."""
+    """A filter that removes blanks after delimiters from a body in chunks (RFC 2046, section 5.1.1)."""
 
     def __init__(self, boundary: str) -> None:
         self._delimiter = b"\r\n--" + boundary.encode()
-        #: The last bytes, of which the next chunk may make a delimiter; one may be what the body begins with.
+        #: The last bytes, with which a delimiter may begin; initially a line end, as a body may begin with a delimiter.
         self._last = b"\r\n"
         self._blanks = -1
-        """Behind a delimiter: how many came. Else negative."""
+        """The number of blanks after a delimiter; negative elsewhere."""
 
     def taken_out_of(self, chunk: bytes) -> bytes:
-        """The chunk without them.
+        """Return the chunk without these blanks.
 
         :raises multipart.ParserError: there are too many.
         """
@@ -64,7 +64,7 @@ class Padding:
             if start == len(content):
                 break
             if self._blanks and content[start : start + 1] != b"\r":
-                kept.append(b" ")  # they are no padding: it is for the parser to say that this is no delimiter
+                kept.append(b" ")  # these are not padding: the parser is to refuse the delimiter
             self._blanks, position = -1, start
         kept.append(content[start:])
         self._last = content[1 - len(self._delimiter) :]

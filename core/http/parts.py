@@ -1,4 +1,4 @@
-"""The parts of a form as they come in: text in memory, files on the disk."""
+"""The parts of a form while they are received: texts in memory, files on disk."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"
 
 @dataclass(slots=True)
 class StoredUpload:
-    """Implements `jidoteki.hookspecs.UploadedFile`."""
+    """A received file; implements `jidoteki.hookspecs.UploadedFile`."""
 
     path: Path
     size: int = 0
     kept: bool = False
     text: bytes = b""
-    """What it is, where it came as a short text, without a file name."""
+    """The content, if it is short and came without a file name; it may be the name of a file."""
     digest: bytes = b""
-    """Its SHA-256, if that is wanted."""
+    """The file's SHA-256, if it was asked for."""
 
     @classmethod
     def named(cls, spool: Path, text: bytes) -> StoredUpload:
-        """A file that did not come: perhaps the text names one that is there."""
+        """Return a file that was not sent: the text may name one that is on the appliance."""
         return cls(_path(spool), text=text or b"-", digest=hashlib.sha256(text).digest())
 
     async def keep(self, name: str) -> Path:
-        """Give the file its name in the spool."""
+        """Rename the file within the spool, and keep it."""
         if "/" in name or name in ("", ".", ".."):
             raise ValueError("keep() takes a file name, not a path")
         target = self.path.with_name(name)
@@ -50,23 +50,23 @@ class StoredUpload:
 
 
 def _path(spool: Path) -> Path:
-    """Where a file may lie until its handler takes it."""
+    """Return a new temporary path in the spool."""
     return spool / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}"
 
 
 class Part(ABC):
-    """A part that is being received. All methods raise ApiError for what cannot be taken."""
+    """A part that is being received. All methods raise ApiError if it must be refused."""
 
     @abstractmethod
     async def write(self, chunk: bytes) -> None:
-        """Take the next chunk."""
+        """Receive the next chunk."""
 
     @abstractmethod
     async def end(self) -> None:
-        """The part is complete."""
+        """Complete the part."""
 
     async def abandon(self) -> None:
-        """The rest of the part will not come."""
+        """Close the part, which will not be complete."""
         return
 
 
@@ -74,8 +74,8 @@ class TextPart(Part):
     """A field or a small document.
 
     :param limit: bytes.
-    :param hold: counts what is kept in memory.
-    :param take: what to do with the content once it is complete.
+    :param hold: counts the memory in use.
+    :param take: called with the complete content.
     """
 
     def __init__(self, name: str, limit: int, hold: Callable[[int], None], take: Callable[[bytes], None]) -> None:
@@ -83,22 +83,20 @@ class TextPart(Part):
         self._content = bytearray()
 
     async def write(self, chunk: bytes) -> None:
-        """Add a chunk."""
         self._hold(len(chunk))
         self._content += chunk
         if len(self._content) > self._limit:
             raise ApiError(400, f"{self._name} must not be longer than {self._limit} bytes")
 
     async def end(self) -> None:
-        """Hand the content on."""
         self._take(bytes(self._content))
 
 
 class Room:
-    """What may be written to a file system by all uploads together, so that the reserve stays free.
+    """The space that all uploads together may use on a file system, so that a reserve stays free.
 
     :param directory: on that file system.
-    :param reserve: returns how many bytes are to stay free.
+    :param reserve: returns the number of bytes that must stay free.
     """
 
     def __init__(self, directory: Path, reserve: Callable[[], int]) -> None:
@@ -109,9 +107,9 @@ class Room:
         self._looked = float("-inf")
 
     def take(self, size: int) -> None:
-        """Take note of bytes that are about to be written; blocks.
+        """Reserve space for bytes that are about to be written; blocks.
 
-        :raises OSError: they would leave too little.
+        :raises OSError: too little would stay free.
         """
         with self._lock:
             now, reserve = time.monotonic(), self._reserve()
@@ -124,13 +122,13 @@ class Room:
 
 
 class FilePart(Part):
-    """A file, written in a thread while the next chunk is being received: one write pending, never more.
+    """A file, written in a thread while the next chunk is being received, with at most one write pending.
 
-    :param spool: the directory, made when it is missing.
+    :param spool: the directory, created if missing.
     :param max_size: bytes.
-    :param room: of its file system.
-    :param named: whether it came with a file name of its own; what did not may be one.
-    :param hashed: whether to tell its digest.
+    :param room: the space on its file system.
+    :param named: whether it came with a file name; otherwise its content may be one.
+    :param hashed: whether to compute its digest.
     """
 
     def __init__(
@@ -144,7 +142,7 @@ class FilePart(Part):
         self._pending: asyncio.Future[None] | None = None
 
     async def write(self, chunk: bytes) -> None:
-        """Wait for the last chunk to be written, and begin with this one."""
+        """Wait until the previous chunk is written, and start writing this one."""
         if self._descriptor < 0:
             try:
                 self._descriptor = await asyncio.to_thread(self._open)
@@ -161,7 +159,7 @@ class FilePart(Part):
         self._pending = asyncio.get_running_loop().run_in_executor(None, self._write, chunk)
 
     async def end(self) -> None:
-        """Wait until all is written."""
+        """Wait until everything is written."""
         try:
             await self._drain()
         finally:
@@ -172,7 +170,7 @@ class FilePart(Part):
         self.stored.digest = self._hash.digest() if self._hash else b""
 
     async def abandon(self) -> None:
-        """Close the file; whoever has `stored` removes it."""
+        """Close the file; the owner of `stored` removes it."""
         try:
             await self._drain()
         except ApiError:

@@ -1,7 +1,7 @@
-"""HTTP on one connection: aiohttp gets one header at a time, whole and small, and a body once it is asked for.
+"""HTTP on one connection: aiohttp gets one complete, small header at a time, and a body once it is asked for.
 
-Until then what comes is kept as it is: a parsed header takes several times its size, and reading a body, as well as
-unpacking and buffering it, is nothing that somebody unknown may ask for.
+Until then the input is kept as raw bytes: a parsed header takes several times its size, and no unauthenticated client
+may cause a body to be read, decompressed or buffered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIME = 8.0
 READ_BUFFER = 256 * 1024
-#: What every connection may keep uncounted: most headers are shorter, and counting costs a tenth of a request.
+#: Uncounted input of every connection: most headers are shorter, and counting costs a tenth of a request.
 MAX_UNCOUNTED = 1024
 
 
@@ -37,7 +37,7 @@ class HttpProtocol(web.RequestHandler):
     """aiohttp's protocol, handed one request at a time.
 
     :param server: aiohttp's low-level server.
-    :param budget: where what is kept is counted until somebody is authenticated for it.
+    :param budget: counts unauthenticated input.
     """
 
     __slots__ = (
@@ -55,12 +55,13 @@ class HttpProtocol(web.RequestHandler):
         )  # fmt: skip
         self._budget = budget
         self.network = "-"
-        #: What has come and is not handed on, and the length of the last header that was: the parser still has it.
+        #: The input that aiohttp's parser has not received, and the length of the last header, which the parser still
+        #: holds.
         self._rest = b""
         self._header = 0
         self._searched = 0
         self._busy = self._known = False
-        #: The body that is being read, what of it is still to come where its length is known, and its last bytes.
+        #: The body that is being read, how many bytes are still to come if its length is known, and its last bytes.
         self._body: StreamReader | None = None
         self._remaining: int | None = None
         self._last = b""
@@ -78,14 +79,14 @@ class HttpProtocol(web.RequestHandler):
                 self._hand_on_header()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's may return one, aiohttp's does not
-        """The client sends no more; whether it has sent a whole request that is not answered yet."""
+        """Return whether the client, which has closed its side, has sent a complete request without an answer yet."""
         if not self._busy and self._rest:
             self._next()
-        # A body that is being read was handed on as far as it came: its rest does not come any more.
+        # What arrived of a body was handed on already: the rest will not arrive.
         return self._busy and self._body is None
 
     def _hand_on_header(self) -> None:
-        """Hand on the next header if all of it is there."""
+        """Hand the next header to aiohttp if it is complete."""
         rest = self._rest = self._rest.lstrip(b"\r\n")  # https://www.rfc-editor.org/rfc/rfc9112#section-2.2-6
         if not rest:
             return
@@ -107,7 +108,7 @@ class HttpProtocol(web.RequestHandler):
             self._count()
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer what is not even handed on."""
+        """Answer an invalid header."""
         assert self.transport is not None
         answer = error_bytes(error)
         AccessLogger.note(str((self.peername or "-")[0]), "-", "-", error.status, len(answer), 0)
@@ -126,7 +127,7 @@ class HttpProtocol(web.RequestHandler):
             self._budget.hold(self, size)
 
     def has_small_header(self) -> bool:
-        """Whether the header of the request that is being answered is shorter than what is counted."""
+        """Return whether the header of the current request is too short to be counted."""
         return self._header <= MAX_UNCOUNTED
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,17 +136,17 @@ class HttpProtocol(web.RequestHandler):
         super().connection_made(transport)
 
     def reset(self) -> None:
-        """End the connection: there is no room for what it keeps."""
+        """Reset the connection, whose input exceeds the budget."""
         if self.transport is not None:
             self.transport.reset()
 
     def authenticated(self) -> None:
-        """Somebody answers for the request: it is counted no more."""
+        """Stop counting the input of an authenticated request."""
         self._known = True
         self._count()
 
     def receive_body(self, request: web.BaseRequest) -> None:
-        """Let the body of the request that is being answered come, in large steps."""
+        """Start reading the body of the current request, in large steps."""
         if self.transport is None or request.content.is_eof():
             return
         self.transport.set_bulk(True)
@@ -161,9 +162,9 @@ class HttpProtocol(web.RequestHandler):
             self.transport.resume_reading()
 
     def _hand_on_body(self, data: bytes) -> None:
-        """Hand on what belongs to the body, and keep what comes after it.
+        """Hand the bytes of the body to aiohttp, and keep those after it.
 
-        :param data: nothing when aiohttp's parser shall go on with what it has put aside.
+        :param data: empty if aiohttp's parser is to continue with what it has buffered.
         """
         if not data:
             super().data_received(b"")
@@ -176,7 +177,7 @@ class HttpProtocol(web.RequestHandler):
             super().data_received(data if size == len(data) else data[:size])
             data = data[size:]
             if len(self._messages) > waiting and not self._body.is_eof():
-                # The parser tells of damage by a message of its own, and not whoever waits for the body.
+                # The parser reports damage as a message of its own, and not to the reader of the body.
                 self._body.set_exception(web.RequestPayloadError("The body is damaged"))
                 data = b""
                 break
@@ -188,14 +189,14 @@ class HttpProtocol(web.RequestHandler):
         self._close_if_cut_off()
 
     def _close_if_cut_off(self) -> None:
-        """End the connection of a client that sends no more, though not all of the body has come."""
+        """Reset the connection of a client that has closed its side before the end of the body."""
         if self._body is not None and not self._waits and self.transport is not None and self.transport.ended:
             self.transport.abort()
 
     def _part(self, data: bytes) -> int:
-        """How much of what has come may be handed on without the risk that something behind the body is, too.
+        """Return how many bytes can be handed on without the risk of including any after the body.
 
-        A chunked body ends with an empty line: nothing is handed on beyond the next one.
+        A chunked body ends with an empty line: nothing beyond the next empty line is handed on.
         """
         if self._remaining is not None:
             size = min(self._remaining, len(data))
@@ -246,14 +247,14 @@ class HttpProtocol(web.RequestHandler):
 
     def log_exception(self, *arguments: Any, **options: Any) -> None:
         if isinstance(options.get("exc_info"), asyncio.InvalidStateError):
-            return  # the service ends while a request does: aiohttp waited for that request no more
+            return  # the service is stopping, and aiohttp no longer waits for this request
         super().log_exception(*arguments, **options)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or self.transport is None or self.transport.is_closing():
-            logger.debug("%s hung up", self.peername)  # whoever likes can do so again and again
+            logger.debug("%s hung up", self.peername)  # clients can cause this at will, so it is not logged as an error
             message = None
         elif status >= 500:
             logger.error("%s %s failed", request.method, request.path, exc_info=exc)
@@ -272,7 +273,7 @@ def make_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """aiohttp's request, without a second copy of long headers, and never of another version than 1.0 and 1.1."""
+    """Return aiohttp's request without a second copy of long headers, and always of version 1.0 or 1.1."""
     version = message.version if message.version == HttpVersion10 and message.method != "UNKNOWN" else HttpVersion11
     changed: Any = message
     small = isinstance(protocol, HttpProtocol) and protocol.has_small_header()
@@ -282,14 +283,14 @@ def make_request(
 
 
 def authenticated(request: web.BaseRequest) -> None:
-    """Say that somebody answers for a request."""
+    """Stop counting the input of a request, which is authenticated."""
     protocol = request.protocol
     if isinstance(protocol, HttpProtocol):
         protocol.authenticated()
 
 
 def receive_body(request: web.BaseRequest) -> None:
-    """Let the body of a request come, which is authenticated."""
+    """Start reading the body of a request, which must be authenticated."""
     protocol = request.protocol
     if isinstance(protocol, HttpProtocol):
         protocol.receive_body(request)

@@ -1,4 +1,4 @@
-"""What looks after all connections: it cuts off clients that keep them waiting, and ends them when the service ends."""
+"""The reaper of connections: it resets those of stalled clients, and ends all at shutdown."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jidoteki.core.http.limits import Limits
 EACH = 1.0
 STEP = 0.05
 
-#: An answer may stand still for longer than a body: buffers on its way are emptied in large steps.
+#: A response may stall for longer than a body, because buffers on the network path drain in large steps.
 STALL = 3
 
 
 class Reaper:
-    """All connections of the service.
+    """The registry of all connections.
 
-    :param limits: returns what is in force now.
+    :param limits: returns the current limits.
     """
 
     def __init__(self, limits: Callable[[], Limits]) -> None:
@@ -31,15 +31,15 @@ class Reaper:
         self.handshakes = Handshakes()
 
     def add(self, connection: Connection) -> None:
-        """Look after a new connection."""
+        """Register a new connection."""
         self._connections.add(connection)
 
     def remove(self, connection: Connection) -> None:
-        """Look after it no more: it is lost."""
+        """Remove a lost connection."""
         self._connections.discard(connection)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start checking the connections."""
         self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
@@ -53,9 +53,9 @@ class Reaper:
             self.handshakes.go_on()
 
     async def end(self, grace: float) -> None:
-        """End all connections: idle ones now, those that are being served once they are, and all after a while.
+        """End all connections: idle ones immediately, busy ones once they are idle, the rest after the grace period.
 
-        :param grace: seconds for those that are being served.
+        :param grace: seconds for busy connections.
         """
         deadline = asyncio.get_running_loop().time() + grace
         while True:

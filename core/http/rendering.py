@@ -35,7 +35,7 @@ DESCRIPTORS = "/proc/self/fd"
 
 
 async def render(response: Response, dry_run: bool = False) -> web.StreamResponse:
-    """Turn what a handler returned into an answer.
+    """Convert the result of a handler to a response.
 
     :raises ApiError: 404, the file to serve is missing.
     :raises TypeError: it is none of the types that a handler may return.
@@ -71,9 +71,9 @@ def _body(data: Any, dry_run: bool) -> bytes:
 
 
 class Attachment(web.FileResponse):
-    """A file: over HTTP copied by the kernel, over TLS in pieces as large.
+    """A file, sent by sendfile(2) over HTTP and in large chunks over TLS.
 
-    :param file: what is sent: named by its descriptor, so that nothing put beside it or in its place is.
+    :param file: the open file, served by its descriptor, so that replacing its path has no effect.
     """
 
     def __init__(self, file: IO[bytes], headers: Mapping[str, str]) -> None:
@@ -85,7 +85,7 @@ class Attachment(web.FileResponse):
         self.resuming: Resuming | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send it, and close it."""
+        """Send the file and close it."""
         transport = request.transport
         try:
             with self.watch(transport.abort if transport else lambda: None):
@@ -120,7 +120,7 @@ class Attachment(web.FileResponse):
         return await self._refuse(request, ApiError(412, "The file is not as the condition of the request wants it"))
 
     async def _refuse(self, request: web.BaseRequest, error: ApiError) -> AbstractStreamWriter | None:
-        """Answer that this cannot be sent, as any error is told."""
+        """Answer with an error in the usual format."""
         body, more = told(error)
         self.set_status(error.status)
         self.headers.popall("Content-Disposition", None)
@@ -166,7 +166,7 @@ async def _note(resuming: Resuming, status: os.stat_result) -> None:
 
 
 def _with_range(request: web.BaseRequest, found: tuple[int | None, int | None] | None) -> web.BaseRequest:
-    """A request that asks aiohttp for this range alone: what else may decide was looked at here."""
+    """Return a request with this range only, as the other conditions are already evaluated."""
     if "Range" not in request.headers and "If-Range" not in request.headers:
         return request
     headers = request.headers.copy()

@@ -16,7 +16,7 @@ from jidoteki.hookspecs import ApiError
 
 PIECE = 4 * 1024
 JSON = "application/json"
-#: The messages of errors that were raised without one.
+#: Messages of errors without one.
 MESSAGES = {404: "There is nothing to show", 500: "An internal error: the service's log has the details"}
 
 SECURITY_HEADERS = {
@@ -31,12 +31,12 @@ SECURITY_HEADERS = {
 
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON})
 _JSON_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _JSON_HEADERS.items())
-#: A header of these names takes the place of what is sent anyway.
+#: Lower-case names of headers that are set in every response, and must be replaced and not repeated.
 _SET_ANYWAY = {*map(str.lower, _JSON_HEADERS), "content-length", "transfer-encoding", "date", "connection"}
 
 
 def status_line(status: int) -> str:
-    """`404 Not Found` for 404, as the bodies show it."""
+    """Return the status with its reason phrase as it is shown in bodies, such as `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -44,12 +44,12 @@ def status_line(status: int) -> str:
 
 
 def encode(data: Any) -> bytes:
-    """Compact UTF-8 JSON."""
+    """Return compact JSON in UTF-8."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
-    """An answer whose body is JSON already encoded."""
+    """Return a response whose body is encoded JSON."""
     if headers and not _SET_ANYWAY.isdisjoint(map(str.lower, headers)):
         merged = _JSON_HEADERS.copy()
         merged.update(headers)
@@ -58,9 +58,9 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
 
 
 def error_response(error: ApiError, first_run: bool | None = None) -> web.StreamResponse:
-    """An answer that tells of an error.
+    """Return the response for an error.
 
-    :param first_run: whether the first-run passphrase is pending; None where first runs are not enabled.
+    :param first_run: whether the first-run passphrase is pending; None if first runs are not enabled.
     """
     body, more = told(error, first_run)
     return json_response(body, error.status, {**error.headers, **more})
@@ -80,28 +80,28 @@ def told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[st
 
 
 def error_bytes(error: ApiError) -> bytes:
-    """The whole answer to something that is no request, after which the connection ends."""
+    """Return the response to something that is not a request, after which the connection is closed."""
     body, more = told(error)
-    return _last(error.status, {**_JSON_HEADERS, **more, "Date": formatdate(usegmt=True)}, body)
+    return _closing_response(error.status, {**_JSON_HEADERS, **more, "Date": formatdate(usegmt=True)}, body)
 
 
 def text_error_bytes(status: int, message: str) -> bytes:
-    """The whole answer to somebody who may read it as a browser shows it, after which the connection ends."""
+    """Return the plain-text response to a client that may be a browser, after which the connection is closed."""
     more = {"Error-Message": header_text(message), "Content-Type": "text/plain; charset=utf-8"}
-    return _last(status, {**SECURITY_HEADERS, **more}, f"{message}\n".encode("ascii"))
+    return _closing_response(status, {**SECURITY_HEADERS, **more}, f"{message}\n".encode("ascii"))
 
 
-def _last(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A whole answer, after which the connection ends."""
+def _closing_response(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a response after which the connection is closed."""
     fields = {**headers, "Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Answer anybody with something long, of which never more than a piece is kept for a client that does not read.
+    """Send a long response to an unauthenticated client, of which at most one piece is buffered.
 
-    :raises ConnectionError: the client has gone, or did not take it.
+    :raises ConnectionError: the client has disconnected or stalled.
     """
     response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
     response.content_length = len(body)
@@ -118,5 +118,5 @@ async def send_in_pieces(request: web.BaseRequest, body: bytes, headers: Mapping
 
 
 def header_text(text: str) -> str:
-    """The part of a text that may stand in a header: printable ASCII, at most 512 characters."""
+    """Return a text as it may appear in a header: printable ASCII, at most 512 characters."""
     return "".join(c if 32 <= ord(c) < 127 else "?" for c in text[:512])

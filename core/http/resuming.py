@@ -1,8 +1,8 @@
-"""Which part of a file a client may be sent that has the beginning already: never one of another file.
+"""Which clients may resume a download with a range request, so that parts of different files are never combined.
 
-`curl -C -` and `wget -c` ask for the rest by Range alone, without If-Range, and do not look whether it is of the file
-that they began. So the service remembers for an hour what it sent to whom; if that was more than one, none counts. Of a
-file that is made rarely, such as a backup, that holds from whatever address somebody asks, and after a restart.
+`curl -C -` and `wget -c` ask for the rest by Range alone, without If-Range, and do not check that it belongs to the
+file that they began. So the service remembers for an hour which files it sent to whom, and allows no range if there
+were several. For a file that changes rarely, such as a backup, this includes all addresses and survives a restart.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 HOUR = 3600.0
 MOST = 256
-"""Clients and files that are remembered."""
+"""The maximum number of remembered pairs of client and file."""
 MOST_TAGS = 8
 MAX_SIZE = 256 * 1024
-#: Sending that lasts is noted anew as often, in seconds.
+#: Seconds after which the record of a download in progress is saved again.
 WRITE_INTERVAL = 60.0
 ANYWHERE = "*"
-"""In the place of an address: what is sent from there is remembered for all, and through a restart."""
+"""In place of an address: the file is remembered for all addresses, and through a restart."""
 
 Key = tuple[str, str, str]
 """Address, user and name of the file."""
@@ -44,28 +44,28 @@ _RANGE = re.compile(r"(?a:(\d{0,100})-(\d{0,100}))")
 
 
 def tag(status: os.stat_result) -> str:
-    """The strong entity tag of a file, without its quotes, as aiohttp makes it."""
+    """Return the strong entity tag of a file as aiohttp makes it, without quotes."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 @dataclass(slots=True)
 class _Sent:
     tags: dict[str, float] = field(default_factory=dict)
-    """When each was sent last, in seconds of the clock that nobody sets."""
+    """The monotonic time in seconds at which each was last sent."""
     kept: float = -HOUR
-    """When they were written last."""
+    """The monotonic time at which they were last saved."""
 
 
 class SentFiles:
-    """What was sent to whom in the last hour.
+    """The files that were sent to each client in the last hour.
 
-    :param path: where it is kept of what is sent to `ANYWHERE`.
+    :param path: the file that saves those sent to `ANYWHERE`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sent: OrderedDict[Key, _Sent] = OrderedDict()
-        #: Since when everything is remembered that was sent to `ANYWHERE`.
+        #: The monotonic time since which the record of `ANYWHERE` is complete.
         self._since = time.monotonic()
         try:
             self._load(json.loads(paths.read_own(path, MAX_SIZE)), time.monotonic(), time.time())
@@ -82,7 +82,7 @@ class SentFiles:
         self._since = now - max(0.0, clock - float(document["since"]))
 
     def note(self, key: Key, tag: str) -> bool:
-        """Take note that somebody is sent a file, or was; return whether that is to be kept by `keep`."""
+        """Record that a file is being sent or was sent; return whether the record must be saved by `keep`."""
         now = time.monotonic()
         sent = self._sent.setdefault(key, _Sent())
         self._sent.move_to_end(key)
@@ -100,14 +100,14 @@ class SentFiles:
         return True
 
     def document(self) -> dict[str, Any]:
-        """What is to be kept, with times that hold after a restart."""
+        """Return the document to save, with times by the wall clock."""
         ago = time.time() - time.monotonic()
         kept = [(key, {tag: sent + ago for tag, sent in self._recent(key).items()}) for key in self._sent]
         sent = [[user, name, tags] for (address, user, name), tags in kept if address == ANYWHERE]
         return {"since": self._since + ago, "sent": sent}
 
     def keep(self, document: Mapping[str, Any]) -> None:
-        """Write it, in a thread; what cannot be written must not count as all that was sent."""
+        """Save the document, in a thread; if that fails, remove the file, which would be incomplete."""
         try:
             files.replace_file(self._path, json.dumps(document).encode(), 0o600)
         except OSError as error:
@@ -116,14 +116,14 @@ class SentFiles:
                 self._path.unlink(missing_ok=True)
 
     def may_resume(self, key: Key, status: os.stat_result) -> bool:
-        """Whether somebody who does not say which file he began can only have begun this one within the last hour."""
+        """Return whether a client without If-Range can only have begun this file in the last hour."""
         recent = self._recent(key)
         if recent or key[0] != ANYWHERE:
             return set(recent) == {tag(status)}
         return time.monotonic() - self._since >= HOUR or time.time() - status.st_ctime >= HOUR
 
     def is_only(self, key: Key, status: os.stat_result, second: int) -> bool:
-        """Whether no other file of the same second was sent."""
+        """Return whether no other file with a Last-Modified of this second was sent."""
         others = set(self._recent(key)) - {tag(status)}
         return not any(_second(int(other.partition("-")[0], 16)) == second for other in others)
 
@@ -135,10 +135,10 @@ class SentFiles:
 
 @dataclass(frozen=True, slots=True)
 class Resuming:
-    """What is known of one request's client and file.
+    """The record of sent files for one request's client and file.
 
-    :param headers: of the request.
-    :param anew: whether each request makes another file.
+    :param headers: those of the request.
+    :param anew: whether each request creates a new file.
     """
 
     sent: SentFiles
@@ -147,20 +147,20 @@ class Resuming:
     anew: bool
 
     def allowed(self, status: os.stat_result) -> bool:
-        """Whether the client may be sent a part of this file (RFC 9110, 13.1.5 and 14.2)."""
+        """Return whether the client may be sent a part of this file (RFC 9110, sections 13.1.5 and 14.2)."""
         if_range = self.headers.get("If-Range")
         if if_range is None:
-            # Nothing is appended to a beginning.
+            # The first part is not appended to anything.
             return self._is_beginning or self.sent.may_resume(self.key, status)
         if not names(if_range, status):
             return False
-        # Two files may be made within the second that a date is exact to.
+        # Two files may be created within one second, which is the precision of a date.
         return if_range.startswith('"') or (
             not self.anew and self.sent.is_only(self.key, status, _second(status.st_mtime_ns))
         )
 
     def wanted(self, status: os.stat_result) -> bool:
-        """Whether the client asks for the rest of this very file."""
+        """Return whether the client asks for the rest of this very file."""
         return byte_range(self.headers) is not None and not self._is_beginning and self.allowed(status)
 
     @property
@@ -169,14 +169,15 @@ class Resuming:
         return found is not None and found[0] == 0
 
     def note(self, status: os.stat_result) -> bool:
-        """Take note that the client is sent this file, or was; return whether that is to be kept."""
+        """Record that the client is being sent this file or was; return whether the record must be saved."""
         return self.sent.note(self.key, tag(status))
 
 
 def byte_range(headers: Mapping[str, str]) -> tuple[int | None, int | None] | None:
-    """The range of bytes that a request asks for: first and last, None for what it leaves open.
+    """Return the first and last byte that a request asks for, with None for an open end.
 
-    :return: None where no part is to be sent: of several ranges, other units and what is not valid (RFC 9110, 14.2).
+    :return: None if the whole file is to be sent: for several ranges, other units and invalid ones (RFC 9110, section
+        14.2).
     """
     values = [value for name, value in headers.items() if name.lower() == "range"]
     unit, _, listed = ", ".join(values).partition("=")
@@ -191,13 +192,13 @@ def byte_range(headers: Mapping[str, str]) -> tuple[int | None, int | None] | No
 
 
 def is_there(found: tuple[int | None, int | None], size: int) -> bool:
-    """Whether a file of this size has something of a range."""
+    """Return whether a file of this size has any byte of a range."""
     first, last = found
     return first < size if first is not None else bool(last and size)
 
 
 def names(if_range: str, status: os.stat_result) -> bool:
-    """Whether an If-Range names this very version of a file, as exactly as its ETag or Last-Modified was sent."""
+    """Return whether an If-Range matches this version of a file, by its ETag or the Last-Modified that was sent."""
     if if_range.startswith('"'):
         return if_range == f'"{tag(status)}"'
     try:
@@ -207,5 +208,5 @@ def names(if_range: str, status: os.stat_result) -> bool:
 
 
 def _second(nanoseconds: int) -> int:
-    """The second that aiohttp's Last-Modified shows: the next one."""
+    """Return the second that aiohttp's Last-Modified shows, which is rounded up."""
     return math.ceil(nanoseconds / 1e9)

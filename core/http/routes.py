@@ -1,4 +1,4 @@
-"""Which endpoint answers which method and path."""
+"""The routing table: endpoints by method and path."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from jidoteki.hookspecs import Described, Endpoint
 
 logger = logging.getLogger(__name__)
 
-#: In the table of routes, a part that stands for any name; no path in a request is like that.
+#: Replaces the parameter of a path in the table; no path of a request can contain it.
 ANY = "{}"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SAFE = ("GET", "OPTIONS")
 _PATH = re.compile(r"(/[a-z0-9][a-z0-9._-]*)+(/\{(?P<parameter>[a-z][a-z0-9_]*)\}(/[a-z0-9][a-z0-9._-]*)*)?")
-#: More than any path has that is served.
+#: More than any served path has.
 MAX_PARTS = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfService:
-    """What is answered in the place of a plugin that does not work."""
+    """A placeholder for the endpoints of a failed plugin."""
 
     path: str
     plugin: Plugin
@@ -35,7 +35,7 @@ class OutOfService:
 
     @property
     def problem(self) -> str:
-        """Why it does not."""
+        """The reason, as a sentence."""
         return f"The plugin {self.plugin.name} is out of service: {self.plugin.problem}"
 
 
@@ -58,28 +58,28 @@ class Route:
 
     @property
     def is_download(self) -> bool:
-        """Whether it answers with something to be saved, and changes nothing."""
+        """Whether it returns a file and changes nothing."""
         answer = self.endpoint.responses.get(200)
         is_file = isinstance(answer, Described) and answer.media != "application/json"
         return is_file and self.endpoint.method == "GET" and not self.changes
 
     def values_in(self, path: str) -> dict[str, str]:
-        """The parameter that a path of this route gives; none where it has none."""
+        """Return the parameter in a path of this route, by name; empty if it has none."""
         if self.parameter is None:
             return {}
         return {self.parameter: path.split("/")[_shape(self.path)[1]]}
 
 
 class Routes:
-    """All that is served under one configuration."""
+    """The routing table of one configuration."""
 
     def __init__(self, plugins: Plugins, config: Config) -> None:
         self._table: dict[str, dict[str, Route]] = {}
-        #: How many parts the paths have that hold a parameter, and which part that is.
+        #: For paths with a parameter: the number of segments, and the index of the parameter.
         self._shapes: set[tuple[int, int]] = set()
         self._out_of_service: dict[str, OutOfService] = {}
         self.problems: list[str] = []
-        #: Which ways to authenticate are in force beside those of the reference.
+        #: Which optional ways of authentication are enabled.
         self.authentication: Mapping[str, bool] = config.settings["authentication"]
         for plugin in plugins.loaded:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
@@ -95,9 +95,9 @@ class Routes:
                 self._check_enabled(name, plugins)
 
     def find(self, path: str) -> Mapping[str, Route | OutOfService] | None:
-        """What is at a path without the prefix, by method; None when nothing is served there.
+        """Return the routes at a path without the prefix, by method; None if there are none.
 
-        A slash at the end makes no difference, as in the original.
+        A trailing slash makes no difference, as in the original.
         """
         plain = path.removesuffix("/")
         found = self._table.get(path) or self._table.get(plain)
@@ -108,7 +108,7 @@ class Routes:
         return found
 
     def _with_parameter(self, path: str) -> dict[str, Route] | None:
-        """What is at a path of which one part is a parameter."""
+        """Return the routes at a path that has a parameter."""
         parts = path.split("/", MAX_PARTS)
         for count, position in self._shapes:
             if len(parts) == count and _NAME.fullmatch(parts[position]):
@@ -118,15 +118,15 @@ class Routes:
         return None
 
     def all(self) -> list[Route]:
-        """Every route."""
+        """Return all routes."""
         return [route for methods in self._table.values() for route in methods.values()]
 
     def first_levels(self) -> list[str]:
-        """The first path segments served, sorted."""
+        """Return the first path segments that are served, sorted."""
         return sorted({*self._out_of_service, *(first_level(route.path) for route in self.all())})
 
     def listed(self) -> list[str]:
-        """Those first path segments that the configuration enables, or that cannot be disabled; sorted."""
+        """Return the first path segments that are enabled or mandatory, sorted."""
         mandatory = {first_level(route.path) for route in self.all() if route.mandatory}
         return [each for each in self.first_levels() if each in self._enabled or each in mandatory]
 
@@ -162,7 +162,7 @@ class Routes:
 
 
 def _accepted(endpoint: Endpoint, config: Config) -> frozenset[str] | None:
-    """The parameters that the configuration lets through; what stands in the path is never in question."""
+    """Return the parameters that the configuration allows; one in the path is always allowed."""
     return None if config.parameters is None else config.parameters | {parameter_of(endpoint.path) or ""}
 
 
@@ -171,7 +171,7 @@ def _enabling(plugin: Plugin) -> set[str]:
 
 
 def enabling(endpoint: Endpoint) -> str:
-    """The name in the configuration that puts an endpoint into service."""
+    """Return the name in the configuration that enables an endpoint."""
     return endpoint.enabled_by or first_level(endpoint.path)[1:]
 
 
@@ -191,23 +191,23 @@ def _problem(endpoint: Endpoint) -> str | None:
 
 
 def parameter_of(path: str) -> str | None:
-    """`id` for `/jobs/{id}`, None for a path that is always the same."""
+    """Return the name of the parameter in a path, such as `id` for `/jobs/{id}`, or None."""
     match = _PATH.fullmatch(path)
     return match["parameter"] if match else None
 
 
 def _key(path: str) -> str:
-    """What a path is called in the table, whatever its parameter is called."""
+    """Return the key of a path in the table, which does not depend on its parameter's name."""
     parameter = parameter_of(path)
     return path.replace(f"{{{parameter}}}", ANY) if parameter else path
 
 
 def _shape(path: str) -> tuple[int, int]:
-    """How many parts a path with a parameter has, and which of them that is."""
+    """Return the number of segments in a path with a parameter, and the parameter's index."""
     parts = path.split("/")
     return len(parts), parts.index(f"{{{parameter_of(path)}}}")
 
 
 def first_level(path: str) -> str:
-    """`/backup` for `/backup/download`."""
+    """Return the first segment of a path, such as `/backup` for `/backup/download`."""
     return "/" + path.split("/", 2)[1]

@@ -1,4 +1,4 @@
-"""Answers that go on: a piece is sent once the client has taken the one before, until either side ends it."""
+"""Streaming responses: a chunk is sent once the client has received the one before, until either side ends."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from aiohttp.abc import AbstractStreamWriter
 from jidoteki.core.http.connection import Connection
 from jidoteki.hookspecs import StreamingResponse
 
-#: Seconds for what is sent at last.
+#: Seconds in which the last chunk must be sent.
 FAREWELL = 0.5
 
 
 class Streams:
-    """The streams that are open."""
+    """The open streams."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[None]] = set()
         self._none_left = asyncio.Event()
-        #: Whether the service ends.
+        #: Whether the service is stopping.
         self.ending = False
 
     @contextmanager
     def opened(self, sending: asyncio.Task[None]) -> Iterator[None]:
-        """Know a stream while it is open.
+        """Register a stream in a `with` block.
 
-        :param sending: what sends it, cancelled when the service ends.
+        :param sending: its task, cancelled when the service stops.
         """
         self._open.add(sending)
         if self.ending:
@@ -42,7 +42,7 @@ class Streams:
                 self._none_left.set()
 
     async def end(self) -> None:
-        """End all of them, each with its farewell; those that come later end at once."""
+        """End all streams, each with its farewell; new ones end at once."""
         self.ending = True
         if self._open:
             self._none_left.clear()
@@ -53,24 +53,24 @@ class Streams:
 
 
 class Streamed(web.StreamResponse):
-    """An answer of which more comes again and again.
+    """A streaming response.
 
-    :param headers: those of every answer.
+    :param headers: those of every response.
     """
 
     def __init__(self, response: StreamingResponse, headers: Mapping[str, str]) -> None:
-        # Proxies such as nginx pass it on as it comes then.
+        # X-Accel-Buffering: proxies such as nginx then do not buffer the response.
         super().__init__(headers={**headers, "Content-Type": response.content_type, "X-Accel-Buffering": "no"})
         self._chunks: AsyncIterator[bytes] = response.chunks
         self._farewell = response.farewell
-        #: Watches the request while it is being answered, and calls what it is given when that must end.
+        #: Monitors the request while it is handled, and calls its argument when the request must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
         self.streams: Streams | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send it.
+        """Send the stream until it ends.
 
-        :raises ConnectionError: the client has gone, or takes nothing.
+        :raises ConnectionError: the client has disconnected or stalled.
         """
         transport = request.transport
         try:
@@ -101,7 +101,7 @@ class Streamed(web.StreamResponse):
             if not sending.cancelled():
                 sending.result()
             elif streams.ending and transport is not None and not transport.is_closing():
-                await self._say_farewell(writer)
+                await self._send_farewell(writer)
             else:
                 raise ConnectionResetError("The client has gone")
 
@@ -110,8 +110,8 @@ class Streamed(web.StreamResponse):
             await writer.write(chunk)
             await writer.drain()
 
-    async def _say_farewell(self, writer: AbstractStreamWriter) -> None:
-        """Send what is sent at last, to a client that takes it."""
+    async def _send_farewell(self, writer: AbstractStreamWriter) -> None:
+        """Send the last chunk, if the client receives it in time."""
         try:
             async with asyncio.timeout(FAREWELL):
                 await writer.write(self._farewell)

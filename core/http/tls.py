@@ -1,4 +1,4 @@
-"""TLS: the certificate in use, a self-signed one when there is none, and a change of it for new connections."""
+"""TLS: the certificate in use, a self-signed default, and its replacement without a restart."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ logger = logging.getLogger(__name__)
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 MAX_BUNDLE = 1024 * 1024
 VALID = datetime.timedelta(days=3650)
-#: A certificate of this service's own is made anew before so little of its time is left.
+#: A certificate of the service's own is renewed this long before it expires.
 RENEWED_BEFORE = datetime.timedelta(days=365)
-#: No clock that is set says less.
+#: A clock that shows an earlier time is not set.
 EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def bundle(appliance: Appliance) -> Path:
-    """The PEM file with the key, the certificate and the CA chain in use."""
+    """Return the path of the PEM file with the key, the certificate and the CA chain in use."""
     return appliance.system_etc / "pki/tls/enterprise.pem"
 
 
 def context_from(pem: Path) -> ssl.SSLContext:
-    """Return a context for serving: TLS 1.2 and 1.3, forward secrecy, no renegotiation, no compression.
+    """Return a TLS context for a server: TLS 1.2 and 1.3, forward secrecy, no renegotiation, no compression.
 
-    :raises OSError: the file cannot be read or is no usable bundle (ssl.SSLError is an OSError).
+    :raises OSError: the file cannot be read or is not a usable bundle (ssl.SSLError is an OSError).
     """
     return _context_of(paths.read_regular(pem, MAX_BUNDLE, follow=True))
 
@@ -48,7 +48,7 @@ def _context_of(content: bytes) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    # OpenSSL reads files alone, and would wait for a pipe.
+    # OpenSSL only reads files, and would block on a pipe.
     with _file_with(content) as file:
         context.load_cert_chain(file, password=lambda: b"")
     return context
@@ -56,7 +56,7 @@ def _context_of(content: bytes) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _file_with(content: bytes) -> Iterator[str]:
-    """The name of a file that holds a secret: in memory, or for a moment on the disk where the kernel has no such."""
+    """Yield the path of a temporary file with a secret: in memory, or on disk if the kernel does not support that."""
     with contextlib.ExitStack() as stack:
         try:
             number = os.memfd_create("bundle", os.MFD_CLOEXEC)
@@ -72,10 +72,10 @@ def _file_with(content: bytes) -> Iterator[str]:
 
 
 def unfit_keys(pem: Path) -> list[str]:
-    """Say which keys of a bundle are weak, or cost too much at each handshake; each in one sentence.
+    """Return a sentence for each key of a bundle that is weak, or too costly at each handshake.
 
     :raises OSError: the file cannot be read.
-    :raises ValueError: there is no readable certificate in it.
+    :raises ValueError: it does not contain a readable certificate.
     """
     from cryptography import x509
 
@@ -93,7 +93,7 @@ def unfit_keys(pem: Path) -> list[str]:
 
 
 class Certificate:
-    """The context for the next connection, made anew when the bundle changes; a bad one leaves the old in use."""
+    """The TLS context for the next connection, replaced when the bundle changes; an invalid bundle changes nothing."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
@@ -111,7 +111,7 @@ class Certificate:
         self._identity = self._look()
 
     def context(self) -> ssl.SSLContext:
-        """The context in force now."""
+        """Return the current context."""
         identity = self._look()
         if identity != self._identity:
             self._identity = identity
@@ -129,7 +129,7 @@ class Certificate:
             self._warn()
 
     def renew(self) -> None:
-        """Make a certificate of this service's own anew once the clock is set, or before it expires; blocks."""
+        """Renew the service's own certificate once the clock is set, or before it expires; blocks."""
         day = _now().toordinal()
         clock_is_set = _is_set(_now())
         if (clock_is_set, day) == self._looked:
@@ -143,8 +143,8 @@ class Certificate:
             logger.error("%s cannot be made anew: %s", self.path, error)
 
     def _warn(self) -> None:
-        """Tell of keys that are served all the same: whoever put them there shall still reach the appliance."""
-        with contextlib.suppress(Exception):  # whatever a library thinks of certificates that OpenSSL takes
+        """Log unfit keys, which are served nevertheless, so that the appliance stays reachable."""
+        with contextlib.suppress(Exception):  # a library may raise anything for certificates that OpenSSL accepts
             for told in unfit_keys(self.path):
                 logger.warning("%s: %s", self.path, told)
 
@@ -160,17 +160,17 @@ def _now() -> datetime.datetime:
 
 
 def _is_set(now: datetime.datetime) -> bool:
-    """Whether the clock can be right: machines without a battery begin in the past."""
+    """Return whether the clock may be right: machines without a battery start in the past."""
     return now >= EARLIEST
 
 
 def _record(appliance: Appliance) -> Path:
-    """Where the sum of the last bundle stands that this service made for itself: others are never made anew."""
+    """Return the path of the checksum of the last bundle that the service made; others are never renewed."""
     return appliance.jobs / "self-signed.sha256"
 
 
 def _is_due(appliance: Appliance) -> bool:
-    """Whether the certificate in use is this service's own, and its time is wrong or nearly over."""
+    """Return whether the certificate in use is the service's own, and its validity period is wrong or about to end."""
     from cryptography import x509
 
     try:
@@ -187,7 +187,7 @@ def _is_due(appliance: Appliance) -> bool:
 
 
 def make_self_signed(appliance: Appliance) -> None:
-    """Make a key and a certificate for the names and addresses of this machine."""
+    """Create a key and a self-signed certificate for the names and addresses of this machine."""
     key, certificate = _self_signed()
     tls = bundle(appliance).parent
     for directory in ("private", "certs", "cacerts"):
@@ -221,7 +221,7 @@ def _self_signed() -> tuple[bytes, bytes]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(max(now, EARLIEST) + VALID)  # it is good for clients whose clocks are set
+        .not_valid_after(max(now, EARLIEST) + VALID)  # for clients whose clocks are set
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

@@ -1,8 +1,8 @@
-"""TLS between a socket and the HTTP protocol, which costs little until a client has shown itself able to speak it.
+"""TLS between a socket and the HTTP protocol, at little cost until a client has proved that it speaks TLS.
 
-asyncio's own would take 60 KiB for each client that says nothing, and 150 KiB for one that announces a long
-ClientHello, for OpenSSL makes its buffers as soon as it is asked to read. Here it gets whole records only, and a client
-that has begun a handshake is one of few.
+asyncio's own would take 60 KiB for each silent client, and 150 KiB for one that announces a long ClientHello, because
+OpenSSL allocates its buffers with the first read. Here OpenSSL receives complete records only, and the number of
+concurrent handshakes is limited.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 HANDSHAKE_TIME = 10.0
 MAX_HELD = 20 * 1024
 MAX_UNREAD = 16 * 1024
-#: What requests begin with; no record of TLS begins with a letter.
+#: The beginnings of HTTP requests; no TLS record begins with a letter.
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"CONNECT ", b"TRACE ", b"PRI ")
 NOT_HTTP = "This port speaks HTTPS: write https:// in place of http://"
 
-#: Every connection decrypts into this, as every one receives into one buffer.
+#: The buffer for decrypted data, which all connections share.
 _DECRYPTED = memoryview(bytearray(BULK_STEP))
 
 
 class Stage(enum.Enum):
-    """How far a connection has come."""
+    """The state of a connection."""
 
     HELLO = enum.auto()
     QUEUED = enum.auto()
@@ -46,12 +46,12 @@ class Stage(enum.Enum):
 class TlsConnection(Connection):
     """A connection with TLS.
 
-    :param context: returns the context in force now.
-    :param handshakes: those under way.
+    :param context: returns the current TLS context.
+    :param handshakes: those in progress.
     """
 
     __slots__ = (
-        "_context", "_due", "_framed", "_goodbye", "_handshakes", "_held", "_incoming", "_outgoing", "_stage", "_tls",
+        "_context", "_due", "_eof", "_framed", "_handshakes", "_held", "_incoming", "_outgoing", "_stage", "_tls",
     )  # fmt: skip
 
     _tls: ssl.SSLObject
@@ -72,17 +72,17 @@ class TlsConnection(Connection):
         self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIME
         self._held = bytearray()
         self._framed = True
-        self._goodbye = False
+        self._eof = False
         self._stage = Stage.HELLO
 
     def _begin(self) -> None:
-        """The protocol hears of the connection once the handshake is over."""
+        """Do nothing: the HTTP protocol is connected after the handshake."""
 
-    def _leave(self, exc: Exception | None) -> None:
+    def _disconnect(self, exc: Exception | None) -> None:
         self._handshakes.end(self)
         if self._stage is not Stage.OPEN:
-            self._protocol = None  # which has never heard of this connection
-        super()._leave(exc)
+            self._protocol = None  # it was never connected
+        super()._disconnect(exc)
         with suppress(AttributeError):
             del self._tls, self._incoming, self._outgoing
 
@@ -113,7 +113,7 @@ class TlsConnection(Connection):
             return  # the first bytes of a method
         elif has_hello(self._held):
             self._stage = Stage.QUEUED
-            self.pause_reading()  # until it is its turn, no more than the ClientHello is kept
+            self.pause_reading()  # while it is queued, only the ClientHello is buffered
             self._handshakes.begin(self)
         else:
             self._await_turn()
@@ -123,7 +123,7 @@ class TlsConnection(Connection):
             raise Refused("it sends more than a ClientHello")
 
     def shake_hands(self) -> None:
-        """Begin the handshake: all of the ClientHello is there."""
+        """Start the handshake: the ClientHello is complete."""
         self._stage = Stage.HANDSHAKE
         self.resume_reading()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -169,35 +169,35 @@ class TlsConnection(Connection):
                 del self._held[:size]
 
     def _read(self) -> None:
-        """Hand on what is decrypted, as long as it is wanted."""
+        """Hand on decrypted data while the HTTP protocol reads."""
         self._take_records()
         try:
             while self.is_reading() and not self._closing:
                 size = self._decrypt()
                 if size:
                     super()._received(_DECRYPTED[:size])
-                if not self._incoming.pending and not self._tls.pending() and not self._goodbye:
+                if not self._incoming.pending and not self._tls.pending() and not self._eof:
                     break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             if self._is_owed_an_answer():
-                self.pause_reading()  # nothing more is decrypted, so nothing more may come
+                self.pause_reading()  # nothing more is decrypted, so nothing more may be received
             else:
                 self.close()
             return
         except (ssl.SSLError, OSError) as error:
             self._give_up(error)
             return
-        self._flush()  # an answer of TLS itself, such as to a change of keys
+        self._flush()  # a message of TLS itself, such as KeyUpdate
         if self._framed and not self.busy and self.get_write_buffer_size() > MAX_UNREAD:
             self.reset()
 
     def _decrypt(self) -> int:
-        """Decrypt as much as there is and fits.
+        """Decrypt as much as is available and fits.
 
         :raises ssl.SSLWantReadError: there is nothing.
-        :raises ssl.SSLZeroReturnError: the client has ended the connection.
+        :raises ssl.SSLZeroReturnError: the client has sent close_notify.
         """
         size = 0
         while size < BULK_STEP and (not size or self._incoming.pending or self._tls.pending()):
@@ -210,7 +210,7 @@ class TlsConnection(Connection):
             except ssl.SSLZeroReturnError:
                 count = 0
             if not count:
-                self._goodbye = True
+                self._eof = True
                 if size:
                     break
                 raise ssl.SSLZeroReturnError
@@ -245,9 +245,9 @@ class TlsConnection(Connection):
         if self._outgoing.pending and not self.is_closing():
             self._raw.write(self._outgoing.read())
 
-    def _say_goodbye(self) -> None:
+    def _send_close(self) -> None:
         if self._stage is Stage.OPEN:
-            with suppress(ssl.SSLError, OSError):  # it would like to read the client's goodbye
+            with suppress(ssl.SSLError, OSError):  # it would like to read the client's close_notify
                 self._tls.unwrap()
             self._flush()
 

@@ -1,6 +1,6 @@
-"""The records of TLS: which are whole, and whether a handshake begins in a way that OpenSSL can be asked to read.
+"""TLS records: which are complete, and whether a ClientHello is small enough to be passed to OpenSSL.
 
-https://www.rfc-editor.org/rfc/rfc8446#section-5.1: kind, version, length; a record holds at most 2^14 + 2048 bytes.
+https://www.rfc-editor.org/rfc/rfc8446#section-5.1: type, version, length; a record holds at most 2^14 + 2048 bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ CLIENT_HELLO = 1
 
 
 class Refused(Exception):
-    """A client begins TLS in a way that would cost too much."""
+    """A handshake that would cost too much."""
 
 
 def has_hello(held: bytearray) -> bool:
-    """Whether all of a ClientHello is there, or something that OpenSSL refuses at once.
+    """Return whether a ClientHello is complete, or OpenSSL will refuse the input at once.
 
-    :raises Refused: it is too long or in too small pieces.
+    :raises Refused: it is too long or in too small records.
     """
     position = payload = wanted = 0
     while len(held) >= position + HEADER:
@@ -46,11 +46,11 @@ def has_hello(held: bytearray) -> bool:
 
 
 def check_second_hello(held: bytearray) -> None:
-    """Check the ClientHello that a client sends again after having been asked to use another group.
+    """Check the second ClientHello, which a client sends when it is asked for another group.
 
-    All other handshake messages are encrypted by then, and have another kind of record.
+    All other handshake messages are encrypted by then, and have another record type.
 
-    :raises Refused: it is too long or in too small pieces.
+    :raises Refused: it is too long or in too small records.
     """
     position = 0
     while len(held) >= position + HEADER:
@@ -62,7 +62,7 @@ def check_second_hello(held: bytearray) -> None:
 
 
 def whole_records(held: bytearray) -> int:
-    """How many bytes at the beginning are whole records, or nothing that TLS knows, which OpenSSL refuses at once."""
+    """Return the size of the complete records at the start; or of all input if it is not TLS, which OpenSSL refuses."""
     position = 0
     while len(held) >= position + HEADER:
         length = int.from_bytes(held[position + 3 : position + HEADER], "big")

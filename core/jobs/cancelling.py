@@ -1,6 +1,6 @@
-"""Who comes first: a run for which there is no way back any more, or who cancels it.
+"""The decision between cancelling a run and passing its point of no return.
 
-A symbolic link beside the run's work space says which, for it is made at once with what it says, and never twice.
+A symbolic link beside the run's workspace stores it, which is created atomically with its content, and only once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Decision = Literal["committed", "cancelled"]
 
 
 class NotCancellable(Exception):
-    """Why a run is not cancelled."""
+    """The reason why a run is not cancelled."""
 
 
 def decide(directory: Path, decision: Decision) -> bool:
-    """Decide what becomes of a run, unless that was decided; return whether it is this.
+    """Decide the fate of a run unless it is decided; return whether the decision is this one.
 
-    :param directory: in which the run's work space is.
+    :param directory: the parent of the run's workspace.
     :raises FileNotFoundError: the run has ended.
     """
     try:
@@ -31,7 +31,7 @@ def decide(directory: Path, decision: Decision) -> bool:
 
 
 def decided(directory: Path) -> str | None:
-    """What was decided; None where nothing was."""
+    """Return the decision, or None."""
     try:
         return os.readlink(directory / _NAME)
     except OSError:

@@ -1,4 +1,4 @@
-"""Changes that must outlive a reboot: it waits until they are made, and none begins once the system goes down."""
+"""Changes that must survive a reboot: a reboot waits for running ones, and prevents new ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from jidoteki.core.jobs.records import KIND, Record, Records
 from jidoteki.hookspecs import Job, JobFailed
 
 WAIT: Final = 600.0
-"""Seconds: more than the commands of a change take, unless `limits.command` is long."""
+"""Seconds: longer than the commands of a change take, unless `limits.command` is long."""
 SETTLING: Final = 10.0
-"""Seconds that the service has to put right what a change left that was killed."""
+"""Seconds in which the service repairs what a killed change left."""
 LOOK_EACH: Final = 0.1
-_GOING_DOWN: Final = "going_down.lock"  # of no kind of job: none has `_` in its name
+_GOING_DOWN: Final = "going_down.lock"  # not a job type's: their names contain no `_`
 _TRIES: Final = 6000
 
 
 def are_over(jobs: Path) -> bool:
-    """Whether the system goes down, and no change may begin any more.
+    """Return whether the system is shutting down, so that no change may start.
 
     :param jobs: the directory of the records.
     """
@@ -31,7 +31,7 @@ def are_over(jobs: Path) -> bool:
 
 
 class Changes:
-    """The changes that are being made, as the job sees them that takes the system down."""
+    """The running changes, as the job sees them that shuts the system down."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -39,15 +39,15 @@ class Changes:
         self._records = Records(self._directory)
 
     def wait(self) -> None:
-        """Wait until none is being made; what becomes of each is in the log.
+        """Wait until no change is running, and log the outcome of each.
 
-        :raises JobFailed: E1004, one is for too long.
+        :raises JobFailed: E1004, one takes too long.
         """
         deadline = time.monotonic() + WAIT
         waited_for = ""
         while running := self._running():
             if running.id != waited_for:
-                self._tell_end(waited_for)
+                self._log_end(waited_for)
                 self._job.log(f"Waiting for the end of {running.id}, which changes what is to be kept")
                 waited_for = running.id
             if time.monotonic() > deadline:
@@ -55,11 +55,11 @@ class Changes:
                 raise JobFailed(message, "E1004")
             self._pause()
         self._settle()
-        self._tell_end(waited_for)
+        self._log_end(waited_for)
 
     @contextmanager
     def none_begins(self) -> Iterator[None]:
-        """Wait until none is being made, and let none begin within the block.
+        """Wait until no change is running, and prevent new ones within the block.
 
         :raises JobFailed: as `wait` does.
         """
@@ -75,23 +75,23 @@ class Changes:
             os.close(lock)
 
     def _running(self) -> Record | None:
-        """The run of one that is being made."""
+        """Return the record of a running change, or None."""
         return next((each for each in self._unended() if locks.is_held(self._records.lock(each.kind))), None)
 
     def _unended(self) -> Iterator[Record]:
-        """The last run of each kind, if it is a change and its record does not say how it ended."""
+        """Yield the last record of each job type that changes persistent data, if it has no outcome."""
         for path in sorted(self._directory.glob("*.lock")):
             record = self._records.latest(path.stem) if KIND.fullmatch(path.stem) else None
             if record and record.persist and record.status == "running":
                 yield record
 
     def _settle(self) -> None:
-        """Wait a little for the service to put right what was killed."""
+        """Wait briefly for the service to repair what killed changes left."""
         deadline = time.monotonic() + SETTLING
         while next(self._unended(), None) and time.monotonic() < deadline:
             self._pause()
 
-    def _tell_end(self, id: str) -> None:
+    def _log_end(self, id: str) -> None:
         record = self._records.read(id) if id else None
         if record and record.status != "running":
             self._job.log(f"{id} has ended: {record.status}")

@@ -13,7 +13,7 @@ MAX_OUTPUT = 8 * 1024 * 1024
 
 
 def environment(appliance: Appliance) -> dict[str, str]:
-    """The variables that every program of a job gets."""
+    """Return the environment variables of every program of a job."""
     return programs.environment(**programs.places(appliance))
 
 
@@ -29,10 +29,10 @@ def run(
     checkpoint: Callable[[], None] = lambda: None,
     max_output: int = MAX_OUTPUT,
 ) -> int:
-    """Run a program with the usual priority and hand on the beginning of its output.
+    """Run a program with the usual priority and pass on the beginning of its output.
 
-    :param max_output: bytes; what is longer is cut.
-    :raises JobFailed: it cannot be started, or ran out of time.
+    :param max_output: bytes; longer output is truncated.
+    :raises JobFailed: it cannot be started, or timed out.
     """
     left = max_output
 

@@ -1,4 +1,4 @@
-"""What a job's handler is handed: progress, log, commands, a workspace."""
+"""The job object that handlers receive: progress, log, commands, workspace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRESS_INTERVAL = 0.2
 
 
 class Context:
-    """Implements `jidoteki.hookspecs.Job`."""
+    """A running job; implements `jidoteki.hookspecs.Job`."""
 
     def __init__(
         self,
@@ -55,34 +55,34 @@ class Context:
         self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
         self.was_told = False
-        """Whether the job knows that it was cancelled."""
+        """Whether the cancellation was reported to the job."""
         self._environment = commands.environment(appliance)
 
     def cancel(self) -> None:
-        """Tell the job to end."""
+        """Cancel the job at its next checkpoint."""
         self._cancelled = True
 
     def checkpoint(self) -> None:
-        """End here when the job was told to; said once, so that it can clean up."""
+        """Raise JobCancelled if the job was cancelled; only once, so that it can clean up."""
         if self._cancelled and not self.was_told:
             self.was_told = True
             raise JobCancelled
 
     def preview(self, facts: Mapping[str, Any]) -> None:
-        """Add to the answer of a dry run."""
+        """Add to the result of a dry run."""
         self.checkpoint()
         if self.dry_run:
             self.previewed.update(facts)
 
     def commit(self) -> None:
-        """Say that there is no way back; a dry run goes none."""
+        """Pass the point of no return, unless this is a dry run."""
         self.checkpoint()
         if not self.dry_run and not cancelling.decide(self.workspace.parent, "committed"):
             self._cancelled = True
             self.checkpoint()
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
-        """Record how far the job is; a dry run (one without a log) records nothing."""
+        """Record the progress, unless this is a dry run, which has no log."""
         self.checkpoint()
         if final:
             self.final_percentage = percentage
@@ -104,12 +104,12 @@ class Context:
             self._said.append(message)
 
     def log_failure(self, message: str) -> None:
-        """Add the reason of a failure to the log, unless the job has just given it itself."""
+        """Log the reason of a failure, unless the job has just logged it."""
         if self._log and message not in self._said:
             self._log.line(message)
 
     def log_plain(self, message: str) -> None:
-        """Add a line to the log with nothing before it."""
+        """Add a line to the log without time and source."""
         self.checkpoint()
         if self._log:
             self._log.line(message, plain=True)
@@ -122,7 +122,7 @@ class Context:
         env: Mapping[str, str] | None = None,
         privileged: bool = False,
     ) -> int:
-        """Run a program, its output going to the log."""
+        """Run a program with its output in the log."""
         prefix = self._prefix if privileged else []
         return self._run([*prefix, *(str(each) for each in argv)], timeout=timeout, cwd=cwd, env=env or {})
 
@@ -135,7 +135,7 @@ class Context:
         privileged: bool = False,
         limit: int = 1024 * 1024,
     ) -> tuple[int, bytes]:
-        """Run a program and return its exit status and what it printed."""
+        """Run a program and return its exit status and its output."""
         said = bytearray()
 
         def keep(chunk: bytes) -> None:
@@ -151,7 +151,7 @@ class Context:
     def script(
         self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = programs.UMASK
     ) -> int:
-        """Run a script by what its first line says, privileged, its output going to the log."""
+        """Run a script by its first line, with privileges and its output in the log."""
         try:
             argv = scripts.command_of(path, directly=bool(self._prefix))
         except scripts.CannotRun as error:
@@ -187,7 +187,7 @@ class Context:
         )
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
-        """Run `ADMIN/bin/NAME` in the uploads directory when it is there."""
+        """Run `ADMIN/bin/NAME` in the uploads directory if it exists."""
         path = self.appliance.bin / name
         if not scripts.is_there(path):
             return False
@@ -199,7 +199,7 @@ class Context:
         return True
 
     def persist(self) -> None:
-        """Run what keeps the system's data, if there is anything; it prints to this run's log."""
+        """Run the commands that save the system's data, if there are any, with their output in this run's log."""
         output = self._log.write_own if self._log else _ignore
         for argv in persisting.commands(self.settings, self.appliance):
             limit = self.settings["limits"]["command"]
@@ -213,8 +213,8 @@ class Context:
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
-        """Unpack a tar archive, which gzip may have compressed, with everything guarded."""
-        # Imported late: few jobs unpack anything, and every job starts.
+        """Unpack a tar archive, which may be compressed with gzip, safely."""
+        # Imported late: few jobs unpack archives, and an import delays the start of every job.
         from jidoteki.core.archives import unpacking
         from jidoteki.core.archives.streams import GunzipError, gunzipped
 
@@ -235,13 +235,13 @@ class Context:
             raise JobFailed(f"The archive cannot be decompressed: {error}") from error
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
-        """Offer new settings to the plugins, the first that takes them wins."""
+        """Offer new settings to the plugins; the first that accepts them applies them."""
         implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
         return any(function(job=self, name=name, document=document) for _, function in implementations)
 
 
 def _unpackable(into: Path | int) -> int:
-    """How many bytes an archive may have that fits on a file system: the headers take up room, too."""
+    """Return the maximum size in bytes of an archive that can fit on a file system; headers take up space, too."""
     status = os.statvfs(into)
     return 2 * status.f_bavail * status.f_frsize + ROOM_FOR_HEADERS
 

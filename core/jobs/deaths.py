@@ -1,4 +1,4 @@
-"""Why a run ended that recorded no end of its own, as its process's exit status says while that is known."""
+"""The reason why a run ended without recording it, from its process's exit status if that is known."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from weakref import WeakValueDictionary
 
 from jidoteki.core.jobs.processes import JobProcess
 
-#: The exit status of a job's process that could not record how it ended: EX_IOERR of sysexits.h.
+#: The exit status of a job's process that could not record its outcome: EX_IOERR of sysexits.h.
 NOT_RECORDED = 74
 UNRECORDED = "How the job ended could not be recorded: the disk is full, or cannot be written"
-#: Scripts compare it. Also said where nobody knows, as of a run that ended while the service did not run.
+#: Compared by scripts. Also used if the status is unknown, as for a run that ended while the service was down.
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
 
-#: The processes that were started here and are still waited for, by the path of the run's record.
+#: The child processes that are still watched, by the path of the run's record.
 _processes: WeakValueDictionary[Path, JobProcess] = WeakValueDictionary()
 
 
 def remember(record: Path, process: JobProcess) -> None:
-    """Remember the process of a run as long as somebody else does.
+    """Register the process of a run; only a weak reference is kept.
 
     :param record: the path of the run's record.
     """
@@ -27,7 +27,7 @@ def remember(record: Path, process: JobProcess) -> None:
 
 
 def reason(record: Path) -> str:
-    """Return the sentence that says why a run is dead; call it when its lock is free.
+    """Return a sentence with the reason why a run has died; call it when its lock is free.
 
     :param record: the path of the run's record.
     """
@@ -39,13 +39,13 @@ def reason(record: Path) -> str:
 
 
 def described(status: int) -> str:
-    """Say how a process ended.
+    """Return a description of how a process ended.
 
-    :param status: its exit status, or the negative number of the signal that ended it.
+    :param status: its exit status, or the negative number of the signal that killed it.
     """
     if status >= 0:
         return f"ended with exit status {status}"
     try:
         return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:  # of real time
+    except ValueError:  # a real-time signal
         return f"was ended by signal {-status}"

@@ -1,4 +1,4 @@
-"""What a running job does, told as live events while anybody listens: its percentage, and what it writes to its log."""
+"""Live events about a running job, while there are subscribers: its percentage and the lines of its log."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from jidoteki.hookspecs import Event, JobRecord, LiveEvent, paths
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks: a job is told of four times a second at most.
+#: Seconds between two polls: at most four events a second report the percentage.
 EACH = 0.25
-#: Bytes of the log in one event, and in one look: of a job that writes more, the last of it are told.
+#: Maximum bytes of the log in one event, and in one poll, which skips to the last of them.
 MAX_TEXT = 8 * 1024
 MAX_LOOK = 4 * MAX_TEXT
-#: Where the records of jobs are shown.
+#: The path of the API that shows the records of jobs.
 JOBS = "/jobs"
 
 
 def job_event(record: JobRecord) -> LiveEvent:
-    """The event that tells how a run goes, as `GET /jobs/ID` does."""
+    """Return the event that describes a run like `GET /jobs/ID`."""
     told = {
         "id": record.id,
         "type": record.kind,
@@ -54,9 +54,9 @@ def plugin_event(action: str, record: Record) -> Event:
 
 
 class Following:
-    """Follows one run, from now to its end.
+    """A task that follows one run until it ends.
 
-    :param launcher: returns the one in force.
+    :param launcher: returns the current one.
     """
 
     def __init__(self, record: JobRecord, launcher: Callable[[], Launcher], live: Live) -> None:
@@ -67,7 +67,7 @@ class Following:
         self._task = asyncio.create_task(self._run())
 
     async def end(self) -> None:
-        """Tell the rest of its log."""
+        """Publish the rest of the log and stop."""
         self._ended.set()
         await self._task
 
@@ -79,11 +79,11 @@ class Following:
                 pass
             if self._live.is_heard:
                 try:
-                    await asyncio.to_thread(self._look, self._ended.is_set())
-                except Exception as error:  # what is told of a job must not be in its way
+                    await asyncio.to_thread(self._poll, self._ended.is_set())
+                except Exception as error:  # a failure here must not affect the job
                     logger.warning("%s cannot be followed: %s", self._id, error)
 
-    def _look(self, ended: bool) -> None:
+    def _poll(self, ended: bool) -> None:
         for offset, end, text in self._new_text(ended):
             told = {"job": self._id, "offset": offset, "end": end, "text": text}
             self._live.publish(LiveEvent("log", told, JOBS))
@@ -93,7 +93,7 @@ class Following:
             self._live.publish(job_event(record))
 
     def _new_text(self, ended: bool) -> list[tuple[int, int, str]]:
-        """What the run wrote since the last look, in whole lines until it has ended, each piece with its place."""
+        """Return the output since the last poll in chunks with offsets, in whole lines until the run has ended."""
         try:
             descriptor = paths.open_regular(self._launcher().records.log(self._id))
         except OSError:
@@ -119,7 +119,7 @@ class Following:
 
 
 def _lines(content: bytes, ended: bool) -> bytes:
-    """The whole lines at the beginning of a text, as many as an event holds; a longer line is cut."""
+    """Return the complete lines at the beginning of a text that fit into one event; a longer line is split."""
     piece = content[:MAX_TEXT]
     end = piece.rfind(b"\n") + 1
     if end:

@@ -1,4 +1,4 @@
-"""Starting the process of a job. Everything here blocks and belongs in a thread."""
+"""Starting the process of a job. All functions block: call them in a thread."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 
 
 class Busy(Exception):
-    """A job of this kind, or one that excludes it, is running.
+    """A job of this type, or one that excludes it, is running.
 
-    :param kind: which kind is running.
+    :param kind: the type of the running job.
     """
 
     def __init__(self, kind: str) -> None:
@@ -43,7 +43,7 @@ class Busy(Exception):
 
 
 class Launcher:
-    """Starts jobs of one appliance."""
+    """The launcher of an appliance's jobs."""
 
     def __init__(self, appliance: Appliance, config: Config, plugins: Plugins) -> None:
         self.appliance = appliance
@@ -56,7 +56,7 @@ class Launcher:
                 self._add(plugin, job)
 
     def _add(self, plugin: Plugin, job: JobType) -> None:
-        problem = _wrong(job)
+        problem = _problem(job)
         if problem:
             self.plugins.leave_out(plugin, problem)
         elif job.name in self.kinds:
@@ -66,25 +66,25 @@ class Launcher:
             self.kinds[job.name] = plugin, job
 
     def lock(self, kind: str) -> Path:
-        """The file that a running job of this kind holds locked."""
+        """Return the path of the lock file of a job type."""
         return self.records.lock(kind)
 
     def busy(self, kind: str) -> str | None:
-        """The kind of a running job that keeps this kind from starting, or None."""
+        """Return the type of a running job that prevents this type from starting, or None."""
         for each in (kind, *self._excluded(kind)):
             if self._is_busy(each):
                 return each
         return "reboot" if self.kinds[kind][1].persist and changes.are_over(self.appliance.jobs) else None
 
     def is_running(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end does not, though it may still hold its lock."""
+        """Return whether a job of this type is running; one with a recorded outcome is not."""
         if not locks.is_held(self.lock(kind)):
             return False
         record = self.records.latest(kind)
         return record is None or record.status == "running"
 
     def _is_busy(self, kind: str) -> bool:
-        """Whether a job of this kind runs; one that recorded its end has a moment more to let go of its lock."""
+        """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
         for _ in range(PATIENCE):
             if not locks.is_held(self.lock(kind)):
                 return False
@@ -111,7 +111,7 @@ class Launcher:
     ) -> tuple[Record, JobProcess]:
         """Start a job.
 
-        :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
+        :param permit: called just before the start; an exception that it raises prevents the start.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
@@ -145,11 +145,11 @@ class Launcher:
             raise
 
     def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Let the job's check judge an input in a process of its own, changing nothing.
+        """Run the job's check of an input in a process, without changing anything.
 
         :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises Busy: the job could not run now.
-        :raises TimeoutError: no verdict came in time.
+        :raises TimeoutError: the check timed out.
         """
         blocking = self.busy(kind)
         if blocking:
@@ -199,7 +199,7 @@ class Launcher:
         return self.start_process(directory / "order.json", lock, out, errors)
 
     def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
-        """Start the process of a job, which is a thread in the test kit.
+        """Start the process of a job; the test kit overrides this with a thread.
 
         :param order: the file that describes the job.
         :raises OSError: it cannot be started.
@@ -213,14 +213,14 @@ class Launcher:
         status_files.save(self.appliance.etc, job, record, self.records)
 
     def clear(self, id: str) -> None:
-        """Remove the work space of a run, or whatever else has its name there."""
+        """Remove the workspace of a run, or any other file of that name."""
         path = self.appliance.tmp / id
         with leftovers.tolerated(f"{path} cannot be removed"):
             leftovers.remove(path)
 
 
-def _wrong(job: JobType) -> str | None:
-    """Say what keeps a job from being served; its author may have given it anything."""
+def _problem(job: JobType) -> str | None:
+    """Return what is wrong with a job type, of which no value can be trusted, or None."""
     if not isinstance(job.name, str) or not KIND.fullmatch(job.name):
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
     if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):

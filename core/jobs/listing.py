@@ -1,4 +1,4 @@
-"""What is shown of the runs of jobs. Everything here reads the disk and belongs in a thread."""
+"""The records and logs of runs for the API. All functions read the disk: call them in a thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord, JobType
 
-#: Nanoseconds after which a file that is written once more has another time than before.
+#: Nanoseconds after which another write to a file is certain to change its time.
 SETTLED: Final = 2 * 10**9
-#: Seconds for which a list is good, even if somebody wrote into a record.
+#: Seconds for which a list is reused, even if a record was changed in place.
 FRESH: Final = 1.0
 LOG_LINES: Final = 10
 PAST: Final = "The job is past the point where it can be cancelled: what it changes now must become whole"
@@ -26,16 +26,16 @@ Identity = tuple[int, int, int, int]
 
 
 class Seen:
-    """The runs that have ended, as they were read; each is read again when its file is another one."""
+    """A cache of the runs that have ended, each valid while its file's identity does not change."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Identity, JobRecord]] = {}
         self._whole: tuple[float, int, list[JobRecord]] | None = None
 
     def unchanged(self, launcher: Launcher) -> list[JobRecord] | None:
-        """What `newest` returned within the last second, if no file can have come, gone or been replaced since.
+        """Return the result of `newest` from the last second, if no file was added, removed or replaced since.
 
-        Unlike everything else here, it does not belong in a thread.
+        This does not block, unlike all others here.
         """
         if self._whole is None:
             return None
@@ -45,7 +45,7 @@ class Seen:
         return list(records)
 
     def newest(self, launcher: Launcher) -> list[JobRecord]:
-        """Every run that is still known, the newest first."""
+        """Return all recorded runs, the newest first."""
         read, changed = time.monotonic(), changed_at(launcher.records.directory)
         known, settled, shown = self._known, {}, []
         before = time.time_ns() - SETTLED
@@ -68,7 +68,7 @@ class Seen:
 
 
 def changed_at(directory: Path) -> int:
-    """When a file of a directory came, went or was replaced; 0 where that cannot be told."""
+    """Return when an entry of a directory last changed; 0 if that is unknown."""
     try:
         return os.stat(directory).st_mtime_ns
     except OSError:
@@ -84,7 +84,7 @@ def _identity(path: str) -> Identity | None:
 
 
 def one(launcher: Launcher, id: str) -> JobRecord | None:
-    """One run; None when there is no such one."""
+    """Return one run, or None."""
     record = current(launcher.records, id)
     if record is None:
         return None
@@ -96,7 +96,7 @@ def one(launcher: Launcher, id: str) -> JobRecord | None:
 
 
 def why_not(launcher: Launcher, record: Record) -> str | None:
-    """Why a run cannot be cancelled now; None where it can."""
+    """Return why a run cannot be cancelled now, or None."""
     if record.status != "running":
         return ended(record.status)
     if record.kind not in launcher.kinds or not launcher.kinds[record.kind][1].cancellable:
@@ -131,30 +131,30 @@ def _status(launcher: Launcher, kind: str, job: JobType) -> dict[str, Any]:
 
 
 def ended(status: str) -> str:
-    """Why a run that has ended is not cancelled."""
+    """Return the reason why a run that has ended is not cancelled."""
     return f"The job has ended already: {status}"
 
 
 def current(records: Records, id: str) -> Record | None:
-    """A record as it is true now: of one that claims to run while nothing does, that it failed."""
+    """Return a record with its actual status: one whose process has died is failed."""
     record = records.read(id) if is_id(id) else None
     if record is None or record.status != "running" or locks.is_held(records.lock(record.kind)):
         return record
-    record = records.read(id) or record  # it may have ended, and recorded so, since it was read
+    record = records.read(id) or record  # it may have recorded its outcome after it was read
     if record.status == "running":
         record.fail(deaths.reason(records.path(id)))
-        record.ended = None  # nobody knows when
+        record.ended = None  # the time is unknown
     return record
 
 
 def log_file(records: Records, id: str) -> Path | None:
-    """The log of one run; None when there is no such run, or it has none."""
+    """Return the path of a run's log; None if there is no such run, or it has no log."""
     path = records.log(id) if is_id(id) and records.read(id) else None
     return path if path and os.path.lexists(path) else None
 
 
 def last_lines(records: Records, id: str, lines: int) -> str | None:
-    """The end of the log of one run; None when there is no such run, or its log is empty or cannot be read."""
+    """Return the end of a run's log; None if there is no such run, or its log is empty or unreadable."""
     try:
         return files.tail(records.log(id), lines) if is_id(id) else None
     except OSError:

@@ -1,4 +1,4 @@
-"""The logs of jobs, which become long and give way to new ones."""
+"""The logs of jobs, which are rotated."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_LINE = 4096
 
 
 class Log:
-    """The log of a kind of job, to which each run adds, and the log of this run alone.
+    """The log of a job type, to which each run appends, and the log of this run.
 
-    :param group: who may read a new one of the former.
+    :param group: the group that may read the former when it is created.
     """
 
     def __init__(self, path: Path, run_path: Path, source: str, group: int | None = None) -> None:
@@ -26,16 +26,16 @@ class Log:
         self._shared: list[int] = []
         self._own: list[int] = []
         for each, readers, into in ((path, group, self._shared), (run_path, None, self._own)):
-            # What is in the way of a log must not be in the way of an update: there are two of them.
+            # A failure of one log must not prevent an update, so each is optional.
             with leftovers.tolerated(f"{each} cannot be written"):
                 into.append(open_log(each, group=readers))
         self._left = MAX_RUN_LOG
         self._at_line_start = True
 
     def line(self, message: str, plain: bool = False) -> None:
-        """Add a message as one line, whatever it holds.
+        """Append a message as one line; unprintable characters are escaped.
 
-        :param plain: without the time and the source before it.
+        :param plain: whether to omit the time and the source.
         """
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
         start = "" if self._at_line_start else "\n"
@@ -43,17 +43,16 @@ class Log:
         self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"))
 
     def write(self, output: bytes) -> None:
-        """Add bytes as they are; nothing must end because there is no room for what it says."""
+        """Append bytes unchanged; errors are ignored, so that a full disk does not end a job."""
         output = self._write(output, [*self._shared, *self._own])
         if output:
             self._at_line_start = output.endswith(b"\n")
 
     def write_own(self, output: bytes) -> None:
-        """Add bytes to the log of this run alone: other tools judge by the last lines of the other one."""
+        """Append bytes to the log of this run only: other tools evaluate the last lines of the shared one."""
         self._write(output, self._own)
 
     def close(self) -> None:
-        """Close both."""
         for descriptor in (*self._shared, *self._own):
             os.close(descriptor)
 
@@ -69,17 +68,17 @@ class Log:
 def of(appliance: Appliance, job: JobType, run_path: Path) -> Log:
     """Open the logs of a run.
 
-    :param run_path: the log of this run alone.
+    :param run_path: the path of this run's log.
     """
     return Log(appliance.log / (job.log or f"{job.name}.log"), run_path, job.source, appliance.group)
 
 
 def open_log(path: Path, mode: int = 0o600, group: int | None = None) -> int:
-    """Open a log for adding to it, and return its descriptor; one that has become long gives way to a new one first.
+    """Open a log for appending, after rotating one that is too long, and return its descriptor.
 
-    :param mode: of a new one.
+    :param mode: the permissions of a new one.
     :param group: as of `leftovers.append_own`.
-    :raises OSError: it cannot be made or written.
+    :raises OSError: it cannot be created or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with leftovers.tolerated(f"{path} is too long and stays"):

@@ -1,4 +1,4 @@
-"""The host's part in a job's life: start it, find it again, wait for it, end it, say how it goes."""
+"""The job manager: starts, adopts, awaits and cancels jobs, and reports their status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Permit = Callable[[], None]
 
 @dataclass(slots=True)
 class Watch:
-    """A running job, from its start or its discovery to its end."""
+    """A running job, watched from its start or its adoption to its end."""
 
     record: Record
     process: JobProcess
@@ -64,11 +64,11 @@ class JobManager:
 
     @property
     def launcher(self) -> Launcher:
-        """What starts jobs now."""
+        """The current launcher."""
         return self._launcher()
 
     def kind(self, name: str) -> JobType:
-        """The kind of job of this name.
+        """Return the job type of this name.
 
         :raises KeyError: there is none.
         """
@@ -97,7 +97,7 @@ class JobManager:
     ) -> Watch:
         """Start a job.
 
-        :param permit: raises, in a thread, what keeps the job from starting in the end.
+        :param permit: called in a thread just before the start; an exception that it raises prevents the start.
         :raises Busy: it cannot run now.
         :raises OSError: it cannot be started.
         """
@@ -118,7 +118,7 @@ class JobManager:
         """Start a job and wait for its end.
 
         :param permit: as for `start`.
-        :param join: when one of this kind runs already, wait for that one.
+        :param join: whether to wait for a running job of this type in place of raising Busy.
         :raises Busy: it cannot run now.
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
@@ -142,7 +142,7 @@ class JobManager:
         return self._watches.get(kind)
 
     async def judge(self, kind: str, values: Mapping[str, Any]) -> JobOutcome:
-        """Let the job's check judge an input; nothing is changed.
+        """Run the job's check of an input; nothing is changed.
 
         :raises Busy: the job could not run now.
         """
@@ -152,15 +152,15 @@ class JobManager:
         return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
 
     async def cancel(self, kind: str) -> bool:
-        """End the running job of this kind, and wait for that as long as its grace.
+        """Cancel the running job of this type, and wait up to its grace period for its end.
 
-        :return: False when none runs, or it cannot be cancelled any more.
+        :return: False if none is running, or it cannot be cancelled any more.
         """
         watch = await self._running(kind)
         return watch is not None and await self._cancel(watch)
 
     async def cancel_run(self, id: str) -> None:
-        """End one run, and wait for that as long as its grace.
+        """Cancel one run, and wait up to its grace period for its end.
 
         :raises KeyError: there is no such run.
         :raises NotCancellable: it is not cancelled.
@@ -176,7 +176,7 @@ class JobManager:
             raise NotCancellable(listing.ended(status))
 
     async def check_cancellable(self, id: str) -> Record:
-        """Return the record of a run that `cancel_run` would end; raises as that does."""
+        """Return the record of a run that `cancel_run` would cancel; raises as that does."""
         record = await asyncio.to_thread(listing.current, self.launcher.records, id)
         if record is None:
             raise KeyError(id)
@@ -190,7 +190,7 @@ class JobManager:
         with contextlib.suppress(FileNotFoundError):  # it has ended
             if not await asyncio.to_thread(cancelling.decide, directory, "cancelled"):
                 return False
-        if not watch.cancelled:  # a second signal would end what a run of its cleans up with
+        if not watch.cancelled:  # a second signal would kill the programs that clean up
             watch.cancelled = True
             watch.process.ask_to_end()
         await self._end(watch)

@@ -1,4 +1,4 @@
-"""What the process of a job is told: written by the service, read by the process alone, and then gone."""
+"""The order for the process of a job: a file that the service writes, and only the process reads and removes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PATHS = ("root", "admin", "workspace")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One run of a job.
+    """The description of one run of a job.
 
-    :param plugins: those that the job needs, its own included.
-    :param sections: their sections of the configuration, by name, unjudged.
+    :param plugins: the required plugins, including its own.
+    :param sections: their sections of the configuration, by name, not validated.
     :param settings: the configuration without the sections of plugins.
-    :param input: what the request sent.
-    :param workspace: an empty directory of its own.
-    :param dry_run: whether it only judges its input.
+    :param input: the values of the request.
+    :param workspace: an empty directory for this run.
+    :param dry_run: whether only to check the input.
     """
 
     root: Path
@@ -47,13 +47,13 @@ class Order:
         return Appliance(self.root, self.admin, self.settings["files"]["group"])
 
     def write(self, path: Path) -> None:
-        """Put it into a file, and each input of bytes into one of its own beside it, whose path the job gets.
+        """Write the order to a file, and each input of bytes to a file beside it, whose path replaces it.
 
         :raises OSError: it is too long, or cannot be written.
         """
         fields = dataclasses.asdict(self)
         fields["input"] = {
-            name: _handed_over(value, path.with_name(f"input-{number}"))
+            name: _as_file(value, path.with_name(f"input-{number}"))
             for number, (name, value) in enumerate(self.input.items())
         }
         fields |= {name: str(fields[name]) for name in PATHS}
@@ -64,7 +64,7 @@ class Order:
 
     @classmethod
     def take(cls, path: Path) -> Order:
-        """Read it from a file and remove that."""
+        """Read an order from a file and remove the file."""
         fields = json.loads(paths.read_own(path))
         path.unlink()
         fields["record"] = parse(fields["record"])
@@ -73,7 +73,7 @@ class Order:
         return cls(**fields)
 
 
-def _handed_over(value: Any, path: Path) -> Any:
+def _as_file(value: Any, path: Path) -> Any:
     if not isinstance(value, bytes):
         return value
     files.replace_file(path, value, 0o600, durable=False)

@@ -1,4 +1,4 @@
-"""Which commands keep the system's data through a reboot, on systems that run from memory."""
+"""The commands that save the system's data through a reboot, on systems that run from memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from jidoteki.hookspecs import Appliance
 
-#: What the original API runs after each change, where the system has it.
+#: The program that the original API runs after each change, if the system has it.
 TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")
 
 
 def commands(settings: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:
-    """Return the commands to run one after the other, none where nothing is to be done.
+    """Return the commands to run in this order; none if there is nothing to do.
 
-    :param settings: the configuration; without `commands.persist` the original's commands count.
+    :param settings: the configuration; the default of `commands.persist` is the original's commands.
     """
     configured = settings["commands"]["persist"]
     if configured:

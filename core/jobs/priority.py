@@ -1,8 +1,8 @@
-"""Who goes first on a busy machine: the service, if its vendor wants it so, then the appliance, then jobs.
+"""Priorities on a busy machine: first the service, if its vendor wants it so, then the appliance, then jobs.
 
-Linux shares the processors among sessions before it looks at the niceness of processes (sched(7), "The autogroup
-feature"). Service and jobs are sessions of their own: without `AUTOGROUP` their niceness would count for nothing beside
-the vendor's application.
+Linux shares the processors among sessions before it considers the nice values of processes (sched(7), "The autogroup
+feature"). Service and jobs are sessions of their own: without `AUTOGROUP` their nice values would have no effect
+relative to the vendor's application.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ _starter: ThreadPoolExecutor | None = None
 
 
 def take_place() -> None:
-    """Let the niceness that the service was started with count for its session, which must be its own."""
-    own = _own()
+    """Apply the nice value that the service was started with to its session, if it leads one."""
+    own = _nice_value()
     if own and os.getsid(0) == os.getpid():
-        _share(own)
+        _set_session(own)
 
 
 def step_back() -> None:
-    """Lower the priority of this process, apart from one thread, which starts its programs: see `usual`.
+    """Raise the nice value of this process, except for one thread, which starts its programs: see `usual`.
 
-    Linux gives each thread a niceness of its own (setpriority(2), "C library/kernel differences"), and who has lowered
-    it needs a privilege to raise it again.
+    Linux has a nice value for each thread (setpriority(2), "C library/kernel differences"), and lowering one again
+    takes a privilege.
     """
     global _starter
-    usual = max(_own(), 0)
+    usual = max(_nice_value(), 0)
     _set(usual)
     _starter = ThreadPoolExecutor(1, "starter")
-    _starter.submit(_own).result()  # which starts the thread, before this one steps back
+    _starter.submit(_nice_value).result()  # starts the thread, before this one changes its nice value
     stepped_back = max(usual, NICE)
     _set(stepped_back)
-    _share(stepped_back)
+    _set_session(stepped_back)
 
 
 @contextlib.contextmanager
 def usual(start: Callable[[], Program]) -> Iterator[Program]:
-    """Start a program that has the usual priority, and give what `start` returned, while the program runs.
+    """Start a program with the usual priority, and yield the result of `start` while the program runs.
 
-    It runs in this process's session, which has one priority for all: meanwhile this process shares it.
+    The program runs in this process's session, which has one priority, so this process gets the usual one meanwhile.
     """
     if _starter is None:
         yield start()
         return
-    _share(_starter.submit(_own).result())
+    _set_session(_starter.submit(_nice_value).result())
     try:
         yield _starter.submit(start).result()
     finally:
-        _share(_own())
+        _set_session(_nice_value())
 
 
-def _own() -> int:
+def _nice_value() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0)
 
 
@@ -72,12 +72,12 @@ def _set(nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
-def _share(nice: int) -> None:
-    """Set the niceness of the session, as far as the kernel has such and lets us."""
+def _set_session(nice: int) -> None:
+    """Set the nice value of the session, if the kernel supports and permits it."""
     for _ in range(TRIES):
         try:
             AUTOGROUP.write_text(str(nice))
-        except BlockingIOError:  # without CAP_SYS_ADMIN only ten a second are taken, of all processes together
+        except BlockingIOError:  # without CAP_SYS_ADMIN ten writes a second are accepted, of all processes together
             time.sleep(0.1)
         except OSError:
             return

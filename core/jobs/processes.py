@@ -1,4 +1,4 @@
-"""Processes of jobs: which ones they are, and how to end one with all it started."""
+"""Processes of jobs: identifying them, and killing one with all its descendants."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LOOK_EACH = 0.05
-#: From letting go of its lock.
+#: Seconds, from the release of its lock.
 EXITS_WITHIN = 2.0
 
 
 class JobProcess:
-    """The process of one job, which leads a session of its own.
+    """The process of one job, which leads a session.
 
-    :param process: None where it was found again, and not started here.
+    :param process: None if it was adopted, and is not a child of this process.
     """
 
     def __init__(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -28,7 +28,7 @@ class JobProcess:
 
     @classmethod
     def start(cls, argv: Sequence[str], env: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> JobProcess:
-        """Start it.
+        """Start a process.
 
         :raises OSError: it cannot be started.
         """
@@ -38,15 +38,15 @@ class JobProcess:
         return cls(process.pid, process)
 
     def poll(self) -> int | None:
-        """Return its exit status; None while it runs."""
+        """Return its exit status, or None while it is running."""
         if self._process:
             return self._process.poll()
         return None if is_alive(self.pid) else 0
 
     def communicate(self, timeout: float) -> bytes:
-        """Wait for its end, and return what it printed.
+        """Wait for its end, and return its output.
 
-        :raises TimeoutError: it did not end in time.
+        :raises TimeoutError: it timed out.
         """
         assert self._process
         try:
@@ -55,12 +55,12 @@ class JobProcess:
             raise TimeoutError from error
 
     def wait(self) -> None:
-        """Wait for its end, if it was started here."""
+        """Wait for its end, if it is a child of this process."""
         if self._process:
             self._process.wait()
 
     def exit_status(self) -> int | None:
-        """Return its exit status, or the negative number of the signal that ended it; None where it is not known."""
+        """Return its exit status, or the negative number of the signal that killed it; None if it is unknown."""
         if self._process is None:
             return None
         try:
@@ -69,7 +69,7 @@ class JobProcess:
             return None
 
     async def ended(self) -> None:
-        """Wait for its end, whoever started it."""
+        """Wait for its end, whether it is a child or not."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -88,16 +88,16 @@ class JobProcess:
             os.close(descriptor)
 
     def ask_to_end(self) -> None:
-        """Tell it and its commands to end."""
+        """Send SIGTERM to the process and its commands."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it with all that it started."""
+        """Kill the process and its whole session."""
         kill_session(self.pid)
 
     def age(self) -> float:
-        """How long it has been running, in seconds, whatever the clock was set to meanwhile; 0 where nobody knows."""
+        """Return the seconds since its start, regardless of changes of the clock; 0 if unknown."""
         try:
             content = Path(f"/proc/{self.pid}/stat").read_bytes()
             ticks = int(content[content.rindex(b")") + 2 :].split()[19])
@@ -107,7 +107,7 @@ class JobProcess:
 
 
 def session_members(session: int) -> list[int]:
-    """The processes of a session."""
+    """Return the ids of a session's processes."""
     members = []
     for name in os.listdir("/proc"):
         if name.isdecimal() and _session_of(int(name)) == session:
@@ -125,12 +125,12 @@ def _session_of(pid: int) -> int | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this number exists and has not ended."""
+    """Return whether a process exists and has not ended."""
     return _session_of(pid) is not None
 
 
 def leads(pid: int, lock: Path) -> bool:
-    """Whether a process that a record names is still that job: it leads a session and has the lock of its kind open."""
+    """Return whether a recorded process is still that job: it leads a session and has the lock of its type open."""
     if _session_of(pid) != pid:
         return False
     try:
@@ -146,11 +146,11 @@ def leads(pid: int, lock: Path) -> bool:
 
 
 def kill_rest(session: int, variable: str) -> None:
-    """Kill what is left of the session of a job whose first process has ended, nobody knows when.
+    """Kill the rest of a job's session after the end of its leader, at an unknown time.
 
-    The number of the session may mean another one by now: what does not come from a job lives on.
+    The session's number may have been reused: processes that are not the job's are not killed.
 
-    :param variable: `NAME=VALUE`, which the environment of all that a job starts has.
+    :param variable: `NAME=VALUE`, which is in the environment of all processes of a job.
     """
     wanted = variable.encode()
     kill_session(session, lambda pid: wanted in _environment(pid))
@@ -164,9 +164,9 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def kill_session(session: int, belongs: Callable[[int], bool] = lambda pid: True) -> None:
-    """Kill every process of a session that a job began; its number cannot mean another one while any of them lives.
+    """Kill every process of a job's session, whose number cannot be reused while any of them lives.
 
-    :param belongs: whether a process of this number is one of the job.
+    :param belongs: returns whether a process is one of the job.
     """
     for _ in range(10):
         members = [pid for pid in session_members(session) if belongs(pid)]

@@ -1,4 +1,4 @@
-"""The record of each run of a job: what it is, who started it, how far it is and how it ended."""
+"""The record of each run of a job: type, user, progress and outcome."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 KEEP = 100
 KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 MAX_SIZE = 256 * 1024
-#: What each record takes of the disk from its beginning, so that its end can be written when there is no space.
+#: The initial size of each record, so that its outcome can be written to a full disk.
 ROOM = 4096
 CUT = "..."
 _ID = re.compile(r"([0-9]{6,9})-([a-z][a-z0-9-]{0,63})")
 _NUMBER = re.compile(r"([0-9]{6,9})-.*", re.DOTALL)
 
-#: Names with higher numbers are nobody's: the numbers of runs must not end.
+#: Higher numbers are ignored, so that the numbers of runs cannot be exhausted.
 MAX_NUMBER = 900_000_000
 
 
@@ -83,52 +83,52 @@ class Record:
     user: str = ""
     pid: int = 0
     boot: str = ""
-    """The boot in which `pid` means something."""
+    """The boot in which `pid` is valid."""
     error_message: str | None = None
     error_code: str | None = None
     persist: bool = False
-    """Whether it changes what must outlive a reboot."""
+    """Whether it makes changes that must survive a reboot."""
     stuck: list[str] = dataclasses.field(default_factory=list)
-    """Status files that can be neither written nor removed: what they say is older than the run."""
+    """Status files that can be neither written nor removed: their content is older than the run."""
 
     def outcome(self) -> JobOutcome:
-        """How it ended, for a request handler."""
+        """Return the outcome, for a request handler."""
         return JobOutcome(self.id, self.status, self.error_message, self.error_code)
 
     def shown(self) -> JobRecord:
-        """It, for a request handler."""
+        """Return the record for a request handler."""
         return JobRecord(
             self.id, self.kind, self.status, self.percentage, self.started, self.ended, self.client, self.user,
             self.error_message, self.error_code,
         )  # fmt: skip
 
     def fail(self, message: str, code: str = "E1000") -> None:
-        """End it as failed."""
+        """End the run as failed."""
         self.end("failed")
         self.error_message, self.error_code = message, code
 
     def end(self, status: Status) -> None:
-        """End it."""
+        """End the run."""
         self.status, self.ended = status, time.time()
 
 
 class Records:
-    """The records in one directory, the last 100 and the last of each kind."""
+    """The records in one directory: the last 100, and the last of each job type."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._reserve = directory / "reserve"
 
     def path(self, id: str) -> Path:
-        """The file of a record."""
+        """Return the path of a record."""
         return self.directory / f"{id}.json"
 
     def log(self, id: str) -> Path:
-        """The log of that run alone."""
+        """Return the path of a run's log."""
         return self.directory / f"{id}.log"
 
     def lock(self, kind: str) -> Path:
-        """The file that a running job of this kind holds locked."""
+        """Return the path of the lock file of a job type."""
         return self.directory / f"{kind}.lock"
 
     def _mark(self, id: str) -> Path:
@@ -136,7 +136,7 @@ class Records:
         return self.directory / f"{id}.untold"
 
     def ids(self, kind: str | None = None, suffix: str = "json") -> list[str]:
-        """Ids in the order in which the runs started; none where something that is no directory is in the way."""
+        """Return the ids in the order in which the runs started; none if the directory is missing or is a file."""
         found = []
         try:
             names = os.listdir(self.directory)
@@ -162,7 +162,7 @@ class Records:
         return True
 
     def read(self, id: str) -> Record | None:
-        """Return a record, or None when it is missing, damaged, or somebody else's."""
+        """Return a record, or None if it is missing, damaged, or another user's."""
         try:
             record = parse(strict_json.loads(paths.read_own(self.path(id), MAX_SIZE)))
         except (OSError, ValueError, RecursionError):
@@ -170,20 +170,19 @@ class Records:
         return record if record.id == id and id.partition("-")[2] == record.kind else None
 
     def latest(self, kind: str) -> Record | None:
-        """The record of the last run of a kind."""
+        """Return the record of the last run of a job type, or None."""
         for id in reversed(self.ids(kind)):
             if record := self.read(id):
                 return record
         return None
 
     def all(self) -> Iterator[Record]:
-        """Every readable record."""
+        """Yield every readable record."""
         for id in self.ids():
             if record := self.read(id):
                 yield record
 
     def write(self, record: Record, durable: bool = True) -> None:
-        """Store a record."""
         path, content = self.path(record.id), _encode(record, ROOM)
         try:
             files.replace_file(path, content, 0o600, durable)
@@ -193,8 +192,8 @@ class Records:
             _overwrite(path, record)
 
     def new(self, kind: str, client: str, user: str, persist: bool = False) -> Record:
-        """Make the record of a new run; call it while holding the start lock."""
-        # Not only records count: nothing that is left of another run may be in this one's way.
+        """Create the record of a new run; call it while holding the start lock."""
+        # Leftovers without a record count, too, so that none is taken for a file of this run.
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
         id = f"{last + 1:06d}-{kind}"
@@ -207,20 +206,20 @@ class Records:
             self.write(record)
         with contextlib.suppress(OSError):  # without it, the end is not told by another service
             self._mark(id).touch(0o600)
-        self._forget(self.ids())
+        self._remove_old(self.ids())
         return record
 
     def keep_reserve(self) -> None:
-        """Allocate disk space, unless it is allocated, in which a job can start when the disk is full.
+        """Allocate a reserve of disk space, unless there is one, with which a job can start on a full disk.
 
-        Some jobs make room: the one that deletes a backup, for example.
+        Some jobs free space, such as the one that deletes a backup.
         """
         if self._reserve.exists():
             return
         try:
             with open(os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, RESERVE)
-        except OSError:  # there is no room now, or the file system cannot allocate any
+        except OSError:  # the disk is full, or the file system cannot allocate space
             self._release_reserve()
 
     def _release_reserve(self) -> bool:
@@ -231,7 +230,7 @@ class Records:
             return False
         return True
 
-    def _forget(self, ids: list[str]) -> None:
+    def _remove_old(self, ids: list[str]) -> None:
         latest = {id.partition("-")[2]: id for id in ids}
         for id in ids[:-KEEP]:
             if latest[id.partition("-")[2]] != id:
@@ -241,14 +240,14 @@ class Records:
 
 
 def _encode(record: Record, size: int) -> bytes:
-    """A record as it is stored, with blanks behind it up to a size."""
+    """Return a record as JSON, padded with blanks to a size."""
     return json.dumps(dataclasses.asdict(record)).encode().ljust(size - 1) + b"\n"
 
 
 def _overwrite(path: Path, record: Record) -> None:
-    """Store a record where it is stored already: that takes no space, and it is one block, written at once.
+    """Overwrite a record in place, which takes no space, and is atomic as it is one block.
 
-    :raises OSError: it is not there, or its message is too long and cannot be shortened enough.
+    :raises OSError: the file does not exist, or its message cannot be shortened enough.
     """
     with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "wb", buffering=0) as file:
         status = os.fstat(file.fileno())
@@ -267,14 +266,14 @@ def _overwrite(path: Path, record: Record) -> None:
 
 
 def is_id(text: str) -> bool:
-    """Whether a run may be called so; whatever else comes from a client names no file."""
+    """Return whether a text is a valid id of a run; other texts from a client never become file names."""
     return bool(_ID.fullmatch(text))
 
 
 def parse(value: object) -> Record:
-    """Return the record that a JSON value describes; keys that it does not know mean nothing.
+    """Return the record in a JSON value; unknown keys are ignored.
 
-    :raises ValueError: it does not describe one.
+    :raises ValueError: it is not a record.
     """
     try:
         return Record(**_RECORD(value))
@@ -283,7 +282,7 @@ def parse(value: object) -> Record:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot."""
+    """Return the kernel's id of this boot."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""

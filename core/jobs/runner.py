@@ -1,4 +1,4 @@
-"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its kind as descriptor 0."""
+"""The process of one job: `python -m jidoteki.core.jobs.runner ORDER`, with the lock of its type as descriptor 0."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_DETAILS = 16 * 1024
 
 @dataclass(slots=True)
 class Run:
-    """A job that is ready to be carried out."""
+    """A job that is ready to run."""
 
     job: JobType
     record: Record
@@ -41,17 +41,17 @@ class Run:
     log: Log | None
     """None in a dry run."""
     fault: BaseException | None = None
-    """What the job raised that it should not have; known before the record says that the job has ended."""
+    """An unexpected exception of the job; set before the record contains the outcome."""
 
 
 def main(path: Path) -> None:
-    """Make this process that of the job that the file at `path` describes, run it, record how it ended, and exit."""
+    """Run the job that the file at `path` describes, record its outcome, and exit."""
     _keep_lock()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignored it: a job waits for its children
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be inherited as ignored, and a job waits for its children
     os.umask(0o077)
     priority.step_back()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()  # where it crashed is in its log
+    faulthandler.enable()  # prints the traceback of a crash to the log
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     run = load(path)
     signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
@@ -64,7 +64,7 @@ def main(path: Path) -> None:
     except OSError:
         traceback.print_exc()
         status = NOT_RECORDED
-    # At once: the lock is held until the very end, and whoever saw the record may start the next one.
+    # Exit at once: the lock is held until the end, and who has read the record may start the next job.
     sys.stderr.flush()
     os._exit(status)
 
@@ -87,7 +87,7 @@ def load(path: Path) -> Run:
 
 
 def _keep_lock() -> None:
-    """Hold the lock on a descriptor that no command inherits."""
+    """Move the lock to a descriptor that no command inherits."""
     os.set_inheritable(os.dup(0), False)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -103,9 +103,9 @@ def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
 
 
 def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
-    """Run a job and record how it ended.
+    """Run a job and record its outcome.
 
-    :param limit: of the seconds that it has; it raises JobFailed.
+    :param limit: returns a context manager that raises JobFailed after that many seconds.
     """
     context, record = run.context, run.record
     record.pid = os.getpid()
@@ -120,11 +120,11 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
         record.fail(error.message, error.code)
     except BaseException as error:
         traceback.print_exc()
-        record.fail(_internal(error))
+        record.fail(_message(error))
         run.fault = error
     if record.error_message:
         context.log_failure(record.error_message)
-    if context.was_told:  # what failed then was its cleaning up
+    if context.was_told:  # the failure was one of cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
     status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
@@ -134,7 +134,7 @@ def _perform(run: Run) -> None:
     _check(run)
     run.job.run(run.context)
     if run.context.was_told:
-        raise JobCancelled  # kept from getting here
+        raise JobCancelled  # the job caught the exception
     if run.job.persist:
         run.context.persist()
     run.record.percentage = run.context.final_percentage
@@ -155,7 +155,7 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 
 
 def dry_run(run: Run) -> dict[str, Any]:
-    """Check the input of a job, and change nothing.
+    """Check the input of a job without changing anything.
 
     :return: the verdict, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
         traceback, are for the service's log.
@@ -167,7 +167,7 @@ def dry_run(run: Run) -> dict[str, Any]:
     except BaseException as error:
         run.fault = error
         details = "".join(traceback.format_exception(error))[-MAX_DETAILS:]
-        message = _internal(error, "An internal error ended the check; the service's log has the details")
+        message = _message(error, "An internal error ended the check; the service's log has the details")
         return {"status": "failed", "error_message": message, "error_code": "E1000", "details": details}
     return {"status": "success", "preview": run.context.previewed}
 
@@ -178,7 +178,7 @@ def _check(run: Run) -> None:
         run.job.check(run.context)
 
 
-def _internal(error: BaseException, otherwise: str = "An internal error ended the job; its log has the details") -> str:
+def _message(error: BaseException, otherwise: str = "An internal error ended the job; its log has the details") -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"An operation failed: {error.strerror}"
     return otherwise

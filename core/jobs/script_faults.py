@@ -1,4 +1,4 @@
-"""What keeps a vendor's script from running, or may."""
+"""Faults that keep a vendor's script from running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 from jidoteki.hookspecs import paths, programs, scripts
 
 SHELLS = ("sh", "bash", "dash", "ash", "ksh")
-#: Those that read a script without running it (`-n`).
+#: Shells that can check the syntax of a script without running it (`-n`).
 READERS = ("sh", "bash", "dash")
 MAX_READ = 1024 * 1024
 SYNTAX_TIME = 5.0
@@ -23,20 +23,20 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: an error keeps the script from running, a note only tells how it is run."""
+    """A fault: an error keeps the script from running, a note only describes how it is run."""
 
     level: Literal["error", "warning", "note"]
     message: str
-    """Continues the script's name."""
+    """The predicate of a sentence whose subject is the script's name."""
     advice: str
 
 
 def faults(script: Path, search: str | None = None, *, called: bool = True) -> Iterator[Fault]:
-    """Yield what is wrong with a script that is there.
+    """Yield the faults of an existing script.
 
-    :param search: the `PATH` in which `env` looks for interpreters; None where the script runs on another machine,
-        whose interpreters are not known.
-    :param called: whether the service calls it; only then it matters how it is run.
+    :param search: the `PATH` in which `env` finds interpreters; None if the script runs on another machine, whose
+        interpreters are unknown.
+    :param called: whether the service runs it; only then it matters how it is run.
     """
     without_cr = f"Run: sed -i 's/\\r$//' {shlex.quote(str(script))}"
     try:
@@ -58,13 +58,13 @@ def faults(script: Path, search: str | None = None, *, called: bool = True) -> I
     elif named and (problem := _no_interpreter(argv, search)):
         yield Fault("error", problem, "Correct its first line, or install the interpreter.")
     if called:
-        yield from _hardly(script, named, executable=bool(script.stat().st_mode & 0o111))
+        yield from _tolerated(script, named, executable=bool(script.stat().st_mode & 0o111))
 
 
 def syntax_error(script: Path, *, called: bool = True) -> str | None:
-    """Return what the shell that a script names says when it only reads it; None where that finds nothing.
+    """Return the syntax error that the script's shell reports, or None.
 
-    :param called: whether the service calls it; of others without a first line the shell is not known.
+    :param called: whether the service runs it; the shell of others without a first line is unknown.
     """
     try:
         words = " ".join(scripts.command_of(script)[:-1]).split()
@@ -74,7 +74,7 @@ def syntax_error(script: Path, *, called: bool = True) -> str | None:
     content = _content(script)
     if (
         shell is None or b"\0" in content or not (called or content.startswith(b"#!"))
-    ):  # data may follow what a shell runs
+    ):  # data may follow the last command
         return None
     try:
         status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_TIME, limit=MAX_SAID)
@@ -84,8 +84,8 @@ def syntax_error(script: Path, *, called: bool = True) -> str | None:
     return (told or "a syntax error") if status else None
 
 
-def _hardly(script: Path, named: bool, executable: bool) -> Iterator[Fault]:
-    """What the service does without, and others do not."""
+def _tolerated(script: Path, named: bool, executable: bool) -> Iterator[Fault]:
+    """Yield what the service tolerates, but other callers do not."""
     if not executable:
         how = "by what its first line says" if named else "by /bin/sh, for no first line names an interpreter"
         level: Literal["warning", "note"] = "note" if named else "warning"
@@ -109,7 +109,7 @@ def _has_windows_lines(content: bytes) -> bool:
 
 
 def _no_interpreter(argv: list[str], search: str | None) -> str | None:
-    """Why the first line leads to no interpreter."""
+    """Return why the first line names no usable interpreter, or None."""
     interpreter, *arguments = argv[:-1] or argv
     if not interpreter.startswith("/"):
         return f"its first line names {interpreter}, which is not an absolute path"

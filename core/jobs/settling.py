@@ -93,7 +93,7 @@ def _finish(launcher: Launcher, record: Record) -> None:
 
 
 def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
-    """Let the plugin put right what the dead job left half done, and return what it says of that."""
+    """Call the plugin's recovery from the dead job, and return its message."""
     if job.recover is None:
         return None
     recover: Callable[..., object] = job.recover
@@ -109,7 +109,7 @@ def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
 
 
 def _takes_config(recover: Callable[..., Any]) -> bool:
-    """Whether a recovery takes the configuration, too: by a second parameter that it needs, or one called so."""
+    """Return whether a recovery takes the configuration: as a required second parameter, or one named `config`."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = inspect.signature(recover).parameters.values()

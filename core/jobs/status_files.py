@@ -1,7 +1,7 @@
-"""The status files of jobs in `ADMIN/etc`, which other tools read, and write when they do such a job themselves.
+"""The status files of jobs in `ADMIN/etc`, which other tools read, and write when they run such a job themselves.
 
-Whoever wrote last is shown. What the service wrote last is known from the record of its last run, so that it takes no
-clock to tell: a file that says anything else was written by somebody else afterwards.
+The last writer's status is shown. The record of the service's last run contains what the service wrote last, so no
+clock is needed: a file with other content was written by another tool afterwards.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ logger = logging.getLogger(__name__)
 
 MAX_SIZE = 64 * 1024
 ERRORS = ("error-message", "error-code")
-#: More than any tool needs, and less than what is too deep to be answered.
+#: More than any tool needs, and less than the depth that JSON encoding allows.
 MAX_BRACKETS = 100
 MAX_LINE = 200
-#: What no other tool says in the place of a run of the service that still goes on.
+#: Statuses that another tool cannot set while a run of the service is going on.
 ENDED = ("success", "failed", "cancelled", None)
 
 
 def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begin: bool = False) -> None:
-    """Write the files for this kind of job, and note in the record which cannot be; the record is to be stored then.
+    """Write the status files of a job type; the record, which must be saved next, lists those that fail.
 
-    What a script of the job itself wrote to the error files stays where the service has nothing to say there.
+    Error files that a script of the job wrote are kept unless the service has an error itself.
 
-    :param begin: whether the run begins, and what is left of another one goes.
+    :param begin: whether the run starts, so that files of earlier runs are removed.
     """
     record.stuck = []
     for name, text in _contents(job, record).items():
@@ -47,15 +47,15 @@ def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begi
         except OSError as error:
             logger.warning("%s cannot be written: %s", name, error.strerror or error)
             try:
-                (etc / name).unlink(missing_ok=True)  # rather none than one that would be taken for another tool's
+                (etc / name).unlink(missing_ok=True)  # rather none than one that is taken for another tool's
             except OSError:
                 record.stuck.append(name)
 
 
 def save(etc: Path, job: JobType | None, record: Record, records: Records, *, durable: bool = True) -> None:
-    """Write the status files of a run, then its record: until that says how it ended, they are written anew.
+    """Write the status files of a run, then its record: files of a run without a recorded outcome are written again.
 
-    :param job: what kind of job it is; None for one that nothing here has any more, whose files are not known.
+    :param job: the job type; None if no plugin has it any more, so that its files are unknown.
     """
     if job:
         write(etc, job, record, durable=durable)
@@ -63,7 +63,7 @@ def save(etc: Path, job: JobType | None, record: Record, records: Records, *, du
 
 
 def _contents(job: JobType, record: Record) -> dict[str, str | None]:
-    """What belongs into each file, as the original writes it; None where there should be none."""
+    """Return the content of each file in the original's format; None for a file that should not exist."""
     names = job.status_files
     progress = json.dumps({"status": record.status, "percentage": record.percentage}, separators=(",", ":"))
     contents = {
@@ -76,14 +76,14 @@ def _contents(job: JobType, record: Record) -> dict[str, str | None]:
 
 
 def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[], bool]) -> dict[str, Any]:
-    """Return what is to be shown of this kind of job: `{"status": …}` and what else is known.
+    """Return the status of a job type: `{"status": …}` and further known keys.
 
-    :param record: the last run of the service, if there was one.
-    :param is_running: asked whether a run of the service still goes on.
+    :param record: the service's last run, if any.
+    :param is_running: returns whether a run of the service is going on.
     """
     own = None if record is None else {"status": record.status, "percentage": record.percentage}
     names = _readable(job.status_files, record.stuck if record else [])
-    told, path = _told(etc, names, own)
+    told, path = _reported(etc, names, own)
     if record is not None and record.status == "running" and told.get("status") in ENDED:
         told = own or told
     status: dict[str, Any] = {"status": None, **told}
@@ -94,7 +94,7 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
 
 
 def percentage(etc: Path, job: JobType, record: Record) -> int:
-    """How far a run is that goes on: what a script of its own says in the file, if it does, else the job itself."""
+    """Return the progress of a running job: the percentage in the file, if a script wrote one, or the job's own."""
     told = shown(etc, job, record, lambda: True).get("percentage")
     if isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) <= 3:
         told = int(told)
@@ -108,12 +108,12 @@ def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:
 
 
 def interrupted(status: dict[str, Any], reason: str = INTERRUPTED) -> dict[str, Any]:
-    """Return the status of a run that is dead in place of what it said last."""
+    """Return the status of a dead run, based on its last one."""
     return {**status, "status": "failed"} | dict(zip(ERRORS, (reason, "E1000"), strict=True))
 
 
-def _told(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:
-    """What somebody else says in the files, or else the service itself; and the file that says it."""
+def _reported(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:
+    """Return the status that another tool wrote, or else the service's; and the file that contains it."""
     progress = _document(etc / names.progress) if names.progress else None
     if names.progress and progress is not None and progress != own:
         return progress, etc / names.progress
@@ -124,7 +124,7 @@ def _told(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[di
 
 
 def _errors(etc: Path, names: StatusFiles, record: Record | None, status: object) -> dict[str, str]:
-    """What somebody else says in the files of errors; what the service says only where the status is that it failed."""
+    """Return the errors that another tool wrote; those of the service only if the run failed."""
     says = (record.error_message, record.error_code) if record else (None, None)
     errors: dict[str, str] = {}
     for key, name, own in zip(ERRORS, (names.error_message, names.error_code), says, strict=True):
@@ -137,7 +137,7 @@ def _errors(etc: Path, names: StatusFiles, record: Record | None, status: object
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, if it says what the status is."""
+    """Return the JSON object in a file, if it contains a status."""
     text = _text(path)
     if text is None or text.count("[") + text.count("{") > MAX_BRACKETS:
         return None
@@ -161,7 +161,7 @@ def _first(text: str) -> str:
 
 
 def _text(path: Path) -> str | None:
-    """The content of a file that others may have put there: no link, no pipe, nothing endless."""
+    """Return the content of a file that another user may have written, so it is opened with care."""
     try:
         return paths.read_regular(path, MAX_SIZE).decode("utf-8", "replace")
     except OSError:
@@ -169,9 +169,9 @@ def _text(path: Path) -> str | None:
 
 
 def _is_stale(path: Path, limit: float) -> bool:
-    """Whether a file was written before this boot, or longer ago than a run may take: its writer is gone."""
+    """Return whether a file is older than this boot or the longest possible run, so that its writer has ended."""
     try:
-        written = path.lstat().st_ctime  # unlike the time of modification nobody can set it
+        written = path.lstat().st_ctime  # unlike mtime it cannot be set
     except OSError:
         return True
     return time.time() - written > min(limit, time.clock_gettime(time.CLOCK_BOOTTIME))

@@ -1,1 +1,1 @@
-"""The service of one appliance: its parts put together, its listeners, and the way of one request through it."""
+"""The service of one appliance: assembles the parts of the host, and handles requests."""

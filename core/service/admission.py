@@ -75,7 +75,7 @@ class Admission:
 
     @contextmanager
     def watch(self, end: Callable[[], None]) -> Iterator[None]:
-        """End an answer that is being sent when who asked for it may have it no more."""
+        """Abort a response when its client's authorization is revoked while it is being sent."""
 
         def revoked() -> None:
             end()

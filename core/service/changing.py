@@ -99,7 +99,7 @@ async def _streamed(
 
 
 async def _audited(admission: Admission, route: Route, change: Change, api: ApiRequest) -> web.StreamResponse:
-    """Carry out a change between two audit lines; without the first one nothing is done."""
+    """Execute a change between two audit lines; if the first cannot be written, do nothing."""
     if change.dry_run:
         await admission.check()
         return await render(await _handled(admission, route, api), dry_run=True)

@@ -1,4 +1,4 @@
-"""What a GET of an endpoint answers, without a request over the network: plugins build on what others show."""
+"""The JSON result of an endpoint without a request over the network, for plugins that reuse what others serve."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from jidoteki.hookspecs import ApiError, EncodedJson, JsonResponse, StreamingRes
 if TYPE_CHECKING:
     from jidoteki.core.service.service import Service
 
-#: Where there is no client.
+#: The client's address, as there is no client.
 NOWHERE = "-"
 
 
 async def fetch(service: Service, path: str) -> Any:
-    """Return the JSON value that `GET path` answers.
+    """Return the JSON value that `GET path` returns.
 
     :param path: without the prefix and without a query.
-    :raises ApiError: the endpoint answers an error or no JSON, is not served, or changes the appliance.
+    :raises ApiError: the endpoint returns an error or no JSON, is not served, or changes the appliance.
     """
     route = (service.generation.routes.find(path) or {}).get("GET")
     if not isinstance(route, Route) or route.changes:

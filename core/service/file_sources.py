@@ -1,4 +1,4 @@
-"""Files that a form names and does not hold: `SCHEME:NAME` in the place of an `Upload`, looked for by a plugin."""
+"""Files that a form names in place of an `Upload`, as `SCHEME:NAME`, and that a plugin provides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FileSources = Mapping[str, tuple[Plugin, FileSource]]
 
 
 def collect(plugins: Plugins, appliance: Appliance) -> FileSources:
-    """The sources of all plugins by scheme, of which the first one has it."""
+    """Return the sources of all plugins by scheme; the first plugin with a scheme gets it."""
     found: dict[str, tuple[Plugin, FileSource]] = {}
     for plugin, sources in plugins.call("jidoteki_file_sources", appliance=appliance):
         for source in _valid(plugin, sources):
@@ -52,10 +52,10 @@ class NamedFiles:
         self._found: list[tuple[FileSource, ApiRequest, str]] = []
 
     async def find(self, text: bytes, max_size: int) -> StoredUpload | None:
-        """Link the file that a text names to where it would lie if it had been sent; None for any other text.
+        """Link the file that a text names to a temporary path, as if it had been sent; return None for any other text.
 
-        :param max_size: bytes that it may have.
-        :raises ApiError: it is not there, is too long or cannot be linked.
+        :param max_size: bytes.
+        :raises ApiError: the file does not exist, is too long or cannot be linked.
         """
         match = _NAMED.fullmatch(text.strip())
         if match is None or match[1].decode() not in self._sources:
@@ -76,7 +76,7 @@ class NamedFiles:
         return stored
 
     async def used(self) -> None:
-        """Say that the request did what it was to do with them."""
+        """Tell the sources that the request has succeeded."""
         for source, request, name in self._found:
             try:
                 await source.used(request, name)
@@ -85,7 +85,7 @@ class NamedFiles:
 
 
 def _link(path: Path, target: Path) -> int:
-    """Give a file a second name and return its size."""
+    """Create a hard link to a file and return the file's size."""
     descriptor = paths.open_regular(path)
     try:
         os.link(path, target, follow_symlinks=False)

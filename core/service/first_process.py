@@ -1,4 +1,4 @@
-"""Process 1 of a container, which inherits the orphans of all others and has to see their ends."""
+"""Process 1 of a container, which inherits all orphans and must reap them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 def step_aside() -> None:
-    """As process 1, let a child go on with what is to be done: return in that child only. Else do nothing.
+    """As process 1, fork, reap orphans, and return only in the child; as any other process, do nothing.
 
-    The service itself cannot tell orphans from children that somebody waits for. Call it while there is one thread.
+    The service itself cannot tell orphans from children that another part waits for. Call this while there is one
+    thread.
     """
     if os.getpid() != 1:
         return
@@ -28,7 +29,7 @@ def step_aside() -> None:
 
 
 def _status_of(child: int) -> int:
-    """See the ends of all processes until that of `child`, and return its exit status, as shells give it."""
+    """Reap processes until `child` ends, and return its exit status in the shell's convention."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == child:

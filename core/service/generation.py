@@ -1,4 +1,4 @@
-"""What one reading of the configuration gives: built beside what is in force, and put into force as a whole."""
+"""A generation: everything that depends on the configuration, built beside the current one and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The plugins under one configuration, with the jobs and the routes that they contribute."""
+    """The plugins under one configuration, with their jobs and routes."""
 
     appliance: Appliance
     config: Config
@@ -41,9 +41,9 @@ class Assembly:
 
 
 def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -> Assembly:
-    """Load the plugins and collect what they contribute; what does not work is left out, and told in each plugin.
+    """Load the plugins and collect their contributions; a failed plugin is left out and records its problem.
 
-    :param calls: those of this process, where plugins are loaded more than once in it.
+    :param calls: the guard of this process, if it loads plugins more than once.
     """
     appliance = appliance.with_group(config.settings["files"]["group"])
     plugins = manager.load_all(appliance, config, calls)
@@ -54,7 +54,7 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All that a reload replaces, in force until the next one."""
+    """Everything that a reload replaces."""
 
     assembly: Assembly
     gate: Gate
@@ -63,31 +63,27 @@ class Generation:
 
     @property
     def config(self) -> Config:
-        """The configuration that it was built from."""
         return self.assembly.config
 
     @property
     def plugins(self) -> Plugins:
-        """The plugins."""
         return self.assembly.plugins
 
     @property
     def routes(self) -> Routes:
-        """Which endpoint answers what."""
         return self.assembly.routes
 
     @property
     def authenticator(self) -> Authenticator:
-        """Who may use the API."""
         return self.gate.authenticator
 
 
 def build(
     assembly: Assembly, nonces: Nonces | None, throttle: Throttle, audit: AuditLog, tickets: Tickets
 ) -> Generation:
-    """Put a generation together; blocks.
+    """Build a generation; blocks.
 
-    :param nonces: those in force: new ones might not know one that is just being stored.
+    :param nonces: the current ones, as new ones might miss a nonce that is being stored.
     """
     appliance, settings = assembly.appliance, assembly.config.settings
     wanted, listen = settings["authentication"], settings["listen"]

@@ -1,4 +1,4 @@
-"""The figures of `/health`: taken by the service itself, unless the vendor's own collector writes them."""
+"""The figures of `/health`: measured by the service, unless the vendor's own collector writes them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from jidoteki.hookspecs import paths
 logger = logging.getLogger(__name__)
 
 SIZE_UNITS = "KMGTPE"
-#: See proc_meminfo(5). Containers put things of their own there, and zero bytes behind it.
+#: See proc_meminfo(5). Some containers mount a file of their own here, with lines added or zero bytes at its end.
 MEMINFO = Path("/proc/meminfo")
 _AMOUNT = re.compile(rb"^(\w+):[ \t]+(\d{1,15}) kB[ \t]*$", re.MULTILINE)
 
 
 class HealthMonitor:
-    """Refreshes `ADMIN/etc/health.json` every `health.refresh` seconds; 0 leaves the file to somebody else.
+    """A task that refreshes `ADMIN/etc/health.json` every `health.refresh` seconds; 0 disables it.
 
-    A file that somebody else wrote since the last refresh is left alone until it is older than three refreshes. One of
-    another user is never replaced, who could write to it no more: once it is old, other figures are shown in its place.
+    A file that another program wrote since the last refresh is kept until it is older than three refreshes. A file of
+    another user is never replaced, as that user could not write to the new one: once it is old, the API shows the
+    service's figures in its place.
     """
 
     def __init__(self, service: Service) -> None:
@@ -40,11 +41,11 @@ class HealthMonitor:
         self._own: tuple[int, int] | None = None
 
     def start(self) -> None:
-        """Begin to refresh."""
+        """Start refreshing."""
         self._task = asyncio.create_task(self._refresh())
 
     def stop(self) -> None:
-        """End it."""
+        """Stop refreshing."""
         if self._task:
             self._task.cancel()
 
@@ -54,7 +55,7 @@ class HealthMonitor:
             if interval:
                 try:
                     await asyncio.to_thread(self._measure, interval)
-                except Exception as error:  # another time it may succeed
+                except Exception as error:  # it may succeed next time
                     logger.error("The health cannot be measured: %s", error)
             await asyncio.sleep(interval or 60.0)
 
@@ -100,7 +101,7 @@ class HealthMonitor:
 
 
 def figures_of(service: Service) -> dict[str, Any]:
-    """Measure, and let the plugins add what they know; blocks, and belongs in a thread."""
+    """Measure the figures and add those of plugins; blocks, so call it in a thread."""
     figures = measure(str(service.appliance.root))
     for plugin, answer in service.generation.plugins.call("jidoteki_health", appliance=service.appliance):
         if isinstance(answer, dict) and plugin.name not in figures and _is_json(plugin.name, answer):
@@ -118,7 +119,7 @@ def _is_json(plugin: str, answer: dict[str, Any]) -> bool:
 
 
 def measure(root: str) -> dict[str, Any]:
-    """Return disk, memory and CPU in the form of the reference, without what cannot be measured."""
+    """Return disk, memory and CPU in the reference's format, without those that cannot be measured."""
     figures: dict[str, Any] = {}
     taken: dict[str, Callable[[], dict[str, Any]]] = {"disk": partial(_disk, root), "memory": _memory, "cpu": _cpu}
     for name, take in taken.items():
@@ -134,12 +135,12 @@ def _disk(root: str) -> dict[str, Any]:
     return {
         "used": size(disk.used),
         "total": size(disk.total),
-        "percentage": round(disk.used * 100 / max(1, disk.used + disk.free)),  # what is reserved for root is neither
+        "percentage": round(disk.used * 100 / max(1, disk.used + disk.free)),  # without the space reserved for root
     }
 
 
 def _lacks_inodes(directory: Path) -> bool:
-    """Whether there are too many files, of which the figures in bytes tell nothing."""
+    """Return whether the file system has no free inode, which the figures in bytes do not show."""
     with contextlib.suppress(OSError):
         status = os.statvfs(directory)
         return status.f_files > 0 and not status.f_favail  # some file systems have no fixed number
@@ -153,9 +154,9 @@ def _memory() -> dict[str, Any]:
 
 
 def _amounts() -> tuple[int, int]:
-    """The memory of the machine and what of it is available, in bytes.
+    """Return the total and the available memory in bytes.
 
-    :raises OSError: the kernel does not say.
+    :raises OSError: the kernel does not report them.
     """
     try:
         said = {name: int(amount) * 1024 for name, amount in _AMOUNT.findall(MEMINFO.read_bytes())}
@@ -184,7 +185,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def size(bytes: int) -> str:
-    """A size in the style of `df -h`, such as `3.4G` or `234G`."""
+    """Return a size in the style of `df -h`, such as `3.4G` or `234G`."""
     value, unit = bytes / 1024, 0
     while value >= 1024 and unit < len(SIZE_UNITS) - 1:
         value, unit = value / 1024, unit + 1

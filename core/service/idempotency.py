@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: what was done for a key is not done twice, but answered as before.
+"""`Idempotency-Key`: a repeated request is not executed again, but gets the same response.
 
-https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07. A key is its credential's own. What
-is answered is kept for 24 hours, encrypted with the key itself: some answers hold a secret that is shown once.
+https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07. Each credential has its own keys.
+Responses are kept for 24 hours, encrypted with the key itself, because some contain a secret that is shown once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 MAX_ANSWER: Final = 64 * 1024
 RETRY_AFTER: Final = {"Retry-After": "1"}
-#: Such an answer says that nothing was done, and to try again.
+#: Statuses that mean that nothing was done, and the request may be repeated.
 _AGAIN: Final = (403, 408, 429, 503)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _RUNNING = "A request with this Idempotency-Key is being carried out: ask again in a moment"
@@ -46,9 +46,9 @@ _NOT_KEPT = "A request with this Idempotency-Key was carried out; its answer can
 
 
 class Idempotency:
-    """Knows the keys that were used.
+    """The keys in use.
 
-    :param kept: where answers are kept.
+    :param kept: the stored responses.
     """
 
     def __init__(self, kept: KeptAnswers) -> None:
@@ -60,7 +60,7 @@ class Idempotency:
 
         The first setup needs none, which nobody has a token for.
 
-        :raises ApiError: 400, it is none; 409, a request with it is being carried out; 503, it cannot be looked up.
+        :raises ApiError: 400, it is invalid; 409, a request with it is running; 503, it cannot be looked up.
         """
         given = attempt.request.headers.getall(HEADER, ())
         if not given or attempt.method != "POST" or not holder.key:
@@ -83,9 +83,9 @@ class Idempotency:
 class Key:
     """The key of one request.
 
-    :param id: what it is kept under.
-    :param credential: whose it is.
-    :param secret: what the answer is encrypted with.
+    :param id: the key in the database.
+    :param credential: the name of its credential.
+    :param secret: encrypts the response.
     :param target: method and path.
     :param known: whether it was used before.
     """
@@ -98,16 +98,16 @@ class Key:
     known: bool = False
 
     async def find(self) -> Kept | None:
-        """What is known of the key.
+        """Return the stored record of the key.
 
-        :raises ApiError: 409, a request with it is being carried out; 503, it cannot be looked up.
+        :raises ApiError: 409, a request with it is running; 503, it cannot be looked up.
         """
         self._check_running()
-        found: Kept | None = await _stored(self._of.kept.find, self.id)
+        found: Kept | None = await _in_thread(self._of.kept.find, self.id)
         return found
 
     def fingerprint(self, fields: Mapping[str, Any]) -> bytes:
-        """What the request is told from another one by: its target and its parameters, whatever form they came in.
+        """Return a digest of the request's target and parameters, in any encoding of the form.
 
         :param fields: the parameters as they were sent.
         """
@@ -122,11 +122,11 @@ class Key:
         return whole.digest()
 
     async def earlier(self, sent: bytes) -> web.StreamResponse | None:
-        """The answer to the same request, when there was one before.
+        """Return the response to the same request, if there was one before.
 
-        :param sent: the fingerprint of its parameters.
-        :raises ApiError: the error that was answered before; 409, one is being carried out or was interrupted; 422, it
-            was another request.
+        :param sent: the request's fingerprint.
+        :raises ApiError: the error that was returned before; 409, one is running or was interrupted; 422, it was a
+            different request.
         """
         kept = await self.find()
         if kept is None:
@@ -136,14 +136,13 @@ class Key:
         self._check_running()
         if kept.answer is None:
             raise ApiError(409, _INTERRUPTED)
-        return _answer(_decrypted(self.secret, kept.answer))
+        return _restored(_decrypted(self.secret, kept.answer))
 
     async def once(self, sent: bytes, answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
-        """Carry the request out and keep its answer.
+        """Execute the request and store its response.
 
-        :param sent: the fingerprint of its parameters.
-        :raises ApiError: what it is answered; 409, another one is being carried out; 429 or 503, no more keys can be
-            kept.
+        :param sent: the request's fingerprint.
+        :raises ApiError: the request's own error; 409, another one is running; 429 or 503, no more keys can be stored.
         """
         try:
             await self._begin(sent)
@@ -156,7 +155,7 @@ class Key:
         self._check_running()
         self._of.running.add(self.id)
         try:
-            if not await _stored(self._of.kept.begin, self.id, self.credential, sent):
+            if not await _in_thread(self._of.kept.begin, self.id, self.credential, sent):
                 raise ApiError(409, _RUNNING, headers=RETRY_AFTER)
         except BaseException:
             self._of.running.discard(self.id)
@@ -167,37 +166,37 @@ class Key:
             raise ApiError(409, _RUNNING, headers=RETRY_AFTER)
 
     async def _keep(self, answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
-        told: dict[str, Any] | None = {"error": [500, None, None, {}]}
+        stored: dict[str, Any] | None = {"error": [500, None, None, {}]}
         try:
             response = await answering
-            told = _told(response)
+            stored = _recorded(response)
             return response
         except asyncio.CancelledError:
-            told = None  # the service ends, and nobody knows what became of it
+            stored = None  # the service is stopping, and the outcome is unknown
             raise
         except ApiError as error:
-            told = {"error": [error.status, error.message, error.code, error.headers]}
+            stored = {"error": [error.status, error.message, error.code, error.headers]}
             if isinstance(error, NotNow) or error.status in _AGAIN:
-                told = {}
+                stored = {}
             raise
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._finish(told)))
+            await asyncio.shield(asyncio.ensure_future(self._finish(stored)))
 
-    async def _finish(self, told: dict[str, Any] | None) -> None:
-        """Keep what was answered: an empty answer means that nothing was done, none that it is not known."""
+    async def _finish(self, stored: dict[str, Any] | None) -> None:
+        """Store the response; an empty one means that nothing was done, None that the outcome is unknown."""
         try:
-            if told == {}:
-                await _stored(self._of.kept.forget, self.id)
-            elif told is not None:
-                await _stored(self._of.kept.finish, self.id, _encrypted(self.secret, told))
+            if stored == {}:
+                await _in_thread(self._of.kept.forget, self.id)
+            elif stored is not None:
+                await _in_thread(self._of.kept.finish, self.id, _encrypted(self.secret, stored))
         except ApiError as error:
             logger.error("What was answered to an %s: %s", HEADER, error.message)
         finally:
             self._of.running.discard(self.id)
 
 
-async def _stored(function: Any, *arguments: Any) -> Any:
-    """Call a function of what is kept in a thread.
+async def _in_thread(function: Any, *arguments: Any) -> Any:
+    """Call a function of the database in a thread.
 
     :raises ApiError: 429 or 503.
     """
@@ -209,8 +208,8 @@ async def _stored(function: Any, *arguments: Any) -> Any:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error
 
 
-def _told(response: web.StreamResponse) -> dict[str, Any]:
-    """What of an answer is kept."""
+def _recorded(response: web.StreamResponse) -> dict[str, Any]:
+    """Return the part of a response that is stored."""
     if isinstance(response, Whole):
         body, headers, whole = response.content, response.more, True
     elif isinstance(response, web.Response) and isinstance(response.body, bytes | None):
@@ -227,29 +226,29 @@ def _told(response: web.StreamResponse) -> dict[str, Any]:
     }
 
 
-def _answer(told: Mapping[str, Any]) -> web.StreamResponse:
-    """The answer as it was.
+def _restored(stored: Mapping[str, Any]) -> web.StreamResponse:
+    """Return the stored response.
 
     :raises ApiError: it was an error.
     """
-    if "error" in told:
-        status, message, code, headers = told["error"]
+    if "error" in stored:
+        status, message, code, headers = stored["error"]
         raise ApiError(status, message, code, {**headers, REPLAYED: "true"})
-    body, headers = base64.b64decode(told["body"]), {**told["headers"], REPLAYED: "true"}
-    if told["whole"]:
-        return json_response(body, told["status"], headers)
-    return web.Response(body=body, status=told["status"], headers=headers)
+    body, headers = base64.b64decode(stored["body"]), {**stored["headers"], REPLAYED: "true"}
+    if stored["whole"]:
+        return json_response(body, stored["status"], headers)
+    return web.Response(body=body, status=stored["status"], headers=headers)
 
 
-def _encrypted(secret: bytes, told: Mapping[str, Any]) -> bytes:
+def _encrypted(secret: bytes, stored: Mapping[str, Any]) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = secrets.token_bytes(12)
-    return nonce + AESGCM(secret).encrypt(nonce, json.dumps(told).encode(), None)
+    return nonce + AESGCM(secret).encrypt(nonce, json.dumps(stored).encode(), None)
 
 
 def _decrypted(secret: bytes, content: bytes) -> dict[str, Any]:
-    """What was encrypted.
+    """Decrypt a stored response.
 
     :raises ApiError: 409, it is damaged.
     """
@@ -257,7 +256,7 @@ def _decrypted(secret: bytes, content: bytes) -> dict[str, Any]:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
-        told: dict[str, Any] = json.loads(AESGCM(secret).decrypt(content[:12], content[12:], None))
+        stored: dict[str, Any] = json.loads(AESGCM(secret).decrypt(content[:12], content[12:], None))
     except (InvalidTag, ValueError) as error:
         raise ApiError(409, _NOT_KEPT) from error
-    return told
+    return stored

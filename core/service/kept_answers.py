@@ -1,4 +1,4 @@
-"""The answers that are kept for `Idempotency-Key`, in a database that is bounded in number, bytes and age."""
+"""The stored responses for `Idempotency-Key`: a database limited in number, bytes and age."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (begun);
 
 
 class Full(Exception):
-    """No more can be kept.
+    """The limit of stored responses is reached.
 
-    :param own: whether it is this credential's fault.
+    :param own: whether it is that of one credential.
     """
 
     def __init__(self, own: bool) -> None:
@@ -44,9 +44,9 @@ class Full(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of a key.
+    """The stored record of a key.
 
-    :param answer: None if it was never answered.
+    :param answer: None if there was no response.
     """
 
     fingerprint: bytes
@@ -54,9 +54,9 @@ class Kept:
 
 
 class KeptAnswers:
-    """Answers by key; all methods block, wait for the disk, and raise OSError where that fails.
+    """The stored responses by key; all methods block on disk access, and raise OSError if it fails.
 
-    :param path: the database, which is made when it is first needed.
+    :param path: the database, created on first use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,14 +65,14 @@ class KeptAnswers:
         self._database: sqlite3.Connection | None = None
 
     def find(self, id: bytes) -> Kept | None:
-        """What is known of a key; None where it was not used."""
+        """Return the record of a key, or None."""
         if self._database is None and not self._path.exists():
             return None
         with self._transaction() as database:
             return self._find(database, id)
 
     def begin(self, id: bytes, credential: str, fingerprint: bytes) -> bool:
-        """Note that a request is carried out; False where its key was used before.
+        """Record that a request is being executed; return False if its key was used before.
 
         :raises Full: there are too many.
         """
@@ -85,12 +85,12 @@ class KeptAnswers:
             return True
 
     def finish(self, id: bytes, answer: bytes) -> None:
-        """Keep the answer to a request that was begun."""
+        """Store the response to a request."""
         with self._transaction() as database:
             database.execute("UPDATE answers SET answer = ?, size = ? WHERE id = ?", (answer, len(answer), id))
 
     def forget(self, id: bytes) -> None:
-        """Forget a request for which nothing was done."""
+        """Remove a request that did nothing."""
         with self._transaction() as database:
             database.execute("DELETE FROM answers WHERE id = ?", (id,))
 
@@ -111,7 +111,7 @@ class KeptAnswers:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """The database, for one change that is made as a whole.
+        """Yield the database for one transaction.
 
         :raises OSError: it cannot be used.
         """
@@ -129,7 +129,7 @@ class KeptAnswers:
                 raise OSError(str(error)) from error
 
     def _open(self) -> sqlite3.Connection:
-        """The database; one that is damaged is set aside for a new one."""
+        """Return the database; a damaged one is set aside for a new one."""
         import sqlite3
 
         if self._database is None:
@@ -146,7 +146,7 @@ class KeptAnswers:
         import sqlite3
 
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(self._path, flags, 0o600))  # what it makes beside it gets the same mode
+        os.close(os.open(self._path, flags, 0o600))  # the journal gets the same mode
         database = sqlite3.connect(self._path, check_same_thread=False)
         try:
             database.execute("PRAGMA synchronous = FULL")

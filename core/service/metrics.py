@@ -1,4 +1,4 @@
-"""What a monitoring system is shown: what the service counts itself, what it knows, and what plugins add."""
+"""The metrics for monitoring systems: the service's own counters, the appliance's figures, and those of plugins."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which what is read, and what plugins say, is good, whoever asks how often.
+#: Seconds for which measured values and those of plugins are reused.
 FRESH: Final = 1.0
 HOOK_TIME: Final = 2.0
 MAX_SAMPLES: Final = 1000
@@ -39,7 +39,7 @@ _TYPES: Final = ("counter", "gauge", "histogram")
 
 
 class Histogram:
-    """Counts observations by their size.
+    """A histogram of observations.
 
     :param bounds: upper bounds of the buckets.
     """
@@ -52,12 +52,12 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one."""
+        """Count one value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def distribution(self) -> Distribution:
-        """What was counted so far."""
+        """Return the current counts."""
         total, buckets = 0, {}
         for bound, count in zip(self._bounds, self._counts, strict=False):
             total += count
@@ -66,9 +66,9 @@ class Histogram:
 
 
 class Figures:
-    """What the service counts from its start on.
+    """The counters of the service since its start.
 
-    :param failures: how often plugins failed, by their names.
+    :param failures: number of failures by plugin.
     """
 
     def __init__(self, failures: Counter[str]) -> None:
@@ -89,14 +89,14 @@ class Figures:
             self._jobs.setdefault((type, event.outcome), Histogram(JOB_SECONDS)).observe(event.duration or 0.0)
 
     async def collect(self, service: Service) -> list[Metric]:
-        """All there is to show now."""
+        """Return all metrics."""
         async with self._collecting:
             return await asyncio.to_thread(self._collect, service)
 
     def _collect(self, service: Service) -> list[Metric]:
         if time.monotonic() - self._read > FRESH:
             state = str(listing.status(service.jobs.launcher, "update").get("status"))
-            self._known = [*_known(service, state), *_of_plugins(service)]
+            self._known = [*_of_appliance(service, state), *_of_plugins(service)]
             self._read = time.monotonic()
         found: dict[str, Metric] = {}
         for each in (*self._counted(service), *self._known):
@@ -139,7 +139,7 @@ class Figures:
 
 
 def _of_plugins(service: Service) -> list[Metric]:
-    """What plugins add, without what makes no sense or is called as something of the host; blocks."""
+    """Return the valid metrics of plugins; blocks."""
     found: dict[str, Metric] = {}
     answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIME, appliance=service.appliance)
     for plugin, answer in answers:
@@ -157,7 +157,7 @@ def _name_of(metric: Any) -> object:
 
 
 def fault(metric: Any) -> str | None:
-    """Say why something a plugin returned cannot be shown; None where it can."""
+    """Return why a plugin's metric is invalid, or None."""
     if not isinstance(metric, Metric) or not isinstance(metric.name, str) or not _NAME.fullmatch(metric.name):
         return "jidoteki_metrics must return a list of Metric with names such as shelf_books_total"
     if metric.type not in _TYPES or not isinstance(metric.help, str):
@@ -189,8 +189,8 @@ def _is_sample(sample: Any, type: str) -> bool:
     )
 
 
-def _known(service: Service, state: str) -> Iterator[Metric]:
-    """What is known of the appliance; blocks."""
+def _of_appliance(service: Service, state: str) -> Iterator[Metric]:
+    """Yield the metrics of the appliance; blocks."""
     yield from _health(service)
     expiry = _expiry(service)
     if expiry is not None:
@@ -243,7 +243,7 @@ _SHOWN: Final = (
 
 
 def _health(service: Service) -> Iterator[Metric]:
-    """The figures of `/health`, as far as they are numbers: somebody else may have written them."""
+    """Yield the numeric figures of `/health`, which another program may have written."""
     figures = service.unwritten_health or _read(
         lambda: json.loads(paths.read_regular(service.appliance.etc / "health.json", follow=True))
     )

@@ -31,14 +31,14 @@ KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
 
 
 class Pipeline:
-    """Answers every request of the service."""
+    """The handler of all requests of the service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._docs = docs_page.Docs()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The one handler of the application; never raises but for a broken connection."""
+        """Answer a request; raises nothing but ConnectionError."""
         began = perf_counter()
         try:
             response = await self._answer(request)
@@ -48,7 +48,7 @@ class Pipeline:
             response = self._error(ApiError(error.status))
         except ConnectionError:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not end the service
+        except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not stop the service
             logger.exception("%s %s failed", request.method, request.path)
             response = self._error(ApiError(500))
         method = request.method if request.method in KNOWN_METHODS else "other"

@@ -1,4 +1,4 @@
-"""What a request handler is handed: validated values, the appliance, and jobs to start."""
+"""The request object that handlers receive: validated values, the appliance, and functions to start jobs."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 NO_SUCH_JOB = "There is no such job, or none any more: GET /jobs lists those that are known"
 BUSY = "E1004"
-"""What tells a script to wait and try again: the code that the original has for an update that runs."""
+"""Tells a script to wait and try again: the original's code for a running update."""
 
 
 class NotNow(ApiError):
-    """Nothing was done because something else is: the same request may be made again."""
+    """A refusal because a conflicting job is running: nothing was done, and the request may be repeated."""
 
 
 @dataclass(slots=True)
@@ -91,16 +91,16 @@ class ApiRequest:
 
     @property
     def user(self) -> str:
-        """Who makes the request."""
+        """The name of the authenticated user."""
         return self.holder.user.name
 
     @property
     def credential(self) -> str:
-        """A name for the credential."""
+        """The name of the credential."""
         return self.holder.credential
 
     def body(self) -> AsyncIterator[bytes]:
-        """The body of a request of an endpoint that declares one."""
+        """Return the body, for an endpoint that declares one."""
         if self.stream is None:
             raise RuntimeError("The endpoint declares no body")
         return self.stream
@@ -112,16 +112,16 @@ class ApiRequest:
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
-        """What is served."""
+        """Method and path of all that is served."""
         return [(route.endpoint.method, route.path) for route in self.service.generation.routes.all()]
 
     @property
     def caller(self) -> Caller:
-        """Who makes the request."""
+        """The authenticated user."""
         return Caller(self.user, self.holder.user.scopes, self.holder.expires)
 
     def permit(self) -> None:
-        """See that whoever made the request may still make it; reads the disk, and belongs in a thread.
+        """Check that the user is still authorized; reads the disk, so call it in a thread.
 
         :raises ApiError: 403, the token was changed or revoked.
         """
@@ -133,18 +133,18 @@ class ApiRequest:
             raise ApiError(403, FORBIDDEN)
 
     def may(self, method: str, path: str) -> bool:
-        """Whether whoever made the request may make this one."""
+        """Return whether the user may make another request."""
         route = (self.service.generation.routes.find(path) or {}).get(method)
         changes = route.changes if isinstance(route, Route) else method != "GET"
         return self.holder.user.may(method, path if route is None else route.path, changes)
 
     @property
     def answered(self) -> Mapping[tuple[str, int], int]:
-        """How many requests the service answered since its start, by method and status."""
+        """Number of responses since the start, by method and status."""
         return self.service.answered
 
     def issue_ticket(self, path: str, seconds: float) -> str:
-        """A ticket for one download."""
+        """Return a ticket for one download."""
         path = path.removesuffix("/")
         route = (self.service.generation.routes.find(path) or {}).get("GET")
         if not isinstance(route, Route):
@@ -162,16 +162,16 @@ class ApiRequest:
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
     async def metrics(self) -> list[Metric]:
-        """Figures for a monitoring system."""
+        """Return the metrics."""
         return await self.service.figures.collect(self.service)
 
     async def start_job(self, kind: str, **values: Any) -> Response:
-        """Start a job and answer 202."""
+        """Start a job and return 202."""
         job = self.service.jobs.kind(kind)
         headers = {}
         body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
-            body = {**await self._judged(job, values), **body}
+            body = {**await self._check_job(job, values), **body}
         else:
             with _refusing(job, "started"):
                 started = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
@@ -197,7 +197,7 @@ class ApiRequest:
             self.change.job_id = id
 
     async def resumes(self, path: Path, filename: str) -> bool:
-        """Whether the client asks for the rest of this very file."""
+        """Return whether the client asks for the rest of this very file."""
         try:
             status = await asyncio.to_thread(path.lstat)
         except OSError:
@@ -205,18 +205,18 @@ class ApiRequest:
         return self.resuming(filename, anew=True).wanted(status)
 
     def resuming(self, filename: str, *, anew: bool) -> Resuming:
-        """What is known of this client and a file."""
+        """Return the record of sent files for this client and a file."""
         where = self.client if anew else ANYWHERE
         return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
 
     async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind."""
+        """Cancel the running job of this type."""
         if self.dry_run:
             return await self.job_running(kind)
         return await self.service.jobs.cancel(kind)
 
     async def cancel_run(self, id: str) -> None:
-        """End one run of a job."""
+        """Cancel one run of a job."""
         jobs = self.service.jobs
         try:
             await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
@@ -226,32 +226,32 @@ class ApiRequest:
             raise ApiError(400, str(error)) from error
 
     async def job_running(self, kind: str) -> bool:
-        """Whether a job of this kind is running now."""
+        """Return whether a job of this type is running."""
         return await asyncio.to_thread(self.service.jobs.launcher.is_running, kind)
 
     async def job_status(self, kind: str) -> dict[str, Any]:
-        """How the last run of this kind went, or goes."""
+        """Return the status of the last run of this type."""
         return await asyncio.to_thread(listing.status, self.service.jobs.launcher, kind)
 
     async def job_records(self) -> list[JobRecord]:
-        """The runs of jobs, the newest first."""
+        """Return the runs of jobs, the newest first."""
         jobs = self.service.jobs
         unchanged = jobs.seen.unchanged(jobs.launcher)
         return await asyncio.to_thread(jobs.seen.newest, jobs.launcher) if unchanged is None else unchanged
 
     async def job_record(self, id: str) -> JobRecord | None:
-        """One run of a job."""
+        """Return one run of a job."""
         return await asyncio.to_thread(listing.one, self.service.jobs.launcher, id)
 
     async def job_log(self, id: str, lines: int) -> str | None:
-        """The last lines that a run wrote."""
+        """Return the last lines of a run's log."""
         return await asyncio.to_thread(listing.last_lines, self.service.jobs.launcher.records, id, lines)
 
     async def job_log_file(self, id: str) -> Path | None:
-        """The file of all that a run wrote."""
+        """Return the path of a run's whole log."""
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
-    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _check_job(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         with _refusing(job, "checked"):
             outcome = await self.service.jobs.judge(job.name, values)
         if outcome.status == "failed":
@@ -270,7 +270,7 @@ def _refusing(job: JobType, done: str) -> Iterator[None]:
 
 
 def refusal(job: JobType, running: str) -> NotNow:
-    """The error for a job that cannot start while `running` runs."""
+    """Return the error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
@@ -290,6 +290,6 @@ async def handled(route: Route, request: ApiRequest) -> Response:
 
 
 def own(request: Request) -> ApiRequest:
-    """The request as the host's own endpoints may use it."""
+    """Return the request with what only the host's own endpoints may use."""
     assert isinstance(request, ApiRequest)
     return request

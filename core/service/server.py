@@ -1,4 +1,4 @@
-"""The running service: listeners, signals, a graceful end."""
+"""The running service: listeners, signals, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROC = Path("/proc/self")
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where to listen; a port that is None is not served.
+    """The addresses to listen on; no listener for a port that is None.
 
     :param hosts: addresses, the most important one first.
     :param http_port: for plain HTTP behind a proxy.
@@ -52,7 +52,7 @@ class Binding:
 async def serve(service: Service, binding: Binding, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    :param announce: told of the address of each listener once requests are answered there.
+    :param announce: called with the address of each listener once it accepts connections.
     :raises OSError: an address cannot be listened on.
     """
     _prepare_process()
@@ -69,12 +69,12 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         watchdog = Watchdog(lambda: service.generation.plugins.loaded)
         watchdog.start()
         reaper.start()
-        _reload_on_hangup(service, certificate)  # before anybody knows that it is there
+        _reload_on_hangup(service, certificate)  # before the service is announced
         renewing = asyncio.create_task(_renew(certificate)) if certificate else None
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
-        gc.freeze()  # what is there now stays: collections need not look through it again and again
+        gc.freeze()  # exempts existing objects from all further collections
         await ending.wait()
         await service.streams.end()
     finally:
@@ -121,7 +121,7 @@ def _listen(
 
 
 async def _renew(certificate: Certificate) -> None:
-    """Look now and then whether a certificate of the service's own is due."""
+    """Check periodically whether a self-signed certificate must be renewed."""
     while True:
         await asyncio.sleep(RENEW_EACH)
         await asyncio.to_thread(certificate.renew)
@@ -148,7 +148,7 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None
                 logger.warning("listen.host and listen.port were changed: they count from the next start on")
 
     def begin() -> None:
-        if len(tasks) < 2:  # one at work and one that sees the newest files are enough
+        if len(tasks) < 2:  # one that runs and one that will read the newest files are enough
             task = asyncio.create_task(reload())
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -157,7 +157,7 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None
 
 
 def _place(service: Service) -> tuple[Any, Any]:
-    """Where the configuration says to listen."""
+    """Return the configured host and port."""
     listen = service.generation.config.settings["listen"]
     return listen["host"], listen["port"]
 

@@ -1,4 +1,4 @@
-"""The service of one appliance: the parts of the host put together, and put together anew on a reload."""
+"""The service of one appliance: the parts of the host, assembled anew on a reload."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PASSPHRASE_AFTER = 1.0
 
 
 class Service:
-    """Everything a request may need.
+    """The state of the service that requests share.
 
     :param path: the configuration file.
     """
@@ -63,9 +63,9 @@ class Service:
         self.tickets = Tickets()
         self.figures = Figures(self._calls.failures)
         self.answered: Counter[tuple[str, int]] = Counter()
-        #: The last figures of `/health`, while they cannot be written.
+        #: The last figures of `/health`, if they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self.audit = AuditLog(appliance.log / audit_log.FILE, self._tell_of_audit, lambda: self.appliance.group)
+        self.audit = AuditLog(appliance.log / audit_log.FILE, self._publish_audit, lambda: self.appliance.group)
         self.in_flight = InFlight()
         #: What is being told of requests that were ended.
         self.telling: set[asyncio.Future[None]] = set()
@@ -75,27 +75,27 @@ class Service:
         self.room = Room(appliance.spool, lambda: self.generation.limits.free_space)
         self.jobs = JobManager(lambda: self.generation.assembly.launcher, self._note_job, self.live)
         config = configuration.load(path, self._last_good)
-        #: What is in force; a reload replaces it as a whole.
+        #: The current generation; a reload replaces it as a whole.
         self.generation = self._build(assemble(appliance, config, self._calls), None)
 
     @property
     def appliance(self) -> Appliance:
-        """The appliance, as the configuration in force describes it."""
+        """The appliance, under the current configuration."""
         return self.generation.assembly.appliance
 
     def publish(self, event: LiveEvent) -> None:
-        """Tell a live event to all who subscribed."""
+        """Deliver a live event to all subscribers."""
         self.live.publish(event)
 
     def subscribe(self, listener: Callable[[LiveEvent], None]) -> Callable[[], None]:
-        """Have each live event told to a function."""
+        """Subscribe a function to live events; return a function that unsubscribes it."""
         return self.live.subscribe(listener)
 
     async def fetch(self, path: str) -> Any:
-        """What `GET path` answers, whoever asks."""
+        """Return the JSON value that `GET path` returns, with all rights."""
         return await fetching.fetch(self, path)
 
-    def _tell_of_audit(self, event: Event) -> None:
+    def _publish_audit(self, event: Event) -> None:
         self._events.notify(event)
         if self.live.is_heard:
             names = ("time", "id", "client", "user", "action", "target", "count")
@@ -133,12 +133,12 @@ class Service:
         try:
             await asyncio.to_thread(self.audit.tell, at_once)
         except AuditUnavailable:
-            pass  # it says so itself
+            pass  # the audit log reports this itself
 
     def make_passphrase_soon(self) -> None:
-        """Make the passphrase of a first run if there is still no token in a moment.
+        """Create the first-run passphrase if the token is still missing in a moment.
 
-        Whoever replaces the token by removing the old one first does not begin a first run.
+        Replacing the token by removing the old one first does not start a first run.
         """
         if self._creating is None or self._creating.done():
             self._creating = asyncio.create_task(self._make_passphrase())
@@ -154,7 +154,7 @@ class Service:
                 logger.error("The passphrase of the first setup cannot be made: %s", error.strerror or error)
 
     async def reload(self) -> None:
-        """Read the configuration again; jobs and connections go on."""
+        """Reload the configuration; jobs and connections are kept."""
         self.generation = await asyncio.to_thread(self._rebuild)
         await self._start_plugins()
         if self.generation.config.mistakes:
@@ -167,7 +167,7 @@ class Service:
         return self._build(assemble(self.appliance, config, self._calls), now.gate.nonces)
 
     async def stop(self) -> None:
-        """Let the plugins end; jobs go on."""
+        """Shut the plugins down; jobs go on."""
         if self._looking:
             self._looking.cancel()
         await self._write_sums(at_once=True)

@@ -66,7 +66,7 @@ LISTED: Final = Described(
 
 @validators.described({"type": "string", "pattern": f"^({_LIMIT})$", "description": "How many at most; 100 by default"})
 def limit(value: str) -> int:
-    """Accept how many lines a page has at most."""
+    """Accept the maximum number of lines in a page."""
     if not re.fullmatch(_LIMIT, value):
         raise vol.Invalid("must be a number from 1 to 1000")
     return int(value)
@@ -74,14 +74,14 @@ def limit(value: str) -> int:
 
 @validators.described({"type": "string", "description": "Only what is older: `next` of a page, `position` of a line"})
 def position(value: str) -> str:
-    """Accept what may be the position of a line."""
+    """Accept a text in the format of a line's position."""
     if not reading.is_position(value):
         raise vol.Invalid("must be what an answer gave as next, or as position")
     return value
 
 
 async def show(request: Request) -> Response:
-    """Answer with a page of the log."""
+    """Return a page of the log."""
     path, wanted = request.appliance.log / audit_log.FILE, request.values
     try:
         page = await asyncio.to_thread(reading.page, path, wanted.get("before"), wanted.get("limit", DEFAULT))
@@ -104,7 +104,6 @@ async def show(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint."""
     return [
         Endpoint(
             "GET",

@@ -1,4 +1,4 @@
-"""The lines of the audit log from the newest on, over the files that it became, with little of them in memory."""
+"""Reading the audit log and its rotated files backwards, with little memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jidoteki.hookspecs.paths import is_own, open_regular
 
 CHUNK: Final = 64 * 1024
 MAX_LOOKED_AT: Final = 4 * 1024 * 1024
-"""Bytes that one page costs at most: a file may be full of what makes no sense."""
+"""Bytes that are read for one page at most, as a file may be full of invalid lines."""
 
 _POSITION: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,10})-([0-9a-f]{8})")
 _CHECKED: Final = 64
 
 
 class Gone(Exception):
-    """What a position names is no part of the log any more."""
+    """The line at a position is no longer in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Page:
 
     lines: list[tuple[str, AuditLine]]
     following: str | None
-    """Where the next page begins; None where nothing follows."""
+    """The position at which the next page begins; None after the last line."""
 
 
 def is_position(text: str) -> bool:
-    """Whether this may be a position: a file's inode, a place in it, and a checksum of what is there."""
+    """Return whether a text has the format of a position: a file's inode, an offset, and a checksum of the line."""
     return bool(_POSITION.fullmatch(text))
 
 
 def page(log: Path, before: str | None, limit: int) -> Page:
     """Read a page; blocks.
 
-    :param before: the position of the line before which to begin; None for the newest one.
-    :raises Gone: that line is not there any more.
+    :param before: the position of a line, before which the page begins; None for the newest line.
+    :raises Gone: that line is no longer in the log.
     """
     with ExitStack() as opened:
         files = [opened.enter_context(each) for each in _open(log)]
@@ -56,7 +56,7 @@ def page(log: Path, before: str | None, limit: int) -> Page:
 
 
 def _open(log: Path) -> Iterator[IO[bytes]]:
-    """Open the files from the newest on: one that is turned over meanwhile is met again, and not missed."""
+    """Open the files, the newest first, so that one rotated meanwhile is found twice in place of being missed."""
     seen: set[int] = set()
     for path in (log, *(log.with_name(f"{log.name}.{number}") for number in range(1, KEEP + 1))):
         with suppress(OSError):
@@ -101,9 +101,9 @@ def _page(files: list[IO[bytes]], ends: list[int], limit: int) -> Page:
 
 
 def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
-    """The place and the content of each line that ends before `end`, the last one first.
+    """Yield offset and content of each line that ends before `end`, the last one first.
 
-    What lacks its newline was not written to its end.
+    A line without a newline is incomplete and skipped.
     """
     rest = b""
     whole = False
@@ -121,7 +121,7 @@ def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
             whole = True
             offset -= 1
         rest = first
-        if len(rest) > MAX_LINE:  # nobody wrote that: what is before it counts again
+        if len(rest) > MAX_LINE:  # no valid line is that long: skip it
             rest, whole = b"", False
     if whole:
         yield 0, rest

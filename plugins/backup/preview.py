@@ -1,4 +1,4 @@
-"""What a dry run tells of an archive that would be restored."""
+"""The preview of an archive that would be restored, which a dry run returns."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PROPERTIES: Final[dict[str, Any]] = {
 def preview(
     appliance: Appliance, trees: Iterable[int], origin: Origin, checkpoint: Callable[[], None]
 ) -> dict[str, Any]:
-    """Return what is told.
+    """Return the preview.
 
-    :param trees: descriptors of the directories that hold what was unpacked.
-    :param checkpoint: called often meanwhile; what it raises ends it.
+    :param trees: descriptors of the directories with the unpacked files.
+    :param checkpoint: called often; an exception that it raises ends the preview.
     """
     files = size = unpacked = 0
     links: set[int] = set()
@@ -44,6 +44,6 @@ def preview(
                         links.add(status.st_ino)
                     size += status.st_size
                     unpacked += status.st_blocks * 512
-    free = shutil.disk_usage(appliance.data).free + unpacked  # what is unpacked now is gone once this was answered
+    free = shutil.disk_usage(appliance.data).free + unpacked  # the unpacked files will be removed
     made = origin.made()
     return {"files": files, "bytes": size, "free-space": free, "made": made.time, "version": made.version}

@@ -1,4 +1,4 @@
-"""What is told of a certificate to those who look after it."""
+"""The description of a certificate in responses and dry runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXAMPLE: Final[dict[str, Any]] = {
 
 
 def facts(certificate: x509.Certificate) -> dict[str, Any]:
-    """Return what is told of a certificate."""
+    """Return the description of a certificate."""
     return {
         "subject": subject_name(certificate),
         "names": list(_names(certificate))[:MAX_NAMES],
@@ -42,7 +42,7 @@ def facts(certificate: x509.Certificate) -> dict[str, Any]:
 
 
 def served(appliance: Appliance) -> dict[str, Any]:
-    """Return what is told of the certificate in force; nothing where it cannot be read. Blocks."""
+    """Return the description of the certificate in use, empty if it cannot be read; blocks."""
     try:
         content = paths.read_regular(TlsFiles.of(appliance).served, follow=True)
         return facts(x509.load_pem_x509_certificate(content))

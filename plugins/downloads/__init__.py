@@ -1,6 +1,6 @@
-"""`POST /downloads` makes an address that works once, within a minute, without a credential in it.
+"""`POST /downloads`: creates a URL that works once, within a minute, and contains no credential.
 
-A browser saves gigabytes from it, which a script in a page could only keep in memory.
+A browser can save gigabytes from it, which a script in a page would have to keep in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def path(value: Any) -> str:
 
 
 async def make(request: Request) -> Response:
-    """Make the address."""
+    """Return the URL."""
     wanted = request.values["path"]
     ticket = request.issue_ticket(wanted, SECONDS)
     if request.dry_run:
@@ -46,7 +46,6 @@ async def make(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint."""
     return [
         Endpoint(
             "POST",

@@ -1,7 +1,7 @@
-"""What happens on the appliance, as it happens: `GET /events`, Server-Sent Events.
+"""`GET /events`: live events of the appliance, as Server-Sent Events.
 
-What is published as `jidoteki.hookspecs.LiveEvent`, by the host or by any plugin, goes to each client that may see what
-it is about.
+An event that the host or a plugin publishes as `jidoteki.hookspecs.LiveEvent` is sent to each client that may see its
+subject.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from jidoteki.plugins.events import examples, journal
 from jidoteki.plugins.events.hub import Hub
 from jidoteki.plugins.events.stream import BYE, Stream
 
-#: By the administration tree: reloads make handlers anew, and tests have more than one service in a process.
+#: By administration tree: reloads create new handlers, and tests have several services in a process.
 _HUBS: Final[dict[Path, Hub]] = {}
 
 
 async def follow(request: Request) -> Response:
-    """Answer with the events from now on, or from the one on that the client knows."""
+    """Stream the events from now on, or after the last one that the client knows."""
     hub = _HUBS.get(request.appliance.admin)
     if hub is None:
         raise ApiError(503, "The service is just starting", headers={"Retry-After": "1"})
@@ -30,7 +30,6 @@ async def follow(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint."""
     return [
         Endpoint(
             "GET",
@@ -44,7 +43,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 async def jidoteki_startup(appliance: Appliance, service: Service) -> None:
-    """Go on where the service ended."""
+    """Continue with the events of the previous run of the service."""
     hub = Hub(service, await asyncio.to_thread(journal.take, appliance))
     _HUBS[appliance.admin] = hub
     await hub.catch_up()
@@ -52,7 +51,7 @@ async def jidoteki_startup(appliance: Appliance, service: Service) -> None:
 
 @hookimpl
 async def jidoteki_shutdown(appliance: Appliance) -> None:
-    """Keep the events for the next start."""
+    """Save the events for the next start."""
     hub = _HUBS.pop(appliance.admin, None)
     if hub is not None:
         await hub.end(appliance)

@@ -1,4 +1,4 @@
-"""A stream as it is shown."""
+"""An example of a stream."""
 
 from __future__ import annotations
 

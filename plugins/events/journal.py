@@ -1,7 +1,7 @@
-"""What of the events outlives a restart of the service, in `ADMIN/jobs/events.json`.
+"""The events that are kept through a restart of the service, in `ADMIN/jobs/events.json`.
 
-It is written once, when the service ends, and emptied durably when it starts: a service that is killed leaves none, and
-begins a numbering of its own, for it cannot know what its clients were told last.
+The file is written once, when the service stops, and emptied durably when it starts: after a kill there are no events,
+and a new numbering begins, because it is unknown which events clients have received.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _KEPT: Final = vol.Schema(
 
 @dataclass(slots=True)
 class Known:
-    """The events, and what was told last of that which they are about.
+    """The events, and the states that they have reported.
 
-    :param jobs: how each run is that has not ended.
-    :param logs: up to which byte the log of each of them is told.
-    :param newest: the id of the last run that was told of; empty if nothing is known of runs.
-    :param shown: digests of what endpoints showed.
+    :param jobs: the state of each run that has not ended.
+    :param logs: the number of reported bytes of the log of each.
+    :param newest: the id of the last reported run; empty if the events are incomplete.
+    :param shown: digests of the content of endpoints.
     """
 
     ring: Ring = field(default_factory=Ring)
@@ -55,7 +55,7 @@ class Known:
 
 
 def take(appliance: Appliance) -> Known:
-    """Return what the service knew when it ended, so that nobody else takes it; blocks."""
+    """Return the state of the previous run, and empty the file durably; blocks."""
     path = appliance.jobs / FILE
     try:
         kept = _parse(paths.read_own(path, MAX_SIZE))
@@ -69,10 +69,10 @@ def take(appliance: Appliance) -> Known:
 
 
 def _parse(content: bytes) -> Known | None:
-    """What is in the file; None if the service was killed.
+    """Return the content of the file; None if the service was killed.
 
-    :raises ValueError: it is no JSON.
-    :raises voluptuous.Invalid: it is something else.
+    :raises ValueError: it is not JSON.
+    :raises voluptuous.Invalid: it is invalid.
     """
     document = strict_json.loads(content)
     if document == {}:
@@ -85,7 +85,7 @@ def _parse(content: bytes) -> Known | None:
 
 
 def keep(appliance: Appliance, known: Known) -> None:
-    """Write it down; blocks."""
+    """Save the state; blocks."""
     events = [(each.name, each.path, each.data) for each in known.ring.entries()]
     document = {"boot": known.ring.boot, "last": known.ring.last, "events": events, "jobs": known.jobs}
     document |= {"logs": known.logs, "newest": known.newest, "shown": known.shown}

@@ -1,4 +1,4 @@
-"""The last events, numbered, as they go over the wire: who was away is told from here what it missed."""
+"""A ring buffer of the last events, numbered and encoded, for clients that reconnect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ID: Final = re.compile(r"([0-9a-f]{16})-([0-9]{1,15})")
 class Entry:
     """An event in the ring.
 
-    :param path: only who may GET this is told of it.
+    :param path: a client must be authorized to GET this to receive the event.
     """
 
     name: str
@@ -29,19 +29,19 @@ class Entry:
 
 
 def frame(name: str, data: str, id: str = "") -> bytes:
-    """An event as https://html.spec.whatwg.org/multipage/server-sent-events.html has it.
+    """Return an event in the format of https://html.spec.whatwg.org/multipage/server-sent-events.html.
 
-    :param data: in one line.
-    :param id: what the client shows when it comes again; it keeps the one before where there is none.
+    :param data: a single line.
+    :param id: sent by the client when it reconnects; if empty, the client keeps the previous one.
     """
     line = f"id: {id}\n" if id else ""
     return f"{line}event: {name}\ndata: {data}\n\n".encode()
 
 
 class Ring:
-    """At most 4,096 events and 1 MiB of them; the oldest make room.
+    """At most 4,096 events and 1 MiB; the oldest are dropped.
 
-    :param boot: names this numbering: a client that knows another one missed nobody knows what.
+    :param boot: the name of this numbering: a client that knows another one may have missed any events.
     :param last: the number of the last event before the first one here.
     """
 
@@ -52,11 +52,9 @@ class Ring:
         self._size = 0
 
     def id(self, number: int) -> str:
-        """The id of an event."""
         return f"{self.boot}-{number}"
 
     def add(self, name: str, path: str, data: str) -> None:
-        """Add an event."""
         self.last += 1
         entry = Entry(name, path, data, frame(name, data, self.id(self.last)))
         self._entries.append(entry)
@@ -65,21 +63,21 @@ class Ring:
             self._size -= len(self._entries.popleft().wire)
 
     def number_of(self, id: str) -> int | None:
-        """The number of the last event that a client knows; None if what followed is not known any more."""
+        """Return the number of the last event that a client knows; None if later ones were dropped."""
         match = _ID.fullmatch(id)
         if match is None or match[1] != self.boot or not self.has_all_after(int(match[2])):
             return None
         return int(match[2])
 
     def has_all_after(self, number: int) -> bool:
-        """Whether each event after this one is still here."""
+        """Return whether all events after a number are still here."""
         return self.last - len(self._entries) <= number <= self.last
 
     def after(self, number: int, limit: int) -> list[Entry]:
-        """The next events after one, as many as fit into so many bytes, but one at least."""
+        """Return the next events after a number, up to `limit` bytes, but at least one."""
         found: list[Entry] = []
         size = 0
-        # From the end: what a client has not is most often little.
+        # From the end, as clients mostly miss few events.
         for entry in reversed(list(islice(reversed(self._entries), self.last - number))):
             size += len(entry.wire)
             if found and size > limit:
@@ -88,5 +86,5 @@ class Ring:
         return found
 
     def entries(self) -> Iterable[Entry]:
-        """All of them, the oldest first."""
+        """Return all events, the oldest first."""
         return self._entries

@@ -1,4 +1,4 @@
-"""One stream of events, as one client gets it."""
+"""The stream of events for one client."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from jidoteki.hookspecs import ApiError, Request
 from jidoteki.plugins.events.hub import Hub
 from jidoteki.plugins.events.ring import Entry, frame
 
-#: Seconds of silence after which a comment shows that the connection is alive.
+#: Seconds without an event after which a comment keeps the connection alive.
 SILENCE: Final = 15.0
-#: Bytes that are handed on together.
+#: Bytes of events in one chunk.
 TOGETHER: Final = 16 * 1024
-#: Milliseconds after which a client comes again.
+#: Milliseconds after which a client reconnects.
 RETRY: Final = 1000
 BYE: Final = frame("bye", "{}")
 COMMENT: Final = b":\n\n"
-#: What the state consists of: what these endpoints show.
+#: The endpoints whose content makes up the state.
 STATE: Final = ("jobs", "health", "services")
 
 
 class Stream:
-    """The pieces of a stream; it is counted from the beginning until `aclose`.
+    """The chunks of a stream, which is counted until `aclose`.
 
     :param last: the id of the last event that the client knows; empty if it knows none.
     :raises ApiError: 503, there are too many.
@@ -43,7 +43,7 @@ class Stream:
         return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """Count it no more."""
+        """End the stream and its count."""
         if not self._closed:
             self._closed = True
             self._hub.close()
@@ -57,13 +57,13 @@ class Stream:
         if number is None:
             reason = "The last event that you know is not known here any more" if self._last else ""
             number = ring.last
-            yield await self._anew(reason)
+            yield await self._state(reason)
         sent = loop.time()
         while True:
             if self._hub.ring is not ring or not ring.has_all_after(number):
                 ring = self._hub.ring
                 number = ring.last
-                yield await self._anew("You took the events too slowly, or some were lost")
+                yield await self._state("You took the events too slowly, or some were lost")
                 sent = loop.time()
             entries = ring.after(number, TOGETHER)
             number += len(entries)
@@ -75,7 +75,7 @@ class Stream:
                 await self._hub.changes(max(0.0, SILENCE - (loop.time() - sent)))
 
     def _for_client(self, entries: list[Entry]) -> bytes:
-        """Those of the events that the client may know."""
+        """Return the events that the client is authorized to receive."""
         may = {path: self._request.may("GET", path) for path in {each.path for each in entries}}
         return b"".join(each.wire for each in entries if may[each.path])
 
@@ -86,10 +86,10 @@ class Stream:
         told["build"] = await self._shown("/build")
         return frame("hello", json.dumps(told), id)
 
-    async def _anew(self, reason: str) -> bytes:
-        """The whole state, in the place of events that are not known; where it begins, after `reset`.
+    async def _state(self, reason: str) -> bytes:
+        """Return the whole state, in place of lost events.
 
-        :param reason: why; empty for who knows nothing yet.
+        :param reason: why events were lost, for a `reset` event; empty for a new client.
         """
         ring = self._hub.ring
         id = ring.id(ring.last)
@@ -102,7 +102,7 @@ class Stream:
         return reset + frame("state", json.dumps(state), id)
 
     async def _shown(self, path: str) -> Any:
-        """What an endpoint shows; None where the client may not see it, or nothing is there."""
+        """Return the content of an endpoint; None if the client is not authorized, or it is not served."""
         if not self._request.may("GET", path):
             return None
         try:

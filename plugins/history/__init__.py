@@ -70,7 +70,7 @@ _tasks: dict[Path, asyncio.Task[None]] = {}
 
 
 def _recorder(appliance: Appliance) -> Recorder:
-    """The one recorder of an appliance in this process, through all reloads."""
+    """Return the one recorder of an appliance in this process, which is kept through reloads."""
     path = appliance.jobs / FILE
     if path not in _recorders:
         _recorders[path] = Recorder(Store(path), Meter(appliance.root).measure)
@@ -86,7 +86,7 @@ def how_far(value: str) -> str:
 
 
 async def show(request: Request) -> Response:
-    """Answer with one series."""
+    """Return one series."""
     name = request.values.get("range", DEFAULT)
     series = SERIES[name]
     columns: dict[str, Any] = await asyncio.to_thread(_recorder(request.appliance).columns, series)
@@ -99,7 +99,7 @@ async def _record(recorder: Recorder) -> None:
     while True:
         try:
             await asyncio.to_thread(recorder.step)
-        except Exception:  # another time it may succeed
+        except Exception:  # it may succeed next time
             logger.exception("The health cannot be recorded")
         due = max(due + FINEST.step, loop.time())
         await asyncio.sleep(due - loop.time())
@@ -107,7 +107,7 @@ async def _record(recorder: Recorder) -> None:
 
 @hookimpl
 async def jidoteki_startup(appliance: Appliance) -> None:
-    """Begin to record."""
+    """Start recording."""
     path = appliance.jobs / FILE
     if path not in _tasks:
         _tasks[path] = asyncio.create_task(_record(_recorder(appliance)))
@@ -115,7 +115,7 @@ async def jidoteki_startup(appliance: Appliance) -> None:
 
 @hookimpl
 async def jidoteki_shutdown(appliance: Appliance) -> None:
-    """End it; what was measured since the last write is given up, for a restart must not be one more write."""
+    """Stop recording; unsaved points are dropped, so that restarts do not cause writes."""
     task = _tasks.pop(appliance.jobs / FILE, None)
     if task:
         task.cancel()
@@ -124,7 +124,6 @@ async def jidoteki_shutdown(appliance: Appliance) -> None:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint, beside what is always there."""
     return [
         Endpoint(
             "GET",

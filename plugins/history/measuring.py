@@ -1,4 +1,4 @@
-"""The figures of one moment."""
+"""Measuring the figures of one moment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOOPBACK = "lo"
 
 
 class Meter:
-    """Measures one appliance.
+    """A meter of one appliance.
 
-    :param root: whose disk counts.
+    :param root: a directory on the disk to measure.
     """
 
     def __init__(self, root: Path) -> None:
@@ -28,17 +28,17 @@ class Meter:
         self._counted: tuple[float, int, int] | None = None
 
     def measure(self) -> Values:
-        """Return what can be measured; blocks."""
+        """Return the figures, None for those that cannot be measured; blocks."""
         load = _tried(lambda: os.getloadavg()[0])
         memory = _tried(lambda: float(psutil.virtual_memory().percent))
         return (load, memory, _tried(self._disk), *self._network())
 
     def _disk(self) -> float:
         disk = shutil.disk_usage(self._root)
-        return disk.used * 100 / max(1, disk.used + disk.free)  # what is reserved for root is neither
+        return disk.used * 100 / max(1, disk.used + disk.free)  # without the space reserved for root
 
     def _network(self) -> tuple[float | None, float | None]:
-        """Bytes a second since the last time; nothing where the counters began anew."""
+        """Return bytes per second since the previous call; None if the counters were reset."""
         before, self._counted = self._counted, _tried(_counters)
         if before is None or self._counted is None:
             return None, None

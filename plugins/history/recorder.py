@@ -1,4 +1,4 @@
-"""Measures now and then, keeps it in memory for five minutes, and writes it; says nothing of times that never were."""
+"""The recorder of the history: measures regularly, saves every five minutes, and drops points with a wrong time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jidoteki.plugins.history.store import Store
 logger = logging.getLogger(__name__)
 
 WRITE_EACH: Final = 300.0
-"""Seconds between two writes at least: flash wears."""
+"""Minimum seconds between two writes, as flash memory wears out."""
 JUMP: Final = 5.0
-"""Seconds by which a clock is not set by those who do so little by little."""
+"""Seconds that tell a jump of the clock from a gradual correction."""
 SETTLED: Final = 3600.0
-"""Seconds after which a clock that did not jump is believed: what is later than it never was."""
+"""Seconds after which a clock that did not jump is trusted: later points are then deleted."""
 EARLIEST: Final = 1767225600
-"""The beginning of 2026: no clock that is set says less."""
+"""The beginning of 2026: a clock that shows an earlier time is not set."""
 MAX_PENDING: Final = 4 * FINEST.count
 DIGITS: Final = 3
 
@@ -29,9 +29,9 @@ DIGITS: Final = 3
 class Recorder:
     """The history of one appliance.
 
-    :param measure: returns the figures of this moment.
-    :param wall: the clock that shows the time of day, in seconds since the epoch.
-    :param running: a clock that nobody sets.
+    :param measure: returns the current figures.
+    :param wall: the wall clock, in seconds since the epoch.
+    :param running: a clock that cannot be set.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Recorder:
         self._set = self._written = running()
 
     def step(self) -> None:
-        """Measure, and write what is due; blocks."""
+        """Measure, and save if it is time; blocks."""
         values = self._measure()
         with self._lock:
             now, running = self._wall(), self._running()
             offset = now - running
             if self._offset is not None and abs(offset - self._offset) > JUMP:
-                self._pending.clear()  # of times that never were
+                self._pending.clear()  # their times are wrong
                 self._set = running
             self._offset = offset
             if now >= EARLIEST:
@@ -74,7 +74,7 @@ class Recorder:
                 del self._pending[each]
 
     def columns(self, series: Series) -> dict[str, list[Any]]:
-        """The last points of a series, one list for each figure, with None where nothing is known; blocks."""
+        """Return the last points of a series, one list for each figure, with None for missing points; blocks."""
         end = series.bucket(self._wall())
         times = [end - number * series.step for number in range(series.count - 1, -1, -1)]
         with self._lock:

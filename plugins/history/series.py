@@ -1,4 +1,4 @@
-"""What is kept: which figures, and for how long in which steps."""
+"""The recorded figures, and the series with their steps and lengths."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 COLUMNS: Final = ("load", "memory", "disk", "received", "sent")
-"""The load of one minute, percent of memory and disk, bytes a second of all networks."""
+"""Load of one minute, percent of memory and disk, bytes per second of all networks."""
 
 Values = tuple[float | None, ...]
-"""One value for each of `COLUMNS`; None where it is not known."""
+"""One value for each of `COLUMNS`; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of equal distance.
+    """A series of equidistant points.
 
-    :param step: seconds between two.
-    :param count: how many are shown.
+    :param step: seconds between two points.
+    :param count: number of points shown.
     """
 
     step: int
@@ -25,11 +25,11 @@ class Series:
 
     @property
     def slots(self) -> int:
-        """How many places it has on the disk: a point is written over that of the round before."""
+        """The number of rows in the database: a point overwrites that of the previous cycle."""
         return self.count + 2
 
     def bucket(self, time: float) -> int:
-        """When the point begins that a moment belongs to."""
+        """Return the start of the point that contains a time."""
         return int(time) // self.step * self.step
 
 
@@ -40,13 +40,13 @@ SERIES: Final = {
     "1m": Series(7200, 372),
     "1y": Series(86400, 366),
 }
-"""Each is made out of the one before, of which it fits several into a point."""
+"""Each is aggregated from the one before, of which several points fit into one."""
 
 FINEST: Final = SERIES["1h"]
 
 
 def mean(points: list[Values]) -> Values:
-    """The means of what is known."""
+    """Return the means of the known values."""
     columns: list[float | None] = []
     for index in range(len(COLUMNS)):
         known = [value for each in points if (value := each[index]) is not None]

@@ -1,6 +1,6 @@
-"""The points on the disk: a database of SQLite whose rows are written over, so that it does not grow.
+"""The points on disk: an SQLite database whose rows are overwritten, so that it does not grow.
 
-A transaction is whole after a power cut (https://www.sqlite.org/atomiccommit.html).
+Transactions are atomic, even in a power cut (https://www.sqlite.org/atomiccommit.html).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 VERSION: Final = 1
 MAX_PAGES: Final = 150
-"""Of 4 KiB each; a third of it is used."""
+"""Of 4 KiB each; a third is used."""
 
 _NAMES: Final = ", ".join(COLUMNS)
 _TABLE: Final = (
@@ -31,7 +31,7 @@ _TABLE: Final = (
     "PRIMARY KEY (step, slot)) WITHOUT ROWID"
 )
 _WRITE: Final = f"INSERT OR REPLACE INTO points VALUES (?, ?, ?, 1, {', '.join('?' * len(COLUMNS))})"  # noqa: S608  # constants
-#: Means, in which a point counts as often as it was measured.
+#: Means, weighted by the number of measurements.
 _MEANS: Final = ", ".join(f"sum({each} * samples) / sum(({each} IS NOT NULL) * samples)" for each in COLUMNS)
 _SUM_UP: Final = (
     f"INSERT OR REPLACE INTO points SELECT ?, ?, ?, sum(samples), {_MEANS} "  # noqa: S608  # constants
@@ -44,31 +44,31 @@ _FORGET: Final = "DELETE FROM points WHERE time > ?"
 class Store:
     """The points of one appliance.
 
-    :param path: in a directory that is closed to others.
+    :param path: the database, in a directory closed to other users.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def write(self, points: Mapping[int, Values], forget_after: float | None = None) -> None:
-        """Write points of the finest series, and sum them up in the others; in one transaction.
+        """Write points of the finest series and aggregate them in the others, in one transaction.
 
-        :param points: by the time when each begins.
-        :param forget_after: points that begin after this never were, for the clock was wrong.
+        :param points: by their start.
+        :param forget_after: delete points that start later, as the clock was wrong.
         :raises OSError: nothing was written.
         """
-        with self._changing() as database:
+        with self._transaction() as database:
             if forget_after is not None:
                 database.execute(_FORGET, (forget_after,))
             for time, values in points.items():
-                database.execute(_WRITE, (*_place(FINEST, time), *values))
+                database.execute(_WRITE, (*_slot(FINEST, time), *values))
             for finer, series in pairwise(SERIES.values()):
                 for begin in sorted({series.bucket(time) for time in points}):
                     end = begin + series.step
-                    database.execute(_SUM_UP, (*_place(series, begin), finer.step, begin, end))
+                    database.execute(_SUM_UP, (*_slot(series, begin), finer.step, begin, end))
 
     def read(self, series: Series, begin: int, end: int) -> dict[int, Values]:
-        """Return the points of a series that begin within a time, by when they begin.
+        """Return the points of a series within a time range, by their start.
 
         :raises OSError: they cannot be read.
         """
@@ -83,7 +83,7 @@ class Store:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the database; a damaged one gives way to a new one.
+        """Open the database; a damaged one is replaced by a new one.
 
         :raises OSError: it cannot be used.
         """
@@ -102,8 +102,8 @@ class Store:
             raise OSError(f"{self._path}: {error}") from error
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction in which there is a table."""
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the database with its table, for one transaction."""
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
             if _version(database) == 0:
@@ -113,7 +113,7 @@ class Store:
             database.execute("COMMIT")
 
     def _make(self) -> None:
-        """See that the file is there, readable for nobody else; what others put in its place is removed."""
+        """Create the file, readable by nobody else; one of another user is removed."""
         try:
             status = self._path.lstat()
             if stat.S_ISREG(status.st_mode) and is_own(status):
@@ -133,7 +133,7 @@ def _version(database: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _place(series: Series, time: int) -> tuple[int, int, int]:
+def _slot(series: Series, time: int) -> tuple[int, int, int]:
     return series.step, time // series.step % series.slots, time
 
 

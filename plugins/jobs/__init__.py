@@ -1,6 +1,6 @@
-"""What became of each job: `GET /jobs`, `GET /jobs/ID`, its log, and its cancelling; the `Job-Id` of a 202 leads there.
+"""The records of jobs: `GET /jobs`, `GET /jobs/ID`, its log, and cancelling; for the `Job-Id` of a 202.
 
-It is always in service; `GET /endpoints` lists it where the configuration enables it.
+It is always active; `GET /endpoints` lists it only if the configuration enables it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ID: Final = {vol.Required("id", description="As in the header Job-Id of the ans
 
 
 async def show_all(request: Request) -> Response:
-    """Answer with the records, the newest first, in pages if that is wished."""
+    """Return the records, the newest first, in pages if asked for."""
     wanted = request.values
     found = await request.job_records()
     if "before" in wanted:
@@ -45,7 +45,7 @@ async def show_all(request: Request) -> Response:
 
 
 def _after(records: list[JobRecord], id: str) -> list[JobRecord]:
-    """Those that started before the one with this id, which may be forgotten by now: ids are numbered."""
+    """Return the records that started before an id, whose own record may be removed: ids are numbered."""
     return [each for each in records if _number(each.id) < _number(id)]
 
 
@@ -54,7 +54,7 @@ def _number(id: str) -> int:
 
 
 def _listed(page: list[JobRecord], following: str | None) -> bytes:
-    """The answer; most are the same as the one before."""
+    """Return the response; the last one is cached, as most are the same."""
     global _last
     if (page, following) != _last[:2]:
         _last = page, following, encoded({"jobs": [described(each) for each in page], "next": following})
@@ -72,20 +72,20 @@ async def _record(request: Request) -> JobRecord:
 
 
 async def show(request: Request) -> Response:
-    """Answer with one record and the last lines of its log."""
+    """Return one record and the last lines of its log."""
     record = await _record(request)
     return {**described(record), "log": await request.job_log(record.id, LOG_LINES)}
 
 
 async def log(request: Request) -> Response:
-    """Answer with all that one run wrote so far."""
+    """Return the log of one run so far."""
     record = await _record(request)
     path = await request.job_log_file(record.id)
     return TextFile(path) if path else TextResponse("")
 
 
 async def cancel(request: Request) -> Response:
-    """End one run, and answer with its record."""
+    """Cancel one run, and return its record."""
     record = await _record(request)
     await request.cancel_run(record.id)
     return described(await _record(request))
@@ -93,7 +93,6 @@ async def cancel(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """All of `/jobs`."""
     missing: dict[int, str | Described] = {404: "There is no such job"}
     return [
         Endpoint(

@@ -1,4 +1,4 @@
-"""Jobs as they are shown."""
+"""Examples and schemas of the responses of `/jobs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as they are answered."""
+"""The JSON format of records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jidoteki.hookspecs import JobRecord
 
 
 def described(record: JobRecord) -> dict[str, Any]:
-    """Return a record as it is answered; times are whole seconds since the epoch."""
+    """Return a record in the format of the API; times are whole seconds since the epoch."""
     shown: dict[str, Any] = {
         "id": record.id,
         "type": record.kind,
@@ -27,5 +27,5 @@ def described(record: JobRecord) -> dict[str, Any]:
 
 
 def encoded(answer: dict[str, Any]) -> bytes:
-    """Return an answer as compact JSON, whatever a record holds."""
+    """Return a response as compact JSON; characters that UTF-8 cannot encode are escaped."""
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""`GET /metrics`: requests, jobs, health, and what plugins add, for Prometheus."""
+"""`GET /metrics`: metrics of requests, jobs, health and plugins for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ jidoteki_requests_total{method="GET",status="200"} 17.0
 
 
 async def show(request: Request) -> Response:
-    """Answer in the text format of Prometheus."""
+    """Return the metrics in the text format of Prometheus."""
     return TextResponse(await asyncio.to_thread(_text, await request.metrics()), CONTENT_TYPE)
 
 
 def _text(metrics: Sequence[Metric]) -> str:
-    from jidoteki.plugins.metrics import exposition  # the library is loaded where somebody asks for it
+    from jidoteki.plugins.metrics import exposition  # the library is loaded on the first request
 
     return exposition.text(metrics)
 
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint."""
     shown = Described("The metrics", examples=(EXAMPLE,), media="text/plain")
     return [Endpoint("GET", "/metrics", show, responses={200: shown}, summary="Metrics for Prometheus")]

@@ -1,4 +1,4 @@
-"""Metrics in the text format of Prometheus, by its own library.
+"""Metrics in the text format of Prometheus, made by its own library.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -16,18 +16,18 @@ from jidoteki.hookspecs import Distribution, Metric
 
 
 class _Snapshot(Collector):
-    """Metrics as they are at one moment."""
+    """A collector of metrics at one moment."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Family]:
-        """Return them as the library wants them."""
+        """Return the metrics as the library's families."""
         return [_family(each) for each in self._metrics if each.samples]
 
 
 def text(metrics: Sequence[Metric]) -> str:
-    """Return metrics and those of this process, from a registry that nobody else writes to."""
+    """Return metrics and those of this process as text, from a registry that is not shared."""
     registry = CollectorRegistry()
     registry.register(_Snapshot(metrics))
     ProcessCollector(registry=registry)

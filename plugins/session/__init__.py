@@ -1,4 +1,4 @@
-"""`GET /session`: whose credential it is that asks, what it may do, and until when."""
+"""`GET /session`: the name, scopes and expiry of the client's credential."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = Described(
 
 
 async def show(request: Request) -> Response:
-    """Answer with what is known of the credential, but for itself."""
+    """Return the properties of the credential, but not the credential itself."""
     caller = request.caller
     return {
         "name": caller.name,
@@ -33,5 +33,4 @@ async def show(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """The one endpoint."""
     return [Endpoint("GET", "/session", show, responses={200: SHOWN}, summary="Whose credential this is")]

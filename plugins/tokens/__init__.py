@@ -1,7 +1,7 @@
-"""Named tokens beside the administrator's: each with scopes, listed and revoked one by one.
+"""Named tokens in addition to the administrator's: each has scopes and can be revoked.
 
-They count when the configuration says `"authentication": {"named-tokens": true}`; only the administrator's own token
-may use these endpoints.
+They are valid if the configuration contains `"authentication": {"named-tokens": true}`; only the administrator's own
+token may use these endpoints.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Handlers:
         self._store = Store(appliance)
 
     async def list(self, request: Request) -> Response:
-        """Names, scopes and when they were made."""
+        """Return the names, scopes and times of creation."""
         return {"tokens": await asyncio.to_thread(self._store.described)}
 
     async def add(self, request: Request) -> Response:
-        """Make a token and show it once."""
+        """Create a token and return it, this once."""
         if not request.settings["authentication"]["named-tokens"]:
             raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
         wanted = request.values
@@ -83,7 +83,7 @@ class Handlers:
         return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"], **end}
 
     async def revoke(self, request: Request) -> Response:
-        """Make a token worthless, at once."""
+        """Revoke a token, effective immediately."""
         if not request.dry_run:
             try:
                 await asyncio.to_thread(self._store.revoke, request.values["name"])
@@ -94,7 +94,6 @@ class Handlers:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """All of `/tokens`."""
     handlers = Handlers(appliance)
     return [
         Endpoint("GET", "/tokens", handlers.list, responses={200: LISTED}, summary="List the named tokens"),
@@ -123,5 +122,5 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 @hookimpl
 def jidoteki_check(settings: Mapping[str, Any]) -> list[Finding]:
-    """Whether named tokens count at all."""
+    """Return a finding if named tokens are not enabled."""
     return list(checking.check(settings))

@@ -1,4 +1,4 @@
-"""What `jidoteki check` finds about named tokens."""
+"""The findings of `jidoteki check` about named tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OFF = "named tokens do not count here: authentication.named-tokens is not true i
 
 
 def check(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield why no named token can be made."""
+    """Yield the reason why no named token can be created."""
     if not settings["authentication"]["named-tokens"]:
         advice = 'Add "authentication": {"named-tokens": true}, or take tokens out of endpoints.'
         yield Finding("warning", "tokens", f"POST /tokens makes none: {OFF}", advice)

@@ -1,4 +1,4 @@
-"""Whether a scope can ever allow anything on this appliance."""
+"""Checking that a scope can allow anything on this appliance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jidoteki.hookspecs.named_tokens import CLOSED
 
 
 def fault(scope: str, endpoints: Sequence[tuple[str, str]]) -> str | None:
-    """Return why a scope allows nothing, in a sentence that says what to write; None where it allows something.
+    """Return a sentence on why a scope allows nothing, with a correction; None if it allows something.
 
-    :param scope: one that is well-formed.
-    :param endpoints: method and path of what is served.
+    :param scope: a well-formed one.
+    :param endpoints: method and path of all that is served.
     """
     method, _, path = scope.rpartition(" ")
     if not path.startswith("/"):
@@ -39,7 +39,7 @@ def _nearest(path: str, before: str, served: Iterable[tuple[str, str]]) -> str:
 
 
 def _covers(scope: str, place: str) -> bool:
-    """Whether a scope covers the place of an endpoint or something below; a last part in braces is any name."""
+    """Return whether a scope covers an endpoint's path or one below it; a part in braces matches any name."""
     wanted, parts = scope.split("/"), place.split("/")
     return len(wanted) <= len(parts) and all(
         name == part or part.startswith("{") for name, part in zip(wanted, parts, strict=False)

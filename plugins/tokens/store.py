@@ -1,4 +1,4 @@
-"""Listing, adding and revoking named tokens in the file that the host reads at each request."""
+"""The file of named tokens, which the host reads for each request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BYTES = 32
 
 
 class Store:
-    """Lists, adds and revokes; stored are not the tokens, but the keys of their hashes and signatures."""
+    """A store that contains the keys of hashes and signatures in place of the tokens themselves."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
@@ -27,16 +27,16 @@ class Store:
         self._lock = threading.Lock()
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """The tokens by name, without their keys."""
+        """Return the tokens by name, without their keys."""
         return {
             name: {key: entry.get(key) for key in ("scopes", "created", "expires") if key in entry or key != "expires"}
             for name, entry in sorted(self._read().items())
         }
 
     def add(self, name: str, scopes: list[str], expires: int | None = None) -> str:
-        """Make a token and return it: nobody can see it again.
+        """Create a token and return it: it cannot be retrieved again.
 
-        :param expires: when it ceases to count, in seconds since the epoch; None for never.
+        :param expires: seconds since the epoch; None for never.
         :raises ApiError: 400, there is one of that name, or there are too many.
         :raises OSError: it cannot be stored.
         """
@@ -53,10 +53,10 @@ class Store:
         return token
 
     def revoke(self, name: str) -> None:
-        """Make a token worthless.
+        """Revoke a token.
 
         :raises ApiError: 404, there is none of that name.
-        :raises OSError: it is still in force.
+        :raises OSError: it is still valid.
         """
         with self._lock:
             tokens = self._read()
@@ -71,7 +71,7 @@ class Store:
         return {str(name): entry for name, entry in found.items() if isinstance(entry, dict)}
 
     def _write(self, tokens: dict[str, dict[str, Any]]) -> None:
-        with suppress(OSError):  # what is replaced keeps its mode
+        with suppress(OSError):  # a replaced file keeps its mode
             descriptor = open_trusted(self._path)
             try:
                 os.fchmod(descriptor, 0o600)

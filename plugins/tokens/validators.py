@@ -1,4 +1,4 @@
-"""What `/tokens` accepts."""
+"""The parameters of `/tokens`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scopes(value: str) -> list[str]:
     {"type": "string", "pattern": "^[0-9]{1,10}$", "description": "When it ends, since the epoch; never by default"}
 )
 def expires(value: str) -> int:
-    """Accept the time at which a token ceases to count."""
+    """Accept the time at which a token expires."""
     if not re.fullmatch("[0-9]{1,10}", value) or int(value) <= time.time():
         raise vol.Invalid("must be a time to come, in seconds since the epoch")
     return int(value)

@@ -1,6 +1,6 @@
-"""Uploads that go on where a broken line cut them off, by the protocol tus 1.0.0.
+"""Resumable uploads with the protocol tus 1.0.0.
 
-A finished one takes the place of a file in a form, as the text `upload:ID`: `POST /update` with `update=upload:ID`.
+A finished one replaces a file in a form, as the text `upload:ID`: `POST /update` with `update=upload:ID`.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Handlers:
         self._store = Store(appliance, config["keep"], config["most"])
 
     async def options(self, request: Request) -> Response:
-        """What this side of the protocol can do."""
+        """Return the supported features of the protocol."""
         return NoContent(protocol.configuration(request.settings["limits"]["upload"]))
 
     async def list(self, request: Request) -> Response:
-        """The uploads of whoever asks."""
+        """Return the uploads of the credential."""
         found = await asyncio.to_thread(self._store.of, request.credential)
-        return {"uploads": [self._shown(each) for each in found]}
+        return {"uploads": [self._described(each) for each in found]}
 
     async def create(self, request: Request) -> Response:
-        """Begin an upload."""
+        """Create an upload."""
         protocol.check_version(request)
         limits = request.settings["limits"]
         length, metadata = protocol.length_of(request, limits["upload"]), protocol.metadata_of(request)
@@ -63,32 +63,31 @@ class Handlers:
             )
         except OSError as error:
             raise protocol.refusal(400, f"The upload cannot be stored: {error.strerror or error}") from error
-        headers = {**self._told(state), "Location": f"{PREFIX}/uploads/{state.partial.id}"}
-        return JsonResponse({"Status": "201 Created", **self._shown(state)}, 201, headers)
+        headers = {**self._headers(state), "Location": f"{PREFIX}/uploads/{state.partial.id}"}
+        return JsonResponse({"Status": "201 Created", **self._described(state)}, 201, headers)
 
     async def show(self, request: Request) -> Response:
-        """How far an upload is."""
+        """Return the offset of an upload."""
         protocol.check_version(request, needed=False)
         state = await self._find(request)
-        return JsonResponse(self._shown(state), 200, self._told(state))
+        return JsonResponse(self._described(state), 200, self._headers(state))
 
     async def receive(self, request: Request) -> Response:
-        """Add a part to an upload."""
+        """Append a part to an upload."""
         protocol.check_version(request)
         protocol.offset_of(request)
         protocol.checksum_of(request)
         if request.dry_run:
-            return NoContent(self._told(await self._find(request)))
+            return NoContent(self._headers(await self._find(request)))
         try:
             state = await receiving.receive(self._store, request.values["id"], request)
         except OSError as error:
             raise protocol.refusal(400, f"The upload cannot be stored: {error.strerror or error}") from error
-        told = self._told(state)
+        told = self._headers(state)
         del told["Upload-Length"]
         return NoContent(told)
 
     async def delete(self, request: Request) -> Response:
-        """Remove an upload."""
         protocol.check_version(request)
         state = await self._find(request)
         if not request.dry_run:
@@ -96,7 +95,7 @@ class Handlers:
         return NoContent(RESUMABLE)
 
     async def find(self, request: Request, id: str) -> Path:
-        """The file of a finished upload, for a request that names it.
+        """Return the path of a finished upload, for a request that names it.
 
         :raises ApiError: 400, there is none, it is not finished, or the request is signed and the upload was not.
         """
@@ -123,10 +122,10 @@ class Handlers:
         async with turn.lock:
             await asyncio.to_thread(self._store.remove, id)
 
-    def _told(self, state: State) -> dict[str, str]:
+    def _headers(self, state: State) -> dict[str, str]:
         return protocol.told(state, self._store.expires(state))
 
-    def _shown(self, state: State) -> dict[str, Any]:
+    def _described(self, state: State) -> dict[str, Any]:
         partial = state.partial
         return {
             "id": partial.id,
@@ -139,7 +138,7 @@ class Handlers:
 
 @hookimpl
 def jidoteki_config_schema() -> vol.Schema:
-    """How many uploads there may be, and for how long."""
+    """Return the schema for the number and lifetime of uploads."""
     keep: Any = vol.All(vol.Any(int, float, msg="must be a number of seconds"), vol.Range(60, 30 * 86400))
     most: Any = vol.All(vol.Any(int, msg="must be a whole number"), vol.Range(1, 1000))
     return vol.Schema(
@@ -154,7 +153,6 @@ def jidoteki_config_schema() -> vol.Schema:
 
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint]:
-    """All of `/uploads`."""
     handlers = Handlers(appliance, config)
     id = {vol.Required("id", description="The last part of the Location of the answer that began it"): str}
     gone = {404: "There is no such upload, or none any more", 412: "The header Tus-Resumable: 1.0.0 is missing"}
@@ -208,14 +206,14 @@ def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[
 
 @hookimpl
 def jidoteki_file_sources(appliance: Appliance, config: Mapping[str, Any]) -> list[FileSource]:
-    """Finished uploads, in forms."""
+    """Return the source for finished uploads in forms."""
     handlers = Handlers(appliance, config)
     return [FileSource(SCHEME, handlers.find, handlers.used)]
 
 
 @hookimpl
 async def jidoteki_startup(appliance: Appliance, config: Mapping[str, Any]) -> None:
-    """Remove what a former run of the service left, and from then on what nobody goes on with."""
+    """Remove leftovers of the previous run, and start removing expired uploads."""
     store = Store(appliance, config["keep"], config["most"])
     await asyncio.to_thread(store.clear, True)
     _clearing.add(asyncio.create_task(_clear(store)))
@@ -223,7 +221,7 @@ async def jidoteki_startup(appliance: Appliance, config: Mapping[str, Any]) -> N
 
 @hookimpl
 async def jidoteki_shutdown() -> None:
-    """End with the service."""
+    """Stop removing expired uploads."""
     for task in _clearing:
         task.cancel()
     _clearing.clear()

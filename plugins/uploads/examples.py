@@ -1,4 +1,4 @@
-"""What the answers of `/uploads` look like."""
+"""Examples and schemas of the responses of `/uploads`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tus 1.0.0, the part of it that is headers: https://tus.io/protocols/resumable-upload"""
+"""The headers of tus 1.0.0: https://tus.io/protocols/resumable-upload"""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _METADATA = re.compile(r"(?:[!-+\--~]+(?: [A-Za-z0-9+/]*={0,2})?(?:, ?|$))*", re
 
 
 def refusal(status: int, message: str, **headers: str) -> ApiError:
-    """An error with the header that every answer has."""
+    """Return an error with the header that every response has."""
     return ApiError(status, message, headers={**RESUMABLE, **headers})
 
 
 def configuration(longest: int) -> dict[str, str]:
-    """What this side of the protocol can do.
+    """Return the headers with the supported features.
 
-    :param longest: bytes of an upload.
+    :param longest: maximum bytes of an upload.
     """
     return {
         **RESUMABLE,
@@ -53,7 +53,7 @@ def check_version(request: Request, needed: bool = True) -> None:
 
 
 def length_of(request: Request, longest: int) -> int:
-    """How many bytes a new upload has.
+    """Return the size of a new upload in bytes.
 
     :raises ApiError: 400 or 413.
     """
@@ -64,7 +64,7 @@ def length_of(request: Request, longest: int) -> int:
 
 
 def offset_of(request: Request) -> int:
-    """Where the part begins that a request brings.
+    """Return the offset at which the request's part begins.
 
     :raises ApiError: 400.
     """
@@ -72,7 +72,7 @@ def offset_of(request: Request) -> int:
 
 
 def metadata_of(request: Request) -> str:
-    """What a client says of a new upload: it gets it back, and nothing is done by it.
+    """Return the client's metadata of a new upload, which are returned to it and not interpreted.
 
     :raises ApiError: 400.
     """
@@ -83,7 +83,7 @@ def metadata_of(request: Request) -> str:
 
 
 def checksum_of(request: Request) -> tuple[Any, bytes] | None:
-    """A hash to be updated with the part that a request brings, and what it must come to; None for any part.
+    """Return a new hash for the request's part and the expected digest; None if the request has none.
 
     :raises ApiError: 400.
     """
@@ -102,7 +102,7 @@ def checksum_of(request: Request) -> tuple[Any, bytes] | None:
 
 
 def told(state: State, expires: float) -> dict[str, str]:
-    """The headers that tell of an upload.
+    """Return the headers that describe an upload.
 
     :param expires: seconds since the epoch.
     """

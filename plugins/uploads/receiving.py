@@ -1,4 +1,4 @@
-"""Receiving one part of an upload: written in a thread while the next piece comes, one write pending, never more."""
+"""Receiving one part of an upload: written in a thread while the next chunk arrives, with at most one write pending."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from jidoteki.hookspecs import ApiError, Request
 from jidoteki.plugins.uploads import protocol
 from jidoteki.plugins.uploads.store import State, Store, boot_id
 
-#: Seconds of receiving after which what came is synchronised: on a slow line that takes no time.
+#: Seconds after which received data are synced to disk, which takes no time on a slow line.
 SYNC_EACH: Final = 30.0
-#: Bytes between two looks at how much is free.
+#: Bytes between two checks of the free space.
 LOOK_EACH: Final = 8 * 1024 * 1024
 
 
 class Turn:
-    """Who receives an upload: one request at a time, of which a newer one ends an older.
+    """The lock of an upload: only one request receives, and a newer one ends an older one.
 
-    What a client takes up again was cut off, and the service may be the last one to notice.
+    When a client resumes an upload, its previous connection was lost, even if the service has not noticed it.
     """
 
     _turns: WeakValueDictionary[Path, Turn] = WeakValueDictionary()
@@ -34,24 +34,24 @@ class Turn:
 
     @classmethod
     def of(cls, path: Path) -> Turn:
-        """That of the upload whose content lies there."""
+        """Return the lock of the upload at a path."""
         turn = cls._turns.get(path)
         if turn is None:
             turn = cls._turns[path] = cls()
         return turn
 
     def end(self) -> None:
-        """Let whoever receives it now write what has come, and end."""
+        """End the running request, after writing what was received."""
         if self.receiving is not None:
             self.receiving.reschedule(asyncio.get_running_loop().time())
             self.receiving = None
 
 
 async def receive(store: Store, id: str, request: Request) -> State:
-    """Add what a request brings to an upload, and return how far it is then.
+    """Append the body of a request to an upload, and return the new state.
 
-    :raises ApiError: 404, there is none; 409, the part does not begin where the upload ends; 413, it is too long;
-        460, it is not what the client said; and what the body raises.
+    :raises ApiError: 404, there is none; 409, the part does not begin at the end of the upload; 413, it is too long;
+        460, its checksum is wrong; and the errors of the body.
     """
     await asyncio.to_thread(store.find, id, request.credential)
     turn = Turn.of(store.path(id))
@@ -71,15 +71,15 @@ async def receive(store: Store, id: str, request: Request) -> State:
 
 
 class _Part:
-    """A part of an upload while it comes."""
+    """A part of an upload that is being received."""
 
     def __init__(self, store: Store, state: State, request: Request) -> None:
         self._store, self._partial, self._request = store, state.partial, request
         self._begun = self._offset = state.offset
         self._checksum = protocol.checksum_of(request)
-        #: Whether it counts as a whole or not at all.
-        self._judged = self._checksum is not None or request.body_digest is not None
-        self._sound = not self._judged
+        #: Whether the part counts only as a whole, after its checksum or signature is verified.
+        self._all_or_nothing = self._checksum is not None or request.body_digest is not None
+        self._valid = not self._all_or_nothing
         self._reserve: int = request.settings["limits"]["free-space"]
         self._looked = -LOOK_EACH
         self._synced = time.monotonic()
@@ -87,11 +87,11 @@ class _Part:
         self._pending: asyncio.Future[None] | None = None
 
     async def begin(self) -> None:
-        """Open the file where the part begins; whatever lies behind that does not count."""
+        """Open the file at the part's offset; bytes after that are dropped."""
         await asyncio.to_thread(self._begin)
 
     async def receive(self, turn: Turn) -> None:
-        """Write the part, until it ends, or a newer request takes the turn."""
+        """Write the part until it ends, or a newer request takes over."""
         try:
             async with asyncio.timeout(None) as turn.receiving:
                 async for chunk in self._request.body():
@@ -103,10 +103,10 @@ class _Part:
             turn.receiving = None
         if self._checksum and self._checksum[0].digest() != self._checksum[1]:
             raise protocol.refusal(460, "The part is not what Upload-Checksum says, and was dropped")
-        self._sound = True
+        self._valid = True
 
     async def end(self) -> None:
-        """Close the file; what may not count is taken away, and what is not all of it synchronised."""
+        """Close the file; truncate it if the part is not valid, and sync it if the upload is incomplete."""
         try:
             await self._drain()
         except ApiError:
@@ -131,21 +131,21 @@ class _Part:
         try:
             await asyncio.shield(pending)
         except asyncio.CancelledError:
-            self._pending = pending  # it goes on, and is waited for at the end
+            self._pending = pending  # the write continues, and is awaited in `end`
             raise
         except OSError as error:
             raise protocol.refusal(400, f"The upload cannot be stored: {error.strerror or error}") from error
 
     def _begin(self) -> None:
         signed = self._partial.signed and self._request.body_digest is not None
-        judged = self._begun if self._judged else None
+        judged = self._begun if self._all_or_nothing else None
         known = dataclasses.replace(self._partial, signed=signed, judged=judged)
         self._descriptor = os.open(self._store.path(known.id), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.ftruncate(self._descriptor, self._begun)
         os.lseek(self._descriptor, self._begun, os.SEEK_SET)
         if known.boot != boot_id():
             known = dataclasses.replace(known, boot=boot_id(), synced=self._begun)
-        self._know(known)
+        self._save(known)
 
     def _write(self, chunk: bytes) -> None:
         if self._offset - self._looked >= LOOK_EACH:
@@ -156,26 +156,26 @@ class _Part:
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._descriptor, view) :]
-        if time.monotonic() - self._synced > SYNC_EACH and not self._judged:
+        if time.monotonic() - self._synced > SYNC_EACH and not self._all_or_nothing:
             self._sync()
 
     def _sync(self) -> None:
         os.fdatasync(self._descriptor)
         self._synced = time.monotonic()
-        self._know(dataclasses.replace(self._partial, synced=os.lseek(self._descriptor, 0, os.SEEK_CUR)))
+        self._save(dataclasses.replace(self._partial, synced=os.lseek(self._descriptor, 0, os.SEEK_CUR)))
 
     def _end(self) -> None:
         try:
-            if not self._sound:
+            if not self._valid:
                 os.ftruncate(self._descriptor, self._begun)
                 os.lseek(self._descriptor, self._begun, os.SEEK_SET)
-            self._know(dataclasses.replace(self._partial, judged=None))
+            self._save(dataclasses.replace(self._partial, judged=None))
             if self._offset < self._partial.length:
                 self._sync()
         finally:
             os.close(self._descriptor)
 
-    def _know(self, partial: Any) -> None:
+    def _save(self, partial: Any) -> None:
         if partial != self._partial:
             self._store.save(partial)
             self._partial = partial

@@ -1,7 +1,7 @@
-"""Uploads on the disk: `SPOOL/uploads/ID` holds what came so far, `ID.json` what is known of it.
+"""Uploads on disk: `SPOOL/uploads/ID` contains the received bytes, `ID.json` the description.
 
-How much came is the length of the file, which outlives a kill. It does not outlive a power cut, after which as much
-counts as was synchronised; nor does it count while a part is received that is judged only at its end.
+The offset is the length of the file, which survives a kill. After a power cut only the synced bytes count, and none of
+a part that was being received and had to be verified as a whole.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any, Final
 from jidoteki.hookspecs import ApiError, Appliance, paths
 
 DIRECTORY: Final = "uploads"
-#: The header that every answer has, errors too.
+#: The header of every response, including errors.
 RESUMABLE: Final = {"Tus-Resumable": "1.0.0"}
 MAX_OF_A_CREDENTIAL: Final = 4
 MAX_METADATA: Final = 1024
-#: Seconds without a byte after which an upload gives way to a new one where there are too many.
+#: Seconds without a byte after which an upload is removed for a new one if there are too many.
 IDLE: Final = 3600.0
 MAX_INFORMATION: Final = 8192
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -35,13 +35,13 @@ _MAKING = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """One upload, finished or not.
+    """An upload, finished or not.
 
     :param owner: the credential that it belongs to.
-    :param metadata: what its sender says of it, as it was sent.
-    :param boot: the boot of the machine that the rest is about.
-    :param synced: bytes that a power cut leaves.
-    :param judged: bytes that count while a part is received that counts as a whole or not at all.
+    :param metadata: the client's description, unchanged.
+    :param boot: the boot of the last write, after which only `synced` counts.
+    :param synced: bytes that survive a power cut.
+    :param judged: bytes that count while a part is received that counts only as a whole.
     :param signed: whether all of it came in signed requests.
     """
 
@@ -57,9 +57,9 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far an upload is.
+    """The state of an upload.
 
-    :param touched: when the last byte came, in seconds since the epoch.
+    :param touched: when the last byte arrived, in seconds since the epoch.
     """
 
     partial: Partial
@@ -68,15 +68,15 @@ class State:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is there."""
+        """Whether it is finished."""
         return self.offset == self.partial.length
 
 
 class Store:
     """The uploads of one appliance; all methods block.
 
-    :param keep: seconds after the last byte during which they are kept.
-    :param most: how many there may be.
+    :param keep: seconds after the last byte until removal.
+    :param most: maximum number of uploads.
     """
 
     def __init__(self, appliance: Appliance, keep: float, most: int) -> None:
@@ -86,10 +86,10 @@ class Store:
         self._most = most
 
     def create(self, length: int, owner: str, metadata: str, signed: bool, reserve: int) -> State:
-        """Begin an upload.
+        """Create an upload.
 
-        :param reserve: bytes of the file system that stay free.
-        :raises ApiError: 400, there is no room; 429 or 503, there are too many.
+        :param reserve: bytes that must stay free on the file system.
+        :raises ApiError: 400, there is not enough space; 429 or 503, there are too many.
         :raises OSError: it cannot be stored.
         """
         with _MAKING:
@@ -99,7 +99,7 @@ class Store:
                 message = f"There are {MAX_OF_A_CREDENTIAL} uploads of yours already: use or delete one"
                 raise ApiError(429, message, headers={**RESUMABLE, "Retry-After": "60"})
             if len(there) >= self._most:
-                there = self._without_the_idlest(there)
+                there = self._without_idlest(there)
             free = shutil.disk_usage(self._directory).free - reserve
             free -= sum(each.partial.length - each.offset for each in there)
             if length > free:
@@ -112,9 +112,9 @@ class Store:
             return State(partial, 0, time.time())
 
     def find(self, id: str, owner: str) -> State:
-        """Return the upload of this id.
+        """Return the upload with this id.
 
-        :raises ApiError: 404, there is none, it is somebody else's, or it was not gone on with in time.
+        :raises ApiError: 404, there is none, it is another credential's, or it has expired.
         """
         state = self._load(id) if _ID.fullmatch(id) else None
         if state is None or state.partial.owner != owner or self._is_over(state):
@@ -122,27 +122,26 @@ class Store:
         return state
 
     def of(self, owner: str) -> list[State]:
-        """The uploads of a credential."""
+        """Return the uploads of a credential."""
         return [each for each in self._all() if each.partial.owner == owner and not self._is_over(each)]
 
     def save(self, partial: Partial) -> None:
-        """Write down what is known of an upload, durably."""
+        """Save the description of an upload durably."""
         content = json.dumps(dataclasses.asdict(partial))
         self._appliance.replace_file(self._information(partial.id), content, 0o600)
 
     def remove(self, id: str) -> None:
-        """Remove an upload."""
         self.path(id).unlink(missing_ok=True)
         self._information(id).unlink(missing_ok=True)
 
     def expires(self, state: State) -> float:
-        """When an upload is removed, in seconds since the epoch, if nothing more comes."""
+        """Return when an upload expires if nothing more is received, in seconds since the epoch."""
         return state.touched + self._keep
 
     def clear(self, leftovers: bool = False) -> list[State]:
-        """Remove what is over, and return the rest.
+        """Remove expired uploads, and return the others.
 
-        :param leftovers: whether to remove what belongs to no upload, too: call it so while nothing is received.
+        :param leftovers: whether to remove files of no upload, too; only while nothing is being received.
         """
         left = []
         for each in self._all():
@@ -159,17 +158,17 @@ class Store:
         return left
 
     def path(self, id: str) -> Path:
-        """Where what came of an upload lies."""
+        """Return the path of an upload's content."""
         return self._directory / id
 
     def _information(self, id: str) -> Path:
         return self._directory / f"{id}.json"
 
     def _is_over(self, state: State) -> bool:
-        # A clock that jumps back must not keep them for ever.
+        # A clock that jumps back must not keep uploads for ever.
         return not -self._keep < time.time() - state.touched < self._keep
 
-    def _without_the_idlest(self, there: list[State]) -> list[State]:
+    def _without_idlest(self, there: list[State]) -> list[State]:
         idlest = min(there, key=lambda each: each.touched)
         if time.time() - idlest.touched < IDLE:
             message = "Too many uploads are there already: try again later"
@@ -212,7 +211,7 @@ def _parsed(id: str, known: Any) -> Partial | None:
 
 
 def boot_id() -> str:
-    """What the kernel calls this boot; empty where it does not say."""
+    """Return the kernel's id of this boot, or an empty string."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""`jidoteki call` as people and scripts use it: the real command against the real service."""
+"""`jidoteki call` as people and scripts use it: the real command with the real service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 class Caller:
-    """Somebody at a shell, who trusts the appliance's certificate and has its token in the environment."""
+    """A user at a shell that trusts the appliance's certificate and has its token in the environment."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -48,7 +48,7 @@ def call(jidoteki_host: MakeHost) -> Caller:
 
 
 def package(host: Host, work: Path, script: str) -> Path:
-    """A signed update package of version 2.0.0."""
+    """Return a signed update package of version 2.0.0."""
     source, vendor = work / "source", host.appliance.root / "vendor"
     source.mkdir()
     (source / "update.sh").write_text(f"#!/bin/sh\n{script}\n")
@@ -205,16 +205,16 @@ def test_a_download_into_a_pipe_comes_whole(call: Caller, tmp_path: Path) -> Non
 
 
 def on_a_terminal(call: Caller, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, what the terminal shows, and standard error."""
+    """Run the command on a terminal; return the exit status, the terminal's output, and standard error."""
     terminal, other_end = pty.openpty()
     done = subprocess.run(
         [*COMMAND, "call", *arguments, "--insecure"], env=call.environment, stdin=subprocess.DEVNULL,
         stdout=other_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
     )  # fmt: skip
-    os.write(other_end, b"\n")  # there is always something to read
+    os.write(other_end, b"\n")  # so that there is always something to read
     os.close(other_end)
     shown = b""
-    with contextlib.suppress(OSError):  # EIO: all is read
+    with contextlib.suppress(OSError):  # EIO: the end
         while chunk := os.read(terminal, 65536):
             shown += chunk
     os.close(terminal)
@@ -276,7 +276,7 @@ def test_a_long_upload_is_never_held_in_memory(call: Caller, tmp_path: Path) -> 
     long = tmp_path / "long"
     with long.open("wb") as file:
         file.truncate(400 * MIB)
-    # Started by a small process of its own: the kernel counts what the starting process had before exec, too.
+    # Started by a small process: the kernel counts the memory of the parent before exec, too.
     measure = (
         "import resource, subprocess, sys; "
         "status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "

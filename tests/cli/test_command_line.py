@@ -1,4 +1,4 @@
-"""The command as a whole: each sub-command is documented, with an example that it understands, and completes itself."""
+"""The command as a whole: each sub-command is documented, with a valid example, and supports completion."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from jidoteki.core.cli import COMMANDS, main
 from jidoteki.testing.host import COMMAND
 
 PAGE = (ROOT / "docs/command-line.md").read_text()
-#: Comes with a plugin.
+#: A command of a plugin.
 DOCUMENTED = [*COMMANDS, "license"]
 
 
 def section(name: str) -> str:
-    """What the page says about a command."""
+    """Return the documentation of a command."""
     found = re.search(rf"^### `jidoteki {name}`\n(.*?)(?=^##)", PAGE, re.DOTALL | re.MULTILINE)
     assert found, f"docs/command-line.md has no section on {name}"
     return found[1]
 
 
 def examples(name: str) -> list[list[str]]:
-    """The words behind the command in its examples."""
+    """Return the arguments of the command's examples."""
     lines = re.findall(rf"^    .*?(jidoteki {name}\b[^|>)]*)", section(name), re.MULTILINE)
     return [shlex.split(line, comments=True)[2:] for line in lines]
 
@@ -86,7 +86,7 @@ def test_bash_completes_commands_and_options_as_the_page_says() -> None:
 
 
 def completed(shell: str, root: Path, *words: str) -> list[str]:
-    """What the command offers a shell for the last word."""
+    """Return the completions that the command offers for the last word."""
     environment = {
         "JIDOTEKI_ROOT": str(root), "COMP_WORDS": " ".join(words[:-1] if shell == "fish" else words),
         "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1), "_JIDOTEKI_COMPLETE": f"{shell}_complete",
@@ -94,7 +94,7 @@ def completed(shell: str, root: Path, *words: str) -> list[str]:
     program = Path(sys.executable).parent / "jidoteki"
     done = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
-    # Kind, value and help on a line each, or kind and value on one, as versions of click and shells have it.
+    # Kind, value and help on a line each, or kind and value on one, depending on the versions of click and the shell.
     pairs = re.findall(r"^plain[,\n]([^\n\t]*)", done.stdout, re.MULTILINE)
     return [str(value) for value in pairs]
 
@@ -159,7 +159,7 @@ def test_errors_name_the_option_whose_file_is_no_good(tmp_path: Path) -> None:
     assert f"--output {source} is not empty" in told(*opened, "-o", source)
     assert "--output /proc/x cannot be written" in told("config-schema", "--root", tmp_path, "-o", "/proc/x")
     serve = ("serve", "--root", tmp_path / "source", "--port", "0", "--host")
-    assert "--host 192.0.2.1" in told(*serve, "192.0.2.1")  # of TEST-NET-1, nobody's own (RFC 5737)
+    assert "--host 192.0.2.1" in told(*serve, "192.0.2.1")  # in TEST-NET-1, which no machine has (RFC 5737)
 
 
 @pytest.mark.parametrize(

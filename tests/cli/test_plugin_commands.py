@@ -1,4 +1,4 @@
-"""Sub-commands of plugins: found when they are asked for, and never in the way of the host's own."""
+"""Sub-commands of plugins are found on demand, and never affect the host's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOOD = HEAD + HOOK + "cli.add_command(hello)\n"
 
 @pytest.fixture
 def appliance(jidoteki_appliance: MakeAppliance) -> Appliance:
-    """An appliance with a good plugin called `good`."""
+    """Return an appliance with a valid plugin called `good`."""
     made = jidoteki_appliance()
     made.replace_file(made.configuration, '{"plugin-directory": "plugins"}')
     add(made, "good", GOOD)

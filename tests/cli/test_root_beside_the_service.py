@@ -1,4 +1,4 @@
-"""Root calls a command on an appliance whose service runs as an ordinary user, and leaves it to that user."""
+"""Commands of root on an appliance whose service runs as an ordinary user run as that user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
 
 NOBODY = 65534
-#: The interpreter of the tests may lie where root alone can go; the system's of the same version is as good then.
+#: Other users may not be able to run the tests' interpreter, but the system's of the same version.
 PYTHONS = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
@@ -36,7 +36,7 @@ def by_nobody(*argv: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def python() -> Iterator[Path]:
-    """A Python that the user can run as well, with the packages of the tests."""
+    """Yield a Python that the user can run, with the packages of the tests."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         made = Path(directory, "bin/python")
@@ -54,7 +54,7 @@ def python() -> Iterator[Path]:
 
 @pytest.fixture
 def appliance() -> Iterator[Appliance]:
-    """An appliance of another user, on which the service has run."""
+    """Yield an appliance of another user, on which the service has run."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         made = make(Path(directory, "root"), "the-token")

@@ -1,4 +1,4 @@
-"""What vendors do at their own desk: packages, debug bundles, licenses; with the real openssl, tar and gpg beside."""
+"""The vendor's commands for packages, debug bundles and licenses, checked with the real openssl, tar and gpg."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def jidoteki(*arguments: str | Path, root: Path | None = None) -> subprocess.Com
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """What a vendor packs."""
+    """Return the directory that a vendor packs."""
     directory = tmp_path / "source"
     (directory / "files").mkdir(parents=True)
     (directory / "update.sh").write_text("#!/bin/sh\ncat files/greeting\n")
@@ -399,7 +399,7 @@ def link(name: str, target: str) -> tarfile.TarInfo:
 
 
 def forged(appliance: Appliance, members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
-    """A bundle as anybody can make one who has the appliance's public key."""
+    """Return a bundle that anybody with the appliance's public key can make."""
     encrypted = io.BytesIO()
     writer = EncryptingWriter(encrypted, b"passphrase")
     writer.write(tar_of(members, "w:gz"))

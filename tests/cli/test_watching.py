@@ -1,4 +1,4 @@
-"""`jidoteki events`, `top` and `call --wait`, of an appliance that tells events and of one that does not."""
+"""`jidoteki events`, `top` and `call --wait`, with an appliance that serves events and one that does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def publisher(jidoteki_host: MakeHost) -> Host:
 
 
 class Running:
-    """A command, and the lines that it has printed so far."""
+    """A running command, and the lines that it has printed so far."""
 
     def __init__(self, host: Host, *arguments: str) -> None:
         environment = {**os.environ, "JIDOTEKI_URL": host.url, "JIDOTEKI_TOKEN": str(host.token)}
@@ -44,7 +44,7 @@ class Running:
         return [json.loads(line) for line in list(self.lines)]
 
     def end(self) -> tuple[int, str]:
-        """The exit status after Ctrl-C, and what went to standard error."""
+        """Send Ctrl-C; return the exit status and standard error."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         status = self.process.wait(20)

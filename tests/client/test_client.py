@@ -33,7 +33,7 @@ def client_of(host: Host, url: str | None = None, token: str = TOKEN) -> Client:
 
 
 def package(host: Host, work: Path, script: str) -> Path:
-    """A signed update package of version 2.0.0."""
+    """Return a signed update package of version 2.0.0."""
     source, vendor = work / "source", host.appliance.root / "vendor"
     source.mkdir()
     (source / "update.sh").write_text(f"#!/bin/sh\n{script}\n")

@@ -16,7 +16,7 @@ MANUAL = ROOT / "docs/api.md"
 
 
 def fetch(host: Host, path: str, *arguments: str) -> tuple[int, dict[str, str], str]:
-    """GET a path outside of the API's prefix: status, headers with lower-case names, body."""
+    """GET a path outside of the API's prefix; return status, headers with lower-case names, and body."""
     certificate = host.appliance.system_etc / "pki/tls/certs/enterprise.crt"
     done = subprocess.run(
         ["curl", "-sS", "-i", "--cacert", str(certificate), *arguments, f"{host.url}{path}"],
@@ -31,7 +31,7 @@ def fetch(host: Host, path: str, *arguments: str) -> tuple[int, dict[str, str], 
 
 
 class Elements(html.parser.HTMLParser):
-    """The elements of a page with their attributes, the rows of its tables, and the text that is in neither."""
+    """The elements of a page with their attributes, the rows of its tables, and all other text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Elements(html.parser.HTMLParser):
             self.prose += data
 
     def values(self, name: str, *tags: str) -> list[str]:
-        """The values of an attribute, of these elements or of all."""
+        """Return the values of an attribute, of these elements or of all."""
         return [a[name] or "" for tag, a in self.found if name in a and (not tags or tag in tags)]
 
 

@@ -1,4 +1,4 @@
-"""What somebody is told who meets an appliance for the first time, and does something else than it expects."""
+"""Error messages for common mistakes at the first contact with an appliance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def address_of(host: Host) -> tuple[str, int]:
 
 
 def spoken(host: Host, *pieces: bytes) -> bytes:
-    """What comes back to bytes on the HTTPS port, without TLS."""
+    """Return the response to bytes on the HTTPS port, without TLS."""
     with socket.create_connection(address_of(host), 10) as client:
         for piece in pieces:
             client.sendall(piece)
@@ -98,7 +98,7 @@ def test_an_appliance_that_was_never_set_up_says_so(jidoteki_host: MakeHost, pat
 
 
 def test_where_a_token_is_damaged_nobody_is_told_to_set_up_anything(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(token="")  # a damaged token lets nobody in
+    host = jidoteki_host(token="")  # a damaged token authorizes nobody
 
     answer = host.get("/version", auth="none")
 

@@ -1,4 +1,4 @@
-"""The uploads directory is somebody else's: whatever lies there, what comes and goes over HTTP stays whole."""
+"""The uploads directory belongs to another user: nothing in it affects what is sent or received over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def in_time(host: Host, path: str) -> int:
-    """The status of a GET that must not wait."""
+    """Return the status of a GET that must not block."""
     began = time.monotonic()
     status = host.get(path, "--max-time", "20").status
     assert time.monotonic() - began < 15

@@ -1,4 +1,4 @@
-"""Every example of the reference for the mandatory endpoints, and what a broken appliance still answers."""
+"""Every example of the reference for the mandatory endpoints, and the responses of a broken appliance."""
 
 from __future__ import annotations
 

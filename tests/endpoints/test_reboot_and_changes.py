@@ -1,4 +1,4 @@
-"""A reboot loses nothing that was answered 202 before: it waits, says so, and does not wait for ever."""
+"""A reboot waits for accepted changes, says so, and gives up after a timeout."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sent(document: dict[str, Any]) -> tuple[str, str]:
 
 
 def rebooting(make: MakeHost, tmp_path: Path, script: str = "", **options: Any) -> tuple[Host, Path]:
-    """A host whose persist and reboot commands note what is there to be kept; and that note."""
+    """Return a host whose persist and reboot commands log the data that are to be kept; and that log."""
     note = tmp_path / "note"
     host = make(start=False, **options)
     kept = host.appliance.etc / "storage.json"

@@ -1,4 +1,4 @@
-"""`/logs` and `/debug`, opened again with the real tar and openssl."""
+"""`/logs` and `/debug`, opened with the real tar and openssl."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make thing
 
 
 def packed(host: Host) -> dict[str, bytes]:
-    """The members of `/logs` below the root, by their names there."""
+    """Return the members of `/logs` below the root, by their names there."""
     answer = host.get("/logs")
     assert answer.status == 200
     root = str(host.appliance.root).lstrip("/") + "/"
@@ -155,7 +155,7 @@ def packed(host: Host) -> dict[str, bytes]:
 
 @pytest.fixture
 def secret(host: Host) -> Path:
-    """A directory that only root reads."""
+    """Return a directory that only root can read."""
     directory = host.appliance.root / "secret"
     directory.mkdir(mode=0o700)
     (directory / "shadow").write_text("root:hash\n")
@@ -235,7 +235,7 @@ def test_a_file_of_holes_does_not_keep_the_logs_from_being_packed(host: Host) ->
 
 
 def unpacked(host: Host, tmp_path: Path) -> Path:
-    """The logs below the root, as GNU tar unpacks them."""
+    """Return the logs below the root, as GNU tar unpacks them."""
     (tmp_path / "logs.tar.gz").write_bytes(host.get("/logs").body)
     subprocess.run(["tar", "xzf", "logs.tar.gz"], cwd=tmp_path, check=True, timeout=60)
     return tmp_path / str(host.appliance.root).lstrip("/")

@@ -1,4 +1,4 @@
-"""The main job: set an appliance up over HTTPS with curl, and update it with a package made by tar and openssl."""
+"""The main use case: setting an appliance up over HTTPS with curl, and updating it with a package from openssl."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 @pytest.fixture
 def make_package(host: Host, tmp_path: Path) -> MakePackage:
-    """Makes packages the way the documentation tells vendors to."""
+    """Return a function that makes packages as the documentation tells vendors to."""
     vendor = host.appliance.root / "vendor"
 
     def make(

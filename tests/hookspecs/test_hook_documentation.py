@@ -1,4 +1,4 @@
-"""Every hook is documented, with an example that works here."""
+"""Every hook is documented, with a working example."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAY_BE_ASYNC = ["jidoteki_startup", "jidoteki_shutdown"]
 
 
 def reference() -> ModuleType:
-    """The script that makes the page."""
+    """Return the script that generates the page."""
     spec = importlib.util.spec_from_file_location("hook_reference", ROOT / "docs/hooks.py")
     assert spec
     assert spec.loader
@@ -52,7 +52,7 @@ def test_a_hook_has_documentation_an_example_and_a_test_of_the_example(hook: str
 
 @pytest.fixture(scope="module")
 def host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """One host with all the examples but that of `jidoteki_shutdown`, which shows only when it stops."""
+    """Yield a host with all the examples except that of `jidoteki_shutdown`, which is visible only after a stop."""
     root = tmp_path_factory.mktemp("examples") / "root"
     shutil.copytree(_jidoteki_template, root, symlinks=True)
     appliance = Appliance(root, root / "opt/jidoteki/tinyadmin")
@@ -200,7 +200,7 @@ def test_example_of_jidoteki_shutdown(jidoteki_host: MakeHost) -> None:
 
 
 def left_out(host: Host) -> dict[str, str | None]:
-    """Why each plugin is left out."""
+    """Return the reason why each plugin is left out."""
     done = subprocess.run(
         [*COMMAND, "plugins", "--json", "--root", str(host.appliance.root)], capture_output=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Programs that handlers and plugins run: bounded in time and output, and gone with all they started."""
+"""Programs that handlers and plugins run: limited in time and output, and killed with all their children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference of the contract is made from it, complete, and its imports work."""
+"""The reference of the contract is generated, complete, and its imports work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPORTED = [
 
 
 def script() -> ModuleType:
-    """The script that makes the page."""
+    """Return the script that generates the page."""
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -34,7 +34,7 @@ def script() -> ModuleType:
 
 
 def section(name: str) -> str:
-    """What the page says of a name, members included."""
+    """Return the documentation of a name, including members."""
     found = re.findall(rf"^### {re.escape(name)}\n(.*?)(?=^###? |\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert found, f"docs/reference.md has nothing on {name}"
     return "\n".join(found)

@@ -1,4 +1,4 @@
-"""Which members of an archive can be restored without harm, by their names, types, numbers and links."""
+"""The members of an archive that can be restored safely: names, types, numbers and links."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ COMPONENT = st.sampled_from(["a", "b", "..", ".", "", "c"])
 @settings(max_examples=200, deadline=None)
 @given(st.lists(COMPONENT, max_size=5), st.lists(COMPONENT, max_size=5))
 def test_no_link_that_can_be_restored_leads_out(name: list[str], target: list[str]) -> None:
-    """Followed by hand, from the directory that the link lies in."""
+    """Resolve the link lexically, from its directory."""
     if link("/".join(name), "/".join(target)) is not None:
         return
     depth = len(parts("/".join(name))) - 1

@@ -1,4 +1,4 @@
-"""The vocabulary of the reference: what each validator lets through, and how a refusal reads."""
+"""The reference's vocabulary: what each validator accepts, and the message of a refusal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REFERENCE = [
 
 
 def refusal(validator: Any, value: object) -> str:
-    """The sentence that refuses `value` as the parameter `field`."""
+    """Return the sentence that refuses `value` as the parameter `field`."""
     with pytest.raises(vol.Invalid) as caught:
         vol.Schema({"field": validator})({"field": value})
     return explain(caught.value)
@@ -456,7 +456,7 @@ def test_a_sentence_repeats_at_most_64_characters_of_a_key_that_comes_twice(leng
 
 
 def sourced(content: str, directory: Path, names: list[str]) -> list[str]:
-    """The values of the shell variables `names` after a shell sourced a file of this content."""
+    """Return the values of the shell variables `names` after a shell has sourced a file with this content."""
     (directory / "some.conf").write_bytes(content.encode())
     script = ". ./some.conf; for name; do eval 'printf \"%s\\n\" \"$'$name'\"'; done"
     run = subprocess.run(["sh", "-eu", "-c", script, "sh", *names], cwd=directory, capture_output=True, check=True)

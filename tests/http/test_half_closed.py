@@ -1,4 +1,4 @@
-"""Clients that send no more behind a whole request, by TCP or by TLS, are answered; nobody else is kept."""
+"""Clients that close their side after a complete request, by TCP or by TLS, are answered; others are disconnected."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def request(method: str, path: str, headers: str = "", body: bytes = b"", missing: int = 0) -> bytes:
-    """One request, of whose body some bytes are missing."""
+    """Return a request whose body lacks some bytes."""
     line = f"{method} {PREFIX}{path}?token={TOKEN} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     return f"{line}{headers}Content-Length: {len(body) + missing}\r\n\r\n".encode() + body
 
 
 def over_tcp(host: Host, content: bytes) -> bytes:
-    """What is answered to a client that ends its side of the connection."""
+    """Return the response to a client that closes its side of the connection."""
     with socket.create_connection(("127.0.0.1", int(host.plain_url.rpartition(":")[2])), 20) as client:
         client.sendall(content)
         client.shutdown(socket.SHUT_WR)
@@ -39,7 +39,7 @@ def over_tcp(host: Host, content: bytes) -> bytes:
 
 
 def over_tls(host: Host, content: bytes) -> bytes:
-    """What is answered to a client that says goodbye in TLS behind what it sends."""
+    """Return the response to a client that sends close_notify after its request."""
     name, _, port = host.url.removeprefix("https://").partition(":")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.create_default_context(cafile=str(host.certificate))

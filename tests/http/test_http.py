@@ -1,4 +1,4 @@
-"""The wire: headers, errors, methods, forms, also where the framework itself would answer."""
+"""HTTP on the wire: headers, errors, methods, forms, also where the framework itself would answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def host(jidoteki_module_host: Host) -> Host:
 
 @pytest.fixture
 def raw(host: Host) -> Raw:
-    """Sends bytes as they are and returns status, headers and body of the first answer."""
+    """Return a function that sends bytes unchanged and returns status, headers and body of the first response."""
 
     def send(request: bytes) -> tuple[int, dict[str, str], bytes]:
         address, port = host.url.removeprefix("https://").split(":")
@@ -254,7 +254,7 @@ def test_a_browser_that_prefetches_or_comes_from_another_site_reboots_nothing(ho
 
 def test_downloads_can_be_resumed(host: Host) -> None:
     (host.appliance.log / "extra.log").write_text("some text\n" * 1000)
-    new = "127.0.0.31"  # a client that other tests gave none
+    new = "127.0.0.31"  # an address that no other test uses
     whole = host.get("/logs", source=new)
 
     part = host.get("/logs", "-H", "Range: bytes=10-19", source=new)

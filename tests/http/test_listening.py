@@ -1,4 +1,4 @@
-"""Where the service listens: one address, several, IPv6 and IPv4 at once."""
+"""The addresses that the service listens on: one, several, IPv6 and IPv4 together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def has_ipv6() -> bool:
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
-#: Runs a program on what looks like a kernel without IPv6.
+#: Runs a program as if the kernel had no IPv6.
 WITHOUT_IPV6 = """
 import errno, runpy, socket, sys
 class Socket(socket.socket):

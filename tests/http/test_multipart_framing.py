@@ -1,4 +1,4 @@
-"""Forms as any sender may frame them, in whatever pieces they come."""
+"""Multipart forms with any valid framing, in pieces of any size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def host(jidoteki_module_host: Host) -> Host:
 
 
 def status(host: Host, body: bytes, kind: str = MULTIPART, pieces: int = 0) -> int:
-    """What a form is answered, sent in pieces of so many bytes; 0: at once."""
+    """Return the status for a form, sent in pieces of that many bytes, or at once for 0."""
     context = ssl.create_default_context(cafile=str(host.certificate))
     server = urlsplit(host.url)
     with contextlib.closing(http.client.HTTPSConnection(str(server.hostname), server.port, context=context)) as client:
@@ -58,7 +58,7 @@ def test_blanks_behind_a_delimiter_mean_nothing(host: Host, padding: bytes, piec
         form(b" " * (MAX_PADDING + 1)),
         form(b" x"),
         form().replace(b"\r\n--XbX--", b"\r\n--XbX --"),
-        form(content=SETTINGS[:5] + b"--XbX \r\n" + SETTINGS[5:]),  # this is content, and no JSON
+        form(content=SETTINGS[:5] + b"--XbX \r\n" + SETTINGS[5:]),  # this is content, and not JSON
     ],
     ids=["too many", "more than blanks", "blanks within", "not at the beginning of a line"],
 )

@@ -1,4 +1,4 @@
-"""Downloads that break off and go on, with the clients that people have: never are two files glued together."""
+"""Downloads that are interrupted and resumed by common clients: parts of two files are never combined."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def grow(host: Host) -> None:
-    """Let the logs be others, which do not compress."""
+    """Fill the logs with other, incompressible content."""
     with (host.appliance.log / "app.log").open("a") as file:
         file.write(os.urandom(100_000).hex() + "\n")
 
 
 def fetch(host: Host, path: str, to: Path, *arguments: str, source: str = "127.0.0.1") -> int:
-    """Download with curl as a person does; its exit status."""
+    """Download with curl; return its exit status."""
     url = f"{host.url}{PREFIX}{path}{host.query('GET', path)}"
     argv: list[str | Path] = [
         "curl", "-sS", "--cacert", host.certificate, "--interface", source, "-o", to, *arguments, url,
@@ -41,7 +41,7 @@ def fetch(host: Host, path: str, to: Path, *arguments: str, source: str = "127.0
 
 
 def break_off(path: Path, whole: Path) -> bytes:
-    """Leave the first half of a download, and return all of it."""
+    """Truncate a download to its first half, and return the whole."""
     content = whole.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     return content

@@ -1,4 +1,4 @@
-"""Jobs that are cancelled: what they may still do, for how long, and what is told of them."""
+"""Cancelled jobs: what they may still do, for how long, and what is reported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NEVER_ENDS = "try:\n    wait()\nfinally:\n    time.sleep(60)"
 
 
 def running(make: MakeHost, directory: Path, work: str, grace: float = 5, plugin: str = PLUGIN) -> tuple[Host, str]:
-    """A host with a job under way, and the job's id."""
+    """Return a host with a running job, and the job's id."""
     path = directory / "slow.py"
     path.write_text(plugin.format(work=work.replace("\n", "\n    "), grace=grace))
     host = make(load=(path,), enable=("slow",))
@@ -188,7 +188,7 @@ def test_a_timeout_that_makes_no_sense_leaves_the_plugin_out(jidoteki_host: Make
 
 
 def test_all_that_a_program_printed_is_returned_up_to_the_limit(jidoteki_host: MakeHost, tmp_path: Path) -> None:
-    size = 9 * 1024 * 1024  # more than a log takes of a command
+    size = 9 * 1024 * 1024  # longer than the part of a command's output that is logged
     work = (
         f"status, said = job.output('head', '-c', '{size}', '/dev/zero', timeout=60, limit={size})\n"
         "job.log(f'exit status {status}, {len(said)} bytes, {said.count(0)} of them zero')\n"

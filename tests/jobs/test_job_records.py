@@ -1,4 +1,4 @@
-"""Records of jobs are read like input from outside: a damaged one is none, and no other process is taken for a job."""
+"""Records of jobs are validated: a damaged one is ignored, and no other process is taken for a job."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_lives_in_a_session_whose_number_a_dead_job_had_is_not_killed(jidot
     host.start()
 
     assert host.get("/worker").json["status"] == "failed"
-    os.kill(daemon, signal.SIGKILL)  # it is still there, or this raises
+    os.kill(daemon, signal.SIGKILL)  # fails if it was killed
 
 
 @pytest.mark.parametrize(

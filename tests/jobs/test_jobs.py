@@ -1,4 +1,4 @@
-"""The job engine: a job is a process that holds a lock, and its record says the rest."""
+"""The job engine: a job is a process that holds a lock, and has a record."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_a_clock_that_was_set_forward_ends_no_job(host: Host) -> None:
     wait_until(lambda: record(host, id)["percentage"] == 42)
     host.stop(signal.SIGKILL)
     path = host.appliance.jobs / f"{id}.json"
-    path.write_text(json.dumps({**record(host, id), "started": 1.0}))  # as if the clock had said 1970 then
+    path.write_text(json.dumps({**record(host, id), "started": 1.0}))  # as if the clock had shown 1970 then
     host.start()
     time.sleep(3)
 
@@ -314,7 +314,7 @@ def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(
 
 
 def niceness(level: int) -> tuple[str, ...]:
-    """A command that starts another one at a niceness, whatever that of the tests is."""
+    """Return a command that runs another one with a nice value, whatever that of the tests is."""
     return ("nice", "-n", str(level - os.getpriority(os.PRIO_PROCESS, 0)))
 
 
@@ -324,7 +324,7 @@ def may_go_first() -> bool:
 
 
 def assert_priorities(host: Host, job: int, program: int) -> None:
-    """Assert the niceness of a job and of a program it starts, twice; of their session too, where there are such."""
+    """Assert the nice values of a job and of a program it starts, twice; of their session too, if supported."""
     host.post("/worker", "-F", "do=priority")
     assert host.wait_for_job("/worker")["status"] == "success"
 

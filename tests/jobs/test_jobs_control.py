@@ -1,4 +1,4 @@
-"""`/jobs` in pages, the whole log of a run, and runs that are cancelled by their ids."""
+"""`/jobs` in pages, the whole log of a run, and cancelling runs by id."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def host(jidoteki_host: MakeHost, tmp_path: Path) -> Host:
 
 
 def begin(host: Host, kind: str = "slow") -> str:
-    """The id of a job that has written its first line."""
+    """Return the id of a job that has written its first line."""
     id = host.request("POST", "/slow", {"kind": kind}).headers["Job-Id"]
     wait_until(lambda: "begun" in host.request("GET", f"/jobs/{id}/log").text)
     return id
 
 
 def write_records(directory: Path, count: int) -> list[str]:
-    """Records of runs that have ended, oldest first; each third of a backup, each fifth failed."""
+    """Write records of runs that have ended, oldest first; every third is a backup, every fifth failed."""
     ids = []
     for number in range(1, count + 1):
         kind = "settings" if number % 3 else "backup"

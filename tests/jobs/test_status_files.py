@@ -1,4 +1,4 @@
-"""The status files in `ADMIN/etc`: written as the original writes them, and read when another tool writes them."""
+"""The status files in `ADMIN/etc`: written in the original's format, and read when another tool writes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def shown(host: Host, path: str = "/worker") -> dict[str, Any]:
-    """What is shown, without the log."""
+    """Return the status without the log."""
     status: dict[str, Any] = host.request("GET", path).json
     del status["log"]
     return status
@@ -44,7 +44,7 @@ def work(host: Host, do: str = "nothing") -> dict[str, Any]:
 
 
 def failed_update(host: Host) -> None:
-    """An update of the service's own that ends at once: no package lies there."""
+    """Run an update of the service's own that fails at once, as there is no package."""
     argv = [*COMMAND, "update", "--root", str(host.appliance.root)]
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
 
@@ -75,7 +75,7 @@ REBOOTING = {"status": "rebooting", "percentage": 95, "eta": 3}
 STEPS = {"status": "running", "percentage": 50, "steps": {"done": ["a"]}}
 BUSY = {"status": "failed", "percentage": 80}
 SAID = {"error-message": "The database is busy", "error-code": "E2042"}
-#: What another tool writes, and what is to be shown then.
+#: What another tool writes, and the expected status.
 WRITTEN: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"worker.json": json.dumps(REBOOTING)}, REBOOTING),
     ({"worker.json": f"{json.dumps(STEPS, separators=(',', ':'))}\n"}, STEPS),
@@ -258,7 +258,7 @@ FILES = StatusFiles("worker.json", "worker.txt", "message.txt", "code.txt")
 
 @pytest.mark.parametrize("record", [Record("000001-worker", "worker", "success", 100), None])
 def test_running_that_nobody_can_still_mean_is_failed(tmp_path: Path, record: Record | None) -> None:
-    """Longer ago than such a job may take."""
+    """A run started longer ago than such a job may take has failed."""
     job = JobType("worker", lambda job: None, status_files=FILES, timeout=0.2)
     (tmp_path / "worker.json").write_text('{"status":"running","percentage":50}')
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: generated from what the server runs, valid, and kept by every answer."""
+"""The OpenAPI document: generated from the routes that the server has, valid, and true for every response."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def jidoteki_endpoints(appliance):
 
 @pytest.fixture(scope="module")
 def document(jidoteki_module_host: Host) -> dict[str, Any]:
-    """The document of a host with all the built-in endpoints."""
+    """Return the document of a host with all built-in endpoints."""
     return document_of(jidoteki_module_host)
 
 
@@ -93,7 +93,7 @@ def test_document_has_exactly_what_the_endpoints_say(jidoteki_host: MakeHost) ->
     first_levels = {"/".join(path.split("/")[:5]) for path in paths if path.startswith(PREFIX)}
 
     listed = {each for each in host.get("/endpoints").json["endpoints"] if each != "/docs"}
-    assert first_levels == listed | {f"{PREFIX}/jobs"}  # which is always served, and listed where it is enabled
+    assert first_levels == listed | {f"{PREFIX}/jobs"}  # which is always served, and listed if enabled
     assert f"{PREFIX}/storage" in first_levels
     assert f"{PREFIX}/settings" not in first_levels
     assert "/docs" in paths
@@ -238,7 +238,7 @@ FORMS = {
 
 
 def test_every_post_is_among_the_forms_tried_here(document: dict[str, Any]) -> None:
-    tried_elsewhere = {f"{PREFIX}/jobs/{{id}}/cancel"}  # needs a job that runs
+    tried_elsewhere = {f"{PREFIX}/jobs/{{id}}/cancel"}  # needs a running job
 
     served = {path for path, item in document["paths"].items() if "post" in item}
 

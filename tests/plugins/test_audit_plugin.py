@@ -1,4 +1,4 @@
-"""`GET /audit`: the audit log as JSON, in pages, whatever lies in its files."""
+"""`GET /audit`: the audit log as JSON, in pages, with any content of its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINE = '{}.000000001,{:04d},192.0.2.7,admin,request.done,"GET /x ""quoted"", {}"
 
 
 def write(log: Path, files: list[range]) -> None:
-    """The log, in the files that it became; the newest one first."""
+    """Write the log and its rotated files, the newest first."""
     for number, lines in enumerate(files):
         path = log if number == 0 else log.with_name(f"{log.name}.{number}")
         path.write_text("".join(LINE.format(1000 + each, each, each) for each in lines))

@@ -1,4 +1,4 @@
-"""What is asked right behind a 202, or right behind the end of a job, agrees with what the job's record says."""
+"""Requests right after a 202, or right after the end of a job, agree with the job's record."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_job_whose_record_says_that_it_ended_runs_nowhere(jidoteki_host: MakeH
     id = host.post(f"/{kind}", *(("-F", "action=START") if kind == "backup" else ())).headers["Job-Id"]
     host.wait_for_job(f"/jobs/{id}")
 
-    # Its process lets go of the lock a moment after it recorded its end.
+    # Its process releases the lock a moment after it recorded the outcome.
     with (host.appliance.jobs / f"{kind}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         record, shown = host.get(f"/jobs/{id}").json, host.get(f"/{kind}").json
@@ -116,7 +116,7 @@ def test_a_backup_that_was_stopped_and_is_not_deleted_yet_does_not_run(jidoteki_
         time.sleep(0.05)
 
     with (host.appliance.jobs / "backup-delete.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # what deletes the rest cannot start
+        fcntl.flock(lock, fcntl.LOCK_EX)  # prevents the job that deletes the rest
         host.post("/backup", "-F", "action=STOP")
         record, shown = host.get(f"/jobs/{id}").json, host.get("/backup").json
 

@@ -1,4 +1,4 @@
-"""`POST /downloads`: an address that works once, for a minute, for one path, without a credential in it."""
+"""`POST /downloads`: a URL that works once, within a minute, for one path, and contains no credential."""
 
 from __future__ import annotations
 

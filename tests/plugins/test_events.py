@@ -1,4 +1,4 @@
-"""`GET /events`: what happens on the appliance, followed as browsers and curl do."""
+"""`GET /events`: live events, followed as browsers and curl do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def change_settings(host: Host, name: str = "a") -> str:
-    """The id of a job that was started."""
+    """Change settings, and return the id of the job."""
     answer = host.post("/settings", "-F", f"settings={json.dumps({'app': {'name': name}})}")
     assert answer.status == 202, answer
     return answer.headers["Job-Id"]
@@ -300,7 +300,7 @@ def test_without_a_scope_for_events_there_are_none(publisher: Host) -> None:
 
 @contextmanager
 def reading_nothing(host: Host) -> Iterator[ssl.SSLSocket]:
-    """A client with small buffers that takes the beginning of a stream, and no more until it is told to."""
+    """Yield a client with small buffers that reads the beginning of a stream, and no more until it is told to."""
     context = ssl.create_default_context(cafile=host.certificate)
     context.check_hostname = False
     name, port = host.url.rpartition("/")[2].rsplit(":", 1)
@@ -320,7 +320,7 @@ def test_a_client_that_reads_too_slowly_gets_reset_and_costs_little(publisher: H
     memory = Path(f"/proc/{publisher.process.pid}/status")
     with following(publisher) as curl:
         curl.wait_for("state")
-        publisher.get("/publisher", query="count=3000&size=1000")  # fills what is kept
+        publisher.get("/publisher", query="count=3000&size=1000")  # fills the ring
         before = resident(memory)
         with reading_nothing(publisher) as slow:
             for _ in range(3):
@@ -365,7 +365,7 @@ def test_a_stream_with_little_in_it_is_not_too_slow(jidoteki_host: MakeHost) -> 
 
 
 def resident(status: Path) -> int:
-    """Bytes."""
+    """Return the resident memory in bytes."""
     return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmRSS"))
 
 

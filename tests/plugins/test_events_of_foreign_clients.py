@@ -1,4 +1,4 @@
-"""`GET /events` followed by a client that nobody here wrote, and by the client and the commands of this project."""
+"""`GET /events` followed by a third-party client, and by the client and the commands of this project."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def publisher(jidoteki_host: MakeHost) -> Host:
 
 
 def publish_over_two_restarts(host: Host, names: list[str]) -> None:
-    """Publish all events, a third in each life of the service; each ends while they are still on their way.
+    """Publish all events, a third in each of three runs of the service, which stop while events are in transit.
 
-    :param names: of the events that the client was told: it comes again in each life.
+    :param names: the events that the client has received: it reconnects in each run.
     """
     port = host.url.rsplit(":", 1)[1]
     for life, first, count in ((1, 1, 333), (2, 334, 333), (3, 667, 334)):
-        wait_until(lambda: names.count("hello") == life)  # noqa: B023  # it is called at once
+        wait_until(lambda: names.count("hello") == life)  # noqa: B023  # called at once
         host.get("/publisher", query=f"first={first}&count={count}&step=10")
         if first < 667:
             host.stop()

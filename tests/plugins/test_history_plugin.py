@@ -1,4 +1,4 @@
-"""`GET /health/history`: what is shown, and what becomes of it when the power fails or the clock jumps."""
+"""`GET /health/history`: the recorded figures, also after a power cut or a jump of the clock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CountingStore(Store):
 
 
 class Clocks:
-    """A recorder and the clocks that it goes by."""
+    """A recorder with its clocks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +109,7 @@ def test_coarser_series_are_means_over_restarts(clocks: Clocks) -> None:
     for value in (1.0, 3.0, 5.0, 7.0):
         clocks.value = value
         clocks.go(1800)
-        clocks.recorder = clocks.started()  # what is not written yet is lost
+        clocks.recorder = clocks.started()  # unsaved points are lost
     clocks.go(600)
 
     assert {round(each) for each in clocks.shown("1d").values()} == {1, 3, 5, 7}

@@ -1,4 +1,4 @@
-"""Settings whose job is killed or cancelled while the vendor's script runs: the former ones are in the files again."""
+"""Settings whose job is killed or cancelled during the vendor's script: the former files are restored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def post(host: Host, path: str, document: Any, tmp_path: Path) -> str:
 
 
 def ended(host: Host, id: str) -> Any:
-    """Wait until it is recorded how a job ended: that it is dead is told the moment it dies."""
+    """Wait until the outcome of a job is recorded, which may be later than its death is reported."""
     record = host.appliance.jobs / f"{id}.json"
     wait_until(lambda: json.loads(record.read_text())["status"] != "running")
     return host.get(f"/jobs/{id}").json
@@ -44,7 +44,7 @@ def state(host: Host) -> dict[str, bytes]:
 
 
 def begin(host: Host, path: str, name: str, before: Any, after: Any, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
-    """Begin a change whose script takes long, and return its id and what was in the files before."""
+    """Start a change with a slow script; return the job's id and the files before it."""
     script = host.appliance.bin / name
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""`GET /jobs` and `GET /jobs/ID`: every job's outcome can be seen by whoever started it."""
+"""`GET /jobs` and `GET /jobs/ID`: the outcome of every job is available to the client that started it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script(host: Host | InProcessClient, name: str, content: str) -> None:
 
 
 def post(host: Host, path: str, document: Any) -> str:
-    """The id of the job that was started."""
+    """Start a job, and return its id."""
     answer = host.post(path, "-F", f"settings={json.dumps(document)}")
     assert answer.status == 202
     return answer.headers["Job-Id"]
@@ -54,7 +54,7 @@ def ended(host: Host, id: str) -> dict[str, Any]:
 
 
 async def started(client: InProcessClient, path: str, document: Any) -> str:
-    """The id of the job that was started."""
+    """Start a job, and return its id."""
     answer = await client.post(path, {"settings": json.dumps(document)})
     assert answer.status == 202
     return answer.headers["Job-Id"]

@@ -103,7 +103,7 @@ def job_with(appliance: Appliance, message: bytes) -> FakeJob:
 
 
 def carry_out(job: FakeJob) -> None:
-    """What the host does with a job."""
+    """Do what the host does with a job."""
     jobs.check(job)
     jobs.run(job)
 

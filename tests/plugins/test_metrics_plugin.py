@@ -1,4 +1,4 @@
-"""`GET /metrics`, as Prometheus' own parser and linter see it."""
+"""`GET /metrics`, checked with Prometheus' own parser and linter."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def samples(text: str) -> dict[str, float]:
 
 
 def lint(text: str) -> str:
-    """What `promtool check metrics` says, and its exit status."""
+    """Return the output and the exit status of `promtool check metrics`."""
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     return f"{done.stdout}{done.stderr}{done.returncode}"
 

@@ -1,4 +1,4 @@
-"""Every example of the reference for settings, certs, license and storage, through curl on a real server."""
+"""Every example of the reference for settings, certs, license and storage, with curl and a real server."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def post_settings(host: Host, tmp_path: Path, document: Any, path: str = "/setti
 
 
 def sourced(path: Path, names: list[str]) -> dict[str, str]:
-    """What a shell sees after sourcing a conf file."""
+    """Return the variables that a shell sets when it sources a file."""
     script = f". {path}; " + "".join(f'printf "%s\\0" "${name}"; ' for name in names)
     output = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env={}).stdout.decode()
     return dict(zip(names, output.split("\0"), strict=False))
 
 
 def wait_for(host: Host, kind: str) -> dict[str, Any]:
-    """The record of the last run of a kind, once it has ended."""
+    """Wait for the last run of a job type, and return its record."""
 
     def ended() -> dict[str, Any] | None:
         paths = sorted(host.appliance.jobs.glob(f"*-{kind}.json"))
@@ -316,7 +316,7 @@ def test_the_vendors_command_reads_licenses_its_own_way(host: Host) -> None:
 
 
 def test_a_vendors_command_of_the_original_installs_and_refuses_licenses(host: Host, tmp_path: Path) -> None:
-    """It is called without an argument, reads the license in its place, and may end as it likes."""
+    """The command is called without an argument, reads the license at its path, and may exit with any status."""
     license = host.appliance.etc / "license.asc"
     license.write_text('{"users": 1}')
     script = f"#!/bin/sh\nset -eu\ntest $# = 0\ncat {license}\nexit 2\n"
@@ -356,7 +356,7 @@ def test_a_vendors_command_for_licenses_has_the_time_of_every_vendors_command(ji
 
 
 def make_certificate(directory: Path, name: str, issuer: str = "") -> tuple[Path, Path]:
-    """A key and a certificate for 127.0.0.1, self-signed or signed by an issuer made before."""
+    """Make a key and a certificate for 127.0.0.1, self-signed or signed by an issuer made before."""
     key, certificate = directory / f"{name}.key", directory / f"{name}.pem"
     is_authority = "TRUE" if "ca" in name else "FALSE"
     extensions = f"basicConstraints=critical,CA:{is_authority}\nsubjectAltName=IP:127.0.0.1\n"

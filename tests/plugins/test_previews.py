@@ -1,4 +1,4 @@
-"""What is told of a certificate, an update package and a backup before they are put in force."""
+"""Previews of a certificate, an update package and a backup before they are applied."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dry(host: Host, path: str, *arguments: str) -> Answer:
 
 
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate with two names, made by openssl, and its key."""
+    """Return a self-signed certificate with two names, made by openssl, and its key."""
     made, key = directory / f"{name}.crt", directory / f"{name}.key"
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/O=Example/CN={name}",
             "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", key, "-out", made)  # fmt: skip

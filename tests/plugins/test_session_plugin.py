@@ -1,4 +1,4 @@
-"""`GET /session`, and named tokens that have an end."""
+"""`GET /session`, and named tokens that expire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def asked(client: InProcessClient, token: str) -> Answer:
 
 
 class Clock:
-    """The clock of the day, and one that nobody sets."""
+    """The wall clock, and one that cannot be set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.running = time.time(), 1000.0
@@ -127,7 +127,7 @@ async def test_a_clock_that_is_set_back_prolongs_nothing(
 async def test_a_token_with_an_end_does_not_count_before_it_was_made(
     client: InProcessClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a start with a clock that says 1970."""
+    """As after a start with a clock that shows 1970."""
     token = await made(client, int(time.time()) + 10_000)
     clock = Clock(monkeypatch)
     monkeypatch.setattr(expiry, "_BEGAN", (clock.wall - 1e6, clock.running))

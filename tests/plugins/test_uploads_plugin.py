@@ -1,4 +1,4 @@
-"""Uploads that go on where a broken line cut them off, with clients of the protocol that nobody here wrote."""
+"""Uploads that are interrupted and resumed, with third-party clients of the protocol."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def begin(host: Host, length: int, *arguments: str, token: str = TOKEN) -> str:
-    """Begin an upload and return its id."""
+    """Create an upload and return its id."""
     answer = post(host, "/uploads", *TUS, "-H", f"Upload-Length: {length}", *arguments, token=token)
     assert answer.status == 201, answer
     assert answer.headers["Location"].startswith(f"{UPLOADS}/")
@@ -58,7 +58,7 @@ def post(host: Host, path: str, *arguments: str, token: str = TOKEN, query: str 
 
 
 def send(host: Host, id: str, offset: int, content: bytes, *arguments: str, token: str = TOKEN) -> Answer:
-    """Add a part."""
+    """Append a part."""
     part = host.appliance.root / "part"
     part.write_bytes(content)
     bearer = ("-H", f"Authorization: Bearer {token}")
@@ -77,7 +77,7 @@ def stored(host: Host, id: str) -> Path:
 
 
 def package(host: Host, work: Path, size: int) -> Path:
-    """A signed update package of version 2.0.0, of more than `size` bytes."""
+    """Return a signed update package of version 2.0.0, with more than `size` bytes."""
     source, vendor = work / "source", host.appliance.root / "vendor"
     source.mkdir()
     (source / "update.sh").write_text("#!/bin/sh\nsha256sum filling | cut -c 1-64\n")
@@ -107,7 +107,7 @@ async def with_aiotus(url: str, file: Path, certificate: Path) -> str:
     trust = ssl.create_default_context(cafile=certificate)
     async with aiohttp.ClientSession() as session:
         with file.open("rb") as content:
-            # Its own function for all of this takes a Location that is a path for something to be appended.
+            # Its own function for all of this appends a Location that is a path to the URL.
             endpoint = yarl.URL(f"{url}{UPLOADS}")
             named = {"filename": b"package.enc"}
             begun = await aiotus.creation.create(session, endpoint, content, named, ssl=trust, headers=headers)
@@ -130,7 +130,7 @@ async def test_a_foreign_client_uploads_over_a_line_that_is_cut_ten_times(
         id = str(await url if not isinstance(url, str) else url).rpartition("/")[2]
         assert proxy.cuts == 0
 
-    if SIZE < 100 * MIB:  # to check a whole package takes longer than a request of the kit may
+    if SIZE < 100 * MIB:  # checking a whole package takes longer than the kit's timeout
         assert host.post("/update", "-F", f"update=upload:{id}", query="dry-run=1").json["dry-run"] is True
         assert stored(host, id).exists()
     assert host.post("/update", "-F", f"update=upload:{id}").status == 202
@@ -492,7 +492,7 @@ def test_nobody_else_can_read_an_upload(host: Host) -> None:
 
 
 def signed(host: Host, method: str, path: str, body: bytes, *headers: str, sent: bytes | None = None) -> Answer:
-    """A signed request."""
+    """Send a signed request."""
     file = host.appliance.root / "body"
     file.write_bytes(body if sent is None else sent)
     more = [part for each in headers for part in ("-H", each)]

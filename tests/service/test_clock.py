@@ -20,7 +20,7 @@ DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.UTC)
 UNSET = datetime.datetime(1970, 1, 1, 0, 1, tzinfo=datetime.UTC)
 
-#: Runs the service by a clock that a file names, and lets it look at its certificate often.
+#: Runs the service with a clock that a file names, and makes it check its certificate often.
 BY_THE_FILE = """
 import datetime, sys
 from pathlib import Path
@@ -129,6 +129,6 @@ def test_a_license_that_is_read_with_a_slow_clock_says_so(
 
     with pytest.raises(gpg.LicenseInvalid, match="The clock of this appliance says"):
         gpg.decrypt(message, key, signers, tmp_path)
-    with pytest.raises(gpg.LicenseInvalid) as other:  # whose signature another key made
+    with pytest.raises(gpg.LicenseInvalid) as other:  # signed by another key
         gpg.decrypt(message, key, certificate, tmp_path)
     assert "clock" not in str(other.value)

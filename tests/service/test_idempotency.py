@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what was done for a key is not done twice, but answered as before."""
+"""`Idempotency-Key`: a request with a used key is not executed again, but gets the same response."""
 
 from __future__ import annotations
 

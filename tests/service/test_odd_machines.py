@@ -1,4 +1,4 @@
-"""Machines that lack what others have: old kernels, containers, full and read-only file systems."""
+"""Unusual machines: old kernels, containers, full and read-only file systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jidoteki.core.service import health
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
-#: Runs a program under a filter, as container engines do, that answers pidfd_open with an error (seccomp(2)).
+#: Runs a program under a filter as container engines use, which fails pidfd_open with an error (seccomp(2)).
 WITHOUT_PIDFD = """
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -124,7 +124,7 @@ def children(pid: int) -> list[int]:
 
 
 def end(host: Host, first: int, number: int = signal.SIGTERM) -> None:
-    """End a service in a container: `unshare` itself takes no signals."""
+    """End a service in a container: `unshare` itself handles no signals."""
     assert host.process
     os.kill(first, number)
     assert host.process.wait(20) == 0

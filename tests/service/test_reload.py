@@ -1,4 +1,4 @@
-"""A configuration that is read again with mistakes in it."""
+"""A configuration that is reloaded with mistakes in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong at the first try is said before it costs anything, with what to do."""
+"""Faults that are reported at the first attempt, before they cost anything, with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/logs` and `/debug`: what helps the vendor to find out what is wrong. Concurrent calls share one packing."""
+"""`/logs` and `/debug`: information for the vendor's support. Concurrent requests share one run of the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives for the vendor's support: the logs as they are, and the debug bundle that only the vendor can open."""
+"""Archives for the vendor's support: the plain logs, and the debug bundle that only the vendor can decrypt."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LOGS_LIST = "logs.txt"
 COMMANDS_LIST = "debug.txt"
 COMPRESSION = 4
 MAX_FILES = 100_000
-#: Bytes of one file; of a longer one of holes, which whoever unpacks it may not be able to keep; and of all.
-#: Whoever writes logs can make holes at no cost: from a MiB on they are packed as such.
+#: Maximum bytes: of one file; of a longer sparse file, whose holes the recipient may not be able to store; of all
+#: files. Holes cost their author nothing, so files with a MiB of them or more are packed as sparse.
 MAX_FILE = 1024 * 1024 * 1024
 SPARSE = 64 * 1024 * 1024
 MIB = 1024 * 1024
@@ -33,7 +33,7 @@ BUFFER = 1024 * 1024
 
 
 class _Fixed(io.RawIOBase):
-    """A file as long as it was when it was opened, whatever happens to it meanwhile."""
+    """A file truncated or zero-padded to the size that it had when it was opened."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._left = file, size
@@ -48,7 +48,7 @@ class _Fixed(io.RawIOBase):
 
 def pack_logs(job: Job) -> None:
     """Pack the logs and publish them as `logs.tar.gz`."""
-    with _told(job, "Generating compressed logs.tar.gz. Please wait..", "Generated logs successful", "log file"):
+    with _logged(job, "Generating compressed logs.tar.gz. Please wait..", "Generated logs successful", "log file"):
         temporary = job.workspace / LOGS
         _pack_logs(job, temporary)
         job.appliance.publish(temporary, LOGS)
@@ -57,13 +57,13 @@ def pack_logs(job: Job) -> None:
 def make_debug_bundle(job: Job) -> None:
     """Publish `debug-bundle.tar`: logs and the output of the commands in `debug.txt`, sealed to `updates.pub`."""
     begin = "Generating compressed debug-bundle.tar. Please wait.."
-    with _told(job, begin, "Generated debug bundle successful", "debug file"):
+    with _logged(job, begin, "Generated debug bundle successful", "debug file"):
         _make_debug_bundle(job)
 
 
 @contextmanager
-def _told(job: Job, begin: str, end: str, what: str) -> Iterator[None]:
-    """Say in the log how it begins and ends, in the words of the original."""
+def _logged(job: Job, begin: str, end: str, what: str) -> Iterator[None]:
+    """Log the start and the end in the original's words."""
     job.log(begin)
     try:
         yield
@@ -120,14 +120,14 @@ def _pack_logs(job: Job, path: Path) -> None:
 
 
 def _gzip(path: Path) -> Any:
-    # zlib-ng: as small as gzip's own, where ISA-L makes files a quarter longer.
+    # zlib-ng compresses as well as gzip; ISA-L makes files a quarter longer.
     from zlib_ng import gzip_ng_threaded
 
     return gzip_ng_threaded.open(path, "wb", compresslevel=COMPRESSION, threads=1)  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _log_files(job: Job) -> Iterator[LogFile]:
-    """The files below `ADMIN/log` and below what `logs.txt` lists, with shell patterns; each once."""
+    """Yield the files below `ADMIN/log` and those that `logs.txt` lists, with shell patterns; each once."""
     seen = set()
     for found in _all_log_files(job, Finder(job.log)):
         if found.path not in seen:
@@ -143,7 +143,7 @@ def _all_log_files(job: Job, finder: Finder) -> Iterator[LogFile]:
 
 
 def _lines(job: Job, name: str) -> list[str]:
-    """The lines of one of the vendor's lists, without empty ones and comments; a byte order mark is none of it."""
+    """Return the lines of one of the vendor's lists, without empty lines, comments and a byte order mark."""
     try:
         text = paths.read_trusted(job.appliance.etc / name).decode("utf-8-sig", "replace")
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _lines(job: Job, name: str) -> list[str]:
 
 
 def _add_file(archive: tarfile.TarFile, found: LogFile, left: int, job: Job) -> int:
-    """Add a file, of a very long one its end; return how many bytes that are."""
+    """Add a file, or the end of a very long one; return the number of bytes added."""
     size = found.status.st_size
     most = MAX_FILE if size <= MAX_FILE else max(SPARSE, 16 * 512 * found.status.st_blocks)
     length = min(size, MAX_FILE, most)
@@ -173,7 +173,7 @@ def _add_file(archive: tarfile.TarFile, found: LogFile, left: int, job: Job) -> 
 
 
 def _without_holes(info: tarfile.TarInfo, found: LogFile, length: int, left: int) -> sparse_files.Content | None:
-    """The end of a file without its holes, which the member is told of; None when there are none worth it."""
+    """Return the end of a file without its holes, and describe them in the member; None if that saves too little."""
     start = found.status.st_size - length
     parts = sparse_files.regions(found.file.fileno(), found.status, start)
     if parts is None:
@@ -183,13 +183,13 @@ def _without_holes(info: tarfile.TarInfo, found: LogFile, length: int, left: int
         return None
     records = sparse_files.records(info.name, length)
     info.name, info.size = sparse_files.member_name(info.name), content.size
-    # Of two names the last one counts for Python's tarfile.
+    # Of two names Python's tarfile uses the last one.
     info.pax_headers = {"path": info.name, **{keyword: os.fsdecode(value) for keyword, value in records.items()}}
     return content
 
 
 def _pack_output(job: Job, path: Path) -> None:
-    """Run each line of `debug.txt` with `sh` and pack what it says; one that fails is recorded like the others."""
+    """Run each line of `debug.txt` with `sh` and pack its output; failures are included."""
     wanted = _lines(job, COMMANDS_LIST)
     with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|") as archive:
@@ -203,11 +203,11 @@ def _pack_output(job: Job, path: Path) -> None:
 
 
 def _run_to_file(job: Job, line: str, output: Path) -> str:
-    """Run a line and return what there is to say of its end, a line of its own."""
+    """Run a line, and return a line that describes its failure, or an empty string."""
     limit = job.settings["limits"]["command"]
     output.touch()
     try:
-        # The line is the vendor's own, from a file that belongs to root or the service.
+        # The command is the vendor's own, from a file of root or of the service's user.
         status = job.command("sh", "-c", f'exec >"$0" 2>&1; ulimit -f 16384; {line}', output, timeout=limit)
     except JobFailed as error:
         return f"{error.message}\n"

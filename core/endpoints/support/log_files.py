@@ -1,7 +1,7 @@
-"""Which log files there are, each opened on the way to it and never by its path: others may write along that way.
+"""Finding log files, which are opened relative to open directories, as other users may write on their path.
 
-A symbolic link is followed only in a directory where nobody but root and the service's user can have put it, as vendors
-do to keep logs elsewhere; nowhere below a directory that is packed as a whole.
+A symbolic link is followed only in a directory that nobody but root and the service's user can write, where vendors put
+links to logs elsewhere; and never below a directory that is packed as a whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_TOLD = 100
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A log file that is open for reading, until the next one is asked for."""
+    """A log file, open until the next one is requested."""
 
     path: str
     file: IO[bytes]
@@ -33,23 +33,23 @@ class LogFile:
 
 @dataclass(slots=True)
 class Finder:
-    """Finds log files.
+    """A finder of log files.
 
-    :param tell: told of what is left out, and why.
+    :param tell: called with a message for each file that is left out.
     """
 
     tell: Callable[[str], None]
     _left: int = field(default=MAX_ENTRIES, init=False)
 
     def below(self, path: str) -> Iterator[LogFile]:
-        """The file at an absolute path, or all those below the directory there."""
+        """Yield the file at an absolute path, or all files below the directory there."""
         yield from self._found(path, None, path)
 
     def matching(self, root: str, pattern: str) -> Iterator[LogFile]:
-        """The files that a shell pattern matches, and those below the directories that it matches.
+        """Yield the files that match a shell pattern, and those below matching directories.
 
-        :param root: absolute; it is no pattern.
-        :param pattern: as for `glob`; it begins at the root.
+        :param root: an absolute path, not a pattern.
+        :param pattern: as for `glob`; relative to the root.
         """
         if len(pattern) > MAX_PATTERN or "\0" in pattern:
             self.tell(f"{pattern[:MAX_TOLD]} cannot be a path")
@@ -67,7 +67,7 @@ class Finder:
             self.tell(f"{pattern} is missing")
 
     def _expand(self, directory: int, at: str, components: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-        """The matches of a pattern: the directory that each is in, its name there, and its path."""
+        """Yield the matches of a pattern: the parent's descriptor, the name in it, and the path."""
         for name in self._names(directory, at, components[0]) if components else ():
             path = f"{at}/{name}"
             if len(components) == 1:
@@ -77,12 +77,12 @@ class Finder:
                 with paths.directory(name, dir_fd=directory) as inner:
                     yield from self._expand(inner, path, components[1:])
             except OSError as error:
-                # What is a file here is no match, and only a link would have been one.
+                # A file here is not a match; only a link might have been one.
                 if not isinstance(error, NotADirectoryError) or _is_link(name, directory):
                     self._leave_out(path, error)
 
     def _names(self, directory: int, at: str, component: str) -> list[str]:
-        """Which names in a directory one component of a pattern means."""
+        """Return the names in a directory that match one component of a pattern."""
         if not glob.has_magic(component):
             try:
                 os.stat(component, dir_fd=directory, follow_symlinks=False)
@@ -105,7 +105,7 @@ class Finder:
         return sorted(found, key=lambda entry: entry.name)
 
     def _found(self, name: str, directory: int | None, path: str) -> Iterator[LogFile]:
-        """What is there: a file, or a directory with all below it."""
+        """Yield a file, or all files below a directory."""
         try:
             with paths.resolved(name, dir_fd=directory) as (parent, leaf):
                 if stat.S_ISDIR(os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -116,7 +116,7 @@ class Finder:
             self._leave_out(path, error)
 
     def _below(self, name: str, parent: int, path: str, depth: int) -> Iterator[LogFile]:
-        """The files below a directory, through no links at all."""
+        """Yield the files below a directory, without following links."""
         if not depth:
             self.tell(f"{path} is left out: it is too deep")
             return
@@ -143,7 +143,7 @@ class Finder:
             return
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if _is_somebody_elses(status, os.fstat(parent)):
+            if _is_foreign(status, os.fstat(parent)):
                 self.tell(f"{path} is left out: it is a second name of a file, which somebody else may have given it")
             else:
                 yield LogFile(path, file, status)
@@ -156,8 +156,8 @@ def _is_link(name: str, directory: int) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
 
 
-def _is_somebody_elses(status: os.stat_result, directory: os.stat_result) -> bool:
-    """Whether a file may be one that its directory's user cannot read, and gave a second name (`link(2)`)."""
+def _is_foreign(status: os.stat_result, directory: os.stat_result) -> bool:
+    """Return whether a file may be a hard link by a user who cannot read it (`link(2)`)."""
     if status.st_nlink < 2 or paths.is_private(directory):
         return False
     return status.st_uid != directory.st_uid or bool(directory.st_mode & 0o022)

@@ -1,8 +1,8 @@
-"""Opening debug bundles: the vendor's side of `bundles`.
+"""Opening debug bundles: the vendor's counterpart of `bundles`.
 
-A bundle is a tar archive of `debug.key.enc`, a passphrase that RSA keeps for the vendor, and of `debug.tar.gz.enc` and
-`logs.tar.gz.enc`, which `openssl enc -d -aes-256-cbc -md sha256 -pbkdf2` decrypts with it. Whoever sends one may have
-made it up: everything is bounded, and unpacked by `archives`.
+A bundle is a tar archive of `debug.key.enc`, which is a passphrase encrypted with RSA, and of `debug.tar.gz.enc` and
+`logs.tar.gz.enc`, which `openssl enc -d -aes-256-cbc -md sha256 -pbkdf2` decrypts with it. A bundle is untrusted input:
+everything is limited, and unpacked by `archives`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead
 from jidoteki.core.archives.tar import ArchiveError, TarReader, refuse
 
 KEY = "debug.key.enc"
-#: Which member becomes which directory.
+#: The directory for each member.
 PARTS = {"debug.tar.gz.enc": "debug", "logs.tar.gz.enc": "logs"}
 MAX_KEY = 8 * 1024
 MAX_MEMBERS = 200_000
@@ -33,18 +33,18 @@ OVERHEAD = 1024 * 1024
 
 
 class BundleError(Exception):
-    """The bundle cannot be opened; the message is a sentence that says why."""
+    """The bundle cannot be opened; the message is a sentence with the reason."""
 
 
 def open_bundle(bundle: Path, private_key: Path, into: Path, work: Path, max_size: int) -> dict[str, int]:
     """Decrypt a debug bundle and unpack it to `into/debug` and `into/logs`.
 
     :param private_key: an RSA key in PEM, without a passphrase.
-    :param into: an empty directory; it stays empty unless everything could be opened.
+    :param into: an empty directory; it stays empty unless everything was opened.
     :param work: an empty directory on the same file system.
-    :param max_size: bytes that each of the two may unpack to.
-    :return: how many files and directories each of the two holds.
-    :raises BundleError: it cannot be decrypted, is damaged, or holds something that is refused.
+    :param max_size: maximum total bytes of each directory.
+    :return: the number of files and directories in each of the two.
+    :raises BundleError: it cannot be decrypted, is damaged, or contains a refused member.
     :raises OSError: a file cannot be read or written.
     """
     key = _load_key(private_key)
@@ -54,7 +54,7 @@ def open_bundle(bundle: Path, private_key: Path, into: Path, work: Path, max_siz
                 raise BundleError(
                     f"{bundle.name} is no debug bundle, but a file compressed with gzip, such as GET /logs: try tar xzf"
                 )
-            _take_apart(TarReader(file), work, bundle.stat().st_size)
+            _split(TarReader(file), work, bundle.stat().st_size)
         passphrase = _open_key(work / KEY, key)
         if not any(_is_gzip(work / name, passphrase) for name in PARTS):
             raise BundleError(
@@ -79,7 +79,7 @@ def _load_key(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def _take_apart(reader: TarReader, work: Path, limit: int) -> None:
+def _split(reader: TarReader, work: Path, limit: int) -> None:
     """Write the three members to `work`."""
     wanted = {KEY, *PARTS}
     while (info := reader.next()) is not None:
@@ -101,7 +101,7 @@ def _copy(chunks: Iterator[memoryview], file: BinaryIO) -> None:
 
 
 def _open_key(sealed: Path, key: rsa.RSAPrivateKey) -> bytes:
-    """Decrypt the passphrase; a wrong key gives rubbish, or nothing."""
+    """Decrypt the passphrase; a wrong key returns random or no bytes."""
     try:
         secret = key.decrypt(sealed.read_bytes(), PKCS1v15())
     except ValueError:
@@ -110,7 +110,7 @@ def _open_key(sealed: Path, key: rsa.RSAPrivateKey) -> bytes:
 
 
 def _is_gzip(sealed: Path, passphrase: bytes) -> bool:
-    """Whether the passphrase decrypts a part: only the right one gives what was compressed with gzip."""
+    """Return whether a passphrase decrypts a part: only the right one results in gzip data."""
     with sealed.open("rb") as file:
         return DecryptingReader(file, passphrase).read(4 * BLOCK).startswith(GZIP)
 

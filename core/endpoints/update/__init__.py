@@ -1,4 +1,4 @@
-"""`/update`: takes an update package, starts the job that installs it, and tells how that goes."""
+"""`/update`: receives an update package, starts the job that installs it, and returns the job's status."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from jidoteki.hookspecs import (
     previewing,
 )
 
-#: Longer than the longest `script-timeout`: what that one ends is told better.
+#: Longer than the longest `script-timeout`, whose error message is better.
 TIMEOUT = 2 * 86400.0
 
 
 def check(job: Job) -> None:
     """Open the package and compare its version."""
-    # Imported in the job's own process: the service does without what opens packages.
+    # Imported in the job's process only: the service does not need it.
     from jidoteki.core.endpoints.update import jobs as updates
 
     updates.check(job)
 
 
 def run(job: Job) -> None:
-    """Install the package that was opened."""
+    """Install the opened package."""
     from jidoteki.core.endpoints.update import jobs as updates
 
     updates.run(job)
 
 
 def recover(appliance: Appliance) -> None:
-    """Remove what a run that was killed had unpacked."""
+    """Remove what a killed run had unpacked."""
     from jidoteki.core.endpoints.update import unpacked
 
     unpacked.clear(appliance)
@@ -67,7 +67,7 @@ UPDATE = JobType(
 
 
 async def start(request: Request) -> Response:
-    """Keep the package where packages that come by SFTP lie too, and start the update."""
+    """Move the package to where packages sent by SFTP are, and start the update."""
     package = request.values["update"]
     if request.dry_run:
         return await request.start_job("update", package=str(package.path))
@@ -80,12 +80,12 @@ async def start(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """How the last update went, or goes."""
+    """Return the status of the last update."""
     return await request.job_status("update")
 
 
 async def log(request: Request) -> Response:
-    """The whole log of updates."""
+    """Return the whole log of updates."""
     return TextFile(request.appliance.log / "update.log")
 
 

@@ -1,4 +1,4 @@
-"""Making update packages: the vendor's side of `package`."""
+"""Making update packages: the vendor's counterpart of `package`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from jidoteki.hookspecs.restorable import can_restore
 VERSION = "version.txt"
 BUFFER = 256 * 1024
 
-# The type stubs of isal leave this one without types.
+# The type stubs of isal lack this class.
 _gzip: Any = igzip.IGzipFile
 
 
 class _Writer(io.RawIOBase):
-    """Lets `tarfile` write to the encryption."""
+    """A file for `tarfile` that encrypts."""
 
     def __init__(self, target: EncryptingWriter) -> None:
         self._target = target
@@ -45,18 +45,18 @@ class _Writer(io.RawIOBase):
 def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
     """Pack a directory as an encrypted, signed update package.
 
-    The archive in it depends on the files alone: it is sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds)
-    for the time of every file where that is set. What an appliance would refuse is refused here.
+    The inner archive is reproducible: sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds) as the time of
+    every file if that is set. Files that an appliance would refuse are refused here.
 
-    :param source: the directory; `update.sh` and `changelog.txt` in it are what the appliance knows. A `version.txt` in
-        it is replaced.
-    :param version: what becomes `version.txt`.
+    :param source: the directory; the appliance uses `update.sh` and `changelog.txt` in it. A `version.txt` in it is
+        replaced.
+    :param version: the content of `version.txt`.
     :param key_file: `updates.key`, the passphrase file.
     :param private_key: RSA key in PEM, without a passphrase, whose public half is `updates.pub`.
-    :param output: where to write the package; it is there only when it is whole.
-    :raises PackageError: a key cannot be used, or the directory holds something that a package must not.
-    :raises VersionError: the version is not one.
-    :raises OSError: something cannot be read or written.
+    :param output: the path of the package, which is created only when complete.
+    :raises PackageError: a key cannot be used, or the directory contains a file that a package must not.
+    :raises VersionError: the version is not valid.
+    :raises OSError: a file cannot be read or written.
     """
     version = versions.parse(version)
     passphrase, key = _keys(key_file, private_key)
@@ -94,7 +94,7 @@ def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
 def _pack(source: Path, version: str, archive: Path) -> None:
     epoch = _epoch()
     content = f"{version}\n".encode()
-    # No file name and no time go into the gzip header.
+    # The gzip header contains neither file name nor time.
     with archive.open("wb") as file, _gzip("", "wb", 2, file, mtime=0) as compressed:
         with tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar:
             info = tarfile.TarInfo(VERSION)

@@ -1,8 +1,8 @@
-"""The highest version that was ever installed, remembered where no package, backup or upload writes.
+"""The highest version that was ever installed, recorded where no package, backup or upload writes.
 
-`version.txt` says what is installed, and much may write it: `update.sh`, an administrator, a backup that is restored.
-An older package must not become an update by that, so the update job keeps a second record: one line with a version in
-`ADMIN/jobs/highest-version`, in a directory of the service's own that is closed to other users.
+`version.txt` contains the installed version, but `update.sh`, administrators and restored backups may change it. To
+prevent a downgrade by that, the update job keeps a second record: one line with a version in
+`ADMIN/jobs/highest-version`, in a directory that is closed to other users.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from jidoteki.hookspecs import Appliance, paths
 
 NAME: Final = "highest-version"
 BEGUN: Final = "begun-version"
-"""The version whose script was begun and has not failed: it may have changed the system, however the update ended."""
+"""The version whose script was started and has not failed: it may have changed the system, however the update ended."""
 MODE: Final = 0o600
 MAX_SIZE: Final = 4096
 
 
 def path(appliance: Appliance, name: str = NAME) -> Path:
-    """Where it is remembered."""
+    """Return the path of a record."""
     return appliance.admin / "jobs" / name
 
 
 def read_begun(appliance: Appliance) -> str | None:
-    """Return the version whose script was last begun, as `read` does."""
+    """Return the version whose script was last started, as `read` does."""
     return read(appliance, BEGUN)
 
 
 def read(appliance: Appliance, name: str = NAME) -> str | None:
-    """Return the highest version that was installed, None where nothing is remembered yet.
+    """Return the highest version that was installed, or None if there is no record.
 
-    :raises VersionError: what is there is no version.
+    :raises VersionError: the record is not a version.
     :raises PermissionError: this user may not read it.
     """
     try:

@@ -1,7 +1,6 @@
-"""Where update packages come from: the one that was handed over, else the uploads directory.
+"""The source of update packages: the one that was passed to the job, or the newest in the uploads directory.
 
-The uploads directory is an inbox into which somebody else may put anything at any moment: a package there is opened
-once, and what was read from it then is all that counts.
+Another user may change anything in the uploads directory at any time: a package there is opened once, and read once.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MAX_TOLD = 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A package that is open for reading."""
+    """An open package."""
 
     path: Path
     file: BinaryIO
@@ -43,7 +42,7 @@ class Found:
 
 
 def find(job: Job) -> Found | None:
-    """Open the package that was handed over, else the newest one of those in the inbox."""
+    """Open the package that was passed to the job, or the newest one in the uploads directory."""
     handed_over = job.input.get("package")
     if handed_over:
         path = Path(handed_over)
@@ -71,7 +70,7 @@ def _newest(job: Job, directory: int) -> Found | None:
 
 
 def _regular(job: Job, directory: int) -> Iterator[tuple[int, str]]:
-    """The time and the name of each file in the inbox that is called as packages are; what else is, is told of."""
+    """Yield time and name of each package in the uploads directory; log other files with such a name."""
     told = 0
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -91,15 +90,15 @@ def _opened(path: Path, descriptor: int) -> Found:
 
 
 def note(job: Job, found: Found) -> None:
-    """Keep in the work space which package is used, for `discard`."""
+    """Record in the workspace which package is used, for `discard`."""
     status = os.fstat(found.file.fileno())
     (job.workspace / NOTE).write_text(json.dumps([str(found.path), status.st_dev, status.st_ino]))
 
 
 def discard(job: Job) -> None:
-    """Remove the package that was used, for it is used up; one that took its name meanwhile stays.
+    """Remove the package that was used, unless another one has taken its name.
 
-    One that lies elsewhere than packages do is somebody else's to remove.
+    A package that is outside of the directories for packages is not removed.
     """
     if job.dry_run:
         return

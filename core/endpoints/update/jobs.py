@@ -27,17 +27,17 @@ MAX_CHANGELOG = 4 * 1024 * 1024
 
 
 def check(job: Job) -> None:
-    """Find, decrypt, verify and unpack the package in the work space and compare versions; `run` goes on from there."""
+    """Find, decrypt, verify and unpack the package, and compare versions; `run` continues from there."""
     with _failures(job):
         try:
-            _judge(job)
+            _check_package(job)
         except BaseException:
             _clear(job)
             raise
 
 
 def run(job: Job) -> None:
-    """Run the package's `update.sh` and install its version and changelog; the package is gone afterwards."""
+    """Run the package's `update.sh` and install its version and changelog; the package is removed afterwards."""
     with _failures(job):
         try:
             has_script = _install(job, unpacked.directory(job))
@@ -55,7 +55,7 @@ def _clear(job: Job) -> None:
 
 @contextlib.contextmanager
 def _failures(job: Job) -> Iterator[None]:
-    """Turn what went wrong into the codes of the API, and log it."""
+    """Log errors and convert them to the error codes of the API."""
     try:
         yield
     except (JobFailed, PackageError, VersionError, OSError) as error:
@@ -79,7 +79,7 @@ def _failure(error: Exception) -> JobFailed:
     return JobFailed(f"The update could not go on: {reason}", "E1000")
 
 
-def _judge(job: Job) -> None:
+def _check_package(job: Job) -> None:
     job.log("Updating system. Please wait..")
     job.progress(10)
     found = inbox.find(job)
@@ -101,7 +101,7 @@ def _judge(job: Job) -> None:
             free_space=job.settings["limits"]["free-space"],
             checkpoint=lambda: job.progress(30),
         )
-    # From here on there is only what was read, once.
+    # From here on only the decrypted archive is used.
     job.progress(40)
     package.verify(decrypted, keys)
     job.progress(50)
@@ -128,7 +128,7 @@ def _policy(job: Job) -> Policy:
 
 
 def _read(path: Path, limit: int) -> bytes | None:
-    """The content of a file in the package, None when it is not there."""
+    """Return the content of a file in the package, or None."""
     if not os.path.lexists(path):
         return None
     if not path.is_file():
@@ -140,8 +140,8 @@ def _read(path: Path, limit: int) -> bytes | None:
     return content
 
 
-def _deeper(directory: Path) -> str:
-    """Where the version lies if a directory was packed in place of what is in it."""
+def _nested_hint(directory: Path) -> str:
+    """Return a hint if a directory was packed in place of its content."""
     for found in sorted(itertools.islice(directory.iterdir(), MAX_LOOKED_AT)):
         if not found.is_symlink() and (found / VERSION).is_file():
             return f" at its top, but {found.name}/{VERSION}: pack what is in {found.name}, and not {found.name} itself"
@@ -149,12 +149,12 @@ def _deeper(directory: Path) -> str:
 
 
 def _version(job: Job, directory: Path) -> str | None:
-    """The package's version; None where the configuration takes packages without one, as the original did."""
+    """Return the package's version; None if the configuration allows packages without one, as the original did."""
     content = _read(directory / VERSION, MAX_VERSION)
     if content is None and job.settings["update"]["unversioned-packages"]:
         return None
     if content is None:
-        raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
+        raise VersionError(f"The package has no {VERSION}{_nested_hint(directory)}")
     try:
         return versions.parse(content.decode("ascii", "replace"))
     except VersionError as error:
@@ -162,13 +162,13 @@ def _version(job: Job, directory: Path) -> str | None:
 
 
 def _installed(appliance: Appliance) -> str | None:
-    """The version in force, None where there is none.
+    """Return the installed version, or None.
 
-    :raises VersionError: what is there is no version.
+    :raises VersionError: it is not valid.
     """
     try:
         text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
-        return versions.parse(text.splitlines()[0]) if text else None  # the first of several, as in the original
+        return versions.parse(text.splitlines()[0]) if text else None  # the first of several lines, as in the original
     except OSError as error:
         raise VersionError(f"The installed {VERSION} cannot be read ({error.strerror})") from error
     except VersionError as error:
@@ -176,7 +176,7 @@ def _installed(appliance: Appliance) -> str | None:
 
 
 def _valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str], None]) -> str | None:
-    """What a record says; one that says nothing must not keep the appliance from being repaired by an update."""
+    """Return the version in a record, or None: an invalid record must not prevent a repair by an update."""
     try:
         return read(job.appliance)
     except VersionError as error:
@@ -185,9 +185,9 @@ def _valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str
 
 
 def _compare(job: Job, candidate: str) -> None:
-    """Refuse what is not newer than both what is installed and what was.
+    """Check that a version is newer than the installed one and the recorded ones.
 
-    :raises VersionError: it is refused.
+    :raises VersionError: it is not.
     """
     allowed = job.settings["update"]["allow-scheme-change-to"]
     installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
@@ -203,20 +203,20 @@ def _compare(job: Job, candidate: str) -> None:
 
 
 def _install(job: Job, directory: Path) -> bool:
-    """Run the script and install what the package says of itself; return whether there is a script."""
-    # Read before the script runs: it may move everything away.
+    """Run the script and install version and changelog; return whether there is a script."""
+    # Read before the script runs, which may move the files.
     version, changelog = _version(job, directory), _read(directory / CHANGELOG, MAX_CHANGELOG)
     has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
     job.commit()
-    _remember_installed(job)
+    _record_installed(job)
     begun = highest.path(job.appliance, highest.BEGUN)
     if version is not None:
         job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
     if has_script:
         try:
             script.run(job, directory)
-        except JobFailed:  # the script itself says that it did not install this version
+        except JobFailed:  # the script itself reports that it did not install this version
             begun.unlink(missing_ok=True)
             raise
     else:
@@ -225,7 +225,7 @@ def _install(job: Job, directory: Path) -> bool:
     if changelog is not None:
         try:
             job.appliance.replace_file(etc / CHANGELOG, changelog)
-        except OSError as error:  # no reason to forget what was installed
+        except OSError as error:  # the version must be recorded nevertheless
             job.log(f"The changelog cannot be written: {error.strerror or error}")
     if version is not None:
         contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
@@ -244,8 +244,8 @@ def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Pat
         raise JobFailed(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
 
 
-def _remember_installed(job: Job) -> None:
-    """Where nothing is remembered yet, remember what is installed: the script that follows may write `version.txt`."""
+def _record_installed(job: Job) -> None:
+    """Record the installed version as the highest if there is no record: the script may change `version.txt`."""
     installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
     if installed is not None and mark is None:
         job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)

@@ -1,4 +1,4 @@
-"""Key files that were put where another one belongs."""
+"""Key files that are in the place of another."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _PRIVATE = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 
 
 def holds_private_key(content: bytes) -> bool:
-    """Whether there is a private key in it, in PEM, of OpenSSH or of OpenPGP, encrypted or not."""
+    """Return whether a file contains a private key of PEM, OpenSSH or OpenPGP, encrypted or not."""
     return _PRIVATE.search(content) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class WrongPassphrase:
-    """Why a file is no `updates.key`, or hardly one."""
+    """A problem of an `updates.key`."""
 
     message: str
     fatal: bool
-    """Whether it is none at all; otherwise it works where it is the same file on both sides."""
+    """Whether it cannot be used at all; otherwise it works if both sides have the same file."""
 
 
 def passphrase_problem(content: bytes) -> WrongPassphrase | None:
-    """Say what is wrong with an `updates.key`, whose first line is the passphrase of packages."""
+    """Return what is wrong with an `updates.key`, whose first line is the passphrase of packages."""
     first = content.partition(b"\n")[0]
     if b"-----BEGIN " in content:
         said = "it is a key in PEM: its first line, the same in all of them, would be the passphrase"
@@ -44,7 +44,7 @@ def passphrase_problem(content: bytes) -> WrongPassphrase | None:
 
 
 def signs_for(private: bytes, public: rsa.RSAPublicKey) -> bool:
-    """Whether what a private key in PEM signs is verified with this public key; False where that cannot be told."""
+    """Return whether a private key in PEM and a public key are a pair; False if that is unknown."""
     try:
         key = load_pem_private_key(private, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted

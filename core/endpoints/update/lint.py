@@ -1,4 +1,4 @@
-"""What the vendor of an update package did not mean: keys in it, and what will fail on the appliance."""
+"""Likely mistakes in an update package: keys in it, and files that will fail on the appliance."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from jidoteki.hookspecs import paths
 SCRIPT = "update.sh"
 VERSION = "version.txt"
 MAX_FILES = 100_000
-#: Longer files are no keys; no key file is looked for in them.
+#: Longer files are not checked for keys.
 MAX_KEY = 1024 * 1024
 KEY_FILES = ("updates.key", "private.pem")
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing to see to: an error for what must not be packed, or will fail; a warning for what may."""
+    """A finding about a package: an error for what must not be packed or will fail, a warning for what may fail."""
 
     level: Literal["error", "warning"]
     message: str
@@ -32,9 +32,9 @@ class Remark:
 
 
 def remarks(package: Path, version: str | None) -> Iterator[Remark]:
-    """Yield what is to be seen to in the directory of a package, packed or unpacked.
+    """Yield the findings about the directory of a package, packed or unpacked.
 
-    :param version: the package's; None where it has none.
+    :param version: the package's, or None.
     """
     yield from keys_in(package)
     yield from _script(package)
@@ -45,9 +45,9 @@ def remarks(package: Path, version: str | None) -> Iterator[Remark]:
 
 
 def keys_in(package: Path, *own: Path) -> Iterator[Remark]:
-    """Yield an error for each file that holds a private key, or is the passphrase of packages.
+    """Yield an error for each file that contains a private key, or the passphrase of packages.
 
-    :param own: the vendor's key files, which are found by any name.
+    :param own: the vendor's key files, which are recognized by their content.
     """
     secrets = {content for path in own if (content := _content(path))}
     for path in _files(package):
@@ -72,7 +72,7 @@ def _script(package: Path) -> Iterator[Remark]:
 
 
 def _other_scripts(package: Path) -> Iterator[Remark]:
-    """Scripts that cannot run; how the others are run is their caller's."""
+    """Yield scripts that cannot run; how the others are run is up to their callers."""
     for path in _files(package):
         if path.suffix != ".sh" or path == package / SCRIPT:
             continue
@@ -82,7 +82,7 @@ def _other_scripts(package: Path) -> Iterator[Remark]:
 
 
 def _added_by_macos(package: Path) -> Iterator[Remark]:
-    """What Finder and the tar of macOS leave behind, which is installed as it is."""
+    """Yield files of Finder and of the tar of macOS, which would be installed."""
     for path in _files(package):
         if path.name.startswith("._") or path.name == ".DS_Store":
             name = _name(package, path)
@@ -104,7 +104,7 @@ def _version(version: str) -> Iterator[Remark]:
 
 
 def replaced_version(package: Path, version: str) -> Iterator[Remark]:
-    """Yield a warning where the directory has another version than the one that is packed."""
+    """Yield a warning if the directory contains another version than the one that is packed."""
     content = _content(package / VERSION)
     said = (content or b"").decode("utf-8", "replace").partition("\n")[0].strip()
     if said and said != versions.parse(version):
@@ -112,7 +112,7 @@ def replaced_version(package: Path, version: str) -> Iterator[Remark]:
 
 
 def odd_key(key: Path) -> Iterator[Remark]:
-    """Yield a warning where `updates.key` works only as the very file that it is."""
+    """Yield a warning if `updates.key` works only as an identical copy."""
     problem = key_files.passphrase_problem(_content(key) or b"")
     if problem:
         yield Remark("warning", f"{key.name}: {problem.message}: an appliance needs the same file, byte by byte")
@@ -128,7 +128,7 @@ def _name(package: Path, path: Path) -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    """The content of a file that may be a key."""
+    """Return the content of a file that may be a key."""
     try:
         return paths.read_regular(path, MAX_KEY)
     except OSError:

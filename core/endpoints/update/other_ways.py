@@ -1,6 +1,6 @@
-"""How a package was encrypted that cannot be decrypted as it should be, so that its vendor is told what to change.
+"""Guessing how an undecryptable package was encrypted, so that its vendor learns what to change.
 
-Only the beginning is tried, with the options of `openssl enc` that vendors use: https://docs.openssl.org/3.0/man1/openssl-enc/.
+Only the beginning is tried, with the options that vendors use: https://docs.openssl.org/3.0/man1/openssl-enc/.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ COUNTS: Final = (
     1, 1000, 1024, 2048, 4096, 5000, 20_000, 50_000, 65_536,
     100_000, 200_000, 210_000, 250_000, 310_000, 500_000, 600_000,
 )  # fmt: skip
-"""For `-iter`, beside the 10,000 of openssl itself."""
+"""For `-iter`, in addition to the default of openssl, 10,000."""
 COUNTED: Final = ("sha256", "sha512")
 """Digests that are tried with all counts."""
 MAX_CPU: Final = 2.0
-"""Seconds of a processor for all guesses, whatever the machine and the package."""
+"""Seconds of processor time for all guesses, on any machine."""
 _KEYS: Final = 48
 _NOT_ENCRYPTED: Final = "It is not a file that was encrypted with a passphrase by openssl enc"
 _RIGHT: Final = "-aes-256-cbc -md sha256 -pbkdf2"
@@ -42,13 +42,13 @@ class _Way(NamedTuple):
     options: str
     derive: Callable[[bytes, bytes], bytes]
     rounds: int = 1
-    """How often the digest is made, which is what the time goes to."""
+    """The number of digests computed, which takes the time."""
 
 
 def explained(beginning: bytes, passphrase: bytes) -> str | None:
-    """Say in a sentence what is wrong with the beginning of a package; None where no guess fits.
+    """Return a sentence about what is wrong with the beginning of a package; None if no guess fits.
 
-    What is cheapest is tried first, and what would take longer than MAX_CPU in sum is not.
+    The cheapest guesses are tried first; those that would exceed MAX_CPU in total are skipped.
 
     :param beginning: its first kilobyte or more.
     """
@@ -69,7 +69,7 @@ def explained(beginning: bytes, passphrase: bytes) -> str | None:
         began = time.thread_time()
         derived = way.derive(passphrase, salt)
         spent = time.thread_time() - began
-        if way.rounds >= ITERATIONS:  # what is shorter says too little
+        if way.rounds >= ITERATIONS:  # fewer rounds are too short to measure
             slowest = max(slowest, spent / way.rounds)
         left -= spent
         for name, cipher in _ciphers(derived):
@@ -84,7 +84,7 @@ def explained(beginning: bytes, passphrase: bytes) -> str | None:
 def _decrypted(cipher: Cipher[Any], encrypted: bytes) -> bytes:
     try:
         return cipher.decryptor().update(encrypted)
-    except UnsupportedAlgorithm:  # as of the system's OpenSSL
+    except UnsupportedAlgorithm:  # not supported by the system's OpenSSL
         return b""
 
 
@@ -103,7 +103,7 @@ def _pbkdf2(digest: str, count: int, passphrase: bytes, salt: bytes) -> bytes:
 
 
 def _ciphers(derived: bytes) -> Iterator[tuple[str, Cipher[Any]]]:
-    """The ciphers, each with its part of what was derived: the key, then the vector."""
+    """Yield the ciphers with key and vector from the derived bytes."""
     for size in (32, 24, 16):
         key, vector = derived[:size], derived[size : size + 16]
         for mode in (modes.CBC(vector), modes.CTR(vector), modes.ECB()):  # noqa: S305  # only to tell that it was used

@@ -1,4 +1,4 @@
-"""Update packages: decrypting them in one pass, verifying their signature, and only then unpacking what they hold.
+"""Update packages: decrypting in one pass, verifying the signature, and only then unpacking.
 
 A package is `openssl enc` of a tar archive of two files: `software_package.tar.gz`, and with `.sign` its signature.
 """
@@ -32,26 +32,26 @@ ARCHIVE = "software_package.tar.gz"
 SIGNATURE = "software_package.tar.gz.sign"
 MAX_SIGNATURE = 8 * 1024
 MAX_KEY = 64 * 1024
-#: What tells how a package was encrypted: its header, and that of the archive in it.
+#: The bytes that identify the encryption: the header, and that of the archive in it.
 BEGINNING = HEADER + 2 * tarfile.BLOCKSIZE
-#: The two members need hardly any: nothing has been verified yet when these headers are read.
+#: Small, as the headers of the two members are read before the signature is verified.
 MAX_HEADER = 8 * 1024
-#: Headers and padding of an archive, beside the files that its limit is about.
+#: Headers and padding of an archive, which do not count towards the limit of its files.
 OVERHEAD = 1024 * 1024
-#: Where a header holds name, link, owner, group, and prefix with what is behind it.
+#: The text fields of a header: name, link, owner, group, and prefix with the padding after it.
 _TEXTS = ((0, 100), (157, 257), (265, 297), (297, 329), (345, 512))
 
 T = TypeVar("T")
 
 
 class PackageError(Exception):
-    """The package is refused; the message is a sentence that says why."""
+    """The package is refused; the message is a sentence with the reason."""
 
 
 class Keys:
-    """What opens and verifies packages, each read when it is first needed.
+    """The keys that decrypt and verify packages, each read on first use.
 
-    :raises PackageError: from the properties, if one of them is missing or makes no sense.
+    :raises PackageError: from the properties, if one of them is missing or invalid.
     """
 
     def __init__(self, etc: Path) -> None:
@@ -59,7 +59,7 @@ class Keys:
 
     @cached_property
     def passphrase(self) -> bytes:
-        """What `updates.key` says."""
+        """The passphrase in `updates.key`."""
         return _load(self._etc / "updates.key", read_passphrase)
 
     @cached_property
@@ -70,7 +70,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What was in a package, not verified yet."""
+    """The content of a package, not verified yet."""
 
     archive: Path
     digest: bytes
@@ -81,7 +81,7 @@ class Decrypted:
 def load_keys(etc: Path) -> Keys:
     """Read `updates.key` and `updates.pub` now.
 
-    :raises PackageError: one of them is missing or makes no sense.
+    :raises PackageError: one of them is missing or invalid.
     """
     keys = Keys(etc)
     _ = keys.passphrase, keys.public
@@ -112,12 +112,12 @@ def decrypt(
     free_space: int = 0,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Decrypted:
-    """Decrypt a package and write the archive in it, as it is, to the directory `into`.
+    """Decrypt a package and write the unchanged archive in it to the directory `into`.
 
-    :param legacy: whether packages encrypted with `-md md5` are accepted too.
-    :param free_space: bytes to leave free where the archive is written.
-    :param checkpoint: called for each chunk; what it raises ends this.
-    :raises PackageError: it cannot be decrypted, or holds anything else than it should.
+    :param legacy: whether to accept packages encrypted with `-md md5`, too.
+    :param free_space: bytes that must stay free on the target's file system.
+    :param checkpoint: called for each chunk; an exception that it raises ends the decryption.
+    :raises PackageError: it cannot be decrypted, or contains unexpected members.
     :raises OSError: the disk is full, or the like.
     """
     try:
@@ -131,7 +131,7 @@ def decrypt(
 
 
 class _Again:
-    """A file from its beginning, which is not read twice: others may write to it meanwhile."""
+    """A stream with its beginning pushed back: the file must not be read twice, as it may be modified."""
 
     def __init__(self, beginning: bytes, rest: Source) -> None:
         self._beginning, self._rest = beginning, rest
@@ -142,19 +142,19 @@ class _Again:
 
 
 def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader:
-    """Find out how the package was encrypted, by the first header of the archive in it."""
+    """Detect the encryption by the first header of the archive in the package."""
     beginning = b""
     while len(beginning) < BEGINNING and (chunk := package.read(BEGINNING - len(beginning))):
         beginning += chunk
     reason, is_legacy = "It was encrypted with another passphrase, or its beginning is damaged", False
     try:
-        if _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase)):
+        if _is_decrypted(DecryptingReader(io.BytesIO(beginning), passphrase)):
             return DecryptingReader(_Again(beginning, package), passphrase)
-        is_legacy = _makes_sense(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True))
+        is_legacy = _is_decrypted(DecryptingReader(io.BytesIO(beginning), passphrase, legacy=True))
     except DecryptionError as error:
         reason = str(error)
     if not is_legacy:
-        # Imported late: it brings many ciphers, and few packages are wrong.
+        # Imported late: it loads many ciphers, and few packages are wrong.
         from jidoteki.core.endpoints.update import other_ways
 
         raise DecryptionError(other_ways.explained(beginning, passphrase) or reason)
@@ -163,19 +163,19 @@ def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader
     return DecryptingReader(_Again(beginning, package), passphrase, legacy=True)
 
 
-def _makes_sense(plain: DecryptingReader) -> bool:
+def _is_decrypted(plain: DecryptingReader) -> bool:
     start = plain.read(tarfile.BLOCKSIZE * 2)[: tarfile.BLOCKSIZE]
     return not start.strip(b"\0") or is_tar(start)
 
 
 def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callable[[], None]) -> Decrypted:
-    """Take the two members apart, which come in either order."""
+    """Separate the two members, which come in either order."""
     digest = signature = None
     while (info := reader.next()) is not None:
         name = info.name.removeprefix("./")
         if name not in (ARCHIVE, SIGNATURE):
-            raise refuse(info.name, _stranger(name))
-        reason = can_restore(info.name, info, None) or _leftovers(info, reader.header)
+            raise refuse(info.name, _unexpected(name))
+        reason = can_restore(info.name, info, None) or _has_damage(info, reader.header)
         if reason or info.isdir() or info.issym():
             raise refuse(info.name, reason or "is not a file")
         if (digest if name == ARCHIVE else signature) is not None:
@@ -189,15 +189,15 @@ def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callab
     return Decrypted(archive, digest, signature)
 
 
-def _stranger(name: str) -> str:
+def _unexpected(name: str) -> str:
     reason = f"is neither {ARCHIVE} nor {SIGNATURE}"
     if name.startswith("._"):
         return f"{reason}: the tar of macOS adds such files unless COPYFILE_DISABLE=1 is in its environment"
     return reason
 
 
-def _leftovers(info: tarfile.TarInfo, header: bytes) -> str | None:
-    """What nobody reads must be empty: the checksum of a header lets one change in some thousands pass."""
+def _has_damage(info: tarfile.TarInfo, header: bytes) -> str | None:
+    """Check that unused bytes are empty: the checksum of a header misses one change in some thousands."""
     texts = [header[start:end].partition(b"\0")[2] for start, end in _TEXTS]
     if b"".join(texts).strip(b"\0") or info.linkname or not (info.uname + info.gname).isprintable():
         return "has a damaged header"
@@ -230,7 +230,7 @@ def _store(
 
 
 def verify(decrypted: Decrypted, keys: Keys) -> None:
-    """Check the signature (RSA, PKCS#1 v1.5, SHA-256) over the archive.
+    """Verify the signature (RSA, PKCS#1 v1.5, SHA-256) of the archive.
 
     :raises PackageError: it was not made with the private half of `updates.pub`, or not for this archive.
     """
@@ -243,7 +243,7 @@ def verify(decrypted: Decrypted, keys: Keys) -> None:
 def unpack(archive: Path, into: Path, policy: unpacking.Policy) -> unpacking.Summary:
     """Unpack a verified archive into the empty directory `into`.
 
-    :raises PackageError: the archive is damaged, or holds something that is refused; `into` is then incomplete.
+    :raises PackageError: the archive is damaged, or contains a refused member; `into` is then incomplete.
     :raises OSError: the disk is full, or the like.
     """
     limit = policy.max_size + policy.max_members * tarfile.BLOCKSIZE + OVERHEAD

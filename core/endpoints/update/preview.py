@@ -1,4 +1,4 @@
-"""What a dry run tells of an update package that would be installed."""
+"""The preview of an update package, which a dry run returns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_CHANGELOG: Final = 64 * 1024
 def preview(
     *, installed: str | None, candidate: str | None, changelog: bytes | None, size: int, key: rsa.RSAPublicKey
 ) -> dict[str, Any]:
-    """Return what is told.
+    """Return the preview.
 
     :param size: bytes of the package.
-    :param key: what its signature was verified with.
+    :param key: the key that verified its signature.
     """
     return {
         "from-version": installed,
@@ -29,5 +29,5 @@ def preview(
 
 
 def key_id(key: rsa.RSAPublicKey) -> str:
-    """The SHA-256 of a public key (SubjectPublicKeyInfo in DER), in hexadecimal digits."""
+    """Return the SHA-256 of a public key (SubjectPublicKeyInfo in DER), in hexadecimal digits."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

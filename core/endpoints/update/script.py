@@ -1,4 +1,4 @@
-"""Runs the `update.sh` of a package, and finds out why it failed."""
+"""Running the `update.sh` of a package, and reporting its failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Stamp = tuple[int, int, int] | None
 def run(job: Job, directory: Path) -> None:
     """Run the script of an unpacked package.
 
-    :raises JobFailed: it cannot be run, or failed; with the message and the code that it wrote itself, if it did.
+    :raises JobFailed: it cannot be run, or failed; with the message and the code from its error files, if it wrote any.
     """
     etc = job.appliance.etc
     before = _stamps(etc)
@@ -37,11 +37,11 @@ def run(job: Job, directory: Path) -> None:
 
 
 def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
-    """Run the script, and return why it failed."""
+    """Run the script, and return its failure."""
     if not script.is_file():
         return JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
     try:
-        script.chmod(script.stat().st_mode | 0o111)  # it may be a program, which only itself can start
+        script.chmod(script.stat().st_mode | 0o111)  # it may be a binary, which no interpreter can start
         limit = job.settings["update"]["script-timeout"]
         status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
     except JobFailed as error:
@@ -50,12 +50,12 @@ def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
 
 
 def _now() -> str:
-    """The time as `date` prints it."""
+    """Return the time in the format of `date`."""
     return time.strftime("%a %b %e %H:%M:%S %Z %Y")
 
 
 def _stamps(etc: Path) -> dict[str, _Stamp]:
-    """Which versions of the error files are there."""
+    """Return the identities of the error files."""
     stamps: dict[str, _Stamp] = {}
     for name in ERROR_FILES:
         stamps[name] = None
@@ -67,7 +67,7 @@ def _stamps(etc: Path) -> dict[str, _Stamp]:
 
 
 def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
-    """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
+    """Return the failure that the script wrote to the error files, as one line; None if it wrote none."""
     after = _stamps(etc)
     texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
     message, code = (texts[name] for name in ERROR_FILES)

@@ -1,4 +1,4 @@
-"""Where a package is unpacked and its `update.sh` runs: `ADMIN/tmp/update`, which scripts know from the original."""
+"""The directory of an unpacked package, in which its `update.sh` runs: `ADMIN/tmp/update`, as in the original."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from jidoteki.core.files import leftovers
 from jidoteki.hookspecs import Appliance, Job
 
-#: As in the original, for what is unpacked and for what the script makes.
+#: As in the original, for unpacked files and for those that the script creates.
 UMASK = 0o027
 
 
 def directory(job: Job) -> Path:
-    """The directory of this run; dry runs, of which there may be several beside an update, have their own."""
+    """Return the directory of this run; dry runs, which may be concurrent, have their own."""
     return job.workspace / "package" if job.dry_run else _shared(job.appliance)
 
 
 def make(job: Job) -> Path:
-    """Make the directory, empty and closed to other users, whatever a run that was killed left there.
+    """Create the directory, empty and closed to other users, after removing what a killed run left.
 
-    :raises OSError: something is in the way that can neither be removed nor be set aside.
+    :raises OSError: an existing file can neither be removed nor set aside.
     """
     path = directory(job)
     try:
@@ -32,7 +32,7 @@ def make(job: Job) -> Path:
 
 
 def clear(appliance: Appliance) -> None:
-    """Remove the directory; call it while no update runs. What is mounted in it stays, and is told of."""
+    """Remove the directory, except what is mounted in it; call it while no update is running."""
     path = _shared(appliance)
     with leftovers.tolerated(f"{path} cannot be removed"):
         leftovers.remove(path)

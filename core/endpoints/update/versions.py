@@ -1,17 +1,17 @@
-"""The versions of the system and of packages: what they may look like, and which one is newer.
+"""The versions of the system and of packages: their syntax and their order.
 
-A version is an epoch (`2:`), a word (`release-`; a `v` is none), numbers with dots, and what stands behind them:
+A version is an epoch (`2:`), a word (`release-`; a `v` is ignored), numbers with dots, and a suffix:
 
-    1.2.3-rc.1+build     numbers 1.2.3, pre-release rc.1; build metadata (+…) never counts
+    1.2.3-rc.1+build     numbers 1.2.3, pre-release rc.1; build metadata (+…) is ignored
     v1.2                 the same numbers as 1.2.0
     2024-05-01           a date, as 2024.05.01
     release-7a           word release, numbers 7, addition a
 
 Versions of one scheme (word, kind of numbers, with an epoch or without) are ordered by epoch, then by numbers, then by
-what stands behind them: where both are Semantic Versioning 2.0.0 as §11 there says, else as `sort -V` does. Of two
-versions of different schemes nothing says which one is newer, and neither is: an older package, signed long ago and
-called by another scheme, must not count as an update. The same holds for equal numbers of which only one has an
-addition: the one in `1.2-rc1` means before 1.2, the one in `1.2-1` after it, and only people know that.
+suffix: if both follow Semantic Versioning 2.0.0, as its §11 says, else as `sort -V` does. Versions of different schemes
+are not comparable, and neither is newer: an older package, signed long ago and numbered by another scheme, must not
+count as an update. The same holds for equal numbers of which only one has an addition: `1.2-rc1` is older than 1.2,
+`1.2-1` is newer, and only people know that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 import semver
 
 MAX_LENGTH: Final = 64
-#: A first number of four digits that is one of these makes it a date.
+#: A first number of four digits in this range is the year of a date.
 YEARS: Final = range(1970, 2200)
 
 _PRINTABLE = re.compile(f"[!-~]([ -~]{{0,{MAX_LENGTH - 2}}}[!-~])?")
@@ -43,37 +43,37 @@ _Sortable = tuple[tuple[int, int, str], ...]
 
 
 class VersionError(Exception):
-    """A version is missing, makes no sense, or is not newer; the message says which."""
+    """A version is missing, invalid, or not newer; the message says which."""
 
 
 class Stage(IntEnum):
-    """What stands behind the numbers, in the order of precedence."""
+    """The kind of the suffix, in the order of precedence."""
 
     TILDE = 0
-    """What `sort -V` puts before the numbers alone."""
+    """A suffix that `sort -V` puts before the numbers alone."""
     PRE_RELEASE = 1
-    """That of Semantic Versioning."""
+    """A pre-release of Semantic Versioning."""
     RELEASE = 2
     ADDITION = 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scheme:
-    """How a version is written."""
+    """The scheme of a version."""
 
     word: str
     numbers: str
     epoch: bool
 
     def __str__(self) -> str:
-        """What it is, for a person."""
+        """Return a description for people."""
         parts = ["an epoch"] * self.epoch + [f"the word {self.word}"] * bool(self.word) + [self.numbers]
         return " and ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
-    """A version as it is compared. The order is total: schemes follow one another in it, and equal are synonyms."""
+    """A version for comparison. The order is total: schemes are ordered, too, and equal versions are synonyms."""
 
     scheme: Scheme
     epoch: int
@@ -83,7 +83,7 @@ class Version:
 
     @classmethod
     def of(cls, text: str) -> Version:
-        """Read a version that `parse` returned; there is none that cannot be read."""
+        """Read a version that `parse` returned; this cannot fail."""
         epoch, word, body = _groups(_PARTS, text)
         numbers, rest = _groups(_NUMBERS, _with_dots(body))
         rest = rest.partition("+")[0].rstrip()
@@ -93,7 +93,7 @@ class Version:
         return cls(scheme, int(epoch or 0), _significant(numbers), stage, ordered)
 
     def is_comparable(self, other: Version) -> bool:
-        """Whether something says which of the two is newer, or that they are equal."""
+        """Return whether the order of the two versions is known."""
         if self.scheme != other.scheme:
             return False
         if (self.epoch, self.numbers) != (other.epoch, other.numbers) or self.stage == other.stage:
@@ -105,7 +105,7 @@ class Version:
 def parse(text: str) -> str:
     """Return the version in the text of a `version.txt`: one line of 1 to 64 printable ASCII characters.
 
-    :raises VersionError: it holds something else.
+    :raises VersionError: it is anything else.
     """
     version = text.strip(" \t\r\n")
     if not _PRINTABLE.fullmatch(version):
@@ -114,7 +114,7 @@ def parse(text: str) -> str:
 
 
 def is_newer(candidate: str, installed: str | None) -> bool:
-    """Say whether a version comes after the installed one, if any; of two that cannot be compared neither does."""
+    """Return whether a version is newer than the installed one, if any; False if they are not comparable."""
     if installed is None:
         return True
     one, other = Version.of(candidate), Version.of(installed)
@@ -122,15 +122,15 @@ def is_newer(candidate: str, installed: str | None) -> bool:
 
 
 def is_equal(one: str, other: str) -> bool:
-    """Say whether two versions are spellings of the same one."""
+    """Return whether two versions are spellings of the same one."""
     return Version.of(one) == Version.of(other)
 
 
 def require_newer(candidate: str, present: str, named: str, allowed: str | None) -> None:
-    """Refuse a version that does not come after one that is present.
+    """Refuse a version that is not newer than a present one.
 
-    :param named: what the present one is, for the message, such as `the installed version 1.0.0`.
-    :param allowed: a version that counts as newer than all those that it cannot be compared with.
+    :param named: the present one in the message, such as `the installed version 1.0.0`.
+    :param allowed: a version that counts as newer than all those that it is not comparable with.
     :raises VersionError: it is older, equal, or of another scheme.
     """
     one, other = Version.of(candidate), Version.of(present)
@@ -146,14 +146,14 @@ def require_newer(candidate: str, present: str, named: str, allowed: str | None)
 
 
 def _groups(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
-    """What the groups of a pattern found that fits every line."""
+    """Return the groups of a pattern that matches every line."""
     found = pattern.fullmatch(text)
     assert found
     return found.groups("")
 
 
 def _with_dots(body: str) -> str:
-    """The same with a date of dashes at its beginning written with dots."""
+    """Replace the dashes of a leading date by dots."""
     date = _DASHED_DATE.match(body)
     if not date or int(date[1]) not in YEARS:
         return body
@@ -177,7 +177,7 @@ def _kind(numbers: str) -> str:
 
 
 def _significant(numbers: str) -> tuple[int, ...]:
-    """The numbers without zeros at their end, which say nothing."""
+    """Return the numbers without trailing zeros, which have no meaning."""
     found = [int(each) for each in numbers.split(".") if each]
     while found and not found[-1]:
         found.pop()
@@ -193,11 +193,11 @@ def _stage(scheme: Scheme, numbers: str, rest: str) -> Stage:
 
 
 def _identifiers(text: str) -> _Sortable:
-    """A pre-release of Semantic Versioning: numbers before words, a longer one after its beginning."""
+    """Return the sort key of a pre-release of Semantic Versioning: numbers before words, shorter before longer."""
     return tuple((0, int(each), "") if each.isdigit() else (1, 0, each) for each in text.split("."))
 
 
 def _natural(text: str) -> _Sortable:
-    """Digits as numbers, everything else as letters."""
+    """Return the sort key of a suffix: digits as numbers, everything else as letters."""
     found = _DIGITS_OR_NOT.findall(text.lower())
     return tuple((0, int(each), "") if each.isdigit() else (1, 0, each) for each in found)

@@ -1,4 +1,4 @@
-"""Packages made with the real `tar` and `openssl`, and a job to install them in."""
+"""Packages made with the real `tar` and `openssl`, and a job to install them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jidoteki.testing import FakeJob
 
 
 def run(*argv: str | Path, **options: Any) -> bytes:
-    """Run a program that must succeed, and return what it printed."""
+    """Run a program that must succeed, and return its output."""
     return bytes(subprocess.run([str(each) for each in argv], check=True, capture_output=True, **options).stdout)
 
 
 class Vendor:
-    """Somebody who makes packages, with keys of their own in a directory."""
+    """A vendor, with a directory of keys."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -50,7 +50,7 @@ class Vendor:
         return signature
 
     def seal(self, archive: Path, signature: Path, *options: str) -> bytes:
-        """Put an archive and its signature together and encrypt them."""
+        """Encrypt an archive together with its signature."""
         outer = run("tar", "-C", archive.parent, "-cf", "-", archive.name, signature.name)
         return self.encrypt(outer, *options)
 
@@ -61,17 +61,17 @@ class Vendor:
         return run("openssl", "enc", *cipher, *derivation, "-pass", f"file:{self.key}", input=content)
 
     def package(self, work: Path, files: Mapping[str, str], *options: str) -> bytes:
-        """Make a whole package."""
+        """Make a complete package."""
         archive = self.archive(work, files)
         return self.seal(archive, self.sign(archive), *options)
 
 
 class UpdateJob(FakeJob):
-    """A job whose scripts are really run."""
+    """A job that really runs its scripts."""
 
     @property
     def steps(self) -> list[int]:
-        """The percentages, each of them once."""
+        """Return the distinct percentages in order."""
         return list(dict.fromkeys(self.percentages))
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
@@ -86,19 +86,19 @@ class UpdateJob(FakeJob):
 
 @pytest.fixture(scope="session")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
-    """The vendor whose packages the appliance takes."""
+    """Return the vendor whose packages the appliance accepts."""
     return Vendor(tmp_path_factory.mktemp("vendor") / "keys")
 
 
 @pytest.fixture(scope="session")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
-    """Somebody else with keys of their own."""
+    """Return another vendor, with other keys."""
     return Vendor(tmp_path_factory.mktemp("stranger") / "keys")
 
 
 @pytest.fixture
 def appliance(tmp_path: Path, vendor: Vendor) -> Appliance:
-    """An appliance at version 1.0.0 that takes the vendor's packages."""
+    """Return an appliance at version 1.0.0 that accepts the vendor's packages."""
     root = tmp_path / "root"
     made = Appliance(root, root / "opt/jidoteki/tinyadmin")
     made.prepare()
@@ -110,7 +110,7 @@ def appliance(tmp_path: Path, vendor: Vendor) -> Appliance:
 
 @pytest.fixture
 def new_job(appliance: Appliance, tmp_path: Path) -> Callable[..., UpdateJob]:
-    """Return a function that makes update jobs; its argument is the package handed over, if any."""
+    """Return a function that makes update jobs; its argument is the package passed to the job, if any."""
 
     def make(package: Path | None = None) -> UpdateJob:
         workspace = tmp_path / f"work-{len(list(tmp_path.glob('work-*')))}"
@@ -122,7 +122,7 @@ def new_job(appliance: Appliance, tmp_path: Path) -> Callable[..., UpdateJob]:
 
 @pytest.fixture
 def drop(appliance: Appliance) -> Callable[..., Path]:
-    """Return a function that puts a package where uploads lie."""
+    """Return a function that puts a package into the uploads directory."""
 
     def put(content: bytes, name: str = "software_package-1.enc") -> Path:
         path = appliance.uploads / name

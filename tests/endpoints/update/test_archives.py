@@ -1,4 +1,4 @@
-"""Unpacking: honest archives come out as `tar` unpacks them, hostile ones change nothing outside the target."""
+"""Unpacking: valid archives are unpacked as `tar` does it, hostile ones change nothing outside the target."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pack(members: Iterable[Member], format: int = tarfile.PAX_FORMAT, **options:
 
 
 def raw(name: bytes, type: bytes = b"0", size: bytes = b"00000000000", **fields: tuple[int, bytes]) -> bytes:
-    """A header with anything in its fields and a right checksum."""
+    """Return a header with any bytes in its fields and a valid checksum."""
     header = bytearray(512)
     header[0 : len(name)] = name
     header[100:108], header[108:116], header[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
@@ -210,7 +210,7 @@ def everything(top: Path) -> dict[str, tuple[int, int, bytes]]:
 
 @pytest.fixture
 def into(tmp_path: Path) -> Path:
-    """The directory to unpack into, between neighbours that nobody may touch."""
+    """Return the directory to unpack into, whose siblings must not be changed."""
     (tmp_path / "sandbox/into").mkdir(parents=True)
     (tmp_path / "sandbox/escaped").write_text("old")
     (tmp_path / "escaped").write_text("old")

@@ -1,4 +1,4 @@
-"""An older package never becomes an update, whatever rewrote `version.txt`: the highest version is remembered."""
+"""An older package is never installed, even if `version.txt` was changed: the highest version is recorded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mark(appliance: Appliance) -> Path:
 
 @pytest.fixture
 def update(vendor: Any, tmp_path: Path, new_job: Callable[..., Any], drop: Callable[..., Path]) -> Callable[..., Any]:
-    """Return a function that installs a package of a version, and gives the job."""
+    """Return a function that installs a package of a version, and returns the job."""
 
     def install(
         version: str, script: str | None = None, allowed: str | None = None, more: Mapping[str, str] = {}

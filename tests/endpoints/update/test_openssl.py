@@ -1,4 +1,4 @@
-"""Encryption: what `openssl` writes is read, and what is written `openssl` reads."""
+"""Encryption: the output of `openssl` can be decrypted, and `openssl` decrypts ours."""
 
 from __future__ import annotations
 

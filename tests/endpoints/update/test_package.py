@@ -1,4 +1,4 @@
-"""Update packages: the good ones are taken, all others are refused before anything of them is unpacked."""
+"""Update packages: valid ones are accepted, all others are refused before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def good(vendor: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def take(vendor: Any, tmp_path: Path) -> Take:
-    """Return a function that does all that is done before `update.sh`, and returns where the package was unpacked."""
+    """Return a function that does everything before `update.sh`, and returns the unpacked directory."""
     work = tmp_path / "work"
     work.mkdir()
 
@@ -293,7 +293,7 @@ def test_a_package_that_would_fill_the_disk_is_refused_before_it_is_written(
 
 
 def test_a_large_package_takes_little_memory(vendor: Any, tmp_path: Path) -> None:
-    """256 MiB of zeros and as much again of what does not compress well."""
+    """256 MiB of zeros, and as much incompressible content."""
     source = tmp_path / "made/source"
     source.mkdir(parents=True)
     (source / "random").write_bytes(random.Random(1).randbytes(1 << 20) * 64)
@@ -384,7 +384,7 @@ def test_a_package_without_a_valid_version_is_not_built(vendor: Any, tmp_path: P
 
 
 class _Once:
-    """A source that can be read once and in no other order."""
+    """A source that can be read once, sequentially."""
 
     def __init__(self, content: bytes) -> None:
         self._file = io.BytesIO(content)

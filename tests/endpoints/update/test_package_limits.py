@@ -1,4 +1,4 @@
-"""Packages at their limits: what is read of them, what is said of a wrong one, and what lies on the disk then."""
+"""Packages at their limits: bytes read, messages for wrong ones, and files left on the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Decrypt = Callable[..., Decrypted]
 
 
 class Slow:
-    """A file that gives few bytes at a time, and counts how many."""
+    """A file that returns few bytes at a time, and counts them."""
 
     def __init__(self, content: bytes, step: int = 100) -> None:
         self._file = io.BytesIO(content)
@@ -35,7 +35,7 @@ class Slow:
 
 @pytest.fixture
 def into(tmp_path: Path) -> Path:
-    """Where the archive goes."""
+    """Return the directory for the archive."""
     path = tmp_path / "into"
     path.mkdir()
     return path
@@ -43,7 +43,7 @@ def into(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decrypt(vendor: Any, into: Path) -> Decrypt:
-    """Return a function that encrypts something and decrypts it as a package."""
+    """Return a function that encrypts content and decrypts it as a package."""
 
     def decrypt_one(plain: bytes, *how: str, **options: Any) -> Decrypted:
         content = Slow(vendor.encrypt(plain, *how))
@@ -147,7 +147,7 @@ def test_a_signature_has_8192_bytes(decrypt: Decrypt) -> None:
     assert decrypt(member(ARCHIVE) + member(SIGNATURE, b"s" * 8192) + END).signature == b"s" * 8192
 
 
-# Where a ustar header holds text, and what is not text: the version, the numbers of a device.
+# The text fields of a ustar header, and the others: the version, the device numbers.
 TEXTS = {"name": (0, 100), "link": (157, 257), "owner": (265, 297), "group": (297, 329), "prefix": (345, 512)}
 
 
@@ -175,12 +175,12 @@ def test_the_headers_of_both_members_have_8_kib(decrypt: Decrypt) -> None:
             assert "header longer" in told(decrypt, plain)
 
 
-# How it was encrypted
+# Guessing the encryption
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Guess nothing of how a package was encrypted; what there was to guess from."""
+    """Disable guessing, and return the beginnings that would have been guessed from."""
     seen: list[bytes] = []
 
     def explained(beginning: bytes, passphrase: bytes) -> str:

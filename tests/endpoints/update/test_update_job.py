@@ -1,4 +1,4 @@
-"""The update job: its steps, its codes, and what it leaves behind."""
+"""The update job: its steps, its error codes, and its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(job: Any) -> None:
 
 
 def install(job: Any) -> None:
-    """What the host does with a job."""
+    """Do what the host does with a job."""
     check(job)
     UPDATE.run(job)
 

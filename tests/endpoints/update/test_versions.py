@@ -1,4 +1,4 @@
-"""Versions: what they look like and how they compare."""
+"""Versions: syntax and order."""
 
 from __future__ import annotations
 
