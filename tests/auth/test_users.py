@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.auth import users
-from jidoteki.core.auth.users import User
+from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs import named_tokens
 
 KEY = "0123456789abcdef" * 4
@@ -159,3 +159,8 @@ def test_a_file_that_makes_no_sense_holds_no_tokens(content: bytes) -> None:
 
 def test_of_a_file_with_too_many_tokens_the_first_64_count() -> None:
     assert list(parsed({f"t{number}": entry() for number in range(70)})) == [f"t{number}" for number in range(64)]
+
+
+def test_a_credential_has_the_same_name_in_each_release_for_what_is_kept_under_it() -> None:
+    assert Holder(KEY.encode(), User("admin")).credential == "fdb81ac3af7beb36200a4c431e95a6f9"
+    assert Holder(KEY.encode(), User("robot")).credential != Holder(KEY.encode(), User("admin")).credential
