@@ -227,7 +227,7 @@ class JobRecord:
 
     id: str
     """As in the `Job-Id` header."""
-    kind: str
+    type: str
     """The name of its JobType."""
     status: Status
     percentage: int

@@ -276,25 +276,25 @@ class FakeRequest:
         """Return `figures`."""
         return list(self.figures)
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Add to `started`, and return a 202 response with the default `location`."""
-        self.started.append((kind, values))
-        location = f"{PREFIX}/{kind}"
+        self.started.append((job_type, values))
+        location = f"{PREFIX}/{job_type}"
         return JsonResponse({"Status": "202 Accepted", "Location": location}, 202, {"Location": location})
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Add to `started`, and return `outcome`."""
-        self.started.append((kind, values))
+        self.started.append((job_type, values))
         return self.outcome
 
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return `resumed`."""
         return self.resumed
 
-    async def cancel_job(self, kind: str) -> bool:
+    async def cancel_job(self, job_type: str) -> bool:
         """Add to `cancelled` if one is `running`."""
         if self.running and not self.dry_run:
-            self.cancelled.append(kind)
+            self.cancelled.append(job_type)
         return self.running
 
     async def cancel_run(self, id: str) -> None:
@@ -308,11 +308,11 @@ class FakeRequest:
         if not self.dry_run:
             self.cancelled.append(id)
 
-    async def job_running(self, kind: str) -> bool:
+    async def job_running(self, job_type: str) -> bool:
         """Return `running`."""
         return self.running
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
+    async def job_status(self, job_type: str) -> dict[str, Any]:
         """Return `status`."""
         return dict(self.status)
 

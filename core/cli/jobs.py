@@ -29,14 +29,14 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--type", "kind", help="Only jobs of this type, such as backup.")
+@click.option("--type", "job_type", help="Only jobs of this type, such as backup.")
 @click.option("--status", help="Only jobs with this status: running, success, failed, cancelled.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @json_option
 @remote_options
-def list_jobs(remote: Remote, kind: str | None, status: str | None, limit: int, as_json: bool) -> None:
+def list_jobs(remote: Remote, job_type: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
-    asked = {"type": kind, "status": status, "limit": str(limit)}
+    asked = {"type": job_type, "status": status, "limit": str(limit)}
     query = urlencode({name: value for name, value in asked.items() if value})
 
     async def ask(client: Client) -> None:

@@ -47,7 +47,7 @@ def command(root: Path, wait: bool) -> None:
     except Busy as busy:
         with contextlib.suppress(AuditUnavailable):
             audit.write(id, CLIENT, user, "request.done", f"{TARGET} refused")
-        raise Problem(f"{busy.kind.capitalize()} is already running") from busy
+        raise Problem(f"{busy.job_type.capitalize()} is already running") from busy
     with contextlib.suppress(AuditUnavailable):
         audit.write(id, CLIENT, user, "request.done", f"{TARGET} started {record.id}")
     click.echo(f"Started {record.id}")

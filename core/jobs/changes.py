@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.core.files import locks
-from jidoteki.core.jobs.records import KIND, Record, Records
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.hookspecs import Job, JobFailed
 
 WAIT: Final = 600.0
@@ -18,7 +18,7 @@ WAIT: Final = 600.0
 SETTLING: Final = 10.0
 """Seconds that the service has to put right what a change left that was killed."""
 LOOK_EACH: Final = 0.1
-_GOING_DOWN: Final = "going_down.lock"  # of no kind of job: none has `_` in its name
+_GOING_DOWN: Final = "going_down.lock"  # of no job type: none has `_` in its name
 _TRIES: Final = 6000
 
 
@@ -76,12 +76,12 @@ class Changes:
 
     def _running(self) -> Record | None:
         """The run of one that is being made."""
-        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.kind))), None)
+        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.type))), None)
 
     def _unended(self) -> Iterator[Record]:
-        """The last run of each kind, if it is a change and its record does not say how it ended."""
+        """The last run of each type, if it is a change and its record does not say how it ended."""
         for path in sorted(self._directory.glob("*.lock")):
-            record = self._records.latest(path.stem) if KIND.fullmatch(path.stem) else None
+            record = self._records.latest(path.stem) if TYPE_NAME.fullmatch(path.stem) else None
             if record and record.persist and record.status == "running":
                 yield record
 

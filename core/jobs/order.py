@@ -11,7 +11,7 @@ from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs.records import Record, parse
+from jidoteki.core.jobs.records import Record, parse, stored
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import paths
 
@@ -56,6 +56,7 @@ class Order:
             name: _handed_over(value, path.with_name(f"input-{number}"))
             for number, (name, value) in enumerate(self.input.items())
         }
+        fields["record"] = stored(self.record)
         fields |= {name: str(fields[name]) for name in PATHS}
         content = json.dumps(fields).encode()
         if len(content) > MAX_SIZE:

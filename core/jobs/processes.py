@@ -130,7 +130,7 @@ def is_alive(pid: int) -> bool:
 
 
 def leads(pid: int, lock: Path) -> bool:
-    """Whether a process that a record names is still that job: it leads a session and has the lock of its kind open."""
+    """Whether a process that a record names is still that job: it leads a session and has the lock of its type open."""
     if _session_of(pid) != pid:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its kind as descriptor 0."""
+"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its type as descriptor 0."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def load(path: Path) -> Run:
     appliance, record = order.appliance, order.record
     config = Config({**order.settings, "plugins": order.sections})
     loaded = manager.load_for_job(appliance, config, order.plugins)
-    job, section = _find(loaded, record.kind)
+    job, section = _find(loaded, record.type)
     log = None
     if not order.dry_run:
         log = logs.of(appliance, job, Records(appliance.jobs).log(record.id))
@@ -94,12 +94,12 @@ def _keep_lock() -> None:
     os.close(null)
 
 
-def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
+def _find(loaded: manager.Plugins, job_type: str) -> tuple[JobType, Any]:
     for plugin in loaded.loaded:
         for job in plugin.jobs:
-            if job.name == kind:
+            if job.name == job_type:
                 return job, plugin.section
-    raise SystemExit(f"No plugin has the job {kind}: " + "; ".join(p.problem or "" for p in loaded.all))
+    raise SystemExit(f"No plugin has the job {job_type}: " + "; ".join(p.problem or "" for p in loaded.all))
 
 
 def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:

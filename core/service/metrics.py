@@ -210,11 +210,11 @@ def _last_jobs(records: list[JobRecord]) -> Iterator[Metric]:
     ended: dict[str, float] = {}
     succeeded: dict[str, float] = {}
     for record in records:  # the newest first
-        running.setdefault(record.kind, float(record.status == "running"))
+        running.setdefault(record.type, float(record.status == "running"))
         if record.ended is not None:
-            ended.setdefault(record.kind, record.ended)
+            ended.setdefault(record.type, record.ended)
             if record.status == "success":
-                succeeded.setdefault(record.kind, record.ended)
+                succeeded.setdefault(record.type, record.ended)
     yield _by_type("jidoteki_job_running", "Whether a job of this type runs.", running)
     yield _by_type("jidoteki_job_last_end_timestamp_seconds", "When the last job of this type ended.", ended)
     name = "jidoteki_job_last_success_timestamp_seconds"

@@ -204,7 +204,7 @@ class Pipeline:
         if route.endpoint.starts and not (key and key.known):
             running = await self._service.jobs.busy(route.endpoint.starts)
             if running:
-                raise refusal(self._service.jobs.kind(route.endpoint.starts), running)
+                raise refusal(self._service.jobs.job_type(route.endpoint.starts), running)
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -141,37 +141,37 @@ class ApiRequest:
         """Figures for a monitoring system."""
         return await self.service.figures.collect(self.service)
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Start a job and answer 202."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         headers = {}
         body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
             body = {**await self._judged(job, values), **body}
         else:
             try:
-                record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
+                record = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
             except Busy as busy:
-                raise refusal(job, busy.kind) from busy
+                raise refusal(job, busy.job_type) from busy
             except OSError as error:
-                raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+                raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
             self.job_id = headers["Job-Id"] = record.id
-        location = f"/{kind}" if job.location is None else job.location
+        location = f"/{job_type}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
         return JsonResponse(body, 202, headers)
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         try:
             if self.dry_run:
-                return await self.service.jobs.judge(kind, values)
-            outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
+                return await self.service.jobs.judge(job_type, values)
+            outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
         except Busy as busy:
-            raise refusal(job, busy.kind) from busy
+            raise refusal(job, busy.job_type) from busy
         except OSError as error:
-            raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+            raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
         self.job_id = outcome.id
         return outcome
 
@@ -188,11 +188,11 @@ class ApiRequest:
         where = self.client if anew else ANYWHERE
         return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
 
-    async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind."""
+    async def cancel_job(self, job_type: str) -> bool:
+        """End the running job of this type."""
         if self.dry_run:
-            return await self.service.jobs.is_running(kind)
-        return await self.service.jobs.cancel(kind)
+            return await self.service.jobs.is_running(job_type)
+        return await self.service.jobs.cancel(job_type)
 
     async def cancel_run(self, id: str) -> None:
         """End one run of a job."""
@@ -204,13 +204,13 @@ class ApiRequest:
         except NotCancellable as error:
             raise ApiError(400, str(error)) from error
 
-    async def job_running(self, kind: str) -> bool:
-        """Whether a job of this kind is running now."""
-        return await self.service.jobs.is_running(kind)
+    async def job_running(self, job_type: str) -> bool:
+        """Whether a job of this type is running now."""
+        return await self.service.jobs.is_running(job_type)
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
-        """How the last run of this kind went, or goes."""
-        return await self.service.jobs.status(kind)
+    async def job_status(self, job_type: str) -> dict[str, Any]:
+        """How the last run of this type went, or goes."""
+        return await self.service.jobs.status(job_type)
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
@@ -234,7 +234,7 @@ class ApiRequest:
         try:
             outcome = await self.service.jobs.judge(job.name, values)
         except Busy as busy:
-            raise refusal(job, busy.kind) from busy
+            raise refusal(job, busy.job_type) from busy
         except OSError as error:
             raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
         if outcome.status == "failed":

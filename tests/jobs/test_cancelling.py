@@ -116,7 +116,7 @@ def test_a_failure_of_cleaning_up_is_told_by_the_log(jidoteki_host: MakeHost, tm
     assert "it is still mounted: busy" in host.get(f"/jobs/{id}").json["log"]
 
 
-def test_status_files_and_the_kind_say_that_it_was_cancelled(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+def test_status_files_and_the_type_say_that_it_was_cancelled(jidoteki_host: MakeHost, tmp_path: Path) -> None:
     plugin = PLUGIN.replace("recover=recover", "status_files=StatusFiles('slow.json', 'slow.txt')")
     host, _ = running(jidoteki_host, tmp_path, "wait()", plugin=plugin)
 

@@ -401,7 +401,7 @@ def test_commands_of_a_job_do_not_inherit_its_lock(host: Host) -> None:
     assert host.wait_for_job("/worker")["error-message"].startswith("/dev/null ")
 
 
-def test_the_last_hundred_runs_are_kept_and_the_last_of_each_kind(host: Host) -> None:
+def test_the_last_hundred_runs_are_kept_and_the_last_of_each_type(host: Host) -> None:
     from jidoteki.core.jobs.records import Records
 
     records = Records(host.appliance.jobs)

@@ -1047,9 +1047,13 @@ async def test_the_status_shows_what_the_reference_shows(
 
 
 def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) -> None:
-    [kind] = plugin.jidoteki_jobs(appliance)
+    [job_type] = plugin.jidoteki_jobs(appliance)
 
-    assert (kind.name, kind.log, kind.status_files.status) == ("certs", "update_certs.log", "status_certs.txt")
+    assert (job_type.name, job_type.log, job_type.status_files.status) == (
+        "certs",
+        "update_certs.log",
+        "status_certs.txt",
+    )
     assert [(each.method, each.path) for each in plugin.jidoteki_endpoints(appliance)] == [
         ("POST", "/certs"),
         ("GET", "/certs"),

@@ -36,7 +36,7 @@ SIX_HOURS_LATER = ("--faked-system-time", "20200101T060000")
 class WorkingRequest(FakeRequest):
     """Runs the job in this process, as the host would in another one."""
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         return await asyncio.to_thread(self._run, values)
 
     def _run(self, values: Mapping[str, Any]) -> JobOutcome:

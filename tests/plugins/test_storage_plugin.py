@@ -65,8 +65,8 @@ def posted(appliance: Appliance, storage: object) -> dict[str, Any]:
     """What the handler hands to the job that it starts."""
     request = FakeRequest(appliance, {"settings": accepted(storage)})
     asyncio.run(plugin.change(request))
-    [(kind, values)] = request.started
-    assert kind == "storage"
+    [(job_type, values)] = request.started
+    assert job_type == "storage"
     return values
 
 

@@ -61,7 +61,7 @@ def run(job: Job) -> None:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """One kind."""
+    """One job type."""
     return [JobType("greet", run, check)]
 
 
