@@ -79,8 +79,8 @@ def make_package(below: Path, on: Appliance, unpacked: int, version: str = "1.1.
 
 
 def _launcher(on: Appliance) -> Launcher:
-    settings = loading.load(on.configuration)
-    return Launcher(on, settings, manager.load_all(on, settings))
+    config = loading.load(on.configuration)
+    return Launcher(on, config, manager.load_all(on, config))
 
 
 def _pipeline(below: Path, on: Appliance, package: Path) -> dict[str, float]:

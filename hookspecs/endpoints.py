@@ -200,8 +200,8 @@ class Request(Protocol):
         """The plugin's section of the configuration, validated and with its defaults."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The whole configuration of the host, validated and with its defaults."""
+    def host_config(self) -> Mapping[str, Any]:
+        """The host's own keys of the configuration, validated and with their defaults."""
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:

@@ -43,7 +43,7 @@ class FakeJob:
     :param input: the values that the request handler would pass to `start_job`.
     :param workspace: an empty directory; by default one that does not exist.
     :param config: the plugin's section of the configuration.
-    :param settings: the whole configuration; by default that of an appliance without a configuration file.
+    :param host_config: the host's configuration; by default that of an appliance without a configuration file.
     :param dry_run: whether only `check` is called.
     :param id: the id of this run.
     :param exit_statuses: of programs and scripts, by file name; 0 for others.
@@ -60,7 +60,7 @@ class FakeJob:
     input: Mapping[str, Any] = field(default_factory=dict)
     workspace: Path = NOWHERE
     config: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=loading.defaults)
+    host_config: Mapping[str, Any] = field(default_factory=loading.defaults)
     dry_run: bool = False
     id: str = "000001-fake"
     exit_statuses: Mapping[str, int] = field(default_factory=dict)
@@ -210,7 +210,7 @@ class FakeRequest:
     :param values: the parameters as the endpoint's validators return them.
     :param headers: with names in lower case.
     :param config: the plugin's section of the configuration.
-    :param settings: the whole configuration; by default that of an appliance without a configuration file.
+    :param host_config: the host's configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every active endpoint.
     :param dry_run: whether nothing may be changed.
     :param caller: who makes the request.
@@ -236,7 +236,7 @@ class FakeRequest:
     values: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=loading.defaults)
+    host_config: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
     caller: Caller = field(default_factory=lambda: Caller("admin", None, None))

@@ -31,7 +31,7 @@ class Job(FakeJob):
         super().__init__(
             appliance,
             {"archive": str(archive), "mode": mode},
-            settings={"limits": {"free-space": 1}},
+            host_config={"limits": {"free-space": 1}},
             dry_run=dry_run,
             id="dry-run-1" if dry_run else "000001-restore",
         )
@@ -43,7 +43,7 @@ class Job(FakeJob):
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
-        free_space = self.settings["limits"]["free-space"]
+        free_space = self.host_config["limits"]["free-space"]
         policy = unpacking.Policy.restore(
             links_below=links_below, free_space=free_space, note=self.log, own=own, elsewhere=elsewhere
         )

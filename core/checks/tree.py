@@ -87,7 +87,7 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _space(appliance: Appliance, config: Config) -> Iterator[Finding]:
-    wanted = config.settings["limits"]["free-space"]
+    wanted = config.values["limits"]["free-space"]
     for directory in (appliance.spool, appliance.etc):
         if directory.exists() and (free := shutil.disk_usage(directory).free) < wanted:
             message = f"{free} bytes are free, less than the {wanted} of limits.free-space"

@@ -58,10 +58,10 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
     _write_update_keys(appliance, vendor)
     _write_token(appliance, token, first_run)
     tls.make_self_signed(appliance)
-    settings = loading.load(appliance.configuration)
-    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, settings)))
+    config = loading.load(appliance.configuration)
+    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, config)))
     appliance.replace_file(appliance.system_etc / "jidoteki-admin-api.schema.json", schema)
-    loaded = manager.load_all(appliance, settings)
+    loaded = manager.load_all(appliance, config)
     loaded.call("jidoteki_init", seconds=120, appliance=appliance, vendor=vendor)
     return appliance
 

@@ -124,10 +124,10 @@ def _judge(appliance: Appliance, file: Path, work: Path) -> None:
     from jidoteki.core.plugin_manager.manager import Plugins
     from jidoteki.hookspecs import JobType
 
-    settings = loading.load(appliance.configuration)
+    config = loading.load(appliance.configuration)
     kind = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
-        appliance, Record("verify", kind.name), kind, Plugins(appliance, settings),
-        config={}, settings=settings.settings, input={"package": str(file.resolve())}, workspace=work, log=None,
+        appliance, Record("verify", kind.name), kind, Plugins(appliance, config),
+        config={}, host_config=config.values, input={"package": str(file.resolve())}, workspace=work, log=None,
     )  # fmt: skip
     jobs.check(context)

@@ -106,7 +106,7 @@ def _binding(service: Service, host: str | None, port: int | None, http_port: in
     from jidoteki.core.http.listener import EVERYWHERE
     from jidoteki.core.service.server import Binding
 
-    listen = service.generation.config.settings["listen"]
+    listen = service.generation.config.values["listen"]
     default = EVERYWHERE if str(service.appliance.root) == "/" else ("127.0.0.1",)
     chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
     plain = http_port if http_port is not None else _port_of_environment()

@@ -29,8 +29,8 @@ def run(job: Job) -> None:
     """
     changes = Changes(job)
     changes.wait()
-    _run_commands(job, "persist", persisting.commands(job.settings, job.appliance))
-    argv = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
+    _run_commands(job, "persist", persisting.commands(job.host_config, job.appliance))
+    argv = job.host_config["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
     if not argv:
         job.log("No reboot command is configured: nothing to do")
         return
@@ -44,7 +44,7 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
     for argv in commands:
         job.log(f"Running the {name} command")
         try:
-            status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
+            status = job.command(*argv, timeout=job.host_config["limits"]["command"], privileged=True)
         except JobFailed as failure:
             raise JobFailed(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
         if status:

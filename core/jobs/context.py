@@ -32,7 +32,7 @@ class Context:
         plugins: Plugins,
         *,
         config: Mapping[str, Any],
-        settings: Mapping[str, Any],
+        host_config: Mapping[str, Any],
         input: Mapping[str, Any],
         workspace: Path,
         log: Log | None,
@@ -40,7 +40,7 @@ class Context:
         self.id = record.id
         self.appliance = appliance
         self.config = config
-        self.settings = settings
+        self.host_config = host_config
         self.input = input
         self.workspace = workspace
         self.dry_run = log is None
@@ -160,7 +160,7 @@ class Context:
 
     @property
     def _prefix(self) -> list[str]:
-        return self.settings["commands"]["prefix"] or []
+        return self.host_config["commands"]["prefix"] or []
 
     def _run(
         self,
@@ -193,7 +193,7 @@ class Context:
             return False
         uploads = self.appliance.uploads
         cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None
-        status = self.script(path, *arguments, timeout=self.settings["limits"]["command"], cwd=cwd)
+        status = self.script(path, *arguments, timeout=self.host_config["limits"]["command"], cwd=cwd)
         if status:
             raise JobFailed(f"{name} failed with exit status {status}")
         return True
@@ -201,8 +201,8 @@ class Context:
     def persist(self) -> None:
         """Run what keeps the system's data, if there is anything; it prints to this run's log."""
         output = self._log.write_own if self._log else _ignore
-        for argv in persisting.commands(self.settings, self.appliance):
-            limit = self.settings["limits"]["command"]
+        for argv in persisting.commands(self.host_config, self.appliance):
+            limit = self.host_config["limits"]["command"]
             status = self._run([*self._prefix, *argv], timeout=limit, cwd=None, output=output)
             if status:
                 message = f"The change is in force, but the persist command failed with exit status {status}"
@@ -220,7 +220,7 @@ class Context:
 
         policy = unpacking.Policy.restore(
             links_below=links_below,
-            free_space=self.settings["limits"]["free-space"],
+            free_space=self.host_config["limits"]["free-space"],
             checkpoint=self.checkpoint,
             note=self.log,
             own=own,

@@ -188,14 +188,14 @@ class Launcher:
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
-        sections = self._config.settings["plugins"]
+        sections = self._config.values["plugins"]
         order = Order(
             self.appliance.root,
             self.appliance.admin,
             record,
             [each.source for each in wanted.values()],
             {name: sections[name] for name in wanted if name in sections},
-            {key: value for key, value in self._config.settings.items() if key != "plugins"},
+            {key: value for key, value in self._config.values.items() if key != "plugins"},
             input,
             workspace,
             dry_run,

@@ -25,7 +25,7 @@ class Order:
 
     :param plugins: those that the job needs, its own included.
     :param sections: their sections of the configuration, by name, unjudged.
-    :param settings: the configuration without the sections of plugins.
+    :param host_config: the configuration without the sections of plugins.
     :param input: what the request sent.
     :param workspace: an empty directory of its own.
     :param dry_run: whether it only judges its input.
@@ -36,7 +36,7 @@ class Order:
     record: Record
     plugins: list[Source]
     sections: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    host_config: Mapping[str, Any]
     input: Mapping[str, Any]
     workspace: Path
     dry_run: bool
@@ -44,7 +44,7 @@ class Order:
     @property
     def appliance(self) -> Appliance:
         """The appliance that the job works on."""
-        return Appliance(self.root, self.admin, self.settings["files"]["group"])
+        return Appliance(self.root, self.admin, self.host_config["files"]["group"])
 
     def write(self, path: Path) -> None:
         """Put it into a file, and each input of bytes into one of its own beside it, whose path the job gets.

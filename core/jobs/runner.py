@@ -73,7 +73,7 @@ def load(path: Path) -> Run:
     """Take the file that describes a job, and load the plugins that it needs."""
     order = Order.take(path)
     appliance, record = order.appliance, order.record
-    config = Config({**order.settings, "plugins": order.sections})
+    config = Config({**order.host_config, "plugins": order.sections})
     loaded = manager.load_for_job(appliance, config, order.plugins)
     job, section = _find(loaded, record.type)
     log = None
@@ -81,7 +81,7 @@ def load(path: Path) -> Run:
         log = logs.of(appliance, job, Records(appliance.jobs).log(record.id))
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,
+        config=section, host_config=order.host_config, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
     return Run(job, record, context, log)
 

@@ -61,7 +61,7 @@ class Plugins:
         self.calls = calls or Calls()
         self._names: set[str] = set()
         self._appliance = appliance
-        self._raw: Mapping[str, Any] = config.settings["plugins"]
+        self._raw: Mapping[str, Any] = config.values["plugins"]
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hooks)
 

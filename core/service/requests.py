@@ -82,9 +82,9 @@ class ApiRequest:
         return self.stream
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The whole configuration."""
-        return self.service.generation.config.settings
+    def host_config(self) -> Mapping[str, Any]:
+        """The host's configuration."""
+        return self.service.generation.config.values
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:

@@ -158,7 +158,7 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None
 
 def _place(service: Service) -> tuple[Any, Any]:
     """Where the configuration says to listen."""
-    listen = service.generation.config.settings["listen"]
+    listen = service.generation.config.values["listen"]
     return listen["host"], listen["port"]
 
 

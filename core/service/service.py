@@ -155,7 +155,7 @@ class Service:
 
     def _rebuild(self) -> Generation:
         now = self.generation
-        config = configuration.load(self._path, self._last_good, now.config.settings)
+        config = configuration.load(self._path, self._last_good, now.config.values)
         return self._build(assemble(self.appliance, config, self._calls), now.gate.nonces)
 
     async def stop(self) -> None:

@@ -80,7 +80,7 @@ def _find(appliance: Appliance) -> Matches:
 
 def _make(job: Job, found: Matches) -> None:
     appliance = job.appliance
-    room = shutil.disk_usage(appliance.spool).free - job.settings["limits"]["free-space"]
+    room = shutil.disk_usage(appliance.spool).free - job.host_config["limits"]["free-space"]
     job.log("Starting backup")
     partial = appliance.spool / f"{stored.PARTIAL}{secrets.token_hex(8)}"
     notes = _noted(job, found)

@@ -96,7 +96,7 @@ def _planner(
         raise JobFailed("The archive's list of what it lacks makes no sense") from error
     data = job.appliance.data
     kept = Kept(missing, mounts_below(data), bound_below(data))
-    room = Room(job.settings["limits"]["free-space"])
+    room = Room(job.host_config["limits"]["free-space"])
     return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {}, room=room)
 
 

@@ -51,7 +51,7 @@ class Handlers:
 
     async def _document(self, request: Request) -> dict[str, Any]:
         try:
-            return await self._in_force.get(request.settings["limits"]["command"])
+            return await self._in_force.get(request.host_config["limits"]["command"])
         except LicenseInvalid as error:
             raise ApiError(404, str(error)) from error
         except ToolFailed as error:
@@ -86,11 +86,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 
 @hookimpl
-def jidoteki_check(appliance: Appliance, settings: Mapping[str, Any]) -> list[Finding]:
+def jidoteki_check(appliance: Appliance, host_config: Mapping[str, Any]) -> list[Finding]:
     """Check whether the license can be read."""
     from jidoteki.plugins.license import checking
 
-    return list(checking.check(appliance, settings["limits"]["command"]))
+    return list(checking.check(appliance, host_config["limits"]["command"]))
 
 
 @hookimpl

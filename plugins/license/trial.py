@@ -26,7 +26,7 @@ def install(job: Job, content: bytes) -> None:
     try:
         _keep_former(appliance, files)
         appliance.replace_file(files.license, content, 0o640)
-        _, status = ask_script(appliance, job.settings["limits"]["command"])
+        _, status = ask_script(appliance, job.host_config["limits"]["command"])
         if status:
             job.log(f"Warning: {exit_warning(status)}")
     except BaseException:

@@ -42,7 +42,7 @@ def change(job: Job) -> None:
 
 
 def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None) -> None:
-    listening = job.settings.get("listen", {}).get("host")
+    listening = job.host_config.get("listen", {}).get("host")
     for warning in (*job.input.get("warnings", ()), *warnings_of(network or {}, listening)):
         job.log(f"Warning: {warning}")
     files = _files(job.appliance, network, app)

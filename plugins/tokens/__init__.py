@@ -67,7 +67,7 @@ class Handlers:
 
     async def add(self, request: Request) -> Response:
         """Make a token and show it once."""
-        if not request.settings["authentication"]["named-tokens"]:
+        if not request.host_config["authentication"]["named-tokens"]:
             raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
         wanted = request.values
         for scope in wanted["scopes"]:
@@ -122,6 +122,6 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 
 @hookimpl
-def jidoteki_check(settings: Mapping[str, Any]) -> list[Finding]:
+def jidoteki_check(host_config: Mapping[str, Any]) -> list[Finding]:
     """Whether named tokens count at all."""
-    return list(checking.check(settings))
+    return list(checking.check(host_config))

@@ -80,7 +80,7 @@ class _Part:
         #: Whether it counts as a whole or not at all.
         self._judged = self._checksum is not None or request.body_digest is not None
         self._sound = not self._judged
-        self._reserve: int = request.settings["limits"]["free-space"]
+        self._reserve: int = request.host_config["limits"]["free-space"]
         self._looked = -LOOK_EACH
         self._synced = time.monotonic()
         self._descriptor = -1

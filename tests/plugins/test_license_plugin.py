@@ -122,7 +122,7 @@ def refusal(appliance: Appliance, message: bytes, code: str = jobs.INVALID, seco
     license = appliance.etc / "license.asc"
     before = license.read_bytes() if license.exists() else None
     job = job_with(appliance, message)
-    job.settings = {"limits": {"command": seconds}}
+    job.host_config = {"limits": {"command": seconds}}
     with pytest.raises(JobFailed) as failure:
         carry_out(job)
     assert failure.value.code == code

@@ -103,5 +103,5 @@ async def test_a_request_shows_the_runs_that_it_was_given(jidoteki_appliance: Ma
 def test_the_settings_are_those_of_the_host(jidoteki_appliance: MakeAppliance) -> None:
     appliance = jidoteki_appliance()
 
-    assert FakeJob(appliance).settings == FakeRequest(appliance).settings
-    assert FakeJob(appliance).settings["limits"]["command"] > 0
+    assert FakeJob(appliance).host_config == FakeRequest(appliance).host_config
+    assert FakeJob(appliance).host_config["limits"]["command"] > 0

@@ -204,7 +204,7 @@ def _pack_output(job: Job, path: Path) -> None:
 
 def _run_to_file(job: Job, line: str, output: Path) -> str:
     """Run a line and return what there is to say of its end, a line of its own."""
-    limit = job.settings["limits"]["command"]
+    limit = job.host_config["limits"]["command"]
     output.touch()
     try:
         # The line is the vendor's own, from a file that belongs to root or the service.

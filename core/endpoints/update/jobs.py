@@ -97,8 +97,8 @@ def _judge(job: Job) -> None:
             found.file,
             keys,
             job.workspace,
-            legacy=job.settings["update"]["legacy-packages"],
-            free_space=job.settings["limits"]["free-space"],
+            legacy=job.host_config["update"]["legacy-packages"],
+            free_space=job.host_config["limits"]["free-space"],
             checkpoint=lambda: job.progress(30),
         )
     # From here on there is only what was read, once.
@@ -119,9 +119,9 @@ def _judge(job: Job) -> None:
 
 def _policy(job: Job) -> Policy:
     return Policy.update(
-        max_size=job.settings["update"]["max-unpacked-size"],
-        max_members=job.settings["update"]["max-members"],
-        free_space=job.settings["limits"]["free-space"],
+        max_size=job.host_config["update"]["max-unpacked-size"],
+        max_members=job.host_config["update"]["max-members"],
+        free_space=job.host_config["limits"]["free-space"],
         umask=unpacked.UMASK,
         checkpoint=lambda: job.progress(50),
     )
@@ -151,7 +151,7 @@ def _deeper(directory: Path) -> str:
 def _version(job: Job, directory: Path) -> str | None:
     """The package's version; None where the configuration takes packages without one, as the original did."""
     content = _read(directory / VERSION, MAX_VERSION)
-    if content is None and job.settings["update"]["unversioned-packages"]:
+    if content is None and job.host_config["update"]["unversioned-packages"]:
         return None
     if content is None:
         raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
@@ -189,7 +189,7 @@ def _compare(job: Job, candidate: str) -> None:
 
     :raises VersionError: it is refused.
     """
-    allowed = job.settings["update"]["allow-scheme-change-to"]
+    allowed = job.host_config["update"]["allow-scheme-change-to"]
     installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
     if installed is not None:
         versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)

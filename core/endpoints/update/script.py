@@ -42,7 +42,7 @@ def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
         return JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
     try:
         script.chmod(script.stat().st_mode | 0o111)  # it may be a program, which only itself can start
-        limit = job.settings["update"]["script-timeout"]
+        limit = job.host_config["update"]["script-timeout"]
         status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
     except JobFailed as error:
         return JobFailed(error.message, "E1002")

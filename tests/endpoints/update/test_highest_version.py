@@ -33,7 +33,7 @@ def update(vendor: Any, tmp_path: Path, new_job: Callable[..., Any], drop: Calla
         work = tmp_path / f"made-{len(list(tmp_path.glob('made-*')))}"
         files = {"version.txt": f"{version}\n", **({"update.sh": script} if script else {}), **more}
         job = new_job(drop(vendor.package(work, files)))
-        job.settings["update"][ALLOWED] = allowed
+        job.host_config["update"][ALLOWED] = allowed
         assert UPDATE.check is not None
         UPDATE.check(job)
         UPDATE.run(job)

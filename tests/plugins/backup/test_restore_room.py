@@ -210,7 +210,7 @@ def test_free_space_is_kept_where_a_mounted_file_is_kept_and_where_it_is_written
     ):
         others.write_bytes(bytes(6 * MIB if others.parent == bound.parent else 38 * MIB))
         job = Job(appliance, archive)
-        job.settings = {"limits": {"free-space": free_space}}
+        job.host_config = {"limits": {"free-space": free_space}}
         with pytest.raises(JobFailed, match=f"'app/conf' cannot be restored: .*{reason}"):
             restore(job)
         others.unlink()
@@ -230,7 +230,7 @@ def test_free_space_is_kept_on_each_disk_whatever_the_holes(
     job = Job(appliance, of_single_bytes(tmp_path / "archive.tar", place, 5000))
     (image.parent / "much").write_bytes(bytes(free(image.parent) * 2 // 5))
     keep = free(image.parent) - 10 * MIB
-    job.settings = {"limits": {"free-space": keep}}
+    job.host_config = {"limits": {"free-space": keep}}
     least = [free(image.parent)]
     write_all = files.write_all
 
@@ -270,7 +270,7 @@ def test_a_disk_that_is_smaller_than_what_is_to_stay_free_is_restored(
     archive = kept(appliance, tmp_path)
     write(film, "now")
     job = Job(appliance, archive)
-    job.settings = {"limits": {"free-space": 2 * MIB}}
+    job.host_config = {"limits": {"free-space": 2 * MIB}}
 
     restore(job)
 
@@ -312,7 +312,7 @@ def test_the_full_disk_of_an_archive_is_named(appliance: Appliance, tmp_path: Pa
     spool = mount(appliance.spool, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
     (spool / "other").write_bytes(bytes(MIB))
     job = Job(appliance)
-    job.settings = {"limits": {"free-space": -(1 << 30)}}
+    job.host_config = {"limits": {"free-space": -(1 << 30)}}
 
     with pytest.raises(JobFailed, match=f"The backup failed: the disk is full \\('{spool}'\\)"):
         jobs.back_up(job)
