@@ -96,7 +96,7 @@ class Hooks:
         """Apply new settings (`name`: network, storage, …) in place of the built-in command.
 
         Called in the job's process. Once a plugin returns True, no other is asked; one that cannot apply them raises
-        JobFailed.
+        JobError.
         """
 
     @hookspec

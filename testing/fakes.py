@@ -15,8 +15,8 @@ from jidoteki.hookspecs import (
     ApiError,
     Appliance,
     Caller,
-    JobCancelled,
-    JobFailed,
+    JobCancelledError,
+    JobError,
     JobOutcome,
     JobRecord,
     JsonResponse,
@@ -49,7 +49,7 @@ class FakeJob:
     :param exit_statuses: of programs and scripts, by file name; 0 for others.
     :param outputs: of programs run by `output`, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
-    :param cancelled: whether the job is cancelled: its next step raises JobCancelled, once.
+    :param cancelled: whether the job is cancelled: its next step raises JobCancelledError, once.
     :param previewed: the facts passed to `preview`.
     :param lines: the logged lines.
     :param percentages: the values passed to `progress`.
@@ -118,13 +118,13 @@ class FakeJob:
     ) -> tuple[int, bytes]:
         """Record the call, and return the values in `exit_statuses` and `outputs`.
 
-        :raises JobFailed: the output is longer than `limit`.
+        :raises JobError: the output is longer than `limit`.
         """
         status = self._ran("output", argv[0], *argv)
         name = os.path.basename(argv[0])
         printed = self.outputs.get(name, b"")
         if len(printed) > limit:
-            raise JobFailed(f"{name} printed more than {limit} bytes")
+            raise JobError(f"{name} printed more than {limit} bytes")
         return status, printed
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
@@ -134,11 +134,11 @@ class FakeJob:
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Record the call; a script of any name exists.
 
-        :raises JobFailed: its status in `exit_statuses` is not 0.
+        :raises JobError: its status in `exit_statuses` is not 0.
         """
         status = self._ran("vendor_command", name, name, *arguments)
         if status:
-            raise JobFailed(f"{name} failed with exit status {status}")
+            raise JobError(f"{name} failed with exit status {status}")
         return True
 
     def unpack(
@@ -163,7 +163,7 @@ class FakeJob:
     def _step(self) -> None:
         if self.cancelled:
             self.cancelled = False
-            raise JobCancelled
+            raise JobCancelledError
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
 from jidoteki.core.archives.streams import gunzipped
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import jobs, restoring, stored
 from jidoteki.testing import FakeJob
 
@@ -51,7 +51,7 @@ class Job(FakeJob):
             with archive.open("rb") as file:
                 unpacking.unpack(gunzipped(file, 1 << 40), into, policy)
         except unpacking.ArchiveError as error:
-            raise JobFailed(str(error)) from error
+            raise JobError(str(error)) from error
 
 
 def listing(appliance: Appliance, *names: str) -> None:

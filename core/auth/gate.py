@@ -13,14 +13,14 @@ from aiohttp import web
 from jidoteki.core.addresses import parse_authority
 from jidoteki.core.auth.authentication import FORBIDDEN, SETUP, Authenticator
 from jidoteki.core.auth.credentials import credential_of
-from jidoteki.core.auth.nonces import Nonces, TooMany
-from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
-from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
+from jidoteki.core.auth.signatures import WINDOW, SignatureError, Signed, verify
+from jidoteki.core.auth.throttle import ClientGoneError, Throttle, TooManyGuessesError
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.authority import Names
 from jidoteki.core.http.routes import OutOfService, Route, Routes
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.hookspecs import PREFIX, ApiError
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Gate:
 
     async def note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
         """Audit an event that clients can repeat at will; an audit log that cannot be written stops no reading."""
-        with contextlib.suppress(AuditUnavailable):
+        with contextlib.suppress(AuditUnavailableError):
             await asyncio.to_thread(self.audit.note, attempt.client, user, action, attempt.target, original)
 
     def _original(self, attempt: Attempt) -> tuple[str, str]:
@@ -133,9 +133,9 @@ class Gate:
         try:
             async with self.throttle.turn(attempt.client, lambda: _has_gone(attempt.request)):
                 return self._authenticate(attempt)
-        except Gone as error:
+        except ClientGoneError as error:
             raise ConnectionResetError("The client hung up") from error
-        except TooManyGuesses as error:
+        except TooManyGuessesError as error:
             headers = {"Retry-After": str(self.throttle.retry_after)}
             raise ApiError(429, "Too many failed authentications from this address", headers=headers) from error
 
@@ -159,7 +159,7 @@ class Gate:
             raise ApiError(400, "Send one kind of credential: a signature, ?hash=, ?token= or the Authorization header")
         try:
             signed = verify(request, lambda keyid: getattr(self.authenticator.signer(keyid), "key", None))
-        except NotSigned as error:
+        except SignatureError as error:
             logger.info("A signature of %s is refused: %s", attempt.client, error)
             return None
         self._check_authority(request)
@@ -195,7 +195,7 @@ class Gate:
     async def _use_up(self, nonces: Nonces, attempt: Attempt, signed: Signed) -> None:
         try:
             fresh = nonces.use(signed)
-        except TooMany as error:
+        except TooManyNoncesError as error:
             message = f"This key has signed too many requests within {2 * WINDOW} seconds"
             raise ApiError(429, message, headers={"Retry-After": str(WINDOW)}) from error
         if not fresh:

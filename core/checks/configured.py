@@ -13,7 +13,7 @@ from jidoteki.core.config.loading import Config, Mistake
 from jidoteki.core.config.positions import Keys, Positions
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.plugin_manager import manager, sources
-from jidoteki.core.plugin_manager.isolation import Raised
+from jidoteki.core.plugin_manager.isolation import RaisedError
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
@@ -44,7 +44,7 @@ def ask(assembly: Assembly) -> Iterator[Finding]:
                 raise PluginError("it must return a list of Finding")
         except (PluginError, TypeError) as error:
             message = f"{plugin.name} failed in jidoteki_check: {error}"
-            place = error.place if isinstance(error, Raised) else None
+            place = error.place if isinstance(error, RaisedError) else None
             where = (str(place[0]), place[1], 1) if place else ()
             yield Finding("error", "plugin", message, _plugin_advice(plugin), *where)
         else:

@@ -76,7 +76,7 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
         path = appliance.etc / name
         try:
             os.close(paths.open_trusted(path))
-        except paths.NotTrusted:
+        except paths.NotTrustedError:
             waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
             if path.stat().st_size and not waits:  # the original leaves a pending first run this way
                 message = "it does not count, for it belongs to somebody else than root and the service's user"

@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-class Problem(click.ClickException):
+class CommandError(click.ClickException):
     """An error the user can do something about, told in one sentence."""
 
     def show(self, file: object = None) -> None:

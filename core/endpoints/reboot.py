@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jidoteki.core.jobs import persisting
 from jidoteki.core.jobs.changes import WAIT, Changes
-from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
 
 DEFAULT = ["reboot"]
 #: Twice a wait for changes, and the commands.
@@ -25,7 +25,7 @@ async def reboot(request: Request) -> Response:
 def run(job: Job) -> None:
     """Let changes under way end, persist, then reboot: a machine whose data could not be kept stays up.
 
-    :raises JobFailed: a change does not end, or a command failed; the message says that there is no reboot.
+    :raises JobError: a change does not end, or a command failed; the message says that there is no reboot.
     """
     changes = Changes(job)
     changes.wait()
@@ -45,10 +45,10 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
         job.log(f"Running the {name} command")
         try:
             status = job.command(*argv, timeout=job.host_config["limits"]["command"], privileged=True)
-        except JobFailed as failure:
-            raise JobFailed(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
+        except JobError as failure:
+            raise JobError(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
         if status:
-            raise JobFailed(f"The {name} command failed with exit status {status}; the system does not reboot")
+            raise JobError(f"The {name} command failed with exit status {status}; the system does not reboot")
 
 
 @hookimpl

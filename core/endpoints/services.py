@@ -12,7 +12,7 @@ from typing import Any
 
 from jidoteki.core.jobs import commands
 from jidoteki.core.service.requests import own
-from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Described, Endpoint, JobError, Request, Response, hookimpl
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Services:
         environment = commands.environment(self._appliance)
         try:
             status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
-        except JobFailed:
+        except JobError:
             return None, b""
         return status, bytes(said)
 

@@ -198,7 +198,7 @@ class CachedFile(Generic[T]):
             self._value = self._identity = None
             return
         except OSError as error:
-            if self._identity != UNREADABLE and not isinstance(error, paths.NotTrusted):
+            if self._identity != UNREADABLE and not isinstance(error, paths.NotTrustedError):
                 logger.error("%s cannot be read: %s", self._path, error.strerror or error)
             self._identity = UNREADABLE
             raise

@@ -11,7 +11,7 @@ from typing import Final
 
 from jidoteki.core.files import locks
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
-from jidoteki.hookspecs import Job, JobFailed
+from jidoteki.hookspecs import Job, JobError
 
 WAIT: Final = 600.0
 """Seconds: more than the commands of a change take, unless `limits.command` is long."""
@@ -41,7 +41,7 @@ class Changes:
     def wait(self) -> None:
         """Wait until none is being made; what becomes of each is in the log.
 
-        :raises JobFailed: E1004, one is for too long.
+        :raises JobError: E1004, one is for too long.
         """
         deadline = time.monotonic() + WAIT
         waited_for = ""
@@ -52,7 +52,7 @@ class Changes:
                 waited_for = running.id
             if time.monotonic() > deadline:
                 message = f"{running.id} has not ended within {WAIT:g} seconds; the system does not reboot"
-                raise JobFailed(message, "E1004")
+                raise JobError(message, "E1004")
             self._pause()
         self._settle()
         self._tell_end(waited_for)
@@ -61,7 +61,7 @@ class Changes:
     def none_begins(self) -> Iterator[None]:
         """Wait until none is being made, and let none begin within the block.
 
-        :raises JobFailed: as `wait` does.
+        :raises JobError: as `wait` does.
         """
         lock = None
         while lock is None:

@@ -34,7 +34,7 @@ RECOVERY_TIME = 600.0
 logger = logging.getLogger(__name__)
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """A job of this type, or one that excludes it, is running.
 
     :param job_type: which type is running.
@@ -115,18 +115,18 @@ class Launcher:
         """Start a job.
 
         :param permit: called when nothing is in the way any more; what it raises keeps the job from starting.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
         with locks.holding(self.appliance.jobs / "start.lock", tries=500):
             blocking = self.busy(job_type)
             if blocking:
-                raise Busy(blocking)
+                raise BusyError(blocking)
             permit()
             try:
                 lock = locks.take(self.lock(job_type), tries=10)
-            except locks.Held as error:
-                raise Busy(job_type) from error
+            except locks.LockHeldError as error:
+                raise BusyError(job_type) from error
             try:
                 self.settle(job_type)
                 record = self.records.new(job_type, client, user, self.job_types[job_type][1].persist)
@@ -151,12 +151,12 @@ class Launcher:
         """Let the job's check judge an input in a process of its own, changing nothing.
 
         :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
-        :raises Busy: the job could not run now.
+        :raises BusyError: the job could not run now.
         :raises TimeoutError: no verdict came in time.
         """
         blocking = self.busy(job_type)
         if blocking:
-            raise Busy(blocking)
+            raise BusyError(blocking)
         record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
         with open(os.devnull, "rb") as null:
             process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)

@@ -14,9 +14,9 @@ from typing import Any
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, deaths, listing, processes, status_files
-from jidoteki.core.jobs.cancelling import NotCancellable
+from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.following import Following, job_event
-from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.live import Live
@@ -111,7 +111,7 @@ class JobManager:
         """Start a job.
 
         :param permit: raises, in a thread, what keeps the job from starting in the end.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started.
         """
         return (await asyncio.shield(self._start(job_type, values, client, user, permit))).record
@@ -127,12 +127,12 @@ class JobManager:
 
         :param permit: as for `start`.
         :param join: when one of this type runs already, wait for that one.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
             try:
                 watch = await asyncio.shield(self._start(job_type, values, client, user, permit))
-            except Busy as busy:
+            except BusyError as busy:
                 running = self._watches.get(job_type)
                 if not join or busy.job_type != job_type or not (running or tries_left):
                     raise
@@ -141,12 +141,12 @@ class JobManager:
                     continue
                 watch = running
             return (await asyncio.shield(watch.ended)).outcome()
-        raise Busy(job_type)
+        raise BusyError(job_type)
 
     async def judge(self, job_type: str, values: Mapping[str, Any]) -> JobOutcome:
         """Let the job's check judge an input; nothing is changed.
 
-        :raises Busy: the job could not run now.
+        :raises BusyError: the job could not run now.
         """
         async with self._checks:
             verdict = await asyncio.to_thread(self.launcher.judge, job_type, values, CHECK_TIME)
@@ -173,14 +173,14 @@ class JobManager:
         """End one run, and wait for that as long as its grace.
 
         :raises KeyError: there is no such run.
-        :raises NotCancellable: it is not cancelled.
+        :raises NotCancellableError: it is not cancelled.
         """
         watch = await self._watched(await self.check_cancellable(id))
         if not await self._cancel(watch):
-            raise NotCancellable(listing.PAST)
+            raise NotCancellableError(listing.PAST)
         status = watch.ended.result().status
         if status != "cancelled":
-            raise NotCancellable(listing.ended(status))
+            raise NotCancellableError(listing.ended(status))
 
     async def check_cancellable(self, id: str) -> Record:
         """Return the record of a run that `cancel_run` would end; raises as that does."""
@@ -189,7 +189,7 @@ class JobManager:
             raise KeyError(id)
         reason = await asyncio.to_thread(listing.why_not, self.launcher, record)
         if reason:
-            raise NotCancellable(reason)
+            raise NotCancellableError(reason)
         return record
 
     async def _watched(self, record: Record) -> _Watch:
@@ -198,7 +198,7 @@ class JobManager:
             return watch
         # Started on the command line.
         if not await asyncio.to_thread(processes.leads, record.pid, self.launcher.lock(record.type)):
-            raise NotCancellable("The job begins or ends at this moment: try again")
+            raise NotCancellableError("The job begins or ends at this moment: try again")
         return self._watch(record, JobProcess(record.pid))
 
     async def _cancel(self, watch: _Watch) -> bool:

@@ -235,7 +235,7 @@ def _overwrite(path: Path, record: Record) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "wb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or not paths.is_private(status):
-            raise paths.NotTrusted(path)
+            raise paths.NotTrustedError(path)
         size = status.st_size
         excess = len(_encode(record, 0)) - size
         if excess > 0:

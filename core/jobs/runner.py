@@ -25,7 +25,7 @@ from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType
 
 #: Characters of a traceback in a verdict.
 MAX_DETAILS = 16 * 1024
@@ -105,7 +105,7 @@ def _find(loaded: manager.Plugins, job_type: str) -> tuple[JobType, Any]:
 def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
     """Run a job and record how it ended.
 
-    :param limit: of the seconds that it has; it raises JobFailed.
+    :param limit: of the seconds that it has; it raises JobError.
     """
     context, record = run.context, run.record
     record.pid = os.getpid()
@@ -114,9 +114,9 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
         with limit(run.job.timeout):
             _perform(run)
         record.end("success")
-    except JobCancelled:
+    except JobCancelledError:
         record.end("cancelled")
-    except JobFailed as error:
+    except JobError as error:
         record.fail(error.message, error.code)
     except BaseException as error:
         traceback.print_exc()
@@ -134,7 +134,7 @@ def _perform(run: Run) -> None:
     _check(run)
     run.job.run(run.context)
     if run.context.was_told:
-        raise JobCancelled  # kept from getting here
+        raise JobCancelledError  # kept from getting here
     if run.job.persist:
         run.context.persist()
     run.record.percentage = run.context.final_percentage
@@ -151,7 +151,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 def _out_of_time(number: int, frame: FrameType | None) -> None:
-    raise JobFailed("The job took too long")
+    raise JobError("The job took too long")
 
 
 def dry_run(run: Run) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def dry_run(run: Run) -> dict[str, Any]:
     """
     try:
         _check(run)
-    except JobFailed as error:
+    except JobError as error:
         return {"status": "failed", "error_message": error.message, "error_code": error.code}
     except BaseException as error:
         run.fault = error

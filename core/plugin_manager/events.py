@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork, told
+from jidoteki.core.plugin_manager.isolation import Calls, StillRunningError, told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError
 from jidoteki.hookspecs import Event
 
@@ -69,7 +69,7 @@ class Events:
         try:
             self._calls.within(plugin.name, "jidoteki_event", TIME, lambda: function(event=event))
             del self._failures[plugin.name]
-        except StillAtWork:
+        except StillRunningError:
             return  # it misses events until it has handled the one that timed out
         except PluginError as error:
             self._failures[plugin.name] += 1

@@ -16,7 +16,14 @@ import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, StillAtWork, TookTooLong, told, within
+from jidoteki.core.plugin_manager.isolation import (
+    Calls,
+    PluginTimeoutError,
+    RaisedError,
+    StillRunningError,
+    told,
+    within,
+)
 from jidoteki.core.plugin_manager.sources import PluginError, Source, sources
 from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
 
@@ -77,7 +84,7 @@ class Plugins:
         try:
             seconds = TRUSTED_TIME if source.trusted else LOADING_TIME
             self.calls.within(plugin.name, "its loading", seconds, lambda: self._load(plugin))
-        except Raised as error:
+        except RaisedError as error:
             self.leave_out(plugin, str(error), error.__cause__)
         except PluginError as error:
             self.leave_out(plugin, str(error))
@@ -103,9 +110,9 @@ class Plugins:
             try:
                 answer = self.calls.within(plugin.name, hook, seconds, partial(function, **arguments))
                 results.append((plugin, answer))
-            except StillAtWork:
+            except StillRunningError:
                 continue
-            except TookTooLong as error:
+            except PluginTimeoutError as error:
                 logger.error("The plugin %s %s in %s: it is not called again before it has", plugin.name, error, hook)
             except PluginError as error:
                 raised = self.calls.first(error)

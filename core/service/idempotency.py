@@ -23,8 +23,8 @@ from jidoteki.core.auth.gate import Attempt
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
-from jidoteki.core.service.kept_answers import Full, Kept, KeptAnswers
-from jidoteki.core.service.requests import ApiRequest, NotNow
+from jidoteki.core.service.kept_answers import Kept, KeptAnswers, TooManyAnswersError
+from jidoteki.core.service.requests import ApiRequest, RetryLaterError
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class Key:
             raise
         except ApiError as error:
             told = {"error": [error.status, error.message, error.code, error.headers]}
-            if isinstance(error, NotNow) or error.status in _AGAIN:
+            if isinstance(error, RetryLaterError) or error.status in _AGAIN:
                 told = {}
             raise
         finally:
@@ -204,7 +204,7 @@ async def _stored(function: Any, *arguments: Any) -> Any:
     """
     try:
         return await asyncio.to_thread(function, *arguments)
-    except Full as error:
+    except TooManyAnswersError as error:
         raise ApiError(429 if error.own else 503, str(error), headers={"Retry-After": "3600"}) from error
     except OSError as error:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error

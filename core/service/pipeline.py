@@ -24,7 +24,7 @@ from jidoteki.core.http.protocol import authenticated, receive_body
 from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.http.streaming import Streamed
-from jidoteki.core.logs.audit import AuditUnavailable
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service import idempotency
 from jidoteki.core.service.file_sources import NamedFiles
@@ -271,7 +271,7 @@ class Pipeline:
         audit, endpoint = self._service.audit, route.endpoint
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
-        except AuditUnavailable as error:
+        except AuditUnavailableError as error:
             raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
         status = 500
         try:
@@ -288,7 +288,7 @@ class Pipeline:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
                 if status < 300 and endpoint.audited_as:
                     await asyncio.to_thread(audit.write_original, *endpoint.audited_as(api.values))
-            except AuditUnavailable:
+            except AuditUnavailableError:
                 pass
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.tickets import TooManyTickets
+from jidoteki.core.auth.tickets import TooManyTicketsError
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
-from jidoteki.core.jobs.cancelling import NotCancellable
-from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.jobs.cancelling import NotCancellableError
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -41,7 +41,7 @@ BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
 
-class NotNow(ApiError):
+class RetryLaterError(ApiError):
     """Nothing was done because something else is: the same request may be made again."""
 
 
@@ -133,7 +133,7 @@ class ApiRequest:
             return ""
         try:
             return self.service.tickets.issue(self.holder, path, seconds)
-        except TooManyTickets as error:
+        except TooManyTicketsError as error:
             headers = {"Retry-After": str(int(seconds))}
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
@@ -151,7 +151,7 @@ class ApiRequest:
         else:
             try:
                 record = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
-            except Busy as busy:
+            except BusyError as busy:
                 raise refusal(job, busy.job_type) from busy
             except OSError as error:
                 raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
@@ -168,7 +168,7 @@ class ApiRequest:
             if self.dry_run:
                 return await self.service.jobs.judge(job_type, values)
             outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
-        except Busy as busy:
+        except BusyError as busy:
             raise refusal(job, busy.job_type) from busy
         except OSError as error:
             raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
@@ -201,7 +201,7 @@ class ApiRequest:
             await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
         except KeyError as error:
             raise ApiError(404, NO_SUCH_JOB) from error
-        except NotCancellable as error:
+        except NotCancellableError as error:
             raise ApiError(400, str(error)) from error
 
     async def job_running(self, job_type: str) -> bool:
@@ -233,7 +233,7 @@ class ApiRequest:
     async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             outcome = await self.service.jobs.judge(job.name, values)
-        except Busy as busy:
+        except BusyError as busy:
             raise refusal(job, busy.job_type) from busy
         except OSError as error:
             raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
@@ -242,13 +242,13 @@ class ApiRequest:
         return outcome.preview
 
 
-def refusal(job: JobType, running: str) -> NotNow:
+def refusal(job: JobType, running: str) -> RetryLaterError:
     """The error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
-        return NotNow(400, f"{name} is already running", code)
-    return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        return RetryLaterError(400, f"{name} is already running", code)
+    return RetryLaterError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 def own(request: Request) -> ApiRequest:

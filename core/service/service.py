@@ -21,9 +21,9 @@ from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
 from jidoteki.core.http.streaming import Streams
 from jidoteki.core.jobs.manager import JobManager
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.core.plugin_manager.events import Events
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
+from jidoteki.core.plugin_manager.isolation import Calls, RaisedError, told
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service import fetching
@@ -124,7 +124,7 @@ class Service:
     async def _write_sums(self, at_once: bool = False) -> None:
         try:
             await asyncio.to_thread(self.audit.tell, at_once)
-        except AuditUnavailable:
+        except AuditUnavailableError:
             pass  # it says so itself
 
     def make_passphrase_soon(self) -> None:
@@ -190,6 +190,6 @@ class Service:
             logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
         except (Exception, SystemExit) as error:
             self.figures.failures[plugin.name] += 1
-            failed = error if isinstance(error, PluginError) else Raised(error)
+            failed = error if isinstance(error, PluginError) else RaisedError(error)
             raised = failed.__cause__ if failed is error else error
             logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(failed), exc_info=raised)

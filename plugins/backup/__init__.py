@@ -59,7 +59,7 @@ async def download(request: Request) -> Response:
         raise ApiError(404, stored.BEING_MADE)
     try:
         file = await asyncio.to_thread(stored.open_archive, request.appliance)
-    except stored.NoBackup as error:
+    except stored.NoBackupError as error:
         raise ApiError(404, str(error)) from error
     return FileDownload(stored.archive(request.appliance), "backup.tar", file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jidoteki.hookspecs import Appliance, Finding, JobFailed
+from jidoteki.hookspecs import Appliance, Finding, JobError
 from jidoteki.plugins.backup import listed
 
 
@@ -12,7 +12,7 @@ def check(appliance: Appliance) -> Iterator[Finding]:
     """Yield the error that makes every backup and restore fail."""
     try:
         listed.selection(appliance)
-    except JobFailed as error:
+    except JobError as error:
         advice = f"List paths below {appliance.data}, one a line; a line with a single dot means all of it."
         yield Finding(
             "error", "backup", f"every backup and restore fails: {error}", advice, str(appliance.etc / "backup.txt")

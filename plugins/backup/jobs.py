@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobCancelled, JobFailed, JobType
+from jidoteki.hookspecs import Appliance, Job, JobCancelledError, JobError, JobType
 from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.plugins.backup import packing, restoring, stored, swapping
 from jidoteki.plugins.backup.counting import Count
@@ -30,7 +30,7 @@ _SHOWN_LENGTH: Final = 100
 def back_up(job: Job) -> None:
     """Make a backup; the previous one is deleted at the start, as it takes up memory on a live image.
 
-    :raises JobFailed: it cannot be made; only the reason is stored. The previous one is kept if there is nothing to
+    :raises JobError: it cannot be made; only the reason is stored. The previous one is kept if there is nothing to
         pack at all.
     """
     try:
@@ -38,44 +38,44 @@ def back_up(job: Job) -> None:
         swapping.finish_all(job.appliance, job.log)
         swapping.check_finished(job.appliance)
         found = _find(job.appliance)
-    except (JobFailed, OSError) as error:
+    except (JobError, OSError) as error:
         raise _failed(job, error) from error
     try:
         stored.delete(job.appliance)
         stored.record_running(job.appliance)
         _make(job, found)
-    except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
+    except (JobError, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         with suppress(OSError):
             stored.delete(job.appliance)
         raise _failed(job, error) from error
-    except JobCancelled:
+    except JobCancelledError:
         with suppress(OSError):  # until it is deleted, too
             stored.record_failure(job.appliance, STOPPED)
         raise
 
 
-def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:
-    message = error.message if isinstance(error, JobFailed) else f"The backup failed: {reason(error)}"
+def _failed(job: Job, error: JobError | OSError | RuntimeError) -> JobError:
+    message = error.message if isinstance(error, JobError) else f"The backup failed: {reason(error)}"
     job.log(message)
     job.log(FAILED)
     with suppress(OSError):
         stored.record_failure(job.appliance, message)
-    return JobFailed(message)
+    return JobError(message)
 
 
 def _find(appliance: Appliance) -> Matches:
     """Find the listed paths in the data directory.
 
-    :raises JobFailed: there are none.
+    :raises JobError: there are none.
     """
     found = find(selection(appliance).words, appliance.data)
     if found.names or found.blocked:
         return found
     if not appliance.data.is_dir():
-        raise JobFailed(f"There is no data directory: {appliance.data} is missing")
+        raise JobError(f"There is no data directory: {appliance.data} is missing")
     shown = ", ".join(f"{word[:_SHOWN_LENGTH]!a}" for word in found.missing[:_SHOWN])
     more = f" and {len(found.missing) - _SHOWN} more" if len(found.missing) > _SHOWN else ""
-    raise JobFailed(f"Nothing that backup.txt lists is in {appliance.data}: {shown}{more}")
+    raise JobError(f"Nothing that backup.txt lists is in {appliance.data}: {shown}{more}")
 
 
 def _make(job: Job, found: Matches) -> None:
@@ -89,7 +89,7 @@ def _make(job: Job, found: Matches) -> None:
         def progress(written: int) -> None:
             size = count.result()
             if size and size > room:
-                raise packing.TooBig
+                raise packing.TooBigError
             job.progress(min(99, written * 99 // size) if size else 0)
 
         try:
@@ -98,15 +98,15 @@ def _make(job: Job, found: Matches) -> None:
                 packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
             size_shown = stored.store(appliance, partial, packed, told)
-        except packing.TooBig as error:
+        except packing.TooBigError as error:
             partial.unlink(missing_ok=True)
             size = count.result(wait=True)
             needed = f"about {size}" if size else "more"
-            raise JobFailed(
+            raise JobError(
                 f"The backup needs {needed} bytes, but only {max(0, room)} may be used in {appliance.spool}"
             ) from error
-        except packing.Empty as error:
-            raise JobFailed(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
+        except packing.EmptyArchiveError as error:
+            raise JobError(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
         finally:
             partial.unlink(missing_ok=True)
             notes.end()
@@ -128,10 +128,10 @@ def _noted(job: Job, found: Matches) -> Notes:
 def _told(job: Job, found: Matches, notes: Notes) -> dict[str, Any]:
     """Return the keys that describe an incomplete backup.
 
-    :raises JobFailed: it must not be incomplete.
+    :raises JobError: it must not be incomplete.
     """
     if notes.count and not job.config.get("allow-incomplete"):
-        raise JobFailed(
+        raise JobError(
             f"{notes.summary()}. A backup without them is made where plugins.backup.allow-incomplete is true"
         )
     told: dict[str, Any] = {}

@@ -42,7 +42,7 @@ _NEW_PLAN: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_C
 _TRIES: Final = 50
 
 
-class Damaged(Exception):
+class DamagedJournalError(Exception):
     """An invalid journal."""
 
 
@@ -134,14 +134,14 @@ class Journal:
     def read(self) -> Entry | None:
         """Return the content; None when there is no journal.
 
-        :raises Damaged: it is invalid.
+        :raises DamagedJournalError: it is invalid.
         """
         try:
             return Entry(**_SCHEMA(json.loads(read_regular(self._path, MAX_SIZE))))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError, vol.Invalid) as error:
-            raise Damaged(str(error)) from error
+            raise DamagedJournalError(str(error)) from error
 
     def write(self, entry: Entry) -> Entry:
         """Replace the content, durably, and return it.
@@ -204,7 +204,7 @@ class Journal:
         """Yield the lines of the plan with their numbers, from 0.
 
         :param count: the number of its lines.
-        :raises Damaged: it has another number of lines, or an invalid one.
+        :raises DamagedJournalError: it has another number of lines, or an invalid one.
         """
         try:
             with open(open_regular(self._plan), "rb") as file:
@@ -215,12 +215,12 @@ class Journal:
                     if not backwards:
                         yield number, plans.decode(line)
                 if file.read(1):
-                    raise Damaged("its plan is too long")
+                    raise DamagedJournalError("its plan is too long")
                 for number in reversed(range(count if backwards else 0)):
                     file.seek(starts[number])
                     yield number, plans.decode(file.readline(plans.MAX_LINE))
         except (OSError, ValueError) as error:
-            raise Damaged(str(error)) from error
+            raise DamagedJournalError(str(error)) from error
 
     def remove(self) -> None:
         """Remove the journal when nothing is left to do.
@@ -259,7 +259,7 @@ def abandoned(appliance: Appliance, tell: Tell) -> Iterator[tuple[Journal, Entry
 def unfinished(appliance: Appliance) -> Iterator[str]:
     """Yield the ids of the restores that have begun to change the data and are not complete, running or waiting."""
     for journal in _all(appliance):
-        with suppress(Damaged):
+        with suppress(DamagedJournalError):
             entry = journal.read()
             if entry and entry.plan is not None:
                 with journal.held() as held:
@@ -282,7 +282,7 @@ def _read(journal: Journal, tell: Tell) -> Entry | None:
             for _ in journal.lines(entry.plan):
                 pass
         return entry
-    except Damaged as damage:
+    except DamagedJournalError as damage:
         try:
             tell(f"The journal of {journal.id} makes no sense and is not followed; it is kept as {journal.set_aside()}")
         except OSError as error:

@@ -52,7 +52,7 @@ _FACTS: Final = vol.Schema(
 )
 
 
-class NoBackup(Exception):
+class NoBackupError(Exception):
     """A missing backup; the message is the reason."""
 
 
@@ -119,14 +119,14 @@ def open_archive(appliance: Appliance) -> IO[bytes]:
     Call it while the service makes none.
     After a backup that failed before it removed the previous one, that can still be downloaded.
 
-    :raises NoBackup: there is none.
+    :raises NoBackupError: there is none.
     """
     facts, is_foreign = _foreign(appliance), True
     if facts is None:
         facts, is_foreign = _ended(appliance), False
     status = facts["status"] if facts else None
     if status == "running":
-        raise NoBackup(BEING_MADE)
+        raise NoBackupError(BEING_MADE)
     file = _open_own(appliance) if facts and not is_foreign else None
     if file is None and not (is_foreign and status == "failed"):
         file = foreign.archive(appliance, foreign.last_withdrawn(appliance))
@@ -134,8 +134,8 @@ def open_archive(appliance: Appliance) -> IO[bytes]:
         return file
     if facts and status == "failed":
         reason = facts.get("error-message")
-        raise NoBackup(f"There is no backup, for the last one failed{f': {reason}' if reason else ''}")
-    raise NoBackup("There is no backup: make one with POST /backup and action=START")
+        raise NoBackupError(f"There is no backup, for the last one failed{f': {reason}' if reason else ''}")
+    raise NoBackupError("There is no backup: make one with POST /backup and action=START")
 
 
 def _open_own(appliance: Appliance) -> IO[bytes] | None:

@@ -31,7 +31,7 @@ def stored(appliance: Appliance) -> dict[str, Any]:
 def change(job: Job) -> None:
     """Write and apply the sent settings, `network`, `app` or both; the other stays as it is.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+    :raises JobError: they cannot be written, or the vendor's command failed; the former files are restored, unless the
         message says otherwise.
     """
     job.log(BEGIN)

@@ -20,12 +20,12 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth import gate as gates
 from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.gate import Attempt, Authenticated, Gate
-from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.core.http.routes import OutOfService, Route
-from jidoteki.core.logs.audit import AuditUnavailable
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.hookspecs import ApiError
 from jidoteki.hookspecs.credentials import secret_of
 
@@ -59,7 +59,7 @@ class Audit:
 
     def note(self, *line: Any) -> None:
         if self.full:
-            raise AuditUnavailable
+            raise AuditUnavailableError
         self.notes.append(line)
 
 
@@ -332,7 +332,7 @@ async def test_a_key_that_signed_too_much_is_told_when_to_come_again(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> bool:
-        raise TooMany
+        raise TooManyNoncesError
 
     monkeypatch.setattr(Nonces, "use", full)
     error = await door.refused(signed())

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jidoteki.core.auth import throttle
-from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.throttle import ClientGoneError, Throttle, TooManyGuessesError
 
 GUESSER, OTHER = "192.0.2.1", "192.0.2.2"
 PAUSE = 1.0
@@ -154,7 +154,7 @@ async def test_of_one_address_sixteen_requests_wait_and_no_more(clock: Clock) ->
     waiting = [asyncio.ensure_future(passed(judge)) for _ in range(16)]
     await REAL_SLEEP(0)
 
-    with pytest.raises(TooManyGuesses):
+    with pytest.raises(TooManyGuessesError):
         await passed(judge)
     assert await passed(judge, OTHER)
     await asyncio.gather(*waiting)
@@ -165,7 +165,7 @@ async def test_who_hung_up_waits_no_longer_and_keeps_nobody_waiting(clock: Clock
     judge = one()
     judge.failed(GUESSER)
 
-    with pytest.raises(Gone):
+    with pytest.raises(ClientGoneError):
         await passed(judge, gone=lambda: True)
     assert clock.slept == [0.25]
     assert await passed(judge) == 1000.0 + PAUSE

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from backupkit import Job, killed, restore
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import renames, swapping
 from jidoteki.plugins.backup.journal import Journal
 from jidoteki.plugins.backup.kept import Kept
@@ -121,7 +121,7 @@ def is_planned(journal: Path) -> bool:
 
 
 def refused(host: Host, kept: Path) -> None:
-    with pytest.raises(JobFailed, match="was replaced meanwhile"):
+    with pytest.raises(JobError, match="was replaced meanwhile"):
         restore(Job(host.appliance, kept))
 
 

@@ -452,14 +452,14 @@ def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Pa
 
 BYTES = """
 from pathlib import Path
-from jidoteki.hookspecs import Endpoint, JobFailed, JobType, hookimpl
+from jidoteki.hookspecs import Endpoint, JobError, JobType, hookimpl
 
 async def start(request):
     return await request.start_job("blob", blob=bytes(range(256)) * 65536)
 
 def run(job):
     content = Path(job.input["blob"]).read_bytes()
-    raise JobFailed(f"{len(content)} {content[:3].hex()} {content[-1]}")
+    raise JobError(f"{len(content)} {content[:3].hex()} {content[-1]}")
 
 @hookimpl
 def jidoteki_jobs(appliance):

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from jidoteki.core.config.loading import Config, defaults
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
+from jidoteki.core.plugin_manager.isolation import Calls, RaisedError, told
 from jidoteki.core.plugin_manager.manager import Plugins
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import Hooks, hookspec
@@ -214,7 +214,7 @@ def test_a_traceback_is_logged_once_for_each_place_and_type_up_to_a_number() -> 
     calls = Calls()
 
     def raised(code: str) -> BaseException | None:
-        with pytest.raises(Raised) as caught:
+        with pytest.raises(RaisedError) as caught:
             calls.within("other", "jidoteki_health", 10, partial(exec, compile(code, "/other.py", "exec")))
         assert told(caught.value).endswith(f"(/other.py, line {code.count(chr(10)) + 1})")
         return calls.first(caught.value)

@@ -13,7 +13,7 @@ from jidoteki.core.endpoints.update import highest, inbox, package, script, unpa
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
@@ -58,7 +58,7 @@ def _failures(job: Job) -> Iterator[None]:
     """Turn what went wrong into the codes of the API, and log it."""
     try:
         yield
-    except (JobFailed, PackageError, VersionError, OSError) as error:
+    except (JobError, PackageError, VersionError, OSError) as error:
         failure = _failure(error)
         with contextlib.suppress(OSError):
             job.log(failure.message)
@@ -66,17 +66,17 @@ def _failures(job: Job) -> Iterator[None]:
         raise failure from error
 
 
-def _failure(error: Exception) -> JobFailed:
-    if isinstance(error, JobFailed):
+def _failure(error: Exception) -> JobError:
+    if isinstance(error, JobError):
         return error
     if isinstance(error, PackageError):
-        return JobFailed(str(error), "E1005")
+        return JobError(str(error), "E1005")
     if isinstance(error, VersionError):
-        return JobFailed(str(error), "E1001")
+        return JobError(str(error), "E1001")
     if isinstance(error, OSError) and error.errno in FULL:
-        return JobFailed("The disk is full: free some space, then update again", "E1000")
+        return JobError("The disk is full: free some space, then update again", "E1000")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return JobFailed(f"The update could not go on: {reason}", "E1000")
+    return JobError(f"The update could not go on: {reason}", "E1000")
 
 
 def _judge(job: Job) -> None:
@@ -87,7 +87,7 @@ def _judge(job: Job) -> None:
     if found is None:
         if not job.input.get("package"):
             job.log(f"There is no regular file called {inbox.PACKAGES} in {job.appliance.uploads}")
-        raise JobFailed("Missing update package", "E1003")
+        raise JobError("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
         size = os.fstat(found.file.fileno()).st_size
@@ -216,7 +216,7 @@ def _install(job: Job, directory: Path) -> bool:
     if has_script:
         try:
             script.run(job, directory)
-        except JobFailed:  # the script itself says that it did not install this version
+        except JobError:  # the script itself says that it did not install this version
             begun.unlink(missing_ok=True)
             raise
     else:
@@ -241,7 +241,7 @@ def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Pat
         if error.errno in FULL:
             raise
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise JobFailed(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
+        raise JobError(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
 
 
 def _remember_installed(job: Job) -> None:

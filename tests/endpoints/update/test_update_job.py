@@ -17,7 +17,7 @@ from namespaces import mounted, needs_mounts
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 
 NewJob = Callable[..., Any]
 Drop = Callable[..., Path]
@@ -39,7 +39,7 @@ def install(job: Any) -> None:
 
 
 def failure(job: Any) -> tuple[str, str]:
-    with pytest.raises(JobFailed) as caught:
+    with pytest.raises(JobError) as caught:
         install(job)
     return caught.value.code, caught.value.message
 
@@ -411,7 +411,7 @@ def test_a_dry_run_changes_nothing(appliance: Appliance, new_job: NewJob, drop: 
 def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job: NewJob, drop: Drop) -> None:
     package = drop(b"rubbish", ".jidoteki-upload-1")
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         check(new_job(package))
 
     assert package.exists()

@@ -19,7 +19,7 @@ import pytest
 from backupkit import Job, listing, write
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, mounts
+from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT, MAX_DEPTH
 from jidoteki.plugins.backup import jobs, left_out, packing, stored
 from jidoteki.plugins.backup.notes import Silent
@@ -82,9 +82,7 @@ def test_a_backup_that_lacks_something_fails_and_names_it(appliance: Appliance, 
         pytest.skip("needs root, to make a device")
     CANNOT_BE_PACKED[kind](appliance.data / "db/odd")
 
-    with pytest.raises(
-        JobFailed, match="1 of what backup.txt lists cannot be packed: 'db/.*allow-incomplete"
-    ) as failed:
+    with pytest.raises(JobError, match="1 of what backup.txt lists cannot be packed: 'db/.*allow-incomplete") as failed:
         back_up(appliance)
 
     assert stored.status(appliance) == {"status": "failed", "error-message": failed.value.message}
@@ -215,7 +213,7 @@ def take_away(path: Path) -> None:
 
 def as_nobody(what: Callable[[], object]) -> None:
     if not ROOT:
-        with contextlib.suppress(JobFailed):
+        with contextlib.suppress(JobError):
             what()
         return
     what()  # imports what it needs, which another user may not be able to read
@@ -228,7 +226,7 @@ def as_nobody(what: Callable[[], object]) -> None:
         try:
             what()
             os._exit(0)
-        except JobFailed:
+        except JobError:
             os._exit(3)
         finally:
             os._exit(1)
@@ -276,7 +274,7 @@ def test_all_of_a_tree_that_is_as_deep_as_may_be_is_read(appliance: Appliance) -
     back_up(appliance)
     write(appliance.data / "/".join(["d"] * MAX_DEPTH) / "file")
 
-    with pytest.raises(JobFailed, match="1 of what backup.txt lists cannot be packed"):
+    with pytest.raises(JobError, match="1 of what backup.txt lists cannot be packed"):
         back_up(appliance)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import jobs, matching, stored
 from jidoteki.plugins.backup.listed import Selection, selection
 from jidoteki.plugins.backup.matching import find, outermost
@@ -149,7 +149,7 @@ def test_a_word_that_leads_elsewhere_fails_the_backup(appliance: Appliance, list
     write(appliance.data / "app")
     (appliance.etc / "backup.txt").write_text(listed)
 
-    with pytest.raises(JobFailed, match="not a path below the data directory"):
+    with pytest.raises(JobError, match="not a path below the data directory"):
         back_up(appliance)
 
 
@@ -174,7 +174,7 @@ def test_a_link_that_is_named_on_the_way_fails_the_backup_and_the_one_from_befor
     write(tmp_path / "outside/secret")
     (appliance.data / "link").symlink_to(tmp_path / "outside")
 
-    with pytest.raises(JobFailed, match="link, which is a symbolic link"):
+    with pytest.raises(JobError, match="link, which is a symbolic link"):
         packed(appliance, b"app link/*")
 
     assert names_in(stored.archive(appliance)) == ["app", "app/x"]
@@ -187,7 +187,7 @@ def test_patterns_that_match_more_than_a_command_line_holds_are_refused(
     for name in "abcd":
         write(appliance.data / name)
 
-    with pytest.raises(JobFailed, match="matches too much"):
+    with pytest.raises(JobError, match="matches too much"):
         packed(appliance, b"*")
 
 
@@ -264,7 +264,7 @@ def test_a_backup_of_nothing_fails_and_the_one_from_before_stays(appliance: Appl
     why(appliance)
     job = Job(appliance)
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         jobs.back_up(job)
 
     status = stored.status(appliance) or {}

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
-from jidoteki.hookspecs import JobFailed, mounts
+from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import can_restore
 from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
 from jidoteki.plugins.backup.counting import Count
@@ -83,7 +83,7 @@ def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(applian
 def test_a_line_that_leads_elsewhere_fails_the_backup(appliance: Appliance, line: str) -> None:
     listing(appliance, line)
 
-    with pytest.raises(JobFailed, match="not a path below the data directory"):
+    with pytest.raises(JobError, match="not a path below the data directory"):
         back_up(appliance)
 
 
@@ -92,7 +92,7 @@ def test_a_line_that_leads_through_a_link_fails_the_backup(appliance: Appliance,
     (appliance.data / "link").symlink_to(tmp_path / "outside")
     listing(appliance, "link/secret")
 
-    with pytest.raises(JobFailed, match="link, which is a symbolic link"):
+    with pytest.raises(JobError, match="link, which is a symbolic link"):
         back_up(appliance)
 
 
@@ -169,7 +169,7 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     free = os.statvfs(appliance.spool)
     job.host_config = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
 
-    with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
+    with pytest.raises(JobError, match=r"needs about \d+ bytes, but only \d+ may be used"):
         jobs.back_up(job)
 
     status = stored.status(appliance)
@@ -191,7 +191,7 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
 
     monkeypatch.setattr(os, "write", full)
 
-    with pytest.raises(JobFailed, match="the disk is full"):
+    with pytest.raises(JobError, match="the disk is full"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -215,7 +215,7 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     monkeypatch.setattr(packing, "estimated", lambda tree: 1 << 60)
     job = Job(appliance)
 
-    with pytest.raises(JobFailed, match=f"needs about {1 << 60} bytes"):
+    with pytest.raises(JobError, match=f"needs about {1 << 60} bytes"):
         jobs.back_up(job)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -267,7 +267,7 @@ def test_without_a_thread_there_is_no_backup(
 
     monkeypatch.setattr(threading.Thread, "start", start_some)
 
-    with pytest.raises(JobFailed, match="can't start new thread"):
+    with pytest.raises(JobError, match="can't start new thread"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -296,7 +296,7 @@ def test_an_error_that_the_disk_tells_once_fails_the_backup(
 
     monkeypatch.setattr(os, "fdatasync", broken_once)
 
-    with pytest.raises(JobFailed, match="Input/output error"):
+    with pytest.raises(JobError, match="Input/output error"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -487,7 +487,7 @@ def test_a_rename_that_is_impossible_takes_back_those_before_it(
     restoring.check(job)
     monkeypatch.setattr(os, "rename", failing(os.rename, when))
 
-    with pytest.raises(JobFailed, match="The restore failed: Input/output error"):
+    with pytest.raises(JobError, match="The restore failed: Input/output error"):
         restoring.restore(job)
 
     after = tree(appliance.data)
@@ -522,7 +522,7 @@ def test_what_can_neither_be_completed_nor_taken_back_is_kept_for_later_and_stop
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", failing_always)
-        with pytest.raises(JobFailed, match="The backup failed"):
+        with pytest.raises(JobError, match="The backup failed"):
             back_up(appliance)
     restoring.recover(appliance)
 
@@ -600,7 +600,7 @@ def test_an_exact_restore_of_everything_removes_what_the_archive_lacks(appliance
 def test_without_a_list_nothing_is_restored(appliance: Appliance, restorable: Path) -> None:
     (appliance.etc / "backup.txt").unlink()
 
-    with pytest.raises(JobFailed, match=r"There is no backup\.txt"):
+    with pytest.raises(JobError, match=r"There is no backup\.txt"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -635,7 +635,7 @@ def test_beside_what_is_not_listed_any_more_nothing_else_of_its_directory_is_los
 def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
     listing(appliance, "other", "deep/other")
 
-    with pytest.raises(JobFailed, match="The archive holds nothing that belongs to a backup of this appliance"):
+    with pytest.raises(JobError, match="The archive holds nothing that belongs to a backup of this appliance"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -646,7 +646,7 @@ def test_nothing_is_restored_below_a_link(appliance: Appliance, restorable: Path
     subprocess.run(["mv", appliance.data / "deep", tmp_path / "elsewhere"], check=True)
     (appliance.data / "deep").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(JobFailed, match="deep is no directory"):
+    with pytest.raises(JobError, match="deep is no directory"):
         restore(Job(appliance, restorable))
 
     assert (tmp_path / "elsewhere/x/file").read_text() == "old"
@@ -660,7 +660,7 @@ def test_nothing_takes_the_place_of_a_mount_point(
     point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
     monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
-    with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
+    with pytest.raises(JobError, match=f"another file system is mounted at {mount}"):
         restore(Job(appliance, restorable, mode=mode))
 
     assert contents(appliance) == OLD
@@ -671,7 +671,7 @@ def test_a_damaged_archive_changes_nothing(appliance: Appliance, restorable: Pat
     restorable.write_bytes(content)
     before = tree(appliance.data)
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         restore(Job(appliance, restorable))
 
     assert tree(appliance.data) == before
@@ -680,7 +680,7 @@ def test_a_damaged_archive_changes_nothing(appliance: Appliance, restorable: Pat
 def test_a_missing_archive_changes_nothing(appliance: Appliance, restorable: Path) -> None:
     restorable.unlink()
 
-    with pytest.raises(JobFailed, match="cannot be unpacked: No such file"):
+    with pytest.raises(JobError, match="cannot be unpacked: No such file"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
