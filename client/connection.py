@@ -23,7 +23,7 @@ from jidoteki.client.trust import trust
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
 
-CONNECT_WITHIN = 15.0
+CONNECT_TIMEOUT = 15.0
 DAY = 24 * 3600.0
 #: Bytes of a job's status, its log included.
 MAX_STATUS = 4 * 1024 * 1024
@@ -224,7 +224,7 @@ class Client:
         """Whether the appliance says in its own description that it knows what an `Idempotency-Key` is."""
         if self._session is None:
             return False
-        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_WITHIN)
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             async with self._session.get(
                 URL(f"{self._base}{DOCUMENT}"), timeout=timeout, allow_redirects=False
@@ -251,7 +251,7 @@ class Client:
         if self._session is None:
             raise RuntimeError("A Client works within 'async with' alone")
         with Form(fields or {}, files or {}, on_sent) as form:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=self._timeout)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._timeout)
             data = form.data() if fields or files else content
             try:
                 async with (

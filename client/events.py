@@ -18,9 +18,9 @@ PATH = "/events"
 #: Bytes of one event: the appliance may be anybody's.
 MAX_EVENT = 1024 * 1024
 #: Seconds without a byte, not even a comment, after which a stream is taken for dead.
-SILENCE = 45.0
+SILENCE_TIMEOUT = 45.0
 #: Seconds for which an appliance may be away, for example while its service is restarted, and those between two tries.
-AWAY = 120.0
+AWAY_TIMEOUT = 120.0
 RETRY = 1.0
 #: Answers after which trying again makes sense.
 PASSING = (429, 502, 503, 504)
@@ -110,7 +110,7 @@ async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
         now = loop.time()
         lost = lost or now
         passes = not isinstance(problem, ApiResponseError) or problem.status in PASSING
-        if not begun or not passes or now - lost > AWAY:
+        if not begun or not passes or now - lost > AWAY_TIMEOUT:
             raise problem
         await asyncio.sleep(RETRY)
 
@@ -123,7 +123,7 @@ async def _connected(client: Client, last: str) -> AsyncGenerator[Event]:
         if response.content_type != "text/event-stream":
             raise ClientError("What the appliance answers there are no events")
         while True:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(SILENCE_TIMEOUT):
                 piece = await response.content.readany()
             if not piece:
                 return

@@ -11,11 +11,11 @@ from jidoteki.client.errors import MAX_CODE, ApiResponseError, JobOutcomeError, 
 from jidoteki.client.events import JobEvents
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
-AWAY = 120.0
+AWAY_TIMEOUT = 120.0
 #: Seconds for which an appliance may report no job: it may show a job only some time after its start.
-NOT_YET = 10.0
+UNKNOWN_JOB_TIMEOUT = 10.0
 #: Seconds between two looks at a job that events tell of.
-LOOK_ALL_THE_SAME = 5.0
+LOOK_INTERVAL = 5.0
 
 Fetch = Callable[[str], Awaitable[Any]]
 
@@ -85,7 +85,7 @@ async def _follow(
             if events is not None and status.get("id") == events.job and status["status"] == "running":
                 events.begin()
         except (UnreachableError, ApiResponseError) as error:
-            if not _is_temporary(error) or time.monotonic() - seen > AWAY:
+            if not _is_temporary(error) or time.monotonic() - seen > AWAY_TIMEOUT:
                 raise
             status = shown
         if status is not None and _differs(status, shown):
@@ -100,7 +100,7 @@ async def _follow(
 async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] | None:
     """Wait until the next poll is due; return what an event told in the meantime."""
     if events is not None and events.are_there:
-        return await events.next(max(interval, LOOK_ALL_THE_SAME))
+        return await events.next(max(interval, LOOK_INTERVAL))
     await asyncio.sleep(interval)
     return None
 
@@ -135,7 +135,7 @@ def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
             return True
         case "running":
             return False
-        case None if waited < NOT_YET:
+        case None if waited < UNKNOWN_JOB_TIMEOUT:
             return False
         case None:
             raise JobOutcomeError("No such job ran", status=status)

@@ -18,7 +18,7 @@ from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
-CHECK_TIME = 60.0
+CHECK_TIMEOUT = 60.0
 """Seconds for each plugin, in addition to the time limit of one vendor program."""
 
 
@@ -34,7 +34,7 @@ def check(assembly: Assembly) -> Iterator[Finding]:
 def ask(assembly: Assembly) -> Iterator[Finding]:
     """Yield the findings of the plugins themselves."""
     loaded, host_config = assembly.plugins, assembly.config.values
-    seconds = CHECK_TIME + host_config["limits"]["command"]
+    seconds = CHECK_TIMEOUT + host_config["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
         asking = partial(function, appliance=assembly.appliance, host_config=host_config)
         try:

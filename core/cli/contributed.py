@@ -43,7 +43,7 @@ def _commands_of(plugin: Plugin, function: Callable[..., object]) -> dict[str, c
     """What one plugin adds, collected in a group of its own so that it can replace nothing."""
     group = click.Group()
     try:
-        manager.within(manager.LOADING_TIME, lambda: function(cli=group))
+        manager.within(manager.LOADING_TIMEOUT, lambda: function(cli=group))
     except manager.PluginError as error:
         _tell(plugin, told(error))
         return {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jidoteki.core.jobs import persisting
-from jidoteki.core.jobs.changes import WAIT, Changes
+from jidoteki.core.jobs.changes import WAIT_TIMEOUT, Changes
 from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
 
 DEFAULT = ["reboot"]
 #: Twice a wait for changes, and the commands.
-TIMEOUT = 2 * WAIT + 600
+TIMEOUT = 2 * WAIT_TIMEOUT + 600
 
 
 def run_persist(job: Job) -> None:

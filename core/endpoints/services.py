@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 OWN = "jidoteki-admin-api"
 FRESH = 3.0
-TIME = 10.0
+STATUS_TIMEOUT = 10.0
 MAX_SERVICES = 256
 STATES = Described(
     "Names and states",
@@ -97,7 +97,7 @@ class Services:
         said = bytearray()
         environment = commands.environment(self._appliance)
         try:
-            status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
+            status = commands.run(argv, timeout=STATUS_TIMEOUT, output=said.extend, env=environment, max_output=65536)
         except JobError:
             return None, b""
         return status, bytes(said)

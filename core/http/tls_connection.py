@@ -23,7 +23,7 @@ from jidoteki.core.http.tls_records import HelloRefusedError, check_second_hello
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_TIME = 10.0
+HANDSHAKE_TIMEOUT = 10.0
 MAX_HELD = 20 * 1024
 MAX_UNREAD = 16 * 1024
 #: What requests begin with; no record of TLS begins with a letter.
@@ -69,7 +69,7 @@ class TlsConnection(Connection):
     ) -> None:
         super().__init__(protocol, keeper, budget, when_lost)
         self._context, self._handshakes = context, handshakes
-        self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIME
+        self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIMEOUT
         self._held = bytearray()
         self._framed = True
         self._goodbye = False

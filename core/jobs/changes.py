@@ -13,9 +13,9 @@ from jidoteki.core.files import locks
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.hookspecs import Job, JobError
 
-WAIT: Final = 600.0
+WAIT_TIMEOUT: Final = 600.0
 """Seconds: more than the commands of a change take, unless `limits.command` is long."""
-SETTLING: Final = 10.0
+SETTLE_TIMEOUT: Final = 10.0
 """Seconds that the service has to put right what a change left that was killed."""
 LOOK_EACH: Final = 0.1
 _GOING_DOWN: Final = "going_down.lock"  # of no job type: none has `_` in its name
@@ -43,7 +43,7 @@ class Changes:
 
         :raises JobError: E1004, one is for too long.
         """
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + WAIT_TIMEOUT
         waited_for = ""
         while running := self._running():
             if running.id != waited_for:
@@ -51,7 +51,7 @@ class Changes:
                 self._job.log(f"Waiting for the end of {running.id}, which changes what is to be kept")
                 waited_for = running.id
             if time.monotonic() > deadline:
-                message = f"{running.id} has not ended within {WAIT:g} seconds; the system does not reboot"
+                message = f"{running.id} has not ended within {WAIT_TIMEOUT:g} seconds; the system does not reboot"
                 raise JobError(message, "E1004")
             self._pause()
         self._settle()
@@ -87,7 +87,7 @@ class Changes:
 
     def _settle(self) -> None:
         """Wait a little for the service to put right what was killed."""
-        deadline = time.monotonic() + SETTLING
+        deadline = time.monotonic() + SETTLE_TIMEOUT
         while next(self._unended(), None) and time.monotonic() < deadline:
             self._pause()
 

@@ -27,8 +27,8 @@ from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.hookspecs import JobType, paths, programs
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-PATIENCE = 200
-RECOVERY_TIME = 600.0
+RELEASE_TRIES = 200
+RECOVERY_TIMEOUT = 600.0
 
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Launcher:
 
     def _is_busy(self, job_type: str) -> bool:
         """Whether a job of this type runs; one that recorded its end has a moment more to let go of its lock."""
-        for _ in range(PATIENCE):
+        for _ in range(RELEASE_TRIES):
             if not locks.is_held(self.lock(job_type)):
                 return False
             if self.is_running(job_type):
@@ -257,7 +257,7 @@ class Launcher:
         given = (self.appliance, plugin.section) if _takes_config(recover) else (self.appliance,)
         calls = self._plugins.calls
         try:
-            said = calls.within(plugin.name, f"the recovery of {job_type}", RECOVERY_TIME, lambda: recover(*given))
+            said = calls.within(plugin.name, f"the recovery of {job_type}", RECOVERY_TIMEOUT, lambda: recover(*given))
         except PluginError as error:
             message = "The plugin %s could not recover from a dead %s job: %s"
             logger.error(message, plugin.name, job_type, told(error), exc_info=calls.first(error))

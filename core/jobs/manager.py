@@ -25,8 +25,8 @@ from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
 logger = logging.getLogger(__name__)
 
-EXTRA_TIME = 30.0
-CHECK_TIME = 600.0
+EXTRA_TIMEOUT = 30.0
+CHECK_TIMEOUT = 600.0
 LOG_LINES = 10
 JOIN_TRIES = 20
 MAX_REASON = 1000
@@ -149,7 +149,7 @@ class JobManager:
         :raises BusyError: the job could not run now.
         """
         async with self._checks:
-            verdict = await asyncio.to_thread(self.launcher.judge, job_type, values, CHECK_TIME)
+            verdict = await asyncio.to_thread(self.launcher.judge, job_type, values, CHECK_TIMEOUT)
         preview = verdict.get("preview") or {}
         return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
 
@@ -219,7 +219,7 @@ class JobManager:
             await asyncio.wait_for(asyncio.shield(watch.ended), grace)
         if not watch.ended.done():
             await asyncio.to_thread(watch.process.kill)
-            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
+            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIMEOUT)
 
     async def status(self, job_type: str) -> dict[str, Any]:
         """How the last run of this type went, or goes, be it another tool's.
@@ -264,7 +264,7 @@ class JobManager:
             else 3600
         )
         try:
-            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIME - watch.process.age()))
+            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIMEOUT - watch.process.age()))
         except TimeoutError:
             watch.late = True
             await asyncio.to_thread(watch.process.kill)

@@ -16,7 +16,7 @@ SHELLS = ("sh", "bash", "dash", "ash", "ksh")
 #: Those that read a script without running it (`-n`).
 READERS = ("sh", "bash", "dash")
 MAX_READ = 1024 * 1024
-SYNTAX_TIME = 5.0
+SYNTAX_CHECK_TIMEOUT = 5.0
 MAX_SAID = 64 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -77,7 +77,7 @@ def syntax_error(script: Path, *, called: bool = True) -> str | None:
     ):  # data may follow what a shell runs
         return None
     try:
-        status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_TIME, limit=MAX_SAID)
+        status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_CHECK_TIMEOUT, limit=MAX_SAID)
     except programs.ProgramError:
         return None
     told = said.decode("utf-8", "replace").partition("\n")[0].removeprefix(f"{script}: ")

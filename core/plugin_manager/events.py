@@ -17,7 +17,7 @@ from jidoteki.hookspecs import Event
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 1000
-TIME = 10.0
+EVENT_TIMEOUT = 10.0
 MAX_FAILURES = 3
 
 Listeners = Callable[[], list[tuple[Plugin, Callable[..., Any]]]]
@@ -67,7 +67,7 @@ class Events:
 
     def _deliver(self, plugin: Plugin, function: Callable[..., Any], event: Event) -> None:
         try:
-            self._calls.within(plugin.name, "jidoteki_event", TIME, lambda: function(event=event))
+            self._calls.within(plugin.name, "jidoteki_event", EVENT_TIMEOUT, lambda: function(event=event))
             del self._failures[plugin.name]
         except StillRunningError:
             return  # it misses events until it has handled the one that timed out

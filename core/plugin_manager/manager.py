@@ -31,9 +31,9 @@ __all__ = ["Plugin", "PluginError", "Plugins", "Source", "load_all", "load_for_j
 
 logger = logging.getLogger(__name__)
 
-LOADING_TIME = 10.0
+LOADING_TIMEOUT = 10.0
 #: The host's own endpoints must load even on a very slow machine.
-TRUSTED_TIME = 600.0
+TRUSTED_TIMEOUT = 600.0
 MAY_BE_ASYNC = ("jidoteki_startup", "jidoteki_shutdown")
 TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
 
@@ -82,7 +82,7 @@ class Plugins:
         plugin = Plugin(source)
         self.all.append(plugin)
         try:
-            seconds = TRUSTED_TIME if source.trusted else LOADING_TIME
+            seconds = TRUSTED_TIMEOUT if source.trusted else LOADING_TIMEOUT
             self.calls.within(plugin.name, "its loading", seconds, lambda: self._load(plugin))
         except RaisedError as error:
             self.leave_out(plugin, str(error), error.__cause__)
@@ -100,7 +100,7 @@ class Plugins:
         if plugin.module is not None and self._manager.is_registered(plugin.module):
             self._manager.unregister(plugin.module)
 
-    def call(self, hook: str, seconds: float = LOADING_TIME, **arguments: Any) -> list[tuple[Plugin, Any]]:
+    def call(self, hook: str, seconds: float = LOADING_TIMEOUT, **arguments: Any) -> list[tuple[Plugin, Any]]:
         """Call a hook of every plugin and return the results; one that raises or hangs does not stop the others.
 
         One that hangs is not called again until it has returned.

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which what is read, and what plugins say, is good, whoever asks how often.
 FRESH: Final = 1.0
-HOOK_TIME: Final = 2.0
+HOOK_TIMEOUT: Final = 2.0
 MAX_SAMPLES: Final = 1000
 MAX_TEXT: Final = 256
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -140,7 +140,7 @@ class Figures:
 def _of_plugins(service: Service) -> list[Metric]:
     """What plugins add, without what makes no sense or is called as something of the host; blocks."""
     found: dict[str, Metric] = {}
-    answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIME, appliance=service.appliance)
+    answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIMEOUT, appliance=service.appliance)
     for plugin, answer in answers:
         for each in answer if isinstance(answer, list) else []:
             problem = f"the metric {each.name} is there already" if _name_of(each) in found else fault(each)

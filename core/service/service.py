@@ -35,7 +35,7 @@ from jidoteki.hookspecs import Event, LiveEvent, audit_log
 
 logger = logging.getLogger(__name__)
 
-HOOK_TIME = 10.0
+HOOK_TIMEOUT = 10.0
 TELL_EACH = 5.0
 PASSPHRASE_AFTER = 1.0
 
@@ -181,13 +181,13 @@ class Service:
         """Await a hook that may be `async def`; a plain one runs in a thread."""
         assert callable(function)
         try:
-            async with asyncio.timeout(HOOK_TIME):
-                result = await asyncio.to_thread(within, HOOK_TIME, lambda: function(**self._arguments(hook)))
+            async with asyncio.timeout(HOOK_TIMEOUT):
+                result = await asyncio.to_thread(within, HOOK_TIMEOUT, lambda: function(**self._arguments(hook)))
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:
             self.figures.failures[plugin.name] += 1
-            logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
+            logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIMEOUT)
         except (Exception, SystemExit) as error:
             self.figures.failures[plugin.name] += 1
             failed = error if isinstance(error, PluginError) else RaisedError(error)

@@ -22,7 +22,7 @@ LOG: Final = "update_backup.log"
 INTERRUPTED: Final = stored.INTERRUPTED
 STOPPED: Final = "The backup was stopped"
 FAILED: Final = "Backup failed"
-_LONG: Final = 24 * 3600.0
+_TIMEOUT: Final = 24 * 3600.0
 _SHOWN: Final = 3
 _SHOWN_LENGTH: Final = 100
 
@@ -172,7 +172,7 @@ JOBS: Final = [
         exclusive_with=("restore",),
         log=LOG,
         source="LIVE IMAGE",
-        timeout=_LONG,
+        timeout=_TIMEOUT,
         recover=recover,
         cancellable=True,
     ),
@@ -184,7 +184,7 @@ JOBS: Final = [
         exclusive_with=("update", "backup", "reboot", "settings", "storage", "certs", "license"),
         log=LOG,
         source="LIVE IMAGE",
-        timeout=_LONG,
+        timeout=_TIMEOUT,
         persist=True,
         recover=restoring.recover,
         cancellable=True,

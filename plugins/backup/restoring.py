@@ -27,7 +27,7 @@ from jidoteki.plugins.backup.targets import prune
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes
 
-CLEARING_TIME: Final = 1.0
+CLEARING_TIMEOUT: Final = 1.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
 _GONE: Final = "The restored data are gone from where they were unpacked"
@@ -151,7 +151,7 @@ def recover(appliance: Appliance) -> str | None:
     complete = swapping.finish_all(appliance, logger.warning)
     thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
     thread.start()
-    thread.join(CLEARING_TIME)
+    thread.join(CLEARING_TIMEOUT)
     return f"All of the archive of {', '.join(complete)} is restored all the same" if complete else None
 
 

@@ -29,7 +29,7 @@ from jidoteki.plugins.backup.reasons import about, reason
 from jidoteki.plugins.backup.renames import Renames
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes, is_mounted
 
-SYNC_TIME: Final = 600.0
+SYNC_TIMEOUT: Final = 600.0
 MAX_TOLD: Final = 100
 
 
@@ -270,7 +270,7 @@ def _sync(volumes: Volumes) -> None:
 def _sync_file_system(descriptor: int) -> None:
     try:
         subprocess.run(
-            ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIME, capture_output=True, stdin=descriptor
+            ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIMEOUT, capture_output=True, stdin=descriptor
         )
     except (OSError, subprocess.SubprocessError):
         os.sync()

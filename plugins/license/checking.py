@@ -16,19 +16,19 @@ from jidoteki.plugins.license.programs import ToolError
 from jidoteki.plugins.license.reading import LicenseFiles, ask_script, content_of, exit_warning, verified
 
 GPG = "gpg"
-COMMAND_TIME = 60.0
+COMMAND_TIMEOUT = 60.0
 PUT_KEY = "Put the appliance's own OpenPGP secret key there, without a passphrase."
 
 
-def check(appliance: Appliance, command_time: float = COMMAND_TIME) -> Iterator[Finding]:
+def check(appliance: Appliance, command_timeout: float = COMMAND_TIMEOUT) -> Iterator[Finding]:
     """Yield why `GET /license` does not show the installed license, or why `POST /license` will refuse each one.
 
-    :param command_time: timeout of the vendor's command, in seconds.
+    :param command_timeout: timeout of the vendor's command, in seconds.
     """
     files = LicenseFiles.of(appliance)
     if files.scripted:
         if os.path.lexists(files.license) and _may_run(appliance, files.script):
-            yield from _asked(appliance, files, command_time)
+            yield from _asked(appliance, files, command_timeout)
         return
     yield from _signers(appliance, files)
     missing = list(_missing(files))
@@ -110,9 +110,9 @@ def _may_run(appliance: Appliance, script: Path) -> bool:
         return False
 
 
-def _asked(appliance: Appliance, files: LicenseFiles, command_time: float) -> Iterator[Finding]:
+def _asked(appliance: Appliance, files: LicenseFiles, command_timeout: float) -> Iterator[Finding]:
     try:
-        _, status = ask_script(appliance, command_time)
+        _, status = ask_script(appliance, command_timeout)
     except (LicenseError, ToolError) as error:
         advice = "Let it read etc/license.asc and print a JSON object, or remove it: then GnuPG reads the license."
         yield Finding("error", "license", f"GET /license does not show the license: {error}", advice, str(files.script))

@@ -55,18 +55,18 @@ class LicenseFiles:
         return scripts.is_there(self.script)
 
 
-def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str, Any]:
+def read(appliance: Appliance, directory: Path, script_timeout: float) -> dict[str, Any]:
     """Return the content of the active license.
 
     :param directory: a directory for temporary keys, closed to other users.
-    :param script_time: timeout of the vendor's command, in seconds.
+    :param script_timeout: timeout of the vendor's command, in seconds.
     :raises LicenseError: it is missing, cannot be decrypted or verified, or is not a JSON object.
     :raises ToolError: GnuPG or the command is missing or does not work.
     """
     files = LicenseFiles.of(appliance)
     if not files.scripted:
         return verified(appliance, files.license, directory)
-    document, status = ask_script(appliance, script_time)
+    document, status = ask_script(appliance, script_timeout)
     if status:
         logger.warning("%s", exit_warning(status))
     return document
@@ -167,10 +167,10 @@ class LicenseInForce:
     _document: dict[str, Any] = field(default_factory=dict)
     _fault: LicenseError | ToolError | None = None
 
-    async def get(self, script_time: float) -> dict[str, Any]:
+    async def get(self, script_timeout: float) -> dict[str, Any]:
         """Return its content.
 
-        :param script_time: timeout of the vendor's command, in seconds.
+        :param script_timeout: timeout of the vendor's command, in seconds.
         :raises LicenseError: it is missing or not valid.
         :raises ToolError: GnuPG or the command is missing or does not work.
         """
@@ -178,13 +178,13 @@ class LicenseInForce:
         async with self._lock:
             if self._began <= asked:
                 began = time.monotonic()
-                self._document, self._fault = await asyncio.to_thread(self._read, script_time)
+                self._document, self._fault = await asyncio.to_thread(self._read, script_timeout)
                 self._began = began
             if self._fault is not None:
                 raise type(self._fault)(str(self._fault))
             return self._document
 
-    def _read(self, script_time: float) -> tuple[dict[str, Any], LicenseError | ToolError | None]:
+    def _read(self, script_timeout: float) -> tuple[dict[str, Any], LicenseError | ToolError | None]:
         files = LicenseFiles.of(self.appliance)
         versions = files.versions()
         if not files.scripted and versions == self._versions and time.monotonic() < self._verified_at + MAX_AGE:
@@ -193,7 +193,7 @@ class LicenseInForce:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._versions = None
         try:
-            document, fault = read(self.appliance, directory, script_time), None
+            document, fault = read(self.appliance, directory, script_timeout), None
         except ToolError as error:
             return {}, error
         except LicenseError as error:

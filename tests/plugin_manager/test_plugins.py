@@ -119,7 +119,7 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
     (tmp_path / "good.py").write_text(GOOD.replace("import asyncio", "import time; time.sleep(0.5); import asyncio"))
     host = jidoteki_host(load=(tmp_path / "good.py",), enable=("good",), start=False)
     hasty = (
-        "from jidoteki.core.plugin_manager import manager; manager.LOADING_TIME = 0.0001; "
+        "from jidoteki.core.plugin_manager import manager; manager.LOADING_TIMEOUT = 0.0001; "
         "from jidoteki.core.cli import main; main()"
     )
 

@@ -345,7 +345,7 @@ def test_what_takes_too_long_to_remove_is_told_and_removed_later(
     job = Job(appliance, archive, mode="exact")
 
     with monkeypatch.context() as patched:
-        patched.setattr(staging, "EMPTYING_TIME", 0.0)
+        patched.setattr(staging, "EMPTYING_TIMEOUT", 0.0)
         assert killed(lambda: leaving(job, tmp_path / "told"), 0) is False
     assert f"in {appliance.data} cannot be removed now: the next restore" in (tmp_path / "told").read_text()
     assert left_over(appliance)
@@ -369,7 +369,7 @@ def lasting(remove_all: Callable[..., None]) -> Callable[..., None]:
 
     def call(*arguments: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(staging, "EMPTYING_TIME", next(times, 60.0))
+            patched.setattr(staging, "EMPTYING_TIMEOUT", next(times, 60.0))
             remove_all(*arguments)
 
     return call
