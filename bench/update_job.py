@@ -51,10 +51,10 @@ def rows(quick: bool) -> list[Row]:
             processes.settle()
             with processes.LargestChild() as child:
                 began = time.perf_counter()
-                verdict = launcher.judge("update", order, 300)
+                outcome = launcher.check("update", order, 300)
                 taken = time.perf_counter() - began
-            if verdict["status"] != "success":
-                raise AssertionError(verdict)
+            if outcome["status"] != "success":
+                raise AssertionError(outcome)
             memory.append(child.most / MIB)
             return {"s": taken}
 

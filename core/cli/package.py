@@ -89,7 +89,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     service_user.become(appliance)
     with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
         try:
-            _judge(appliance, file, Path(work))
+            _check(appliance, file, Path(work))
         except JobError as failure:
             if as_json:
                 click.echo(json.dumps({"accepted": False, "code": failure.code, "reason": failure.message}, indent=2))
@@ -113,8 +113,8 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _judge(appliance: Appliance, file: Path, work: Path) -> None:
-    """Let the job's own check judge, as it does before an update.
+def _check(appliance: Appliance, file: Path, work: Path) -> None:
+    """Run the job's own check, as before an update.
 
     :raises JobError: the package is refused.
     """

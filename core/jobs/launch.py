@@ -147,12 +147,12 @@ class Launcher:
             self.clear(record.id)
             raise
 
-    def judge(self, job_type: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Let the job's check judge an input in a process of its own, changing nothing.
+    def check(self, job_type: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Run the job's check of an input in a process of its own, changing nothing.
 
         :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises BusyError: the job could not run now.
-        :raises TimeoutError: no verdict came in time.
+        :raises TimeoutError: the check did not end in time.
         """
         blocking = self.busy(job_type)
         if blocking:
@@ -161,7 +161,7 @@ class Launcher:
         with open(os.devnull, "rb") as null:
             process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
-            verdict = process.communicate(timeout)
+            outcome = process.communicate(timeout)
         except TimeoutError as error:
             raise TimeoutError("The check did not end in time") from error
         finally:
@@ -169,7 +169,7 @@ class Launcher:
             process.wait()
             self.clear(record.id)
         try:
-            said = dict(json.loads(verdict))
+            said = dict(json.loads(outcome))
             if details := said.pop("details", None):
                 logger.error("The check of %s failed:\n%s", job_type, details)
             return said

@@ -143,15 +143,15 @@ class JobManager:
             return (await asyncio.shield(watch.ended)).outcome()
         raise BusyError(job_type)
 
-    async def judge(self, job_type: str, values: Mapping[str, Any]) -> JobOutcome:
-        """Let the job's check judge an input; nothing is changed.
+    async def check(self, job_type: str, values: Mapping[str, Any]) -> JobOutcome:
+        """Run the job's check of an input; nothing is changed.
 
         :raises BusyError: the job could not run now.
         """
         async with self._checks:
-            verdict = await asyncio.to_thread(self.launcher.judge, job_type, values, CHECK_TIMEOUT)
-        preview = verdict.get("preview") or {}
-        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
+            outcome = await asyncio.to_thread(self.launcher.check, job_type, values, CHECK_TIMEOUT)
+        preview = outcome.get("preview") or {}
+        return JobOutcome("", outcome["status"], outcome.get("error_message"), outcome.get("error_code"), preview)
 
     async def busy(self, job_type: str) -> str | None:
         """The type of a running job that keeps this type from starting, or None."""

@@ -24,11 +24,11 @@ class Order:
     """One run of a job.
 
     :param plugins: those that the job needs, its own included.
-    :param sections: their sections of the configuration, by name, unjudged.
+    :param sections: their sections of the configuration, by name, unchecked.
     :param host_config: the configuration without the sections of plugins.
     :param input: what the request sent.
     :param workspace: an empty directory of its own.
-    :param dry_run: whether it only judges its input.
+    :param dry_run: whether it only checks its input.
     """
 
     root: Path

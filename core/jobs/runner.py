@@ -27,7 +27,7 @@ from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
 from jidoteki.hookspecs import JobCancelledError, JobError, JobType
 
-#: Characters of a traceback in a verdict.
+#: Characters of a traceback in the outcome of a check.
 MAX_DETAILS = 16 * 1024
 
 
@@ -157,7 +157,7 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
+    :return: the outcome, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
         traceback, are for the service's log.
     """
     try:

@@ -147,7 +147,7 @@ class ApiRequest:
         headers = {}
         body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
-            body = {**await self._judged(job, values), **body}
+            body = {**await self._preview(job, values), **body}
         else:
             try:
                 record = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
@@ -166,7 +166,7 @@ class ApiRequest:
         job = self.service.jobs.job_type(job_type)
         try:
             if self.dry_run:
-                return await self.service.jobs.judge(job_type, values)
+                return await self.service.jobs.check(job_type, values)
             outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
         except BusyError as busy:
             raise refusal(job, busy.job_type) from busy
@@ -230,9 +230,9 @@ class ApiRequest:
         """The file of all that a run wrote."""
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
-    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _preview(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            outcome = await self.service.jobs.judge(job.name, values)
+            outcome = await self.service.jobs.check(job.name, values)
         except BusyError as busy:
             raise refusal(job, busy.job_type) from busy
         except OSError as error:

@@ -759,26 +759,26 @@ async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyrin
     assert await get(WorkingRequest(appliance)) == {"users": 2}
 
 
-@pytest.mark.parametrize(("age", "judged"), [(60.0, 1), (0.0, 2)])
+@pytest.mark.parametrize(("age", "verified"), [(60.0, 1), (0.0, 2)])
 async def test_a_judgement_of_gpg_is_renewed_after_a_while(
-    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, age: float, judged: int
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, age: float, verified: int
 ) -> None:
     install(appliance, keyring.license())
     get = handlers(appliance)["GET"].handler
     monkeypatch.setattr(reading, "MAX_AGE", age)
-    judge = reading.verified
+    verify = reading.verified
     calls: list[Path] = []
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments[1])
-        return judge(*arguments)
+        return verify(*arguments)
 
     monkeypatch.setattr(reading, "verified", counted)
 
     await get(WorkingRequest(appliance))
     await get(WorkingRequest(appliance))
 
-    assert len(calls) == judged
+    assert len(calls) == verified
 
 
 async def test_getting_a_license_without_gpg_says_so(

@@ -30,7 +30,7 @@ def check(job: Job) -> None:
     """Find, decrypt, verify and unpack the package in the work space and compare versions; `run` goes on from there."""
     with _failures(job):
         try:
-            _judge(job)
+            _prepare(job)
         except BaseException:
             _clear(job)
             raise
@@ -79,7 +79,7 @@ def _failure(error: Exception) -> JobError:
     return JobError(f"The update could not go on: {reason}", "E1000")
 
 
-def _judge(job: Job) -> None:
+def _prepare(job: Job) -> None:
     job.log("Updating system. Please wait..")
     job.progress(10)
     found = inbox.find(job)
