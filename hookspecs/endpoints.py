@@ -120,7 +120,7 @@ class FileDownload:
     filename: str
     file: IO[bytes] | None = None
     """The open file, where the handler opened it to check it; the host closes it."""
-    anew: bool = False
+    generated: bool = False
     """Whether it was made for this request: a Range request then gets all of it, unless it names this very file."""
 
 
@@ -263,7 +263,7 @@ class Request(Protocol):
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return whether the client resumes a download of this very file; then no new one is to be made.
 
-        :param filename: that of the `FileDownload`, whose `anew` is true.
+        :param filename: that of the `FileDownload`, whose `generated` is true.
         """
 
     async def cancel_job(self, job_type: str) -> bool:

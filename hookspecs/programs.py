@@ -42,7 +42,7 @@ def environment(**more: str) -> dict[str, str]:
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", **more}
 
 
-def places(appliance: Appliance) -> dict[str, str]:
+def script_environment(appliance: Appliance) -> dict[str, str]:
     """Return the environment variables that tell a vendor's script where the appliance's directories are."""
     return {
         ADMIN: str(appliance.admin),

@@ -36,7 +36,7 @@ def not_started(name: str, error: Exception) -> str:
     return f"{name} cannot be run: {where}{error.strerror or error}"
 
 
-def is_there(script: Path) -> bool:
+def exists(script: Path) -> bool:
     """Return whether a file of any type, such as a dangling symlink, has this name, even if it cannot be run."""
     try:
         os.lstat(script)

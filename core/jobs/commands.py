@@ -14,7 +14,7 @@ MAX_OUTPUT = 8 * 1024 * 1024
 
 def environment(appliance: Appliance) -> dict[str, str]:
     """The variables that every program of a job gets."""
-    return programs.environment(**programs.places(appliance))
+    return programs.environment(**programs.script_environment(appliance))
 
 
 def run(

@@ -189,7 +189,7 @@ class Context:
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Run `ADMIN/bin/NAME` in the uploads directory when it is there."""
         path = self.appliance.bin / name
-        if not scripts.is_there(path):
+        if not scripts.exists(path):
             return False
         uploads = self.appliance.uploads
         cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None

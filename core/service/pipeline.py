@@ -124,7 +124,7 @@ class Pipeline:
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = partial(self._watch, attempt, found)
             if isinstance(response, FileDownload):
-                rendered.resuming = api.resuming(response.filename, anew=response.anew)
+                rendered.resuming = api.resuming(response.filename, generated=response.generated)
         elif type(rendered) is Streamed:
             rendered.watch, rendered.streams = partial(self._watch, attempt, found), self._service.streams
         return rendered

@@ -181,12 +181,12 @@ class ApiRequest:
             status = await asyncio.to_thread(path.lstat)
         except OSError:
             return False
-        return self.resuming(filename, anew=True).wanted(status)
+        return self.resuming(filename, generated=True).wanted(status)
 
-    def resuming(self, filename: str, *, anew: bool) -> Resuming:
+    def resuming(self, filename: str, *, generated: bool) -> Resuming:
         """What is known of this client and a file."""
-        where = self.client if anew else ANYWHERE
-        return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
+        where = self.client if generated else ANYWHERE
+        return Resuming(self.service.sent, (where, self.user, filename), self.headers, generated)
 
     async def cancel_job(self, job_type: str) -> bool:
         """End the running job of this type."""

@@ -14,7 +14,7 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import filling, making_room
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_filled, is_there
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory, is_filled
 from jidoteki.plugins.backup.pieces import cannot_rename, move
 from jidoteki.plugins.backup.plans import Action, Line, joined
 
@@ -45,12 +45,12 @@ class Moves:
     def make(self, name: str, action: Action) -> None:
         """Make those of the two renames for an entry that were not made yet."""
         coming = action != "remove"
-        if coming and not is_there(name, self._new):
+        if coming and not exists(name, self._new):
             return
         if action in ("fill", "write"):
             self._fill(name, action == "fill")
             return
-        if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
+        if not exists(name, self._old) and not exists(f"{COMING}/{name}", self._old):
             self._make_room(name, action)
         # Checked each time, as a kill may have prevented it.
         if action == "put" and is_filled(name, self._old):
@@ -69,9 +69,9 @@ class Moves:
             return
         if action != "remove":
             self._take_new(name)
-        if is_there(name, self._old):
+        if exists(name, self._old):
             making_room.put_back(name, self._old, self._place, self._set_aside)
-        elif is_there(f"{PIECES}/{name}", self._old):
+        elif exists(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
 
@@ -88,8 +88,8 @@ class Moves:
 
     def _take_new(self, name: str) -> None:
         """Rename a new entry, or the pieces of it, back."""
-        if not is_there(f"{COMING}/{name}", self._old):
-            if not is_there(name, self._new):
+        if not exists(f"{COMING}/{name}", self._old):
+            if not exists(name, self._new):
                 self._guard(name, self._place)
                 with suppress(FileNotFoundError):  # somebody else removed it
                     os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
@@ -108,10 +108,10 @@ class Moves:
 
     def _empty(self, name: str, is_mounted: bool) -> None:
         """Write the old content back into a file."""
-        if is_there(f"{PIECES}/{name}", self._old):
+        if exists(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
-        if is_there(name, self._old):
+        if exists(name, self._old):
             filling.fill(name, self._place, self._old, is_mounted, back=True)
             os.unlink(name, dir_fd=self._old)
 
@@ -126,7 +126,7 @@ class Moves:
     def _take_away(self, name: str) -> None:
         """Rename an existing entry away, in pieces if need be."""
         try:
-            if not is_there(f"{PIECES}/{name}", self._old):
+            if not exists(f"{PIECES}/{name}", self._old):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:

@@ -16,7 +16,7 @@ from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
 from jidoteki.plugins.backup import filling, owners
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory, is_empty
 from jidoteki.plugins.backup.kept import Kept, at_and_above
 from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
@@ -117,7 +117,7 @@ class Planner:
                     path = joined(pair.path, entry.name)
                     if is_reserved(entry.name) or self._kept.at(path):
                         continue
-                    if pair.new is not None and is_there(entry.name, pair.new):
+                    if pair.new is not None and exists(entry.name, pair.new):
                         continue
                     kept = self._kept.within(path)
                     if entry.is_dir(follow_symlinks=False):
@@ -202,7 +202,7 @@ class Planner:
         with ExitStack() as opened:
             data = opened.enter_context(_opened(name, pair.data))
             new = None
-            if pair.new is not None and is_there(name, pair.new):
+            if pair.new is not None and exists(name, pair.new):
                 new = opened.enter_context(_opened(name, pair.new))
             if path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
                 if new is not None and not has_all(data, new) and not self._is_restored_elsewhere(path):
@@ -229,7 +229,7 @@ class Planner:
             above, _, name = twin.rpartition("/")
             if self._volumes.at(mount) and self._is_one(path, twin):
                 with suppress(FileNotFoundError), closing(self._volumes.new(above)) as new:
-                    if is_there(name, new):
+                    if exists(name, new):
                         return twin
         return None
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import narrowing
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_there
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory
 from jidoteki.plugins.backup.moves import PIECES, Moves
 from jidoteki.plugins.backup.plans import Line, components, joined
 from jidoteki.plugins.backup.reasons import about, named
@@ -75,7 +75,7 @@ class Renames:
 
         :raises OSError: one cannot be undone now.
         """
-        if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
+        if not line.entries or not exists(str(number), self._volumes.of(line.directory).old):
             return
         try:
             place = self._opened(line.directory)
@@ -97,7 +97,7 @@ class Renames:
         with suppress(FileNotFoundError), closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
                 for place in (name, f"{PIECES}/{name}"):
-                    if is_there(place, old):
+                    if exists(place, old):
                         staging = joined(volume.path, volume.staging.name)
                         yield joined(line.directory, name), f"{staging}/{OLD}/{number}/{place}"
 

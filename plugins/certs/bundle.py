@@ -135,7 +135,7 @@ def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     try:
         # RSA keys are validated only when they are no longer than allowed: 16,384 bits would take minutes.
         unchecked = load_pem_private_key(block.encode("latin-1"), None, unsafe_skip_rsa_key_validation=True)
-        kind = tls_keys.unfit(unchecked.public_key())
+        kind = tls_keys.unsupported(unchecked.public_key())
         key = unchecked if kind else load_pem_private_key(block.encode("latin-1"), None)
     except UnsupportedAlgorithm as error:
         raise CertificateError(f"The private key is of a kind that is not supported: {ALLOWED_KEYS}") from error
@@ -151,7 +151,7 @@ def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
 
 
 def _check_key_kind(certificate: x509.Certificate, authority: bool) -> None:
-    kind = tls_keys.unfit_in(certificate, authority)
+    kind = tls_keys.unsupported_key_of(certificate, authority)
     if kind:
         raise CertificateError(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
 

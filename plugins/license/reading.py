@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, paths, scripts, strict_json
-from jidoteki.hookspecs.programs import places
+from jidoteki.hookspecs.programs import script_environment
 from jidoteki.plugins.license import gpg
 from jidoteki.plugins.license.gpg import LicenseError
 from jidoteki.plugins.license.programs import PATH, ToolError, command_of, environment, run
@@ -52,7 +52,7 @@ class LicenseFiles:
     @property
     def scripted(self) -> bool:
         """Whether the vendor's command reads the license; GnuPG does not replace one that cannot be run."""
-        return scripts.is_there(self.script)
+        return scripts.exists(self.script)
 
 
 def read(appliance: Appliance, directory: Path, script_timeout: float) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], in
     :raises ToolError: it cannot be run, timed out or printed too much.
     """
     # The same environment in the service, whose own PATH and directory are arbitrary, as in a job.
-    env = environment(PATH=PATH, **places(appliance))
+    env = environment(PATH=PATH, **script_environment(appliance))
     argv = command_of(LicenseFiles.of(appliance).script.absolute())
     status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE, cwd="/")
     try:
