@@ -16,7 +16,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
 from jidoteki.core.archives.streams import gunzipped
 from jidoteki.hookspecs import JobError
-from jidoteki.plugins.backup import jobs, restoring, stored
+from jidoteki.plugins.backup import jobs, restoring, stored_backup
 from jidoteki.testing import FakeJob
 
 Tree_ = dict[str, tuple[object, ...]]
@@ -107,7 +107,7 @@ def back_up(appliance: Appliance) -> list[str]:
 def kept(appliance: Appliance, tmp_path: Path) -> Path:
     """A backup, out of the way of the next one."""
     back_up(appliance)
-    return stored.archive(appliance).rename(tmp_path / "kept.tar")
+    return stored_backup.archive(appliance).rename(tmp_path / "kept.tar")
 
 
 STEPS = ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir")

@@ -25,11 +25,11 @@ def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
 
 
 def _versions(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.endpoints.update import highest, versions
+    from jidoteki.core.endpoints.update import highest_version, versions
 
-    path = highest.path(appliance)
+    path = highest_version.path(appliance)
     try:
-        mark = highest.read(appliance)
+        mark = highest_version.read(appliance)
     except (versions.VersionError, OSError) as error:
         advice = f"Remove {path}: the next update begins the record anew with version.txt."
         yield Finding("warning", "updates", f"the highest version that was installed is not known: {error}", advice)

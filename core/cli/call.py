@@ -19,7 +19,7 @@ from jidoteki.client import Answer, Client, ClientError
 from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.client.errors import sentence
 from jidoteki.core.cli.completion import request_arguments
-from jidoteki.core.cli.meters import Meter
+from jidoteki.core.cli.progress import Meter
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 from jidoteki.core.http.responses import encode
 

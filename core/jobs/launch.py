@@ -18,7 +18,7 @@ from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import changes, commands, deaths, logs, processes, status_files
+from jidoteki.core.jobs import changes, commands, exit_reasons, logs, processes, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records, boot_id
@@ -139,7 +139,7 @@ class Launcher:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
                 process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
-            deaths.remember(self.records.path(record.id), process)
+            exit_reasons.remember(self.records.path(record.id), process)
             return process
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
@@ -174,7 +174,7 @@ class Launcher:
                 logger.error("The check of %s failed:\n%s", job_type, details)
             return said
         except (ValueError, TypeError):
-            message = f"The check ended unexpectedly: its process {deaths.described(process.poll() or 0)}"
+            message = f"The check ended unexpectedly: its process {exit_reasons.described(process.poll() or 0)}"
             logger.error("The job %s: %s", job_type, message)
             return {"status": "failed", "error_message": message, "error_code": "E1000"}
 
@@ -220,7 +220,7 @@ class Launcher:
             if record and record.status == "running":
                 if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
                     processes.kill_rest(record.pid, f"{programs.ADMIN}={self.appliance.admin}")
-                record.fail(deaths.reason(self.records.path(id)))
+                record.fail(exit_reasons.reason(self.records.path(id)))
                 self.finish(record)
                 settled.append(record)
         return settled

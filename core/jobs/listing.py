@@ -10,7 +10,7 @@ from typing import Final
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
-from jidoteki.core.jobs import cancelling, deaths, status_files
+from jidoteki.core.jobs import cancelling, exit_reasons, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord
@@ -115,7 +115,7 @@ def current(records: Records, id: str) -> Record | None:
         return record
     record = records.read(id) or record  # it may have ended, and recorded so, since it was read
     if record.status == "running":
-        record.fail(deaths.reason(records.path(id)))
+        record.fail(exit_reasons.reason(records.path(id)))
         record.ended = None  # nobody knows when
     return record
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, deaths, listing, processes, status_files
+from jidoteki.core.jobs import cancelling, exit_reasons, listing, processes, status_files
 from jidoteki.core.jobs.cancelling import NotCancellableError
-from jidoteki.core.jobs.following import Following, job_event
 from jidoteki.core.jobs.launch import BusyError, Launcher
+from jidoteki.core.jobs.live_progress import Following, job_event
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.live import Live
@@ -245,7 +245,7 @@ class JobManager:
             # It may have ended, and recorded so, since it was read.
             record = self.launcher.records.latest(job_type) or record
             if record.status == "running":
-                reason = deaths.reason(self.launcher.records.path(record.id))
+                reason = exit_reasons.reason(self.launcher.records.path(record.id))
                 return status_files.interrupted({"percentage": record.percentage}, reason)
         return status_files.shown(self.launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
@@ -273,7 +273,7 @@ class JobManager:
             record = await asyncio.to_thread(self._bury, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
-            record.fail(deaths.UNRECORDED)
+            record.fail(exit_reasons.UNRECORDED)
         finally:
             if self._watches.get(record.type) is watch:
                 del self._watches[record.type]
@@ -289,7 +289,7 @@ class JobManager:
             if watch.cancelled:
                 record.end("cancelled")
             else:
-                reason = deaths.reason(self.launcher.records.path(record.id))
+                reason = exit_reasons.reason(self.launcher.records.path(record.id))
                 record.fail("The job took too long" if watch.late else reason)
             with contextlib.suppress(OSError):
                 self.launcher.finish(record)

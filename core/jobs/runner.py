@@ -20,7 +20,7 @@ from typing import Any
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import logs, priority, status_files
 from jidoteki.core.jobs.context import Context
-from jidoteki.core.jobs.deaths import NOT_RECORDED
+from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, Records

@@ -10,8 +10,8 @@ from pathlib import Path
 from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.plugins.backup.backup_list import Selection
 from jidoteki.plugins.backup.journal import MAX_MOUNTS, Journal
-from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.volumes import Volumes, is_mounted
 
 

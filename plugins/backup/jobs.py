@@ -9,17 +9,17 @@ from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobCancelledError, JobError, JobType
 from jidoteki.hookspecs.mounts import mounts_below
-from jidoteki.plugins.backup import packing, restoring, stored, swapping
-from jidoteki.plugins.backup.counting import Count
-from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup import packing, restoring, stored_backup, swapping
+from jidoteki.plugins.backup.archive_file import Packed, Sink
+from jidoteki.plugins.backup.archive_size import Count
+from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
+from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.matching import Matches, find
 from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
-from jidoteki.plugins.backup.reasons import reason
 from jidoteki.plugins.backup.selection import Tree
-from jidoteki.plugins.backup.sink import Packed, Sink
 
 LOG: Final = "update_backup.log"
-INTERRUPTED: Final = stored.INTERRUPTED
+INTERRUPTED: Final = stored_backup.INTERRUPTED
 STOPPED: Final = "The backup was stopped"
 FAILED: Final = "Backup failed"
 _TIMEOUT: Final = 24 * 3600.0
@@ -41,16 +41,16 @@ def back_up(job: Job) -> None:
     except (JobError, OSError) as error:
         raise _failed(job, error) from error
     try:
-        stored.delete(job.appliance)
-        stored.record_running(job.appliance)
+        stored_backup.delete(job.appliance)
+        stored_backup.record_running(job.appliance)
         _make(job, found)
     except (JobError, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         with suppress(OSError):
-            stored.delete(job.appliance)
+            stored_backup.delete(job.appliance)
         raise _failed(job, error) from error
     except JobCancelledError:
         with suppress(OSError):  # until it is deleted, too
-            stored.record_failure(job.appliance, STOPPED)
+            stored_backup.record_failure(job.appliance, STOPPED)
         raise
 
 
@@ -59,7 +59,7 @@ def _failed(job: Job, error: JobError | OSError | RuntimeError) -> JobError:
     job.log(message)
     job.log(FAILED)
     with suppress(OSError):
-        stored.record_failure(job.appliance, message)
+        stored_backup.record_failure(job.appliance, message)
     return JobError(message)
 
 
@@ -82,7 +82,7 @@ def _make(job: Job, found: Matches) -> None:
     appliance = job.appliance
     room = shutil.disk_usage(appliance.spool).free - job.host_config["limits"]["free-space"]
     job.log("Starting backup")
-    partial = appliance.spool / f"{stored.PARTIAL}{secrets.token_hex(8)}"
+    partial = appliance.spool / f"{stored_backup.PARTIAL}{secrets.token_hex(8)}"
     notes = _noted(job, found)
     with Count(lambda: packing.estimated(Tree(appliance.data, found.names, Silent()))) as count:
 
@@ -97,7 +97,7 @@ def _make(job: Job, found: Matches) -> None:
                 tree = Tree(appliance.data, found.names, notes)
                 packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
-            size_shown = stored.store(appliance, partial, packed, told)
+            size_shown = stored_backup.store(appliance, partial, packed, told)
         except packing.TooBigError as error:
             partial.unlink(missing_ok=True)
             size = count.result(wait=True)
@@ -136,16 +136,16 @@ def _told(job: Job, found: Matches, notes: Notes) -> dict[str, Any]:
         )
     told: dict[str, Any] = {}
     if found.missing:
-        told["missing"] = stored.some(found.missing, MAX_NAMES)
+        told["missing"] = stored_backup.some(found.missing, MAX_NAMES)
     if notes.count:
-        told["incomplete"] = stored.some(notes.names, MAX_NAMES)
+        told["incomplete"] = stored_backup.some(notes.names, MAX_NAMES)
     if notes.count > MAX_NAMES:
         told["incomplete-count"] = notes.count
     return told
 
 
 def _tell_success(job: Job, size: str, packed: Packed) -> None:
-    job.log_plain(f"Created file: {stored.shown(job.appliance)} - size: {size} - hash: {packed.sha256}")
+    job.log_plain(f"Created file: {stored_backup.shown(job.appliance)} - size: {size} - hash: {packed.sha256}")
     job.log("Backup complete")
 
 
@@ -153,16 +153,16 @@ def delete(job: Job) -> None:
     """Delete the backup, or the description of the failed one."""
     if job.input.get("stopped"):
         job.log("Stopping backup")
-    if stored.exists(job.appliance):
+    if stored_backup.exists(job.appliance):
         job.log("Deleting backup archive")
-    stored.delete(job.appliance)
+    stored_backup.delete(job.appliance)
 
 
 def recover(appliance: Appliance) -> None:
     """Remove the files of a killed backup, and record its failure."""
-    stored.remove_partial(appliance)
-    if stored.is_interrupted(appliance):
-        stored.record_failure(appliance, INTERRUPTED)
+    stored_backup.remove_partial(appliance)
+    if stored_backup.is_interrupted(appliance):
+        stored_backup.record_failure(appliance, INTERRUPTED)
 
 
 JOBS: Final = [

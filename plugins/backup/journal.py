@@ -22,10 +22,10 @@ import voluptuous as vol
 from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.paths import open_regular, read_regular
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.plugins.backup import plans
+from jidoteki.plugins.backup import plan_lines
+from jidoteki.plugins.backup.error_messages import about
 from jidoteki.plugins.backup.locking import hold
-from jidoteki.plugins.backup.plans import Line, Tell
-from jidoteki.plugins.backup.reasons import about
+from jidoteki.plugins.backup.plan_lines import Line, Tell
 
 STAGING: Final = f"{RESERVED}restore-"
 """The prefix of the names of restore directories."""
@@ -79,9 +79,11 @@ _SCHEMA: Final = vol.Schema(
     {
         vol.Required("staging"): vol.All(str, vol.Match(re.compile(rf"{re.escape(STAGING)}[0-9a-f]{{16}}\Z"))),
         vol.Required("key"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{32}\Z"))),
-        vol.Optional("mounts", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
+        vol.Optional("mounts", default=list): vol.All([plan_lines.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
         vol.Required("plan"): _count,
-        vol.Optional("back", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)),
+        vol.Optional("back", default=list): vol.All(
+            [plan_lines.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)
+        ),
         vol.Optional("done", default=False): bool,
     }
 )
@@ -193,7 +195,7 @@ class Journal:
         with open(os.open(self._plan, _NEW_PLAN, 0o600), "wb") as file:
             for line in lines:
                 with about(str(self._plan)):
-                    file.write(plans.encode(line))
+                    file.write(plan_lines.encode(line))
                 count += 1
             with about(str(self._plan)):
                 file.flush()
@@ -211,14 +213,14 @@ class Journal:
                 starts = array("Q")
                 for number in range(count):
                     starts.append(file.tell())
-                    line = file.readline(plans.MAX_LINE)
+                    line = file.readline(plan_lines.MAX_LINE)
                     if not backwards:
-                        yield number, plans.decode(line)
+                        yield number, plan_lines.decode(line)
                 if file.read(1):
                     raise DamagedJournalError("its plan is too long")
                 for number in reversed(range(count if backwards else 0)):
                     file.seek(starts[number])
-                    yield number, plans.decode(file.readline(plans.MAX_LINE))
+                    yield number, plan_lines.decode(file.readline(plan_lines.MAX_LINE))
         except (OSError, ValueError) as error:
             raise DamagedJournalError(str(error)) from error
 

@@ -15,7 +15,7 @@ from typing import Final
 from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import is_reserved
-from jidoteki.plugins.backup.listed import EVERYTHING, Word, is_pattern, matches
+from jidoteki.plugins.backup.backup_list import EVERYTHING, Word, is_pattern, matches
 
 MAX_MATCHES: Final = 100_000
 """The most matches of all patterns together; more than a command line of a shell can hold."""

@@ -16,11 +16,11 @@ from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
+from jidoteki.plugins.backup.archive_file import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.descriptors import closing
-from jidoteki.plugins.backup.second_names import SecondNames
+from jidoteki.plugins.backup.hard_links import SecondNames
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
-from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.sizes import BLOCK
 
 SMALL = 64 * 1024

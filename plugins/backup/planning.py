@@ -15,14 +15,14 @@ from typing import Literal, NamedTuple
 from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
-from jidoteki.plugins.backup import filling, owners
+from jidoteki.plugins.backup import mount_point_files, owners
+from jidoteki.plugins.backup.backup_list import Selection
+from jidoteki.plugins.backup.comparison import has_all, is_same
 from jidoteki.plugins.backup.descriptors import closing, exists, is_directory, is_empty
-from jidoteki.plugins.backup.kept import Kept, at_and_above
-from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
-from jidoteki.plugins.backup.room import Room
-from jidoteki.plugins.backup.same import has_all, is_same
-from jidoteki.plugins.backup.targets import SHOWN
+from jidoteki.plugins.backup.kept_paths import Kept, at_and_above
+from jidoteki.plugins.backup.plan_lines import BATCH, MAX_TIME, Action, Line, components, joined
+from jidoteki.plugins.backup.pruning import SHOWN
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
 _Decision = Action | Literal["stay"] | None
@@ -188,7 +188,7 @@ class Planner:
                     raise _differs(path, twin)
             return "stay"
         try:
-            filling.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
+            mount_point_files.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
         except OSError as error:
             if is_same(name, pair.data, pair.new):
                 return "stay"

@@ -12,18 +12,18 @@ from typing import Final
 
 from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
-from jidoteki.plugins.backup import left_out, swapping, told
+from jidoteki.plugins.backup import left_out, restore_log, swapping
+from jidoteki.plugins.backup.backup_list import Selection, selection
+from jidoteki.plugins.backup.directory_metadata import settle
 from jidoteki.plugins.backup.disks import Disks
-from jidoteki.plugins.backup.dressing import settle
+from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.journal import DamagedJournalError, Journal
-from jidoteki.plugins.backup.kept import Kept
-from jidoteki.plugins.backup.listed import Selection, selection
-from jidoteki.plugins.backup.made import Origin
+from jidoteki.plugins.backup.kept_paths import Kept
+from jidoteki.plugins.backup.own_backups import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.preview import preview
-from jidoteki.plugins.backup.reasons import reason
-from jidoteki.plugins.backup.room import Room
-from jidoteki.plugins.backup.targets import prune
+from jidoteki.plugins.backup.pruning import prune
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes
 
@@ -39,7 +39,7 @@ def check(job: Job) -> None:
 
     :raises JobError: it is refused; nothing is left of it.
     """
-    job.log(f"{told.BEGIN}{job.appliance.data}")
+    job.log(f"{restore_log.BEGIN}{job.appliance.data}")
     journal = Journal(job.appliance, job.id)
     try:
         _unpack(job, journal)
@@ -113,7 +113,7 @@ def restore(job: Job) -> None:
         raise _refused(job, error, "The restore failed") from error
     finally:
         swapping.discard(job.appliance, journal, job.log)
-    job.log(told.COMPLETE)
+    job.log(restore_log.COMPLETE)
 
 
 def _commit(job: Job, journal: Journal) -> None:

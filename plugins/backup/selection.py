@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved
-from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
 from jidoteki.plugins.backup.matching import below_a_link, find, outermost, parents
 
 if TYPE_CHECKING:

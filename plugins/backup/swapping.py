@@ -19,13 +19,13 @@ from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
-from jidoteki.plugins.backup import narrowing
+from jidoteki.plugins.backup import narrowed_access
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.descriptors import closing
-from jidoteki.plugins.backup.dressing import Dressing
+from jidoteki.plugins.backup.directory_metadata import Dressing
+from jidoteki.plugins.backup.error_messages import about, reason
 from jidoteki.plugins.backup.journal import DamagedJournalError, Entry, Journal
-from jidoteki.plugins.backup.plans import Line, Tell, components
-from jidoteki.plugins.backup.reasons import about, reason
+from jidoteki.plugins.backup.plan_lines import Line, Tell, components
 from jidoteki.plugins.backup.renames import Renames
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes, is_mounted
 
@@ -181,7 +181,7 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
     try:
         for number, line in _present(journal, volumes, entry.plan):
             with about(line.directory):
-                narrowing.narrow(volumes, number, line)
+                narrowed_access.narrow(volumes, number, line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
         for _, line in _present(journal, volumes, entry.plan):
@@ -239,7 +239,7 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int,
         path = volumes.of(line.directory).path
         if path not in stuck:
             try:
-                narrowing.take_back(volumes, number, line)
+                narrowed_access.take_back(volumes, number, line)
             except OSError as error:
                 stuck[path] = error
     return stuck

@@ -18,7 +18,7 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.journal import MAX_MOUNTS, STAGING, Entry
-from jidoteki.plugins.backup.plans import components
+from jidoteki.plugins.backup.plan_lines import components
 from jidoteki.plugins.backup.staging import NEW, OLD, Staging
 
 MAIN: Final = ""

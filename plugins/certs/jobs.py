@@ -101,7 +101,7 @@ def _check(job: Job) -> None:
 
 def _preview(job: Job, new: Bundle) -> None:
     if job.dry_run:
-        from jidoteki.plugins.certs.facts import facts
+        from jidoteki.plugins.certs.certificate_facts import facts
 
         job.preview(facts(new.certificate))
 

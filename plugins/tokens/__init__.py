@@ -13,7 +13,7 @@ from typing import Any
 import voluptuous as vol
 
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
-from jidoteki.plugins.tokens import checking, granted
+from jidoteki.plugins.tokens import checking, effective_scopes
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import expires, name, scopes
 
@@ -71,7 +71,7 @@ class Handlers:
             raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
         wanted = request.values
         for scope in wanted["scopes"]:
-            if problem := granted.fault(scope, request.endpoints):
+            if problem := effective_scopes.fault(scope, request.endpoints):
                 raise ApiError(400, f"scopes: {problem}")
         if request.dry_run:
             return {"Status": "200 OK"}

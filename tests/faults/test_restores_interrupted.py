@@ -17,7 +17,7 @@ from backupkit import Job, killed, restore
 from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import renames, swapping
 from jidoteki.plugins.backup.journal import Journal
-from jidoteki.plugins.backup.kept import Kept
+from jidoteki.plugins.backup.kept_paths import Kept
 from jidoteki.plugins.backup.left_out import MAX_SIZE, line, parse
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.plugins.backup import stored
+from jidoteki.plugins.backup import stored_backup
 from jidoteki.testing import Host, MakeHost
 
 SETTINGS = 'settings={"network":{"interface":"eth0","hostname":"new.host"}}'
@@ -101,7 +101,7 @@ def test_a_job_whose_record_says_that_it_ended_runs_nowhere(
 
 def test_a_backup_that_never_ended_does_not_run_for_ever(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(start=False)
-    stored.record_running(host.appliance)
+    stored_backup.record_running(host.appliance)
     host.start()
 
     shown, download = host.get("/backup").json, host.get("/backup/download")

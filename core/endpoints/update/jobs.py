@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import highest, inbox, package, script, unpacked, versions
+from jidoteki.core.endpoints.update import highest_version, inbox, package, script, unpacked, versions
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
@@ -190,15 +190,17 @@ def _compare(job: Job, candidate: str) -> None:
     :raises VersionError: it is refused.
     """
     allowed = job.host_config["update"]["allow-scheme-change-to"]
-    installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
+    installed, mark = _valid(_installed, job, job.log), _valid(highest_version.read, job, job.log)
     if installed is not None:
         versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)
     if mark is not None:
-        named = f"{mark}, the highest version that was installed here ({highest.path(job.appliance)})"
+        named = f"{mark}, the highest version that was installed here ({highest_version.path(job.appliance)})"
         versions.require_newer(candidate, mark, named, allowed)
-    begun = _valid(highest.read_begun, job, job.log)
+    begun = _valid(highest_version.read_begun, job, job.log)
     if begun is not None and candidate != begun:  # the same one may be tried again
-        where = f"{begun}, whose installation was begun here ({highest.path(job.appliance, highest.BEGUN)})"
+        where = (
+            f"{begun}, whose installation was begun here ({highest_version.path(job.appliance, highest_version.BEGUN)})"
+        )
         versions.require_newer(candidate, begun, where, allowed)
 
 
@@ -210,9 +212,9 @@ def _install(job: Job, directory: Path) -> bool:
     job.progress(70)
     job.commit()
     _remember_installed(job)
-    begun = highest.path(job.appliance, highest.BEGUN)
+    begun = highest_version.path(job.appliance, highest_version.BEGUN)
     if version is not None:
-        job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
+        job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
     if has_script:
         try:
             script.run(job, directory)
@@ -221,7 +223,7 @@ def _install(job: Job, directory: Path) -> bool:
             raise
     else:
         job.progress(90, final=True)
-    etc, mark = job.appliance.etc, highest.path(job.appliance)
+    etc, mark = job.appliance.etc, highest_version.path(job.appliance)
     if changelog is not None:
         try:
             job.appliance.replace_file(etc / CHANGELOG, changelog)
@@ -236,7 +238,7 @@ def _install(job: Job, directory: Path) -> bool:
 
 def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Path) -> None:
     try:
-        job.appliance.replace_files(contents, modes={mark: highest.MODE})
+        job.appliance.replace_files(contents, modes={mark: highest_version.MODE})
     except OSError as error:
         if error.errno in FULL:
             raise
@@ -246,6 +248,6 @@ def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Pat
 
 def _remember_installed(job: Job) -> None:
     """Where nothing is remembered yet, remember what is installed: the script that follows may write `version.txt`."""
-    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
+    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest_version.read))
     if installed is not None and mark is None:
-        job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
+        job.appliance.replace_file(highest_version.path(job.appliance), f"{installed}\n", highest_version.MODE)

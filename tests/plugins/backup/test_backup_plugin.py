@@ -28,11 +28,11 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
 from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
-from jidoteki.plugins.backup.counting import Count
+from jidoteki.plugins.backup import archive_file, headers, jobs, packing, restoring, sizes, stored_backup
+from jidoteki.plugins.backup.archive_file import CHUNK, Packed
+from jidoteki.plugins.backup.archive_size import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
-from jidoteki.plugins.backup.sink import CHUNK, Packed
 from jidoteki.testing import wait_until
 
 
@@ -63,11 +63,11 @@ def test_tar_lists_the_backup_and_sha256sum_agrees(appliance: Appliance) -> None
 
     back_up(appliance)
 
-    path = stored.archive(appliance)
+    path = stored_backup.archive(appliance)
     listed = subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.split()
     summed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert listed == ["db/", "db/a"]
-    assert stored.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
+    assert stored_backup.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
 
 
 def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(appliance: Appliance) -> None:
@@ -76,7 +76,7 @@ def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(applian
 
     back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db", "db/a"]
+    assert names_in(stored_backup.archive(appliance)) == ["db", "db/a"]
 
 
 @pytest.mark.parametrize("line", ["../etc", "db/../../etc", ".jidoteki-restore-1"])
@@ -125,7 +125,7 @@ def test_what_cannot_be_restored_is_named_a_hundred_times_and_then_counted(appli
 
     assert sum("is left out: it is a named pipe" in line for line in lines) == 100
     assert "50 more lines like these are left out" in lines
-    assert names_in(stored.archive(appliance)) == ["db", "db/plain"]
+    assert names_in(stored_backup.archive(appliance)) == ["db", "db/plain"]
 
 
 def test_a_second_name_of_a_file_is_a_link_to_the_first(appliance: Appliance) -> None:
@@ -134,7 +134,7 @@ def test_a_second_name_of_a_file_is_a_link_to_the_first(appliance: Appliance) ->
 
     back_up(appliance)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE]
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance)
     job = Shrinking(appliance)
     jobs.back_up(job)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         content, last = (read_member(tar, name) for name in ("shrinks", "zlast"))
     assert content == b"x" * CHUNK + bytes(size - CHUNK)
     assert last == b"last"
@@ -172,7 +172,7 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     with pytest.raises(JobError, match=r"needs about \d+ bytes, but only \d+ may be used"):
         jobs.back_up(job)
 
-    status = stored.status(appliance)
+    status = stored_backup.status(appliance)
     assert status and status["status"] == "failed"
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
@@ -204,7 +204,7 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     listing(appliance, "db")
     pack = packing.pack
 
-    def pack_slowly(tree: Tree, into: sink.Sink, limit: int, note: Note, progress: Progress) -> Packed:
+    def pack_slowly(tree: Tree, into: archive_file.Sink, limit: int, note: Note, progress: Progress) -> Packed:
         def slowly(written: int) -> None:
             time.sleep(0.1)
             progress(written)
@@ -246,7 +246,7 @@ def test_a_backup_needs_no_count(appliance: Appliance, monkeypatch: pytest.Monke
 
     back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db"]
+    assert names_in(stored_backup.archive(appliance)) == ["db"]
 
 
 @pytest.mark.parametrize("size", [1, 40])
@@ -256,7 +256,7 @@ def test_without_a_thread_there_is_no_backup(
 ) -> None:
     (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
+    monkeypatch.setattr(archive_file, "SYNC_EACH", CHUNK)
     start = threading.Thread.start
     left = iter(range(started))
 
@@ -285,7 +285,7 @@ def test_an_error_that_the_disk_tells_once_fails_the_backup(
 ) -> None:
     (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
+    monkeypatch.setattr(archive_file, "SYNC_EACH", CHUNK)
     sync = os.fdatasync
     errors = iter([OSError(errno.EIO, "Input/output error")])
 
@@ -363,9 +363,9 @@ def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size:
     [created] = [line for line in back_up(appliance) if line.startswith("Created file: ")]
 
     shown = du(appliance.uploads / "backup.tar")
-    status = stored.status(appliance)
+    status = stored_backup.status(appliance)
     assert status
-    assert status["filesize"] == du(stored.archive(appliance)) == shown
+    assert status["filesize"] == du(stored_backup.archive(appliance)) == shown
     assert created == (f"Created file: {appliance.uploads}/backup.tar - size: {shown} - hash: {status['sha256']}")
 
 
@@ -373,11 +373,11 @@ def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size:
 
 
 def test_a_killed_backup_reads_failed_and_takes_no_space(appliance: Appliance) -> None:
-    (appliance.spool / f"{stored.PARTIAL}1").write_bytes(b"partial")
+    (appliance.spool / f"{stored_backup.PARTIAL}1").write_bytes(b"partial")
 
     jobs.recover(appliance)
 
-    assert stored.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
+    assert stored_backup.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
     assert not [*appliance.uploads.glob(".*"), *appliance.spool.glob(".*")]
 
 
@@ -385,15 +385,15 @@ def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_writte
     write(appliance.data / "db")
     listing(appliance, "db")
     back_up(appliance)
-    before = stored.status(appliance)
-    busy = appliance.spool / f"{stored.PARTIAL}1"
+    before = stored_backup.status(appliance)
+    busy = appliance.spool / f"{stored_backup.PARTIAL}1"
     with busy.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
         jobs.recover(appliance)
 
         assert busy.exists()
-    assert stored.status(appliance) == before
+    assert stored_backup.status(appliance) == before
 
 
 @pytest.mark.parametrize("when", range(1, 12))
@@ -407,8 +407,8 @@ def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, w
     appliance.recover()
     jobs.recover(appliance)
 
-    path = stored.archive(appliance)
-    status = stored.status(appliance) or {}
+    path = stored_backup.archive(appliance)
+    status = stored_backup.status(appliance) or {}
     for directory in (appliance.uploads, appliance.spool):
         assert {each.name for each in directory.iterdir()} <= {"backup.tar", "backup.json"}
     assert (status["status"] == "success") == path.exists()
@@ -707,5 +707,5 @@ def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Applianc
 
     back_up(appliance)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         assert read_member(tar, "one/file") == b"new"

@@ -18,7 +18,7 @@ from backupkit import Job, back_up, kept, killed, listing, restore, write
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError
-from jidoteki.plugins.backup import restoring, stored
+from jidoteki.plugins.backup import restoring, stored_backup
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
@@ -486,7 +486,7 @@ def test_a_journal_is_not_followed_into_a_directory_that_is_not_its_own(
     back_up(appliance)
 
     assert contents(appliance.data) == OLD
-    assert (stored.status(appliance) or {})["status"] == "success"
+    assert (stored_backup.status(appliance) or {})["status"] == "success"
 
 
 def test_a_name_that_others_took_before_is_no_hindrance(appliance: Appliance, restorable: Path) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT
-from jidoteki.plugins.backup import left_out, plans, restoring
+from jidoteki.plugins.backup import left_out, plan_lines, restoring
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
@@ -134,7 +134,9 @@ def test_a_directory_that_is_filled_after_it_was_looked_at_takes_all_back(
 def test_more_entries_than_a_line_of_the_plan_holds_are_restored_and_taken_back(
     appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [f"app/{number % 7}/{number}" for number in range(4 * plans.BATCH)] + [f"app/{n}" for n in range(100, 800)]
+    names = [f"app/{number % 7}/{number}" for number in range(4 * plan_lines.BATCH)] + [
+        f"app/{n}" for n in range(100, 800)
+    ]
     for name in names:
         write(appliance.data / name, "new")
     archive = archived(appliance.data, tmp_path / "a.tar", "app")
@@ -431,7 +433,7 @@ PLANS = {
     "cut off": line()[:-5],
     "nested": b"[" * 100_000,
     "not UTF-8": b"\xff\xfe\n",
-    "long": line(entries={"a" * (plans.MAX_LINE + 1): "put"}),
+    "long": line(entries={"a" * (plan_lines.MAX_LINE + 1): "put"}),
 }
 
 

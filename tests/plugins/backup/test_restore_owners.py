@@ -16,7 +16,7 @@ from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError, posix_acl
-from jidoteki.plugins.backup import narrowing, renames, restoring, swapping
+from jidoteki.plugins.backup import narrowed_access, renames, restoring, swapping
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as other users")
 
@@ -287,13 +287,13 @@ def test_a_directory_that_is_exchanged_after_it_was_looked_at_gets_nothing(
 ) -> None:
     own(directory(appliance.data / "app/uploads", 0o755), write(appliance.data / "app/uploads/plugin.py", "evil"))
     archive = kept(appliance, tmp_path)
-    narrow = narrowing.narrow
+    narrow = narrowed_access.narrow
 
     def exchanged(*arguments: Any) -> None:
         as_user(appliance, SWAP)
         narrow(*arguments)
 
-    monkeypatch.setattr(narrowing, "narrow", exchanged)
+    monkeypatch.setattr(narrowed_access, "narrow", exchanged)
 
     message = attempt(Job(appliance, archive))
 

@@ -20,9 +20,9 @@ from pace import slowness
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError, sparse_files
-from jidoteki.plugins.backup import filling, headers, jobs, packing, restoring, staging, swapping
+from jidoteki.plugins.backup import headers, jobs, mount_point_files, packing, restoring, staging, swapping
 from jidoteki.plugins.backup.notes import Silent
-from jidoteki.plugins.backup.room import Room
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.selection import Tree
 
 MIB = 1024 * 1024
@@ -190,7 +190,7 @@ def test_what_a_file_system_without_holes_had_in_their_place_is_gone(
     before = bound.read_bytes()
     archive = kept(appliance, tmp_path)
     bound.write_bytes(b"o" * 8 * MIB)
-    monkeypatch.setattr(filling, "_FALLOCATE", lambda *arguments: -1)
+    monkeypatch.setattr(mount_point_files, "_FALLOCATE", lambda *arguments: -1)
 
     restore(Job(appliance, archive))
 

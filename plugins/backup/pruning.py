@@ -7,9 +7,9 @@ from typing import Final
 
 from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.backup_list import Selection
 from jidoteki.plugins.backup.descriptors import is_empty
-from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import Tell, joined
+from jidoteki.plugins.backup.plan_lines import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
 from jidoteki.plugins.backup.volumes import Volumes
 

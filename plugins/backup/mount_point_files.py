@@ -23,7 +23,7 @@ from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing, exists
-from jidoteki.plugins.backup.room import Room
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.sizes import BLOCK
 
 _SAVING: Final = f"{RESERVED}saving"

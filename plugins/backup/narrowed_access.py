@@ -16,8 +16,8 @@ from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing, exists
-from jidoteki.plugins.backup.dressing import copy_metadata
-from jidoteki.plugins.backup.plans import Line
+from jidoteki.plugins.backup.directory_metadata import copy_metadata
+from jidoteki.plugins.backup.plan_lines import Line
 from jidoteki.plugins.backup.volumes import Volumes
 
 _LIKE: Final = f"{RESERVED}like"
