@@ -30,7 +30,7 @@ NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
-class Attempt:
+class AuthenticationRequest:
     """A request to be authenticated.
 
     :param method: GET for HEAD.
@@ -84,7 +84,7 @@ class Gate:
     audit: AuditLog
     tickets: Tickets
 
-    async def admit(self, attempt: Attempt) -> Authenticated:
+    async def admit(self, attempt: AuthenticationRequest) -> Authenticated:
         """Authenticate and authorize a request.
 
         :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses from this address wait.
@@ -106,7 +106,7 @@ class Gate:
             await self._use_up(self.nonces, attempt, found.signed)
         return found
 
-    def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
+    def still_admits(self, routes: Routes, attempt: AuthenticationRequest, found: Authenticated) -> bool:
         """Return whether a request is still authorized: its token, scopes and the configuration may have changed."""
         route = (routes.find(attempt.path) or {}).get(attempt.method)
         if not isinstance(route, Route) or (found.signed and self.nonces is None):
@@ -116,12 +116,14 @@ class Gate:
             attempt.method, route.path, route.changes
         )
 
-    async def note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+    async def note(
+        self, attempt: AuthenticationRequest, user: str, action: str, original: tuple[str, str] | None = None
+    ) -> None:
         """Audit an event that clients can repeat at will; an audit log that cannot be written stops no reading."""
         with contextlib.suppress(AuditUnavailableError):
             await asyncio.to_thread(self.audit.note, attempt.client, user, action, attempt.target, original)
 
-    def _original(self, attempt: Attempt) -> tuple[str, str]:
+    def _original(self, attempt: AuthenticationRequest) -> tuple[str, str]:
         """Return the original API's action and target for a failed authentication."""
         if (attempt.method, attempt.route.path) == ("POST", SETUP):
             action = "token.setup.failed"
@@ -129,7 +131,7 @@ class Gate:
             action = "token.firstrun.failed" if self.authenticator.first_run_shown() else "token.authenticate.failed"
         return action, f"{PREFIX}{attempt.route.path}"[1:]
 
-    async def _authenticate_in_turn(self, attempt: Attempt) -> Authenticated | None:
+    async def _authenticate_in_turn(self, attempt: AuthenticationRequest) -> Authenticated | None:
         try:
             async with self.throttle.turn(attempt.client, lambda: _has_gone(attempt.request)):
                 return self._authenticate(attempt)
@@ -139,14 +141,14 @@ class Gate:
             headers = {"Retry-After": str(self.throttle.retry_after)}
             raise ApiError(429, "Too many failed authentications from this address", headers=headers) from error
 
-    def _authenticate(self, attempt: Attempt) -> Authenticated | None:
+    def _authenticate(self, attempt: AuthenticationRequest) -> Authenticated | None:
         """Check the credential and record a failure, in one step of the event loop."""
         found = self._check_credential(attempt)
         if found is None:
             self.throttle.failed(attempt.client)
         return found
 
-    def _check_credential(self, attempt: Attempt) -> Authenticated | None:
+    def _check_credential(self, attempt: AuthenticationRequest) -> Authenticated | None:
         request = attempt.request
         credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
         is_signed = "Signature-Input" in request.headers
@@ -166,7 +168,7 @@ class Gate:
         holder = self.authenticator.signer(signed.keyid)
         return Authenticated(holder, signed) if holder else None
 
-    def _with_ticket(self, attempt: Attempt) -> Authenticated | None:
+    def _with_ticket(self, attempt: AuthenticationRequest) -> Authenticated | None:
         """Whom a ticket was made for, as long as their credential is what it was then; it is used up by that."""
         shown = attempt.request.query.getall("ticket")
         if attempt.request.method != "GET" or len(shown) != 1:
@@ -192,7 +194,7 @@ class Gate:
                 "or a name in its certificate, with the port, or list the name in authentication.names",
             )
 
-    async def _use_up(self, nonces: Nonces, attempt: Attempt, signed: Signed) -> None:
+    async def _use_up(self, nonces: Nonces, attempt: AuthenticationRequest, signed: Signed) -> None:
         try:
             fresh = nonces.use(signed)
         except TooManyNoncesError as error:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jidoteki.core.auth.gate import Attempt
+from jidoteki.core.auth.gate import AuthenticationRequest
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
@@ -44,7 +44,7 @@ _INTERRUPTED = (
 _NOT_KEPT = "A request with this Idempotency-Key was carried out; its answer cannot be given again"
 
 
-def is_used(attempt: Attempt, request: ApiRequest) -> bool:
+def is_used(attempt: AuthenticationRequest, request: ApiRequest) -> bool:
     """Whether a request has such a key; dry runs need none, nor does the first setup, which nobody has a token for."""
     named = attempt.method == "POST" and HEADER in attempt.request.headers
     return named and not request.dry_run and bool(request.holder.key)
@@ -60,7 +60,7 @@ class Idempotency:
         self.kept = kept
         self.running: set[bytes] = set()
 
-    async def look(self, attempt: Attempt, request: ApiRequest) -> Key:
+    async def look(self, attempt: AuthenticationRequest, request: ApiRequest) -> Key:
         """The key of a request, before its body is read.
 
         :raises ApiError: 400, it is none; 409, a request with it is being carried out; 503, it cannot be looked up.

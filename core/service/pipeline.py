@@ -16,7 +16,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from jidoteki.core import docs_page
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.gate import Attempt, Authenticated
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest
 from jidoteki.core.http import authority, dry_run
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
@@ -91,13 +91,13 @@ class Pipeline:
         client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
-        attempt = Attempt(request, route, method, path, client)
+        attempt = AuthenticationRequest(request, route, method, path, client)
         if generation.authenticator.lacks_passphrase():
             self._service.make_passphrase_soon()
         with generation.proxies.turn(request, client):
             return await self._serve(attempt, await generation.gate.admit(attempt))
 
-    async def _serve(self, attempt: Attempt, found: Authenticated) -> web.StreamResponse:
+    async def _serve(self, attempt: AuthenticationRequest, found: Authenticated) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         authenticated(request)
         if isinstance(route, OutOfService):
@@ -129,7 +129,9 @@ class Pipeline:
             rendered.watch, rendered.streams = partial(self._watch, attempt, found), self._service.streams
         return rendered
 
-    async def _handle(self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
+    async def _handle(
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest
+    ) -> Response:
         """Call the handler of a route, and count its failures.
 
         One that reads the body itself is ended when its sender may send it no more.
@@ -144,7 +146,7 @@ class Pipeline:
             raise
 
     @contextmanager
-    def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
+    def _watch(self, attempt: AuthenticationRequest, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
         """End an answer that is being sent when who asked for it may have it no more."""
 
         def revoked() -> None:
@@ -156,15 +158,17 @@ class Pipeline:
         with self._service.in_flight.watched(lambda: self._still_admits(attempt, found), revoked):
             yield
 
-    def _still_admits(self, attempt: Attempt, found: Authenticated) -> bool:
+    def _still_admits(self, attempt: AuthenticationRequest, found: Authenticated) -> bool:
         """Whether what is in force now lets a request in that was let in before."""
         generation = self._service.generation
         return generation.gate.still_admits(generation.routes, attempt, found)
 
-    async def _note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+    async def _note(
+        self, attempt: AuthenticationRequest, user: str, action: str, original: tuple[str, str] | None = None
+    ) -> None:
         await self._service.generation.gate.note(attempt, user, action, original)
 
-    async def _check_again(self, attempt: Attempt, found: Authenticated) -> None:
+    async def _check_again(self, attempt: AuthenticationRequest, found: Authenticated) -> None:
         """Let nobody act whose token was changed or revoked since the request began.
 
         :raises ApiError: 403.
@@ -191,7 +195,7 @@ class Pipeline:
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
     async def _change(
-        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest, form: Form
     ) -> web.StreamResponse:
         request = attempt.request
         api.id = secrets.token_hex(8)
@@ -248,7 +252,7 @@ class Pipeline:
         finally:
             await asyncio.shield(body.discard())
 
-    async def _while_admitted(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
+    async def _while_admitted(self, reading: Awaitable[T], attempt: AuthenticationRequest, found: Authenticated) -> T:
         """Read the body for as long as its sender may send it."""
         loop = asyncio.get_running_loop()
         try:
@@ -262,7 +266,7 @@ class Pipeline:
             raise
 
     async def _audited(
-        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest
     ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:

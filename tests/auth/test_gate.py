@@ -19,7 +19,7 @@ from yarl import URL
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth import gate as gates
 from jidoteki.core.auth.authentication import Authenticator
-from jidoteki.core.auth.gate import Attempt, Authenticated, Gate
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest, Gate
 from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
@@ -84,10 +84,10 @@ class Door:
             self.throttle, self.audit, Tickets(),  # type: ignore[arg-type]  # all that is used of them
         )  # fmt: skip
 
-    async def admit(self, attempt: Attempt) -> Authenticated:
+    async def admit(self, attempt: AuthenticationRequest) -> Authenticated:
         return await self.gate.admit(attempt)
 
-    async def refused(self, attempt: Attempt) -> ApiError:
+    async def refused(self, attempt: AuthenticationRequest) -> ApiError:
         with pytest.raises(ApiError) as caught:
             await self.admit(attempt)
         return caught.value
@@ -108,18 +108,18 @@ def attempt(
     path: str = "/version",
     authorization: str | None = None,
     changes: bool = False,
-) -> Attempt:
+) -> AuthenticationRequest:
     headers = CIMultiDict({"Authorization": authorization} if authorization else {})
     request: Any = SimpleNamespace(
         method=method, headers=headers, rel_url=URL(f"{PREFIX}{path}?{query}", encoded=True), transport=None
     )
-    return Attempt(request, route(path, changes), method, path, CLIENT)
+    return AuthenticationRequest(request, route(path, changes), method, path, CLIENT)
 
 
-def signed(**options: Any) -> Attempt:
+def signed(**options: Any) -> AuthenticationRequest:
     made = Signing(**options)
     path = made.path.removeprefix(PREFIX)
-    return Attempt(made.request(), route(path), made.method, path, CLIENT)
+    return AuthenticationRequest(made.request(), route(path), made.method, path, CLIENT)
 
 
 async def test_the_administrator_is_let_in_and_nothing_is_noted(door: Door) -> None:
@@ -176,7 +176,9 @@ async def test_an_appliance_that_was_never_set_up_says_how_that_begins(tmp_path:
     door = Door(tmp_path, token=None)
 
     error = await door.refused(attempt(GOOD))
-    first = await door.admit(Attempt(attempt().request, route("/setup", True), "POST", "/setup", "192.0.2.9"))
+    first = await door.admit(
+        AuthenticationRequest(attempt().request, route("/setup", True), "POST", "/setup", "192.0.2.9")
+    )
 
     assert (error.status, error.message) == (
         403,
@@ -272,7 +274,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
                 yield ours, theirs
 
 
-def connected(made: Attempt, ours: socket.socket) -> Attempt:
+def connected(made: AuthenticationRequest, ours: socket.socket) -> AuthenticationRequest:
     made.request.transport = transport(ours)  # type: ignore[misc]  # of a stand-in
     return made
 
@@ -413,7 +415,9 @@ async def test_and_no_longer_once_something_did(door: Door, tmp_path: Path) -> N
     made, by_hand = attempt("token=r2"), signed()
     robot, admin = await door.admit(made), await door.admit(by_hand)
 
-    def still(routes: Routes, made: Attempt = made, found: Authenticated = robot, gate: Gate = door.gate) -> bool:
+    def still(
+        routes: Routes, made: AuthenticationRequest = made, found: Authenticated = robot, gate: Gate = door.gate
+    ) -> bool:
         return gate.still_admits(routes, made, found)  # type: ignore[arg-type]  # of a stand-in
 
     out_of_service = OutOfService("/version", None)  # type: ignore[arg-type]  # nothing is read of it
