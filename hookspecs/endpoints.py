@@ -120,7 +120,7 @@ class FileDownload:
     filename: str
     file: IO[bytes] | None = None
     """The open file, if the handler has checked it; the host closes it."""
-    anew: bool = False
+    generated: bool = False
     """Whether it was created for this request: a Range request then gets all of it, unless it names this very file."""
 
 
@@ -201,7 +201,7 @@ class Request(Protocol):
         """The plugin's section of the configuration, validated and with its defaults."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def host_config(self) -> Mapping[str, Any]:
         """The whole configuration of the host, validated and with its defaults."""
 
     @property
@@ -246,18 +246,18 @@ class Request(Protocol):
     async def metrics(self) -> list[Metric]:
         """Return the metrics of the service, of the appliance and of `jidoteki_metrics`."""
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Start a job and return 202 with `Location` and `Job-Id`.
 
-        :param kind: the job type's name.
+        :param job_type: the job type's name.
         :param values: JSON values for `job.input`; bytes arrive there as the path of a file.
         :raises ApiError: 400, a job of this type or of one that excludes it is running.
         """
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Run a job and return its outcome.
 
-        :param kind: the job type's name.
+        :param job_type: the job type's name.
         :param join: whether to wait for a running job of this type in place of raising.
         :raises ApiError: 400, it cannot start.
         """
@@ -265,10 +265,10 @@ class Request(Protocol):
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return whether the client resumes a download of this very file; then no new one must be created.
 
-        :param filename: that of the `FileDownload`, whose `anew` is true.
+        :param filename: that of the `FileDownload`, whose `generated` is true.
         """
 
-    async def cancel_job(self, kind: str) -> bool:
+    async def cancel_job(self, job_type: str) -> bool:
         """Cancel the running job of this type, within a second after its grace period.
 
         :return: False if none is running, or it cannot be cancelled any more (see `Job.commit`).
@@ -280,10 +280,10 @@ class Request(Protocol):
         :raises ApiError: 404, there is no such run; 400, with the reason why it is not cancelled.
         """
 
-    async def job_running(self, kind: str) -> bool:
+    async def job_running(self, job_type: str) -> bool:
         """Return whether a job of this type is running: from its 202 until its record contains the outcome."""
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
+    async def job_status(self, job_type: str) -> dict[str, Any]:
         """Return `{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this type.
 
         If another tool wrote to the status files since, the content is that tool's, with further keys and states.

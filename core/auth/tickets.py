@@ -18,7 +18,7 @@ MAX_IN_ALL: Final = 512
 MAX_LENGTH: Final = 64
 
 
-class TooManyTickets(Exception):
+class TooManyTicketsError(Exception):
     """The limit of unused tickets is reached."""
 
 
@@ -40,12 +40,12 @@ class Tickets:
 
         :param path: without the prefix and without a trailing slash.
         :param seconds: its lifetime.
-        :raises TooManyTickets: the credential has too many, or all together.
+        :raises TooManyTicketsError: the credential has too many, or all together.
         """
         self._drop_expired()
         own = sum(each.holder == holder for each in self._unused.values())
         if own >= MAX_OF_A_CREDENTIAL or len(self._unused) >= MAX_IN_ALL:
-            raise TooManyTickets
+            raise TooManyTicketsError
         ticket = secrets.token_urlsafe(32)
         self._unused[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
         return ticket

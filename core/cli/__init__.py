@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-class Problem(click.ClickException):
+class CommandError(click.ClickException):
     """An error that the user can correct, as one sentence."""
 
     def show(self, file: object = None) -> None:
@@ -72,26 +72,26 @@ class _Commands(Commands):
     _of_plugins: dict[str, click.Command]
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted({*COMMANDS, *self._contributed(context)})
+        return sorted({*COMMANDS, *self._plugin_commands(context)})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
             command: click.Command = import_module(f"jidoteki.core.cli.{name.replace('-', '_')}").command
             return command
-        return self._contributed(context).get(name)
+        return self._plugin_commands(context).get(name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """List the host's commands without importing them."""
-        contributed = {name: each.get_short_help_str() for name, each in self._contributed(context).items()}
+        plugin_commands = {name: each.get_short_help_str() for name, each in self._plugin_commands(context).items()}
         with formatter.section("Commands"):
-            formatter.write_dl(sorted((contributed | COMMANDS).items()))
+            formatter.write_dl(sorted((plugin_commands | COMMANDS).items()))
 
-    def _contributed(self, context: click.Context) -> dict[str, click.Command]:
+    def _plugin_commands(self, context: click.Context) -> dict[str, click.Command]:
         """Return the commands of plugins, which find the appliance in the context."""
         if context.obj is None:
-            from jidoteki.core.cli import contributed
+            from jidoteki.core.cli import plugin_commands
 
-            context.obj, self._of_plugins = contributed.find()
+            context.obj, self._of_plugins = plugin_commands.find()
         return self._of_plugins
 
 

@@ -35,10 +35,10 @@ def complete_path(context: click.Context, parameter: click.Parameter, incomplete
 def _paths(method: str) -> set[str]:
     """Return the paths of a method that the host and this appliance's plugins serve, without those with parameters."""
     # Imported on demand: a call does not need plugins.
-    from jidoteki.core.cli import contributed
+    from jidoteki.core.cli import plugin_commands
 
     with contextlib.redirect_stderr(io.StringIO()):  # errors of plugins do not belong in a prompt
-        _, plugins = contributed.load()
+        _, plugins = plugin_commands.load()
     endpoints = (each for plugin in plugins.loaded for each in plugin.endpoints)
     return {each.path for each in endpoints if each.method == method and "{" not in each.path}
 

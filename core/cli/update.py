@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option, service_user
+from jidoteki.core.cli import CommandError, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.endpoints.update import inbox
-from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.core.jobs.manager import JobManager
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.service.generation import Assembly, assemble
 from jidoteki.hookspecs import JobOutcome, audit_log
@@ -48,12 +48,12 @@ async def _update(assembly: Assembly, user: str, wait: bool) -> None:
             outcome.append("refused")
             job = await jobs.start("update", {}, CLIENT, user)
             outcome[:] = ["started", job.record.id]
-    except AuditUnavailable as error:
-        raise Problem(f"The audit log cannot be written, so nothing may be changed: {error}") from error
-    except Busy as busy:
-        raise Problem(f"{busy.kind.capitalize()} is already running") from busy
+    except AuditUnavailableError as error:
+        raise CommandError(f"The audit log cannot be written, so nothing may be changed: {error}") from error
+    except BusyError as busy:
+        raise CommandError(f"{busy.job_type.capitalize()} is already running") from busy
     except OSError as error:
-        raise Problem(f"The update cannot be started: {error.strerror or error}") from error
+        raise CommandError(f"The update cannot be started: {error.strerror or error}") from error
     click.echo(f"Started {job.record.id}")
     if wait:
         _tell((await asyncio.shield(job.ended)).outcome(), appliance)
@@ -61,9 +61,9 @@ async def _update(assembly: Assembly, user: str, wait: bool) -> None:
 
 def _tell(outcome: JobOutcome, appliance: Appliance) -> None:
     if outcome.status == "cancelled":
-        raise Problem("The update was cancelled")
+        raise CommandError("The update was cancelled")
     if outcome.status != "success":
         if outcome.error_code == "E1003":
             click.echo(f"Looked for {inbox.PACKAGES} in {appliance.uploads}")
-        raise Problem(f"{outcome.error_code}: {outcome.error_message}")
+        raise CommandError(f"{outcome.error_code}: {outcome.error_message}")
     click.echo("The update was installed")

@@ -71,7 +71,7 @@ def _file_with(content: bytes) -> Iterator[str]:
         yield name
 
 
-def unfit_keys(pem: Path) -> list[str]:
+def unsupported_keys(pem: Path) -> list[str]:
     """Return a sentence for each key of a bundle that is weak, or too costly at each handshake.
 
     :raises OSError: the file cannot be read.
@@ -85,7 +85,7 @@ def unfit_keys(pem: Path) -> list[str]:
     for number, certificate in enumerate(
         x509.load_pem_x509_certificates(paths.read_regular(pem, MAX_BUNDLE, follow=True))
     ):
-        kind = tls_keys.unfit_in(certificate, authority=number > 0)
+        kind = tls_keys.unsupported_key_of(certificate, authority=number > 0)
         if kind:
             owner = f"certificate {number + 1} of the chain" if number else "the certificate"
             told.append(f"The key of {owner} is {kind}: {tls_keys.ALLOWED}")
@@ -145,7 +145,7 @@ class Certificate:
     def _warn(self) -> None:
         """Log unfit keys, which are served nevertheless, so that the appliance stays reachable."""
         with contextlib.suppress(Exception):  # a library may raise anything for certificates that OpenSSL accepts
-            for told in unfit_keys(self.path):
+            for told in unsupported_keys(self.path):
                 logger.warning("%s: %s", self.path, told)
 
     def _look(self) -> tuple[int, int, int] | None:

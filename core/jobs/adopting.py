@@ -8,7 +8,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import deaths, processes, settling
+from jidoteki.core.jobs import exit_reasons, processes, settling
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, boot_id
 
@@ -40,7 +40,7 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
             record = None if id in watched else launcher.records.read(id)
             if record is None:
                 continue
-            lock = launcher.lock(record.kind)
+            lock = launcher.lock(record.type)
             if record.status != "running" or not locks.is_held(lock):
                 if id in untold:
                     found.ended.append(_settled(launcher, record))
@@ -52,10 +52,10 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
 
 
 def _last_of_the_held(launcher: Launcher) -> list[str]:
-    """The last run of each kind whose lock is held: it runs, or the next one begins."""
+    """The last run of each type whose lock is held: it runs, or the next one begins."""
     ids = launcher.records.ids()
     last = {id.partition("-")[2]: id for id in ids}
-    return [id for kind, id in last.items() if locks.is_held(launcher.lock(kind))]
+    return [id for job_type, id in last.items() if locks.is_held(launcher.lock(job_type))]
 
 
 def _settled(launcher: Launcher, record: Record) -> Record:
@@ -63,7 +63,7 @@ def _settled(launcher: Launcher, record: Record) -> Record:
         return settling.settle(launcher, record)
     except OSError:
         logger.exception("The end of %s cannot be recorded", record.id)
-        record.fail(deaths.UNRECORDED)
+        record.fail(exit_reasons.UNRECORDED)
         return record
 
 

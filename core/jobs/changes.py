@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.core.files import locks
-from jidoteki.core.jobs.records import KIND, Record, Records
-from jidoteki.hookspecs import Job, JobFailed
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
+from jidoteki.hookspecs import Job, JobError
 
-WAIT: Final = 600.0
+WAIT_TIMEOUT: Final = 600.0
 """Seconds: longer than the commands of a change take, unless `limits.command` is long."""
-SETTLING: Final = 10.0
+SETTLE_TIMEOUT: Final = 10.0
 """Seconds in which the service repairs what a killed change left."""
 LOOK_EACH: Final = 0.1
 _GOING_DOWN: Final = "going_down.lock"  # not a job type's: their names contain no `_`
@@ -41,9 +41,9 @@ class Changes:
     def wait(self) -> None:
         """Wait until no change is running, and log the outcome of each.
 
-        :raises JobFailed: E1004, one takes too long.
+        :raises JobError: E1004, one takes too long.
         """
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + WAIT_TIMEOUT
         waited_for = ""
         while running := self._running():
             if running.id != waited_for:
@@ -51,8 +51,8 @@ class Changes:
                 self._job.log(f"Waiting for the end of {running.id}, which changes what is to be kept")
                 waited_for = running.id
             if time.monotonic() > deadline:
-                message = f"{running.id} has not ended within {WAIT:g} seconds; the system does not reboot"
-                raise JobFailed(message, "E1004")
+                message = f"{running.id} has not ended within {WAIT_TIMEOUT:g} seconds; the system does not reboot"
+                raise JobError(message, "E1004")
             self._pause()
         self._settle()
         self._log_end(waited_for)
@@ -61,7 +61,7 @@ class Changes:
     def none_begins(self) -> Iterator[None]:
         """Wait until no change is running, and prevent new ones within the block.
 
-        :raises JobFailed: as `wait` does.
+        :raises JobError: as `wait` does.
         """
         lock = None
         while lock is None:
@@ -76,18 +76,18 @@ class Changes:
 
     def _running(self) -> Record | None:
         """Return the record of a running change, or None."""
-        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.kind))), None)
+        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.type))), None)
 
     def _unended(self) -> Iterator[Record]:
         """Yield the last record of each job type that changes persistent data, if it has no outcome."""
         for path in sorted(self._directory.glob("*.lock")):
-            record = self._records.latest(path.stem) if KIND.fullmatch(path.stem) else None
+            record = self._records.latest(path.stem) if TYPE_NAME.fullmatch(path.stem) else None
             if record and record.persist and record.status == "running":
                 yield record
 
     def _settle(self) -> None:
         """Wait briefly for the service to repair what killed changes left."""
-        deadline = time.monotonic() + SETTLING
+        deadline = time.monotonic() + SETTLE_TIMEOUT
         while next(self._unended(), None) and time.monotonic() < deadline:
             self._pause()
 

@@ -17,29 +17,29 @@ from typing import Any
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import changes, commands, deaths, settling, status_files
+from jidoteki.core.jobs import changes, commands, exit_reasons, settling, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import KIND, Record, Records
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-PATIENCE = 200
+RELEASE_TRIES = 200
 
 
 logger = logging.getLogger(__name__)
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """A job of this type, or one that excludes it, is running.
 
-    :param kind: the type of the running job.
+    :param job_type: the type of the running job.
     """
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
+    def __init__(self, job_type: str) -> None:
+        super().__init__(job_type)
+        self.job_type = job_type
 
 
 class Launcher:
@@ -48,7 +48,7 @@ class Launcher:
     def __init__(self, appliance: Appliance, config: Config, plugins: Plugins) -> None:
         self.appliance = appliance
         self.records = Records(appliance.jobs)
-        self.kinds: dict[str, tuple[Plugin, JobType]] = {}
+        self.job_types: dict[str, tuple[Plugin, JobType]] = {}
         self._config = config
         self.plugins = plugins
         for plugin in plugins.loaded:
@@ -59,51 +59,51 @@ class Launcher:
         problem = _problem(job)
         if problem:
             self.plugins.leave_out(plugin, problem)
-        elif job.name in self.kinds:
-            other = self.kinds[job.name][0]
+        elif job.name in self.job_types:
+            other = self.job_types[job.name][0]
             self.plugins.leave_out(plugin, f"the job {job.name} belongs to the plugin {other.name} already")
         else:
-            self.kinds[job.name] = plugin, job
+            self.job_types[job.name] = plugin, job
 
-    def lock(self, kind: str) -> Path:
+    def lock(self, job_type: str) -> Path:
         """Return the path of the lock file of a job type."""
-        return self.records.lock(kind)
+        return self.records.lock(job_type)
 
-    def busy(self, kind: str) -> str | None:
+    def busy(self, job_type: str) -> str | None:
         """Return the type of a running job that prevents this type from starting, or None."""
-        for each in (kind, *self._excluded(kind)):
+        for each in (job_type, *self._excluded(job_type)):
             if self._is_busy(each):
                 return each
-        return "reboot" if self.kinds[kind][1].persist and changes.are_over(self.appliance.jobs) else None
+        return "reboot" if self.job_types[job_type][1].persist and changes.are_over(self.appliance.jobs) else None
 
-    def is_running(self, kind: str) -> bool:
+    def is_running(self, job_type: str) -> bool:
         """Return whether a job of this type is running; one with a recorded outcome is not."""
-        if not locks.is_held(self.lock(kind)):
+        if not locks.is_held(self.lock(job_type)):
             return False
-        record = self.records.latest(kind)
+        record = self.records.latest(job_type)
         return record is None or record.status == "running"
 
-    def _is_busy(self, kind: str) -> bool:
+    def _is_busy(self, job_type: str) -> bool:
         """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
-        for _ in range(PATIENCE):
-            if not locks.is_held(self.lock(kind)):
+        for _ in range(RELEASE_TRIES):
+            if not locks.is_held(self.lock(job_type)):
                 return False
-            if self.is_running(kind):
+            if self.is_running(job_type):
                 return True
             time.sleep(0.01)
         return True
 
-    def _excluded(self, kind: str) -> list[str]:
-        own = set(self.kinds[kind][1].exclusive_with)
+    def _excluded(self, job_type: str) -> list[str]:
+        own = set(self.job_types[job_type][1].exclusive_with)
         return [
             name
-            for name, (_, job) in self.kinds.items()
-            if name != kind and (name in own or kind in job.exclusive_with)
+            for name, (_, job) in self.job_types.items()
+            if name != job_type and (name in own or job_type in job.exclusive_with)
         ]
 
     def start(
         self,
-        kind: str,
+        job_type: str,
         input: Mapping[str, Any],
         client: str,
         user: str,
@@ -112,22 +112,22 @@ class Launcher:
         """Start a job.
 
         :param permit: called just before the start; an exception that it raises prevents the start.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
         with locks.holding(self.appliance.jobs / "start.lock", tries=500):
-            blocking = self.busy(kind)
+            blocking = self.busy(job_type)
             if blocking:
-                raise Busy(blocking)
+                raise BusyError(blocking)
             permit()
             try:
-                lock = locks.take(self.lock(kind), tries=10)
-            except locks.Held as error:
-                raise Busy(kind) from error
+                lock = locks.take(self.lock(job_type), tries=10)
+            except locks.LockHeldError as error:
+                raise BusyError(job_type) from error
             try:
-                settling.settle_all(self, kind)
-                record = self.records.new(kind, client, user, self.kinds[kind][1].persist)
-                status_files.write(self.appliance.etc, self.kinds[kind][1], record, begin=True)
+                settling.settle_all(self, job_type)
+                record = self.records.new(job_type, client, user, self.job_types[job_type][1].persist)
+                status_files.write(self.appliance.etc, self.job_types[job_type][1], record, begin=True)
                 return record, self._spawn(record, input, lock)
             finally:
                 os.close(lock)
@@ -136,7 +136,7 @@ class Launcher:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
                 process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
-            deaths.remember(self.records.path(record.id), process)
+            exit_reasons.remember(self.records.path(record.id), process)
             return process
         except BaseException as error:
             record.fail(f"The job could not be started: {error}")
@@ -144,21 +144,21 @@ class Launcher:
             self.clear(record.id)
             raise
 
-    def judge(self, kind: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    def check(self, job_type: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Run the job's check of an input in a process, without changing anything.
 
         :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
-        :raises Busy: the job could not run now.
+        :raises BusyError: the job could not run now.
         :raises TimeoutError: the check timed out.
         """
-        blocking = self.busy(kind)
+        blocking = self.busy(job_type)
         if blocking:
-            raise Busy(blocking)
-        record = Record(f"dry-run-{os.urandom(8).hex()}", kind)
+            raise BusyError(blocking)
+        record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
         with open(os.devnull, "rb") as null:
             process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
-            verdict = process.communicate(timeout)
+            outcome = process.communicate(timeout)
         except TimeoutError as error:
             raise TimeoutError("The check did not end in time") from error
         finally:
@@ -166,31 +166,31 @@ class Launcher:
             process.wait()
             self.clear(record.id)
         try:
-            said = dict(json.loads(verdict))
+            said = dict(json.loads(outcome))
             if details := said.pop("details", None):
-                logger.error("The check of %s failed:\n%s", kind, details)
+                logger.error("The check of %s failed:\n%s", job_type, details)
             return said
         except (ValueError, TypeError):
-            message = f"The check ended unexpectedly: its process {deaths.described(process.poll() or 0)}"
-            logger.error("The job %s: %s", kind, message)
+            message = f"The check ended unexpectedly: its process {exit_reasons.described(process.poll() or 0)}"
+            logger.error("The job %s: %s", job_type, message)
             return {"status": "failed", "error_message": message, "error_code": "E1000"}
 
     def _process(
         self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
     ) -> JobProcess:
-        plugin, _ = self.kinds[record.kind]
+        plugin, _ = self.job_types[record.type]
         wanted = {plugin.name: plugin} | {each.name: each for each, _ in self.plugins.implementations("jidoteki_apply")}
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
-        sections = self._config.settings["plugins"]
+        sections = self._config.values["plugins"]
         order = Order(
             self.appliance.root,
             self.appliance.admin,
             record,
             [each.source for each in wanted.values()],
             {name: sections[name] for name in wanted if name in sections},
-            {key: value for key, value in self._config.settings.items() if key != "plugins"},
+            {key: value for key, value in self._config.values.items() if key != "plugins"},
             input,
             workspace,
             dry_run,
@@ -209,7 +209,7 @@ class Launcher:
 
     def save(self, record: Record) -> None:
         """Store a record, and write its status files."""
-        _, job = self.kinds.get(record.kind, (None, None))
+        _, job = self.job_types.get(record.type, (None, None))
         status_files.save(self.appliance.etc, job, record, self.records)
 
     def clear(self, id: str) -> None:
@@ -221,7 +221,7 @@ class Launcher:
 
 def _problem(job: JobType) -> str | None:
     """Return what is wrong with a job type, of which no value can be trusted, or None."""
-    if not isinstance(job.name, str) or not KIND.fullmatch(job.name):
+    if not isinstance(job.name, str) or not TYPE_NAME.fullmatch(job.name):
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
     if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
         return f"the handlers of the job {job.name} must not be async"

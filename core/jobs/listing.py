@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
-from jidoteki.core.jobs import cancelling, deaths, status_files
+from jidoteki.core.jobs import cancelling, exit_reasons, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord, JobType
@@ -88,8 +88,8 @@ def one(launcher: Launcher, id: str) -> JobRecord | None:
     record = current(launcher.records, id)
     if record is None:
         return None
-    if record.status == "running" and record.kind in launcher.kinds:
-        job = launcher.kinds[record.kind][1]
+    if record.status == "running" and record.type in launcher.job_types:
+        job = launcher.job_types[record.type][1]
         record.percentage = status_files.percentage(launcher.appliance.etc, job, record)
         return dataclasses.replace(record.shown(), cancellable=why_not(launcher, record) is None)
     return record.shown()
@@ -99,18 +99,18 @@ def why_not(launcher: Launcher, record: Record) -> str | None:
     """Return why a run cannot be cancelled now, or None."""
     if record.status != "running":
         return ended(record.status)
-    if record.kind not in launcher.kinds or not launcher.kinds[record.kind][1].cancellable:
-        return f"Jobs of the type {record.kind} cannot be cancelled"
+    if record.type not in launcher.job_types or not launcher.job_types[record.type][1].cancellable:
+        return f"Jobs of the type {record.type} cannot be cancelled"
     return PAST if cancelling.decided(launcher.appliance.tmp / record.id) == "committed" else None
 
 
-def status(launcher: Launcher, kind: str) -> dict[str, Any]:
-    """How the last run of a kind went, or goes, be it another tool's.
+def status(launcher: Launcher, type: str) -> dict[str, Any]:
+    """How the last run of a type went, or goes, be it another tool's.
 
     :return: `{"status", "percentage", "log", "error-message"?, "error-code"?}`, and what else such a tool says.
     """
-    job = launcher.kinds[kind][1]
-    shown = _status(launcher, kind, job)
+    job = launcher.job_types[type][1]
+    shown = _status(launcher, type, job)
     errors = {key: shown.pop(key) for key in status_files.ERRORS if key in shown}
     try:  # after the rest: the log of a run that has ended is whole
         log = files.tail(launcher.appliance.log / (job.log or f"{job.name}.log"), LOG_LINES)
@@ -119,13 +119,13 @@ def status(launcher: Launcher, kind: str) -> dict[str, Any]:
     return shown | {"log": log} | errors
 
 
-def _status(launcher: Launcher, kind: str, job: JobType) -> dict[str, Any]:
-    record, lock = launcher.records.latest(kind), launcher.lock(kind)
+def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
+    record, lock = launcher.records.latest(type), launcher.lock(type)
     if record is not None and record.status == "running" and not locks.is_held(lock):
         # It may have ended, and recorded so, since it was read.
-        record = launcher.records.latest(kind) or record
+        record = launcher.records.latest(type) or record
         if record.status == "running":
-            reason = deaths.reason(launcher.records.path(record.id))
+            reason = exit_reasons.reason(launcher.records.path(record.id))
             return status_files.interrupted({"percentage": record.percentage}, reason)
     return status_files.shown(launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
 
@@ -138,11 +138,11 @@ def ended(status: str) -> str:
 def current(records: Records, id: str) -> Record | None:
     """Return a record with its actual status: one whose process has died is failed."""
     record = records.read(id) if is_id(id) else None
-    if record is None or record.status != "running" or locks.is_held(records.lock(record.kind)):
+    if record is None or record.status != "running" or locks.is_held(records.lock(record.type)):
         return record
     record = records.read(id) or record  # it may have recorded its outcome after it was read
     if record.status == "running":
-        record.fail(deaths.reason(records.path(id)))
+        record.fail(exit_reasons.reason(records.path(id)))
         record.ended = None  # the time is unknown
     return record
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core.jobs import adopting, cancelling, deaths, listing, settling
-from jidoteki.core.jobs.cancelling import NotCancellable
-from jidoteki.core.jobs.following import Following, job_event, plugin_event
-from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs import adopting, cancelling, exit_reasons, listing, settling
+from jidoteki.core.jobs.cancelling import NotCancellableError
+from jidoteki.core.jobs.launch import BusyError, Launcher
+from jidoteki.core.jobs.live_progress import Following, job_event, plugin_event
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.live import Live
@@ -22,8 +22,8 @@ from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
 logger = logging.getLogger(__name__)
 
-EXTRA_TIME = 30.0
-CHECK_TIME = 600.0
+EXTRA_TIMEOUT = 30.0
+CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
 
@@ -67,12 +67,12 @@ class JobManager:
         """The current launcher."""
         return self._launcher()
 
-    def kind(self, name: str) -> JobType:
+    def job_type(self, name: str) -> JobType:
         """Return the job type of this name.
 
         :raises KeyError: there is none.
         """
-        return self.launcher.kinds[name][1]
+        return self.launcher.job_types[name][1]
 
     async def adopt(self) -> None:
         """Follow the runs that another process started since the last look, and tell of those that ended meanwhile."""
@@ -93,87 +93,87 @@ class JobManager:
             await self._tell_end(record)
 
     async def start(
-        self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit = lambda: None
+        self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit = lambda: None
     ) -> Watch:
         """Start a job.
 
         :param permit: called in a thread just before the start; an exception that it raises prevents the start.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started.
         """
-        return await asyncio.shield(self._start(kind, values, client, user, permit))
+        return await asyncio.shield(self._start(job_type, values, client, user, permit))
 
-    async def _start(self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Watch:
+    async def _start(self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Watch:
         self._begun += 1
         self._starting += 1
         try:
-            record, process = await asyncio.to_thread(self.launcher.start, kind, values, client, user, permit)
+            record, process = await asyncio.to_thread(self.launcher.start, job_type, values, client, user, permit)
             return self._watch(record, process)
         finally:
             self._starting -= 1
 
     async def run(
-        self, kind: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
+        self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
     ) -> JobOutcome:
         """Start a job and wait for its end.
 
         :param permit: as for `start`.
         :param join: whether to wait for a running job of this type in place of raising Busy.
-        :raises Busy: it cannot run now.
+        :raises BusyError: it cannot run now.
         """
         for tries_left in range(JOIN_TRIES, -1, -1):
             try:
-                watch = await self.start(kind, values, client, user, permit)
-            except Busy as busy:
-                running = await self._running(kind) if join and busy.kind == kind else None
+                watch = await self.start(job_type, values, client, user, permit)
+            except BusyError as busy:
+                running = await self._running(job_type) if join and busy.job_type == job_type else None
                 if running is None:
-                    if not join or busy.kind != kind or not tries_left:
+                    if not join or busy.job_type != job_type or not tries_left:
                         raise
                     await asyncio.sleep(0.05)  # it begins or ends at this moment
                     continue
                 watch = running
             return (await asyncio.shield(watch.ended)).outcome()
-        raise Busy(kind)
+        raise BusyError(job_type)
 
-    async def _running(self, kind: str) -> Watch | None:
-        """The running job of a kind, whoever started it."""
-        if kind not in self._watches:
+    async def _running(self, job_type: str) -> Watch | None:
+        """The running job of a type, whoever started it."""
+        if job_type not in self._watches:
             await self.adopt()
-        return self._watches.get(kind)
+        return self._watches.get(job_type)
 
-    async def judge(self, kind: str, values: Mapping[str, Any]) -> JobOutcome:
+    async def check(self, job_type: str, values: Mapping[str, Any]) -> JobOutcome:
         """Run the job's check of an input; nothing is changed.
 
-        :raises Busy: the job could not run now.
+        :raises BusyError: the job could not run now.
         """
         async with self._checks:
-            verdict = await asyncio.to_thread(self.launcher.judge, kind, values, CHECK_TIME)
-        preview = verdict.get("preview") or {}
-        return JobOutcome("", verdict["status"], verdict.get("error_message"), verdict.get("error_code"), preview)
+            outcome = await asyncio.to_thread(self.launcher.check, job_type, values, CHECK_TIMEOUT)
+        preview = outcome.get("preview") or {}
+        return JobOutcome("", outcome["status"], outcome.get("error_message"), outcome.get("error_code"), preview)
 
-    async def cancel(self, kind: str) -> bool:
+    async def cancel(self, job_type: str) -> bool:
         """Cancel the running job of this type, and wait up to its grace period for its end.
 
         :return: False if none is running, or it cannot be cancelled any more.
         """
-        watch = await self._running(kind)
+        watch = await self._running(job_type)
         return watch is not None and await self._cancel(watch)
 
     async def cancel_run(self, id: str) -> None:
         """Cancel one run, and wait up to its grace period for its end.
 
         :raises KeyError: there is no such run.
-        :raises NotCancellable: it is not cancelled.
+        :raises NotCancellableError: it is not cancelled.
         """
         record = await self.check_cancellable(id)
-        watch = await self._running(record.kind)
+        watch = await self._running(record.type)
         if watch is None or watch.record.id != id:
-            raise NotCancellable("The job begins or ends at this moment: try again")
+            raise NotCancellableError("The job begins or ends at this moment: try again")
         if not await self._cancel(watch):
-            raise NotCancellable(listing.PAST)
+            raise NotCancellableError(listing.PAST)
         status = watch.ended.result().status
         if status != "cancelled":
-            raise NotCancellable(listing.ended(status))
+            raise NotCancellableError(listing.ended(status))
 
     async def check_cancellable(self, id: str) -> Record:
         """Return the record of a run that `cancel_run` would cancel; raises as that does."""
@@ -182,7 +182,7 @@ class JobManager:
             raise KeyError(id)
         reason = await asyncio.to_thread(listing.why_not, self.launcher, record)
         if reason:
-            raise NotCancellable(reason)
+            raise NotCancellableError(reason)
         return record
 
     async def _cancel(self, watch: Watch) -> bool:
@@ -197,17 +197,17 @@ class JobManager:
         return True
 
     async def _end(self, watch: Watch) -> None:
-        known = self.launcher.kinds.get(watch.record.kind)
+        known = self.launcher.job_types.get(watch.record.type)
         grace = known[1].grace if known else DEFAULT_GRACE
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(watch.ended), grace)
         if not watch.ended.done():
             await asyncio.to_thread(watch.process.kill)
-            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIME)
+            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIMEOUT)
 
     def _watch(self, record: Record, process: JobProcess) -> Watch:
         watch = Watch(record, process, asyncio.get_running_loop().create_future())
-        self._watches[record.kind] = watch
+        self._watches[record.type] = watch
         self._known.add(record.id)
         watch.task = asyncio.create_task(self._follow(watch))
         return watch
@@ -215,9 +215,13 @@ class JobManager:
     async def _follow(self, watch: Watch) -> None:
         await self._tell("job.start", watch.record)
         following = Following(watch.record.shown(), self._launcher, self._live)
-        limit = self.launcher.kinds[watch.record.kind][1].timeout if watch.record.kind in self.launcher.kinds else 3600
+        limit = (
+            self.launcher.job_types[watch.record.type][1].timeout
+            if watch.record.type in self.launcher.job_types
+            else 3600
+        )
         try:
-            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIME - watch.process.age()))
+            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIMEOUT - watch.process.age()))
         except TimeoutError:
             watch.late = True
             await asyncio.to_thread(watch.process.kill)
@@ -226,10 +230,10 @@ class JobManager:
             record = await asyncio.to_thread(self._settle, watch)
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
-            record.fail(deaths.UNRECORDED)
+            record.fail(exit_reasons.UNRECORDED)
         finally:
-            if self._watches.get(record.kind) is watch:
-                del self._watches[record.kind]
+            if self._watches.get(record.type) is watch:
+                del self._watches[record.type]
             watch.ended.set_result(record)
         await following.end()
         await self._tell_end(record)

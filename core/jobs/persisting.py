@@ -13,12 +13,12 @@ TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")
 
 
-def commands(settings: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:
+def commands(host_config: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:
     """Return the commands to run in this order; none if there is nothing to do.
 
-    :param settings: the configuration; the default of `commands.persist` is the original's commands.
+    :param host_config: the configuration; the default of `commands.persist` is the original's commands.
     """
-    configured = settings["commands"]["persist"]
+    configured = host_config["commands"]["persist"]
     if configured:
         return [list(configured)]
     tool = appliance.root / TOOL

@@ -13,7 +13,7 @@ from pathlib import Path
 
 LOOK_EACH = 0.05
 #: Seconds, from the release of its lock.
-EXITS_WITHIN = 2.0
+EXIT_TIMEOUT = 2.0
 
 
 class JobProcess:
@@ -64,7 +64,7 @@ class JobProcess:
         if self._process is None:
             return None
         try:
-            return self._process.wait(EXITS_WITHIN)
+            return self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             return None
 

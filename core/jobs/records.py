@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import voluptuous as vol
 
@@ -25,7 +26,7 @@ from jidoteki.hookspecs.jobs import Status
 logger = logging.getLogger(__name__)
 
 KEEP = 100
-KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
+TYPE_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 MAX_SIZE = 256 * 1024
 #: The initial size of each record, so that its outcome can be written to a full disk.
 ROOM = 4096
@@ -74,7 +75,7 @@ class Record:
     """One run of a job, as stored in `ADMIN/jobs/ID.json`. Times are seconds since the epoch."""
 
     id: str
-    kind: str
+    type: str
     status: Status = "running"
     percentage: int = 0
     started: float = 0.0
@@ -98,7 +99,7 @@ class Record:
     def shown(self) -> JobRecord:
         """Return the record for a request handler."""
         return JobRecord(
-            self.id, self.kind, self.status, self.percentage, self.started, self.ended, self.client, self.user,
+            self.id, self.type, self.status, self.percentage, self.started, self.ended, self.client, self.user,
             self.error_message, self.error_code,
         )  # fmt: skip
 
@@ -127,15 +128,15 @@ class Records:
         """Return the path of a run's log."""
         return self.directory / f"{id}.log"
 
-    def lock(self, kind: str) -> Path:
+    def lock(self, job_type: str) -> Path:
         """Return the path of the lock file of a job type."""
-        return self.directory / f"{kind}.lock"
+        return self.directory / f"{job_type}.lock"
 
     def _mark(self, id: str) -> Path:
         """Is there until the end of the run is told."""
         return self.directory / f"{id}.untold"
 
-    def ids(self, kind: str | None = None, suffix: str = "json") -> list[str]:
+    def ids(self, job_type: str | None = None, suffix: str = "json") -> list[str]:
         """Return the ids in the order in which the runs started; none if the directory is missing or is a file."""
         found = []
         try:
@@ -145,7 +146,7 @@ class Records:
         for name in names:
             id, _, ending = name.partition(".")
             match = _ID.fullmatch(id) if ending == suffix else None
-            if match and kind in (None, match[2]):
+            if match and job_type in (None, match[2]):
                 found.append((int(match[1]), id))
         return [id for _, id in sorted(found)]
 
@@ -167,11 +168,11 @@ class Records:
             record = parse(strict_json.loads(paths.read_own(self.path(id), MAX_SIZE)))
         except (OSError, ValueError, RecursionError):
             return None
-        return record if record.id == id and id.partition("-")[2] == record.kind else None
+        return record if record.id == id and id.partition("-")[2] == record.type else None
 
-    def latest(self, kind: str) -> Record | None:
+    def latest(self, job_type: str) -> Record | None:
         """Return the record of the last run of a job type, or None."""
-        for id in reversed(self.ids(kind)):
+        for id in reversed(self.ids(job_type)):
             if record := self.read(id):
                 return record
         return None
@@ -191,13 +192,13 @@ class Records:
                 raise
             _overwrite(path, record)
 
-    def new(self, kind: str, client: str, user: str, persist: bool = False) -> Record:
+    def new(self, job_type: str, client: str, user: str, persist: bool = False) -> Record:
         """Create the record of a new run; call it while holding the start lock."""
         # Leftovers without a record count, too, so that none is taken for a file of this run.
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
-        id = f"{last + 1:06d}-{kind}"
-        record = Record(id, kind, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
+        id = f"{last + 1:06d}-{job_type}"
+        record = Record(id, job_type, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
         try:
             self.write(record)
         except OSError as error:
@@ -241,7 +242,7 @@ class Records:
 
 def _encode(record: Record, size: int) -> bytes:
     """Return a record as JSON, padded with blanks to a size."""
-    return json.dumps(dataclasses.asdict(record)).encode().ljust(size - 1) + b"\n"
+    return json.dumps(stored(record)).encode().ljust(size - 1) + b"\n"
 
 
 def _overwrite(path: Path, record: Record) -> None:
@@ -252,7 +253,7 @@ def _overwrite(path: Path, record: Record) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "wb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or not paths.is_private(status):
-            raise paths.NotTrusted(path)
+            raise paths.NotTrustedError(path)
         size = status.st_size
         excess = len(_encode(record, 0)) - size
         if excess > 0:
@@ -270,13 +271,20 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
+def stored(record: Record) -> dict[str, Any]:
+    """Return what `parse` reads; the type of the job is called `kind` there."""
+    fields = dataclasses.asdict(record)
+    return {"id": fields.pop("id"), "kind": fields.pop("type"), **fields}
+
+
 def parse(value: object) -> Record:
     """Return the record in a JSON value; unknown keys are ignored.
 
     :raises ValueError: it is not a record.
     """
     try:
-        return Record(**_RECORD(value))
+        fields = _RECORD(value)
+        return Record(type=fields.pop("kind"), **fields)
     except vol.Invalid as error:
         raise ValueError(str(error)) from error
 

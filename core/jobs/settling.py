@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, deaths, logs, processes
+from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes
 from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError
@@ -19,7 +19,7 @@ from jidoteki.hookspecs import JobType, programs
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
 
-RECOVERY_TIME = 600.0
+RECOVERY_TIMEOUT = 600.0
 #: Attempts, 10 ms apart: as long as another process may take for the same.
 TRIES = 60_000
 
@@ -29,30 +29,30 @@ logger = logging.getLogger(__name__)
 def recover(launcher: Launcher) -> None:
     """Settle the runs that died, and clear away what they left; call it once, when the service starts."""
     launcher.records.keep_reserve()
-    kinds = set(launcher.kinds)
+    job_types = set(launcher.job_types)
     with leftovers.tolerated("The records of jobs cannot be read"):
-        kinds |= {id.partition("-")[2] for id in launcher.records.ids()}
-    for kind in sorted(kinds):
-        with leftovers.tolerated(f"What became of the last {kind} cannot be found out"):
-            settle_all(launcher, kind, lambda kind: not locks.is_held(launcher.lock(kind)))
+        job_types |= {id.partition("-")[2] for id in launcher.records.ids()}
+    for job_type in sorted(job_types):
+        with leftovers.tolerated(f"What became of the last {job_type} cannot be found out"):
+            settle_all(launcher, job_type, lambda job_type: not locks.is_held(launcher.lock(job_type)))
     with leftovers.tolerated(f"{launcher.appliance.tmp} cannot be cleared"):
         for name in os.listdir(launcher.appliance.tmp):
-            # `NUMBER-KIND` is the work space of a run, `KIND` what all runs of a kind share.
+            # `NUMBER-KIND` is the work space of a run, `TYPE` what all runs of a type share.
             if not locks.is_held(launcher.lock(name.partition("-")[2] or name)):
                 launcher.clear(name)
     with leftovers.tolerated("Which jobs run cannot be found out"):
-        if not any(locks.is_held(launcher.lock(kind)) for kind in kinds):
+        if not any(locks.is_held(launcher.lock(job_type)) for job_type in job_types):
             launcher.appliance.recover()
 
 
-def settle_all(launcher: Launcher, kind: str, dead: Callable[[str], bool] = lambda kind: True) -> None:
-    """Settle the runs of a kind that claim to run.
+def settle_all(launcher: Launcher, job_type: str, dead: Callable[[str], bool] = lambda job_type: True) -> None:
+    """Settle the runs of a type that claim to run.
 
-    :param dead: asked of each after its record was read whether no run of the kind has its lock.
+    :param dead: asked of each after its record was read whether no run of the type has its lock.
     """
-    for id in launcher.records.ids(kind):
+    for id in launcher.records.ids(job_type):
         record = launcher.records.read(id)
-        if record and record.status == "running" and dead(kind):
+        if record and record.status == "running" and dead(job_type):
             settle(launcher, record)
 
 
@@ -71,7 +71,7 @@ def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Rec
             if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
                 record.end("cancelled")
             else:
-                record.fail(reason or deaths.reason(launcher.records.path(record.id)))
+                record.fail(reason or exit_reasons.reason(launcher.records.path(record.id)))
             _finish(launcher, record)
         launcher.clear(record.id)
     return record
@@ -81,7 +81,7 @@ def _finish(launcher: Launcher, record: Record) -> None:
     """Store how a dead job ended, once what it left half done is put right."""
     with leftovers.tolerated("Files that were being replaced together are old and new"):
         files.finish_replacing(launcher.appliance.jobs)
-    plugin, job = launcher.kinds.get(record.kind, (None, None))
+    plugin, job = launcher.job_types.get(record.type, (None, None))
     said = _recovered(launcher, plugin, job) if plugin and job else None
     if said and record.error_message:
         record.error_message = f"{record.error_message}. {said}"
@@ -100,7 +100,7 @@ def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
     given = (launcher.appliance, plugin.section) if _takes_config(recover) else (launcher.appliance,)
     calls = launcher.plugins.calls
     try:
-        said = calls.within(plugin.name, f"the recovery of {job.name}", RECOVERY_TIME, lambda: recover(*given))
+        said = calls.within(plugin.name, f"the recovery of {job.name}", RECOVERY_TIMEOUT, lambda: recover(*given))
     except PluginError as error:
         message = "The plugin %s could not recover from a dead %s job: %s"
         logger.error(message, plugin.name, job.name, told(error), exc_info=calls.first(error))

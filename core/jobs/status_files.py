@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core import files
-from jidoteki.core.jobs.deaths import INTERRUPTED
+from jidoteki.core.jobs.exit_reasons import INTERRUPTED
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 

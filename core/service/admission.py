@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.gate import Attempt, Authenticated
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest
 from jidoteki.core.plugin_manager.manager import Plugin
 from jidoteki.core.service.requests import ApiRequest, Change
 from jidoteki.core.service.service import Service
@@ -23,7 +23,7 @@ class Admission:
     """A request that the gate let in."""
 
     service: Service
-    attempt: Attempt
+    attempt: AuthenticationRequest
     found: Authenticated
 
     def request(

@@ -19,7 +19,7 @@ from jidoteki.core.http.incoming import Incoming
 from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
-from jidoteki.core.logs.audit import AuditUnavailable
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.core.service import idempotency
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles
@@ -79,7 +79,7 @@ async def _check_startable(admission: Admission, route: Route) -> None:
     if route.endpoint.starts:
         running = await asyncio.to_thread(jobs.launcher.busy, route.endpoint.starts)
         if running:
-            raise refusal(jobs.kind(route.endpoint.starts), running)
+            raise refusal(jobs.job_type(route.endpoint.starts), running)
 
 
 def _ask_for_body(request: web.BaseRequest) -> None:
@@ -116,10 +116,10 @@ async def _audited(admission: Admission, route: Route, change: Change, api: ApiR
                 raise
             finally:
                 outcome += [str(status), *filter(None, [change.job_id])]
-    except AuditUnavailable as error:
+    except AuditUnavailableError as error:
         raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
     if status < 300 and audited_as:
-        with suppress(AuditUnavailable):
+        with suppress(AuditUnavailableError):
             await asyncio.to_thread(audit.write_original, *audited_as(api.values))
     return response
 

@@ -45,7 +45,7 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
 
     :param calls: the guard of this process, if it loads plugins more than once.
     """
-    appliance = appliance.with_group(config.settings["files"]["group"])
+    appliance = appliance.with_group(config.values["files"]["group"])
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
     sources = file_sources.collect(plugins, appliance)
@@ -85,10 +85,10 @@ def build(
 
     :param nonces: the current ones, as new ones might miss a nonce that is being stored.
     """
-    appliance, settings = assembly.appliance, assembly.config.settings
-    wanted, listen = settings["authentication"], settings["listen"]
-    limits = Limits.of(settings["limits"])
-    first_run = settings["first-run"]
+    appliance, values = assembly.appliance, assembly.config.values
+    wanted, listen = values["authentication"], values["listen"]
+    limits = Limits.of(values["limits"])
+    first_run = values["first-run"]
     authenticator = Authenticator(appliance, first_run["enabled"], first_run["word-length"], wanted["named-tokens"])
     try:
         authenticator.prepare()

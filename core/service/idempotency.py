@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jidoteki.core.auth.gate import Attempt
+from jidoteki.core.auth.gate import AuthenticationRequest
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
-from jidoteki.core.service.kept_answers import Full, Kept, KeptAnswers
-from jidoteki.core.service.requests import NotNow
+from jidoteki.core.service.kept_answers import Kept, KeptAnswers, TooManyAnswersError
+from jidoteki.core.service.requests import RetryLaterError
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Idempotency:
         self.kept = kept
         self.running: set[bytes] = set()
 
-    async def look(self, attempt: Attempt, holder: Holder) -> Key | None:
+    async def look(self, attempt: AuthenticationRequest, holder: Holder) -> Key | None:
         """The key of a request, before its body is read; None where it has none.
 
         The first setup needs none, which nobody has a token for.
@@ -176,7 +176,7 @@ class Key:
             raise
         except ApiError as error:
             stored = {"error": [error.status, error.message, error.code, error.headers]}
-            if isinstance(error, NotNow) or error.status in _AGAIN:
+            if isinstance(error, RetryLaterError) or error.status in _AGAIN:
                 stored = {}
             raise
         finally:
@@ -202,7 +202,7 @@ async def _in_thread(function: Any, *arguments: Any) -> Any:
     """
     try:
         return await asyncio.to_thread(function, *arguments)
-    except Full as error:
+    except TooManyAnswersError as error:
         raise ApiError(429 if error.own else 503, str(error), headers={"Retry-After": "3600"}) from error
     except OSError as error:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error

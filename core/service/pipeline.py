@@ -8,7 +8,7 @@ from time import perf_counter
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from jidoteki.core import docs_page
-from jidoteki.core.auth.gate import Attempt
+from jidoteki.core.auth.gate import AuthenticationRequest
 from jidoteki.core.http import authority
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated
@@ -80,7 +80,7 @@ class Pipeline:
         client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
-        attempt = Attempt(request, route, method, path, client, head)
+        attempt = AuthenticationRequest(request, route, method, path, client, head)
         if generation.authenticator.lacks_passphrase():
             self._service.make_passphrase_soon()
         with generation.proxies.turn(request, client):
@@ -105,7 +105,7 @@ class Pipeline:
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = admission.watch
             if isinstance(response, FileDownload):
-                rendered.resuming = api.resuming(response.filename, anew=response.anew)
+                rendered.resuming = api.resuming(response.filename, generated=response.generated)
         elif type(rendered) is Streamed:
             rendered.watch, rendered.streams = admission.watch, self._service.streams
         return rendered

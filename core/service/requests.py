@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.tickets import TooManyTickets
+from jidoteki.core.auth.tickets import TooManyTicketsError
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
-from jidoteki.core.jobs.cancelling import NotCancellable
-from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.jobs.cancelling import NotCancellableError
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -43,7 +43,7 @@ BUSY = "E1004"
 """Tells a script to wait and try again: the original's code for a running update."""
 
 
-class NotNow(ApiError):
+class RetryLaterError(ApiError):
     """A refusal because a conflicting job is running: nothing was done, and the request may be repeated."""
 
 
@@ -106,9 +106,9 @@ class ApiRequest:
         return self.stream
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def host_config(self) -> Mapping[str, Any]:
         """The whole configuration."""
-        return self.service.generation.config.settings
+        return self.service.generation.config.values
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
@@ -157,7 +157,7 @@ class ApiRequest:
             return ""
         try:
             return self.service.tickets.issue(self.holder, path, seconds)
-        except TooManyTickets as error:
+        except TooManyTicketsError as error:
             headers = {"Retry-After": str(int(seconds))}
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
@@ -165,30 +165,30 @@ class ApiRequest:
         """Return the metrics."""
         return await self.service.figures.collect(self.service)
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Start a job and return 202."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         headers = {}
         body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
             body = {**await self._check_job(job, values), **body}
         else:
             with _refusing(job, "started"):
-                started = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
+                started = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
             headers["Job-Id"] = started.record.id
             self._started(started.record.id)
-        location = f"/{kind}" if job.location is None else job.location
+        location = f"/{job_type}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
         return JsonResponse(body, 202, headers)
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         with _refusing(job, "started"):
             if self.dry_run:
-                return await self.service.jobs.judge(kind, values)
-            outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
+                return await self.service.jobs.check(job_type, values)
+            outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
         self._started(outcome.id)
         return outcome
 
@@ -202,18 +202,18 @@ class ApiRequest:
             status = await asyncio.to_thread(path.lstat)
         except OSError:
             return False
-        return self.resuming(filename, anew=True).wanted(status)
+        return self.resuming(filename, generated=True).wanted(status)
 
-    def resuming(self, filename: str, *, anew: bool) -> Resuming:
+    def resuming(self, filename: str, *, generated: bool) -> Resuming:
         """Return the record of sent files for this client and a file."""
-        where = self.client if anew else ANYWHERE
-        return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
+        where = self.client if generated else ANYWHERE
+        return Resuming(self.service.sent, (where, self.user, filename), self.headers, generated)
 
-    async def cancel_job(self, kind: str) -> bool:
+    async def cancel_job(self, job_type: str) -> bool:
         """Cancel the running job of this type."""
         if self.dry_run:
-            return await self.job_running(kind)
-        return await self.service.jobs.cancel(kind)
+            return await self.job_running(job_type)
+        return await self.service.jobs.cancel(job_type)
 
     async def cancel_run(self, id: str) -> None:
         """Cancel one run of a job."""
@@ -222,16 +222,16 @@ class ApiRequest:
             await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
         except KeyError as error:
             raise ApiError(404, NO_SUCH_JOB) from error
-        except NotCancellable as error:
+        except NotCancellableError as error:
             raise ApiError(400, str(error)) from error
 
-    async def job_running(self, kind: str) -> bool:
+    async def job_running(self, job_type: str) -> bool:
         """Return whether a job of this type is running."""
-        return await asyncio.to_thread(self.service.jobs.launcher.is_running, kind)
+        return await asyncio.to_thread(self.service.jobs.launcher.is_running, job_type)
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
+    async def job_status(self, job_type: str) -> dict[str, Any]:
         """Return the status of the last run of this type."""
-        return await asyncio.to_thread(listing.status, self.service.jobs.launcher, kind)
+        return await asyncio.to_thread(listing.status, self.service.jobs.launcher, job_type)
 
     async def job_records(self) -> list[JobRecord]:
         """Return the runs of jobs, the newest first."""
@@ -253,7 +253,7 @@ class ApiRequest:
 
     async def _check_job(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         with _refusing(job, "checked"):
-            outcome = await self.service.jobs.judge(job.name, values)
+            outcome = await self.service.jobs.check(job.name, values)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
         return outcome.preview
@@ -263,19 +263,19 @@ class ApiRequest:
 def _refusing(job: JobType, done: str) -> Iterator[None]:
     try:
         yield
-    except Busy as busy:
-        raise refusal(job, busy.kind) from busy
+    except BusyError as busy:
+        raise refusal(job, busy.job_type) from busy
     except OSError as error:
         raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}") from error
 
 
-def refusal(job: JobType, running: str) -> NotNow:
+def refusal(job: JobType, running: str) -> RetryLaterError:
     """Return the error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
-        return NotNow(400, f"{name} is already running", code)
-    return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        return RetryLaterError(400, f"{name} is already running", code)
+    return RetryLaterError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 async def handled(route: Route, request: ApiRequest) -> Response:

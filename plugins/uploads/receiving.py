@@ -80,7 +80,7 @@ class _Part:
         #: Whether the part counts only as a whole, after its checksum or signature is verified.
         self._all_or_nothing = self._checksum is not None or request.body_digest is not None
         self._valid = not self._all_or_nothing
-        self._reserve: int = request.settings["limits"]["free-space"]
+        self._reserve: int = request.host_config["limits"]["free-space"]
         self._looked = -LOOK_EACH
         self._synced = time.monotonic()
         self._descriptor = -1

@@ -28,7 +28,7 @@ def job_event(record: JobRecord) -> LiveEvent:
     """Return the event that describes a run like `GET /jobs/ID`."""
     told = {
         "id": record.id,
-        "type": record.kind,
+        "type": record.type,
         "status": record.status,
         "percentage": record.percentage,
         "started": int(record.started),
@@ -46,7 +46,7 @@ def plugin_event(action: str, record: Record) -> Event:
     """The event that tells plugins of the start or the end of a run."""
     outcome = record.status if record.error_code is None else f"{record.status} {record.error_code}"
     return Event(
-        "job", record.ended or record.started, action, f"{record.kind} {outcome}", record.client, record.user,
+        "job", record.ended or record.started, action, f"{record.type} {outcome}", record.client, record.user,
         record.id, outcome=record.status, code=record.error_code,
         message=record.error_message,
         duration=None if record.ended is None else max(0.0, record.ended - record.started),
