@@ -15,9 +15,9 @@ import ssl
 import sys
 import time
 
-CONNECTING = 10.0
+CONNECT_TIMEOUT = 10.0
 #: Seconds without anything, after which the rest is lost.
-PATIENCE = 20.0
+SILENCE_TIMEOUT = 20.0
 PIECE = 256 * 1024
 _TICK = re.compile(rb'event: bench\.tick\ndata: \{"number":(\d+)')
 
@@ -26,7 +26,7 @@ class _Follower:
     def __init__(self, host: str, port: int, request: bytes) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self.socket = context.wrap_socket(socket.create_connection((host, port), CONNECTING))
+        self.socket = context.wrap_socket(socket.create_connection((host, port), CONNECT_TIMEOUT))
         self.socket.sendall(request)
         self.rest = self.socket.recv(PIECE)
         if not self.rest.startswith(b"HTTP/1.1 200"):
@@ -68,7 +68,7 @@ def main() -> None:
     print("ready", flush=True)
     began = ended = 0.0
     while any(each.next <= last for each in followers.values()):
-        ready = poll.poll(PATIENCE)
+        ready = poll.poll(SILENCE_TIMEOUT)
         if not ready:
             break
         for descriptor, _ in ready:

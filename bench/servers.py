@@ -111,12 +111,12 @@ def request(host: Host, path: str = "/version") -> bytes:
     return f"GET {PREFIX}{path}{host.query('GET', path)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def wait_for_job(host: Host, kind: str, seconds: float) -> str:
-    """Wait for the end of the last job of a kind and return its status; to ask the host would be a load of its own."""
+def wait_for_job(host: Host, job_type: str, seconds: float) -> str:
+    """Wait for the end of the last job of a type and return its status; to ask the host would be a load of its own."""
     records = Records(host.appliance.jobs)
 
     def ended() -> str | None:
-        record = records.latest(kind)
+        record = records.latest(job_type)
         return record.status if record and record.status != "running" else None
 
     return str(wait_until(ended, seconds, interval=0.01))

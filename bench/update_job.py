@@ -51,10 +51,10 @@ def rows(quick: bool) -> list[Row]:
             processes.settle()
             with processes.LargestChild() as child:
                 began = time.perf_counter()
-                verdict = launcher.judge("update", order, 300)
+                outcome = launcher.check("update", order, 300)
                 taken = time.perf_counter() - began
-            if verdict["status"] != "success":
-                raise AssertionError(verdict)
+            if outcome["status"] != "success":
+                raise AssertionError(outcome)
             memory.append(child.most / MIB)
             return {"s": taken}
 
@@ -79,8 +79,8 @@ def make_package(below: Path, on: Appliance, unpacked: int, version: str = "1.1.
 
 
 def _launcher(on: Appliance) -> Launcher:
-    settings = loading.load(on.configuration)
-    return Launcher(on, settings, manager.load_all(on, settings))
+    config = loading.load(on.configuration)
+    return Launcher(on, config, manager.load_all(on, config))
 
 
 def _pipeline(below: Path, on: Appliance, package: Path) -> dict[str, float]:

@@ -6,12 +6,12 @@
         await api.wait("/update", on_progress=lambda status: print(status["percentage"]))
         await api.download("/logs", "logs.tar.gz")
 
-What it raises is a `ClientProblem`, or an `OSError` of a file of yours.
+What it raises is a `ClientError`, or an `OSError` of a file of yours.
 """
 
 from jidoteki.client.answers import Answer
 from jidoteki.client.connection import Client
+from jidoteki.client.errors import ApiResponseError, ClientError, JobOutcomeError, UnreachableError
 from jidoteki.client.events import Event
-from jidoteki.client.problems import ApiProblem, ClientProblem, JobProblem, Unreachable
 
-__all__ = ["Answer", "ApiProblem", "Client", "ClientProblem", "Event", "JobProblem", "Unreachable"]
+__all__ = ["Answer", "ApiResponseError", "Client", "ClientError", "Event", "JobOutcomeError", "UnreachableError"]

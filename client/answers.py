@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from jidoteki.client.problems import ClientProblem, sentence
+from jidoteki.client.errors import ClientError, sentence
 
 #: The longest response that is kept in memory; `download` is for longer ones.
 MAX_ANSWER = 64 * 1024 * 1024
@@ -52,12 +52,12 @@ class Answer:
     def location(self) -> str | None:
         """The path of the status of the job that the request started; None if it started none.
 
-        :raises ClientProblem: the appliance names a path other than the requested one, which is not trusted.
+        :raises ClientError: the appliance names a path other than the requested one, which is not trusted.
         """
         named = self.named()
         for each in named:
             if each.rstrip("/") != self.asked.rstrip("/"):
-                raise ClientProblem(
+                raise ClientError(
                     f"The appliance says that the job's status is at {sentence(each, 200)}, which is not what was "
                     f"asked for: name it yourself if your appliance's manual says so"
                 )
@@ -96,17 +96,17 @@ class Pace:
     def count(self, size: int) -> None:
         """Count received bytes.
 
-        :raises ClientProblem: the response is too slow.
+        :raises ClientError: the response is too slow.
         """
         self._received += size
         if time.monotonic() - self._began > self._patience + self._received / SLOWEST:
-            raise ClientProblem(f"The answer came more slowly than {SLOWEST // 1024} KiB a second on the whole")
+            raise ClientError(f"The answer came more slowly than {SLOWEST // 1024} KiB a second on the whole")
 
 
 async def chunks(response: aiohttp.ClientResponse, pace: Pace) -> AsyncIterator[bytes]:
     """Yield the body in chunks.
 
-    :raises ClientProblem: the response is too slow.
+    :raises ClientError: the response is too slow.
     """
     async for chunk in response.content.iter_chunked(CHUNK):
         pace.count(len(chunk))

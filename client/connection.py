@@ -16,14 +16,14 @@ from yarl import URL
 
 from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
+from jidoteki.client.errors import ApiResponseError, ClientError, ConnectionLostError, UnreachableError, response_error
 from jidoteki.client.events import Event, JobEvents
 from jidoteki.client.forms import Form, Sent
-from jidoteki.client.problems import ApiProblem, ClientProblem, ConnectionLost, Unreachable, problem_of
 from jidoteki.client.trust import trust
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
 
-CONNECT_WITHIN = 15.0
+CONNECT_TIMEOUT = 15.0
 DAY = 24 * 3600.0
 #: Bytes of a job's status, its log included.
 MAX_STATUS = 4 * 1024 * 1024
@@ -43,7 +43,7 @@ class Client:
     :param verify: False trusts any certificate, as curl's `--insecure`.
     :param scheme: how to authenticate: `hash` sends a hash of the token, `bearer` and `token` the token itself.
     :param timeout: seconds to wait for a response once the request is sent; some, such as to a restore, take long.
-    :raises ClientProblem: the URL is invalid, or the file contains no certificates.
+    :raises ClientError: the URL is invalid, or the file contains no certificates.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ClientProblem(f"{url} is not an address such as https://HOST:8443")
+            raise ClientError(f"{url} is not an address such as https://HOST:8443")
         self._base = url.partition("?")[0].rstrip("/").removesuffix(PREFIX)
         self._token = token
         self._scheme = scheme
@@ -93,7 +93,7 @@ class Client:
         """Return the response to `GET PATH`: the JSON value, or the text if it is not JSON.
 
         :param path: such as `/version`, with a query or without.
-        :raises ClientProblem: as `request` does.
+        :raises ClientError: as `request` does.
         """
         return (await self.request("GET", path)).data
 
@@ -109,7 +109,7 @@ class Client:
         :param fields: texts by name.
         :param files: paths of files by name.
         :param on_sent: told how many bytes of the files are sent so far.
-        :raises ClientProblem: as `request` does.
+        :raises ClientError: as `request` does.
         """
         return (await self.request("POST", path, fields, files, on_sent)).data
 
@@ -127,9 +127,9 @@ class Client:
         :param fields: texts by name.
         :param files: paths of files by name.
         :param on_sent: told how many bytes of the files are sent so far.
-        :raises ApiProblem: the answer is an error.
-        :raises Unreachable: there was no whole answer.
-        :raises ClientProblem: the answer is too long.
+        :raises ApiResponseError: the answer is an error.
+        :raises UnreachableError: there was no whole answer.
+        :raises ClientError: the answer is too long.
         :raises OSError: a file cannot be read.
         """
         answer = await self._fetch(method, path, fields, files, on_sent)
@@ -152,7 +152,7 @@ class Client:
         async with self.open(method, path, fields, files, on_sent, headers, bounded=True) as response:
             body = await answers.read(response, limit)
             if body is None:
-                raise ClientProblem(f"The answer is longer than {limit} bytes: download it to a file")
+                raise ClientError(f"The answer is longer than {limit} bytes: download it to a file")
             return Answer(response.status, response.headers, body, full_path(path.partition("?")[0]))
 
     async def fetch(self, method: str, path: str, *, headers: Mapping[str, str]) -> Answer:
@@ -182,7 +182,7 @@ class Client:
         :param accept: statuses of errors that the caller handles itself.
         :param bounded: whether the whole response to a GET must arrive within the timeout; else only its beginning, and
             the caller reads the rest with `chunks`.
-        :raises ClientProblem: as `request` does.
+        :raises ClientError: as `request` does.
         """
         if method != "POST":
             async with self._open(
@@ -198,7 +198,7 @@ class Client:
         async with AsyncExitStack() as stack:
             try:
                 response = await repeating.enter(stack, attempt, self._knows_keys, self._timeout)
-            except ApiProblem as error:
+            except ApiResponseError as error:
                 if error.code != BUSY:
                     for each in sent:
                         await uploads.forget(self, each)
@@ -224,7 +224,7 @@ class Client:
         """Whether the appliance says in its own description that it knows what an `Idempotency-Key` is."""
         if self._session is None:
             return False
-        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_WITHIN)
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             async with self._session.get(
                 URL(f"{self._base}{DOCUMENT}"), timeout=timeout, allow_redirects=False
@@ -232,7 +232,7 @@ class Client:
                 body = await answers.read(response, answers.MAX_JSON) if response.status == 200 else b""
                 return repeating.HEADER.encode() in (body or b"")
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(answers.reason(error, self._base)) from error
+            raise UnreachableError(answers.reason(error, self._base)) from error
 
     @asynccontextmanager
     async def _open(
@@ -251,7 +251,7 @@ class Client:
         if self._session is None:
             raise RuntimeError("A Client works within 'async with' alone")
         with Form(fields or {}, files or {}, on_sent) as form:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN, sock_read=self._timeout)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._timeout)
             data = form.data() if fields or files else content
             try:
                 async with (
@@ -263,18 +263,18 @@ class Client:
                 ):  # fmt: skip
                     if not 200 <= response.status < 300 and response.status not in accept:
                         body = await answers.read(response, CHUNK) or b""
-                        raise problem_of(response.status, response.headers, body)
+                        raise response_error(response.status, response.headers, body)
                     if method == "GET" and not bounded:
                         patience.reschedule(None)
                     yield response
             except (aiohttp.ClientError, TimeoutError) as error:
                 lost = not isinstance(error, TimeoutError | aiohttp.ClientConnectorError)
-                raise (ConnectionLost if lost else Unreachable)(answers.reason(error, self._base)) from error
+                raise (ConnectionLostError if lost else UnreachableError)(answers.reason(error, self._base)) from error
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
 
-        :raises ClientProblem: the response is too slow.
+        :raises ClientError: the response is too slow.
         """
         return answers.chunks(response, answers.Pace(self._timeout))
 
@@ -296,11 +296,11 @@ class Client:
         :param on_progress: called with each status that differs from the one before.
         :param seconds: how long to wait at most; by default a day.
         :param interval: seconds before each look.
-        :raises JobProblem: it did not end with success, or not in time, or nothing is told of it.
-        :raises ClientProblem: as `request` does, or the path is one to which the appliance alone would lead.
+        :raises JobOutcomeError: it did not end with success, or not in time, or nothing is told of it.
+        :raises ClientError: as `request` does, or the path is one to which the appliance alone would lead.
         """
         if path in self._foreign:
-            raise ClientProblem("The appliance names a path that was not asked for: its job is not followed there")
+            raise ClientError("The appliance names a path that was not asked for: its job is not followed there")
         asked = full_path(path).rstrip("/")
         job = next((id for started, id in self._started if started == asked), None)
         told = None if job is None else JobEvents(self, job)
@@ -311,7 +311,7 @@ class Client:
     ) -> Mapping[str, Any]:
         """Follow the job that a request started to its end, as `wait` does; a dry run has ended already.
 
-        :raises JobProblem: as `wait` does, or the appliance does not show the job's status.
+        :raises JobOutcomeError: as `wait` does, or the appliance does not show the job's status.
         """
         if answer.is_dry_run:
             return dict(answer.data)
@@ -328,8 +328,8 @@ class Client:
         and what its state is where it does not know that any more.
 
         :param last: the id of the last event that is known already.
-        :raises ApiProblem: 404, the appliance serves no events; or as `request` does.
-        :raises ClientProblem: as `request` does, or what it sends are no events.
+        :raises ApiResponseError: 404, the appliance serves no events; or as `request` does.
+        :raises ClientError: as `request` does, or what it sends are no events.
         """
         return events.follow(self, last)
 
@@ -352,7 +352,7 @@ class Client:
         :param on_progress: called with the bytes received and the total, None if that is unknown.
         :param max_size: largest size in bytes; by default as much as leaves 256 MiB free, or 1 GiB if the appliance
             does not send the size in advance.
-        :raises ClientProblem: as `request` does, or it is too long or too slow.
+        :raises ClientError: as `request` does, or it is too long or too slow.
         :raises OSError: the file cannot be written.
         """
         limits = downloads.Limits(self._timeout, max_size)
@@ -360,9 +360,9 @@ class Client:
 
     def _url(self, method: str, path: str) -> URL:
         if not path.isascii() or not path.isprintable() or " " in path:
-            raise ClientProblem(f"{path!r} is not a path: other characters than ASCII must be percent-encoded")
+            raise ClientError(f"{path!r} is not a path: other characters than ASCII must be percent-encoded")
         if len(path) > MAX_URL:
-            raise ClientProblem(f"The path is longer than {MAX_URL} characters")
+            raise ClientError(f"The path is longer than {MAX_URL} characters")
         path, _, query = path.partition("?")
         path = full_path(path)
         shown = ""

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 import aiohttp
 
 from jidoteki.client.answers import Pace, chunks
-from jidoteki.client.problems import ClientProblem, Unreachable
+from jidoteki.client.errors import ClientError, UnreachableError
 
 #: Tries in a row without progress, and restarts because the appliance has another file.
 TRIES = 5
@@ -34,7 +34,7 @@ Progress = Callable[[int, int | None], None]
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 
 
-class _TooLong(ClientProblem):
+class _TooLongError(ClientError):
     """A file that is not worth resuming."""
 
 
@@ -55,13 +55,13 @@ class Limits:
         :param size: bytes so far.
         :param total: total size in bytes, if known.
         :param file: its descriptor.
-        :raises ClientProblem: it is too long.
+        :raises ClientError: it is too long.
         """
         if total is not None and size > total:
-            raise _TooLong(f"The appliance sent more than the {total} bytes that it said")
+            raise _TooLongError(f"The appliance sent more than the {total} bytes that it said")
         longest = self.max_size if self.max_size is not None or total is not None else MAX_UNTOLD
         if longest is not None and max(size, total or 0) > longest:
-            raise _TooLong(f"The file has more than {longest} bytes: allow more if it may have them")
+            raise _TooLongError(f"The file has more than {longest} bytes: allow more if it may have them")
         make_sure_of_room(file, (total or size) - size)
 
 
@@ -69,12 +69,12 @@ def make_sure_of_room(file: int, more: int) -> None:
     """Check that 256 MiB stay free on the file system of an open file.
 
     :param more: bytes still to be written.
-    :raises ClientProblem: too little space would stay free.
+    :raises ClientError: too little space would stay free.
     """
     status = os.fstatvfs(file)
     free = status.f_bavail * status.f_frsize
     if free - more < RESERVE:
-        raise ClientProblem(f"There is too little room: {free} bytes are free, and {RESERVE} stay free")
+        raise ClientError(f"There is too little room: {free} bytes are free, and {RESERVE} stay free")
 
 
 class Opener(Protocol):
@@ -97,9 +97,9 @@ async def download(client: Opener, path: str, target: Path, on_progress: Progres
                 if await _attempt(client, path, part, on_progress, pace):
                     part.finish()
                     return target
-                lost: ClientProblem = ClientProblem("The appliance has another file each time: try again later")
+                lost: ClientError = ClientError("The appliance has another file each time: try again later")
                 anew += 1
-            except Unreachable as error:
+            except UnreachableError as error:
                 lost = error
             tries = 0 if part.size() > before else tries + 1
             if max(tries, anew, part.beginnings - 1) >= TRIES:
@@ -124,13 +124,13 @@ class _Part:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise ClientProblem(f"{self._target} is being downloaded already") from error
+            raise ClientError(f"{self._target} is being downloaded already") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and (self.size() == 0 or issubclass(kind, _TooLong)):
+        if kind is not None and (self.size() == 0 or issubclass(kind, _TooLongError)):
             self._path.unlink(missing_ok=True)
             self._tag_file.unlink(missing_ok=True)
         self._file.close()
@@ -159,7 +159,7 @@ class _Part:
     def write(self, chunk: bytes, total: int | None) -> None:
         """Append a chunk.
 
-        :raises ClientProblem: the file is too long.
+        :raises ClientError: the file is too long.
         """
         self.allow(len(chunk), total)
         view = memoryview(chunk)
@@ -194,7 +194,7 @@ async def _attempt(client: Opener, path: str, part: _Part, on_progress: Progress
             if on_progress:
                 on_progress(part.size(), total)
     if total is not None and part.size() != total:
-        raise Unreachable(f"The connection was lost after {part.size()} of {total} bytes")
+        raise UnreachableError(f"The connection was lost after {part.size()} of {total} bytes")
     return True
 
 
@@ -202,7 +202,7 @@ def _range(response: aiohttp.ClientResponse) -> tuple[int, int | None]:
     """Return the offset of the part, and the total size."""
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if not found:
-        raise ClientProblem("The appliance sent a part without saying which")
+        raise ClientError("The appliance sent a part without saying which")
     return int(found[1]), None if found[2] == "*" else int(found[2])
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jidoteki.client.problems import ApiProblem, ClientProblem, Unreachable
+from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError
 
 if TYPE_CHECKING:
     from jidoteki.client.connection import Client
@@ -18,9 +18,9 @@ PATH = "/events"
 #: Bytes of one event: the appliance may be anybody's.
 MAX_EVENT = 1024 * 1024
 #: Seconds without a byte, not even a comment, after which a stream is taken for dead.
-SILENCE = 45.0
+SILENCE_TIMEOUT = 45.0
 #: Seconds for which an appliance may be away, for example while its service is restarted, and those between two tries.
-AWAY = 120.0
+AWAY_TIMEOUT = 120.0
 RETRY = 1.0
 #: Answers after which trying again makes sense.
 PASSING = (429, 502, 503, 504)
@@ -55,7 +55,7 @@ class Parser:
     def feed(self, piece: bytes) -> list[Event]:
         """Return the events that are complete with this piece.
 
-        :raises ClientProblem: an event is too long.
+        :raises ClientError: an event is too long.
         """
         found = []
         # A lone carriage return at the end may be one half of a line's end.
@@ -69,7 +69,7 @@ class Parser:
             elif (event := self._dispatch()) is not None:
                 found.append(event)
         if self._size + len(self._rest) > MAX_EVENT:
-            raise ClientProblem(f"The appliance sent an event of more than {MAX_EVENT} bytes")
+            raise ClientError(f"The appliance sent an event of more than {MAX_EVENT} bytes")
         return found
 
     def _take(self, line: str) -> None:
@@ -100,17 +100,17 @@ async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
     loop = asyncio.get_running_loop()
     begun, lost = False, 0.0
     while True:
-        problem: ClientProblem = Unreachable("The appliance ends its events again and again")
+        problem: ClientError = UnreachableError("The appliance ends its events again and again")
         try:
             async for event in _connected(client, last):
                 last, begun, lost = event.id, True, 0.0
                 yield event
-        except (Unreachable, ApiProblem) as error:
+        except (UnreachableError, ApiResponseError) as error:
             problem = error
         now = loop.time()
         lost = lost or now
-        passes = not isinstance(problem, ApiProblem) or problem.status in PASSING
-        if not begun or not passes or now - lost > AWAY:
+        passes = not isinstance(problem, ApiResponseError) or problem.status in PASSING
+        if not begun or not passes or now - lost > AWAY_TIMEOUT:
             raise problem
         await asyncio.sleep(RETRY)
 
@@ -121,9 +121,9 @@ async def _connected(client: Client, last: str) -> AsyncGenerator[Event]:
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
     async with client.open("GET", PATH, headers=headers) as response:
         if response.content_type != "text/event-stream":
-            raise ClientProblem("What the appliance answers there are no events")
+            raise ClientError("What the appliance answers there are no events")
         while True:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(SILENCE_TIMEOUT):
                 piece = await response.content.readany()
             if not piece:
                 return
@@ -170,7 +170,7 @@ class JobEvents:
         return told
 
     async def _follow(self) -> None:
-        with contextlib.suppress(ClientProblem, TimeoutError):
+        with contextlib.suppress(ClientError, TimeoutError):
             async for event in follow(self._client):
                 for each in _jobs_of(event):
                     if each.get("id") == self.job and "status" in each:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from jidoteki.client.errors import MAX_CODE, ApiResponseError, JobOutcomeError, UnreachableError, sentence
 from jidoteki.client.events import JobEvents
-from jidoteki.client.problems import MAX_CODE, ApiProblem, JobProblem, Unreachable, sentence
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
-AWAY = 120.0
+AWAY_TIMEOUT = 120.0
 #: Seconds for which an appliance may report no job: it may show a job only some time after its start.
-NOT_YET = 10.0
+UNKNOWN_JOB_TIMEOUT = 10.0
 #: Seconds between two looks at a job that events tell of.
-LOOK_ALL_THE_SAME = 5.0
+LOOK_INTERVAL = 5.0
 
 Fetch = Callable[[str], Awaitable[Any]]
 
@@ -36,12 +36,12 @@ def looking(fetch: Fetch, job: str | None, place: str | None) -> Callable[[], Aw
         if shown:
             try:
                 return await fetch(f"/jobs/{job}")
-            except ApiProblem as error:
+            except ApiResponseError as error:
                 if error.status not in (403, 404):
                     raise
                 shown = False
         if place is None:
-            raise JobProblem("The appliance does not show how the job goes")
+            raise JobOutcomeError("The appliance does not show how the job goes")
         return await fetch(place)
 
     return look
@@ -84,8 +84,8 @@ async def _follow(
             seen = time.monotonic()
             if events is not None and status.get("id") == events.job and status["status"] == "running":
                 events.begin()
-        except (Unreachable, ApiProblem) as error:
-            if not _is_temporary(error) or time.monotonic() - seen > AWAY:
+        except (UnreachableError, ApiResponseError) as error:
+            if not _is_temporary(error) or time.monotonic() - seen > AWAY_TIMEOUT:
                 raise
             status = shown
         if status is not None and _differs(status, shown):
@@ -94,25 +94,27 @@ async def _follow(
                 on_progress(status)
         if status is not None and _has_ended(status, time.monotonic() - started):
             return status
-    raise JobProblem(f"The job did not end within {seconds:g} seconds", status=shown)
+    raise JobOutcomeError(f"The job did not end within {seconds:g} seconds", status=shown)
 
 
 async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] | None:
     """Wait until the next poll is due; return what an event told in the meantime."""
     if events is not None and events.are_there:
-        return await events.next(max(interval, LOOK_ALL_THE_SAME))
+        return await events.next(max(interval, LOOK_INTERVAL))
     await asyncio.sleep(interval)
     return None
 
 
 def _is_temporary(error: Exception) -> bool:
     """Return whether an error may be temporary: the service is restarting, perhaps behind a proxy, or busy."""
-    return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.status in (429, 502, 503, 504))
+    return isinstance(error, UnreachableError) or (
+        isinstance(error, ApiResponseError) and error.status in (429, 502, 503, 504)
+    )
 
 
 def _status(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, dict) or "status" not in answer:
-        raise JobProblem("What the appliance answers there does not say how a job goes")
+        raise JobOutcomeError("What the appliance answers there does not say how a job goes")
     return answer
 
 
@@ -126,18 +128,18 @@ def _differs(status: Mapping[str, Any], shown: Mapping[str, Any] | None) -> bool
 def _has_ended(status: Mapping[str, Any], waited: float) -> bool:
     """Return whether the job ended with success.
 
-    :raises JobProblem: it ended in another way.
+    :raises JobOutcomeError: it ended in another way.
     """
     match status["status"]:
         case "success":
             return True
         case "running":
             return False
-        case None if waited < NOT_YET:
+        case None if waited < UNKNOWN_JOB_TIMEOUT:
             return False
         case None:
-            raise JobProblem("No such job ran", status=status)
+            raise JobOutcomeError("No such job ran", status=status)
         case other:
             code = status.get("error-code")
             message = status.get("error-message") or f"The job ended as {other}"
-            raise JobProblem(sentence(message), None if code is None else sentence(code, MAX_CODE), status)
+            raise JobOutcomeError(sentence(message), None if code is None else sentence(code, MAX_CODE), status)

@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from jidoteki.client.problems import ApiProblem, ClientProblem, ConnectionLost, Unreachable
+from jidoteki.client.errors import ApiResponseError, ClientError, ConnectionLostError, UnreachableError
 
 HEADER: Final = "Idempotency-Key"
 TRIES: Final = 8
@@ -35,11 +35,11 @@ async def enter(
     while True:
         try:
             return await stack.enter_async_context(attempt(key))
-        except Unreachable as error:
-            if not pauses.made and not isinstance(error, ConnectionLost):
+        except UnreachableError as error:
+            if not pauses.made and not isinstance(error, ConnectionLostError):
                 raise
-            lost: ClientProblem = error
-        except ApiProblem as error:
+            lost: ClientError = error
+        except ApiResponseError as error:
             if not pauses.made or error.status != 409 or not error.again:
                 raise
             pauses.made, lost = 1, error
@@ -47,7 +47,7 @@ async def enter(
         while not known:
             try:
                 known = await knows_keys()
-            except Unreachable:
+            except UnreachableError:
                 await pauses.wait(lost)
                 continue
             if not known:
@@ -62,10 +62,10 @@ class _Pauses:
         self._patience = patience
         self._until = float("inf")
 
-    async def wait(self, lost: ClientProblem) -> None:
+    async def wait(self, lost: ClientError) -> None:
         """Wait a moment.
 
-        :raises ClientProblem: `lost`, when that was often or long enough.
+        :raises ClientError: `lost`, when that was often or long enough.
         """
         self._until = min(self._until, time.monotonic() + self._patience)
         self.made += 1

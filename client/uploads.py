@@ -17,8 +17,8 @@ from typing import IO, Any, Final, Protocol
 import aiohttp
 
 from jidoteki.client.answers import Answer
+from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError
 from jidoteki.client.forms import Sent
-from jidoteki.client.problems import ApiProblem, ClientProblem, Unreachable
 from jidoteki.hookspecs import PREFIX
 
 #: Smaller files are sent in the form: that is one request.
@@ -59,7 +59,7 @@ async def serves(api: Api) -> bool:
     """Whether an appliance takes uploads, as far as it says so."""
     try:
         told = (await api.fetch("GET", "/endpoints", headers={})).data
-    except ClientProblem:
+    except ClientError:
         return False
     listed = told.get("endpoints") if isinstance(told, dict) else None
     return isinstance(listed, list) and f"{PREFIX}{PATH}" in listed
@@ -68,7 +68,7 @@ async def serves(api: Api) -> bool:
 async def send(api: Api, file: Path, on_sent: Sent | None) -> str | None:
     """Send a file, or the rest of it, and return what names it in a form; None where that is not possible here.
 
-    :raises Unreachable: the appliance was not to be reached for a while.
+    :raises UnreachableError: the appliance was not to be reached for a while.
     :raises OSError: the file cannot be read.
     """
     length, metadata = await asyncio.to_thread(_described, file)
@@ -77,7 +77,7 @@ async def send(api: Api, file: Path, on_sent: Sent | None) -> str | None:
         if id is None:
             return None
         await _send(api, id, file, length, on_sent)
-    except ApiProblem as error:
+    except ApiResponseError as error:
         if error.status in _NOT_HERE:
             return None
         raise
@@ -86,7 +86,7 @@ async def send(api: Api, file: Path, on_sent: Sent | None) -> str | None:
 
 async def forget(api: Api, named: str) -> None:
     """Delete an upload that is of no use."""
-    with suppress(ClientProblem):
+    with suppress(ClientError):
         await api.fetch("DELETE", f"{PATH}/{named.removeprefix('upload:')}", headers=TUS)
 
 
@@ -123,7 +123,7 @@ async def _send(api: Api, id: str, path: Path, length: int, on_sent: Sent | None
     tries, furthest = 0, -1
     with await asyncio.to_thread(path.open, "rb") as file:
         while True:
-            lost: ClientProblem = Unreachable("The appliance has less of the file each time")
+            lost: ClientError = UnreachableError("The appliance has less of the file each time")
             try:
                 offset = await _offset(api, id, length)
                 if on_sent:
@@ -133,9 +133,9 @@ async def _send(api: Api, id: str, path: Path, length: int, on_sent: Sent | None
                 tries, furthest = (0, offset) if offset > furthest else (tries + 1, furthest)
                 await _piece(api, id, file, offset, min(PIECE, length - offset), on_sent)
                 continue
-            except Unreachable as error:
+            except UnreachableError as error:
                 lost = error
-            except ApiProblem as error:
+            except ApiResponseError as error:
                 if error.status not in (408, 409, 503):
                     raise
                 lost = error
@@ -148,7 +148,7 @@ async def _send(api: Api, id: str, path: Path, length: int, on_sent: Sent | None
 async def _offset(api: Api, id: str, length: int) -> int:
     told = (await api.fetch("GET", f"{PATH}/{id}", headers=TUS)).headers.get("Upload-Offset", "")
     if not _NUMBER.fullmatch(told) or int(told) > length:
-        raise ClientProblem("The appliance does not say how much of the file it has")
+        raise ClientError("The appliance does not say how much of the file it has")
     return int(told)
 
 
@@ -170,7 +170,7 @@ async def _content(file: IO[bytes], offset: int, size: int, on_sent: Sent | None
     while offset < end:
         chunk = await asyncio.to_thread(file.read, min(CHUNK, end - offset))
         if not chunk:
-            raise ClientProblem("The file became shorter while it was sent")
+            raise ClientError("The file became shorter while it was sent")
         yield chunk
         offset += len(chunk)
         if on_sent:

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12, as OpenAPI 3.1 has them) from the validators that judge what a client sends."""
+"""JSON Schemas (2020-12, as OpenAPI 3.1 has them) from the validators that check what a client sends."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _serialize(validator: Any) -> Any:
     if isinstance(validator, Upload):
         return {**FILE, "maxLength": validator.max_size} if validator.max_size else dict(FILE)
     if isinstance(validator, Document):
-        judge = validator.validator
-        return of_validator(judge.schema) if isinstance(judge, json_document) else dict(FILE)
+        inner = validator.validator
+        return of_validator(inner.schema) if isinstance(inner, json_document) else dict(FILE)
     if isinstance(validator, Text):
         return _text(validator)
     if isinstance(validator, or_number):

@@ -29,7 +29,7 @@ from jidoteki.hookspecs.endpoints import (
 )
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
-from jidoteki.hookspecs.jobs import Event, Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JobType, StatusFiles
+from jidoteki.hookspecs.jobs import Event, Job, JobCancelledError, JobError, JobOutcome, JobRecord, JobType, StatusFiles
 from jidoteki.hookspecs.live import LiveEvent, Service
 from jidoteki.hookspecs.metrics import Distribution, Metric, Sample
 
@@ -54,8 +54,8 @@ __all__ = [
     "Handler",
     "Hooks",
     "Job",
-    "JobCancelled",
-    "JobFailed",
+    "JobCancelledError",
+    "JobError",
     "JobOutcome",
     "JobRecord",
     "JobType",

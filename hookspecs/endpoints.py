@@ -120,7 +120,7 @@ class FileDownload:
     filename: str
     file: IO[bytes] | None = None
     """The open file, where the handler opened it to check it; the host closes it."""
-    anew: bool = False
+    generated: bool = False
     """Whether it was made for this request: a Range request then gets all of it, unless it names this very file."""
 
 
@@ -200,8 +200,8 @@ class Request(Protocol):
         """The plugin's section of the configuration, validated and with its defaults."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The whole configuration of the host, validated and with its defaults."""
+    def host_config(self) -> Mapping[str, Any]:
+        """The host's own keys of the configuration, validated and with their defaults."""
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
@@ -244,18 +244,18 @@ class Request(Protocol):
     async def metrics(self) -> list[Metric]:
         """Figures for a monitoring system: what the service counts and knows, and what `jidoteki_metrics` adds."""
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Start a job and answer 202 with `Location` and `Job-Id`.
 
-        :param kind: the job type's name.
+        :param job_type: the job type's name.
         :param values: JSON values for `job.input`; bytes arrive there as the path of a file.
         :raises ApiError: 400, a job of this type or of one that excludes it is running.
         """
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Run a job and return its outcome.
 
-        :param kind: the job type's name.
+        :param job_type: the job type's name.
         :param join: when one is running already, wait for that one.
         :raises ApiError: 400, it cannot start.
         """
@@ -263,10 +263,10 @@ class Request(Protocol):
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return whether the client resumes a download of this very file; then no new one is to be made.
 
-        :param filename: that of the `FileDownload`, whose `anew` is true.
+        :param filename: that of the `FileDownload`, whose `generated` is true.
         """
 
-    async def cancel_job(self, kind: str) -> bool:
+    async def cancel_job(self, job_type: str) -> bool:
         """Cancel the running job of this type, within a second after its grace.
 
         :return: False when none runs, or it cannot be cancelled any more (see `Job.commit`).
@@ -278,10 +278,10 @@ class Request(Protocol):
         :raises ApiError: 404, there is no such run; 400, with the reason why it is not cancelled.
         """
 
-    async def job_running(self, kind: str) -> bool:
+    async def job_running(self, job_type: str) -> bool:
         """Return whether a job of this type is running: from its 202 on, until its record says how it ended."""
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
+    async def job_status(self, job_type: str) -> dict[str, Any]:
         """Return `{"status", "percentage", "log", "error-message"?, "error-code"?}` of the last run of this type.
 
         If another tool wrote to the status files since, the content is that tool's, with further keys and states.

@@ -18,7 +18,7 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.appliance import Appliance
-from jidoteki.hookspecs.jobs import Job, JobFailed
+from jidoteki.hookspecs.jobs import Job, JobError
 
 MODE: Final = 0o640
 """The mode of a file that was removed in the meantime and that `modes` does not name; the others keep theirs."""
@@ -52,7 +52,7 @@ def replaced(
     :param follow: whether the former files may be symlinks, in whose place regular files are written.
     :param cannot_write: the beginning of the message when they cannot be written.
     :param put_back: the line in the log when they are restored.
-    :raises JobFailed: they cannot be written; or the failure of the body, if the former files cannot be restored.
+    :raises JobError: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
     former = {path: _content(path, follow) for path in files}
     modes = modes or {}
@@ -62,7 +62,7 @@ def replaced(
             job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
             _replace(job.appliance, files, mode, modes)
         except OSError as error:
-            raise JobFailed(f"{cannot_write}: {error.strerror or error}") from error
+            raise JobError(f"{cannot_write}: {error.strerror or error}") from error
         yield
     except BaseException as failure:
         changed = {path: content for path, content in former.items() if _differs(content, _content(path, follow))}
@@ -145,7 +145,7 @@ def _put_back(
 ) -> None:
     """Restore files after a failure.
 
-    :raises JobFailed: that is impossible.
+    :raises JobError: that is impossible.
     """
     try:
         _replace(job.appliance, former, MODE, modes)
@@ -153,9 +153,9 @@ def _put_back(
         if unreadable is not None:
             raise unreadable
     except OSError as error:
-        code = failure.code if isinstance(failure, JobFailed) else "E1000"
+        code = failure.code if isinstance(failure, JobError) else "E1000"
         lost = f"the former files could not be put back: {error.filename}: {error.strerror or error}"
-        raise JobFailed(f"{failure}; {lost}", code) from failure
+        raise JobError(f"{failure}; {lost}", code) from failure
 
 
 def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:

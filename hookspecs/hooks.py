@@ -66,11 +66,11 @@ class Hooks:
 
     @hookspec
     def jidoteki_check(
-        self, appliance: Appliance, config: Mapping[str, Any], settings: Mapping[str, Any]
+        self, appliance: Appliance, config: Mapping[str, Any], host_config: Mapping[str, Any]
     ) -> list[Finding] | None:
         """Return what is wrong with this plugin's part of the appliance, without changing it; for `jidoteki check`.
 
-        `settings` is the whole configuration of the host, with its defaults.
+        `host_config` holds the host's own keys of the configuration, with their defaults.
         """
 
     @hookspec
@@ -96,7 +96,7 @@ class Hooks:
         """Apply new settings (`name`: network, storage, …) in place of the built-in command.
 
         Called in the job's process. Once a plugin returns True, no other is asked; one that cannot apply them raises
-        JobFailed.
+        JobError.
         """
 
     @hookspec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from jidoteki.hookspecs.jobs import Job, JobFailed
+from jidoteki.hookspecs.jobs import Job, JobError
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def failure_logged(job: Job, last_line: str) -> Iterator[None]:
     """
     try:
         yield
-    except JobFailed as failure:
+    except JobError as failure:
         with contextlib.suppress(OSError):
             job.log(failure.message)
             job.log(last_line)

@@ -14,7 +14,7 @@ MAX_GRACE: Final = 30.0
 Status = Literal["running", "success", "failed", "cancelled"]
 
 
-class JobFailed(Exception):
+class JobError(Exception):
     """A failure that ends the job, with a sentence for the reader of its status and a code for scripts."""
 
     def __init__(self, message: str, code: str = "E1000") -> None:
@@ -23,7 +23,7 @@ class JobFailed(Exception):
         self.code = code
 
 
-class JobCancelled(BaseException):
+class JobCancelledError(BaseException):
     """The cancellation of a job, raised once inside it: it must not be suppressed, but `finally` works.
 
     Cleanup code may log and run commands; after `JobType.grace` seconds the job and its child processes are killed.
@@ -46,8 +46,8 @@ class Job(Protocol):
         """The plugin's section of the configuration, validated and with its defaults."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The whole configuration of the host, validated and with its defaults."""
+    def host_config(self) -> Mapping[str, Any]:
+        """The host's own keys of the configuration, validated and with their defaults."""
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ class Job(Protocol):
     def commit(self) -> None:
         """Say that there is no way back: from here on this run is not cancelled any more.
 
-        :raises JobCancelled: somebody was quicker, and the run is cancelled.
+        :raises JobCancelledError: somebody was quicker, and the run is cancelled.
         """
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
@@ -99,7 +99,7 @@ class Job(Protocol):
         :param env: variables to add to the minimal environment.
         :param privileged: start it with the configured `commands.prefix`, for example `sudo -n`.
         :return: its exit status; the negative signal number if a signal ended it.
-        :raises JobFailed: it cannot be started, or timed out.
+        :raises JobError: it cannot be started, or timed out.
         """
 
     def output(
@@ -115,7 +115,7 @@ class Job(Protocol):
 
         :param limit: bytes of standard output and standard error together.
         :return: its exit status and its output.
-        :raises JobFailed: as `command` does, or it printed more.
+        :raises JobError: as `command` does, or it printed more.
         """
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
@@ -123,14 +123,14 @@ class Job(Protocol):
 
         Otherwise as `command` with `privileged`.
 
-        :raises JobFailed: it cannot be run, or timed out.
+        :raises JobError: it cannot be run, or timed out.
         """
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Run the script `ADMIN/bin/NAME`, if it exists, in the uploads directory, which others write to.
 
         :return: False when it does not exist.
-        :raises JobFailed: it cannot be run, failed or timed out.
+        :raises JobError: it cannot be run, failed or timed out.
         """
 
     def unpack(
@@ -152,7 +152,7 @@ class Job(Protocol):
         :param elsewhere: called once for each directory with its path in the archive; returns a descriptor of another
             directory to receive its content, or None. It stays open; no space has to stay free there.
         :param room: bytes of space there.
-        :raises JobFailed: the archive is damaged or holds a refused member; `into` is then incomplete.
+        :raises JobError: the archive is damaged or holds a refused member; `into` is then incomplete.
         """
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
@@ -176,7 +176,7 @@ class JobType:
     """A type of background job.
 
     `run` does the work. `check` checks the input and changes nothing: it is called before `run` in the job's process,
-    and alone for a dry run. Both may raise JobFailed. Two jobs of one type never run at once, nor do jobs of two types
+    and alone for a dry run. Both may raise JobError. Two jobs of one type never run at once, nor do jobs of two types
     of which one names the other in `exclusive_with`.
     """
 
@@ -227,7 +227,7 @@ class JobRecord:
 
     id: str
     """As in the `Job-Id` header."""
-    kind: str
+    type: str
     """The name of its JobType."""
     status: Status
     percentage: int

@@ -18,7 +18,7 @@ from typing import IO, Final
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class NotTrusted(PermissionError):
+class NotTrustedError(PermissionError):
     """A file that is owned or writable by somebody other than root and the user of this process."""
 
     def __init__(self, path: str | Path) -> None:
@@ -149,14 +149,14 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
 
     :param dir_fd: descriptor of the directory that `path` is relative to.
     :param follow: whether the path may be a symbolic link owned by root or the user of this process.
-    :raises NotTrusted: it is somebody else's link.
+    :raises NotTrustedError: it is somebody else's link.
     :raises OSError: it is missing, cannot be read, or is not a regular file.
     """
     status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
     linked = follow and stat.S_ISLNK(status.st_mode)
     if linked:
         if not is_own(status):
-            raise NotTrusted(path)
+            raise NotTrustedError(path)
         status = os.stat(path, dir_fd=dir_fd)
     # Checked before it is opened: opening a device may have an effect of its own.
     if not stat.S_ISREG(status.st_mode):
@@ -168,14 +168,14 @@ def open_regular(path: str | Path, *, dir_fd: int | None = None, follow: bool = 
 def append_regular(path: str | Path, mode: int = 0o600) -> int:
     """Open a regular file for appending, create it if it is missing, and return its descriptor.
 
-    :raises NotTrusted: somebody else owns it, and could read or forge its content.
+    :raises NotTrustedError: somebody else owns it, and could read or forge its content.
     :raises OSError: it cannot be created or written, or is a symbolic link, a pipe (which does not block) or the like.
     """
     descriptor = _if_regular(os.open(path, _APPEND, mode), path)
     if is_own(os.fstat(descriptor)):
         return descriptor
     os.close(descriptor)
-    raise NotTrusted(path)
+    raise NotTrustedError(path)
 
 
 def _if_regular(descriptor: int, path: str | Path) -> int:
@@ -203,12 +203,12 @@ def read_own(path: str | Path, limit: int = MAX_READ) -> bytes:
     """Return the content of a regular file that only root and the user of this process can write.
 
     :param limit: largest size in bytes.
-    :raises NotTrusted: somebody else owns it or may write to it.
+    :raises NotTrustedError: somebody else owns it or may write to it.
     :raises OSError: as `read_regular`.
     """
     with open(open_regular(path), "rb") as file:
         if not is_private(os.fstat(file.fileno())):
-            raise NotTrusted(path)
+            raise NotTrustedError(path)
         return _read(file, limit)
 
 
@@ -219,7 +219,7 @@ def open_trusted(path: str | Path) -> int:
     created a missing one first. A symbolic link must have such an owner, too. The file may be group-writable, but not
     if it has a second hard link: whoever may write to a file may link it elsewhere.
 
-    :raises NotTrusted: somebody else owns it.
+    :raises NotTrustedError: somebody else owns it.
     :raises OSError: as `open_regular`.
     """
     descriptor = open_regular(path, follow=True)
@@ -227,7 +227,7 @@ def open_trusted(path: str | Path) -> int:
     if is_own(status) and (is_private(status) or status.st_nlink == 1):
         return descriptor
     os.close(descriptor)
-    raise NotTrusted(path)
+    raise NotTrustedError(path)
 
 
 def read_trusted(path: str | Path, limit: int = MAX_READ) -> bytes:

@@ -33,7 +33,7 @@ Process = subprocess.Popen[bytes]
 Starting = Callable[[Callable[[], Process]], AbstractContextManager[Process]]
 
 
-class ProgramFailed(Exception):
+class ProgramError(Exception):
     """A failure to start a program, or one that timed out or printed too much; the message is a full sentence."""
 
 
@@ -42,7 +42,7 @@ def environment(**more: str) -> dict[str, str]:
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/", **more}
 
 
-def places(appliance: Appliance) -> dict[str, str]:
+def script_environment(appliance: Appliance) -> dict[str, str]:
     """Return the environment variables that tell a vendor's script where the appliance's directories are."""
     return {
         ADMIN: str(appliance.admin),
@@ -87,7 +87,7 @@ def run(
     :param checkpoint: called a few times a second; an exception that it raises kills the program.
     :param starting: calls the function that starts the program; a context manager around its run.
     :return: the exit status; the negative signal number if a signal ended it.
-    :raises ProgramFailed: it cannot be started, or timed out.
+    :raises ProgramError: it cannot be started, or timed out.
     """
     name = name or os.path.basename(argv[0])
     variables = environment() if env is None else dict(env)
@@ -97,7 +97,7 @@ def run(
             with process.stdout as pipe:
                 _pump(process, pipe.fileno(), time.monotonic() + timeout, output, checkpoint)
             if process.poll() is None:
-                raise ProgramFailed(f"{name} did not end within {timeout:g} seconds")
+                raise ProgramError(f"{name} did not end within {timeout:g} seconds")
             return process.returncode
         finally:
             _end(process)
@@ -108,7 +108,7 @@ def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: U
 
     :param limit: bytes of output.
     :param options: as for `run`.
-    :raises ProgramFailed: it cannot be started, timed out or printed too much.
+    :raises ProgramError: it cannot be started, timed out or printed too much.
     """
     printed = bytearray()
     name = options.get("name") or os.path.basename(argv[0])
@@ -116,7 +116,7 @@ def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: U
     def keep(chunk: bytes) -> None:
         printed.extend(chunk)
         if len(printed) > limit:
-            raise ProgramFailed(f"{name} printed more than {limit} bytes")
+            raise ProgramError(f"{name} printed more than {limit} bytes")
 
     status = run(argv, timeout=timeout, output=keep, **options)
     return status, bytes(printed)
@@ -131,7 +131,7 @@ def _start(
             cwd=cwd, env=env, process_group=0, umask=umask,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        raise ProgramFailed(scripts.not_started(name, error)) from error
+        raise ProgramError(scripts.not_started(name, error)) from error
 
 
 def _end(process: Process) -> None:

@@ -16,7 +16,7 @@ MAX_FIRST_LINE: Final = 256
 """Bytes of the first line that Linux reads (BINPRM_BUF_SIZE)."""
 
 
-class CannotRun(Exception):
+class ScriptError(Exception):
     """An existing script that cannot be run; the message is a sentence that names it and the reason."""
 
     def __init__(self, script: Path, reason: str) -> None:
@@ -36,7 +36,7 @@ def not_started(name: str, error: Exception) -> str:
     return f"{name} cannot be run: {where}{error.strerror or error}"
 
 
-def is_there(script: Path) -> bool:
+def exists(script: Path) -> bool:
     """Return whether a file of any type, such as a dangling symlink, has this name, even if it cannot be run."""
     try:
         os.lstat(script)
@@ -53,7 +53,7 @@ def command_of(script: Path, *, directly: bool = False) -> list[str]:
     An interpreter can read a script on a file system mounted `noexec`, or one that is open for writing.
 
     :param directly: execute an executable script itself, for `sudo` rules that name the script.
-    :raises CannotRun: it is not a file, cannot be read, or has an invalid first line.
+    :raises ScriptError: it is not a file, cannot be read, or has an invalid first line.
     """
     executable = os.access(script, os.X_OK)
     try:
@@ -62,12 +62,12 @@ def command_of(script: Path, *, directly: bool = False) -> list[str]:
     except OSError as error:
         if executable and script.is_file():  # a binary that may be executed but not read
             return [str(script)]
-        raise CannotRun(script, error.strerror or str(error)) from error
+        raise ScriptError(script, error.strerror or str(error)) from error
     if first.startswith(b"\x7fELF"):
         return [str(script)]
     named = first.startswith(b"#!")
     if named and end and first.endswith(b"\r"):
-        raise CannotRun(script, "its first line ends with CR LF, as on Windows: save it with line ends of LF alone")
+        raise ScriptError(script, "its first line ends with CR LF, as on Windows: save it with line ends of LF alone")
     interpreter = os.fsdecode(first[2:]).strip().split(maxsplit=1) if named else []
     if directly and executable and interpreter:
         return [str(script)]

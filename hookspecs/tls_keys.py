@@ -20,7 +20,7 @@ AUTHORITIES_ALONE: Final = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 ALLOWED: Final = "allowed are RSA keys of 2048 to 4096 bits and EC keys on P-256, P-384 or P-521"
 
 
-def unfit(key: object, authority: bool = False) -> str | None:
+def unsupported(key: object, authority: bool = False) -> str | None:
     """Return a description, such as `RSA of 16384 bits`, of a public key that is not accepted; None if it is.
 
     :param authority: whether it belongs to a certificate authority, for which OpenSSL sets the minimum strength.
@@ -35,9 +35,9 @@ def unfit(key: object, authority: bool = False) -> str | None:
     return type(key).__name__.removesuffix("PublicKey")
 
 
-def unfit_in(certificate: x509.Certificate, authority: bool) -> str | None:
+def unsupported_key_of(certificate: x509.Certificate, authority: bool) -> str | None:
     """Return a description of a certificate's key that is not accepted; None if it is."""
     try:
-        return unfit(certificate.public_key(), authority)
+        return unsupported(certificate.public_key(), authority)
     except (ValueError, UnsupportedAlgorithm):
         return "of a kind that is not supported"

@@ -15,8 +15,8 @@ from jidoteki.hookspecs import (
     ApiError,
     Appliance,
     Caller,
-    JobCancelled,
-    JobFailed,
+    JobCancelledError,
+    JobError,
     JobOutcome,
     JobRecord,
     JsonResponse,
@@ -43,13 +43,13 @@ class FakeJob:
     :param input: the values that the request handler would pass to `start_job`.
     :param workspace: an empty directory; by default one that does not exist.
     :param config: the plugin's section of the configuration.
-    :param settings: the whole configuration; by default that of an appliance without a configuration file.
+    :param host_config: the host's configuration; by default that of an appliance without a configuration file.
     :param dry_run: whether only `check` is called.
     :param id: the id of this run.
     :param exit_statuses: of programs and scripts, by file name; 0 for others.
     :param outputs: of programs run by `output`, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
-    :param cancelled: whether the job is cancelled: its next step raises JobCancelled, once.
+    :param cancelled: whether the job is cancelled: its next step raises JobCancelledError, once.
     :param previewed: the facts passed to `preview`.
     :param lines: the logged lines.
     :param percentages: the values passed to `progress`.
@@ -60,7 +60,7 @@ class FakeJob:
     input: Mapping[str, Any] = field(default_factory=dict)
     workspace: Path = NOWHERE
     config: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=loading.defaults)
+    host_config: Mapping[str, Any] = field(default_factory=loading.defaults)
     dry_run: bool = False
     id: str = "000001-fake"
     exit_statuses: Mapping[str, int] = field(default_factory=dict)
@@ -118,13 +118,13 @@ class FakeJob:
     ) -> tuple[int, bytes]:
         """Record the call, and return the values in `exit_statuses` and `outputs`.
 
-        :raises JobFailed: the output is longer than `limit`.
+        :raises JobError: the output is longer than `limit`.
         """
         status = self._ran("output", argv[0], *argv)
         name = os.path.basename(argv[0])
         printed = self.outputs.get(name, b"")
         if len(printed) > limit:
-            raise JobFailed(f"{name} printed more than {limit} bytes")
+            raise JobError(f"{name} printed more than {limit} bytes")
         return status, printed
 
     def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
@@ -134,11 +134,11 @@ class FakeJob:
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Record the call; a script of any name exists.
 
-        :raises JobFailed: its status in `exit_statuses` is not 0.
+        :raises JobError: its status in `exit_statuses` is not 0.
         """
         status = self._ran("vendor_command", name, name, *arguments)
         if status:
-            raise JobFailed(f"{name} failed with exit status {status}")
+            raise JobError(f"{name} failed with exit status {status}")
         return True
 
     def unpack(
@@ -163,7 +163,7 @@ class FakeJob:
     def _step(self) -> None:
         if self.cancelled:
             self.cancelled = False
-            raise JobCancelled
+            raise JobCancelledError
 
 
 @dataclass
@@ -210,7 +210,7 @@ class FakeRequest:
     :param values: the parameters as the endpoint's validators return them.
     :param headers: with names in lower case.
     :param config: the plugin's section of the configuration.
-    :param settings: the whole configuration; by default that of an appliance without a configuration file.
+    :param host_config: the host's configuration; by default that of an appliance without a configuration file.
     :param endpoints: method and path of every active endpoint.
     :param dry_run: whether nothing may be changed.
     :param caller: who makes the request.
@@ -236,7 +236,7 @@ class FakeRequest:
     values: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=loading.defaults)
+    host_config: Mapping[str, Any] = field(default_factory=loading.defaults)
     endpoints: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
     caller: Caller = field(default_factory=lambda: Caller("admin", None, None))
@@ -276,25 +276,25 @@ class FakeRequest:
         """Return `figures`."""
         return list(self.figures)
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Add to `started`, and return a 202 response with the default `location`."""
-        self.started.append((kind, values))
-        location = f"{PREFIX}/{kind}"
+        self.started.append((job_type, values))
+        location = f"{PREFIX}/{job_type}"
         return JsonResponse({"Status": "202 Accepted", "Location": location}, 202, {"Location": location})
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Add to `started`, and return `outcome`."""
-        self.started.append((kind, values))
+        self.started.append((job_type, values))
         return self.outcome
 
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return `resumed`."""
         return self.resumed
 
-    async def cancel_job(self, kind: str) -> bool:
+    async def cancel_job(self, job_type: str) -> bool:
         """Add to `cancelled` if one is `running`."""
         if self.running and not self.dry_run:
-            self.cancelled.append(kind)
+            self.cancelled.append(job_type)
         return self.running
 
     async def cancel_run(self, id: str) -> None:
@@ -308,11 +308,11 @@ class FakeRequest:
         if not self.dry_run:
             self.cancelled.append(id)
 
-    async def job_running(self, kind: str) -> bool:
+    async def job_running(self, job_type: str) -> bool:
         """Return `running`."""
         return self.running
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
+    async def job_status(self, job_type: str) -> dict[str, Any]:
         """Return `status`."""
         return dict(self.status)
 

@@ -23,7 +23,7 @@ from jidoteki.testing.calls import Answer, audit_lines, configure, credential, i
 from jidoteki.testing.forms import form
 
 COMMAND = (sys.executable, "-c", "from jidoteki.core.cli import main; main()")
-STARTS_WITHIN = 20.0
+START_TIMEOUT = 20.0
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20.0, interval: float = 0.02) -> Any:

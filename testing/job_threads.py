@@ -19,7 +19,7 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.processes import JobProcess
 
 LOOK_EACH = 0.005
-ENDS_WITHIN = 10.0
+END_TIMEOUT = 10.0
 
 
 class JobThread(JobProcess):
@@ -131,5 +131,5 @@ async def end(jobs: list[JobThread]) -> None:
         job.ask_to_end()
     for job in jobs:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(job.ended(), ENDS_WITHIN)
+            await asyncio.wait_for(job.ended(), END_TIMEOUT)
         job.kill()

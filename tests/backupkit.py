@@ -15,8 +15,8 @@ from typing import Any
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
 from jidoteki.core.archives.streams import gunzipped
-from jidoteki.hookspecs import JobFailed
-from jidoteki.plugins.backup import jobs, restoring, stored
+from jidoteki.hookspecs import JobError
+from jidoteki.plugins.backup import jobs, restoring, stored_backup
 from jidoteki.testing import FakeJob
 
 Tree_ = dict[str, tuple[object, ...]]
@@ -31,7 +31,7 @@ class Job(FakeJob):
         super().__init__(
             appliance,
             {"archive": str(archive), "mode": mode},
-            settings={"limits": {"free-space": 1}},
+            host_config={"limits": {"free-space": 1}},
             dry_run=dry_run,
             id="dry-run-1" if dry_run else "000001-restore",
         )
@@ -43,7 +43,7 @@ class Job(FakeJob):
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
         elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
     ) -> None:  # fmt: skip
-        free_space = self.settings["limits"]["free-space"]
+        free_space = self.host_config["limits"]["free-space"]
         policy = unpacking.Policy.restore(
             links_below=links_below, free_space=free_space, note=self.log, own=own, elsewhere=elsewhere
         )
@@ -51,7 +51,7 @@ class Job(FakeJob):
             with archive.open("rb") as file:
                 unpacking.unpack(gunzipped(file, 1 << 40), into, policy)
         except unpacking.ArchiveError as error:
-            raise JobFailed(str(error)) from error
+            raise JobError(str(error)) from error
 
 
 def listing(appliance: Appliance, *names: str) -> None:
@@ -107,7 +107,7 @@ def back_up(appliance: Appliance) -> list[str]:
 def kept(appliance: Appliance, tmp_path: Path) -> Path:
     """A backup, out of the way of the next one."""
     back_up(appliance)
-    return stored.archive(appliance).rename(tmp_path / "kept.tar")
+    return stored_backup.archive(appliance).rename(tmp_path / "kept.tar")
 
 
 STEPS = ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir")

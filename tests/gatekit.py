@@ -13,12 +13,12 @@ from yarl import URL
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.authentication import Authenticator
-from jidoteki.core.auth.gate import Attempt, Authenticated, Gate
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest, Gate
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.http.routes import Route
-from jidoteki.core.logs.audit import AuditUnavailable
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.hookspecs import ApiError
 from jidoteki.hookspecs.credentials import secret_of
 
@@ -51,7 +51,7 @@ class Audit:
 
     def note(self, *line: Any) -> None:
         if self.full:
-            raise AuditUnavailable
+            raise AuditUnavailableError
         self.notes.append(line)
 
 
@@ -76,10 +76,10 @@ class Door:
             self.throttle, self.audit, Tickets(),  # type: ignore[arg-type]  # all that is used of them
         )  # fmt: skip
 
-    async def admit(self, attempt: Attempt) -> Authenticated:
+    async def admit(self, attempt: AuthenticationRequest) -> Authenticated:
         return await self.gate.admit(attempt)
 
-    async def refused(self, attempt: Attempt) -> ApiError:
+    async def refused(self, attempt: AuthenticationRequest) -> ApiError:
         with pytest.raises(ApiError) as caught:
             await self.admit(attempt)
         return caught.value
@@ -95,8 +95,8 @@ def attempt(
     path: str = "/version",
     authorization: str | None = None,
     changes: bool = False,
-) -> Attempt:
+) -> AuthenticationRequest:
     headers = CIMultiDict({"Authorization": authorization} if authorization else {})
     url = URL(f"{PREFIX}{path}?{query}", encoded=True)
     request: Any = SimpleNamespace(method=method, headers=headers, rel_url=url, query=url.query, transport=None)
-    return Attempt(request, route(path, changes), method, path, CLIENT)
+    return AuthenticationRequest(request, route(path, changes), method, path, CLIENT)

@@ -11,7 +11,7 @@ from jidoteki.core.archives.tar import refuse
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore, is_reserved, parts
 
 
-def judge(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own: Callable[[], bool]) -> None:
+def check(info: tarfile.TarInfo, links_below: Path | None, *, backup: bool, own: Callable[[], bool]) -> None:
     """Check one member.
 
     :param own: returns whether this appliance made the archive, called only if that matters.

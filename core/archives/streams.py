@@ -13,7 +13,7 @@ from isal import igzip_lib
 CHUNK = 512 * 1024
 COMPRESSED_CHUNK = 128 * 1024
 AHEAD = 4
-PATIENCE = 0.1
+PUT_TIMEOUT = 0.1
 GZIP = b"\x1f\x8b"
 
 # The type stubs of isal declare the class as an instance.
@@ -144,6 +144,6 @@ class ReadAhead:
     def _put(self, item: bytes | Exception) -> bool:
         while not self._closed.is_set():
             with contextlib.suppress(queue.Full):
-                self._chunks.put(item, timeout=PATIENCE)
+                self._chunks.put(item, timeout=PUT_TIMEOUT)
                 return True
         return False

@@ -177,7 +177,7 @@ class _Tree:
             raise OSError(error.errno, error.strerror or str(error), info.name) from error
 
     def _check(self, info: tarfile.TarInfo) -> None:
-        rules.judge(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
+        rules.check(info, self._policy.links_below, backup=self._policy.keep, own=self._policy.own)
 
     def finish(self) -> None:
         """Set owners, modes and times of the directories, deepest first.

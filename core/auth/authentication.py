@@ -61,7 +61,7 @@ class Authenticator:
         """
         if not self.first_run or _read(self._token_file, key_of, trusted=False) is not None:
             return
-        with contextlib.suppress(paths.NotTrusted):
+        with contextlib.suppress(paths.NotTrustedError):
             if _read(self._setup_file, key_of) is not None:
                 return
         content = new_passphrase(self._words).encode() + b"\n"
@@ -78,7 +78,7 @@ class Authenticator:
             return False
         try:
             return self._passphrase.get() is None
-        except paths.NotTrusted:  # somebody else wrote it: the administrator does not know it
+        except paths.NotTrustedError:  # somebody else wrote it: the administrator does not know it
             return True
         except OSError:
             return False
@@ -98,7 +98,7 @@ class Authenticator:
         """Return the passphrase, unless somebody else wrote it."""
         try:
             return self._passphrase.get()
-        except paths.NotTrusted:
+        except paths.NotTrustedError:
             return _confirmed(_get(self._claimed), token)
         except OSError:
             return None
@@ -146,7 +146,7 @@ class Authenticator:
         token, passphrase = _read(self._token_file, key_of, trusted=False), None
         try:
             passphrase = _read(self._setup_file, key_of)
-        except paths.NotTrusted:
+        except paths.NotTrustedError:
             passphrase = _confirmed(_read(self._setup_file, key_of, trusted=False), token)
         named = _read(self._tokens_file, users.parse, MAX_TOKENS_FILE) if self._tokens_file else None
         return self._holder(name, self._pending(token, passphrase), token, passphrase, named or {})

@@ -13,14 +13,14 @@ from aiohttp import web
 from jidoteki.core.addresses import parse_authority
 from jidoteki.core.auth.authentication import FORBIDDEN, SETUP, Authenticator
 from jidoteki.core.auth.credentials import credential_of
-from jidoteki.core.auth.nonces import Nonces, TooMany
-from jidoteki.core.auth.signatures import WINDOW, NotSigned, Signed, verify
-from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
+from jidoteki.core.auth.signatures import WINDOW, SignatureError, Signed, verify
+from jidoteki.core.auth.throttle import ClientGoneError, Throttle, TooManyGuessesError
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.authority import Names
 from jidoteki.core.http.routes import OutOfService, Route, Routes
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.hookspecs import PREFIX, ApiError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ NEVER_SET_UP = f"{FORBIDDEN}: this appliance was never set up; begin with POST {
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, for each request
-class Attempt:
+class AuthenticationRequest:
     """A request to be authenticated.
 
     :param method: GET for HEAD.
@@ -84,7 +84,7 @@ class Gate:
     audit: AuditLog
     tickets: Tickets
 
-    async def admit(self, attempt: Attempt) -> Authenticated:
+    async def admit(self, attempt: AuthenticationRequest) -> Authenticated:
         """Authenticate and authorize a request.
 
         :raises ApiError: 400 for two kinds of credential, 403, or 429 while too many guesses from this address wait.
@@ -106,7 +106,7 @@ class Gate:
             await self._use_up(self.nonces, attempt, found.signed)
         return found
 
-    def still_admits(self, routes: Routes, attempt: Attempt, found: Authenticated) -> bool:
+    def still_admits(self, routes: Routes, attempt: AuthenticationRequest, found: Authenticated) -> bool:
         """Return whether a request is still authorized: its token, scopes and the configuration may have changed."""
         route = (routes.find(attempt.path) or {}).get(attempt.method)
         if not isinstance(route, Route) or (found.signed and self.nonces is None):
@@ -116,12 +116,14 @@ class Gate:
             attempt.method, route.path, route.changes
         )
 
-    async def note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+    async def note(
+        self, attempt: AuthenticationRequest, user: str, action: str, original: tuple[str, str] | None = None
+    ) -> None:
         """Audit an event that clients can repeat at will; an audit log that cannot be written stops no reading."""
-        with contextlib.suppress(AuditUnavailable):
+        with contextlib.suppress(AuditUnavailableError):
             await asyncio.to_thread(self.audit.note, attempt.client, user, action, attempt.target, original)
 
-    def _original(self, attempt: Attempt) -> tuple[str, str]:
+    def _original(self, attempt: AuthenticationRequest) -> tuple[str, str]:
         """Return the original API's action and target for a failed authentication."""
         if (attempt.method, attempt.route.path) == ("POST", SETUP):
             action = "token.setup.failed"
@@ -129,24 +131,24 @@ class Gate:
             action = "token.firstrun.failed" if self.authenticator.first_run_shown() else "token.authenticate.failed"
         return action, f"{PREFIX}{attempt.route.path}"[1:]
 
-    async def _authenticate_in_turn(self, attempt: Attempt) -> Authenticated | None:
+    async def _authenticate_in_turn(self, attempt: AuthenticationRequest) -> Authenticated | None:
         try:
             async with self.throttle.turn(attempt.client, lambda: _has_gone(attempt.request)):
                 return self._authenticate(attempt)
-        except Gone as error:
+        except ClientGoneError as error:
             raise ConnectionResetError("The client hung up") from error
-        except TooManyGuesses as error:
+        except TooManyGuessesError as error:
             headers = {"Retry-After": str(self.throttle.retry_after)}
             raise ApiError(429, "Too many failed authentications from this address", headers=headers) from error
 
-    def _authenticate(self, attempt: Attempt) -> Authenticated | None:
+    def _authenticate(self, attempt: AuthenticationRequest) -> Authenticated | None:
         """Check the credential and record a failure, in one step of the event loop."""
         found = self._check_credential(attempt)
         if found is None:
             self.throttle.failed(attempt.client)
         return found
 
-    def _check_credential(self, attempt: Attempt) -> Authenticated | None:
+    def _check_credential(self, attempt: AuthenticationRequest) -> Authenticated | None:
         request = attempt.request
         credential = credential_of(request.rel_url.raw_query_string, request.headers.get("Authorization"))
         is_signed = "Signature-Input" in request.headers
@@ -159,14 +161,14 @@ class Gate:
             raise ApiError(400, "Send one kind of credential: a signature, ?hash=, ?token= or the Authorization header")
         try:
             signed = verify(request, lambda keyid: getattr(self.authenticator.signer(keyid), "key", None))
-        except NotSigned as error:
+        except SignatureError as error:
             logger.info("A signature of %s is refused: %s", attempt.client, error)
             return None
         self._check_authority(request)
         holder = self.authenticator.signer(signed.keyid)
         return Authenticated(holder, signed) if holder else None
 
-    def _with_ticket(self, attempt: Attempt) -> Authenticated | None:
+    def _with_ticket(self, attempt: AuthenticationRequest) -> Authenticated | None:
         """Whom a ticket was made for, as long as their credential is what it was then; it is used up by that."""
         shown = attempt.request.query.getall("ticket")
         if attempt.request.method != "GET" or len(shown) != 1:
@@ -192,10 +194,10 @@ class Gate:
                 "or a name in its certificate, with the port, or list the name in authentication.names",
             )
 
-    async def _use_up(self, nonces: Nonces, attempt: Attempt, signed: Signed) -> None:
+    async def _use_up(self, nonces: Nonces, attempt: AuthenticationRequest, signed: Signed) -> None:
         try:
             fresh = nonces.use(signed)
-        except TooMany as error:
+        except TooManyNoncesError as error:
             message = f"This key has signed too many requests within {2 * WINDOW} seconds"
             raise ApiError(429, message, headers={"Retry-After": str(WINDOW)}) from error
         if not fresh:

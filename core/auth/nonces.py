@@ -25,7 +25,7 @@ _LINE = re.compile(rb"([a-z][a-z0-9-]{0,31}) ([0-9a-f]{32})")
 MAX_FILE = 64 * 1024 * 1024
 
 
-class TooMany(Exception):
+class TooManyNoncesError(Exception):
     """A key that has signed more requests within the last minutes than can be remembered."""
 
 
@@ -45,7 +45,7 @@ class Nonces:
     def use(self, signed: Signed) -> bool:
         """Remember a nonce; return False when it was used before.
 
-        :raises TooMany: no more can be remembered.
+        :raises TooManyNoncesError: no more can be remembered.
         """
         self._forget()
         digest = _digest(signed)
@@ -53,7 +53,7 @@ class Nonces:
             return False
         limit = MAX_OF_ADMINISTRATOR if signed.keyid == ADMINISTRATOR else MAX_OF_A_TOKEN
         if sum(len(slot[signed.keyid]) for slot in self._seen.values() if signed.keyid in slot) >= limit:
-            raise TooMany
+            raise TooManyNoncesError
         self._seen.setdefault(_slot(signed), defaultdict(set))[signed.keyid].add(digest)
         return True
 

@@ -30,7 +30,7 @@ _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 KeyOf = Callable[[str], bytes | None]
 
 
-class NotSigned(Exception):
+class SignatureError(Exception):
     """An invalid signature; the message is the reason, for the log only."""
 
 
@@ -60,21 +60,21 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
     """Verify the signature of a request.
 
     :param key_of: returns the key of a keyid.
-    :raises NotSigned: it is missing, wrong, too long, expired, or covers too little.
+    :raises SignatureError: it is missing, wrong, too long, expired, or covers too little.
     """
     headers = request.headers
     if sum(len(each) for name in SIGNED_BY for each in headers.getall(name, ())) > MAX_HEADERS:
-        raise NotSigned(f"its headers are longer than {MAX_HEADERS} characters")
+        raise SignatureError(f"its headers are longer than {MAX_HEADERS} characters")
     # Before the library parses them, which costs more than all the rest of a request.
     if sum(each.count('"@method"') for each in headers.getall("Signature-Input", ())) != 1:
-        raise NotSigned(ONE)
+        raise SignatureError(ONE)
     import http_message_signatures as library
 
     class Keys(library.HTTPSignatureKeyResolver):
         def resolve_public_key(self, key_id: str) -> bytes:
             key = key_of(key_id)
             if key is None:
-                raise NotSigned("nobody has this key")
+                raise SignatureError("nobody has this key")
             return key
 
     body = request.method not in WITHOUT_BODY or request.can_read_body
@@ -89,27 +89,27 @@ def verify(request: web.BaseRequest, key_of: KeyOf) -> Signed:
             max_age=timedelta(seconds=WINDOW),
             require_components=covered,
         )
-    except NotSigned:
+    except SignatureError:
         raise
     except Exception as error:  # the library's parsers raise any exception on hostile headers
-        raise NotSigned(f"{type(error).__name__}: {error}") from error
+        raise SignatureError(f"{type(error).__name__}: {error}") from error
     return _signed(results, headers.get("Content-Digest", "") if body else None)
 
 
 def _signed(results: Any, digest_header: str | None) -> Signed:
     if len(results) != 1:
-        raise NotSigned(ONE)
+        raise SignatureError(ONE)
     parameters = results[0].parameters
     keyid, nonce, created = (parameters.get(name) for name in ("keyid", "nonce", "created"))
     if not isinstance(keyid, str) or not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
-        raise NotSigned("keyid and nonce (16 to 128 printable characters) must be there")
+        raise SignatureError("keyid and nonce (16 to 128 printable characters) must be there")
     if not isinstance(created, int) or abs(time.time() - created) > WINDOW:
-        raise NotSigned(f"it was not created within the last {WINDOW} seconds")
+        raise SignatureError(f"it was not created within the last {WINDOW} seconds")
     return Signed(keyid, nonce, created, None if digest_header is None else _digest(digest_header))
 
 
 def _digest(header: str) -> bytes:
     match = _DIGEST.fullmatch(header.strip())
     if match is None:
-        raise NotSigned("Content-Digest must be one sha-256 digest")
+        raise SignatureError("Content-Digest must be one sha-256 digest")
     return base64.b64decode(match[1])

@@ -14,11 +14,11 @@ MAX_WAITING = 16
 LOOK_EACH = 0.25
 
 
-class TooManyGuesses(Exception):
+class TooManyGuessesError(Exception):
     """A request that is refused because too many of the same address wait for their turn."""
 
 
-class Gone(Exception):
+class ClientGoneError(Exception):
     """A client that hung up while it waited for its turn."""
 
 
@@ -60,12 +60,12 @@ class Throttle:
         """Wait until this address may guess again.
 
         :param gone: returns whether the client has hung up; its turn is then given up.
-        :raises TooManyGuesses: too many of its requests wait already.
-        :raises Gone: the client hung up.
+        :raises TooManyGuessesError: too many of its requests wait already.
+        :raises ClientGoneError: the client hung up.
         """
         turns = self._turns.get(network_of(address)) or _Turns()
         if len(turns.waiting) >= MAX_WAITING:
-            raise TooManyGuesses
+            raise TooManyGuessesError
         place = object()
         turns.waiting.append(place)
         try:
@@ -80,7 +80,7 @@ class Throttle:
             left = turns.free_at - loop.time() if turns.waiting[0] is place else LOOK_EACH
             await asyncio.sleep(min(max(left, 0.0), LOOK_EACH))
             if gone():
-                raise Gone
+                raise ClientGoneError
 
     def failed(self, address: str) -> None:
         """Record a failed guess; call it in the step of the event loop that checked it."""

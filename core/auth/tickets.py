@@ -18,7 +18,7 @@ MAX_IN_ALL: Final = 512
 MAX_LENGTH: Final = 64
 
 
-class TooManyTickets(Exception):
+class TooManyTicketsError(Exception):
     """So many tickets wait for their use that there may be no more."""
 
 
@@ -40,12 +40,12 @@ class Tickets:
 
         :param path: without the prefix, and without a slash at its end.
         :param seconds: how long it may wait for its use.
-        :raises TooManyTickets: of this credential, or of all.
+        :raises TooManyTicketsError: of this credential, or of all.
         """
         self._forget()
         own = sum(each.holder == holder for each in self._waiting.values())
         if own >= MAX_OF_A_CREDENTIAL or len(self._waiting) >= MAX_IN_ALL:
-            raise TooManyTickets
+            raise TooManyTicketsError
         ticket = secrets.token_urlsafe(32)
         self._waiting[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
         return ticket

@@ -13,12 +13,12 @@ from jidoteki.core.config.loading import Config, Mistake
 from jidoteki.core.config.positions import Keys, Positions
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.plugin_manager import manager, sources
-from jidoteki.core.plugin_manager.isolation import Raised
+from jidoteki.core.plugin_manager.isolation import RaisedError
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
 from jidoteki.core.service.generation import Assembly
 from jidoteki.hookspecs import Finding
 
-CHECK_TIME = 60.0
+CHECK_TIMEOUT = 60.0
 """Seconds for each plugin, in addition to the time limit of one vendor program."""
 
 
@@ -33,10 +33,10 @@ def check(assembly: Assembly) -> Iterator[Finding]:
 
 def ask(assembly: Assembly) -> Iterator[Finding]:
     """Yield the findings of the plugins themselves."""
-    loaded, settings = assembly.plugins, assembly.config.settings
-    seconds = CHECK_TIME + settings["limits"]["command"]
+    loaded, host_config = assembly.plugins, assembly.config.values
+    seconds = CHECK_TIMEOUT + host_config["limits"]["command"]
     for plugin, function in loaded.implementations("jidoteki_check"):
-        asking = partial(function, appliance=assembly.appliance, settings=settings)
+        asking = partial(function, appliance=assembly.appliance, host_config=host_config)
         try:
             answer = loaded.calls.within(plugin.name, "jidoteki_check", seconds, asking)
             found = [] if answer is None else list(answer)
@@ -44,7 +44,7 @@ def ask(assembly: Assembly) -> Iterator[Finding]:
                 raise PluginError("it must return a list of Finding")
         except (PluginError, TypeError) as error:
             message = f"{plugin.name} failed in jidoteki_check: {error}"
-            place = error.place if isinstance(error, Raised) else None
+            place = error.place if isinstance(error, RaisedError) else None
             where = (str(place[0]), place[1], 1) if place else ()
             yield Finding("error", "plugin", message, _plugin_advice(plugin), *where)
         else:
@@ -79,7 +79,7 @@ def _plugins(config: Config, loaded: Plugins, routes: Routes) -> Iterator[Findin
         index = _index(config, problem)
         place = _place(config, ("endpoints", index))
         if "did you mean" not in problem:
-            problem += loading.nearest(config.settings["endpoints"][index], sources.built_in())
+            problem += loading.nearest(config.values["endpoints"][index], sources.built_in())
         advice = "Correct or remove the name, or install the plugin that serves it."
         yield Finding("error", "configuration", problem, advice, *place)
     for plugin in loaded.all:
@@ -93,7 +93,7 @@ def _plugins(config: Config, loaded: Plugins, routes: Routes) -> Iterator[Findin
 
 def _index(config: Config, problem: str) -> int:
     """Return the index of the enabled endpoint that a problem is about."""
-    names = config.settings["endpoints"]
+    names = config.values["endpoints"]
     return next((index for index, name in enumerate(names) if repr(name) in problem), 0)
 
 
@@ -146,8 +146,8 @@ def _is_needed(marker: object) -> bool:
 
 
 def _unknown(appliance: Appliance, config: Config, loaded: Plugins) -> Iterator[Finding]:
-    listed = config.settings["parameters"]
-    everything = Config({**config.settings, "endpoints": sources.built_in()})
+    listed = config.values["parameters"]
+    everything = Config({**config.values, "endpoints": sources.built_in()})
     known = {
         str(marker)
         for plugin in (*manager.load_all(appliance, everything).loaded, *loaded.loaded)
@@ -164,7 +164,7 @@ def _unknown(appliance: Appliance, config: Config, loaded: Plugins) -> Iterator[
 def _sections(config: Config, loaded: Plugins) -> Iterator[Finding]:
     """Check for plugin sections that are not used."""
     known = {plugin.name for plugin in loaded.all}
-    for name in config.settings["plugins"]:
+    for name in config.values["plugins"]:
         if name in known:
             continue
         place = _place(config, ("plugins", name))

@@ -65,12 +65,12 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
     try:
         tls.context_from(path)
         certificate = x509.load_pem_x509_certificates(paths.read_regular(path, follow=True))[0]
-        unfit = tls.unfit_keys(path)
+        unsupported = tls.unsupported_keys(path)
     except (OSError, ValueError, x509.InvalidVersion) as error:
         message = f"the certificate cannot be used: {getattr(error, 'strerror', None) or error}"
         yield Finding("error", "certificate", message, NEW_CERTIFICATE, str(path))
         return
-    for told in unfit:
+    for told in unsupported:
         yield Finding("warning", "certificate", told, NEW_CERTIFICATE, str(path))
     now, ends = datetime.datetime.now(datetime.UTC), certificate.not_valid_after_utc
     if ends < now:

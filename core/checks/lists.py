@@ -15,7 +15,7 @@ from jidoteki.hookspecs import Finding, paths
 from jidoteki.hookspecs.programs import PATH
 
 MAX_SHOWN = 60
-SYNTAX_TIME = 10.0
+SYNTAX_CHECK_TIMEOUT = 10.0
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def _syntax_error(line: str) -> str | None:
             ["/bin/sh", "-n", "-c", line],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=SYNTAX_TIME,
+            timeout=SYNTAX_CHECK_TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -25,7 +25,7 @@ class Change(NamedTuple):
     advice: str
 
 
-def is_there(appliance: Appliance) -> bool:
+def exists(appliance: Appliance) -> bool:
     """Return whether the original has run on this tree: it has its scripts, or is group-writable as its trees are."""
     return any((appliance.bin / name).exists() for name in SCRIPTS) or (
         appliance.files_group is None and appliance.group is not None
@@ -34,7 +34,7 @@ def is_there(appliance: Appliance) -> bool:
 
 def changes(appliance: Appliance) -> Iterator[Change]:
     """Yield the changes for this tree; none where the original never ran."""
-    if not is_there(appliance):
+    if not exists(appliance):
         return
     yield Change(
         appliance.configuration,

@@ -55,7 +55,7 @@ def _script(path: Path) -> Iterator[Finding]:
 
 
 def _commands(config: Config) -> Iterator[Finding]:
-    for name, argv in config.settings["commands"].items():
+    for name, argv in config.values["commands"].items():
         if argv and (problem := _missing(argv[0])):
             message = f"commands.{name}: {argv[0]} {problem}"
             advice = "Correct the configuration, or install the program; until then what needs it fails."

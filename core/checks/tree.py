@@ -25,11 +25,11 @@ def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
 
 
 def _versions(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.endpoints.update import highest, versions
+    from jidoteki.core.endpoints.update import highest_version, versions
 
-    path = highest.path(appliance)
+    path = highest_version.path(appliance)
     try:
-        mark = highest.read(appliance)
+        mark = highest_version.read(appliance)
     except (versions.VersionError, OSError) as error:
         advice = f"Remove {path}: the next update begins the record anew with version.txt."
         yield Finding("warning", "updates", f"the highest version that was installed is not known: {error}", advice)
@@ -76,7 +76,7 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
         path = appliance.etc / name
         try:
             os.close(paths.open_trusted(path))
-        except paths.NotTrusted:
+        except paths.NotTrustedError:
             waits = name == "api.token.setup" and _text(path) == _text(appliance.etc / "api.token")
             if path.stat().st_size and not waits:  # the original leaves a pending first run this way
                 message = "it does not count, for it belongs to somebody else than root and the service's user"
@@ -87,7 +87,7 @@ def _owners(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _space(appliance: Appliance, config: Config) -> Iterator[Finding]:
-    wanted = config.settings["limits"]["free-space"]
+    wanted = config.values["limits"]["free-space"]
     for directory in (appliance.spool, appliance.etc):
         if directory.exists() and (free := shutil.disk_usage(directory).free) < wanted:
             message = f"{free} bytes are free, less than the {wanted} of limits.free-space"

@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-class Problem(click.ClickException):
+class CommandError(click.ClickException):
     """An error the user can do something about, told in one sentence."""
 
     def show(self, file: object = None) -> None:
@@ -89,9 +89,9 @@ class _Commands(Commands):
     def _contributed(self, context: click.Context) -> dict[str, click.Command]:
         """The commands of plugins; they find the appliance in the context."""
         if context.obj is None:
-            from jidoteki.core.cli import contributed
+            from jidoteki.core.cli import plugin_commands
 
-            context.obj, self._of_plugins = contributed.find()
+            context.obj, self._of_plugins = plugin_commands.find()
         return self._of_plugins
 
 

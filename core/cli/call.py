@@ -15,11 +15,11 @@ from typing import Any
 import aiohttp
 import click
 
-from jidoteki.client import Answer, Client, ClientProblem
+from jidoteki.client import Answer, Client, ClientError
 from jidoteki.client.downloads import make_sure_of_room
-from jidoteki.client.problems import sentence
+from jidoteki.client.errors import sentence
 from jidoteki.core.cli.completion import request_arguments
-from jidoteki.core.cli.meters import Meter
+from jidoteki.core.cli.progress import Meter
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 from jidoteki.core.http.responses import encode
 
@@ -181,7 +181,7 @@ async def _stream(client: Client, call: Call) -> None:
 async def _show(client: Client, call: Call) -> None:
     """Write the body to a terminal as it comes.
 
-    :raises ClientProblem: it is no text; what says so in its header is not even fetched.
+    :raises ClientError: it is no text; what says so in its header is not even fetched.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     last = "\n"
@@ -202,9 +202,9 @@ def _is_text(media: str) -> bool:
     return media.startswith("text/") or media == "application/json" or media.endswith("+json")
 
 
-def _no_text(response: aiohttp.ClientResponse, media: str) -> ClientProblem:
+def _no_text(response: aiohttp.ClientResponse, media: str) -> ClientError:
     size = "" if response.content_length is None else f"{response.content_length} bytes of "
-    return ClientProblem(
+    return ClientError(
         f"The answer is no text but {size}{sentence(media, 100)}: "
         "write it to a file with --output FILE (-o FILE), or into a pipe; -o - shows it all the same"
     )
@@ -222,4 +222,4 @@ def _json(data: Any) -> str:
     try:
         return encode(data).decode()
     except RecursionError as error:
-        raise ClientProblem("The answer is nested too deeply to be shown") from error
+        raise ClientError("The answer is nested too deeply to be shown") from error

@@ -35,10 +35,10 @@ def complete_path(context: click.Context, parameter: click.Parameter, incomplete
 def _paths(method: str) -> set[str]:
     """The paths of a method that the built-in plugins and this appliance's own serve, but for such as `/jobs/{id}`."""
     # Imported when it is asked for: a call does without plugins.
-    from jidoteki.core.cli import contributed
+    from jidoteki.core.cli import plugin_commands
 
     with contextlib.redirect_stderr(io.StringIO()):  # what is wrong with a plugin has no place in a prompt
-        _, plugins = contributed.load()
+        _, plugins = plugin_commands.load()
     endpoints = (each for plugin in plugins.loaded for each in plugin.endpoints)
     return {each.path for each in endpoints if each.method == method and "{" not in each.path}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import CommandError, root_option
 from jidoteki.core.config import loading
 from jidoteki.core.plugin_manager import section_schemas
 
@@ -36,4 +36,4 @@ def command(root: Path, output: Path | None) -> None:
     try:
         appliance.replace_file(output, text)
     except OSError as error:
-        raise Problem(f"--output {output} cannot be written: {error.strerror}") from error
+        raise CommandError(f"--output {output} cannot be written: {error.strerror}") from error

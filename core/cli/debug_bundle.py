@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core.cli import Commands, Problem, with_option
+from jidoteki.core.cli import CommandError, Commands, with_option
 
 
 @click.group(cls=Commands)
@@ -40,13 +40,13 @@ def open_bundle(file: Path, key: Path, output: Path, max_size: int) -> None:
     try:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(output.iterdir()):
-            raise Problem(f"--output {output} is not empty")
+            raise CommandError(f"--output {output} is not empty")
         with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
             unpacked = sealed_bundles.open_bundle(file, key, output, Path(work), max_size * 1024 * 1024)
     except sealed_bundles.BundleError as error:
-        raise Problem(with_option(str(error), {"--key": key})) from error
+        raise CommandError(with_option(str(error), {"--key": key})) from error
     except OSError as error:
-        raise Problem(f"{error.filename or output} cannot be used: {error.strerror or error}") from error
+        raise CommandError(f"{error.filename or output} cannot be used: {error.strerror or error}") from error
     finally:
         if is_new and output.is_dir() and not any(output.iterdir()):
             output.rmdir()

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from jidoteki.client import ApiProblem, Client, Event
-from jidoteki.core.cli import Problem, json_option
+from jidoteki.client import ApiResponseError, Client, Event
+from jidoteki.core.cli import CommandError, json_option
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 
 #: What people see of an event: these of its data, where it has them.
@@ -50,9 +50,9 @@ async def _follow(client: Client, after: str, as_json: bool) -> None:
             elif event.name != "state":
                 click.echo(printable(_line(event)))
             sys.stdout.flush()
-    except ApiProblem as error:
+    except ApiResponseError as error:
         if error.status == 404:
-            raise Problem(f"{error.message}: the appliance serves no events") from error
+            raise CommandError(f"{error.message}: the appliance serves no events") from error
         raise
 
 

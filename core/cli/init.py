@@ -13,7 +13,7 @@ import voluptuous as vol
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.authentication import FIRST_SETUP, Authenticator
-from jidoteki.core.cli import Problem
+from jidoteki.core.cli import CommandError
 from jidoteki.core.config import loading
 from jidoteki.core.config import schema as config_schema
 from jidoteki.core.http import tls
@@ -38,17 +38,17 @@ def command(directory: Path, token: str | None, first_run: bool) -> None:
 def make(directory: Path, token: str | None = None, first_run: bool = False) -> Appliance:
     """Make an appliance root.
 
-    :raises Problem: the directory is not empty, or the token is not valid.
+    :raises CommandError: the directory is not empty, or the token is not valid.
     """
     if token is not None:
         _check_token(token)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
-            raise Problem(f"{directory} is not empty")
+            raise CommandError(f"{directory} is not empty")
         directory.chmod(0o755)
     except OSError as error:
-        raise Problem(f"{directory} cannot be used: {error.strerror}") from error
+        raise CommandError(f"{directory} cannot be used: {error.strerror}") from error
     appliance = Appliance(directory, directory.absolute() / "opt/jidoteki/tinyadmin")
     appliance.prepare()
     vendor = directory / "vendor"
@@ -58,10 +58,10 @@ def make(directory: Path, token: str | None = None, first_run: bool = False) -> 
     _write_update_keys(appliance, vendor)
     _write_token(appliance, token, first_run)
     tls.make_self_signed(appliance)
-    settings = loading.load(appliance.configuration)
-    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, settings)))
+    config = loading.load(appliance.configuration)
+    schema = config_schema.as_text(config_schema.describe(section_schemas.sections_of(appliance, config)))
     appliance.replace_file(appliance.system_etc / "jidoteki-admin-api.schema.json", schema)
-    loaded = manager.load_all(appliance, settings)
+    loaded = manager.load_all(appliance, config)
     loaded.call("jidoteki_init", seconds=120, appliance=appliance, vendor=vendor)
     return appliance
 
@@ -110,7 +110,7 @@ def _check_token(token: str) -> None:
     try:
         new_token(token)
     except vol.Invalid as error:
-        raise Problem(f"--token {error}") from error
+        raise CommandError(f"--token {error}") from error
 
 
 def _write_token(appliance: Appliance, token: str | None, first_run: bool) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
-from jidoteki.client import ApiProblem, Client, ClientProblem
+from jidoteki.client import ApiResponseError, Client, ClientError
 from jidoteki.core.cli import Commands, json_option
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 
@@ -29,14 +29,14 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--type", "kind", help="Only jobs of this type, such as backup.")
+@click.option("--type", "job_type", help="Only jobs of this type, such as backup.")
 @click.option("--status", help="Only jobs with this status: running, success, failed, cancelled.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @json_option
 @remote_options
-def list_jobs(remote: Remote, kind: str | None, status: str | None, limit: int, as_json: bool) -> None:
+def list_jobs(remote: Remote, job_type: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
-    asked = {"type": kind, "status": status, "limit": str(limit)}
+    asked = {"type": job_type, "status": status, "limit": str(limit)}
     query = urlencode({name: value for name, value in asked.items() if value})
 
     async def ask(client: Client) -> None:
@@ -44,7 +44,7 @@ def list_jobs(remote: Remote, kind: str | None, status: str | None, limit: int, 
             answer = await client.get(f"/jobs?{query}")
         jobs = answer.get("jobs") if isinstance(answer, dict) else None
         if not isinstance(jobs, list) or not all(isinstance(each, dict) for each in jobs):
-            raise ClientProblem("The appliance does not list its jobs")
+            raise ClientError("The appliance does not list its jobs")
         _print(json.dumps(jobs, indent=2) if as_json else _table(jobs))
 
     remote.run(ask)
@@ -88,7 +88,7 @@ def cancel(remote: Remote, id: str, as_json: bool) -> None:
 async def _job(client: Client, id: str) -> Mapping[str, Any]:
     job = await client.get(_path(id))
     if not isinstance(job, dict):
-        raise ClientProblem("The appliance does not show the job")
+        raise ClientError("The appliance does not show the job")
     return job
 
 
@@ -99,11 +99,11 @@ async def _print_from(client: Client, id: str, start: int) -> int:
     try:
         async with client.open("GET", f"{_path(id)}/log", headers=headers) as response:
             if start and response.status != 206:
-                raise ClientProblem("The appliance does not send the rest of a log")
+                raise ClientError("The appliance does not send the rest of a log")
             async for chunk in client.chunks(response):
                 length += len(chunk)
                 click.echo(printable(chunk.decode("utf-8", "replace")), nl=False)
-    except ApiProblem as problem:
+    except ApiResponseError as problem:
         if problem.status != 416:  # nothing came since
             raise
     return length

@@ -11,7 +11,7 @@ from string import Template
 
 import click
 
-from jidoteki.core.cli import Problem
+from jidoteki.core.cli import CommandError
 from jidoteki.core.plugin_manager.sources import BUILT_IN, MANDATORY
 from jidoteki.hookspecs import CONTRACT
 
@@ -47,13 +47,15 @@ def command(name: str, directory: Path | None) -> None:
 def check(name: str) -> None:
     """Refuse names that cannot be those of a new plugin.
 
-    :raises Problem: it has other characters, or belongs to a plugin of the host.
+    :raises CommandError: it has other characters, or belongs to a plugin of the host.
     """
     if len(name) > MAX_NAME or not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise Problem(f"{name!r} must be up to {MAX_NAME} lower-case letters, digits and '-', and begin with a letter")
+        raise CommandError(
+            f"{name!r} must be up to {MAX_NAME} lower-case letters, digits and '-', and begin with a letter"
+        )
     own = {each.name for package in (MANDATORY, BUILT_IN) for each in pkgutil.iter_modules(_path(package))}
     if name in own:
-        raise Problem(f"{name} is a plugin of the host already: choose another name")
+        raise CommandError(f"{name} is a plugin of the host already: choose another name")
 
 
 def _path(package: str) -> list[str]:
@@ -63,7 +65,7 @@ def _path(package: str) -> list[str]:
 def make(name: str, directory: Path) -> Path:
     """Write the project into a directory and return it.
 
-    :raises Problem: the directory is not empty or cannot be written.
+    :raises CommandError: the directory is not empty or cannot be written.
     """
     names = {
         "name": name,
@@ -74,11 +76,11 @@ def make(name: str, directory: Path) -> Path:
     templates = resources.files("jidoteki.core.cli").joinpath("template")
     try:
         if directory.exists() and any(directory.iterdir()):
-            raise Problem(f"{directory} is not empty")
+            raise CommandError(f"{directory} is not empty")
         for target, template in FILES.items():
             path = directory / Template(target).substitute(names)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(templates.joinpath(template).read_text("utf-8")).substitute(names), "utf-8")
     except OSError as error:
-        raise Problem(f"{directory} cannot be used: {error.strerror}") from error
+        raise CommandError(f"{directory} cannot be used: {error.strerror}") from error
     return directory

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option, service_user
+from jidoteki.core.cli import CommandError, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.service.generation import assemble
 
@@ -26,4 +26,4 @@ def command(root: Path) -> None:
     problems += [f"the plugin {each.name} is left out: {each.problem}" for each in assembly.plugins.all if each.problem]
     click.echo(json.dumps(openapi.describe(assembly.routes), indent=2, ensure_ascii=False, default=str))
     if problems:
-        raise Problem(f"The document lacks what is out of service: {'; '.join(problems)}")
+        raise CommandError(f"The document lacks what is out of service: {'; '.join(problems)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Commands, Problem, json_option, root_option, service_user, with_option
+from jidoteki.core.cli import CommandError, Commands, json_option, root_option, service_user, with_option
 from jidoteki.core.config import loading
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
         build_package(source, version, key, sign_key, target)
         remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
     except VersionError as error:
-        raise Problem(f"--version: {error}") from error
+        raise CommandError(f"--version: {error}") from error
     except PackageError as error:
-        raise Problem(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
+        raise CommandError(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
     except OSError as error:
         # The package is made under another name beside its own.
         is_target = not error.filename or Path(error.filename).parent == target.parent
         named = f"--output {target}" if is_target else error.filename
-        raise Problem(f"{named} cannot be used: {error.strerror or error}") from error
+        raise CommandError(f"{named} cannot be used: {error.strerror or error}") from error
     for remark in remarks:
         _tell(remark)
     click.echo(f"Built {target}, {target.stat().st_size} bytes")
@@ -83,18 +83,18 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.jobs import CHANGELOG, VERSION
-    from jidoteki.hookspecs import JobFailed
+    from jidoteki.hookspecs import JobError
 
     appliance = Appliance(root)
     service_user.become(appliance)
     with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
         try:
-            _judge(appliance, file, Path(work))
-        except JobFailed as failure:
+            _check(appliance, file, Path(work))
+        except JobError as failure:
             if as_json:
                 click.echo(json.dumps({"accepted": False, "code": failure.code, "reason": failure.message}, indent=2))
                 raise click.exceptions.Exit(1) from failure
-            raise Problem(f"{failure.message} ({failure.code})") from failure
+            raise CommandError(f"{failure.message} ({failure.code})") from failure
         unpacked = Path(work, "package")
         version = (unpacked / VERSION).read_text("ascii", "replace").strip() if (unpacked / VERSION).exists() else None
         has_changelog = (unpacked / CHANGELOG).exists()
@@ -113,10 +113,10 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _judge(appliance: Appliance, file: Path, work: Path) -> None:
-    """Let the job's own check judge, as it does before an update.
+def _check(appliance: Appliance, file: Path, work: Path) -> None:
+    """Run the job's own check, as before an update.
 
-    :raises JobFailed: the package is refused.
+    :raises JobError: the package is refused.
     """
     from jidoteki.core.endpoints.update import jobs
     from jidoteki.core.jobs.context import Context
@@ -124,10 +124,10 @@ def _judge(appliance: Appliance, file: Path, work: Path) -> None:
     from jidoteki.core.plugin_manager.manager import Plugins
     from jidoteki.hookspecs import JobType
 
-    settings = loading.load(appliance.configuration)
+    config = loading.load(appliance.configuration)
     kind = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
-        appliance, Record("verify", kind.name), kind, Plugins(appliance, settings),
-        config={}, settings=settings.settings, input={"package": str(file.resolve())}, workspace=work, log=None,
+        appliance, Record("verify", kind.name), kind, Plugins(appliance, config),
+        config={}, host_config=config.values, input={"package": str(file.resolve())}, workspace=work, log=None,
     )  # fmt: skip
     jobs.check(context)

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem
-from jidoteki.core.cli import Problem
+from jidoteki.client import ApiResponseError, Client, ClientError, JobOutcomeError
+from jidoteki.core.cli import CommandError
 from jidoteki.core.cli.sign import token_from
 
 URL = "https://127.0.0.1:8443"
@@ -35,7 +35,7 @@ class Remote:
     def run(self, make: Callable[[Client], Coroutine[Any, Any, None]], *, with_token: bool = True) -> None:
         """Run what makes the requests.
 
-        :raises Problem: the appliance answered with an error, or there is no answer.
+        :raises CommandError: the appliance answered with an error, or there is no answer.
         """
         token = token_from(self.token_file) if with_token else None
         try:
@@ -43,21 +43,21 @@ class Remote:
                 self.url, token, cafile=self.cacert, verify=not self.insecure,
                 scheme="bearer" if self.bearer else "hash", timeout=self.timeout,
             )  # fmt: skip
-        except ClientProblem as error:
+        except ClientError as error:
             option = "--cacert" if str(error).startswith(str(self.cacert)) else "--url"
-            raise Problem(f"{option} {error}") from error
+            raise CommandError(f"{option} {error}") from error
         try:
             asyncio.run(make(client))
-        except (ApiProblem, JobProblem) as error:
-            raise Problem(f"{error.message} ({error.code})" if error.code else error.message) from error
-        except ClientProblem as error:
+        except (ApiResponseError, JobOutcomeError) as error:
+            raise CommandError(f"{error.message} ({error.code})" if error.code else error.message) from error
+        except ClientError as error:
             advice = " (--cacert, --insecure)" if "is not trusted" in str(error) else ""
-            raise Problem(str(error) + advice) from error
+            raise CommandError(str(error) + advice) from error
         except BrokenPipeError:
             # Whoever reads the answer has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            raise Problem(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}") from error
+            raise CommandError(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}") from error
 
 
 _OPTIONS = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option
+from jidoteki.core.cli import CommandError, root_option
 
 if TYPE_CHECKING:
     from jidoteki.core.service.server import Binding
@@ -69,7 +69,7 @@ def run(
     """Serve.
 
     :param announce: told of the address of each listener, once requests are answered there.
-    :raises Problem: the service cannot start.
+    :raises CommandError: the service cannot start.
     """
     from jidoteki.core.logs import service as service_log
     from jidoteki.core.service import first_process
@@ -82,7 +82,7 @@ def run(
     try:
         appliance.prepare()
     except OSError as error:
-        raise Problem(f"{error.filename} cannot be made: {error.strerror}") from error
+        raise CommandError(f"{error.filename} cannot be made: {error.strerror}") from error
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)
@@ -90,7 +90,7 @@ def run(
     except OSError as error:
         asked = _asked({"--host": host, "--port": port, "--http-port": http_port})
         other = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
-        raise Problem(f"The service cannot start{asked}: {error.strerror or error}{other}") from error
+        raise CommandError(f"The service cannot start{asked}: {error.strerror or error}{other}") from error
     finally:
         log.stop()
 
@@ -106,7 +106,7 @@ def _binding(service: Service, host: str | None, port: int | None, http_port: in
     from jidoteki.core.http.listener import EVERYWHERE
     from jidoteki.core.service.server import Binding
 
-    listen = service.generation.config.settings["listen"]
+    listen = service.generation.config.values["listen"]
     default = EVERYWHERE if str(service.appliance.root) == "/" else ("127.0.0.1",)
     chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
     plain = http_port if http_port is not None else _port_of_environment()
@@ -130,4 +130,4 @@ def _port_of_environment() -> int | None:
     try:
         return port_number(value)
     except click.BadParameter as error:
-        raise Problem("JIDO_API_PORT must be a port from 0 to 65535") from error
+        raise CommandError("JIDO_API_PORT must be a port from 0 to 65535") from error

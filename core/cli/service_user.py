@@ -10,7 +10,7 @@ import stat
 import sys
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem
+from jidoteki.core.cli import CommandError
 from jidoteki.core.files.ownership import user_name
 
 
@@ -19,7 +19,7 @@ def become(appliance: Appliance) -> None:
 
     That is who owns `ADMIN/jobs`, which the service makes and closes to all others. Where it never ran, root stays.
 
-    :raises Problem: that user may not run this Python.
+    :raises CommandError: that user may not run this Python.
     """
     if os.geteuid() != 0:
         return
@@ -43,13 +43,13 @@ def become(appliance: Appliance) -> None:
     try:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # a shell is what is not wanted
     except OSError as error:
-        raise Problem(f"The service's user cannot run {sys.executable}: {error.strerror}") from error
+        raise CommandError(f"The service's user cannot run {sys.executable}: {error.strerror}") from error
 
 
 def become_or_refuse(appliance: Appliance) -> None:
     """Begin anew as the service's user, as whom alone the command may work.
 
-    :raises Problem: somebody else called it.
+    :raises CommandError: somebody else called it.
     """
     become(appliance)
     try:
@@ -59,7 +59,9 @@ def become_or_refuse(appliance: Appliance) -> None:
     if owner != os.geteuid():
         user = user_name(owner)
         command = shlex.join(["jidoteki", *sys.argv[1:]])
-        raise Problem(f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}")
+        raise CommandError(
+            f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}"
+        )
 
 
 def caller() -> str:

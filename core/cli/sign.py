@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jidoteki.core.cli import Problem
+from jidoteki.core.cli import CommandError
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
@@ -33,17 +33,17 @@ def full_path(path: str) -> str:
 def token_from(file: Path | None) -> str:
     """The token from a file, the environment or the terminal.
 
-    :raises Problem: the file cannot be read, or the token is empty.
+    :raises CommandError: the file cannot be read, or the token is empty.
     """
     if file:
         try:
             token = file.read_text(encoding="ascii").rstrip("\r\n")
         except (OSError, ValueError) as error:
-            raise Problem(
+            raise CommandError(
                 f"--token-file {file} cannot be read: {getattr(error, 'strerror', None) or 'it is not ASCII'}"
             ) from error
     else:
         token = os.environ.get("JIDOTEKI_TOKEN") or click.prompt("Token", hide_input=True, err=True)
     if not token:
-        raise Problem("The token is empty")
+        raise CommandError("The token is empty")
     return token

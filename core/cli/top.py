@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from jidoteki.client import ApiProblem, Client
+from jidoteki.client import ApiResponseError, Client
 from jidoteki.client.events import Event
 from jidoteki.core.cli import json_option
 from jidoteki.core.cli.remote import Remote, remote_options
@@ -189,7 +189,7 @@ async def _states(client: Client) -> AsyncGenerator[State]:
                 state.take(event)
                 if event.name not in ("hello", "reset", "log"):
                     yield state
-    except ApiProblem as error:
+    except ApiResponseError as error:
         if error.status not in NO_EVENTS:
             raise
     while True:
@@ -204,7 +204,7 @@ async def _shown(client: Client, path: str) -> dict[str, Any]:
     """What an endpoint shows; nothing where it is not there, as on services of other versions."""
     try:
         told = await client.get(path)
-    except ApiProblem as error:
+    except ApiResponseError as error:
         if error.status not in (403, 404):
             raise
         return {}

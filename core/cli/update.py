@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.cli import Problem, root_option, service_user
+from jidoteki.core.cli import CommandError, root_option, service_user
 from jidoteki.core.config import loading
 from jidoteki.core.endpoints.update import inbox
-from jidoteki.core.jobs.launch import Busy, Launcher
+from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.core.service.generation import assemble
 
 #: What the audit log says in place of a client's address.
@@ -42,13 +42,13 @@ def command(root: Path, wait: bool) -> None:
     try:
         audit.write(id, CLIENT, user, "request.begun", TARGET, durable=True)
         record, process = launcher.start("update", {}, CLIENT, user)
-    except AuditUnavailable as error:
-        raise Problem(f"The audit log cannot be written, so nothing may be changed: {error}") from error
-    except Busy as busy:
-        with contextlib.suppress(AuditUnavailable):
+    except AuditUnavailableError as error:
+        raise CommandError(f"The audit log cannot be written, so nothing may be changed: {error}") from error
+    except BusyError as busy:
+        with contextlib.suppress(AuditUnavailableError):
             audit.write(id, CLIENT, user, "request.done", f"{TARGET} refused")
-        raise Problem(f"{busy.kind.capitalize()} is already running") from busy
-    with contextlib.suppress(AuditUnavailable):
+        raise CommandError(f"{busy.job_type.capitalize()} is already running") from busy
+    with contextlib.suppress(AuditUnavailableError):
         audit.write(id, CLIENT, user, "request.done", f"{TARGET} started {record.id}")
     click.echo(f"Started {record.id}")
     if wait:
@@ -65,5 +65,5 @@ def _wait(launcher: Launcher, record: Record, process: JobProcess) -> None:
         code, message = (ended.error_code, ended.error_message) if ended else ("E1000", "The job left no record")
         if code == "E1003":
             click.echo(f"Looked for {inbox.PACKAGES} in {launcher.appliance.uploads}")
-        raise Problem(f"{code}: {message}")
+        raise CommandError(f"{code}: {message}")
     click.echo("The update was installed")

@@ -48,7 +48,7 @@ class Mistake:
 class Config:
     """The active configuration, with its defaults, and the mistakes in its file."""
 
-    settings: Mapping[str, Any]
+    values: Mapping[str, Any]
     mistakes: tuple[Mistake, ...] = ()
     path: Path | None = None
     text: str | None = None
@@ -62,18 +62,18 @@ class Config:
     @property
     def endpoints(self) -> frozenset[str]:
         """The names of the enabled optional endpoints."""
-        return frozenset(self.settings["endpoints"])
+        return frozenset(self.values["endpoints"])
 
     @property
     def parameters(self) -> frozenset[str] | None:
         """The form parameters that optional endpoints accept; None for all that they declare."""
-        listed = self.settings["parameters"]
+        listed = self.values["parameters"]
         return None if listed is None else frozenset(listed) | frozenset(MANDATORY_PARAMETERS)
 
     @property
     def first_run(self) -> bool:
         """Whether the first setup needs the generated passphrase."""
-        return bool(self.settings["first-run"]["enabled"])
+        return bool(self.values["first-run"]["enabled"])
 
 
 def defaults() -> dict[str, Any]:
@@ -88,10 +88,10 @@ def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] 
     the active value, or that of the last good file, or the default.
 
     :param last_good: a copy of the last file that could be read, as a fallback.
-    :param in_force: the active settings of the running service.
+    :param in_force: the active values of the running service.
     """
     try:
-        return _understood(read(path), path, in_force or _settings_in(last_good))
+        return _understood(read(path), path, in_force or _values_in(last_good))
     except FileNotFoundError as error:
         mistake, default = Mistake((), _in_words(error)), Config(defaults(), (), path)
     except json.JSONDecodeError as error:
@@ -101,18 +101,18 @@ def load(path: Path, last_good: Path | None = None, in_force: Mapping[str, Any] 
     if last_good is not None:
         with contextlib.suppress(OSError, ValueError, RecursionError):
             kept = _understood(read(last_good), path)
-            return Config(kept.settings, (mistake, Mistake((), "the last good configuration is in force")), path)
+            return Config(kept.values, (mistake, Mistake((), "the last good configuration is in force")), path)
     if default is not None:
         return default
-    settings = defaults()
-    settings["first-run"]["enabled"] = True
-    return Config(settings, (mistake,), path)
+    values = defaults()
+    values["first-run"]["enabled"] = True
+    return Config(values, (mistake,), path)
 
 
-def _settings_in(last_good: Path | None) -> Mapping[str, Any] | None:
+def _values_in(last_good: Path | None) -> Mapping[str, Any] | None:
     if last_good is not None:
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            return _understood(read(last_good), last_good).settings
+            return _understood(read(last_good), last_good).values
     return None
 
 
@@ -123,8 +123,8 @@ def keep(config: Config, last_good: Path) -> None:
     """
     if config.text is None:
         return
-    # If the file has mistakes, the active settings are more than its content.
-    text = json.dumps(config.settings) if config.mistakes else config.text
+    # If the file has mistakes, the active values are more than its content.
+    text = json.dumps(config.values) if config.mistakes else config.text
     with contextlib.suppress(OSError, ValueError):
         if read(last_good) == text:
             return
@@ -134,22 +134,22 @@ def keep(config: Config, last_good: Path) -> None:
 def _understood(text: str, path: Path, former: Mapping[str, Any] | None = None) -> Config:
     """Parse the text of a configuration file.
 
-    :param former: settings to use in place of wrong ones.
+    :param former: values to use in place of wrong ones.
     :raises ValueError: it is not a JSON object.
     """
     document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("must hold a JSON object")
-    settings, positions = defaults(), Positions(text)
+    values, positions = defaults(), Positions(text)
     mistakes = [Mistake(each, f"{named(each)} comes twice", *place) for each, *place in positions.twice]
     for name, value in document.items():
         if name in SECTIONS:
-            settings[name], wrong = _salvage(name, value, (former or {}).get(name))
+            values[name], wrong = _salvage(name, value, (former or {}).get(name))
             mistakes += [Mistake(keys, message, *positions.of(keys)) for keys, message in wrong]
         elif name != SCHEMA_KEY:
             message = f"{clip(name, MAX_ECHO)} {UNKNOWN}{nearest(name, SECTIONS)}"
             mistakes.append(Mistake((name,), message, *positions.of((name,))))
-    return Config(settings, tuple(mistakes), path, text)
+    return Config(values, tuple(mistakes), path, text)
 
 
 def _salvage(name: str, value: Any, former: Any = None) -> tuple[Any, list[tuple[Keys, str]]]:

@@ -100,7 +100,7 @@ class Health(SmallFile):
         try:
             return await super().show(request)
         except ApiError:
-            if not service.generation.config.settings["health"]["refresh"]:
+            if not service.generation.config.values["health"]["refresh"]:
                 raise
         return await asyncio.to_thread(figures_of, service)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jidoteki.core.jobs import persisting
-from jidoteki.core.jobs.changes import WAIT, Changes
-from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+from jidoteki.core.jobs.changes import WAIT_TIMEOUT, Changes
+from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
 
 DEFAULT = ["reboot"]
 #: Twice a wait for changes, and the commands.
-TIMEOUT = 2 * WAIT + 600
+TIMEOUT = 2 * WAIT_TIMEOUT + 600
 
 
 def run_persist(job: Job) -> None:
@@ -25,12 +25,12 @@ async def reboot(request: Request) -> Response:
 def run(job: Job) -> None:
     """Let changes under way end, persist, then reboot: a machine whose data could not be kept stays up.
 
-    :raises JobFailed: a change does not end, or a command failed; the message says that there is no reboot.
+    :raises JobError: a change does not end, or a command failed; the message says that there is no reboot.
     """
     changes = Changes(job)
     changes.wait()
-    _run_commands(job, "persist", persisting.commands(job.settings, job.appliance))
-    argv = job.settings["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
+    _run_commands(job, "persist", persisting.commands(job.host_config, job.appliance))
+    argv = job.host_config["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
     if not argv:
         job.log("No reboot command is configured: nothing to do")
         return
@@ -44,11 +44,11 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
     for argv in commands:
         job.log(f"Running the {name} command")
         try:
-            status = job.command(*argv, timeout=job.settings["limits"]["command"], privileged=True)
-        except JobFailed as failure:
-            raise JobFailed(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
+            status = job.command(*argv, timeout=job.host_config["limits"]["command"], privileged=True)
+        except JobError as failure:
+            raise JobError(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
         if status:
-            raise JobFailed(f"The {name} command failed with exit status {status}; the system does not reboot")
+            raise JobError(f"The {name} command failed with exit status {status}; the system does not reboot")
 
 
 @hookimpl

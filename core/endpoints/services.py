@@ -12,13 +12,13 @@ from typing import Any
 
 from jidoteki.core.jobs import commands
 from jidoteki.core.service.requests import own
-from jidoteki.hookspecs import Appliance, Described, Endpoint, JobFailed, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Described, Endpoint, JobError, Request, Response, hookimpl
 
 logger = logging.getLogger(__name__)
 
 OWN = "jidoteki-admin-api"
 FRESH = 3.0
-TIME = 10.0
+STATUS_TIMEOUT = 10.0
 MAX_SERVICES = 256
 STATES = Described(
     "Names and states",
@@ -97,8 +97,8 @@ class Services:
         said = bytearray()
         environment = commands.environment(self._appliance)
         try:
-            status = commands.run(argv, timeout=TIME, output=said.extend, env=environment, max_output=65536)
-        except JobFailed:
+            status = commands.run(argv, timeout=STATUS_TIMEOUT, output=said.extend, env=environment, max_output=65536)
+        except JobError:
             return None, b""
         return status, bytes(said)
 

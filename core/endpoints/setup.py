@@ -60,7 +60,7 @@ async def setup(request: Request) -> Response:
             await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-        if await asyncio.to_thread(persisting.commands, mine.settings, mine.service.appliance):
+        if await asyncio.to_thread(persisting.commands, mine.host_config, mine.service.appliance):
             await _persist(mine)
     return {"Status": "200 OK"}
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jidoteki.core.files import held, locks, ownership, replacing
+from jidoteki.core.files import locks, ownership, replacing, unrenamable
 from jidoteki.core.files.leftovers import temporary_name
 from jidoteki.hookspecs import paths
 
@@ -104,7 +104,7 @@ def _write_and_rename(
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = _write_temporary(path, content, modes[path], group)
-        held.check(files)
+        unrenamable.check(files)
         for directory in {path.parent for path in files}:
             paths.sync_directory(directory)
         renames = [replacing.Rename(str(temporary), str(path)) for path, temporary in temporaries.items()]
@@ -198,7 +198,7 @@ class CachedFile(Generic[T]):
             self._value = self._identity = None
             return
         except OSError as error:
-            if self._identity != UNREADABLE and not isinstance(error, paths.NotTrusted):
+            if self._identity != UNREADABLE and not isinstance(error, paths.NotTrustedError):
                 logger.error("%s cannot be read: %s", self._path, error.strerror or error)
             self._identity = UNREADABLE
             raise

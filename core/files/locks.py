@@ -18,7 +18,7 @@ _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
 
 
-class Held(OSError):
+class LockHeldError(OSError):
     """A lock that another process holds."""
 
 
@@ -26,7 +26,7 @@ def take(path: Path, tries: int = 1) -> int:
     """Take a lock and return its descriptor; closing the last copy of it, in any process, releases the lock.
 
     :param tries: attempts, 10 ms apart.
-    :raises Held: it is held after the last attempt.
+    :raises LockHeldError: it is held after the last attempt.
     :raises OSError: no file can be made there.
     """
     descriptor = _open(path)
@@ -41,14 +41,14 @@ def take(path: Path, tries: int = 1) -> int:
         if left:
             time.sleep(0.01)
     os.close(descriptor)
-    raise Held(errno.EBUSY, f"Another process holds {path.name}")
+    raise LockHeldError(errno.EBUSY, f"Another process holds {path.name}")
 
 
 @contextmanager
 def holding(path: Path, tries: int = 1) -> Iterator[None]:
     """Hold a lock in a `with` block.
 
-    :raises Held: it is held after the last attempt.
+    :raises LockHeldError: it is held after the last attempt.
     :raises OSError: no file can be made there.
     """
     descriptor = take(path, tries)

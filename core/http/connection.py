@@ -20,9 +20,9 @@ from jidoteki.core.http.input_budget import InputBudget
 STEP = 4 * 1024
 BULK_STEP = 256 * 1024
 BULK_UNSENT = 64 * 1024
-LINGERING_TIME = 2.0
+LINGER_TIMEOUT = 2.0
 #: Many clients look for the answer only once they have sent all of their body, however slowly that goes.
-LONGEST_LINGERING = 10.0
+MAX_LINGER_TIMEOUT = 10.0
 MAX_DISCARDED = 8 * 1024 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent is thrown away
@@ -107,7 +107,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
             self._linger(asyncio.get_running_loop().time())
 
     def _linger(self, now: float) -> None:
-        self._lingers_until = min(now + LINGERING_TIME, self._last_moment)
+        self._lingers_until = min(now + LINGER_TIMEOUT, self._last_moment)
 
     def _received(self, content: memoryview) -> None:
         assert self._protocol
@@ -207,7 +207,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._say_goodbye()
         self._closing = True
         now = asyncio.get_running_loop().time()
-        self._last_moment = now + LONGEST_LINGERING
+        self._last_moment = now + MAX_LINGER_TIMEOUT
         self._linger(now)
         with suppress(OSError):  # the client may have reset the connection already
             self._raw.write_eof()
@@ -252,7 +252,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
             return  # the protocol closes those that keep it waiting for a request
         taken = progress(self._raw.get_extra_info("socket"))
         if taken.outstanding or self.get_write_buffer_size():
-            self._lingers_until = now + LINGERING_TIME
+            self._lingers_until = now + LINGER_TIMEOUT
             if not self._allowance.lasts(now, taken.acknowledged, stall, rate if self.on_gone is None else 0):
                 self.reset()
         else:

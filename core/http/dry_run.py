@@ -21,7 +21,7 @@ _NEAR: Final = 0.8
 
 
 def is_asked_for(query: MultiMapping[str], known: Container[str]) -> bool:
-    """Return whether a change shall only be judged.
+    """Return whether a change shall only be checked.
 
     Whoever misspells it would find the change made, so what can only be meant for it is refused.
 

@@ -1,4 +1,4 @@
-"""The parameters of an endpoint: which there are, and the schema that judges what a request sends."""
+"""The parameters of an endpoint: which there are, and the schema that checks what a request sends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, file_names,
 
 
 class Form:
-    """The parameters of one endpoint, ready to read and to judge what a request sends.
+    """The parameters of one endpoint, ready to read and to check what a request sends.
 
     :param accepted: the names that the configuration lets through; None for all.
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEADER_TIME = 8.0
+HEADER_TIMEOUT = 8.0
 READ_BUFFER = 256 * 1024
 #: What every connection may keep uncounted: most headers are shorter, and counting costs a tenth of a request.
 MAX_UNCOUNTED = 1024
@@ -49,7 +49,7 @@ class HttpProtocol(web.RequestHandler):
 
     def __init__(self, server: web.Server, budget: InputBudget) -> None:
         super().__init__(
-            server, loop=asyncio.get_running_loop(), keepalive_timeout=HEADER_TIME, lingering_time=0,
+            server, loop=asyncio.get_running_loop(), keepalive_timeout=HEADER_TIMEOUT, lingering_time=0,
             max_line_size=MAX_HEADER, max_field_size=MAX_HEADER, max_headers=MAX_LINES, read_bufsize=READ_BUFFER,
             auto_decompress=False, access_log_class=AccessLogger, logger=logger,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.connection import Connection
-from jidoteki.core.http.resuming import Resuming, byte_range, is_there, names
+from jidoteki.core.http.resuming import Resuming, byte_range, is_satisfiable, names
 from jidoteki.core.http.streaming import Streamed
 from jidoteki.hookspecs import (
     ApiError,
@@ -211,7 +211,7 @@ class Attachment(web.FileResponse):
             found = None
         if resuming is not None and request.method == "GET":
             await _note(resuming, st)
-        if found is not None and not is_there(found, st.st_size):
+        if found is not None and not is_satisfiable(found, st.st_size):
             self.headers["Content-Range"] = f"bytes */{st.st_size}"
             return await self._refuse(request, ApiError(416, f"The file has only {st.st_size} bytes"))
         try:

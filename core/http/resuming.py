@@ -138,13 +138,13 @@ class Resuming:
     """What is known of one request's client and file.
 
     :param headers: of the request.
-    :param anew: whether each request makes another file.
+    :param generated: whether each request makes another file.
     """
 
     sent: SentFiles
     key: Key
     headers: Mapping[str, str]
-    anew: bool
+    generated: bool
 
     def allowed(self, status: os.stat_result) -> bool:
         """Whether the client may be sent a part of this file (RFC 9110, 13.1.5 and 14.2)."""
@@ -156,7 +156,7 @@ class Resuming:
             return False
         # Two files may be made within the second that a date is exact to.
         return if_range.startswith('"') or (
-            not self.anew and self.sent.is_only(self.key, status, _second(status.st_mtime_ns))
+            not self.generated and self.sent.is_only(self.key, status, _second(status.st_mtime_ns))
         )
 
     def wanted(self, status: os.stat_result) -> bool:
@@ -190,7 +190,7 @@ def byte_range(headers: Mapping[str, str]) -> tuple[int | None, int | None] | No
     return first, last
 
 
-def is_there(found: tuple[int | None, int | None], size: int) -> bool:
+def is_satisfiable(found: tuple[int | None, int | None], size: int) -> bool:
     """Whether a file of this size has something of a range."""
     first, last = found
     return first < size if first is not None else bool(last and size)

@@ -80,7 +80,7 @@ class Routes:
         self._out_of_service: dict[str, OutOfService] = {}
         self.problems: list[str] = []
         #: Which ways to authenticate are in force beside those of the reference.
-        self.authentication: Mapping[str, bool] = config.settings["authentication"]
+        self.authentication: Mapping[str, bool] = config.values["authentication"]
         for plugin in plugins.loaded:
             routes = [route for each in plugin.endpoints if (route := self._route(plugins, plugin, each, config))]
             if plugin.problem is None:

@@ -13,7 +13,7 @@ from jidoteki.core.http.connection import Connection
 from jidoteki.hookspecs import StreamingResponse
 
 #: Seconds for what is sent at last.
-FAREWELL = 0.5
+FAREWELL_TIMEOUT = 0.5
 
 
 class Streams:
@@ -49,7 +49,7 @@ class Streams:
             for sending in self._open:
                 sending.cancel()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._none_left.wait(), 2 * FAREWELL)
+                await asyncio.wait_for(self._none_left.wait(), 2 * FAREWELL_TIMEOUT)
 
 
 class Streamed(web.StreamResponse):
@@ -113,7 +113,7 @@ class Streamed(web.StreamResponse):
     async def _say_farewell(self, writer: AbstractStreamWriter) -> None:
         """Send what is sent at last, to a client that takes it."""
         try:
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(FAREWELL_TIMEOUT):
                 await writer.write(self._farewell)
                 await writer.drain()
                 await self.write_eof()

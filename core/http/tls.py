@@ -71,7 +71,7 @@ def _file_with(content: bytes) -> Iterator[str]:
         yield name
 
 
-def unfit_keys(pem: Path) -> list[str]:
+def unsupported_keys(pem: Path) -> list[str]:
     """Say which keys of a bundle are weak, or cost too much at each handshake; each in one sentence.
 
     :raises OSError: the file cannot be read.
@@ -85,7 +85,7 @@ def unfit_keys(pem: Path) -> list[str]:
     for number, certificate in enumerate(
         x509.load_pem_x509_certificates(paths.read_regular(pem, MAX_BUNDLE, follow=True))
     ):
-        kind = tls_keys.unfit_in(certificate, authority=number > 0)
+        kind = tls_keys.unsupported_key_of(certificate, authority=number > 0)
         if kind:
             owner = f"certificate {number + 1} of the chain" if number else "the certificate"
             told.append(f"The key of {owner} is {kind}: {tls_keys.ALLOWED}")
@@ -145,7 +145,7 @@ class Certificate:
     def _warn(self) -> None:
         """Tell of keys that are served all the same: whoever put them there shall still reach the appliance."""
         with contextlib.suppress(Exception):  # whatever a library thinks of certificates that OpenSSL takes
-            for told in unfit_keys(self.path):
+            for told in unsupported_keys(self.path):
                 logger.warning("%s: %s", self.path, told)
 
     def _look(self) -> tuple[int, int, int] | None:

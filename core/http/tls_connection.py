@@ -19,11 +19,11 @@ from jidoteki.core.http.connection import BULK_STEP, Connection, Keeper
 from jidoteki.core.http.handshakes import Handshakes
 from jidoteki.core.http.input_budget import InputBudget
 from jidoteki.core.http.responses import text_error_bytes
-from jidoteki.core.http.tls_records import Refused, check_second_hello, has_hello, whole_records
+from jidoteki.core.http.tls_records import HelloRefusedError, check_second_hello, has_hello, whole_records
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_TIME = 10.0
+HANDSHAKE_TIMEOUT = 10.0
 MAX_HELD = 20 * 1024
 MAX_UNREAD = 16 * 1024
 #: What requests begin with; no record of TLS begins with a letter.
@@ -69,7 +69,7 @@ class TlsConnection(Connection):
     ) -> None:
         super().__init__(protocol, keeper, budget, when_lost)
         self._context, self._handshakes = context, handshakes
-        self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIME
+        self._due = asyncio.get_running_loop().time() + HANDSHAKE_TIMEOUT
         self._held = bytearray()
         self._framed = True
         self._goodbye = False
@@ -96,7 +96,7 @@ class TlsConnection(Connection):
         self._held += content
         try:
             _STEPS[self._stage](self)
-        except Refused as error:
+        except HelloRefusedError as error:
             logger.debug("A handshake with %s is refused: %s", self.get_extra_info("peername"), error)
             self.reset()
         self._count()
@@ -120,7 +120,7 @@ class TlsConnection(Connection):
 
     def _await_turn(self) -> None:
         if len(self._held) > MAX_HELD:
-            raise Refused("it sends more than a ClientHello")
+            raise HelloRefusedError("it sends more than a ClientHello")
 
     def shake_hands(self) -> None:
         """Begin the handshake: all of the ClientHello is there."""

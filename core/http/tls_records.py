@@ -13,14 +13,14 @@ CHANGE_CIPHER_SPEC, HANDSHAKE, APPLICATION_DATA = 20, 22, 23
 CLIENT_HELLO = 1
 
 
-class Refused(Exception):
+class HelloRefusedError(Exception):
     """A client begins TLS in a way that would cost too much."""
 
 
 def has_hello(held: bytearray) -> bool:
     """Whether all of a ClientHello is there, or something that OpenSSL refuses at once.
 
-    :raises Refused: it is too long or in too small pieces.
+    :raises HelloRefusedError: it is too long or in too small pieces.
     """
     position = payload = wanted = 0
     while len(held) >= position + HEADER:
@@ -30,14 +30,14 @@ def has_hello(held: bytearray) -> bool:
         start = position + HEADER
         if not position:
             if length < 4:
-                raise Refused("its ClientHello comes in too small pieces")
+                raise HelloRefusedError("its ClientHello comes in too small pieces")
             if len(held) < start + 4:
                 return False
             if held[start] != CLIENT_HELLO:
                 return True
             wanted = 4 + int.from_bytes(held[start + 1 : start + 4], "big")
             if wanted > MAX_HELLO:
-                raise Refused("its ClientHello is too long")
+                raise HelloRefusedError("its ClientHello is too long")
         position = start + length
         payload += length
         if payload >= wanted:
@@ -50,14 +50,14 @@ def check_second_hello(held: bytearray) -> None:
 
     All other handshake messages are encrypted by then, and have another kind of record.
 
-    :raises Refused: it is too long or in too small pieces.
+    :raises HelloRefusedError: it is too long or in too small pieces.
     """
     position = 0
     while len(held) >= position + HEADER:
         kind, length = held[position], int.from_bytes(held[position + 3 : position + HEADER], "big")
         start = position + HEADER
         if kind == HANDSHAKE and (length < 4 or int.from_bytes(held[start + 1 : start + 4], "big") > MAX_HELLO):
-            raise Refused("its second ClientHello is too long or in too small pieces")
+            raise HelloRefusedError("its second ClientHello is too long or in too small pieces")
         position = start + length
 
 

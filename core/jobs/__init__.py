@@ -1,1 +1,1 @@
-"""Background jobs: each a process of its own that holds the lock of its kind for as long as it lives."""
+"""Background jobs: each a process of its own that holds the lock of its type for as long as it lives."""

@@ -13,7 +13,7 @@ _NAME: Final = "decided"
 Decision = Literal["committed", "cancelled"]
 
 
-class NotCancellable(Exception):
+class NotCancellableError(Exception):
     """Why a run is not cancelled."""
 
 

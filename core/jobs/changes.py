@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.core.files import locks
-from jidoteki.core.jobs.records import KIND, Record, Records
-from jidoteki.hookspecs import Job, JobFailed
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
+from jidoteki.hookspecs import Job, JobError
 
-WAIT: Final = 600.0
+WAIT_TIMEOUT: Final = 600.0
 """Seconds: more than the commands of a change take, unless `limits.command` is long."""
-SETTLING: Final = 10.0
+SETTLE_TIMEOUT: Final = 10.0
 """Seconds that the service has to put right what a change left that was killed."""
 LOOK_EACH: Final = 0.1
-_GOING_DOWN: Final = "going_down.lock"  # of no kind of job: none has `_` in its name
+_GOING_DOWN: Final = "going_down.lock"  # of no job type: none has `_` in its name
 _TRIES: Final = 6000
 
 
@@ -41,9 +41,9 @@ class Changes:
     def wait(self) -> None:
         """Wait until none is being made; what becomes of each is in the log.
 
-        :raises JobFailed: E1004, one is for too long.
+        :raises JobError: E1004, one is for too long.
         """
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + WAIT_TIMEOUT
         waited_for = ""
         while running := self._running():
             if running.id != waited_for:
@@ -51,8 +51,8 @@ class Changes:
                 self._job.log(f"Waiting for the end of {running.id}, which changes what is to be kept")
                 waited_for = running.id
             if time.monotonic() > deadline:
-                message = f"{running.id} has not ended within {WAIT:g} seconds; the system does not reboot"
-                raise JobFailed(message, "E1004")
+                message = f"{running.id} has not ended within {WAIT_TIMEOUT:g} seconds; the system does not reboot"
+                raise JobError(message, "E1004")
             self._pause()
         self._settle()
         self._tell_end(waited_for)
@@ -61,7 +61,7 @@ class Changes:
     def none_begins(self) -> Iterator[None]:
         """Wait until none is being made, and let none begin within the block.
 
-        :raises JobFailed: as `wait` does.
+        :raises JobError: as `wait` does.
         """
         lock = None
         while lock is None:
@@ -76,18 +76,18 @@ class Changes:
 
     def _running(self) -> Record | None:
         """The run of one that is being made."""
-        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.kind))), None)
+        return next((each for each in self._unended() if locks.is_held(self._records.lock(each.type))), None)
 
     def _unended(self) -> Iterator[Record]:
-        """The last run of each kind, if it is a change and its record does not say how it ended."""
+        """The last run of each type, if it is a change and its record does not say how it ended."""
         for path in sorted(self._directory.glob("*.lock")):
-            record = self._records.latest(path.stem) if KIND.fullmatch(path.stem) else None
+            record = self._records.latest(path.stem) if TYPE_NAME.fullmatch(path.stem) else None
             if record and record.persist and record.status == "running":
                 yield record
 
     def _settle(self) -> None:
         """Wait a little for the service to put right what was killed."""
-        deadline = time.monotonic() + SETTLING
+        deadline = time.monotonic() + SETTLE_TIMEOUT
         while next(self._unended(), None) and time.monotonic() < deadline:
             self._pause()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jidoteki.core.jobs import priority
-from jidoteki.hookspecs import Appliance, JobFailed, programs
+from jidoteki.hookspecs import Appliance, JobError, programs
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
@@ -14,7 +14,7 @@ MAX_OUTPUT = 8 * 1024 * 1024
 
 def environment(appliance: Appliance) -> dict[str, str]:
     """The variables that every program of a job gets."""
-    return programs.environment(**programs.places(appliance))
+    return programs.environment(**programs.script_environment(appliance))
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     """Run a program with the usual priority and hand on the beginning of its output.
 
     :param max_output: bytes; what is longer is cut.
-    :raises JobFailed: it cannot be started, or ran out of time.
+    :raises JobError: it cannot be started, or ran out of time.
     """
     left = max_output
 
@@ -49,5 +49,5 @@ def run(
             argv, timeout=timeout, output=beginning, env=env, cwd=cwd, umask=umask, name=name, checkpoint=checkpoint,
             starting=priority.usual,
         )  # fmt: skip
-    except programs.ProgramFailed as error:
-        raise JobFailed(str(error)) from error
+    except programs.ProgramError as error:
+        raise JobError(str(error)) from error

@@ -15,7 +15,7 @@ from jidoteki.core.jobs import cancelling, commands, persisting, status_files
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType, paths, programs, scripts
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType, paths, programs, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
@@ -32,7 +32,7 @@ class Context:
         plugins: Plugins,
         *,
         config: Mapping[str, Any],
-        settings: Mapping[str, Any],
+        host_config: Mapping[str, Any],
         input: Mapping[str, Any],
         workspace: Path,
         log: Log | None,
@@ -40,7 +40,7 @@ class Context:
         self.id = record.id
         self.appliance = appliance
         self.config = config
-        self.settings = settings
+        self.host_config = host_config
         self.input = input
         self.workspace = workspace
         self.dry_run = log is None
@@ -66,7 +66,7 @@ class Context:
         """End here when the job was told to; said once, so that it can clean up."""
         if self._cancelled and not self.was_told:
             self.was_told = True
-            raise JobCancelled
+            raise JobCancelledError
 
     def preview(self, facts: Mapping[str, Any]) -> None:
         """Add to the answer of a dry run."""
@@ -141,7 +141,7 @@ class Context:
         def keep(chunk: bytes) -> None:
             said.extend(chunk)
             if len(said) > limit:
-                raise JobFailed(f"{os.path.basename(argv[0])} printed more than {limit} bytes")
+                raise JobError(f"{os.path.basename(argv[0])} printed more than {limit} bytes")
 
         prefix = self._prefix if privileged else []
         words = [*prefix, *(str(each) for each in argv)]
@@ -154,13 +154,13 @@ class Context:
         """Run a script by what its first line says, privileged, its output going to the log."""
         try:
             argv = scripts.command_of(path, directly=bool(self._prefix))
-        except scripts.CannotRun as error:
-            raise JobFailed(str(error)) from error
+        except scripts.ScriptError as error:
+            raise JobError(str(error)) from error
         return self._run([*self._prefix, *argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name)
 
     @property
     def _prefix(self) -> list[str]:
-        return self.settings["commands"]["prefix"] or []
+        return self.host_config["commands"]["prefix"] or []
 
     def _run(
         self,
@@ -189,25 +189,25 @@ class Context:
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Run `ADMIN/bin/NAME` in the uploads directory when it is there."""
         path = self.appliance.bin / name
-        if not scripts.is_there(path):
+        if not scripts.exists(path):
             return False
         uploads = self.appliance.uploads
         cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None
-        status = self.script(path, *arguments, timeout=self.settings["limits"]["command"], cwd=cwd)
+        status = self.script(path, *arguments, timeout=self.host_config["limits"]["command"], cwd=cwd)
         if status:
-            raise JobFailed(f"{name} failed with exit status {status}")
+            raise JobError(f"{name} failed with exit status {status}")
         return True
 
     def persist(self) -> None:
         """Run what keeps the system's data, if there is anything; it prints to this run's log."""
         output = self._log.write_own if self._log else _ignore
-        for argv in persisting.commands(self.settings, self.appliance):
-            limit = self.settings["limits"]["command"]
+        for argv in persisting.commands(self.host_config, self.appliance):
+            limit = self.host_config["limits"]["command"]
             status = self._run([*self._prefix, *argv], timeout=limit, cwd=None, output=output)
             if status:
                 message = f"The change is in force, but the persist command failed with exit status {status}"
                 self.log(message)
-                raise JobFailed(message)
+                raise JobError(message)
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
@@ -220,7 +220,7 @@ class Context:
 
         policy = unpacking.Policy.restore(
             links_below=links_below,
-            free_space=self.settings["limits"]["free-space"],
+            free_space=self.host_config["limits"]["free-space"],
             checkpoint=self.checkpoint,
             note=self.log,
             own=own,
@@ -230,9 +230,9 @@ class Context:
             with open(paths.open_regular(archive), "rb") as file:
                 unpacking.unpack(gunzipped(file, _unpackable(into) + 2 * room), into, policy)
         except unpacking.ArchiveError as error:
-            raise JobFailed(str(error)) from error
+            raise JobError(str(error)) from error
         except GunzipError as error:
-            raise JobFailed(f"The archive cannot be decompressed: {error}") from error
+            raise JobError(f"The archive cannot be decompressed: {error}") from error
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
         """Offer new settings to the plugins, the first that takes them wins."""

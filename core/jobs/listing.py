@@ -10,7 +10,7 @@ from typing import Final
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
-from jidoteki.core.jobs import cancelling, deaths, status_files
+from jidoteki.core.jobs import cancelling, exit_reasons, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord
@@ -87,8 +87,8 @@ def one(launcher: Launcher, id: str) -> JobRecord | None:
     record = current(launcher.records, id)
     if record is None:
         return None
-    if record.status == "running" and record.kind in launcher.kinds:
-        job = launcher.kinds[record.kind][1]
+    if record.status == "running" and record.type in launcher.job_types:
+        job = launcher.job_types[record.type][1]
         record.percentage = status_files.percentage(launcher.appliance.etc, job, record)
         return dataclasses.replace(record.shown(), cancellable=why_not(launcher, record) is None)
     return record.shown()
@@ -98,8 +98,8 @@ def why_not(launcher: Launcher, record: Record) -> str | None:
     """Why a run cannot be cancelled now; None where it can."""
     if record.status != "running":
         return ended(record.status)
-    if record.kind not in launcher.kinds or not launcher.kinds[record.kind][1].cancellable:
-        return f"Jobs of the type {record.kind} cannot be cancelled"
+    if record.type not in launcher.job_types or not launcher.job_types[record.type][1].cancellable:
+        return f"Jobs of the type {record.type} cannot be cancelled"
     return PAST if cancelling.decided(launcher.appliance.tmp / record.id) == "committed" else None
 
 
@@ -111,11 +111,11 @@ def ended(status: str) -> str:
 def current(records: Records, id: str) -> Record | None:
     """A record as it is true now: of one that claims to run while nothing does, that it failed."""
     record = records.read(id) if is_id(id) else None
-    if record is None or record.status != "running" or locks.is_held(records.lock(record.kind)):
+    if record is None or record.status != "running" or locks.is_held(records.lock(record.type)):
         return record
     record = records.read(id) or record  # it may have ended, and recorded so, since it was read
     if record.status == "running":
-        record.fail(deaths.reason(records.path(id)))
+        record.fail(exit_reasons.reason(records.path(id)))
         record.ended = None  # nobody knows when
     return record
 

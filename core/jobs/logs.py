@@ -16,7 +16,7 @@ MAX_LINE = 4096
 
 
 class Log:
-    """The log of a kind of job, to which each run adds, and the log of this run alone.
+    """The log of a job type, to which each run adds, and the log of this run alone.
 
     :param group: who may read a new one of the former.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs.records import Record, parse
+from jidoteki.core.jobs.records import Record, parse, stored
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import paths
 
@@ -24,11 +24,11 @@ class Order:
     """One run of a job.
 
     :param plugins: those that the job needs, its own included.
-    :param sections: their sections of the configuration, by name, unjudged.
-    :param settings: the configuration without the sections of plugins.
+    :param sections: their sections of the configuration, by name, unchecked.
+    :param host_config: the configuration without the sections of plugins.
     :param input: what the request sent.
     :param workspace: an empty directory of its own.
-    :param dry_run: whether it only judges its input.
+    :param dry_run: whether it only checks its input.
     """
 
     root: Path
@@ -36,7 +36,7 @@ class Order:
     record: Record
     plugins: list[Source]
     sections: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    host_config: Mapping[str, Any]
     input: Mapping[str, Any]
     workspace: Path
     dry_run: bool
@@ -44,7 +44,7 @@ class Order:
     @property
     def appliance(self) -> Appliance:
         """The appliance that the job works on."""
-        return Appliance(self.root, self.admin, self.settings["files"]["group"])
+        return Appliance(self.root, self.admin, self.host_config["files"]["group"])
 
     def write(self, path: Path) -> None:
         """Put it into a file, and each input of bytes into one of its own beside it, whose path the job gets.
@@ -56,6 +56,7 @@ class Order:
             name: _handed_over(value, path.with_name(f"input-{number}"))
             for number, (name, value) in enumerate(self.input.items())
         }
+        fields["record"] = stored(self.record)
         fields |= {name: str(fields[name]) for name in PATHS}
         content = json.dumps(fields).encode()
         if len(content) > MAX_SIZE:

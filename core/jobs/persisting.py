@@ -13,12 +13,12 @@ TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")
 
 
-def commands(settings: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:
+def commands(host_config: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:
     """Return the commands to run one after the other, none where nothing is to be done.
 
-    :param settings: the configuration; without `commands.persist` the original's commands count.
+    :param host_config: the host's configuration; without `commands.persist` the original's commands count.
     """
-    configured = settings["commands"]["persist"]
+    configured = host_config["commands"]["persist"]
     if configured:
         return [list(configured)]
     tool = appliance.root / TOOL

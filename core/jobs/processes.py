@@ -13,7 +13,7 @@ from pathlib import Path
 
 LOOK_EACH = 0.05
 #: From letting go of its lock.
-EXITS_WITHIN = 2.0
+EXIT_TIMEOUT = 2.0
 
 
 class JobProcess:
@@ -64,7 +64,7 @@ class JobProcess:
         if self._process is None:
             return None
         try:
-            return self._process.wait(EXITS_WITHIN)
+            return self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             return None
 
@@ -130,7 +130,7 @@ def is_alive(pid: int) -> bool:
 
 
 def leads(pid: int, lock: Path) -> bool:
-    """Whether a process that a record names is still that job: it leads a session and has the lock of its kind open."""
+    """Whether a process that a record names is still that job: it leads a session and has the lock of its type open."""
     if _session_of(pid) != pid:
         return False
     try:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import voluptuous as vol
 
@@ -25,7 +26,7 @@ from jidoteki.hookspecs.jobs import Status
 logger = logging.getLogger(__name__)
 
 KEEP = 100
-KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
+TYPE_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 MAX_SIZE = 256 * 1024
 #: What each record takes of the disk from its beginning, so that its end can be written when there is no space.
 ROOM = 4096
@@ -74,7 +75,7 @@ class Record:
     """One run of a job, as stored in `ADMIN/jobs/ID.json`. Times are seconds since the epoch."""
 
     id: str
-    kind: str
+    type: str
     status: Status = "running"
     percentage: int = 0
     started: float = 0.0
@@ -98,7 +99,7 @@ class Record:
     def shown(self) -> JobRecord:
         """It, for a request handler."""
         return JobRecord(
-            self.id, self.kind, self.status, self.percentage, self.started, self.ended, self.client, self.user,
+            self.id, self.type, self.status, self.percentage, self.started, self.ended, self.client, self.user,
             self.error_message, self.error_code,
         )  # fmt: skip
 
@@ -113,7 +114,7 @@ class Record:
 
 
 class Records:
-    """The records in one directory, the last 100 and the last of each kind."""
+    """The records in one directory, the last 100 and the last of each type."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -127,11 +128,11 @@ class Records:
         """The log of that run alone."""
         return self.directory / f"{id}.log"
 
-    def lock(self, kind: str) -> Path:
-        """The file that a running job of this kind holds locked."""
-        return self.directory / f"{kind}.lock"
+    def lock(self, job_type: str) -> Path:
+        """The file that a running job of this type holds locked."""
+        return self.directory / f"{job_type}.lock"
 
-    def ids(self, kind: str | None = None) -> list[str]:
+    def ids(self, job_type: str | None = None) -> list[str]:
         """Ids in the order in which the runs started; none where something that is no directory is in the way."""
         found = []
         try:
@@ -140,7 +141,7 @@ class Records:
             return []
         for name in names:
             match = _NAME.fullmatch(name)
-            if match and kind in (None, match[2]):
+            if match and job_type in (None, match[2]):
                 found.append((int(match[1]), name.removesuffix(".json")))
         return [id for _, id in sorted(found)]
 
@@ -150,11 +151,11 @@ class Records:
             record = parse(strict_json.loads(paths.read_own(self.path(id), MAX_SIZE)))
         except (OSError, ValueError, RecursionError):
             return None
-        return record if record.id == id and id.partition("-")[2] == record.kind else None
+        return record if record.id == id and id.partition("-")[2] == record.type else None
 
-    def latest(self, kind: str) -> Record | None:
-        """The record of the last run of a kind."""
-        for id in reversed(self.ids(kind)):
+    def latest(self, job_type: str) -> Record | None:
+        """The record of the last run of a type."""
+        for id in reversed(self.ids(job_type)):
             if record := self.read(id):
                 return record
         return None
@@ -175,13 +176,13 @@ class Records:
                 raise
             _overwrite(path, record)
 
-    def new(self, kind: str, client: str, user: str, persist: bool = False) -> Record:
+    def new(self, job_type: str, client: str, user: str, persist: bool = False) -> Record:
         """Make the record of a new run; call it while holding the start lock."""
         # Not only records count: nothing that is left of another run may be in this one's way.
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
-        id = f"{last + 1:06d}-{kind}"
-        record = Record(id, kind, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
+        id = f"{last + 1:06d}-{job_type}"
+        record = Record(id, job_type, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
         try:
             self.write(record)
         except OSError as error:
@@ -223,7 +224,7 @@ class Records:
 
 def _encode(record: Record, size: int) -> bytes:
     """A record as it is stored, with blanks behind it up to a size."""
-    return json.dumps(dataclasses.asdict(record)).encode().ljust(size - 1) + b"\n"
+    return json.dumps(stored(record)).encode().ljust(size - 1) + b"\n"
 
 
 def _overwrite(path: Path, record: Record) -> None:
@@ -234,7 +235,7 @@ def _overwrite(path: Path, record: Record) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "wb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or not paths.is_private(status):
-            raise paths.NotTrusted(path)
+            raise paths.NotTrustedError(path)
         size = status.st_size
         excess = len(_encode(record, 0)) - size
         if excess > 0:
@@ -252,13 +253,20 @@ def is_id(text: str) -> bool:
     return bool(_NAME.fullmatch(f"{text}.json"))
 
 
+def stored(record: Record) -> dict[str, Any]:
+    """Return what `parse` reads; the type of the job is called `kind` there."""
+    fields = dataclasses.asdict(record)
+    return {"id": fields.pop("id"), "kind": fields.pop("type"), **fields}
+
+
 def parse(value: object) -> Record:
     """Return the record that a JSON value describes; keys that it does not know mean nothing.
 
     :raises ValueError: it does not describe one.
     """
     try:
-        return Record(**_RECORD(value))
+        fields = _RECORD(value)
+        return Record(type=fields.pop("kind"), **fields)
     except vol.Invalid as error:
         raise ValueError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its kind as descriptor 0."""
+"""The process of one job: `python -m jidoteki.core.jobs.runner INPUT`, with the lock of its type as descriptor 0."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from typing import Any
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import logs, priority, status_files
 from jidoteki.core.jobs.context import Context
-from jidoteki.core.jobs.deaths import NOT_RECORDED
+from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
-from jidoteki.hookspecs import JobCancelled, JobFailed, JobType
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType
 
-#: Characters of a traceback in a verdict.
+#: Characters of a traceback in the outcome of a check.
 MAX_DETAILS = 16 * 1024
 
 
@@ -73,15 +73,15 @@ def load(path: Path) -> Run:
     """Take the file that describes a job, and load the plugins that it needs."""
     order = Order.take(path)
     appliance, record = order.appliance, order.record
-    config = Config({**order.settings, "plugins": order.sections})
+    config = Config({**order.host_config, "plugins": order.sections})
     loaded = manager.load_for_job(appliance, config, order.plugins)
-    job, section = _find(loaded, record.kind)
+    job, section = _find(loaded, record.type)
     log = None
     if not order.dry_run:
         log = logs.of(appliance, job, Records(appliance.jobs).log(record.id))
     context = Context(
         appliance, record, job, loaded,
-        config=section, settings=order.settings, input=order.input, workspace=order.workspace, log=log,
+        config=section, host_config=order.host_config, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
     return Run(job, record, context, log)
 
@@ -94,18 +94,18 @@ def _keep_lock() -> None:
     os.close(null)
 
 
-def _find(loaded: manager.Plugins, kind: str) -> tuple[JobType, Any]:
+def _find(loaded: manager.Plugins, job_type: str) -> tuple[JobType, Any]:
     for plugin in loaded.loaded:
         for job in plugin.jobs:
-            if job.name == kind:
+            if job.name == job_type:
                 return job, plugin.section
-    raise SystemExit(f"No plugin has the job {kind}: " + "; ".join(p.problem or "" for p in loaded.all))
+    raise SystemExit(f"No plugin has the job {job_type}: " + "; ".join(p.problem or "" for p in loaded.all))
 
 
 def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
     """Run a job and record how it ended.
 
-    :param limit: of the seconds that it has; it raises JobFailed.
+    :param limit: of the seconds that it has; it raises JobError.
     """
     context, record = run.context, run.record
     record.pid = os.getpid()
@@ -114,9 +114,9 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
         with limit(run.job.timeout):
             _perform(run)
         record.end("success")
-    except JobCancelled:
+    except JobCancelledError:
         record.end("cancelled")
-    except JobFailed as error:
+    except JobError as error:
         record.fail(error.message, error.code)
     except BaseException as error:
         traceback.print_exc()
@@ -134,7 +134,7 @@ def _perform(run: Run) -> None:
     _check(run)
     run.job.run(run.context)
     if run.context.was_told:
-        raise JobCancelled  # kept from getting here
+        raise JobCancelledError  # kept from getting here
     if run.job.persist:
         run.context.persist()
     run.record.percentage = run.context.final_percentage
@@ -151,18 +151,18 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 def _out_of_time(number: int, frame: FrameType | None) -> None:
-    raise JobFailed("The job took too long")
+    raise JobError("The job took too long")
 
 
 def dry_run(run: Run) -> dict[str, Any]:
     """Check the input of a job, and change nothing.
 
-    :return: the verdict, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
+    :return: the outcome, `{"status", "error_message"?, "error_code"?, "preview"?, "details"?}`; the details, a
         traceback, are for the service's log.
     """
     try:
         _check(run)
-    except JobFailed as error:
+    except JobError as error:
         return {"status": "failed", "error_message": error.message, "error_code": error.code}
     except BaseException as error:
         run.fault = error

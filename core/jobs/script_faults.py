@@ -16,7 +16,7 @@ SHELLS = ("sh", "bash", "dash", "ash", "ksh")
 #: Those that read a script without running it (`-n`).
 READERS = ("sh", "bash", "dash")
 MAX_READ = 1024 * 1024
-SYNTAX_TIME = 5.0
+SYNTAX_CHECK_TIMEOUT = 5.0
 MAX_SAID = 64 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -41,7 +41,7 @@ def faults(script: Path, search: str | None = None, *, called: bool = True) -> I
     without_cr = f"Run: sed -i 's/\\r$//' {shlex.quote(str(script))}"
     try:
         argv = scripts.command_of(script)
-    except scripts.CannotRun as error:
+    except scripts.ScriptError as error:
         reason = str(error).removeprefix(f"{script.name} ")
         yield Fault("error", reason, without_cr if "CR LF" in reason else "Correct it; until then what calls it fails.")
         return
@@ -68,7 +68,7 @@ def syntax_error(script: Path, *, called: bool = True) -> str | None:
     """
     try:
         words = " ".join(scripts.command_of(script)[:-1]).split()
-    except scripts.CannotRun:
+    except scripts.ScriptError:
         return None
     shell = next((each for each in words[:2] if os.path.basename(each) in READERS), None)
     content = _content(script)
@@ -77,8 +77,8 @@ def syntax_error(script: Path, *, called: bool = True) -> str | None:
     ):  # data may follow what a shell runs
         return None
     try:
-        status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_TIME, limit=MAX_SAID)
-    except programs.ProgramFailed:
+        status, said = programs.read([shell, "-n", str(script)], timeout=SYNTAX_CHECK_TIMEOUT, limit=MAX_SAID)
+    except programs.ProgramError:
         return None
     told = said.decode("utf-8", "replace").partition("\n")[0].removeprefix(f"{script}: ")
     return (told or "a syntax error") if status else None

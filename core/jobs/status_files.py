@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jidoteki.core import files
-from jidoteki.core.jobs.deaths import INTERRUPTED
+from jidoteki.core.jobs.exit_reasons import INTERRUPTED
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.hookspecs import JobType, StatusFiles, paths, strict_json
 
@@ -31,7 +31,7 @@ ENDED = ("success", "failed", "cancelled", None)
 
 
 def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begin: bool = False) -> None:
-    """Write the files for this kind of job, and note in the record which cannot be; the record is to be stored then.
+    """Write the files for this job type, and note in the record which cannot be; the record is to be stored then.
 
     What a script of the job itself wrote to the error files stays where the service has nothing to say there.
 
@@ -55,7 +55,7 @@ def write(etc: Path, job: JobType, record: Record, *, durable: bool = True, begi
 def save(etc: Path, job: JobType | None, record: Record, records: Records, *, durable: bool = True) -> None:
     """Write the status files of a run, then its record: until that says how it ended, they are written anew.
 
-    :param job: what kind of job it is; None for one that nothing here has any more, whose files are not known.
+    :param job: its job type; None for one that nothing here has any more, whose files are not known.
     """
     if job:
         write(etc, job, record, durable=durable)
@@ -76,7 +76,7 @@ def _contents(job: JobType, record: Record) -> dict[str, str | None]:
 
 
 def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[], bool]) -> dict[str, Any]:
-    """Return what is to be shown of this kind of job: `{"status": …}` and what else is known.
+    """Return what is to be shown of this job type: `{"status": …}` and what else is known.
 
     :param record: the last run of the service, if there was one.
     :param is_running: asked whether a run of the service still goes on.

@@ -28,7 +28,7 @@ ORIGINAL = ("web", "admin")
 MAX_SIZE = 8 * 1024 * 1024
 
 
-class AuditUnavailable(Exception):
+class AuditUnavailableError(Exception):
     """A failure to write the audit log, so nothing may be changed."""
 
 
@@ -58,7 +58,7 @@ class AuditLog:
 
         :param durable: whether the line must survive a power cut.
         :param count: how often it happened; plugins do not receive a line with 0, which duplicates another one.
-        :raises AuditUnavailable: the line was not written.
+        :raises AuditUnavailableError: the line was not written.
         """
         now = time.time_ns()
         fields = (f"{now // 10**9}.{now % 10**9:09d}", *map(_plain, (id, client, user, action)), _quoted(target))
@@ -67,7 +67,7 @@ class AuditLog:
                 self._append((",".join(fields) + "\n").encode(), durable)
             except OSError as error:
                 logger.error("The audit log %s cannot be written: %s", self.path, error)
-                raise AuditUnavailable(str(error)) from error
+                raise AuditUnavailableError(str(error)) from error
         if self._notify and count:
             self._notify(Event("audit", now / 1e9, action, target, client, user, id, count))
 
@@ -77,7 +77,7 @@ class AuditLog:
         Call it in a thread.
 
         :param original: action and target of the original API's line, written as often as this one.
-        :raises AuditUnavailable: it is not written.
+        :raises AuditUnavailableError: it is not written.
         """
         told = (original[0] if original else "") if user == STRANGER else target
         lines = self._often.note(action, (network_of(client), user, told), client, target)
@@ -88,7 +88,7 @@ class AuditLog:
     def write_original(self, action: str, target: str) -> None:
         """Append a line in the style of the original API, which names neither clients nor users.
 
-        :raises AuditUnavailable: it is not written.
+        :raises AuditUnavailableError: it is not written.
         """
         self.write(secrets.token_hex(8), *ORIGINAL, action, target, count=0)
 
@@ -96,7 +96,7 @@ class AuditLog:
         """Write the counts of minutes that are over; call it in a thread, periodically.
 
         :param at_once: include the current minute, as the service ends.
-        :raises AuditUnavailable: they are not written.
+        :raises AuditUnavailableError: they are not written.
         """
         self._write_all(self._often.tell(at_once))
 

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork, told
+from jidoteki.core.plugin_manager.isolation import Calls, StillRunningError, told
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError
 from jidoteki.hookspecs import Event
 
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 1000
-TIME = 10.0
+EVENT_TIMEOUT = 10.0
 MAX_FAILURES = 3
 
 Listeners = Callable[[], list[tuple[Plugin, Callable[..., Any]]]]
@@ -67,9 +67,9 @@ class Events:
 
     def _deliver(self, plugin: Plugin, function: Callable[..., Any], event: Event) -> None:
         try:
-            self._calls.within(plugin.name, "jidoteki_event", TIME, lambda: function(event=event))
+            self._calls.within(plugin.name, "jidoteki_event", EVENT_TIMEOUT, lambda: function(event=event))
             del self._failures[plugin.name]
-        except StillAtWork:
+        except StillRunningError:
             return  # it misses events until it has handled the one that timed out
         except PluginError as error:
             self._failures[plugin.name] += 1

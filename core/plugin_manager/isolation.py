@@ -20,11 +20,11 @@ CORE = Path(__file__).parents[1]
 MAX_KINDS = 100
 
 
-class TookTooLong(PluginError):
+class PluginTimeoutError(PluginError):
     """A call that timed out and is still running."""
 
 
-class Raised(PluginError):
+class RaisedError(PluginError):
     """A call that raised an exception, which is the cause of this one.
 
     :param raised: that exception.
@@ -45,18 +45,18 @@ def _place(raised: BaseException) -> tuple[Path, int] | None:
 
 def told(error: PluginError) -> str:
     """Return the message of a failed call for an author: with file and line, if it raised an exception."""
-    place = error.place if isinstance(error, Raised) else None
+    place = error.place if isinstance(error, RaisedError) else None
     return f"{error} ({place[0]}, line {place[1]})" if place else str(error)
 
 
-class StillAtWork(PluginError):
+class StillRunningError(PluginError):
     """A call that was not made, because an earlier one is still running."""
 
 
 def within(seconds: float, function: Callable[[], Any]) -> Any:
     """Return the result of `function`, called in a thread with a timeout.
 
-    :raises TookTooLong: it timed out.
+    :raises PluginTimeoutError: it timed out.
     :raises PluginError: it raised an exception, including a BaseException.
     """
     outcome: list[Any] = []
@@ -74,14 +74,14 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
         raise PluginError("there is no thread left to call it in") from error
     thread.join(seconds)
     if not outcome:
-        raise TookTooLong(f"did not finish within {seconds:g} seconds")
+        raise PluginTimeoutError(f"did not finish within {seconds:g} seconds")
     succeeded, value = outcome
     if succeeded:
         return value
     if isinstance(value, PluginError):
         raise value
     logger.debug("A plugin raised", exc_info=value)
-    raise Raised(value) from value
+    raise RaisedError(value) from value
 
 
 class _Call:
@@ -110,14 +110,14 @@ class Calls:
         """Return the result of `function`, called in a thread with a timeout, unless an earlier call is still running.
 
         :param hook: the name of the call in the log.
-        :raises TookTooLong: it timed out.
-        :raises StillAtWork: an earlier call is still running, which was reported when it timed out.
+        :raises PluginTimeoutError: it timed out.
+        :raises StillRunningError: an earlier call is still running, which was reported when it timed out.
         :raises PluginError: it raised an exception, including a BaseException.
         """
         call, key = _Call(), (plugin, hook)
         with self._lock:
             if key in self._at_work:
-                raise StillAtWork(f"is still at work on an earlier call of {hook}")
+                raise StillRunningError(f"is still at work on an earlier call of {hook}")
             self._at_work[key] = call
 
         def work() -> Any:
@@ -128,7 +128,7 @@ class Calls:
 
         try:
             return within(seconds, work)
-        except TookTooLong:
+        except PluginTimeoutError:
             with self._lock:
                 call.given_up = True
             self.failures[plugin] += 1
@@ -141,7 +141,7 @@ class Calls:
     def first(self, error: PluginError) -> BaseException | None:
         """Return the exception that a call raised, if it is the first of its type and place: for its traceback."""
         raised = error.__cause__
-        if not isinstance(error, Raised) or raised is None:
+        if not isinstance(error, RaisedError) or raised is None:
             return None
         kind = (type(raised), error.place)
         with self._lock:

@@ -16,7 +16,14 @@ import pluggy
 import voluptuous as vol
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, StillAtWork, TookTooLong, told, within
+from jidoteki.core.plugin_manager.isolation import (
+    Calls,
+    PluginTimeoutError,
+    RaisedError,
+    StillRunningError,
+    told,
+    within,
+)
 from jidoteki.core.plugin_manager.sources import PluginError, Source, sources
 from jidoteki.hookspecs import CONTRACT, PROJECT, Appliance, Endpoint, Hooks, JobType, validators
 
@@ -24,9 +31,9 @@ __all__ = ["Plugin", "PluginError", "Plugins", "Source", "load_all", "load_for_j
 
 logger = logging.getLogger(__name__)
 
-LOADING_TIME = 10.0
+LOADING_TIMEOUT = 10.0
 #: The host's own endpoints must load even on a very slow machine.
-TRUSTED_TIME = 600.0
+TRUSTED_TIMEOUT = 600.0
 MAY_BE_ASYNC = ("jidoteki_startup", "jidoteki_shutdown")
 TRACE = bool(os.environ.get("JIDOTEKI_TRACE_PLUGINS"))
 
@@ -61,7 +68,7 @@ class Plugins:
         self.calls = calls or Calls()
         self._names: set[str] = set()
         self._appliance = appliance
-        self._raw: Mapping[str, Any] = config.settings["plugins"]
+        self._raw: Mapping[str, Any] = config.values["plugins"]
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hooks)
 
@@ -75,9 +82,9 @@ class Plugins:
         plugin = Plugin(source)
         self.all.append(plugin)
         try:
-            seconds = TRUSTED_TIME if source.trusted else LOADING_TIME
+            seconds = TRUSTED_TIMEOUT if source.trusted else LOADING_TIMEOUT
             self.calls.within(plugin.name, "its loading", seconds, lambda: self._load(plugin))
-        except Raised as error:
+        except RaisedError as error:
             self.leave_out(plugin, str(error), error.__cause__)
         except PluginError as error:
             self.leave_out(plugin, str(error))
@@ -93,7 +100,7 @@ class Plugins:
         if plugin.module is not None and self._manager.is_registered(plugin.module):
             self._manager.unregister(plugin.module)
 
-    def call(self, hook: str, seconds: float = LOADING_TIME, **arguments: Any) -> list[tuple[Plugin, Any]]:
+    def call(self, hook: str, seconds: float = LOADING_TIMEOUT, **arguments: Any) -> list[tuple[Plugin, Any]]:
         """Call a hook of every plugin and return the results; one that raises or hangs does not stop the others.
 
         One that hangs is not called again until it has returned.
@@ -103,9 +110,9 @@ class Plugins:
             try:
                 answer = self.calls.within(plugin.name, hook, seconds, partial(function, **arguments))
                 results.append((plugin, answer))
-            except StillAtWork:
+            except StillRunningError:
                 continue
-            except TookTooLong as error:
+            except PluginTimeoutError as error:
                 logger.error("The plugin %s %s in %s: it is not called again before it has", plugin.name, error, hook)
             except PluginError as error:
                 raised = self.calls.first(error)

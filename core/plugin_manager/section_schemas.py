@@ -38,7 +38,7 @@ def _schema_of(source: Source) -> vol.Schema | None:
         return function() if callable(function) else None
 
     try:
-        schema = manager.within(manager.LOADING_TIME, ask)
+        schema = manager.within(manager.LOADING_TIMEOUT, ask)
     except PluginError:
         return None
     return schema if isinstance(schema, vol.Schema) else None

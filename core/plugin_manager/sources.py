@@ -135,7 +135,7 @@ def _sources(config: Config, root: Path) -> Iterator[Source]:
             distribution.name if distribution else "",
             distribution.version if distribution else "",
         )
-    directory = config.settings["plugin-directory"]
+    directory = config.values["plugin-directory"]
     if directory:
         for path in sorted((root / directory.lstrip("/")).glob("*.py")):
             yield Source(path.stem, "file", str(path))

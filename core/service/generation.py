@@ -45,7 +45,7 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
 
     :param calls: those of this process, where plugins are loaded more than once in it.
     """
-    appliance = appliance.with_group(config.settings["files"]["group"])
+    appliance = appliance.with_group(config.values["files"]["group"])
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
     sources = file_sources.collect(plugins, appliance)
@@ -89,10 +89,10 @@ def build(
 
     :param nonces: those in force: new ones might not know one that is just being stored.
     """
-    appliance, settings = assembly.appliance, assembly.config.settings
-    wanted, listen = settings["authentication"], settings["listen"]
-    limits = Limits.of(settings["limits"])
-    first_run = settings["first-run"]
+    appliance, values = assembly.appliance, assembly.config.values
+    wanted, listen = values["authentication"], values["listen"]
+    limits = Limits.of(values["limits"])
+    first_run = values["first-run"]
     authenticator = Authenticator(appliance, first_run["enabled"], first_run["word-length"], wanted["named-tokens"])
     try:
         authenticator.prepare()

@@ -50,7 +50,7 @@ class HealthMonitor:
 
     async def _refresh(self) -> None:
         while True:
-            interval = float(self._service.generation.config.settings["health"]["refresh"])
+            interval = float(self._service.generation.config.values["health"]["refresh"])
             if interval:
                 try:
                     await asyncio.to_thread(self._measure, interval)

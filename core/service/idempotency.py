@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jidoteki.core.auth.gate import Attempt
+from jidoteki.core.auth.gate import AuthenticationRequest
 from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
-from jidoteki.core.service.kept_answers import Full, Kept, KeptAnswers
-from jidoteki.core.service.requests import ApiRequest, NotNow
+from jidoteki.core.service.kept_answers import Kept, KeptAnswers, TooManyAnswersError
+from jidoteki.core.service.requests import ApiRequest, RetryLaterError
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _INTERRUPTED = (
 _NOT_KEPT = "A request with this Idempotency-Key was carried out; its answer cannot be given again"
 
 
-def is_used(attempt: Attempt, request: ApiRequest) -> bool:
+def is_used(attempt: AuthenticationRequest, request: ApiRequest) -> bool:
     """Whether a request has such a key; dry runs need none, nor does the first setup, which nobody has a token for."""
     named = attempt.method == "POST" and HEADER in attempt.request.headers
     return named and not request.dry_run and bool(request.holder.key)
@@ -60,7 +60,7 @@ class Idempotency:
         self.kept = kept
         self.running: set[bytes] = set()
 
-    async def look(self, attempt: Attempt, request: ApiRequest) -> Key:
+    async def look(self, attempt: AuthenticationRequest, request: ApiRequest) -> Key:
         """The key of a request, before its body is read.
 
         :raises ApiError: 400, it is none; 409, a request with it is being carried out; 503, it cannot be looked up.
@@ -178,7 +178,7 @@ class Key:
             raise
         except ApiError as error:
             told = {"error": [error.status, error.message, error.code, error.headers]}
-            if isinstance(error, NotNow) or error.status in _AGAIN:
+            if isinstance(error, RetryLaterError) or error.status in _AGAIN:
                 told = {}
             raise
         finally:
@@ -204,7 +204,7 @@ async def _stored(function: Any, *arguments: Any) -> Any:
     """
     try:
         return await asyncio.to_thread(function, *arguments)
-    except Full as error:
+    except TooManyAnswersError as error:
         raise ApiError(429 if error.own else 503, str(error), headers={"Retry-After": "3600"}) from error
     except OSError as error:
         raise ApiError(503, f"The {HEADER} cannot be stored, so nothing was done: {error}") from error

@@ -31,7 +31,7 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (begun);
 """
 
 
-class Full(Exception):
+class TooManyAnswersError(Exception):
     """No more can be kept.
 
     :param own: whether it is this credential's fault.
@@ -74,7 +74,7 @@ class KeptAnswers:
     def begin(self, id: bytes, credential: str, fingerprint: bytes) -> bool:
         """Note that a request is carried out; False where its key was used before.
 
-        :raises Full: there are too many.
+        :raises TooManyAnswersError: there are too many.
         """
         with self._transaction() as database:
             if self._find(database, id) is not None:
@@ -104,10 +104,10 @@ class KeptAnswers:
         sums = "SELECT count(*), coalesce(sum(size), 0) FROM answers"
         number, size = database.execute(f"{sums} WHERE credential = ?", (credential,)).fetchone()
         if number >= MAX_OF_A_CREDENTIAL or size >= MAX_BYTES_OF_A_CREDENTIAL:
-            raise Full(own=True)
+            raise TooManyAnswersError(own=True)
         number, size = database.execute(sums).fetchone()
         if number >= MAX_IN_ALL or size >= MAX_BYTES_IN_ALL:
-            raise Full(own=False)
+            raise TooManyAnswersError(own=False)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

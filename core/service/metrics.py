@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which what is read, and what plugins say, is good, whoever asks how often.
 FRESH: Final = 1.0
-HOOK_TIME: Final = 2.0
+HOOK_TIMEOUT: Final = 2.0
 MAX_SAMPLES: Final = 1000
 MAX_TEXT: Final = 256
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -140,7 +140,7 @@ class Figures:
 def _of_plugins(service: Service) -> list[Metric]:
     """What plugins add, without what makes no sense or is called as something of the host; blocks."""
     found: dict[str, Metric] = {}
-    answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIME, appliance=service.appliance)
+    answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIMEOUT, appliance=service.appliance)
     for plugin, answer in answers:
         for each in answer if isinstance(answer, list) else []:
             problem = f"the metric {each.name} is there already" if _name_of(each) in found else fault(each)
@@ -210,11 +210,11 @@ def _last_jobs(records: list[JobRecord]) -> Iterator[Metric]:
     ended: dict[str, float] = {}
     succeeded: dict[str, float] = {}
     for record in records:  # the newest first
-        running.setdefault(record.kind, float(record.status == "running"))
+        running.setdefault(record.type, float(record.status == "running"))
         if record.ended is not None:
-            ended.setdefault(record.kind, record.ended)
+            ended.setdefault(record.type, record.ended)
             if record.status == "success":
-                succeeded.setdefault(record.kind, record.ended)
+                succeeded.setdefault(record.type, record.ended)
     yield _by_type("jidoteki_job_running", "Whether a job of this type runs.", running)
     yield _by_type("jidoteki_job_last_end_timestamp_seconds", "When the last job of this type ended.", ended)
     name = "jidoteki_job_last_success_timestamp_seconds"

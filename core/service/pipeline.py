@@ -16,7 +16,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from jidoteki.core import docs_page
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.gate import Attempt, Authenticated
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest
 from jidoteki.core.http import authority, dry_run
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
@@ -24,7 +24,7 @@ from jidoteki.core.http.protocol import authenticated, receive_body
 from jidoteki.core.http.responses import Attachment, error_response, render
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.http.streaming import Streamed
-from jidoteki.core.logs.audit import AuditUnavailable
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.core.logs.service import CLIENT
 from jidoteki.core.service import idempotency
 from jidoteki.core.service.file_sources import NamedFiles
@@ -91,13 +91,13 @@ class Pipeline:
         client = generation.proxies.client_of(request)
         if client != request.remote:
             request[CLIENT] = client
-        attempt = Attempt(request, route, method, path, client)
+        attempt = AuthenticationRequest(request, route, method, path, client)
         if generation.authenticator.lacks_passphrase():
             self._service.make_passphrase_soon()
         with generation.proxies.turn(request, client):
             return await self._serve(attempt, await generation.gate.admit(attempt))
 
-    async def _serve(self, attempt: Attempt, found: Authenticated) -> web.StreamResponse:
+    async def _serve(self, attempt: AuthenticationRequest, found: Authenticated) -> web.StreamResponse:
         route, request = attempt.route, attempt.request
         authenticated(request)
         if isinstance(route, OutOfService):
@@ -124,12 +124,14 @@ class Pipeline:
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = partial(self._watch, attempt, found)
             if isinstance(response, FileDownload):
-                rendered.resuming = api.resuming(response.filename, anew=response.anew)
+                rendered.resuming = api.resuming(response.filename, generated=response.generated)
         elif type(rendered) is Streamed:
             rendered.watch, rendered.streams = partial(self._watch, attempt, found), self._service.streams
         return rendered
 
-    async def _handle(self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest) -> Response:
+    async def _handle(
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest
+    ) -> Response:
         """Call the handler of a route, and count its failures.
 
         One that reads the body itself is ended when its sender may send it no more.
@@ -144,7 +146,7 @@ class Pipeline:
             raise
 
     @contextmanager
-    def _watch(self, attempt: Attempt, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
+    def _watch(self, attempt: AuthenticationRequest, found: Authenticated, end: Callable[[], None]) -> Iterator[None]:
         """End an answer that is being sent when who asked for it may have it no more."""
 
         def revoked() -> None:
@@ -156,15 +158,17 @@ class Pipeline:
         with self._service.in_flight.watched(lambda: self._still_admits(attempt, found), revoked):
             yield
 
-    def _still_admits(self, attempt: Attempt, found: Authenticated) -> bool:
+    def _still_admits(self, attempt: AuthenticationRequest, found: Authenticated) -> bool:
         """Whether what is in force now lets a request in that was let in before."""
         generation = self._service.generation
         return generation.gate.still_admits(generation.routes, attempt, found)
 
-    async def _note(self, attempt: Attempt, user: str, action: str, original: tuple[str, str] | None = None) -> None:
+    async def _note(
+        self, attempt: AuthenticationRequest, user: str, action: str, original: tuple[str, str] | None = None
+    ) -> None:
         await self._service.generation.gate.note(attempt, user, action, original)
 
-    async def _check_again(self, attempt: Attempt, found: Authenticated) -> None:
+    async def _check_again(self, attempt: AuthenticationRequest, found: Authenticated) -> None:
         """Let nobody act whose token was changed or revoked since the request began.
 
         :raises ApiError: 403.
@@ -191,7 +195,7 @@ class Pipeline:
         return await asyncio.to_thread(form.validate, {name: values[0] for name, values in given.items()})
 
     async def _change(
-        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest, form: Form
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest, form: Form
     ) -> web.StreamResponse:
         request = attempt.request
         api.id = secrets.token_hex(8)
@@ -204,7 +208,7 @@ class Pipeline:
         if route.endpoint.starts and not (key and key.known):
             running = await self._service.jobs.busy(route.endpoint.starts)
             if running:
-                raise refusal(self._service.jobs.kind(route.endpoint.starts), running)
+                raise refusal(self._service.jobs.job_type(route.endpoint.starts), running)
         if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
             assert request.transport
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -248,7 +252,7 @@ class Pipeline:
         finally:
             await asyncio.shield(body.discard())
 
-    async def _while_admitted(self, reading: Awaitable[T], attempt: Attempt, found: Authenticated) -> T:
+    async def _while_admitted(self, reading: Awaitable[T], attempt: AuthenticationRequest, found: Authenticated) -> T:
         """Read the body for as long as its sender may send it."""
         loop = asyncio.get_running_loop()
         try:
@@ -262,7 +266,7 @@ class Pipeline:
             raise
 
     async def _audited(
-        self, route: Route, attempt: Attempt, found: Authenticated, api: ApiRequest
+        self, route: Route, attempt: AuthenticationRequest, found: Authenticated, api: ApiRequest
     ) -> web.StreamResponse:
         """Carry out a change between two audit lines; without the first one nothing is done."""
         if api.dry_run:
@@ -271,7 +275,7 @@ class Pipeline:
         audit, endpoint = self._service.audit, route.endpoint
         try:
             await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.begun", attempt.target, True)
-        except AuditUnavailable as error:
+        except AuditUnavailableError as error:
             raise ApiError(503, "The audit log cannot be written, so nothing may be changed") from error
         status = 500
         try:
@@ -288,7 +292,7 @@ class Pipeline:
                 await asyncio.to_thread(audit.write, api.id, api.client, api.user, "request.done", done)
                 if status < 300 and endpoint.audited_as:
                     await asyncio.to_thread(audit.write_original, *endpoint.audited_as(api.values))
-            except AuditUnavailable:
+            except AuditUnavailableError:
                 pass
 
 

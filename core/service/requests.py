@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.auth.authentication import FORBIDDEN
-from jidoteki.core.auth.tickets import TooManyTickets
+from jidoteki.core.auth.tickets import TooManyTicketsError
 from jidoteki.core.auth.users import Holder
 from jidoteki.core.http.responses import status_line
 from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
-from jidoteki.core.jobs.cancelling import NotCancellable
-from jidoteki.core.jobs.launch import Busy
+from jidoteki.core.jobs.cancelling import NotCancellableError
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -41,7 +41,7 @@ BUSY = "E1004"
 """What tells a script to wait and try again: the code that the original has for an update that runs."""
 
 
-class NotNow(ApiError):
+class RetryLaterError(ApiError):
     """Nothing was done because something else is: the same request may be made again."""
 
 
@@ -82,9 +82,9 @@ class ApiRequest:
         return self.stream
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The whole configuration."""
-        return self.service.generation.config.settings
+    def host_config(self) -> Mapping[str, Any]:
+        """The host's configuration."""
+        return self.service.generation.config.values
 
     @property
     def endpoints(self) -> Sequence[tuple[str, str]]:
@@ -133,7 +133,7 @@ class ApiRequest:
             return ""
         try:
             return self.service.tickets.issue(self.holder, path, seconds)
-        except TooManyTickets as error:
+        except TooManyTicketsError as error:
             headers = {"Retry-After": str(int(seconds))}
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
 
@@ -141,37 +141,37 @@ class ApiRequest:
         """Figures for a monitoring system."""
         return await self.service.figures.collect(self.service)
 
-    async def start_job(self, kind: str, **values: Any) -> Response:
+    async def start_job(self, job_type: str, /, **values: Any) -> Response:
         """Start a job and answer 202."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         headers = {}
         body: dict[str, Any] = {"Status": status_line(202)}
         if self.dry_run:
-            body = {**await self._judged(job, values), **body}
+            body = {**await self._preview(job, values), **body}
         else:
             try:
-                record = await self.service.jobs.start(kind, values, self.client, self.user, self.permit)
-            except Busy as busy:
-                raise refusal(job, busy.kind) from busy
+                record = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
+            except BusyError as busy:
+                raise refusal(job, busy.job_type) from busy
             except OSError as error:
-                raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+                raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
             self.job_id = headers["Job-Id"] = record.id
-        location = f"/{kind}" if job.location is None else job.location
+        location = f"/{job_type}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
         return JsonResponse(body, 202, headers)
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
-        job = self.service.jobs.kind(kind)
+        job = self.service.jobs.job_type(job_type)
         try:
             if self.dry_run:
-                return await self.service.jobs.judge(kind, values)
-            outcome = await self.service.jobs.run(kind, values, self.client, self.user, self.permit, join)
-        except Busy as busy:
-            raise refusal(job, busy.kind) from busy
+                return await self.service.jobs.check(job_type, values)
+            outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
+        except BusyError as busy:
+            raise refusal(job, busy.job_type) from busy
         except OSError as error:
-            raise ApiError(400, f"The {kind} job cannot be started: {error.strerror or error}") from error
+            raise ApiError(400, f"The {job_type} job cannot be started: {error.strerror or error}") from error
         self.job_id = outcome.id
         return outcome
 
@@ -181,18 +181,18 @@ class ApiRequest:
             status = await asyncio.to_thread(path.lstat)
         except OSError:
             return False
-        return self.resuming(filename, anew=True).wanted(status)
+        return self.resuming(filename, generated=True).wanted(status)
 
-    def resuming(self, filename: str, *, anew: bool) -> Resuming:
+    def resuming(self, filename: str, *, generated: bool) -> Resuming:
         """What is known of this client and a file."""
-        where = self.client if anew else ANYWHERE
-        return Resuming(self.service.sent, (where, self.user, filename), self.headers, anew)
+        where = self.client if generated else ANYWHERE
+        return Resuming(self.service.sent, (where, self.user, filename), self.headers, generated)
 
-    async def cancel_job(self, kind: str) -> bool:
-        """End the running job of this kind."""
+    async def cancel_job(self, job_type: str) -> bool:
+        """End the running job of this type."""
         if self.dry_run:
-            return await self.service.jobs.is_running(kind)
-        return await self.service.jobs.cancel(kind)
+            return await self.service.jobs.is_running(job_type)
+        return await self.service.jobs.cancel(job_type)
 
     async def cancel_run(self, id: str) -> None:
         """End one run of a job."""
@@ -201,16 +201,16 @@ class ApiRequest:
             await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
         except KeyError as error:
             raise ApiError(404, NO_SUCH_JOB) from error
-        except NotCancellable as error:
+        except NotCancellableError as error:
             raise ApiError(400, str(error)) from error
 
-    async def job_running(self, kind: str) -> bool:
-        """Whether a job of this kind is running now."""
-        return await self.service.jobs.is_running(kind)
+    async def job_running(self, job_type: str) -> bool:
+        """Whether a job of this type is running now."""
+        return await self.service.jobs.is_running(job_type)
 
-    async def job_status(self, kind: str) -> dict[str, Any]:
-        """How the last run of this kind went, or goes."""
-        return await self.service.jobs.status(kind)
+    async def job_status(self, job_type: str) -> dict[str, Any]:
+        """How the last run of this type went, or goes."""
+        return await self.service.jobs.status(job_type)
 
     async def job_records(self) -> list[JobRecord]:
         """The runs of jobs, the newest first."""
@@ -230,11 +230,11 @@ class ApiRequest:
         """The file of all that a run wrote."""
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
-    async def _judged(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _preview(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            outcome = await self.service.jobs.judge(job.name, values)
-        except Busy as busy:
-            raise refusal(job, busy.kind) from busy
+            outcome = await self.service.jobs.check(job.name, values)
+        except BusyError as busy:
+            raise refusal(job, busy.job_type) from busy
         except OSError as error:
             raise ApiError(400, f"The {job.name} job cannot be checked: {error.strerror or error}") from error
         if outcome.status == "failed":
@@ -242,13 +242,13 @@ class ApiRequest:
         return outcome.preview
 
 
-def refusal(job: JobType, running: str) -> NotNow:
+def refusal(job: JobType, running: str) -> RetryLaterError:
     """The error for a job that cannot start while `running` runs."""
     name = job.name.replace("-", " ").capitalize()
     code = job.busy_code or BUSY
     if running == job.name:
-        return NotNow(400, f"{name} is already running", code)
-    return NotNow(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        return RetryLaterError(400, f"{name} is already running", code)
+    return RetryLaterError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
 
 
 def own(request: Request) -> ApiRequest:

@@ -28,8 +28,8 @@ from jidoteki.hookspecs import PREFIX
 
 logger = logging.getLogger(__name__)
 
-GRACE = 10.0
-ENDING = 0.2
+SHUTDOWN_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 0.2
 RENEW_EACH = 5.0
 DESCRIPTORS = 65536
 PROC = Path("/proc/self")
@@ -80,13 +80,13 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     finally:
         for listener in listeners:
             await listener.stop()
-    logger.info("Ending: requests in flight have %g seconds", GRACE)
+    logger.info("Ending: requests in flight have %g seconds", SHUTDOWN_TIMEOUT)
     if renewing:
         renewing.cancel()
     health.stop()
     watchdog.stop()
-    await reaper.end(GRACE)
-    await server.shutdown(ENDING)
+    await reaper.end(SHUTDOWN_TIMEOUT)
+    await server.shutdown(CLOSE_TIMEOUT)
     await service.stop()
 
 
@@ -158,7 +158,7 @@ def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None
 
 def _place(service: Service) -> tuple[Any, Any]:
     """Where the configuration says to listen."""
-    listen = service.generation.config.settings["listen"]
+    listen = service.generation.config.values["listen"]
     return listen["host"], listen["port"]
 
 

@@ -21,9 +21,9 @@ from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
 from jidoteki.core.http.streaming import Streams
 from jidoteki.core.jobs.manager import JobManager
-from jidoteki.core.logs.audit import AuditLog, AuditUnavailable
+from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.core.plugin_manager.events import Events
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
+from jidoteki.core.plugin_manager.isolation import Calls, RaisedError, told
 from jidoteki.core.plugin_manager.live import Live
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, within
 from jidoteki.core.service import fetching
@@ -35,7 +35,7 @@ from jidoteki.hookspecs import Event, LiveEvent, audit_log
 
 logger = logging.getLogger(__name__)
 
-HOOK_TIME = 10.0
+HOOK_TIMEOUT = 10.0
 TELL_EACH = 5.0
 PASSPHRASE_AFTER = 1.0
 
@@ -124,7 +124,7 @@ class Service:
     async def _write_sums(self, at_once: bool = False) -> None:
         try:
             await asyncio.to_thread(self.audit.tell, at_once)
-        except AuditUnavailable:
+        except AuditUnavailableError:
             pass  # it says so itself
 
     def make_passphrase_soon(self) -> None:
@@ -155,7 +155,7 @@ class Service:
 
     def _rebuild(self) -> Generation:
         now = self.generation
-        config = configuration.load(self._path, self._last_good, now.config.settings)
+        config = configuration.load(self._path, self._last_good, now.config.values)
         return self._build(assemble(self.appliance, config, self._calls), now.gate.nonces)
 
     async def stop(self) -> None:
@@ -181,15 +181,15 @@ class Service:
         """Await a hook that may be `async def`; a plain one runs in a thread."""
         assert callable(function)
         try:
-            async with asyncio.timeout(HOOK_TIME):
-                result = await asyncio.to_thread(within, HOOK_TIME, lambda: function(**self._arguments(hook)))
+            async with asyncio.timeout(HOOK_TIMEOUT):
+                result = await asyncio.to_thread(within, HOOK_TIMEOUT, lambda: function(**self._arguments(hook)))
                 if inspect.isawaitable(result):
                     await result
         except TimeoutError:
             self.figures.failures[plugin.name] += 1
-            logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIME)
+            logger.error("The plugin %s did not finish %s within %g seconds", plugin.name, hook, HOOK_TIMEOUT)
         except (Exception, SystemExit) as error:
             self.figures.failures[plugin.name] += 1
-            failed = error if isinstance(error, PluginError) else Raised(error)
+            failed = error if isinstance(error, PluginError) else RaisedError(error)
             raised = failed.__cause__ if failed is error else error
             logger.error("The plugin %s failed in %s: %s", plugin.name, hook, told(failed), exc_info=raised)

@@ -4,7 +4,7 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobError, JobType, Request, Response, hookimpl, validators
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def ping(job: Job) -> None:
     host = job.input["host"]
     job.log(f"Pinging {host}")
     if job.command(job.config["program"], "-c", str(job.config["count"]), "--", host, timeout=60) != 0:
-        raise JobFailed(f"No answer from {host}", code="PROBE1")
+        raise JobError(f"No answer from {host}", code="PROBE1")
 
 
 async def start(request: Request) -> Response:

@@ -85,7 +85,7 @@ async def show(request: Request) -> Response:
     path, wanted = request.appliance.log / audit_log.FILE, request.values
     try:
         page = await asyncio.to_thread(reading.page, path, wanted.get("before"), wanted.get("limit", DEFAULT))
-    except reading.Gone as error:
+    except reading.PositionGoneError as error:
         raise ApiError(410, "That part of the log is not there any more: begin again without before") from error
     lines = [
         {

@@ -22,7 +22,7 @@ _POSITION: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,10})-([0-9a-f]{8})")
 _CHECKED: Final = 64
 
 
-class Gone(Exception):
+class PositionGoneError(Exception):
     """What a position names is no part of the log any more."""
 
 
@@ -44,7 +44,7 @@ def page(log: Path, before: str | None, limit: int) -> Page:
     """Read a page; blocks.
 
     :param before: the position of the line before which to begin; None for the newest one.
-    :raises Gone: that line is not there any more.
+    :raises PositionGoneError: that line is not there any more.
     """
     with ExitStack() as opened:
         files = [opened.enter_context(each) for each in _open(log)]
@@ -76,7 +76,7 @@ def _find(files: list[IO[bytes]], position: str) -> tuple[int, int]:
     for number, file in enumerate(files):
         if os.fstat(file.fileno()).st_ino == inode and _position(file, offset) == position:
             return number, offset
-    raise Gone
+    raise PositionGoneError
 
 
 def _position(file: IO[bytes], offset: int) -> str:

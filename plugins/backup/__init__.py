@@ -25,7 +25,7 @@ from jidoteki.hookspecs import (
     hookimpl,
     previewing,
 )
-from jidoteki.plugins.backup import examples, figures, jobs, preview, restoring, stored, told
+from jidoteki.plugins.backup import examples, jobs, metrics, preview, restore_log, restoring, stored_backup
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -46,8 +46,8 @@ async def start_or_stop(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Return the status of the last or the running backup."""
     if await request.job_running("backup"):
-        return dict(stored.RUNNING)
-    found = await asyncio.to_thread(stored.status, request.appliance)
+        return dict(stored_backup.RUNNING)
+    found = await asyncio.to_thread(stored_backup.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
     return found
@@ -56,12 +56,12 @@ async def status(request: Request) -> Response:
 async def download(request: Request) -> Response:
     """Return the backup archive; 404 while a new one is made."""
     if await request.job_running("backup"):
-        raise ApiError(404, stored.BEING_MADE)
+        raise ApiError(404, stored_backup.BEING_MADE)
     try:
-        file = await asyncio.to_thread(stored.open_archive, request.appliance)
-    except stored.NoBackup as error:
+        file = await asyncio.to_thread(stored_backup.open_archive, request.appliance)
+    except stored_backup.NoBackupError as error:
         raise ApiError(404, str(error)) from error
-    return FileDownload(stored.archive(request.appliance), "backup.tar", file)
+    return FileDownload(stored_backup.archive(request.appliance), "backup.tar", file)
 
 
 async def log(request: Request) -> Response:
@@ -75,7 +75,7 @@ async def restore(request: Request) -> Response:
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message or f"The restore ended as {outcome.status}")
-    warnings = told.warnings(await request.job_log(outcome.id, told.LINES)) if outcome.id else []
+    warnings = restore_log.warnings(await request.job_log(outcome.id, restore_log.LINES)) if outcome.id else []
     return {**outcome.preview, "Status": "200 OK", **({"warnings": warnings} if warnings else {})}
 
 
@@ -133,7 +133,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             responses={
                 200: Described(
                     "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
-                    previewing("200 OK", told.PROPERTIES | preview.PROPERTIES),
+                    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES),
                     examples.RESTORED,
                 ),
                 400: "The archive is refused, and nothing was restored",
@@ -156,7 +156,7 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 @hookimpl
 def jidoteki_metrics(appliance: Appliance) -> list[Metric]:
     """When the backup was made, and how large it is."""
-    return list(figures.metrics(appliance))
+    return list(metrics.metrics(appliance))
 
 
 @hookimpl

@@ -19,7 +19,7 @@ def closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def is_there(name: str, directory: int) -> bool:
+def exists(name: str, directory: int) -> bool:
     """Return whether a directory has an entry of a name, even a dangling link."""
     return _mode(name, directory) is not None
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.mounts import mounts_below
+from jidoteki.plugins.backup.backup_list import Selection
 from jidoteki.plugins.backup.journal import MAX_MOUNTS, Journal
-from jidoteki.plugins.backup.listed import Selection
 from jidoteki.plugins.backup.volumes import Volumes, is_mounted
 
 
@@ -35,7 +35,7 @@ class Disks:
         """Return where to unpack the content of a directory; None for the default.
 
         :param path: below the data directory.
-        :raises JobFailed: the file system there is full.
+        :raises JobError: the file system there is full.
         :raises OSError: the journal cannot be written.
         """
         if not (self._is_listed(path) and is_mounted(self._volumes.data, path, self._mounts)):
@@ -52,7 +52,7 @@ class Disks:
             return self._volumes.make(path, entry).new
         except OSError as error:
             if error.errno in FULL:
-                raise JobFailed(f"{path} cannot be restored: the file system that is mounted there is full") from error
+                raise JobError(f"{path} cannot be restored: the file system that is mounted there is full") from error
             self._journal.write(replace(entry, mounts=entry.mounts[:-1]))
             self.reasons[path] = error.strerror or str(error)
         return None

@@ -7,22 +7,22 @@ import shutil
 from contextlib import suppress
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobCancelled, JobFailed, JobType
+from jidoteki.hookspecs import Appliance, Job, JobCancelledError, JobError, JobType
 from jidoteki.hookspecs.mounts import mounts_below
-from jidoteki.plugins.backup import packing, restoring, stored, swapping
-from jidoteki.plugins.backup.counting import Count
-from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup import packing, restoring, stored_backup, swapping
+from jidoteki.plugins.backup.archive_file import Packed, Sink
+from jidoteki.plugins.backup.archive_size import Count
+from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
+from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.matching import Matches, find
 from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
-from jidoteki.plugins.backup.reasons import reason
 from jidoteki.plugins.backup.selection import Tree
-from jidoteki.plugins.backup.sink import Packed, Sink
 
 LOG: Final = "update_backup.log"
-INTERRUPTED: Final = stored.INTERRUPTED
+INTERRUPTED: Final = stored_backup.INTERRUPTED
 STOPPED: Final = "The backup was stopped"
 FAILED: Final = "Backup failed"
-_LONG: Final = 24 * 3600.0
+_TIMEOUT: Final = 24 * 3600.0
 _SHOWN: Final = 3
 _SHOWN_LENGTH: Final = 100
 
@@ -30,7 +30,7 @@ _SHOWN_LENGTH: Final = 100
 def back_up(job: Job) -> None:
     """Make a backup; the previous one is deleted at the start, as it takes up memory on a live image.
 
-    :raises JobFailed: it cannot be made; only the reason is stored. The previous one is kept if there is nothing to
+    :raises JobError: it cannot be made; only the reason is stored. The previous one is kept if there is nothing to
         pack at all.
     """
     try:
@@ -38,58 +38,58 @@ def back_up(job: Job) -> None:
         swapping.finish_all(job.appliance, job.log)
         swapping.check_finished(job.appliance)
         found = _find(job.appliance)
-    except (JobFailed, OSError) as error:
+    except (JobError, OSError) as error:
         raise _failed(job, error) from error
     try:
-        stored.delete(job.appliance)
-        stored.record_running(job.appliance)
+        stored_backup.delete(job.appliance)
+        stored_backup.record_running(job.appliance)
         _make(job, found)
-    except (JobFailed, OSError, RuntimeError) as error:  # the last: "can't start new thread"
+    except (JobError, OSError, RuntimeError) as error:  # the last: "can't start new thread"
         with suppress(OSError):
-            stored.delete(job.appliance)
+            stored_backup.delete(job.appliance)
         raise _failed(job, error) from error
-    except JobCancelled:
+    except JobCancelledError:
         with suppress(OSError):  # until it is deleted, too
-            stored.record_failure(job.appliance, STOPPED)
+            stored_backup.record_failure(job.appliance, STOPPED)
         raise
 
 
-def _failed(job: Job, error: JobFailed | OSError | RuntimeError) -> JobFailed:
-    message = error.message if isinstance(error, JobFailed) else f"The backup failed: {reason(error)}"
+def _failed(job: Job, error: JobError | OSError | RuntimeError) -> JobError:
+    message = error.message if isinstance(error, JobError) else f"The backup failed: {reason(error)}"
     job.log(message)
     job.log(FAILED)
     with suppress(OSError):
-        stored.record_failure(job.appliance, message)
-    return JobFailed(message)
+        stored_backup.record_failure(job.appliance, message)
+    return JobError(message)
 
 
 def _find(appliance: Appliance) -> Matches:
     """Find the listed paths in the data directory.
 
-    :raises JobFailed: there are none.
+    :raises JobError: there are none.
     """
     found = find(selection(appliance).words, appliance.data)
     if found.names or found.blocked:
         return found
     if not appliance.data.is_dir():
-        raise JobFailed(f"There is no data directory: {appliance.data} is missing")
+        raise JobError(f"There is no data directory: {appliance.data} is missing")
     shown = ", ".join(f"{word[:_SHOWN_LENGTH]!a}" for word in found.missing[:_SHOWN])
     more = f" and {len(found.missing) - _SHOWN} more" if len(found.missing) > _SHOWN else ""
-    raise JobFailed(f"Nothing that backup.txt lists is in {appliance.data}: {shown}{more}")
+    raise JobError(f"Nothing that backup.txt lists is in {appliance.data}: {shown}{more}")
 
 
 def _make(job: Job, found: Matches) -> None:
     appliance = job.appliance
-    room = shutil.disk_usage(appliance.spool).free - job.settings["limits"]["free-space"]
+    room = shutil.disk_usage(appliance.spool).free - job.host_config["limits"]["free-space"]
     job.log("Starting backup")
-    partial = appliance.spool / f"{stored.PARTIAL}{secrets.token_hex(8)}"
+    partial = appliance.spool / f"{stored_backup.PARTIAL}{secrets.token_hex(8)}"
     notes = _noted(job, found)
     with Count(lambda: packing.estimated(Tree(appliance.data, found.names, Silent()))) as count:
 
         def progress(written: int) -> None:
             size = count.result()
             if size and size > room:
-                raise packing.TooBig
+                raise packing.TooBigError
             job.progress(min(99, written * 99 // size) if size else 0)
 
         try:
@@ -97,16 +97,16 @@ def _make(job: Job, found: Matches) -> None:
                 tree = Tree(appliance.data, found.names, notes)
                 packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
-            size_shown = stored.store(appliance, partial, packed, told)
-        except packing.TooBig as error:
+            size_shown = stored_backup.store(appliance, partial, packed, told)
+        except packing.TooBigError as error:
             partial.unlink(missing_ok=True)
             size = count.result(wait=True)
             needed = f"about {size}" if size else "more"
-            raise JobFailed(
+            raise JobError(
                 f"The backup needs {needed} bytes, but only {max(0, room)} may be used in {appliance.spool}"
             ) from error
-        except packing.Empty as error:
-            raise JobFailed(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
+        except packing.EmptyArchiveError as error:
+            raise JobError(notes.summary() if notes.count else "Nothing that backup.txt lists is there") from error
         finally:
             partial.unlink(missing_ok=True)
             notes.end()
@@ -128,24 +128,24 @@ def _noted(job: Job, found: Matches) -> Notes:
 def _told(job: Job, found: Matches, notes: Notes) -> dict[str, Any]:
     """Return the keys that describe an incomplete backup.
 
-    :raises JobFailed: it must not be incomplete.
+    :raises JobError: it must not be incomplete.
     """
     if notes.count and not job.config.get("allow-incomplete"):
-        raise JobFailed(
+        raise JobError(
             f"{notes.summary()}. A backup without them is made where plugins.backup.allow-incomplete is true"
         )
     told: dict[str, Any] = {}
     if found.missing:
-        told["missing"] = stored.some(found.missing, MAX_NAMES)
+        told["missing"] = stored_backup.some(found.missing, MAX_NAMES)
     if notes.count:
-        told["incomplete"] = stored.some(notes.names, MAX_NAMES)
+        told["incomplete"] = stored_backup.some(notes.names, MAX_NAMES)
     if notes.count > MAX_NAMES:
         told["incomplete-count"] = notes.count
     return told
 
 
 def _tell_success(job: Job, size: str, packed: Packed) -> None:
-    job.log_plain(f"Created file: {stored.shown(job.appliance)} - size: {size} - hash: {packed.sha256}")
+    job.log_plain(f"Created file: {stored_backup.shown(job.appliance)} - size: {size} - hash: {packed.sha256}")
     job.log("Backup complete")
 
 
@@ -153,16 +153,16 @@ def delete(job: Job) -> None:
     """Delete the backup, or the description of the failed one."""
     if job.input.get("stopped"):
         job.log("Stopping backup")
-    if stored.exists(job.appliance):
+    if stored_backup.exists(job.appliance):
         job.log("Deleting backup archive")
-    stored.delete(job.appliance)
+    stored_backup.delete(job.appliance)
 
 
 def recover(appliance: Appliance) -> None:
     """Remove the files of a killed backup, and record its failure."""
-    stored.remove_partial(appliance)
-    if stored.is_interrupted(appliance):
-        stored.record_failure(appliance, INTERRUPTED)
+    stored_backup.remove_partial(appliance)
+    if stored_backup.is_interrupted(appliance):
+        stored_backup.record_failure(appliance, INTERRUPTED)
 
 
 JOBS: Final = [
@@ -172,7 +172,7 @@ JOBS: Final = [
         exclusive_with=("restore",),
         log=LOG,
         source="LIVE IMAGE",
-        timeout=_LONG,
+        timeout=_TIMEOUT,
         recover=recover,
         cancellable=True,
     ),
@@ -184,7 +184,7 @@ JOBS: Final = [
         exclusive_with=("update", "backup", "reboot", "settings", "storage", "certs", "license"),
         log=LOG,
         source="LIVE IMAGE",
-        timeout=_LONG,
+        timeout=_TIMEOUT,
         persist=True,
         recover=restoring.recover,
         cancellable=True,

@@ -22,10 +22,10 @@ import voluptuous as vol
 from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.paths import open_regular, read_regular
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.plugins.backup import plans
+from jidoteki.plugins.backup import plan_lines
+from jidoteki.plugins.backup.error_messages import about
 from jidoteki.plugins.backup.locking import hold
-from jidoteki.plugins.backup.plans import Line, Tell
-from jidoteki.plugins.backup.reasons import about
+from jidoteki.plugins.backup.plan_lines import Line, Tell
 
 STAGING: Final = f"{RESERVED}restore-"
 """The prefix of the names of restore directories."""
@@ -42,7 +42,7 @@ _NEW_PLAN: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_C
 _TRIES: Final = 50
 
 
-class Damaged(Exception):
+class DamagedJournalError(Exception):
     """An invalid journal."""
 
 
@@ -79,9 +79,11 @@ _SCHEMA: Final = vol.Schema(
     {
         vol.Required("staging"): vol.All(str, vol.Match(re.compile(rf"{re.escape(STAGING)}[0-9a-f]{{16}}\Z"))),
         vol.Required("key"): vol.All(str, vol.Match(re.compile(r"[0-9a-f]{32}\Z"))),
-        vol.Optional("mounts", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
+        vol.Optional("mounts", default=list): vol.All([plan_lines.path], vol.Length(max=MAX_MOUNTS), vol.Coerce(tuple)),
         vol.Required("plan"): _count,
-        vol.Optional("back", default=list): vol.All([plans.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)),
+        vol.Optional("back", default=list): vol.All(
+            [plan_lines.path], vol.Length(max=MAX_MOUNTS + 1), vol.Coerce(tuple)
+        ),
         vol.Optional("done", default=False): bool,
     }
 )
@@ -134,14 +136,14 @@ class Journal:
     def read(self) -> Entry | None:
         """Return the content; None when there is no journal.
 
-        :raises Damaged: it is invalid.
+        :raises DamagedJournalError: it is invalid.
         """
         try:
             return Entry(**_SCHEMA(json.loads(read_regular(self._path, MAX_SIZE))))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError, vol.Invalid) as error:
-            raise Damaged(str(error)) from error
+            raise DamagedJournalError(str(error)) from error
 
     def write(self, entry: Entry) -> Entry:
         """Replace the content, durably, and return it.
@@ -193,7 +195,7 @@ class Journal:
         with open(os.open(self._plan, _NEW_PLAN, 0o600), "wb") as file:
             for line in lines:
                 with about(str(self._plan)):
-                    file.write(plans.encode(line))
+                    file.write(plan_lines.encode(line))
                 count += 1
             with about(str(self._plan)):
                 file.flush()
@@ -204,23 +206,23 @@ class Journal:
         """Yield the lines of the plan with their numbers, from 0.
 
         :param count: the number of its lines.
-        :raises Damaged: it has another number of lines, or an invalid one.
+        :raises DamagedJournalError: it has another number of lines, or an invalid one.
         """
         try:
             with open(open_regular(self._plan), "rb") as file:
                 starts = array("Q")
                 for number in range(count):
                     starts.append(file.tell())
-                    line = file.readline(plans.MAX_LINE)
+                    line = file.readline(plan_lines.MAX_LINE)
                     if not backwards:
-                        yield number, plans.decode(line)
+                        yield number, plan_lines.decode(line)
                 if file.read(1):
-                    raise Damaged("its plan is too long")
+                    raise DamagedJournalError("its plan is too long")
                 for number in reversed(range(count if backwards else 0)):
                     file.seek(starts[number])
-                    yield number, plans.decode(file.readline(plans.MAX_LINE))
+                    yield number, plan_lines.decode(file.readline(plan_lines.MAX_LINE))
         except (OSError, ValueError) as error:
-            raise Damaged(str(error)) from error
+            raise DamagedJournalError(str(error)) from error
 
     def remove(self) -> None:
         """Remove the journal when nothing is left to do.
@@ -259,7 +261,7 @@ def abandoned(appliance: Appliance, tell: Tell) -> Iterator[tuple[Journal, Entry
 def unfinished(appliance: Appliance) -> Iterator[str]:
     """Yield the ids of the restores that have begun to change the data and are not complete, running or waiting."""
     for journal in _all(appliance):
-        with suppress(Damaged):
+        with suppress(DamagedJournalError):
             entry = journal.read()
             if entry and entry.plan is not None:
                 with journal.held() as held:
@@ -282,7 +284,7 @@ def _read(journal: Journal, tell: Tell) -> Entry | None:
             for _ in journal.lines(entry.plan):
                 pass
         return entry
-    except Damaged as damage:
+    except DamagedJournalError as damage:
         try:
             tell(f"The journal of {journal.id} makes no sense and is not followed; it is kept as {journal.set_aside()}")
         except OSError as error:

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import is_reserved
-from jidoteki.plugins.backup.listed import EVERYTHING, Word, is_pattern, matches
+from jidoteki.plugins.backup.backup_list import EVERYTHING, Word, is_pattern, matches
 
 MAX_MATCHES: Final = 100_000
 """The most matches of all patterns together; more than a command line of a shell can hold."""
@@ -36,7 +36,7 @@ class Matches:
 def find(words: Iterable[Word], data: Path) -> Matches:
     """Find the paths in the data directory that words match, without following symbolic links.
 
-    :raises JobFailed: a word has a symbolic link as a directory, or patterns match too much.
+    :raises JobError: a word has a symbolic link as a directory, or patterns match too much.
     """
     found, paths = Matches(), set[str]()
     try:
@@ -53,7 +53,7 @@ def find(words: Iterable[Word], data: Path) -> Matches:
             if not there and len(found.blocked) == before:
                 found.missing.append(word.text)
             if len(paths) > MAX_MATCHES:
-                raise JobFailed(f"{word.text} in backup.txt matches too much: list the directory instead")
+                raise JobError(f"{word.text} in backup.txt matches too much: list the directory instead")
     finally:
         os.close(descriptor)
     found.names = outermost(paths)
@@ -138,7 +138,7 @@ class _Finder:
                 if not _leads_to_directory(name, parent):
                     return None
                 if not by_pattern:
-                    raise JobFailed(below_a_link(shown)) from error
+                    raise JobError(below_a_link(shown)) from error
                 self._blocked[shown] = "it is a symbolic link, and backup.txt lists what lies below"
             elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self._blocked[shown] = error.strerror or str(error)

@@ -13,10 +13,10 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.plugins.backup import filling, making_room
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_filled, is_there
-from jidoteki.plugins.backup.pieces import cannot_rename, move
-from jidoteki.plugins.backup.plans import Action, Line, joined
+from jidoteki.plugins.backup import clearing, mount_point_files
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory, is_filled
+from jidoteki.plugins.backup.directory_moves import cannot_rename, move
+from jidoteki.plugins.backup.plan_lines import Action, Line, joined
 
 PIECES: Final = f"{RESERVED}pieces"
 """The directory, beside old entries, for a directory that is moved in pieces, and for the source of a filled file."""
@@ -45,12 +45,12 @@ class Moves:
     def make(self, name: str, action: Action) -> None:
         """Make those of the two renames for an entry that were not made yet."""
         coming = action != "remove"
-        if coming and not is_there(name, self._new):
+        if coming and not exists(name, self._new):
             return
         if action in ("fill", "write"):
             self._fill(name, action == "fill")
             return
-        if not is_there(name, self._old) and not is_there(f"{COMING}/{name}", self._old):
+        if not exists(name, self._old) and not exists(f"{COMING}/{name}", self._old):
             self._make_room(name, action)
         # Checked each time, as a kill may have prevented it.
         if action == "put" and is_filled(name, self._old):
@@ -69,9 +69,9 @@ class Moves:
             return
         if action != "remove":
             self._take_new(name)
-        if is_there(name, self._old):
-            making_room.put_back(name, self._old, self._place, self._set_aside)
-        elif is_there(f"{PIECES}/{name}", self._old):
+        if exists(name, self._old):
+            clearing.put_back(name, self._old, self._place, self._set_aside)
+        elif exists(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 move(name, pieces, self._place, self._set_aside)
 
@@ -88,8 +88,8 @@ class Moves:
 
     def _take_new(self, name: str) -> None:
         """Rename a new entry, or the pieces of it, back."""
-        if not is_there(f"{COMING}/{name}", self._old):
-            if not is_there(name, self._new):
+        if not exists(f"{COMING}/{name}", self._old):
+            if not exists(name, self._new):
                 self._guard(name, self._place)
                 with suppress(FileNotFoundError):  # somebody else removed it
                     os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._new)
@@ -101,18 +101,18 @@ class Moves:
 
     def _fill(self, name: str, is_mounted: bool) -> None:
         """Write into a file, and move the source of its content to the pieces."""
-        filling.save(name, self._place, self._old)
-        filling.fill(name, self._place, self._new, is_mounted)
+        mount_point_files.save(name, self._place, self._old)
+        mount_point_files.fill(name, self._place, self._new, is_mounted)
         with self._beside(PIECES) as pieces:
             os.rename(name, name, src_dir_fd=self._new, dst_dir_fd=pieces)
 
     def _empty(self, name: str, is_mounted: bool) -> None:
         """Write the old content back into a file."""
-        if is_there(f"{PIECES}/{name}", self._old):
+        if exists(f"{PIECES}/{name}", self._old):
             with self._beside(PIECES) as pieces:
                 os.rename(name, name, src_dir_fd=pieces, dst_dir_fd=self._new)
-        if is_there(name, self._old):
-            filling.fill(name, self._place, self._old, is_mounted, back=True)
+        if exists(name, self._old):
+            mount_point_files.fill(name, self._place, self._old, is_mounted, back=True)
             os.unlink(name, dir_fd=self._old)
 
     @contextmanager
@@ -126,7 +126,7 @@ class Moves:
     def _take_away(self, name: str) -> None:
         """Rename an existing entry away, in pieces if need be."""
         try:
-            if not is_there(f"{PIECES}/{name}", self._old):
+            if not exists(f"{PIECES}/{name}", self._old):
                 os.rename(name, name, src_dir_fd=self._place, dst_dir_fd=self._old)
                 return
         except FileNotFoundError:
@@ -143,27 +143,27 @@ class Moves:
         self._guard(name, self._place)
         if is_directory(name, self._place) and (action == "put" or not is_filled(name, self._place)):
             try:
-                making_room.give_way(name, self._place, self._old)
+                clearing.give_way(name, self._place, self._old)
                 return
             except OSError as error:
                 if action == "put":
-                    raise self._replaced(name) if error.errno in making_room.IN_THE_WAY else error from error
+                    raise self._replaced(name) if error.errno in clearing.IN_THE_WAY else error from error
         self._take_away(name)
 
     def _set_aside(self, name: str, parent: int) -> None:
         self._guard(name, parent)
-        making_room.clear_for_old(name, parent, self._aside)
+        clearing.clear_for_old(name, parent, self._aside)
 
     def _move(self, name: str, source: int, action: Action) -> None:
         """Rename a new entry to its cleared path; an entry that another program created there is cleared, too."""
         try:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)
         except OSError as error:
-            if error.errno not in making_room.IN_THE_WAY:
+            if error.errno not in clearing.IN_THE_WAY:
                 raise
             self._guard(name, self._place)
             try:
-                making_room.clear(name, self._place, self._aside, all_of_it=action == "replace")
+                clearing.clear(name, self._place, self._aside, all_of_it=action == "replace")
             except OSError as filled:
                 raise self._replaced(name) from filled
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=self._place)

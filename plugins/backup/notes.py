@@ -7,7 +7,7 @@ from typing import Final
 
 from jidoteki.hookspecs.restorable import MAX_DEPTH, MAX_NAME
 from jidoteki.plugins.backup import left_out
-from jidoteki.plugins.backup.listed import EVERYTHING
+from jidoteki.plugins.backup.backup_list import EVERYTHING
 
 MAX_LINES: Final = 100
 MAX_NAMES: Final = 100

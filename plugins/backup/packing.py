@@ -16,11 +16,11 @@ from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
 from jidoteki.plugins.backup import headers
+from jidoteki.plugins.backup.archive_file import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.descriptors import closing
-from jidoteki.plugins.backup.second_names import SecondNames
+from jidoteki.plugins.backup.hard_links import SecondNames
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
-from jidoteki.plugins.backup.sink import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.sizes import BLOCK
 
 SMALL = 64 * 1024
@@ -32,11 +32,11 @@ _PADDINGS = [bytes(-size % tarfile.BLOCKSIZE) for size in range(tarfile.BLOCKSIZ
 Progress = Callable[[int], None]
 
 
-class TooBig(Exception):
+class TooBigError(Exception):
     """An archive that would leave too little space free."""
 
 
-class Empty(Exception):
+class EmptyArchiveError(Exception):
     """An archive without members."""
 
 
@@ -79,8 +79,8 @@ def pack(tree: Tree, sink: Sink, limit: int, note: Note, progress: Progress) -> 
 
     :param limit: largest size of the archive in bytes.
     :param progress: called often with the bytes written; an exception that it raises ends the packing.
-    :raises TooBig: the limit is reached.
-    :raises Empty: it would have no member.
+    :raises TooBigError: the limit is reached.
+    :raises EmptyArchiveError: it would have no member.
     :raises OSError: the archive cannot be written.
     """
     packer = _Packer(sink, limit - len(END) - tarfile.RECORDSIZE, tree.data, note, progress)
@@ -91,7 +91,7 @@ def pack(tree: Tree, sink: Sink, limit: int, note: Note, progress: Progress) -> 
             tree.skip()
         progress(sink.size)
     if not sink.size:
-        raise Empty
+        raise EmptyArchiveError
     packer.add_list(note.listing())
     sink.write(END)
     sink.write(bytes(-sink.size % tarfile.RECORDSIZE))
@@ -271,4 +271,4 @@ class _Packer:
 
     def _check_room(self, size: int) -> None:
         if self._sink.size + size > self._limit:
-            raise TooBig
+            raise TooBigError

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Literal, NamedTuple
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED, is_reserved
-from jidoteki.plugins.backup import filling, owners
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_empty, is_there
-from jidoteki.plugins.backup.kept import Kept, at_and_above
-from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import BATCH, MAX_TIME, Action, Line, components, joined
-from jidoteki.plugins.backup.room import Room
-from jidoteki.plugins.backup.same import has_all, is_same
-from jidoteki.plugins.backup.targets import SHOWN
+from jidoteki.plugins.backup import mount_point_files, owners
+from jidoteki.plugins.backup.backup_list import Selection
+from jidoteki.plugins.backup.comparison import has_all, is_same
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory, is_empty
+from jidoteki.plugins.backup.kept_paths import Kept, at_and_above
+from jidoteki.plugins.backup.plan_lines import BATCH, MAX_TIME, Action, Line, components, joined
+from jidoteki.plugins.backup.pruning import SHOWN
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.volumes import MAIN, Volumes
 
 _Decision = Action | Literal["stay"] | None
@@ -71,7 +71,7 @@ class Planner:
     def lines(self) -> Iterator[Line]:
         """Yield the lines of the plan.
 
-        :raises JobFailed: an entry cannot be restored, or would remove what must be kept.
+        :raises JobError: an entry cannot be restored, or would remove what must be kept.
         :raises OSError: an entry was replaced in the meantime.
         """
         for volume in self._volumes:
@@ -82,7 +82,7 @@ class Planner:
                 except OSError:
                     there = False
                 if not there:
-                    raise JobFailed(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
+                    raise JobError(f"{_shown(volume.path)} cannot be restored: it was unmounted meanwhile")
             if not self._is_restored_elsewhere(volume.path):
                 exact = self._exact and not self._kept.below(volume.path)
                 covered = self._listed.covers(volume.path)
@@ -117,7 +117,7 @@ class Planner:
                     path = joined(pair.path, entry.name)
                     if is_reserved(entry.name) or self._kept.at(path):
                         continue
-                    if pair.new is not None and is_there(entry.name, pair.new):
+                    if pair.new is not None and exists(entry.name, pair.new):
                         continue
                     kept = self._kept.within(path)
                     if entry.is_dir(follow_symlinks=False):
@@ -129,7 +129,7 @@ class Planner:
         coming = entry.is_dir(follow_symlinks=False)
         if owners.would_gain(entry, pair.data, new, pair.by):
             path = _shown(joined(pair.path, entry.name))
-            raise JobFailed(f"{path} cannot be restored: others may have put the directory there that it would be in")
+            raise JobError(f"{path} cannot be restored: others may have put the directory there that it would be in")
         decision: _Decision = "put"
         try:
             there = stat.S_ISDIR(os.stat(entry.name, dir_fd=pair.data, follow_symlinks=False).st_mode)
@@ -153,11 +153,11 @@ class Planner:
         if path in self._kept.bound and not there:
             return self._fill(pair, name, "write")
         if coming and not covered:
-            raise JobFailed(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
+            raise JobError(f"{path[:SHOWN]} cannot be restored: {path[:SHOWN]} is no directory")
         if there and (self._fixed or path in self._kept.bound):
-            raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which cannot be removed")
+            raise JobError(f"{_shown(path)} cannot be restored: a directory is there, which cannot be removed")
         if there and not exact and not _is_empty(name, pair.data):
-            raise JobFailed(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
+            raise JobError(f"{_shown(path)} cannot be restored: a directory is there, which is not empty")
         return "replace" if exact else "put"
 
     def _both(self, pair: _Pair, name: str, covered: bool, exact: bool) -> _Decision:
@@ -173,7 +173,7 @@ class Planner:
                 return "replace" if exact else "put"
         way = "" if exact or not covered or self._fixed else ", or restore with mode=exact, which replaces it"
         remedy = f"give it the owner and mode of the archive{way}"
-        raise JobFailed(f"{_shown(path)} cannot be restored: {difference}: {remedy}")
+        raise JobError(f"{_shown(path)} cannot be restored: {difference}: {remedy}")
 
     def _fill(self, pair: _Pair, name: str, action: Literal["fill", "write"]) -> _Decision:
         """Decide about a new entry where a file is that is a mount point or mounted elsewhere."""
@@ -188,7 +188,7 @@ class Planner:
                     raise _differs(path, twin)
             return "stay"
         try:
-            filling.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
+            mount_point_files.check(name, pair.data, pair.new, is_mounted=action == "fill", room=self._room)
         except OSError as error:
             if is_same(name, pair.data, pair.new):
                 return "stay"
@@ -202,7 +202,7 @@ class Planner:
         with ExitStack() as opened:
             data = opened.enter_context(_opened(name, pair.data))
             new = None
-            if pair.new is not None and is_there(name, pair.new):
+            if pair.new is not None and exists(name, pair.new):
                 new = opened.enter_context(_opened(name, pair.new))
             if path in self._kept.mounts or os.fstat(data).st_dev != os.fstat(pair.data).st_dev:
                 if new is not None and not has_all(data, new) and not self._is_restored_elsewhere(path):
@@ -215,7 +215,7 @@ class Planner:
     def _is_restored_elsewhere(self, path: str) -> bool:
         """Return whether the directory mounted at a path is restored at another path where it is mounted, too.
 
-        :raises JobFailed: the archive has other content there.
+        :raises JobError: the archive has other content there.
         """
         twin = self._twin(path)
         if twin is not None and not self._brings(twin, path):
@@ -229,7 +229,7 @@ class Planner:
             above, _, name = twin.rpartition("/")
             if self._volumes.at(mount) and self._is_one(path, twin):
                 with suppress(FileNotFoundError), closing(self._volumes.new(above)) as new:
-                    if is_there(name, new):
+                    if exists(name, new):
                         return twin
         return None
 
@@ -255,17 +255,17 @@ class Planner:
                         return False
         return True
 
-    def _mounted(self, path: str, reason: str | None = None) -> JobFailed:
+    def _mounted(self, path: str, reason: str | None = None) -> JobError:
         reason = reason or self._reasons.get(path)
         at = path if path in self._kept.mounts or path not in self._kept.bound else self._kept.bound[path][0]
         place = f"{at[:SHOWN]} ({reason})" if reason else at[:SHOWN]
         what = "another file system is mounted at" if at == path else "it is mounted elsewhere, too, at"
-        return JobFailed(f"{_shown(path)} cannot be restored: {what} {place}")
+        return JobError(f"{_shown(path)} cannot be restored: {what} {place}")
 
 
-def _differs(path: str, twin: str) -> JobFailed:
+def _differs(path: str, twin: str) -> JobError:
     what = f"it is the same as {_shown(twin)}, for which the archive has something else"
-    return JobFailed(f"{_shown(path)} cannot be restored: {what}")
+    return JobError(f"{_shown(path)} cannot be restored: {what}")
 
 
 def _shown(path: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance
-from jidoteki.plugins.backup.made import Origin
+from jidoteki.plugins.backup.own_backups import Origin
 
 PROPERTIES: Final[dict[str, Any]] = {
     "files": {"type": "integer", "description": "In a dry run: how many there are, directories not counted"},

@@ -15,11 +15,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
-from jidoteki.plugins.backup import narrowing
-from jidoteki.plugins.backup.descriptors import closing, is_directory, is_there
+from jidoteki.plugins.backup import narrowed_access
+from jidoteki.plugins.backup.descriptors import closing, exists, is_directory
+from jidoteki.plugins.backup.error_messages import about, named
 from jidoteki.plugins.backup.moves import PIECES, Moves
-from jidoteki.plugins.backup.plans import Line, components, joined
-from jidoteki.plugins.backup.reasons import about, named
+from jidoteki.plugins.backup.plan_lines import Line, components, joined
 from jidoteki.plugins.backup.staging import OLD
 from jidoteki.plugins.backup.volumes import Volumes
 
@@ -58,7 +58,7 @@ class Renames:
             gone = error.errno in _NOT_THERE
             raise (_replaced(line.directory, error.errno) if gone else named(error, line.directory)) from error
         with closing(place), self._moves(number, line, place) as moves:
-            narrowing.check(line, place)
+            narrowed_access.check(line, place)
             self._places.extend([0] * (number + 1 - len(self._places)))
             self._places[number] = os.fstat(place).st_ino
             try:
@@ -75,7 +75,7 @@ class Renames:
 
         :raises OSError: one cannot be undone now.
         """
-        if not line.entries or not is_there(str(number), self._volumes.of(line.directory).old):
+        if not line.entries or not exists(str(number), self._volumes.of(line.directory).old):
             return
         try:
             place = self._opened(line.directory)
@@ -97,7 +97,7 @@ class Renames:
         with suppress(FileNotFoundError), closing(directory_beneath(volume.old, [str(number)])) as old:
             for name in line.entries:
                 for place in (name, f"{PIECES}/{name}"):
-                    if is_there(place, old):
+                    if exists(place, old):
                         staging = joined(volume.path, volume.staging.name)
                         yield joined(line.directory, name), f"{staging}/{OLD}/{number}/{place}"
 

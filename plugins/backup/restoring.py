@@ -10,24 +10,24 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
-from jidoteki.plugins.backup import left_out, swapping, told
+from jidoteki.plugins.backup import left_out, restore_log, swapping
+from jidoteki.plugins.backup.backup_list import Selection, selection
+from jidoteki.plugins.backup.directory_metadata import settle
 from jidoteki.plugins.backup.disks import Disks
-from jidoteki.plugins.backup.dressing import settle
-from jidoteki.plugins.backup.journal import Damaged, Journal
-from jidoteki.plugins.backup.kept import Kept
-from jidoteki.plugins.backup.listed import Selection, selection
-from jidoteki.plugins.backup.made import Origin
+from jidoteki.plugins.backup.error_messages import reason
+from jidoteki.plugins.backup.journal import DamagedJournalError, Journal
+from jidoteki.plugins.backup.kept_paths import Kept
+from jidoteki.plugins.backup.own_backups import Origin
 from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.preview import preview
-from jidoteki.plugins.backup.reasons import reason
-from jidoteki.plugins.backup.room import Room
-from jidoteki.plugins.backup.targets import prune
+from jidoteki.plugins.backup.pruning import prune
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.validators import EXACT
-from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes
+from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes
 
-CLEARING_TIME: Final = 1.0
+CLEARING_TIMEOUT: Final = 1.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
 _GONE: Final = "The restored data are gone from where they were unpacked"
@@ -37,15 +37,15 @@ logger = logging.getLogger(__name__)
 def check(job: Job) -> None:
     """Unpack the archive beside the data, checking every member, and check that it can replace the data.
 
-    :raises JobFailed: it is refused; nothing is left of it.
+    :raises JobError: it is refused; nothing is left of it.
     """
-    job.log(f"{told.BEGIN}{job.appliance.data}")
+    job.log(f"{restore_log.BEGIN}{job.appliance.data}")
     journal = Journal(job.appliance, job.id)
     try:
         _unpack(job, journal)
     except BaseException as error:
         swapping.discard(job.appliance, journal, job.log)
-        if isinstance(error, (JobFailed, OSError)):
+        if isinstance(error, (JobError, OSError)):
             raise _refused(job, error, "The archive cannot be unpacked") from error
         raise
     if job.dry_run:
@@ -93,27 +93,27 @@ def _planner(
     try:
         missing = left_out.parse(volumes.main.staging.read_list(left_out.MAX_SIZE)) if exact else frozenset()
     except (OSError, ValueError, RecursionError) as error:
-        raise JobFailed("The archive's list of what it lacks makes no sense") from error
+        raise JobError("The archive's list of what it lacks makes no sense") from error
     data = job.appliance.data
     kept = Kept(missing, mounts_below(data), bound_below(data))
-    room = Room(job.settings["limits"]["free-space"])
+    room = Room(job.host_config["limits"]["free-space"])
     return Planner(volumes, listed, kept, exact=exact, settle=settle, reasons=reasons or {}, room=room)
 
 
 def restore(job: Job) -> None:
     """Replace the data with the unpacked tree.
 
-    :raises JobFailed: that failed; the old data are still there.
+    :raises JobError: that failed; the old data are still there.
     """
     journal = Journal(job.appliance, job.id)
     job.progress(60)
     try:
         _commit(job, journal)
-    except (JobFailed, OSError) as error:
+    except (JobError, OSError) as error:
         raise _refused(job, error, "The restore failed") from error
     finally:
         swapping.discard(job.appliance, journal, job.log)
-    job.log(told.COMPLETE)
+    job.log(restore_log.COMPLETE)
 
 
 def _commit(job: Job, journal: Journal) -> None:
@@ -121,23 +121,23 @@ def _commit(job: Job, journal: Journal) -> None:
     with ExitStack() as opened:
         try:
             entry = journal.read()
-        except Damaged as error:
-            raise JobFailed("The journal of the restore makes no sense") from error
+        except DamagedJournalError as error:
+            raise JobError("The journal of the restore makes no sense") from error
         if entry is None:
-            raise JobFailed(_GONE)
+            raise JobError(_GONE)
         volumes = Volumes(opened.enter_context(swapping.opened_data(appliance)), opened)
         try:
             volumes.find(entry)
-        except Absent as absent:
-            raise JobFailed(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
+        except VolumeAbsentError as absent:
+            raise JobError(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
         planner = _planner(job, volumes, selection(appliance), settle)
         job.commit()
         swapping.commit(journal, volumes, planner.lines(), job.log)
 
 
-def _refused(job: Job, error: JobFailed | OSError, what: str) -> JobFailed:
+def _refused(job: Job, error: JobError | OSError, what: str) -> JobError:
     if isinstance(error, OSError):
-        error = JobFailed(f"{what}: {reason(error)}")
+        error = JobError(f"{what}: {reason(error)}")
     job.log(error.message)
     job.log("Restore failed")
     return error
@@ -151,7 +151,7 @@ def recover(appliance: Appliance) -> str | None:
     complete = swapping.finish_all(appliance, logger.warning)
     thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
     thread.start()
-    thread.join(CLEARING_TIME)
+    thread.join(CLEARING_TIMEOUT)
     return f"All of the archive of {', '.join(complete)} is restored all the same" if complete else None
 
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from jidoteki.hookspecs import Appliance, JobFailed
+from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved
-from jidoteki.plugins.backup.listed import EVERYTHING, selection
+from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
 from jidoteki.plugins.backup.matching import below_a_link, find, outermost, parents
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Note(Protocol):
 def selected(appliance: Appliance) -> list[str]:
     """Return the paths in `backup.txt`, existing or not, and the matches of its patterns, without nested ones.
 
-    :raises JobFailed: as `selection`; or a pattern has a symbolic link as a directory.
+    :raises JobError: as `selection`; or a pattern has a symbolic link as a directory.
     """
     words = selection(appliance).words
     patterns = find([word for word in words if word.is_pattern], appliance.data).names
@@ -98,7 +98,7 @@ class Tree:
     def __iter__(self) -> Iterator[Files | Other]:
         """Yield the entries.
 
-        :raises JobFailed: a selected path is below a symbolic link.
+        :raises JobError: a selected path is below a symbolic link.
         """
         given: set[str] = set()
         with ExitStack() as opened:
@@ -132,7 +132,7 @@ class Tree:
             return os.open(base, DIRECTORY, dir_fd=parent)
         except OSError as error:
             if error.errno == errno.ENOTDIR and stat.S_ISLNK(_mode(base, parent)):
-                raise JobFailed(below_a_link(name)) from error
+                raise JobError(below_a_link(name)) from error
             self._unread(name, error)
             return None
 

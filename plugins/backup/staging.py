@@ -29,7 +29,7 @@ KEY: Final = "key"
 LIST: Final = "left-out"
 """The archive's list of missing paths."""
 MODE: Final = 0o700
-EMPTYING_TIME: Final = 60.0
+EMPTYING_TIMEOUT: Final = 60.0
 """Time limit in seconds for removing a directory, to which another process could keep adding files."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -219,7 +219,7 @@ def remove(data: int, entry: Entry, mounted: bool = False) -> bool:
 
 def _empty(directory: int) -> None:
     """Remove all content of a directory, of any depth, unless somebody keeps adding files."""
-    deadline = time.monotonic() + EMPTYING_TIME
+    deadline = time.monotonic() + EMPTYING_TIMEOUT
     while time.monotonic() < deadline:
         if not sum(_remove(name, directory) for name in os.listdir(directory)):
             return

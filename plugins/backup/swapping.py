@@ -15,21 +15,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, JobFailed
+from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import journal as journals
-from jidoteki.plugins.backup import narrowing
+from jidoteki.plugins.backup import narrowed_access
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.descriptors import closing
-from jidoteki.plugins.backup.dressing import Dressing
-from jidoteki.plugins.backup.journal import Damaged, Entry, Journal
-from jidoteki.plugins.backup.plans import Line, Tell, components
-from jidoteki.plugins.backup.reasons import about, reason
+from jidoteki.plugins.backup.directory_metadata import Dressing
+from jidoteki.plugins.backup.error_messages import about, reason
+from jidoteki.plugins.backup.journal import DamagedJournalError, Entry, Journal
+from jidoteki.plugins.backup.plan_lines import Line, Tell, components
 from jidoteki.plugins.backup.renames import Renames
-from jidoteki.plugins.backup.volumes import MAIN, Absent, Volumes, is_mounted
+from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes, is_mounted
 
-SYNC_TIME: Final = 600.0
+SYNC_TIMEOUT: Final = 600.0
 MAX_TOLD: Final = 100
 
 
@@ -84,10 +84,10 @@ def is_unfinished(appliance: Appliance) -> bool:
 def check_finished(appliance: Appliance) -> None:
     """Check that no interrupted restore is incomplete.
 
-    :raises JobFailed: one is, and the data are half restored.
+    :raises JobError: one is, and the data are half restored.
     """
     for id in journals.unfinished(appliance):
-        raise JobFailed(f"The data are half restored: {id} was interrupted, and is still to be completed")
+        raise JobError(f"The data are half restored: {id} was interrupted, and is still to be completed")
 
 
 def remove_all(appliance: Appliance, tell: Tell) -> None:
@@ -102,7 +102,7 @@ def discard(appliance: Appliance, journal: Journal, tell: Tell = lambda text: No
 
     :param tell: called with a message for what cannot be removed within the time limit.
     """
-    with suppress(Damaged):
+    with suppress(DamagedJournalError):
         entry = journal.read()
         if entry and (entry.plan is None or entry.back):
             _remove(appliance, journal, entry)
@@ -137,7 +137,7 @@ def _finish(appliance: Appliance, journal: Journal, entry: Entry, tell: Tell, wi
         except FileNotFoundError:
             tell(f"{journal.id} cannot be completed now: there is no {appliance.data}")
             return False
-        except Absent as absent:
+        except VolumeAbsentError as absent:
             place = appliance.data / absent.path
             tell(f"{journal.id} cannot be completed now: its directory {entry.staging} is not in {place}")
             return False
@@ -181,14 +181,14 @@ def _make(journal: Journal, renames: Renames, volumes: Volumes, entry: Entry, te
     try:
         for number, line in _present(journal, volumes, entry.plan):
             with about(line.directory):
-                narrowing.narrow(volumes, number, line)
+                narrowed_access.narrow(volumes, number, line)
         for number, line in _present(journal, volumes, entry.plan):
             renames.make(number, line)
         for _, line in _present(journal, volumes, entry.plan):
             dressing.dress(line)
         dressing.end()
     except BaseException as error:
-        with suppress(OSError, Damaged):
+        with suppress(OSError, DamagedJournalError):
             journal.plan(entry.plan, entry.paths)
         return error
     return None
@@ -239,7 +239,7 @@ def _take_back(journal: Journal, renames: Renames, volumes: Volumes, count: int,
         path = volumes.of(line.directory).path
         if path not in stuck:
             try:
-                narrowing.take_back(volumes, number, line)
+                narrowed_access.take_back(volumes, number, line)
             except OSError as error:
                 stuck[path] = error
     return stuck
@@ -256,7 +256,7 @@ def _forget(journal: Journal) -> None:
         entry = journal.read()
         if entry and entry.plan is not None:
             journal.plan(None)
-    except (OSError, Damaged):
+    except (OSError, DamagedJournalError):
         with suppress(OSError):
             journal.remove()
 
@@ -270,7 +270,7 @@ def _sync(volumes: Volumes) -> None:
 def _sync_file_system(descriptor: int) -> None:
     try:
         subprocess.run(
-            ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIME, capture_output=True, stdin=descriptor
+            ["sync", "-f", "/dev/stdin"], check=True, timeout=SYNC_TIMEOUT, capture_output=True, stdin=descriptor
         )
     except (OSError, subprocess.SubprocessError):
         os.sync()

@@ -18,7 +18,7 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup import staging as stagings
 from jidoteki.plugins.backup.journal import MAX_MOUNTS, STAGING, Entry
-from jidoteki.plugins.backup.plans import components
+from jidoteki.plugins.backup.plan_lines import components
 from jidoteki.plugins.backup.staging import NEW, OLD, Staging
 
 MAIN: Final = ""
@@ -27,7 +27,7 @@ MAIN: Final = ""
 _DESCRIPTORS: Final = 4 * MAX_MOUNTS + 4096
 
 
-class Absent(Exception):
+class VolumeAbsentError(Exception):
     """A file system without the expected restore directory.
 
     :param path: its mount point below the data directory.
@@ -104,11 +104,11 @@ class Volumes:
     def of(self, directory: str) -> Volume:
         """Return the file system that a directory is on.
 
-        :raises Absent: it was not found, or not searched for.
+        :raises VolumeAbsentError: it was not found, or not searched for.
         """
         while directory not in self._all:
             if directory in self.absent or directory in self._done:
-                raise Absent(directory)
+                raise VolumeAbsentError(directory)
             directory = directory.rpartition("/")[0]
         return self._all[directory]
 
@@ -116,7 +116,7 @@ class Volumes:
         """Return whether the file system that a directory is on was found."""
         try:
             self.of(directory)
-        except Absent:
+        except VolumeAbsentError:
             return False
         return True
 
@@ -147,7 +147,7 @@ class Volumes:
         """Find those file systems of a journal's entry on which anything is left to do.
 
         :param without: whether those below the data directory may be absent.
-        :raises Absent: the restore directory is missing on one of them.
+        :raises VolumeAbsentError: the restore directory is missing on one of them.
         """
         for path in entry.paths:
             if entry.back and path not in entry.back:
@@ -155,9 +155,9 @@ class Volumes:
                 continue
             try:
                 self._add(path, partial(_found, entry=entry, path=path))
-            except (OSError, Absent) as error:
+            except (OSError, VolumeAbsentError) as error:
                 if path == MAIN or not without:
-                    raise Absent(path) from error
+                    raise VolumeAbsentError(path) from error
                 self.absent.add(path)
 
     def _add(self, path: str, enter: Callable[[int], Staging]) -> Volume:
@@ -178,7 +178,7 @@ def _beneath(top: int, volume: Volume, directory: str) -> int:
 def _found(top: int, *, entry: Entry, path: str) -> Staging:
     staging = stagings.find(top, entry, mounted=path != MAIN)
     if staging is None:
-        raise Absent(path)
+        raise VolumeAbsentError(path)
     return staging
 
 

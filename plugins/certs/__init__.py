@@ -18,7 +18,7 @@ from jidoteki.hookspecs import (
     hookimpl,
     previewing,
 )
-from jidoteki.plugins.certs import facts
+from jidoteki.plugins.certs import certificate_facts
 from jidoteki.plugins.certs.jobs import CERTS
 from jidoteki.plugins.certs.validators import PARAMETERS
 
@@ -34,7 +34,7 @@ async def status(request: Request) -> Response:
     answer: dict[str, Any] = {"status": last.get("status"), "log": last.get("log")}
     if answer["status"] == "failed" and last.get("error-message"):
         answer["error-message"] = last["error-message"]
-    return {**answer, **await asyncio.to_thread(facts.served, request.appliance)}
+    return {**answer, **await asyncio.to_thread(certificate_facts.served, request.appliance)}
 
 
 @hookimpl
@@ -49,14 +49,14 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     begun = "The certificates are being judged and installed; in a dry run, what is told of them"
     example_202 = {"Status": "202 Accepted", "Location": f"{PREFIX}/certs"}
     accepted: dict[int, str | Described] = {
-        202: Described(begun, previewing("202 Accepted", facts.PROPERTIES), (example_202,)),
+        202: Described(begun, previewing("202 Accepted", certificate_facts.PROPERTIES), (example_202,)),
         400: "A parameter is wrong, or an update runs",
     }
     example = {
         "status": "success",
         "log": "[1459884203][SYSTEM] Validating and adding TLS certificates",
-    } | facts.EXAMPLE
-    schema = {"allOf": [JOB_STATUS, {"type": "object", "properties": facts.PROPERTIES}]}
+    } | certificate_facts.EXAMPLE
+    schema = {"allOf": [JOB_STATUS, {"type": "object", "properties": certificate_facts.PROPERTIES}]}
     went = Described("How it went, and what the certificate in use is", schema, (example,))
     return [
         Endpoint(

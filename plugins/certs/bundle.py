@@ -28,7 +28,7 @@ from jidoteki.plugins.certs.certificates import (
     names_as_issuer,
     public_key,
 )
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 
 ALLOWED_KEYS: Final = tls_keys.ALLOWED
 WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)
@@ -72,7 +72,7 @@ def pem(certificates: Sequence[x509.Certificate]) -> str:
 def read(public: str, private: str, ca: str = "") -> Bundle:
     """Read and check the files of a form; each character of a text stands for one byte.
 
-    :raises Refused: a file cannot be read, is too weak, or does not match the others.
+    :raises CertificateError: a file cannot be read, is too weak, or does not match the others.
     """
     bundle = load(public, private, ca)
     check_signatures(bundle)
@@ -82,7 +82,7 @@ def read(public: str, private: str, ca: str = "") -> Bundle:
 def load(public: str, private: str, ca: str = "") -> Bundle:
     """Read the key and the certificates, and sort them in the order in which a server sends them.
 
-    :raises Refused: a file cannot be read, has a key that is not allowed, or does not belong to the key.
+    :raises CertificateError: a file cannot be read, has a key that is not allowed, or does not belong to the key.
     """
     certificates = _certificates("public", public)
     key_text = pem_texts.key(private)
@@ -93,7 +93,7 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
     if found.strangers and not found.is_whole and len(found.chain) == 1:  # else they are left out with a warning
         raise _lacks_issuer(found)
     if (length := len(found.chain) + len(found.crossed)) > MAX_CERTIFICATES:
-        raise Refused(f"The chain has {length} certificates: at most {MAX_CERTIFICATES} are allowed")
+        raise CertificateError(f"The chain has {length} certificates: at most {MAX_CERTIFICATES} are allowed")
     for number, certificate in enumerate((*found.chain, *found.crossed)):
         _check_key_kind(certificate, authority=number > 0)
     return Bundle(key_text, leaf, found.chain[1:], found.crossed, found.strangers)
@@ -102,7 +102,7 @@ def load(public: str, private: str, ca: str = "") -> Bundle:
 def check_signatures(bundle: Bundle) -> None:
     """Check the key usage and the signature algorithms of the certificates.
 
-    :raises Refused: TLS clients do not accept them.
+    :raises CertificateError: TLS clients do not accept them.
     """
     for number, certificate in enumerate((bundle.certificate, *bundle.authorities)):
         _check_signature_hash(certificate, authority=number > 0)
@@ -114,7 +114,7 @@ def check_signatures(bundle: Bundle) -> None:
 def _certificates(parameter: str, content: str) -> list[x509.Certificate]:
     blocks = pem_texts.certificates(parameter, content)
     if len(blocks) > MAX_CERTIFICATES:
-        raise Refused(f"{parameter} holds {len(blocks)} certificates: at most {MAX_CERTIFICATES} are allowed")
+        raise CertificateError(f"{parameter} holds {len(blocks)} certificates: at most {MAX_CERTIFICATES} are allowed")
     return [_certificate(parameter, number, block) for number, block in enumerate(blocks, 1)]
 
 
@@ -122,34 +122,38 @@ def _certificate(parameter: str, number: int, block: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(block.encode("latin-1"))
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise Refused(
+        raise CertificateError(
             f"Certificate {number} in {parameter} is damaged: send the file as your authority made it"
         ) from error
 
 
 def _load_key(block: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     if "ENCRYPTED" in block:
-        raise Refused("The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'")
+        raise CertificateError(
+            "The private key is encrypted: remove its passphrase with 'openssl pkey -in FILE -out NEW'"
+        )
     try:
         # RSA keys are validated only when they are no longer than allowed: 16,384 bits would take minutes.
         unchecked = load_pem_private_key(block.encode("latin-1"), None, unsafe_skip_rsa_key_validation=True)
-        kind = tls_keys.unfit(unchecked.public_key())
+        kind = tls_keys.unsupported(unchecked.public_key())
         key = unchecked if kind else load_pem_private_key(block.encode("latin-1"), None)
     except UnsupportedAlgorithm as error:
-        raise Refused(f"The private key is of a kind that is not supported: {ALLOWED_KEYS}") from error
+        raise CertificateError(f"The private key is of a kind that is not supported: {ALLOWED_KEYS}") from error
     except (ValueError, TypeError) as error:
         if _has_more_primes(block):
-            raise Refused("The private key is RSA of more than two primes: make one as usual, of two primes") from error
-        raise Refused("The private key is damaged: send the file as it was made, in PEM") from error
+            raise CertificateError(
+                "The private key is RSA of more than two primes: make one as usual, of two primes"
+            ) from error
+        raise CertificateError("The private key is damaged: send the file as it was made, in PEM") from error
     if kind is None and isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return key
-    raise Refused(f"The private key is {kind}: {ALLOWED_KEYS}")
+    raise CertificateError(f"The private key is {kind}: {ALLOWED_KEYS}")
 
 
 def _check_key_kind(certificate: x509.Certificate, authority: bool) -> None:
-    kind = tls_keys.unfit_in(certificate, authority)
+    kind = tls_keys.unsupported_key_of(certificate, authority)
     if kind:
-        raise Refused(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
+        raise CertificateError(f"The key of {name(certificate)} is {kind}: {ALLOWED_KEYS}")
 
 
 def _has_more_primes(block: str) -> bool:
@@ -167,20 +171,22 @@ def _belonging(
     wanted = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     fitting = [each for each in certificates if public_key(each) == wanted]
     if not fitting:
-        raise Refused("The private key does not belong to the certificate in public")
+        raise CertificateError("The private key does not belong to the certificate in public")
     return chains.best(fitting, now)
 
 
-def _lacks_issuer(found: chains.Sorted) -> Refused:
+def _lacks_issuer(found: chains.Sorted) -> CertificateError:
     """Return the error for certificates that do not form a chain."""
     last, number = found.chain[-1], len(found.chain)
     same = next((each for each in found.strangers if names_as_issuer(last, each)), None)
     other = same or found.strangers[0]
     told = f"Certificate {number + 1} of the chain ({name(other)}) did not sign certificate {number} ({name(last)})"
     if same:
-        return Refused(f"{told}: it has another key than the issuer of the same name, which is missing; add that to ca")
+        return CertificateError(
+            f"{told}: it has another key than the issuer of the same name, which is missing; add that to ca"
+        )
     missing = issuer_name(last)
-    return Refused(
+    return CertificateError(
         f"{told}: its issuer{f', {missing},' if missing else ''} is missing; add that one's certificate to ca"
     )
 
@@ -188,16 +194,16 @@ def _lacks_issuer(found: chains.Sorted) -> Refused:
 def _check_usage(certificate: x509.Certificate) -> None:
     """Refuse a certificate that TLS clients do not accept as a server's: RFC 5280, 4.2.1.3 and 4.2.1.12."""
     if certificate.version == x509.Version.v1 and not is_self_signed(certificate):  # a self-signed one is pinned
-        raise Refused(
+        raise CertificateError(
             f"Many TLS clients refuse {name(certificate)}: it is of version 1, and only an authority's may be. "
             "Have it signed again with a subjectAltName, which makes it version 3"
         )
     usage = extension(certificate, x509.KeyUsage)
     if usage and not usage.digital_signature:
-        raise Refused(f"TLS clients refuse {name(certificate)}: its key usage lacks digitalSignature")
+        raise CertificateError(f"TLS clients refuse {name(certificate)}: its key usage lacks digitalSignature")
     purposes = extension(certificate, x509.ExtendedKeyUsage)
     if purposes is not None and ExtendedKeyUsageOID.SERVER_AUTH not in purposes:  # "any" is not enough for OpenSSL
-        raise Refused(f"TLS clients refuse {name(certificate)}: its extended key usage lacks serverAuth")
+        raise CertificateError(f"TLS clients refuse {name(certificate)}: its extended key usage lacks serverAuth")
 
 
 def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> None:
@@ -206,11 +212,13 @@ def _check_signature_hash(certificate: x509.Certificate, authority: bool) -> Non
     except UnsupportedAlgorithm:
         weak = True
     if weak and not (authority and is_self_signed(certificate)):
-        raise Refused(
+        raise CertificateError(
             f"The signature of {name(certificate)} is too weak (MD5, SHA-1 or unknown): SHA-256 or better is needed"
         )
 
 
 def _check_issuer(number: int, issuer: x509.Certificate) -> None:
     if not may_sign(issuer):
-        raise Refused(f"Certificate {number} of the chain ({name(issuer)}) is not the certificate of an authority")
+        raise CertificateError(
+            f"Certificate {number} of the chain ({name(issuer)}) is not the certificate of an authority"
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from jidoteki.hookspecs import Appliance, Finding, paths
 from jidoteki.plugins.certs import bundle, handshake
 from jidoteki.plugins.certs.jobs import TlsFiles
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
@@ -18,11 +18,11 @@ def check(appliance: Appliance) -> Iterator[Finding]:
     try:
         text = paths.read_regular(path, follow=True).decode("latin-1")
         served = bundle.load(text, text)
-    except (OSError, Refused):
+    except (OSError, CertificateError):
         return
     try:
         bundle.check_signatures(served)
         with tempfile.TemporaryDirectory() as workspace:
             handshake.check(served, Path(workspace))
-    except Refused as error:
+    except CertificateError as error:
         yield Finding("error", "certificate", str(error), "Send another one with POST /certs.", str(path))

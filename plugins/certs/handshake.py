@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.plugins.certs.bundle import Bundle, pem
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 
 VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 NO_CHECK_TIME: Final = 0x200000
@@ -19,7 +19,7 @@ def check(bundle: Bundle, workspace: Path) -> None:
     """Check that a client that trusts the last certificate of the bundle accepts it, with each version of TLS.
 
     :param workspace: an empty directory, closed to other users.
-    :raises Refused: OpenSSL cannot load it, or one of the two sides refuses it.
+    :raises CertificateError: OpenSSL cannot load it, or one of the two sides refuses it.
     """
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _load(server, bundle, workspace)
@@ -32,10 +32,10 @@ def check(bundle: Bundle, workspace: Path) -> None:
         try:
             _shake_hands(server, client)
         except ssl.SSLCertVerificationError as error:
-            raise Refused(f"TLS clients refuse this certificate: {error.verify_message}") from error
+            raise CertificateError(f"TLS clients refuse this certificate: {error.verify_message}") from error
         except ssl.SSLError as error:
             named = version.name.replace("v", " ").replace("_", ".")
-            raise Refused(
+            raise CertificateError(
                 f"No client can connect with {named} and this certificate: {error.reason or error}"
             ) from error
 
@@ -47,7 +47,7 @@ def _load(server: ssl.SSLContext, bundle: Bundle, workspace: Path) -> None:
         path.write_text(bundle.pem(), encoding="ascii")
         server.load_cert_chain(path, password="")
     except ssl.SSLError as error:
-        raise Refused(f"OpenSSL cannot serve this key and certificate: {error.reason or error}") from error
+        raise CertificateError(f"OpenSSL cannot serve this key and certificate: {error.reason or error}") from error
     finally:
         path.unlink()
 

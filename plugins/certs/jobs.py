@@ -8,12 +8,12 @@ from typing import Final
 
 from cryptography import x509
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed, JobType, StatusFiles, paths
+from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, paths
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.certs import bundle, handshake, warnings
 from jidoteki.plugins.certs.bundle import Bundle
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 
 BEGIN: Final = "Validating and adding TLS certificates"
 SUCCESS: Final = "Add TLS certificates successful"
@@ -93,15 +93,15 @@ def _check(job: Job) -> None:
     _preview(job, new)
     try:
         handshake.check(new, job.workspace)
-    except Refused as error:
-        raise JobFailed(str(error)) from error
+    except CertificateError as error:
+        raise JobError(str(error)) from error
     except OSError as error:
-        raise JobFailed(f"The certificates cannot be checked: {error.strerror or error}") from error
+        raise JobError(f"The certificates cannot be checked: {error.strerror or error}") from error
 
 
 def _preview(job: Job, new: Bundle) -> None:
     if job.dry_run:
-        from jidoteki.plugins.certs.facts import facts
+        from jidoteki.plugins.certs.certificate_facts import facts
 
         job.preview(facts(new.certificate))
 
@@ -126,7 +126,7 @@ def _replace(job: Job) -> None:
         files.key.parent.mkdir(mode=private, parents=True, exist_ok=True)
         contents = _contents(files, new)
     except OSError as error:
-        raise JobFailed(f"{CANNOT_STORE}: {error.strerror or error}") from error
+        raise JobError(f"{CANNOT_STORE}: {error.strerror or error}") from error
     with replaced(job, contents, 0o640, modes=modes, follow=True, cannot_write=CANNOT_STORE, put_back=PUT_BACK):
         job.progress(70)
         if not job.apply("certs", files.document()):
@@ -137,8 +137,8 @@ def _read(job: Job) -> Bundle:
     """Read the input; if it has no authority, add the present ones if they are the new certificate's."""
     try:
         new = bundle.read(job.input["public"], job.input["private"], job.input.get("ca") or "")
-    except Refused as error:
-        raise JobFailed(str(error)) from error
+    except CertificateError as error:
+        raise JobError(str(error)) from error
     if new.chain or new.self_signed:
         return new
     return _with_kept_authorities(job) or new
@@ -148,7 +148,7 @@ def _with_kept_authorities(job: Job) -> Bundle | None:
     try:
         there = paths.read_regular(TlsFiles.of(job.appliance).authorities, follow=True).decode("latin-1")
         found = bundle.read(job.input["public"], job.input["private"], there)
-    except (OSError, Refused):
+    except (OSError, CertificateError):
         return None
     return found if found.chain else None
 

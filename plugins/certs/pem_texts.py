@@ -56,7 +56,7 @@ _BLOCKS: Final = (
 )
 
 
-class Refused(Exception):
+class CertificateError(Exception):
     """A key or certificate that is not accepted; the message is a full sentence."""
 
 
@@ -64,16 +64,16 @@ def plain(parameter: str, content: str) -> str:
     """Return a text with LF line ends and without spaces around its lines.
 
     :param content: one character for each byte.
-    :raises Refused: it is not PEM, but another known format.
+    :raises CertificateError: it is not PEM, but another known format.
     """
     for width in (4, 2):
         dashes = "-" + "\0" * (width - 1) + "-"
         if dashes in content:
-            raise Refused(f"{parameter} is a text in UTF-{width * 8}: save it as UTF-8 or ASCII")
+            raise CertificateError(f"{parameter} is a text in UTF-{width * 8}: save it as UTF-8 or ASCII")
     if "-----BEGIN " not in content:
         for pattern, kind in _BINARIES:
             if pattern.match(content):
-                raise Refused(f"{parameter} is {kind}")
+                raise CertificateError(f"{parameter} is {kind}")
     text = _LINE_END.sub("\n", content.removeprefix(BYTE_ORDER_MARK))
     text = "\n".join(line.rstrip(_AT_LINE_END).lstrip(_SPACES) for line in text.split("\n"))
     return _SWITCHED_OFF.sub("", text)
@@ -82,7 +82,7 @@ def plain(parameter: str, content: str) -> str:
 def certificates(parameter: str, content: str) -> list[str]:
     """Return the certificates in a text, each as a plain PEM block.
 
-    :raises Refused: there is none.
+    :raises CertificateError: there is none.
     """
     text = plain(parameter, content)
     found = [_block(kind, body) for kind, body in _CERTIFICATE.findall(text)]
@@ -93,14 +93,14 @@ def certificates(parameter: str, content: str) -> list[str]:
 def key(content: str) -> str:
     """Return the private key in `private`, as a plain PEM block.
 
-    :raises Refused: there is none, or more than one.
+    :raises CertificateError: there is none, or more than one.
     """
     text = plain("private", content)
     found: list[str] = _KEY.findall(text)
     _check_whole("private", _KEY.sub("", text), _KEY_LINE, bool(found))
     found = found or _refuse("private", text, "private key (-----BEGIN PRIVATE KEY-----)")
     if len(found) > 1:
-        raise Refused(f"private holds {len(found)} private keys: exactly one is allowed")
+        raise CertificateError(f"private holds {len(found)} private keys: exactly one is allowed")
     return found[0] + "\n"
 
 
@@ -121,7 +121,7 @@ def _check_whole(parameter: str, rest: str, line: re.Pattern[str], found: bool) 
         problem = f"can be read: its line ends are lost, {begins} and {ends} must be lines of their own"
     else:
         problem = f"is whole: it is cut off, the line {begins if alone['word'] == 'END' else ends} is missing"
-    raise Refused(
+    raise CertificateError(
         f"{parameter} holds no PEM that {problem}; send the file as it was made, with curl as -F {parameter}=@FILE"
     )
 
@@ -129,13 +129,13 @@ def _check_whole(parameter: str, rest: str, line: re.Pattern[str], found: bool) 
 def _refuse(parameter: str, text: str, wanted: str) -> list[str]:
     """Raise the error that names what was sent instead."""
     if _PKCS7.search(text):
-        raise Refused(f"{parameter} is {_PKCS7_TO_PEM}")
+        raise CertificateError(f"{parameter} is {_PKCS7_TO_PEM}")
     if _CMS.search(text):
-        raise Refused(f"{parameter} is {_CMS_TO_PEM}")
+        raise CertificateError(f"{parameter} is {_CMS_TO_PEM}")
     there = next((f", but {kind}" for pattern, kind in _BLOCKS if pattern.search(text)), "")
     sent = text.encode("latin-1")
     hint = f"; {file_names.hint(parameter)}" if not there and file_names.looks_like_one(sent) else ""
-    raise Refused(f"{parameter} holds no PEM {wanted}{there}{hint}")
+    raise CertificateError(f"{parameter} holds no PEM {wanted}{there}{hint}")
 
 
 def _block(kind: str, body: str) -> str:

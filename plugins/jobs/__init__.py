@@ -37,9 +37,9 @@ async def show_all(request: Request) -> Response:
     found = await request.job_records()
     if "before" in wanted:
         found = _after(found, wanted["before"])
-    for key, value in (("type", "kind"), ("status", "status")):
+    for key in ("type", "status"):
         if key in wanted:
-            found = [each for each in found if getattr(each, value) == wanted[key]]
+            found = [each for each in found if getattr(each, key) == wanted[key]]
     page = found[: wanted.get("limit", MAX_LISTED)]
     return EncodedJson(_listed(page, page[-1].id if len(page) < len(found) else None))
 

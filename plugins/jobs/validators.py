@@ -18,12 +18,12 @@ _LIMIT: Final = "[1-9][0-9]?|100"
 
 def _matching(pattern: str, what: str, description: str) -> Any:
     @validators.described({"type": "string", "pattern": f"^({pattern})$", "description": description})
-    def judge(value: str) -> str:
+    def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise vol.Invalid(f"must be {what}")
         return value
 
-    return judge
+    return check
 
 
 @validators.described({"type": "string", "pattern": f"^({_LIMIT})$", "description": "How many at most; 100 by default"})

@@ -12,7 +12,7 @@ def described(record: JobRecord) -> dict[str, Any]:
     """Return a record as it is answered; times are whole seconds since the epoch."""
     shown: dict[str, Any] = {
         "id": record.id,
-        "type": record.kind,
+        "type": record.type,
         "status": record.status,
         "percentage": record.percentage,
         "started": int(record.started),

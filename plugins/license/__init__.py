@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from jidoteki.hookspecs import ApiError, Appliance, Described, Endpoint, Finding, JobType, Request, Response, hookimpl
 from jidoteki.plugins.license import gpg
-from jidoteki.plugins.license.gpg import LicenseInvalid
+from jidoteki.plugins.license.gpg import LicenseError
 from jidoteki.plugins.license.jobs import INVALID, LICENSE
-from jidoteki.plugins.license.programs import ToolFailed
+from jidoteki.plugins.license.programs import ToolError
 from jidoteki.plugins.license.reading import LicenseInForce
 from jidoteki.plugins.license.validators import PARAMETERS
 
@@ -51,10 +51,10 @@ class Handlers:
 
     async def _document(self, request: Request) -> dict[str, Any]:
         try:
-            return await self._in_force.get(request.settings["limits"]["command"])
-        except LicenseInvalid as error:
+            return await self._in_force.get(request.host_config["limits"]["command"])
+        except LicenseError as error:
             raise ApiError(404, str(error)) from error
-        except ToolFailed as error:
+        except ToolError as error:
             raise ApiError(503, str(error)) from error
 
 
@@ -86,11 +86,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 
 @hookimpl
-def jidoteki_check(appliance: Appliance, settings: Mapping[str, Any]) -> list[Finding]:
+def jidoteki_check(appliance: Appliance, host_config: Mapping[str, Any]) -> list[Finding]:
     """Check whether the license can be read."""
     from jidoteki.plugins.license import checking
 
-    return list(checking.check(appliance, settings["limits"]["command"]))
+    return list(checking.check(appliance, host_config["limits"]["command"]))
 
 
 @hookimpl
@@ -109,7 +109,7 @@ def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
         secret, public = gpg.make_keys("Appliance")
         vendor_secret, vendor_public = gpg.make_keys("Vendor")
         license = gpg.make_license(SAMPLE, public.encode(), vendor_secret.encode())
-    except ToolFailed as error:
+    except ToolError as error:
         logger.warning("There is no sample license: %s", error)
         return
     appliance.replace_file(appliance.etc / "license.key", secret, mode=0o600)

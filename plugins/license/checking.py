@@ -11,24 +11,24 @@ from pathlib import Path
 
 from jidoteki.hookspecs import Appliance, Finding, paths
 from jidoteki.plugins.license import key_faults, programs
-from jidoteki.plugins.license.gpg import LicenseInvalid, NoMessage
-from jidoteki.plugins.license.programs import ToolFailed
+from jidoteki.plugins.license.gpg import LicenseError, NoMessageError
+from jidoteki.plugins.license.programs import ToolError
 from jidoteki.plugins.license.reading import LicenseFiles, ask_script, content_of, exit_warning, verified
 
 GPG = "gpg"
-COMMAND_TIME = 60.0
+COMMAND_TIMEOUT = 60.0
 PUT_KEY = "Put the appliance's own OpenPGP secret key there, without a passphrase."
 
 
-def check(appliance: Appliance, command_time: float = COMMAND_TIME) -> Iterator[Finding]:
+def check(appliance: Appliance, command_timeout: float = COMMAND_TIMEOUT) -> Iterator[Finding]:
     """Yield why `GET /license` does not show the installed license, or why `POST /license` will refuse each one.
 
-    :param command_time: timeout of the vendor's command, in seconds.
+    :param command_timeout: timeout of the vendor's command, in seconds.
     """
     files = LicenseFiles.of(appliance)
     if files.scripted:
         if os.path.lexists(files.license) and _may_run(appliance, files.script):
-            yield from _asked(appliance, files, command_time)
+            yield from _asked(appliance, files, command_timeout)
         return
     yield from _signers(appliance, files)
     missing = list(_missing(files))
@@ -68,10 +68,10 @@ def _tried(appliance: Appliance, files: LicenseFiles) -> Iterator[Finding]:
             try:
                 verified(appliance, files.license, Path(directory))
                 return
-            except NoMessage:
+            except NoMessageError:
                 message = "it is no license, and GET /license says so"
                 yield Finding("note", "license", message, "Send one with POST /license.", str(files.license))
-            except (LicenseInvalid, ToolFailed) as error:
+            except (LicenseError, ToolError) as error:
                 advice = (
                     "Send a license for this appliance with POST /license, or put back license.key and license.pub."
                 )
@@ -92,7 +92,7 @@ def _keys(files: LicenseFiles, directory: Path) -> Iterator[Finding]:
         try:
             content = content_of(path)
             fault = None if content is None else fault_of(content, directory)
-        except (LicenseInvalid, ToolFailed) as error:
+        except (LicenseError, ToolError) as error:
             fault = str(error)
             if not os.access(path, os.R_OK):
                 advice = f"Let the service's user read it: chown {os.geteuid()} {shlex.quote(str(path))}"
@@ -110,10 +110,10 @@ def _may_run(appliance: Appliance, script: Path) -> bool:
         return False
 
 
-def _asked(appliance: Appliance, files: LicenseFiles, command_time: float) -> Iterator[Finding]:
+def _asked(appliance: Appliance, files: LicenseFiles, command_timeout: float) -> Iterator[Finding]:
     try:
-        _, status = ask_script(appliance, command_time)
-    except (LicenseInvalid, ToolFailed) as error:
+        _, status = ask_script(appliance, command_timeout)
+    except (LicenseError, ToolError) as error:
         advice = "Let it read etc/license.asc and print a JSON object, or remove it: then GnuPG reads the license."
         yield Finding("error", "license", f"GET /license does not show the license: {error}", advice, str(files.script))
     else:

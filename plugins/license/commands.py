@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from jidoteki.plugins.license import gpg
-from jidoteki.plugins.license.programs import ToolFailed
+from jidoteki.plugins.license.programs import ToolError
 
 MAX_KEY: Final = 1024 * 1024
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,7 +40,7 @@ def build(content: Path, recipient: Path, sign_key: Path, output: Path) -> None:
     certificate, key = _key("--recipient", recipient), _key("--sign-key", sign_key)
     try:
         _write(output, gpg.make_license(document, certificate, key))
-    except ToolFailed as error:
+    except ToolError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"--output {output} cannot be written: {error.strerror or error}") from error

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.plugins.license.programs import ToolFailed, environment, run
+from jidoteki.plugins.license.programs import ToolError, environment, run
 
 MAX_SIZE: Final = 1024 * 1024
 MAX_STATUS: Final = 256 * 1024
@@ -41,11 +41,11 @@ SIGNATURE_FAULTS: Final = {
 }
 
 
-class LicenseInvalid(Exception):
+class LicenseError(Exception):
     """A license that is not accepted; the message is a full sentence."""
 
 
-class NoMessage(LicenseInvalid):
+class NoMessageError(LicenseError):
     """A file that is not an OpenPGP message at all."""
 
 
@@ -76,7 +76,7 @@ class Home:
     def run(self, *arguments: str | Path) -> Status:
         """Run GnuPG in this home directory.
 
-        :raises ToolFailed: it cannot be started, timed out or printed too much.
+        :raises ToolError: it cannot be started, timed out or printed too much.
         """
         code, output = self._output(*arguments)
         words = [line.split() for line in output.split("\n")]
@@ -111,7 +111,7 @@ class Home:
         """Return keys in ASCII armor."""
         target = self.path / "export"
         if self.run("--armor", "--output", target, *arguments).code != 0:
-            raise ToolFailed("gpg cannot export the key it made")
+            raise ToolError("gpg cannot export the key it made")
         return target.read_text(encoding="ascii")
 
 
@@ -122,18 +122,16 @@ def decrypt(message: bytes, key: bytes, signers: bytes | None, directory: Path) 
     :param key: the OpenPGP secret key it is encrypted to, without a passphrase.
     :param signers: the OpenPGP certificate by whose key it must be signed; None when no signature is needed.
     :param directory: where to create the temporary home directory, closed to other users.
-    :raises LicenseInvalid: it cannot be decrypted or verified.
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises LicenseError: it cannot be decrypted or verified.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     try:
         return _decrypted(message, key, signers, directory)
-    except LicenseInvalid:
+    except LicenseError:
         if not _is_good_another_time(message, key, signers, directory):
             raise
     says = time.strftime("%Y-%m-%d", time.gmtime())
-    raise LicenseInvalid(
-        f"The clock of this appliance says {says}, which is before its license or a key of it was made"
-    )
+    raise LicenseError(f"The clock of this appliance says {says}, which is before its license or a key of it was made")
 
 
 def _is_good_another_time(message: bytes, key: bytes, signers: bytes | None, directory: Path) -> bool:
@@ -143,7 +141,7 @@ def _is_good_another_time(message: bytes, key: bytes, signers: bytes | None, dir
     """
     try:
         _decrypted(message, key, signers, directory, ("--ignore-time-conflict",))
-    except LicenseInvalid:
+    except LicenseError:
         return False
     return True
 
@@ -153,10 +151,10 @@ def _decrypted(
 ) -> bytes:
     with temporary_home(directory, options) as home:
         if not home.add(key, secret=True):
-            raise LicenseInvalid("The license cannot be decrypted: license.key holds no OpenPGP secret key")
+            raise LicenseError("The license cannot be decrypted: license.key holds no OpenPGP secret key")
         trusted = None if signers is None else home.add(signers)
         if trusted is not None and not trusted:
-            raise LicenseInvalid("The license cannot be verified: license.pub holds no OpenPGP certificate")
+            raise LicenseError("The license cannot be verified: license.pub holds no OpenPGP certificate")
         source, target = home.path / "message", home.path / "content"
         source.write_bytes(message)
         verify = () if trusted is not None else ("--skip-verify",)
@@ -176,19 +174,19 @@ def make_license(document: dict[str, Any], recipient: bytes, signer: bytes, dire
     :param recipient: the OpenPGP certificate of the appliance's `license.key`.
     :param signer: the vendor's OpenPGP secret key, without a passphrase; its certificate is the `license.pub`.
     :param directory: where to create the temporary home directory; by default the system's temporary directory.
-    :raises ToolFailed: GnuPG is missing, or a key cannot be used.
+    :raises ToolError: GnuPG is missing, or a key cannot be used.
     """
     with temporary_home(directory) as home:
         recipients, signers = home.add(recipient), home.add(signer, secret=True)
         if not recipients or not signers:
             missing = "--sign-key" if recipients else "--recipient"
             needed = "the appliance's OpenPGP certificate and the vendor's OpenPGP secret key"
-            raise ToolFailed(f"A license needs {needed}, and there is none in {missing}")
+            raise ToolError(f"A license needs {needed}, and there is none in {missing}")
         source, target = home.path / "content", home.path / "message"
         source.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         parties = ("--recipient", recipients[0], "--local-user", signers[0])
         if home.run("--armor", "--output", target, *parties, "--sign", "--encrypt", "--", source).code != 0:
-            raise ToolFailed("gpg cannot make the license: neither key may be expired or revoked or have a passphrase")
+            raise ToolError("gpg cannot make the license: neither key may be expired or revoked or have a passphrase")
         return target.read_text(encoding="ascii")
 
 
@@ -198,16 +196,16 @@ def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
     :param name: its user id, such as `Enterprise Company <cto@enterprise>`.
     :param directory: where to create the temporary home directory; by default the system's temporary directory.
     :return: the secret key and the certificate, in ASCII armor.
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     unprotected = ("--pinentry-mode", "loopback", "--passphrase", "")
     with temporary_home(directory) as home:
         made = home.run(*unprotected, "--quick-generate-key", name, "ed25519", "cert,sign", "never")
         fingerprints = [words[1] for words in made.arguments("KEY_CREATED") if len(words) > 1]
         if made.code != 0 or not fingerprints:
-            raise ToolFailed("gpg cannot make a key")
+            raise ToolError("gpg cannot make a key")
         if home.run(*unprotected, "--quick-add-key", fingerprints[0], "cv25519", "encr", "never").code != 0:
-            raise ToolFailed("gpg cannot make a key that decrypts")
+            raise ToolError("gpg cannot make a key that decrypts")
         secret = home.export(*unprotected, "--export-secret-keys", fingerprints[0])
         return secret, home.export("--export", fingerprints[0])
 
@@ -216,11 +214,11 @@ def make_keys(name: str, directory: Path | None = None) -> tuple[str, str]:
 def temporary_home(directory: Path | None, options: tuple[str, ...] = ()) -> Iterator[Home]:
     """Yield an empty home directory below another one.
 
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     program = shutil.which("gpg")
     if program is None:
-        raise ToolFailed("gpg is not installed: install GnuPG, or provide the command license.sh")
+        raise ToolError("gpg is not installed: install GnuPG, or provide the command license.sh")
     try:
         with tempfile.TemporaryDirectory(prefix="gnupg-", dir=directory) as path, _short(Path(path)) as short:
             (short / "common.conf").touch()  # otherwise some versions write one that starts a key daemon
@@ -230,7 +228,7 @@ def temporary_home(directory: Path | None, options: tuple[str, ...] = ()) -> Ite
             finally:
                 _stop_agent(short)
     except OSError as error:
-        raise ToolFailed(f"gpg cannot work: {error.strerror or error}") from error
+        raise ToolError(f"gpg cannot work: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -256,14 +254,14 @@ def _check_key(status: Status, home: Home) -> None:
     if not status.count("BEGIN_DECRYPTION"):
         seen = status.count("PLAINTEXT") or status.count("ENC_TO")
         if not seen:
-            raise NoMessage("The license is not an OpenPGP message")
-        raise LicenseInvalid("The license is not encrypted")
+            raise NoMessageError("The license is not an OpenPGP message")
+        raise LicenseError("The license is not encrypted")
     if any(_asks_for_passphrase(words) for words in status.arguments("ERROR")):
-        raise LicenseInvalid("license.key cannot decrypt the license: it must be usable without a passphrase")
+        raise LicenseError("license.key cannot decrypt the license: it must be usable without a passphrase")
     # GnuPG 2.4 reports NO_SECKEY for a present key, too, if the message is damaged.
     named = {words[0] for words in status.arguments("ENC_TO") if words}
     if not status.count("DECRYPTION_KEY") and not named & home.secret_keys():
-        raise LicenseInvalid("The license is not encrypted to the key in license.key: it is for another appliance")
+        raise LicenseError("The license is not encrypted to the key in license.key: it is for another appliance")
 
 
 def _asks_for_passphrase(words: tuple[str, ...]) -> bool:
@@ -275,20 +273,20 @@ def _check_signatures(status: Status) -> None:
     """Check for bad signatures; before `_check_whole`, as GnuPG may then end without a status of the decryption."""
     for keyword, fault in SIGNATURE_FAULTS.items():
         if status.count(keyword):
-            raise LicenseInvalid(fault)
+            raise LicenseError(fault)
 
 
 def _check_whole(status: Status, size: int) -> None:
     if status.code != 0 and size >= MAX_SIZE:
-        raise LicenseInvalid(f"The license holds more than {MAX_SIZE} bytes")
+        raise LicenseError(f"The license holds more than {MAX_SIZE} bytes")
     decrypted = status.count("DECRYPTION_OKAY") == 1 and not status.count("DECRYPTION_FAILED")
     if status.code != 0 or not decrypted or status.count("PLAINTEXT") != 1:
-        raise LicenseInvalid("The license is damaged: send the file as your vendor made it")
+        raise LicenseError("The license is damaged: send the file as your vendor made it")
 
 
 def _check_signed(status: Status, trusted: frozenset[str]) -> None:
     made_by = [words[-1] for words in status.arguments("VALIDSIG") if words]
     if not made_by or not status.count("GOODSIG"):
-        raise LicenseInvalid("The license is not signed: a signature by the key in license.pub is needed")
+        raise LicenseError("The license is not signed: a signature by the key in license.pub is needed")
     if not trusted.issuperset(made_by):
-        raise LicenseInvalid(SIGNATURE_FAULTS["ERRSIG"])
+        raise LicenseError(SIGNATURE_FAULTS["ERRSIG"])

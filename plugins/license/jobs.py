@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from jidoteki.hookspecs import Job, JobFailed, JobType, file_names
+from jidoteki.hookspecs import Job, JobError, JobType, file_names
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.license import trial
-from jidoteki.plugins.license.gpg import LicenseInvalid
-from jidoteki.plugins.license.programs import ToolFailed
+from jidoteki.plugins.license.gpg import LicenseError
+from jidoteki.plugins.license.programs import ToolError
 from jidoteki.plugins.license.reading import LicenseFiles, verified
 
 INVALID: Final = "license-invalid"
@@ -27,7 +27,7 @@ def check(job: Job) -> None:
         if not LicenseFiles.of(job.appliance).scripted:
             _verify(job)
         elif job.dry_run:
-            raise JobFailed("A dry run cannot judge a license here: license.sh reads only the one in its place")
+            raise JobError("A dry run cannot judge a license here: license.sh reads only the one in its place")
 
 
 def _verify(job: Job) -> None:
@@ -36,11 +36,11 @@ def _verify(job: Job) -> None:
         candidate.touch(mode=0o600)
         candidate.write_bytes(_content(job))
         verified(job.appliance, candidate, job.workspace)
-    except LicenseInvalid as error:
+    except LicenseError as error:
         hint = f"; {file_names.hint('license')}" if file_names.looks_like_one(_content(job)) else ""
-        raise JobFailed(f"{error}{hint}", INVALID) from error
-    except (ToolFailed, OSError) as error:
-        raise JobFailed(str(error)) from error
+        raise JobError(f"{error}{hint}", INVALID) from error
+    except (ToolError, OSError) as error:
+        raise JobError(str(error)) from error
     finally:
         candidate.unlink(missing_ok=True)
 
@@ -55,12 +55,12 @@ def run(job: Job) -> None:
                 trial.install(job, _content(job))
             else:
                 job.appliance.replace_file(files.license, _content(job), 0o640)
-        except LicenseInvalid as error:
-            raise JobFailed(str(error), INVALID) from error
-        except ToolFailed as error:
-            raise JobFailed(str(error)) from error
+        except LicenseError as error:
+            raise JobError(str(error), INVALID) from error
+        except ToolError as error:
+            raise JobError(str(error)) from error
         except OSError as error:
-            raise JobFailed(f"The license cannot be stored: {error.strerror or error}") from error
+            raise JobError(f"The license cannot be stored: {error.strerror or error}") from error
     job.log(SUCCESS)
 
 

@@ -15,7 +15,7 @@ def of_secret_key(key: bytes, directory: Path) -> str | None:
     """Return why an OpenPGP secret key decrypts no license, whatever it is encrypted to; None if it can.
 
     :param directory: where to create a temporary home directory, closed to other users.
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     with temporary_home(directory, _OPTIONS) as home:
         if not home.add(key, secret=True):
@@ -31,7 +31,7 @@ def of_certificates(signers: bytes, directory: Path) -> str | None:
     """Return why OpenPGP certificates verify no license; None if they can.
 
     :param directory: where to create a temporary home directory, closed to other users.
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     with temporary_home(directory, _OPTIONS) as home:
         return None if home.add(signers) else "it holds no OpenPGP certificate"

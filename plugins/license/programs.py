@@ -10,10 +10,10 @@ from pathlib import Path
 from jidoteki.hookspecs import programs, scripts
 from jidoteki.hookspecs.programs import PATH
 
-__all__ = ["PATH", "ToolFailed", "command_of", "environment", "run"]
+__all__ = ["PATH", "ToolError", "command_of", "environment", "run"]
 
 
-class ToolFailed(Exception):
+class ToolError(Exception):
     """A program for licenses that is missing or does not work, independent of the license."""
 
 
@@ -25,12 +25,12 @@ def environment(**more: str) -> dict[str, str]:
 def command_of(script: Path) -> list[str]:
     """Return the command that runs a vendor's script.
 
-    :raises ToolFailed: it cannot be run.
+    :raises ToolError: it cannot be run.
     """
     try:
         return scripts.command_of(script)
-    except scripts.CannotRun as error:
-        raise ToolFailed(str(error)) from error
+    except scripts.ScriptError as error:
+        raise ToolError(str(error)) from error
 
 
 def run(
@@ -44,11 +44,11 @@ def run(
 ) -> tuple[int, bytes]:
     """Run a program and return its exit status and standard output; see `hookspecs.programs`.
 
-    :raises ToolFailed: it cannot be started, timed out or printed too much.
+    :raises ToolError: it cannot be started, timed out or printed too much.
     """
     try:
         return programs.read(
             argv, env=env, timeout=timeout, limit=limit, name=name, cwd=cwd, errors=subprocess.DEVNULL, umask=0o077
         )
-    except programs.ProgramFailed as error:
-        raise ToolFailed(str(error)) from error
+    except programs.ProgramError as error:
+        raise ToolError(str(error)) from error

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, paths, scripts, strict_json
-from jidoteki.hookspecs.programs import places
+from jidoteki.hookspecs.programs import script_environment
 from jidoteki.plugins.license import gpg
-from jidoteki.plugins.license.gpg import LicenseInvalid
-from jidoteki.plugins.license.programs import PATH, ToolFailed, command_of, environment, run
+from jidoteki.plugins.license.gpg import LicenseError
+from jidoteki.plugins.license.programs import PATH, ToolError, command_of, environment, run
 
 MAX_SIZE: Final = 1024 * 1024
 MAX_AGE: Final = 60.0
@@ -52,21 +52,21 @@ class LicenseFiles:
     @property
     def scripted(self) -> bool:
         """Whether the vendor's command reads the license; GnuPG does not replace one that cannot be run."""
-        return scripts.is_there(self.script)
+        return scripts.exists(self.script)
 
 
-def read(appliance: Appliance, directory: Path, script_time: float) -> dict[str, Any]:
+def read(appliance: Appliance, directory: Path, script_timeout: float) -> dict[str, Any]:
     """Return the content of the active license.
 
     :param directory: a directory for temporary keys, closed to other users.
-    :param script_time: timeout of the vendor's command, in seconds.
-    :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
-    :raises ToolFailed: GnuPG or the command is missing or does not work.
+    :param script_timeout: timeout of the vendor's command, in seconds.
+    :raises LicenseError: it is missing, cannot be decrypted or verified, or is not a JSON object.
+    :raises ToolError: GnuPG or the command is missing or does not work.
     """
     files = LicenseFiles.of(appliance)
     if not files.scripted:
         return verified(appliance, files.license, directory)
-    document, status = ask_script(appliance, script_time)
+    document, status = ask_script(appliance, script_timeout)
     if status:
         logger.warning("%s", exit_warning(status))
     return document
@@ -76,18 +76,18 @@ def ask_script(appliance: Appliance, seconds: float) -> tuple[dict[str, Any], in
     """Run the vendor's command without an argument, so that it prints the active license, and return that.
 
     :return: the object, and the command's exit status, which does not make the license invalid.
-    :raises LicenseInvalid: it prints no JSON object.
-    :raises ToolFailed: it cannot be run, timed out or printed too much.
+    :raises LicenseError: it prints no JSON object.
+    :raises ToolError: it cannot be run, timed out or printed too much.
     """
     # The same environment in the service, whose own PATH and directory are arbitrary, as in a job.
-    env = environment(PATH=PATH, **places(appliance))
+    env = environment(PATH=PATH, **script_environment(appliance))
     argv = command_of(LicenseFiles.of(appliance).script.absolute())
     status, output = run(argv, name="license.sh", env=env, timeout=seconds, limit=MAX_SIZE, cwd="/")
     try:
         return _document(output), status
-    except LicenseInvalid as error:
+    except LicenseError as error:
         ended = f" (exit status {status})" if status else ""
-        raise LicenseInvalid(f"The license is not valid: license.sh printed no JSON object{ended}") from error
+        raise LicenseError(f"The license is not valid: license.sh printed no JSON object{ended}") from error
 
 
 def exit_warning(status: int) -> str:
@@ -100,8 +100,8 @@ def verified(appliance: Appliance, candidate: Path, directory: Path) -> dict[str
 
     :param candidate: the license's file.
     :param directory: a directory for temporary keys, closed to other users.
-    :raises LicenseInvalid: it is missing, cannot be decrypted or verified, or is not a JSON object.
-    :raises ToolFailed: GnuPG is missing or does not work.
+    :raises LicenseError: it is missing, cannot be decrypted or verified, or is not a JSON object.
+    :raises ToolError: GnuPG is missing or does not work.
     """
     return _document(_from_gpg(LicenseFiles.of(appliance), candidate, directory))
 
@@ -109,18 +109,18 @@ def verified(appliance: Appliance, candidate: Path, directory: Path) -> dict[str
 def _from_gpg(files: LicenseFiles, candidate: Path, directory: Path) -> bytes:
     message = content_of(candidate)
     if message is None:
-        raise LicenseInvalid("There is no license yet: send one with POST /license")
+        raise LicenseError("There is no license yet: send one with POST /license")
     key = content_of(files.key)
     if key is None:
-        raise LicenseInvalid("The license cannot be decrypted: this appliance has no license.key")
+        raise LicenseError("The license cannot be decrypted: this appliance has no license.key")
     return gpg.decrypt(message, key, content_of(files.signers), directory)
 
 
 def content_of(path: Path) -> bytes | None:
     """Return the content of one of the files; None if there is none.
 
-    :raises LicenseInvalid: it is too long.
-    :raises ToolFailed: it cannot be read.
+    :raises LicenseError: it is too long.
+    :raises ToolError: it cannot be read.
     """
     try:
         with open(paths.open_regular(path, follow=True), "rb") as file:
@@ -128,9 +128,9 @@ def content_of(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ToolFailed(f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise ToolError(f"{path.name} cannot be read: {error.strerror or error}") from error
     if len(content) > MAX_SIZE:
-        raise LicenseInvalid(f"{path.name} is longer than {MAX_SIZE} bytes")
+        raise LicenseError(f"{path.name} is longer than {MAX_SIZE} bytes")
     return content
 
 
@@ -138,9 +138,9 @@ def _document(content: bytes) -> dict[str, Any]:
     try:
         document = strict_json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise LicenseInvalid("The license does not hold a JSON object") from error
+        raise LicenseError("The license does not hold a JSON object") from error
     if not isinstance(document, dict):
-        raise LicenseInvalid("The license does not hold a JSON object")
+        raise LicenseError("The license does not hold a JSON object")
     return document
 
 
@@ -165,26 +165,26 @@ class LicenseInForce:
     _began: float = float("-inf")
     _verified_at: float = 0.0
     _document: dict[str, Any] = field(default_factory=dict)
-    _fault: LicenseInvalid | ToolFailed | None = None
+    _fault: LicenseError | ToolError | None = None
 
-    async def get(self, script_time: float) -> dict[str, Any]:
+    async def get(self, script_timeout: float) -> dict[str, Any]:
         """Return its content.
 
-        :param script_time: timeout of the vendor's command, in seconds.
-        :raises LicenseInvalid: it is missing or not valid.
-        :raises ToolFailed: GnuPG or the command is missing or does not work.
+        :param script_timeout: timeout of the vendor's command, in seconds.
+        :raises LicenseError: it is missing or not valid.
+        :raises ToolError: GnuPG or the command is missing or does not work.
         """
         asked = time.monotonic()
         async with self._lock:
             if self._began <= asked:
                 began = time.monotonic()
-                self._document, self._fault = await asyncio.to_thread(self._read, script_time)
+                self._document, self._fault = await asyncio.to_thread(self._read, script_timeout)
                 self._began = began
             if self._fault is not None:
                 raise type(self._fault)(str(self._fault))
             return self._document
 
-    def _read(self, script_time: float) -> tuple[dict[str, Any], LicenseInvalid | ToolFailed | None]:
+    def _read(self, script_timeout: float) -> tuple[dict[str, Any], LicenseError | ToolError | None]:
         files = LicenseFiles.of(self.appliance)
         versions = files.versions()
         if not files.scripted and versions == self._versions and time.monotonic() < self._verified_at + MAX_AGE:
@@ -193,10 +193,10 @@ class LicenseInForce:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._versions = None
         try:
-            document, fault = read(self.appliance, directory, script_time), None
-        except ToolFailed as error:
+            document, fault = read(self.appliance, directory, script_timeout), None
+        except ToolError as error:
             return {}, error
-        except LicenseInvalid as error:
+        except LicenseError as error:
             document, fault = {}, error
         self._versions, self._verified_at = versions, time.monotonic()
         return document, fault

@@ -17,8 +17,8 @@ from jidoteki.plugins.license.reading import LicenseFiles, ask_script, exit_warn
 def install(job: Job, content: bytes) -> None:
     """Install a license, run the vendor's command, and keep the license if that prints a JSON object.
 
-    :raises LicenseInvalid: it does not; the former license is restored.
-    :raises ToolFailed: the command cannot be run; the former license is restored.
+    :raises LicenseError: it does not; the former license is restored.
+    :raises ToolError: the command cannot be run; the former license is restored.
     :raises OSError: the license cannot be stored; the former one is still active.
     """
     appliance = job.appliance
@@ -26,7 +26,7 @@ def install(job: Job, content: bytes) -> None:
     try:
         _keep_former(appliance, files)
         appliance.replace_file(files.license, content, 0o640)
-        _, status = ask_script(appliance, job.settings["limits"]["command"])
+        _, status = ask_script(appliance, job.host_config["limits"]["command"])
         if status:
             job.log(f"Warning: {exit_warning(status)}")
     except BaseException:

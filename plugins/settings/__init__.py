@@ -30,7 +30,7 @@ async def change(request: Request) -> Response:
     response = await request.start_job("settings", **settings)
     if isinstance(response, JsonResponse):
         told = settings.get("warnings", [])
-        told = told + warnings_of(settings.get("network") or {}, request.settings["listen"]["host"])
+        told = told + warnings_of(settings.get("network") or {}, request.host_config["listen"]["host"])
         if told:
             return JsonResponse({**response.data, "warnings": told}, response.status, response.headers)
     return response

@@ -16,7 +16,7 @@ def check(appliance: Appliance) -> Iterator[Finding]:
     path = appliance.bin / "network.sh"
     names = [each.name for each in itertools.islice(sorted(appliance.bin.glob("*")), MAX_LOOKED_AT)]
     similar = difflib.get_close_matches(path.name, names, cutoff=0.75)
-    if scripts.is_there(path) or not (similar or str(appliance.root) == "/"):
+    if scripts.exists(path) or not (similar or str(appliance.root) == "/"):
         return
     message = "there is none: new network settings are stored, and nothing puts them into force unless a plugin does"
     advice = f"Rename {similar[0]}, if that is to be it." if similar else "Write one, or a plugin that does it."

@@ -31,7 +31,7 @@ def stored(appliance: Appliance) -> dict[str, Any]:
 def change(job: Job) -> None:
     """Write and apply the sent settings, `network`, `app` or both; the other stays as it is.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+    :raises JobError: they cannot be written, or the vendor's command failed; the former files are restored, unless the
         message says otherwise.
     """
     job.log(BEGIN)
@@ -42,7 +42,7 @@ def change(job: Job) -> None:
 
 
 def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None) -> None:
-    listening = job.settings.get("listen", {}).get("host")
+    listening = job.host_config.get("listen", {}).get("host")
     for warning in (*job.input.get("warnings", ()), *warnings_of(network or {}, listening)):
         job.log(f"Warning: {warning}")
     files = _files(job.appliance, network, app)

@@ -28,7 +28,7 @@ def with_mode(network: dict[str, Any]) -> dict[str, Any]:
     return {**network, "mode": "static" if static else "dhcp"}
 
 
-def judged(settings: dict[str, Any]) -> dict[str, Any]:
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with the mode of the network; add `warnings` if another mode was sent."""
     if "network" not in settings:
         return settings
@@ -86,6 +86,6 @@ SETTINGS: Final = json_document(
     vol.All(
         strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}, empty_is_absent=True),
         not_empty,
-        judged,
+        checked,
     )
 )

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
@@ -78,7 +78,7 @@ def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
 def change(job: Job) -> None:
     """Write the settings and run the vendor's command.
 
-    :raises JobFailed: they cannot be written, or the vendor's command failed; the former files are restored, unless the
+    :raises JobError: they cannot be written, or the vendor's command failed; the former files are restored, unless the
         message says otherwise.
     """
     job.log(BEGIN)
@@ -100,7 +100,7 @@ def _change(job: Job) -> None:
     try:
         storage = unmasked(appliance, job.input["storage"])
     except ValueError as error:
-        raise JobFailed(str(error)) from error
+        raise JobError(str(error)) from error
     document, conf = _paths(appliance)
     files = {
         document: json.dumps({"storage": storage}, separators=(",", ":")) + "\n",

@@ -13,7 +13,7 @@ from typing import Any
 import voluptuous as vol
 
 from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
-from jidoteki.plugins.tokens import checking, granted
+from jidoteki.plugins.tokens import checking, effective_scopes
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import expires, name, scopes
 
@@ -67,11 +67,11 @@ class Handlers:
 
     async def add(self, request: Request) -> Response:
         """Make a token and show it once."""
-        if not request.settings["authentication"]["named-tokens"]:
+        if not request.host_config["authentication"]["named-tokens"]:
             raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
         wanted = request.values
         for scope in wanted["scopes"]:
-            if problem := granted.fault(scope, request.endpoints):
+            if problem := effective_scopes.fault(scope, request.endpoints):
                 raise ApiError(400, f"scopes: {problem}")
         if request.dry_run:
             return {"Status": "200 OK"}
@@ -122,6 +122,6 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
 
 
 @hookimpl
-def jidoteki_check(settings: Mapping[str, Any]) -> list[Finding]:
+def jidoteki_check(host_config: Mapping[str, Any]) -> list[Finding]:
     """Whether named tokens count at all."""
-    return list(checking.check(settings))
+    return list(checking.check(host_config))

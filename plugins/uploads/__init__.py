@@ -42,7 +42,7 @@ class Handlers:
 
     async def options(self, request: Request) -> Response:
         """What this side of the protocol can do."""
-        return NoContent(protocol.configuration(request.settings["limits"]["upload"]))
+        return NoContent(protocol.configuration(request.host_config["limits"]["upload"]))
 
     async def list(self, request: Request) -> Response:
         """The uploads of whoever asks."""
@@ -52,7 +52,7 @@ class Handlers:
     async def create(self, request: Request) -> Response:
         """Begin an upload."""
         protocol.check_version(request)
-        limits = request.settings["limits"]
+        limits = request.host_config["limits"]
         length, metadata = protocol.length_of(request, limits["upload"]), protocol.metadata_of(request)
         if request.dry_run:
             return JsonResponse({"Status": "201 Created"}, 201, RESUMABLE)

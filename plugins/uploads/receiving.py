@@ -78,9 +78,9 @@ class _Part:
         self._begun = self._offset = state.offset
         self._checksum = protocol.checksum_of(request)
         #: Whether it counts as a whole or not at all.
-        self._judged = self._checksum is not None or request.body_digest is not None
-        self._sound = not self._judged
-        self._reserve: int = request.settings["limits"]["free-space"]
+        self._is_checked = self._checksum is not None or request.body_digest is not None
+        self._sound = not self._is_checked
+        self._reserve: int = request.host_config["limits"]["free-space"]
         self._looked = -LOOK_EACH
         self._synced = time.monotonic()
         self._descriptor = -1
@@ -138,7 +138,7 @@ class _Part:
 
     def _begin(self) -> None:
         signed = self._partial.signed and self._request.body_digest is not None
-        judged = self._begun if self._judged else None
+        judged = self._begun if self._is_checked else None
         known = dataclasses.replace(self._partial, signed=signed, judged=judged)
         self._descriptor = os.open(self._store.path(known.id), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.ftruncate(self._descriptor, self._begun)
@@ -156,7 +156,7 @@ class _Part:
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._descriptor, view) :]
-        if time.monotonic() - self._synced > SYNC_EACH and not self._judged:
+        if time.monotonic() - self._synced > SYNC_EACH and not self._is_checked:
             self._sync()
 
     def _sync(self) -> None:

@@ -27,7 +27,7 @@ RESUMABLE: Final = {"Tus-Resumable": "1.0.0"}
 MAX_OF_A_CREDENTIAL: Final = 4
 MAX_METADATA: Final = 1024
 #: Seconds without a byte after which an upload gives way to a new one where there are too many.
-IDLE: Final = 3600.0
+IDLE_TIMEOUT: Final = 3600.0
 MAX_INFORMATION: Final = 8192
 _ID = re.compile(r"[0-9a-f]{32}")
 _MAKING = threading.Lock()
@@ -171,7 +171,7 @@ class Store:
 
     def _without_the_idlest(self, there: list[State]) -> list[State]:
         idlest = min(there, key=lambda each: each.touched)
-        if time.time() - idlest.touched < IDLE:
+        if time.time() - idlest.touched < IDLE_TIMEOUT:
             message = "Too many uploads are there already: try again later"
             raise ApiError(503, message, headers={**RESUMABLE, "Retry-After": "600"})
         self.remove(idlest.partial.id)

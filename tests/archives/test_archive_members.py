@@ -96,7 +96,7 @@ def test_the_digest_that_marks_a_free_place_is_taken_for_another(monkeypatch: py
 # Rules
 
 
-def judged(member: tarfile.TarInfo, backup: bool = True, own: bool = False) -> str | None:
+def refusal(member: tarfile.TarInfo, backup: bool = True, own: bool = False) -> str | None:
     asked: list[None] = []
 
     def is_own() -> bool:
@@ -104,7 +104,7 @@ def judged(member: tarfile.TarInfo, backup: bool = True, own: bool = False) -> s
         return own
 
     try:
-        rules.judge(member, DATA, backup=backup, own=is_own)
+        rules.check(member, DATA, backup=backup, own=is_own)
     except ArchiveError as error:
         return str(error).partition("' ")[2]
     assert len(asked) <= 1
@@ -113,27 +113,27 @@ def judged(member: tarfile.TarInfo, backup: bool = True, own: bool = False) -> s
 
 @pytest.mark.parametrize("type", [tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_hard_links_and_named_pipes_come_from_backups_alone(type: bytes) -> None:
-    assert judged(info(type=type)) is None
-    assert judged(info(type=type), backup=False) in ("is a hard link", "is a named pipe")
-    assert judged(info(type=type, size=1)) == "has an impossible size"
-    assert judged(info(type=type, mode=0o4755), own=True) == (
+    assert refusal(info(type=type)) is None
+    assert refusal(info(type=type), backup=False) in ("is a hard link", "is a named pipe")
+    assert refusal(info(type=type, size=1)) == "has an impossible size"
+    assert refusal(info(type=type, mode=0o4755), own=True) == (
         "is set-user-id: no archive brings privileges, a script has to give them"
     )
-    assert judged(info("../a", type), own=True) == "has '..' in its name"
-    assert judged(info(type=type, uid=-1), own=True) == "has an impossible owner"
+    assert refusal(info("../a", type), own=True) == "has '..' in its name"
+    assert refusal(info(type=type, uid=-1), own=True) == "has an impossible owner"
 
 
 def test_files_with_holes_come_from_backups_alone_and_in_the_one_format() -> None:
-    assert judged(info(sparse=[(0, 1)], size=1)) is None
-    assert judged(info(sparse=[(0, 1)], size=1), backup=False) == "is a sparse file"
-    assert judged(info(type=tarfile.GNUTYPE_SPARSE, sparse=[(0, 1)], size=1), own=True) == "is a sparse file"
-    assert judged(info("/a", sparse=[(0, 1)], size=1), own=True) == "has an absolute name"
+    assert refusal(info(sparse=[(0, 1)], size=1)) is None
+    assert refusal(info(sparse=[(0, 1)], size=1), backup=False) == "is a sparse file"
+    assert refusal(info(type=tarfile.GNUTYPE_SPARSE, sparse=[(0, 1)], size=1), own=True) == "is a sparse file"
+    assert refusal(info("/a", sparse=[(0, 1)], size=1), own=True) == "has an absolute name"
 
 
 def test_nothing_is_changed_by_judging() -> None:
     for member in (info(type=tarfile.LNKTYPE), info(sparse=[(0, 1)], size=1)):
         before = member.type, member.sparse
-        assert judged(member) is None
+        assert refusal(member) is None
         assert (member.type, member.sparse) == before
 
 
@@ -149,8 +149,8 @@ def test_nothing_is_changed_by_judging() -> None:
 def test_what_this_appliance_made_may_be_odd_and_what_another_did_may_not(
     member: tarfile.TarInfo, told: str, backup: bool
 ) -> None:
-    assert judged(member, backup) == told
-    assert judged(member, backup, own=True) is None
+    assert refusal(member, backup) == told
+    assert refusal(member, backup, own=True) is None
 
 
 @pytest.mark.parametrize("member", [info("../a"), info("a", tarfile.CHRTYPE), info("a", mode=0o4755)])
@@ -159,8 +159,8 @@ def test_whose_it_is_is_not_asked_where_that_does_not_matter(member: tarfile.Tar
         raise AssertionError
 
     with pytest.raises(ArchiveError):
-        rules.judge(member, DATA, backup=True, own=ask)
-    rules.judge(info(), DATA, backup=True, own=ask)
+        rules.check(member, DATA, backup=True, own=ask)
+    rules.check(info(), DATA, backup=True, own=ask)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_whose_it_is_is_not_asked_where_that_does_not_matter(member: tarfile.Tar
     ],
 )
 def test_of_the_programs_own_names_a_backup_brings_its_list_alone(member: tarfile.TarInfo, can: bool) -> None:
-    assert judged(member, own=True) == (None if can else "has a name that is the program's own")
-    assert judged(member, backup=False, own=True) in (None, "is a hard link")
+    assert refusal(member, own=True) == (None if can else "has a name that is the program's own")
+    assert refusal(member, backup=False, own=True) in (None, "is a hard link")
 
 
 # Hard links

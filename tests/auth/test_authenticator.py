@@ -65,30 +65,35 @@ async def step() -> None:
 
 
 async def test_the_token_and_its_hashes_are_the_administrators(appliance: Appliance) -> None:
-    judge = with_token(appliance)
+    authenticator = with_token(appliance)
     expected = Holder(secret_of(b"secret"), ADMIN)
 
-    assert judge.authenticate("GET", "/version", TOKEN) == expected
-    assert judge.authenticate("POST", "/setup", TOKEN) == expected
-    assert judge.authenticate("GET", "/version", hashed("GET", "/version", "secret")) == expected
-    assert judge.holder("admin") == judge.signer("admin") == judge.holder_on_disk("admin") == expected
-    assert not judge.is_unset() and not judge.first_run_pending()
-    assert judge.first_run_shown() is None
+    assert authenticator.authenticate("GET", "/version", TOKEN) == expected
+    assert authenticator.authenticate("POST", "/setup", TOKEN) == expected
+    assert authenticator.authenticate("GET", "/version", hashed("GET", "/version", "secret")) == expected
+    assert (
+        authenticator.holder("admin")
+        == authenticator.signer("admin")
+        == authenticator.holder_on_disk("admin")
+        == expected
+    )
+    assert not authenticator.is_unset() and not authenticator.first_run_pending()
+    assert authenticator.first_run_shown() is None
 
 
 @pytest.mark.parametrize("shown", [None, WRONG, Credential("token", b""), hashed("POST", "/version", "secret")])
 async def test_nothing_else_is_anybodys(appliance: Appliance, shown: Credential | None) -> None:
-    judge = with_token(appliance)
+    authenticator = with_token(appliance)
 
-    assert judge.authenticate("GET", "/version", shown) is None
-    assert judge.authenticate(*SETUP, shown) is None
+    assert authenticator.authenticate("GET", "/version", shown) is None
+    assert authenticator.authenticate(*SETUP, shown) is None
 
 
 @pytest.mark.parametrize("name", ["first-run", "first-setup", "robot", "local", ""])
 async def test_where_there_is_a_token_nobody_else_holds_one(appliance: Appliance, name: str) -> None:
-    judge = with_token(appliance)
+    authenticator = with_token(appliance)
 
-    assert judge.holder(name) is judge.holder_on_disk(name) is judge.signer(name) is None
+    assert authenticator.holder(name) is authenticator.holder_on_disk(name) is authenticator.signer(name) is None
 
 
 @pytest.mark.parametrize("shown", [None, WRONG])
@@ -96,13 +101,18 @@ async def test_where_there_is_a_token_nobody_else_holds_one(appliance: Appliance
 async def test_where_no_token_ever_was_anybody_may_make_the_first_setup(
     appliance: Appliance, shown: Credential | None, path: str
 ) -> None:
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    assert judge.authenticate("POST", path, shown) == FIRST_SETUP
-    assert judge.is_unset()
-    assert judge.holder("first-setup") == judge.holder_on_disk("first-setup") == FIRST_SETUP
-    assert judge.signer("first-setup") is judge.holder("admin") is judge.holder_on_disk("admin") is None
-    assert not judge.first_run_pending()
+    assert authenticator.authenticate("POST", path, shown) == FIRST_SETUP
+    assert authenticator.is_unset()
+    assert authenticator.holder("first-setup") == authenticator.holder_on_disk("first-setup") == FIRST_SETUP
+    assert (
+        authenticator.signer("first-setup")
+        is authenticator.holder("admin")
+        is authenticator.holder_on_disk("admin")
+        is None
+    )
+    assert not authenticator.first_run_pending()
 
 
 @pytest.mark.parametrize(
@@ -117,20 +127,20 @@ async def test_a_token_file_that_holds_no_token_may_be_an_accident_and_opens_not
     appliance: Appliance, content: str
 ) -> None:
     write(appliance, "api.token", content)
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    assert judge.authenticate(*SETUP, None) is judge.authenticate(*SETUP, WRONG) is None
-    assert not judge.is_unset()
-    assert judge.holder("first-setup") is None
+    assert authenticator.authenticate(*SETUP, None) is authenticator.authenticate(*SETUP, WRONG) is None
+    assert not authenticator.is_unset()
+    assert authenticator.holder("first-setup") is None
 
 
 async def test_a_token_file_that_cannot_be_looked_for_opens_nothing(appliance: Appliance) -> None:
     appliance.etc.rmdir()
     appliance.etc.symlink_to(appliance.etc)
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    assert judge.authenticate(*SETUP, None) is None
-    assert not judge.is_unset()
+    assert authenticator.authenticate(*SETUP, None) is None
+    assert not authenticator.is_unset()
 
 
 async def test_a_token_that_is_a_link_to_nothing_opens_nothing(appliance: Appliance) -> None:
@@ -140,32 +150,32 @@ async def test_a_token_that_is_a_link_to_nothing_opens_nothing(appliance: Applia
 
 
 async def test_a_token_of_another_tool_counts_at_the_next_step_of_the_loop(appliance: Appliance) -> None:
-    judge = with_token(appliance)
-    assert judge.authenticate("GET", "/version", TOKEN)
+    authenticator = with_token(appliance)
+    assert authenticator.authenticate("GET", "/version", TOKEN)
 
     write(appliance, "api.token", "changed\n")
     await step()
 
-    assert judge.authenticate("GET", "/version", TOKEN) is None
-    assert judge.authenticate("GET", "/version", Credential("token", b"changed"))
+    assert authenticator.authenticate("GET", "/version", TOKEN) is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", b"changed"))
 
 
 @as_root
 async def test_a_token_that_a_tool_of_another_user_wrote_counts(appliance: Appliance) -> None:
     write(appliance, "api.token", "secret\n", owner=1234)
-    judge = made(appliance, first_run=True)
-    judge.prepare()
+    authenticator = made(appliance, first_run=True)
+    authenticator.prepare()
 
     assert [each.name for each in appliance.etc.iterdir()] == ["api.token"]
-    assert judge.authenticate("GET", "/version", TOKEN) == judge.holder_on_disk("admin") is not None
+    assert authenticator.authenticate("GET", "/version", TOKEN) == authenticator.holder_on_disk("admin") is not None
 
 
 async def test_a_token_file_may_be_a_link(appliance: Appliance) -> None:
     write(appliance, "elsewhere", "secret\n")
     (appliance.etc / "api.token").symlink_to("elsewhere")
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    assert judge.authenticate("GET", "/version", TOKEN) == judge.holder_on_disk("admin") is not None
+    assert authenticator.authenticate("GET", "/version", TOKEN) == authenticator.holder_on_disk("admin") is not None
 
 
 async def test_named_tokens_count_only_where_that_is_said(appliance: Appliance) -> None:
@@ -177,16 +187,16 @@ async def test_named_tokens_count_only_where_that_is_said(appliance: Appliance) 
 
 async def test_a_token_file_may_have_4096_bytes(appliance: Appliance) -> None:
     write(appliance, "api.token", "secret\n" + "x" * (4096 - 7))
-    judge = made(appliance)
-    assert judge.authenticate("GET", "/version", TOKEN)
-    assert judge.holder_on_disk("admin")
+    authenticator = made(appliance)
+    assert authenticator.authenticate("GET", "/version", TOKEN)
+    assert authenticator.holder_on_disk("admin")
 
     write(appliance, "api.token", "secret\n" + "x" * (4096 - 6))
     await step()
 
-    assert judge.authenticate("GET", "/version", TOKEN) is None
+    assert authenticator.authenticate("GET", "/version", TOKEN) is None
     with pytest.raises(OSError, match="longer than 4096"):
-        judge.holder_on_disk("admin")
+        authenticator.holder_on_disk("admin")
 
 
 # First runs
@@ -216,14 +226,14 @@ async def test_the_group_of_files_reads_the_passphrase_and_may_change_the_token(
         write(ours, "api.token.setup", content)
         os.chown(ours.etc / "api.token.setup", 0, 1234)
         (ours.etc / "api.token.setup").chmod(0o640)
-    judge = made(ours, first_run=True)
-    judge.prepare()
+    authenticator = made(ours, first_run=True)
+    authenticator.prepare()
     status = (ours.etc / "api.token.setup").stat()
     assert (status.st_mode & 0o777, status.st_gid) == (0o640, 1234)
 
-    holder = judge.holder("first-run")
+    holder = authenticator.holder("first-run")
     assert holder is not None
-    judge.set_token("mine", holder)
+    authenticator.set_token("mine", holder)
 
     status = (ours.etc / "api.token").stat()
     assert (status.st_mode & 0o777, status.st_gid) == (0o660, 1234)
@@ -258,38 +268,38 @@ async def test_what_is_no_passphrase_is_replaced(appliance: Appliance, content: 
 @as_root
 async def test_a_passphrase_that_somebody_else_wrote_is_replaced_and_counts_nowhere(appliance: Appliance) -> None:
     path = write(appliance, "api.token.setup", "one-two-three\n", owner=1234)
-    judge = made(appliance, first_run=True)
+    authenticator = made(appliance, first_run=True)
 
-    assert judge.lacks_passphrase()
-    assert judge.authenticate(*SETUP, PHRASE) is None
-    assert judge.holder("first-run") is judge.holder_on_disk("first-run") is None
-    judge.prepare()
+    assert authenticator.lacks_passphrase()
+    assert authenticator.authenticate(*SETUP, PHRASE) is None
+    assert authenticator.holder("first-run") is authenticator.holder_on_disk("first-run") is None
+    authenticator.prepare()
     await step()
 
     assert "one-two-three" not in path.read_text()
-    assert not judge.lacks_passphrase()
+    assert not authenticator.lacks_passphrase()
 
 
 @as_root
 async def test_a_passphrase_of_somebody_else_counts_where_the_token_is_the_same(appliance: Appliance) -> None:
     write(appliance, "api.token.setup", "one-two-three\n", owner=1234)
     write(appliance, "api.token", "one-two-three\n")
-    judge = made(appliance, first_run=True)
+    authenticator = made(appliance, first_run=True)
     holder = Holder(secret_of(b"one-two-three"), FIRST_RUN)
 
-    assert judge.authenticate(*SETUP, PHRASE) == holder
-    assert judge.holder("first-run") == judge.holder_on_disk("first-run") == holder
+    assert authenticator.authenticate(*SETUP, PHRASE) == holder
+    assert authenticator.holder("first-run") == authenticator.holder_on_disk("first-run") == holder
 
 
 @as_root
 async def test_a_passphrase_of_somebody_else_keeps_nobody_from_another_token(appliance: Appliance) -> None:
     write(appliance, "api.token.setup", "one-two-three\n", owner=1234)
-    judge = with_token(appliance, first_run=True)
+    authenticator = with_token(appliance, first_run=True)
 
-    assert judge.authenticate("GET", "/version", TOKEN)
-    assert judge.authenticate(*SETUP, PHRASE) is None
-    assert not judge.first_run_pending()
-    assert judge.holder_on_disk("admin") and judge.holder("admin")
+    assert authenticator.authenticate("GET", "/version", TOKEN)
+    assert authenticator.authenticate(*SETUP, PHRASE) is None
+    assert not authenticator.first_run_pending()
+    assert authenticator.holder_on_disk("admin") and authenticator.holder("admin")
 
 
 @pytest.mark.parametrize("token", ["", "secret\n"])
@@ -299,73 +309,86 @@ async def test_while_the_passphrase_waits_it_opens_the_setup_and_nothing_else_op
     write(appliance, "api.token.setup", "one-two-three\n")
     if token:
         write(appliance, "api.token", token)
-    judge = made(appliance, first_run=True)
+    authenticator = made(appliance, first_run=True)
     holder = Holder(secret_of(b"one-two-three"), FIRST_RUN)
 
-    assert judge.authenticate(*SETUP, PHRASE) == holder
-    assert judge.authenticate(*SETUP, hashed(*SETUP, "one-two-three")) == holder
+    assert authenticator.authenticate(*SETUP, PHRASE) == holder
+    assert authenticator.authenticate(*SETUP, hashed(*SETUP, "one-two-three")) == holder
     for shown in (None, WRONG, TOKEN):
-        assert judge.authenticate(*SETUP, shown) is None
+        assert authenticator.authenticate(*SETUP, shown) is None
     for shown in (None, PHRASE, TOKEN):
-        assert judge.authenticate("GET", "/version", shown) is None
-        assert judge.authenticate("GET", "/setup", shown) is None
-    assert judge.holder("first-run") == judge.holder_on_disk("first-run") == holder
+        assert authenticator.authenticate("GET", "/version", shown) is None
+        assert authenticator.authenticate("GET", "/setup", shown) is None
+    assert authenticator.holder("first-run") == authenticator.holder_on_disk("first-run") == holder
     for name in ("admin", "first-setup"):
-        assert judge.holder(name) is judge.holder_on_disk(name) is judge.signer(name) is None
-    assert judge.signer("first-run") is None
-    assert judge.first_run_pending() and judge.first_run_shown() is True
-    assert not judge.is_unset()
+        assert authenticator.holder(name) is authenticator.holder_on_disk(name) is authenticator.signer(name) is None
+    assert authenticator.signer("first-run") is None
+    assert authenticator.first_run_pending() and authenticator.first_run_shown() is True
+    assert not authenticator.is_unset()
 
 
 async def test_a_passphrase_counts_even_where_first_runs_are_disabled_until_there_is_a_token(
     appliance: Appliance,
 ) -> None:
     write(appliance, "api.token.setup", "one-two-three\n")
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    assert judge.authenticate(*SETUP, PHRASE) == Holder(secret_of(b"one-two-three"), FIRST_RUN)
-    assert judge.authenticate(*SETUP, None) is None
-    assert judge.first_run_pending() and judge.first_run_shown() is None
-    assert not judge.is_unset()
+    assert authenticator.authenticate(*SETUP, PHRASE) == Holder(secret_of(b"one-two-three"), FIRST_RUN)
+    assert authenticator.authenticate(*SETUP, None) is None
+    assert authenticator.first_run_pending() and authenticator.first_run_shown() is None
+    assert not authenticator.is_unset()
     write(appliance, "api.token", "secret\n")
     await step()
 
-    assert judge.authenticate(*SETUP, PHRASE) is None
-    assert judge.authenticate("GET", "/version", TOKEN) == Holder(secret_of(b"secret"), ADMIN)
-    assert not judge.first_run_pending()
-    assert judge.holder("admin") == judge.holder_on_disk("admin")
+    assert authenticator.authenticate(*SETUP, PHRASE) is None
+    assert authenticator.authenticate("GET", "/version", TOKEN) == Holder(secret_of(b"secret"), ADMIN)
+    assert not authenticator.first_run_pending()
+    assert authenticator.holder("admin") == authenticator.holder_on_disk("admin")
 
 
 async def test_a_first_run_without_passphrase_and_token_lets_nobody_in(appliance: Appliance) -> None:
-    judge = made(appliance, first_run=True)
+    authenticator = made(appliance, first_run=True)
 
-    assert judge.lacks_passphrase() and judge.first_run_pending() and judge.first_run_shown() is True
+    assert (
+        authenticator.lacks_passphrase()
+        and authenticator.first_run_pending()
+        and authenticator.first_run_shown() is True
+    )
     for shown in (None, WRONG):
-        assert judge.authenticate(*SETUP, shown) is None
-    assert judge.holder("first-run") is judge.holder_on_disk("first-run") is judge.holder("first-setup") is None
-    assert not judge.is_unset()
+        assert authenticator.authenticate(*SETUP, shown) is None
+    assert (
+        authenticator.holder("first-run")
+        is authenticator.holder_on_disk("first-run")
+        is authenticator.holder("first-setup")
+        is None
+    )
+    assert not authenticator.is_unset()
 
 
 async def test_after_a_first_run_the_token_counts(appliance: Appliance) -> None:
-    judge = with_token(appliance, first_run=True)
+    authenticator = with_token(appliance, first_run=True)
 
-    assert judge.authenticate("GET", "/version", TOKEN) == judge.holder("admin") == judge.holder_on_disk("admin")
-    assert judge.first_run_shown() is False
-    assert not judge.lacks_passphrase()
+    assert (
+        authenticator.authenticate("GET", "/version", TOKEN)
+        == authenticator.holder("admin")
+        == authenticator.holder_on_disk("admin")
+    )
+    assert authenticator.first_run_shown() is False
+    assert not authenticator.lacks_passphrase()
 
 
 @pytest.mark.parametrize("name", ["api.token", "api.token.setup"])
 async def test_a_file_that_cannot_be_read_is_not_taken_for_a_missing_one(appliance: Appliance, name: str) -> None:
     (appliance.etc / name).mkdir()
-    judge = made(appliance, first_run=True)
+    authenticator = made(appliance, first_run=True)
 
-    assert not judge.lacks_passphrase()
+    assert not authenticator.lacks_passphrase()
     with pytest.raises(OSError, match="not a regular file"):
-        judge.prepare()
+        authenticator.prepare()
     with pytest.raises(OSError, match="not a regular file"):
-        judge.holder_on_disk("admin")
-    assert judge.authenticate(*SETUP, None) is None
-    assert judge.authenticate("GET", "/version", TOKEN) is None
+        authenticator.holder_on_disk("admin")
+    assert authenticator.authenticate(*SETUP, None) is None
+    assert authenticator.authenticate("GET", "/version", TOKEN) is None
 
 
 async def test_a_passphrase_is_not_lacking_where_first_runs_are_disabled(appliance: Appliance) -> None:
@@ -384,76 +407,80 @@ async def test_a_passphrase_that_waits_is_not_lacking(appliance: Appliance) -> N
 async def test_a_named_token_and_its_hashes_are_its_holders(appliance: Appliance) -> None:
     tokens = {"robot": entry("r2", "read"), "mate": entry("m3", "all"), "last": entry("l4")}
     write(appliance, "api.tokens.json", json.dumps({"tokens": tokens}))
-    judge = with_token(appliance, named_tokens=True)
+    authenticator = with_token(appliance, named_tokens=True)
     expected = Holder(secret_of(b"m3"), User("mate", ("all",)))
 
-    assert judge.authenticate("GET", "/version", Credential("token", b"m3")) == expected
-    assert judge.authenticate("GET", "/version", hashed("GET", "/version", "m3")) == expected
-    assert judge.authenticate("GET", "/version", hashed("POST", "/version", "m3")) is None
-    assert judge.authenticate("GET", "/version", Credential("token", secret_of(b"m3"))) is None
-    assert judge.authenticate("GET", "/version", WRONG) is None
-    assert judge.authenticate("GET", "/version", TOKEN) == judge.signer("admin")
-    assert judge.holder("mate") == judge.signer("mate") == judge.holder_on_disk("mate") == expected
-    assert judge.holder("nobody") is judge.holder_on_disk("nobody") is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", b"m3")) == expected
+    assert authenticator.authenticate("GET", "/version", hashed("GET", "/version", "m3")) == expected
+    assert authenticator.authenticate("GET", "/version", hashed("POST", "/version", "m3")) is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", secret_of(b"m3"))) is None
+    assert authenticator.authenticate("GET", "/version", WRONG) is None
+    assert authenticator.authenticate("GET", "/version", TOKEN) == authenticator.signer("admin")
+    assert (
+        authenticator.holder("mate") == authenticator.signer("mate") == authenticator.holder_on_disk("mate") == expected
+    )
+    assert authenticator.holder("nobody") is authenticator.holder_on_disk("nobody") is None
 
 
 async def test_named_tokens_count_only_where_they_are_enabled(appliance: Appliance) -> None:
     write(appliance, "api.tokens.json", json.dumps({"tokens": {"robot": entry("r2", "all")}}))
-    judge = with_token(appliance)
+    authenticator = with_token(appliance)
 
-    assert judge.authenticate("GET", "/version", Credential("token", b"r2")) is None
-    assert judge.holder("robot") is judge.holder_on_disk("robot") is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", b"r2")) is None
+    assert authenticator.holder("robot") is authenticator.holder_on_disk("robot") is None
 
 
 async def test_no_named_token_counts_before_the_first_setup_or_while_a_passphrase_waits(appliance: Appliance) -> None:
     write(appliance, "api.tokens.json", json.dumps({"tokens": {"robot": entry("r2", "all")}}))
-    judge = made(appliance, named_tokens=True)
+    authenticator = made(appliance, named_tokens=True)
     robot = Credential("token", b"r2")
 
-    assert judge.authenticate("GET", "/version", robot) is None
+    assert authenticator.authenticate("GET", "/version", robot) is None
     write(appliance, "api.token.setup", "one-two-three\n")
     await step()
-    assert judge.authenticate("GET", "/version", robot) is judge.authenticate(*SETUP, robot) is None
-    assert judge.holder("robot") is judge.signer("robot") is judge.holder_on_disk("robot") is None
+    assert authenticator.authenticate("GET", "/version", robot) is authenticator.authenticate(*SETUP, robot) is None
+    assert (
+        authenticator.holder("robot") is authenticator.signer("robot") is authenticator.holder_on_disk("robot") is None
+    )
 
 
 @as_root
 async def test_named_tokens_that_somebody_else_wrote_are_nobodys(appliance: Appliance) -> None:
     write(appliance, "api.tokens.json", json.dumps({"tokens": {"robot": entry("r2", "all")}}), owner=1234)
-    judge = with_token(appliance, named_tokens=True)
+    authenticator = with_token(appliance, named_tokens=True)
 
-    assert judge.authenticate("GET", "/version", Credential("token", b"r2")) is None
-    assert judge.holder("robot") is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", b"r2")) is None
+    assert authenticator.holder("robot") is None
     with pytest.raises(PermissionError):
-        judge.holder_on_disk("robot")
+        authenticator.holder_on_disk("robot")
 
 
 async def test_a_file_of_named_tokens_may_have_a_mebibyte(appliance: Appliance) -> None:
     content = json.dumps({"tokens": {"robot": entry("r2", "all")}})
     write(appliance, "api.tokens.json", content.ljust(1024 * 1024))
-    judge = with_token(appliance, named_tokens=True)
-    assert judge.holder_on_disk("robot") == judge.holder("robot") is not None
+    authenticator = with_token(appliance, named_tokens=True)
+    assert authenticator.holder_on_disk("robot") == authenticator.holder("robot") is not None
 
     write(appliance, "api.tokens.json", content.ljust(1024 * 1024 + 1))
     await step()
 
-    assert judge.holder("robot") is None
+    assert authenticator.holder("robot") is None
     with pytest.raises(OSError, match="longer than"):
-        judge.holder_on_disk("robot")
+        authenticator.holder_on_disk("robot")
 
 
 # Changes of the token
 
 
 async def test_a_first_setup_makes_the_token_once(appliance: Appliance) -> None:
-    judge = made(appliance)
+    authenticator = made(appliance)
 
-    judge.set_token("mine", FIRST_SETUP)
+    authenticator.set_token("mine", FIRST_SETUP)
 
     path = appliance.etc / "api.token"
     assert path.read_text() == "mine\n"
     with pytest.raises(ApiError) as refused:
-        judge.set_token("yours", FIRST_SETUP)
+        authenticator.set_token("yours", FIRST_SETUP)
     assert (refused.value.status, refused.value.message) == (403, "Authentication error")
     assert path.read_text() == "mine\n"
 
@@ -461,7 +488,7 @@ async def test_a_first_setup_makes_the_token_once(appliance: Appliance) -> None:
 async def test_of_two_first_setups_the_second_is_refused_even_at_the_last_moment(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = made(appliance)
+    authenticator = made(appliance)
     create = files.create_file
 
     def after_another(path: Path, *arguments: Any) -> bool:
@@ -470,20 +497,20 @@ async def test_of_two_first_setups_the_second_is_refused_even_at_the_last_moment
 
     monkeypatch.setattr(files, "create_file", after_another)
     with pytest.raises(ApiError) as refused:
-        judge.set_token("mine", FIRST_SETUP)
+        authenticator.set_token("mine", FIRST_SETUP)
 
     assert refused.value.status == 403
     assert (appliance.etc / "api.token").read_text() == "theirs\n"
 
 
 async def test_the_administrator_changes_the_token_until_it_was_changed(appliance: Appliance) -> None:
-    judge = with_token(appliance)
-    holder = judge.authenticate("POST", "/setup", TOKEN)
+    authenticator = with_token(appliance)
+    holder = authenticator.authenticate("POST", "/setup", TOKEN)
     assert holder is not None
 
-    judge.set_token("second", holder)
+    authenticator.set_token("second", holder)
     with pytest.raises(ApiError) as refused:
-        judge.set_token("third", holder)
+        authenticator.set_token("third", holder)
 
     assert refused.value.status == 403
     assert (appliance.etc / "api.token").read_text() == "second\n"
@@ -497,29 +524,29 @@ async def test_the_passphrase_of_a_first_run_is_used_up(
     write(appliance, "api.token.setup", "one-two-three\n")
     if old:
         write(appliance, "api.token", old)
-    judge = made(appliance, first_run=True)
-    holder = judge.authenticate(*SETUP, PHRASE)
+    authenticator = made(appliance, first_run=True)
+    holder = authenticator.authenticate(*SETUP, PHRASE)
     assert holder is not None
     synced: list[Path] = []
     monkeypatch.setattr(paths, "sync_directory", synced.append)
 
-    judge.set_token("mine", holder)
+    authenticator.set_token("mine", holder)
 
     assert [(each.name, each.read_text()) for each in appliance.etc.iterdir()] == [("api.token", "mine\n")]
     assert synced[-1] == appliance.etc, "the removal is durable"
     await step()
-    assert judge.authenticate("GET", "/version", Credential("token", b"mine"))
-    assert judge.authenticate(*SETUP, PHRASE) is None
+    assert authenticator.authenticate("GET", "/version", Credential("token", b"mine"))
+    assert authenticator.authenticate(*SETUP, PHRASE) is None
     with pytest.raises(ApiError):
-        judge.set_token("again", holder)
+        authenticator.set_token("again", holder)
 
 
 async def test_a_passphrase_that_is_gone_meanwhile_is_used_up_as_well(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(appliance, "api.token.setup", "one-two-three\n")
-    judge = made(appliance, first_run=True)
-    holder = judge.authenticate(*SETUP, PHRASE)
+    authenticator = made(appliance, first_run=True)
+    holder = authenticator.authenticate(*SETUP, PHRASE)
     assert holder is not None
     replace = files.replace_file
 
@@ -528,18 +555,18 @@ async def test_a_passphrase_that_is_gone_meanwhile_is_used_up_as_well(
         path.unlink()
 
     monkeypatch.setattr(files, "replace_file", and_remove)
-    judge.set_token("mine", holder)
+    authenticator.set_token("mine", holder)
 
     assert (appliance.etc / "api.token").read_text() == "mine\n"
 
 
 async def test_the_administrators_change_leaves_a_passphrase_that_is_not_in_force(appliance: Appliance) -> None:
     write(appliance, "api.token.setup", "one-two-three\n")
-    judge = with_token(appliance)
-    holder = judge.authenticate(*SETUP, TOKEN)
+    authenticator = with_token(appliance)
+    holder = authenticator.authenticate(*SETUP, TOKEN)
     assert holder is not None
 
-    judge.set_token("mine", holder)
+    authenticator.set_token("mine", holder)
 
     assert (appliance.etc / "api.token.setup").exists()
 
@@ -547,8 +574,8 @@ async def test_the_administrators_change_leaves_a_passphrase_that_is_not_in_forc
 async def test_a_token_that_cannot_be_stored_leaves_the_old_one_and_the_next_change_possible(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = with_token(appliance)
-    holder = judge.authenticate(*SETUP, TOKEN)
+    authenticator = with_token(appliance)
+    holder = authenticator.authenticate(*SETUP, TOKEN)
     assert holder is not None
 
     def full(*arguments: object, **options: object) -> None:
@@ -557,9 +584,9 @@ async def test_a_token_that_cannot_be_stored_leaves_the_old_one_and_the_next_cha
     with monkeypatch.context() as patched:
         patched.setattr(files, "replace_file", full)
         with pytest.raises(OSError, match="No space"):
-            judge.set_token("mine", holder)
+            authenticator.set_token("mine", holder)
     assert (appliance.etc / "api.token").read_text() == "secret\n"
-    judge.set_token("mine", holder)
+    authenticator.set_token("mine", holder)
 
 
 @pytest.mark.parametrize("words", [1, 5, 8])

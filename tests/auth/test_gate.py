@@ -16,8 +16,8 @@ from gatekit import CLIENT, PREFIX, Door, attempt, route
 from signing import Signing
 
 from jidoteki.core.auth import gate as gates
-from jidoteki.core.auth.gate import Attempt, Authenticated, Gate
-from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest, Gate
+from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.core.http.routes import OutOfService
 from jidoteki.hookspecs.credentials import secret_of
@@ -30,10 +30,10 @@ def door(tmp_path: Path) -> Door:
     return Door(tmp_path)
 
 
-def signed(**options: Any) -> Attempt:
+def signed(**options: Any) -> AuthenticationRequest:
     made = Signing(**options)
     path = made.path.removeprefix(PREFIX)
-    return Attempt(made.request(), route(path), made.method, path, CLIENT)
+    return AuthenticationRequest(made.request(), route(path), made.method, path, CLIENT)
 
 
 async def test_the_administrator_is_let_in_and_nothing_is_noted(door: Door) -> None:
@@ -90,7 +90,9 @@ async def test_an_appliance_that_was_never_set_up_says_how_that_begins(tmp_path:
     door = Door(tmp_path, token=None)
 
     error = await door.refused(attempt(GOOD))
-    first = await door.admit(Attempt(attempt().request, route("/setup", True), "POST", "/setup", "192.0.2.9"))
+    first = await door.admit(
+        AuthenticationRequest(attempt().request, route("/setup", True), "POST", "/setup", "192.0.2.9")
+    )
 
     assert (error.status, error.message) == (
         403,
@@ -186,7 +188,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
                 yield ours, theirs
 
 
-def connected(made: Attempt, ours: socket.socket) -> Attempt:
+def connected(made: AuthenticationRequest, ours: socket.socket) -> AuthenticationRequest:
     made.request.transport = transport(ours)  # type: ignore[misc]  # of a stand-in
     return made
 
@@ -246,7 +248,7 @@ async def test_a_key_that_signed_too_much_is_told_when_to_come_again(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> bool:
-        raise TooMany
+        raise TooManyNoncesError
 
     monkeypatch.setattr(Nonces, "use", full)
     error = await door.refused(signed())
@@ -327,7 +329,9 @@ async def test_and_no_longer_once_something_did(door: Door, tmp_path: Path) -> N
     made, by_hand = attempt("token=r2"), signed()
     robot, admin = await door.admit(made), await door.admit(by_hand)
 
-    def still(routes: Routes, made: Attempt = made, found: Authenticated = robot, gate: Gate = door.gate) -> bool:
+    def still(
+        routes: Routes, made: AuthenticationRequest = made, found: Authenticated = robot, gate: Gate = door.gate
+    ) -> bool:
         return gate.still_admits(routes, made, found)  # type: ignore[arg-type]  # of a stand-in
 
     out_of_service = OutOfService("/version", None)  # type: ignore[arg-type]  # nothing is read of it

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core.auth import nonces
-from jidoteki.core.auth.nonces import Nonces, TooMany
+from jidoteki.core.auth.nonces import Nonces, TooManyNoncesError
 from jidoteki.core.auth.signatures import WINDOW, Signed
 
 
@@ -45,7 +45,7 @@ async def test_one_key_cannot_use_up_what_others_need(tmp_path: Path, monkeypatc
 
     for number in range(3):
         assert store.use(signed(f"n{number}", "robot"))
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyNoncesError):
         store.use(signed("n3", "robot"))
 
     assert store.use(signed("n3", "other"))
@@ -208,9 +208,9 @@ async def test_the_administrators_key_has_ten_times_the_room(
 
     for age in (WINDOW, 0, -WINDOW):
         assert store.use(clock.signed(f"n{age}", age))
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyNoncesError):
         store.use(clock.signed("more"))
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyNoncesError):
         store.use(clock.signed("more", keyid="robot"))
     assert not store.use(clock.signed("n0"))
 

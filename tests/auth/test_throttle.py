@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jidoteki.core.auth import throttle
-from jidoteki.core.auth.throttle import Gone, Throttle, TooManyGuesses
+from jidoteki.core.auth.throttle import ClientGoneError, Throttle, TooManyGuessesError
 
 GUESSER, OTHER = "192.0.2.1", "192.0.2.2"
 PAUSE = 1.0
@@ -51,17 +51,17 @@ def still_there() -> bool:
     return False
 
 
-async def passed(judge: Throttle, address: str = GUESSER, gone: Callable[[], bool] = still_there) -> float:
+async def passed(throttling: Throttle, address: str = GUESSER, gone: Callable[[], bool] = still_there) -> float:
     """When the request of an address got its turn."""
-    async with judge.turn(address, gone):
+    async with throttling.turn(address, gone):
         return asyncio.get_running_loop().time()
 
 
 async def test_who_has_guessed_nothing_wrong_is_heard_at_once(clock: Clock) -> None:
-    judge = one()
+    throttling = one()
 
-    assert judge.is_free(GUESSER)
-    assert await passed(judge) == 1000.0
+    assert throttling.is_free(GUESSER)
+    assert await passed(throttling) == 1000.0
     assert clock.slept == []
 
 
@@ -72,60 +72,60 @@ async def test_so_is_everybody_right_after_the_machine_was_started(clock: Clock)
 
 
 async def test_after_a_wrong_guess_the_address_and_no_other_waits_for_the_pause(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
 
-    assert not judge.is_free(GUESSER)
-    assert judge.is_free(OTHER)
-    assert await passed(judge, OTHER) == 1000.0
-    assert await passed(judge) == 1000.0 + PAUSE
+    assert not throttling.is_free(GUESSER)
+    assert throttling.is_free(OTHER)
+    assert await passed(throttling, OTHER) == 1000.0
+    assert await passed(throttling) == 1000.0 + PAUSE
 
 
 async def test_the_pause_ends_at_its_end_and_not_before(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
 
     clock.now += PAUSE - 0.001
-    assert not judge.is_free(GUESSER)
+    assert not throttling.is_free(GUESSER)
     clock.now = 1000.0 + PAUSE
-    assert judge.is_free(GUESSER)
-    assert await passed(judge) == 1000.0 + PAUSE
+    assert throttling.is_free(GUESSER)
+    assert await passed(throttling) == 1000.0 + PAUSE
 
 
 async def test_each_wrong_guess_begins_a_pause_of_its_own(clock: Clock) -> None:
-    judge = one()
+    throttling = one()
     for number in range(3):
-        assert await passed(judge) == 1000.0 + number * PAUSE
-        judge.failed(GUESSER)
+        assert await passed(throttling) == 1000.0 + number * PAUSE
+        throttling.failed(GUESSER)
 
 
 async def test_who_waits_is_looked_after_each_quarter_of_a_second_and_at_the_end_of_the_pause(clock: Clock) -> None:
-    judge = one(0.6)
-    judge.failed(GUESSER)
+    throttling = one(0.6)
+    throttling.failed(GUESSER)
 
-    await passed(judge)
+    await passed(throttling)
 
     assert clock.slept == pytest.approx([0.25, 0.25, 0.1])
 
 
 async def test_all_addresses_of_a_network_take_turns_together(clock: Clock) -> None:
-    judge = one()
-    judge.failed("2001:db8::1")
+    throttling = one()
+    throttling.failed("2001:db8::1")
 
-    assert not judge.is_free("2001:db8::ffff")
-    assert judge.is_free("2001:db8:0:1::1")
-    assert await passed(judge, "2001:db8::2") == 1000.0 + PAUSE
+    assert not throttling.is_free("2001:db8::ffff")
+    assert throttling.is_free("2001:db8:0:1::1")
+    assert await passed(throttling, "2001:db8::2") == 1000.0 + PAUSE
 
 
 async def test_requests_that_wait_are_heard_one_after_the_other_in_their_order(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
     heard: list[tuple[int, float]] = []
 
     async def guess(number: int) -> None:
-        async with judge.turn(GUESSER, still_there):
+        async with throttling.turn(GUESSER, still_there):
             heard.append((number, clock.now))
-            judge.failed(GUESSER)
+            throttling.failed(GUESSER)
 
     await asyncio.gather(*map(guess, range(4)))
 
@@ -134,51 +134,51 @@ async def test_requests_that_wait_are_heard_one_after_the_other_in_their_order(c
 
 
 async def test_who_waits_behind_others_looks_each_quarter_of_a_second_whether_the_turn_came(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
     clock.now += PAUSE
-    async with judge.turn(GUESSER, still_there):
-        second = asyncio.ensure_future(passed(judge))
+    async with throttling.turn(GUESSER, still_there):
+        second = asyncio.ensure_future(passed(throttling))
         await REAL_SLEEP(0)
         await REAL_SLEEP(0)
-        assert not judge.is_free(GUESSER)
+        assert not throttling.is_free(GUESSER)
         assert not second.done()
     assert await second < 1000.0 + PAUSE + 2
     assert set(clock.slept) == {0.25}
-    assert judge.is_free(GUESSER)
+    assert throttling.is_free(GUESSER)
 
 
 async def test_of_one_address_sixteen_requests_wait_and_no_more(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
-    waiting = [asyncio.ensure_future(passed(judge)) for _ in range(16)]
+    throttling = one()
+    throttling.failed(GUESSER)
+    waiting = [asyncio.ensure_future(passed(throttling)) for _ in range(16)]
     await REAL_SLEEP(0)
 
-    with pytest.raises(TooManyGuesses):
-        await passed(judge)
-    assert await passed(judge, OTHER)
+    with pytest.raises(TooManyGuessesError):
+        await passed(throttling)
+    assert await passed(throttling, OTHER)
     await asyncio.gather(*waiting)
-    assert await passed(judge)
+    assert await passed(throttling)
 
 
 async def test_who_hung_up_waits_no_longer_and_keeps_nobody_waiting(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
 
-    with pytest.raises(Gone):
-        await passed(judge, gone=lambda: True)
+    with pytest.raises(ClientGoneError):
+        await passed(throttling, gone=lambda: True)
     assert clock.slept == [0.25]
-    assert await passed(judge) == 1000.0 + PAUSE
+    assert await passed(throttling) == 1000.0 + PAUSE
 
 
 async def test_a_request_that_fails_in_its_turn_leaves_its_place(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
 
     with pytest.raises(KeyError):
-        async with judge.turn(GUESSER, still_there):
+        async with throttling.turn(GUESSER, still_there):
             raise KeyError
-    assert judge.is_free(GUESSER)
+    assert throttling.is_free(GUESSER)
 
 
 @pytest.mark.parametrize(("pause", "seconds"), [(0.0, 1), (0.5, 1), (1.0, 2), (2.9, 3)])
@@ -187,39 +187,39 @@ async def test_who_is_sent_away_is_told_whole_seconds_after_which_the_pause_is_o
 
 
 async def test_what_is_over_is_forgotten_and_what_is_not_is_kept(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
     clock.now += PAUSE
-    judge.failed(OTHER)
+    throttling.failed(OTHER)
 
-    assert list(judge._turns) == [OTHER]
+    assert list(throttling._turns) == [OTHER]
     clock.now += PAUSE - 0.001
-    judge.failed("192.0.2.3")
-    assert list(judge._turns) == [OTHER, "192.0.2.3"]
+    throttling.failed("192.0.2.3")
+    assert list(throttling._turns) == [OTHER, "192.0.2.3"]
 
 
 async def test_an_address_whose_requests_still_wait_is_not_forgotten(clock: Clock) -> None:
-    judge = one()
-    judge.failed(GUESSER)
+    throttling = one()
+    throttling.failed(GUESSER)
     clock.now += PAUSE
-    async with judge.turn(GUESSER, still_there):
-        judge.failed(OTHER)
-        assert GUESSER in judge._turns
+    async with throttling.turn(GUESSER, still_there):
+        throttling.failed(OTHER)
+        assert GUESSER in throttling._turns
 
 
 async def test_an_address_that_guesses_again_is_the_last_to_be_forgotten(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MAX_ADDRESSES", 2)
-    judge = one()
+    throttling = one()
 
     for address in (GUESSER, OTHER):
-        judge.failed(address)
-    assert list(judge._turns) == [GUESSER, OTHER]
+        throttling.failed(address)
+    assert list(throttling._turns) == [GUESSER, OTHER]
     for address in (GUESSER, "192.0.2.3"):
-        judge.failed(address)
+        throttling.failed(address)
 
-    assert list(judge._turns) == [GUESSER, "192.0.2.3"]
+    assert list(throttling._turns) == [GUESSER, "192.0.2.3"]
 
 
 def test_ten_thousand_addresses_are_remembered() -> None:

@@ -12,7 +12,7 @@ import pytest
 from gatekit import CLIENT, Door, attempt
 
 from jidoteki.core.auth import tickets
-from jidoteki.core.auth.tickets import Tickets, TooManyTickets
+from jidoteki.core.auth.tickets import Tickets, TooManyTicketsError
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs.credentials import secret_of
 
@@ -114,9 +114,9 @@ def test_so_many_tickets_may_wait_of_one_and_of_all(monkeypatch: pytest.MonkeyPa
     for each in range(tickets.MAX_IN_ALL // tickets.MAX_OF_A_CREDENTIAL):
         for _ in range(tickets.MAX_OF_A_CREDENTIAL):
             last = waiting.issue(holder(str(each)), "/logs", 60)
-        with pytest.raises(TooManyTickets):
+        with pytest.raises(TooManyTicketsError):
             waiting.issue(holder(str(each)), "/logs", 60)
-    with pytest.raises(TooManyTickets):
+    with pytest.raises(TooManyTicketsError):
         waiting.issue(holder("another"), "/logs", 60)
 
     assert waiting.redeem(last, "/logs")

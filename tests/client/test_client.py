@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from servers import serving
 
-from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem, Unreachable
+from jidoteki.client import ApiResponseError, Client, ClientError, JobOutcomeError, UnreachableError
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
@@ -179,7 +179,7 @@ async def test_a_job_that_fails_is_an_error_with_its_code(host: Host, tmp_path: 
 
     async with client_of(host) as api:
         await api.post("/update", files={"update": tmp_path / "junk"})
-        with pytest.raises(JobProblem) as raised:
+        with pytest.raises(JobOutcomeError) as raised:
             await api.wait("/update", interval=0.05)
 
     assert raised.value.code == "E1005"
@@ -207,9 +207,9 @@ async def test_waiting_survives_a_restart_of_the_service(host: Host, tmp_path: P
 
 async def test_errors_of_the_api_carry_status_and_message(host: Host) -> None:
     async with client_of(host) as api:
-        with pytest.raises(ApiProblem) as missing:
+        with pytest.raises(ApiResponseError) as missing:
             await api.post("/setup", {"nonsense": "1"})
-        with pytest.raises(ApiProblem) as unknown:
+        with pytest.raises(ApiResponseError) as unknown:
             await api.get("/nothing")
 
     assert (missing.value.status, unknown.value.status) == (400, 404)
@@ -224,7 +224,7 @@ async def test_a_wrong_token_is_told_before_a_long_upload_is_over(host: Host, tm
     sent = [0]
 
     async with client_of(host, token="wrong") as api:
-        with pytest.raises(ApiProblem) as raised:
+        with pytest.raises(ApiResponseError) as raised:
             await api.post("/update", files={"update": long}, on_sent=sent.append)
 
     assert (raised.value.status, raised.value.message) == (403, "Authentication error")
@@ -286,7 +286,7 @@ async def test_a_download_that_never_gets_anywhere_is_given_up(tmp_path: Path) -
         return response
 
     async with serving(answer) as url, Client(url, TOKEN) as api:
-        with pytest.raises(Unreachable):
+        with pytest.raises(UnreachableError):
             await api.download("/logs", tmp_path / "logs")
 
     assert len(attempts) == 5
@@ -304,7 +304,7 @@ async def test_two_downloads_to_one_file_do_not_mix(tmp_path: Path) -> None:
     async with serving(answer) as url, Client(url, TOKEN) as api:
         first = asyncio.create_task(api.download("/logs", tmp_path / "logs"))
         await begun.wait()
-        with pytest.raises(ClientProblem, match="being downloaded already"):
+        with pytest.raises(ClientError, match="being downloaded already"):
             await api.download("/logs", tmp_path / "logs")
         go_on.set()
         await first
@@ -322,7 +322,7 @@ async def test_an_answer_that_trickles_for_ever_is_given_up() -> None:
         return response
 
     async with serving(answer) as url, Client(url, TOKEN, timeout=0.6) as api:
-        with pytest.raises(Unreachable, match="did not answer in time"):
+        with pytest.raises(UnreachableError, match="did not answer in time"):
             await api.get("/version")
 
 
@@ -331,7 +331,7 @@ async def test_what_is_no_status_of_a_job_cannot_be_waited_for() -> None:
         return web.json_response({"version": "1"})
 
     async with serving(answer) as url, Client(url, TOKEN) as api:
-        with pytest.raises(JobProblem, match="does not say how a job goes"):
+        with pytest.raises(JobOutcomeError, match="does not say how a job goes"):
             await api.wait("/version")
 
 
@@ -363,7 +363,7 @@ async def test_credentials_are_not_carried_along_to_where_a_redirect_leads() -> 
         return web.Response(status=302, headers={"Location": "/elsewhere"})
 
     async with serving(answer) as url, Client(url, TOKEN, scheme="token") as api:
-        with pytest.raises(ApiProblem) as raised:
+        with pytest.raises(ApiResponseError) as raised:
             await api.get("/version")
 
     assert raised.value.status == 302
@@ -372,7 +372,7 @@ async def test_credentials_are_not_carried_along_to_where_a_redirect_leads() -> 
 
 async def test_a_certificate_that_nobody_named_is_not_trusted(host: Host) -> None:
     async with Client(host.url, TOKEN) as api:
-        with pytest.raises(Unreachable, match="is not trusted"):
+        with pytest.raises(UnreachableError, match="is not trusted"):
             await api.get("/version")
     async with Client(host.url, TOKEN, verify=False) as api:
         assert await api.get("/version") == {"version": "1.0.0"}
@@ -384,11 +384,11 @@ async def test_a_server_that_never_answers_is_given_up() -> None:
         return web.Response()
 
     async with serving(answer) as url, Client(url, TOKEN, timeout=0.5) as api:
-        with pytest.raises(Unreachable, match="did not answer in time"):
+        with pytest.raises(UnreachableError, match="did not answer in time"):
             await api.get("/version")
 
 
 async def test_where_nothing_listens_is_told(unused_tcp_port: int) -> None:
     async with Client(f"https://127.0.0.1:{unused_tcp_port}", TOKEN) as api:
-        with pytest.raises(Unreachable, match="cannot be reached"):
+        with pytest.raises(UnreachableError, match="cannot be reached"):
             await api.get("/version")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.client import ApiProblem, Client, JobProblem
+from jidoteki.client import ApiResponseError, Client, JobOutcomeError
 from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
 from jidoteki.testing.fixtures import TOKEN
@@ -110,7 +110,7 @@ async def test_requests_in_a_row_do_not_meet_a_connection_just_closed(
 
 async def test_an_error_is_told_in_its_words(original: tuple[Original, str]) -> None:
     async with Client(original[1], "wrong", timeout=20) as api:
-        with pytest.raises(ApiProblem, match="^Authentication error$"):
+        with pytest.raises(ApiResponseError, match="^Authentication error$"):
             await api.get("/version")
 
 
@@ -119,7 +119,7 @@ async def test_the_end_of_the_job_before_is_not_taken_for_that_of_this_one() -> 
     failed = b'{"status":"failed","error-message":"Unable to decrypt","error-code":"51"}'
     async with await listen(Original(before, failed)) as server, Client(url_of(server), TOKEN) as api:
         await api.post("/update", {"action": "START"})
-        with pytest.raises(JobProblem, match="Unable to decrypt") as raised:
+        with pytest.raises(JobOutcomeError, match="Unable to decrypt") as raised:
             await api.wait("/update")
     assert raised.value.code == "51"
 

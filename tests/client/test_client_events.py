@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from servers import serving
 
-from jidoteki.client import ApiProblem, Client, ClientProblem, Event
+from jidoteki.client import ApiResponseError, Client, ClientError, Event
 from jidoteki.client.events import MAX_EVENT, Parser
 from jidoteki.testing.fixtures import TOKEN
 
@@ -34,7 +34,7 @@ def test_an_event_without_end_is_given_up(piece: bytes) -> None:
         for _ in range(MAX_EVENT // len(piece) + 2):
             parser.feed(piece)
 
-    with pytest.raises(ClientProblem, match="an event of more than"):
+    with pytest.raises(ClientError, match="an event of more than"):
         feed()
 
 
@@ -43,7 +43,7 @@ async def test_what_are_no_events_is_told() -> None:
         return web.json_response({})
 
     async with serving(answer) as url, Client(url, TOKEN) as api:
-        with pytest.raises(ClientProblem, match="no events"):
+        with pytest.raises(ClientError, match="no events"):
             await anext(api.events())
 
 
@@ -64,7 +64,7 @@ async def test_a_refusal_is_told_at_once_and_only_a_passing_one_is_waited_for(mo
             found.append(event.data)
 
     async with serving(answer) as url, Client(url, TOKEN) as api:
-        with pytest.raises(ApiProblem) as raised:
+        with pytest.raises(ApiResponseError) as raised:
             await read(api)
 
     assert raised.value.status == 403

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from cutting_proxy import cutting
 
-from jidoteki.client import Client, Unreachable, uploads
+from jidoteki.client import Client, UnreachableError, uploads
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host, MakeHost
@@ -184,7 +184,7 @@ async def test_what_does_not_know_keys_gets_the_request_once() -> None:
     port = server.sockets[0].getsockname()[1]
     async with server:
         async with Client(f"http://127.0.0.1:{port}", TOKEN, timeout=10) as api:
-            with pytest.raises(Unreachable):
+            with pytest.raises(UnreachableError):
                 await api.post("/reboot")
 
     assert [each.split()[0] for each in received] == [b"POST", b"GET"]

@@ -202,7 +202,7 @@ def test_a_dry_run_of_a_reboot_waits_for_nothing(jidoteki_host: MakeHost, tmp_pa
 async def test_a_change_that_does_not_end_is_named_and_nothing_reboots(
     jidoteki_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "WAIT", 0.5)
+    monkeypatch.setattr(changes, "WAIT_TIMEOUT", 0.5)
     note = tmp_path / "note"
     client = await jidoteki_client(commands={"reboot": ["/bin/touch", str(note)]})
     client.appliance.replace_file(client.appliance.bin / "network.sh", "#!/bin/sh\nsleep 3\n", 0o755)

@@ -47,7 +47,7 @@ class JobCase:
     :param files: what must be all old or all new.
     """
 
-    kind: str
+    job_type: str
     prepare: Callable[[Host], None]
     request: Callable[[Host], tuple[str, str, tuple[bytes, dict[str, str]]]]
     files: Callable[[Appliance], list[Path]]
@@ -192,12 +192,12 @@ CASES = [
         _update_files,
     ),
 ]  # fmt: skip
-KINDS = [case.kind for case in CASES]
+JOB_TYPES = [case.job_type for case in CASES]
 
 
-def case_of(kind: str) -> JobCase:
-    """The case of this kind."""
-    return next(case for case in CASES if case.kind == kind)
+def case_of(job_type: str) -> JobCase:
+    """The case of this type."""
+    return next(case for case in CASES if case.job_type == job_type)
 
 
 def start(host: Host, case: JobCase) -> Reply:
@@ -206,20 +206,20 @@ def start(host: Host, case: JobCase) -> Reply:
     return ask(host, method, path, host.query(method, path)[1:], headers, body)
 
 
-def records(host: Host, kind: str) -> list[dict[str, object]]:
-    """The records of a kind, oldest first."""
-    paths = sorted(host.appliance.jobs.glob(f"[0-9]*-{kind}.json"))
+def records(host: Host, job_type: str) -> list[dict[str, object]]:
+    """The records of a type, oldest first."""
+    paths = sorted(host.appliance.jobs.glob(f"[0-9]*-{job_type}.json"))
     return [json.loads(path.read_text()) for path in paths]
 
 
-def wait_for_end(host: Host, kind: str, number: int) -> dict[str, object]:
-    """The record of run `number` (from 1) once it has ended, on a host that runs no other kind."""
-    return _wait_for_end(lambda: host.appliance.jobs / f"{number:06}-{kind}.json")
+def wait_for_end(host: Host, job_type: str, number: int) -> dict[str, object]:
+    """The record of run `number` (from 1) once it has ended, on a host that runs no other type."""
+    return _wait_for_end(lambda: host.appliance.jobs / f"{number:06}-{job_type}.json")
 
 
-def wait_for_the_last(host: Host, kind: str) -> dict[str, object]:
+def wait_for_the_last(host: Host, job_type: str) -> dict[str, object]:
     """The record of the last run once it has ended."""
-    return _wait_for_end(lambda: max(host.appliance.jobs.glob(f"[0-9]*-{kind}.json")))
+    return _wait_for_end(lambda: max(host.appliance.jobs.glob(f"[0-9]*-{job_type}.json")))
 
 
 def _wait_for_end(path: Callable[[], Path]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from faultkit import Reply, Scaled, Tally, ask, multipart, some
 from injection import Gate, injected_host
-from jobcases import KINDS, case_of, records, settings_form, start, temporaries, wait_for_the_last
+from jobcases import JOB_TYPES, case_of, records, settings_form, start, temporaries, wait_for_the_last
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -17,9 +17,9 @@ from jidoteki.testing.fixtures import MakeHost
 PARALLEL = 50
 
 
-def at_once(host: Host, gate: Gate, kind: str, number: int) -> Counter[int]:
+def at_once(host: Host, gate: Gate, job_type: str, number: int) -> Counter[int]:
     """The statuses of equal requests; the job that one of them starts is let go once all the others have an answer."""
-    case = case_of(kind)
+    case = case_of(job_type)
     case.request(host)
     gate.shut()
     with ThreadPoolExecutor(number) as pool:
@@ -30,26 +30,26 @@ def at_once(host: Host, gate: Gate, kind: str, number: int) -> Counter[int]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", some(KINDS, ("settings", "restore", "update")))
+@pytest.mark.parametrize("job_type", some(JOB_TYPES, ("settings", "restore", "update")))
 def test_of_many_requests_at_once_exactly_one_starts_the_job(
-    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
+    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, job_type: str
 ) -> None:
     host = jidoteki_host(start=False)
-    case_of(kind).prepare(host)
+    case_of(job_type).prepare(host)
     gate = Gate(host)
     injected_host(host, gate, "--http-port", "0")
     number = scaled(12, PARALLEL)
 
-    old = case_of(kind).state(host)
-    won = 200 if kind in ("license", "restore") else 202  # these two wait for their job
+    old = case_of(job_type).state(host)
+    won = 200 if job_type in ("license", "restore") else 202  # these two wait for their job
 
     for round in range(scaled(3, 200)):
-        case_of(kind).reset(old)
-        answers = at_once(host, gate, kind, number)
-        last = wait_for_the_last(host, kind)
-        tally.case(answers == {won: 1, 400: number - 1}, f"{kind}: {answers}")
-        tally.case(last["status"] == "success", f"{kind}: {last}")
-        tally.case(last["id"] == f"{round + 1:06}-{kind}", f"{kind}: more than one ran: {last}")
+        case_of(job_type).reset(old)
+        answers = at_once(host, gate, job_type, number)
+        last = wait_for_the_last(host, job_type)
+        tally.case(answers == {won: 1, 400: number - 1}, f"{job_type}: {answers}")
+        tally.case(last["status"] == "success", f"{job_type}: {last}")
+        tally.case(last["id"] == f"{round + 1:06}-{job_type}", f"{job_type}: more than one ran: {last}")
     assert tally.failed == []
 
 
@@ -84,8 +84,8 @@ def test_a_storm_of_start_and_stop_leaves_no_half_backup(jidoteki_host: MakeHost
         with ThreadPoolExecutor(16) as pool:
             for reply in pool.map(storm, range(scaled(16, PARALLEL))):
                 tally.case(reply.status in (202, 400, 404), reply)
-    wait_until(lambda: all(each["status"] != "running" for kind in ("backup", "backup-delete")
-                           for each in records(host, kind)))  # fmt: skip
+    wait_until(lambda: all(each["status"] != "running" for job_type in ("backup", "backup-delete")
+                           for each in records(host, job_type)))  # fmt: skip
     described = (host.appliance.uploads / "backup.json").exists()
     tally.case(described == (host.appliance.uploads / "backup.tar").exists(), "archive and description do not agree")
     wait_until(lambda: not temporaries(host.appliance))
@@ -125,7 +125,7 @@ def test_a_restore_during_a_backup_is_refused_or_waits(jidoteki_host: MakeHost, 
 
     for _ in range(scaled(2, 40)):
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(lambda kind: start(host, case_of(kind)), ["backup", "restore"]))
+            answers = list(pool.map(lambda job_type: start(host, case_of(job_type)), ["backup", "restore"]))
         wait_until(lambda: all(each["status"] != "running" for each in records(host, "backup")))
         contents = {(host.appliance.data / name).read_bytes() for name in ("db/one", "db/two", "more")}
         tally.case({each.status for each in answers} <= {200, 202, 400}, answers)

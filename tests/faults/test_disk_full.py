@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from faultkit import Reply, Tally, ask, multipart, some
-from jobcases import KINDS, JobCase, case_of, records, start, wait_for_the_last
+from jobcases import JOB_TYPES, JobCase, case_of, records, start, wait_for_the_last
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update.build import build_package
@@ -68,13 +68,13 @@ def reads(host: Host) -> dict[str, int]:
 
 def attempt(host: Host, case: JobCase) -> tuple[Reply, str]:
     """Start the job and return the answer and how the job ended, if it began."""
-    before = len(records(host, case.kind))
+    before = len(records(host, case.job_type))
     reply = start(host, case)
     if reply.status != 202:
         return reply, "not begun"
-    if len(records(host, case.kind)) == before:
+    if len(records(host, case.job_type)) == before:
         return reply, "not begun"
-    return reply, str(wait_for_the_last(host, case.kind)["status"])
+    return reply, str(wait_for_the_last(host, case.job_type)["status"])
 
 
 def test_a_script_whose_words_find_no_room_is_not_ended_by_that(
@@ -122,25 +122,26 @@ def test_a_full_part_refuses_or_fails_and_recovers_without_a_restart(
 ) -> None:
     host = jidoteki_host(start=False, limits={"free-space": 0})
     place, size = PARTS[part]
-    for kind in KINDS:
-        case_of(kind).prepare(host)
-        case_of(kind).request(host)
+    for job_type in JOB_TYPES:
+        case_of(job_type).prepare(host)
+        case_of(job_type).request(host)
     directory = place(host.appliance)
     mount(directory, size)
     host.start()
     wait_until(lambda: set(reads(host).values()) == {200})
-    old = {kind: case_of(kind).state(host) for kind in KINDS}
+    old = {job_type: case_of(job_type).state(host) for job_type in JOB_TYPES}
 
     ballast = fill(directory)
-    for kind in KINDS:
-        reply, ended = attempt(host, case_of(kind))
-        state = case_of(kind).state(host)
-        tally.case(reply.status in (200, 202, 400, 404, 503, 507), f"{part} full, {kind}: {reply}")
+    for job_type in JOB_TYPES:
+        reply, ended = attempt(host, case_of(job_type))
+        state = case_of(job_type).state(host)
+        tally.case(reply.status in (200, 202, 400, 404, 503, 507), f"{part} full, {job_type}: {reply}")
         tally.case(
-            ended == "success" or reply.status == 200 or state == old[kind], f"{part} full, {kind}: changed, {ended}"
+            ended == "success" or reply.status == 200 or state == old[job_type],
+            f"{part} full, {job_type}: changed, {ended}",
         )
-        tally.case(set(reads(host).values()) == {200}, f"{part} full, {kind}: {reads(host)}")
-        case_of(kind).reset({path: content for path, content in old[kind].items() if path.parent != directory})
+        tally.case(set(reads(host).values()) == {200}, f"{part} full, {job_type}: {reads(host)}")
+        case_of(job_type).reset({path: content for path, content in old[job_type].items() if path.parent != directory})
     token = (host.appliance.etc / "api.token").read_text()
     body, headers = multipart(("newtoken", b"another"), files=False)
     changed = ask(host, "POST", "/setup", host.query("POST", "/setup")[1:], headers, body)
@@ -151,10 +152,10 @@ def test_a_full_part_refuses_or_fails_and_recovers_without_a_restart(
         tally.case((host.appliance.etc / "api.token").read_text() == token, f"{part} full: the token changed")
 
     ballast.unlink()
-    for kind in KINDS:
-        reply, ended = attempt(host, case_of(kind))
-        shown = f"{part} with space again, {kind}: {reply} {ended} {records(host, kind)[-1:]}"
-        again = kind == "update" and "not newer" in str(records(host, kind)[-1:])
+    for job_type in JOB_TYPES:
+        reply, ended = attempt(host, case_of(job_type))
+        shown = f"{part} with space again, {job_type}: {reply} {ended} {records(host, job_type)[-1:]}"
+        again = job_type == "update" and "not newer" in str(records(host, job_type)[-1:])
         tally.case(reply.status in (200, 202) and (again or ended in ("success", "not begun")), shown)
     assert tally.failed == []
 

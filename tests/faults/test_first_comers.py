@@ -184,7 +184,7 @@ def test_no_second_name_of_what_a_tool_may_write_counts_as_roots(shared: Host, t
     with (etc / "api.token").open("a") as token:
         token.write(f"touch {tmp_path}/run\n")
 
-    with pytest.raises(paths.NotTrusted):
+    with pytest.raises(paths.NotTrustedError):
         paths.open_trusted(etc / name)
     shared.get("/debug")
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.core.plugin_manager.isolation import Calls, StillAtWork, TookTooLong
+from jidoteki.core.plugin_manager.isolation import Calls, PluginTimeoutError, StillRunningError
 from jidoteki.core.plugin_manager.manager import PluginError
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -150,10 +150,10 @@ def blocked(event: threading.Event) -> Callable[[], bool]:
 
 def test_only_the_call_that_hangs_is_left_out() -> None:
     event, calls = threading.Event(), Calls()
-    with pytest.raises(TookTooLong):
+    with pytest.raises(PluginTimeoutError):
         calls.within("one", "hook", 0.05, blocked(event))
 
-    with pytest.raises(StillAtWork):
+    with pytest.raises(StillRunningError):
         calls.within("one", "hook", 1, lambda: 1)
     assert calls.within("one", "another", 1, lambda: 2) == 2
     assert calls.within("two", "hook", 1, lambda: 3) == 3

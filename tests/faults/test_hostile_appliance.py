@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from jidoteki.client import ApiProblem, Client, ClientProblem, JobProblem, Unreachable, answers, downloads
+from jidoteki.client import ApiResponseError, Client, ClientError, JobOutcomeError, UnreachableError, answers, downloads
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.host import COMMAND
@@ -133,9 +133,9 @@ async def test_no_location_but_that_of_the_request_is_followed(place: str, where
     async with serving(answer) as (url, hostile), Client(url, TOKEN) as api:
         started = await api.request("POST", "/update", {"a": "1"})
         if where == "body" or place.isprintable():
-            with pytest.raises(ClientProblem, match="which is not what was asked for"):
+            with pytest.raises(ClientError, match="which is not what was asked for"):
                 assert started.location is None
-            with pytest.raises(ClientProblem):
+            with pytest.raises(ClientError):
                 await api.wait(place, interval=0.01)
 
     assert hostile.asked == [f"POST {PREFIX}/update"]
@@ -174,11 +174,11 @@ async def test_no_redirect_is_followed(status: int, method: str, tmp_path: Path)
         return web.Response(status=status, headers={"Location": f"{PREFIX}/reboot"})
 
     async with serving(answer) as (url, hostile), Client(url, TOKEN) as api:
-        with pytest.raises(ApiProblem):
+        with pytest.raises(ApiResponseError):
             await api.request(method, "/update")
-        with pytest.raises(ApiProblem):
+        with pytest.raises(ApiResponseError):
             await api.download("/logs", tmp_path / "logs")
-        with pytest.raises(ApiProblem):
+        with pytest.raises(ApiResponseError):
             await api.wait("/update", interval=0.01)
 
     assert hostile.asked == [f"{method} {PREFIX}/update", f"GET {PREFIX}/logs", f"GET {PREFIX}/update"]
@@ -201,11 +201,11 @@ async def test_a_retry_after_of_a_year_is_not_waited_for(tmp_path: Path) -> None
 
     began = time.monotonic()
     async with serving(answer) as (url, _), Client(url, TOKEN) as api:
-        with pytest.raises(ApiProblem):
+        with pytest.raises(ApiResponseError):
             await api.get("/version")
-        with pytest.raises(ApiProblem):
+        with pytest.raises(ApiResponseError):
             await api.download("/logs", tmp_path / "logs")
-        with pytest.raises(JobProblem, match="did not end within 1 seconds"):
+        with pytest.raises(JobOutcomeError, match="did not end within 1 seconds"):
             await api.wait("/update", seconds=1, interval=0.1)
 
     assert time.monotonic() - began < 10
@@ -277,7 +277,7 @@ async def test_whatever_comes_is_bounded_in_memory_and_time(pieces: Callable[[],
         async with speaking(pieces) as url, Client(url, TOKEN, timeout=3) as api:
             for ask in (api.get("/version"), api.wait("/update", interval=0.01, seconds=0.5)):
                 told = (await asyncio.gather(ask, return_exceptions=True))[0]
-                assert isinstance(told, ClientProblem | str)
+                assert isinstance(told, ClientError | str)
                 assert isinstance(told, str) or (str(told).isprintable() and len(str(told)) < 1200)
 
     assert time.monotonic() - began < 25
@@ -286,7 +286,7 @@ async def test_whatever_comes_is_bounded_in_memory_and_time(pieces: Callable[[],
 async def test_a_download_without_end_is_ended_and_leaves_nothing(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(downloads, "MAX_UNTOLD", 20 * MIB)
     async with speaking(body_without_end) as url, Client(url, TOKEN, timeout=3) as api:
-        with pytest.raises(ClientProblem, match=f"has more than {20 * MIB} bytes"):
+        with pytest.raises(ClientError, match=f"has more than {20 * MIB} bytes"):
             await api.download("/logs", tmp_path / "logs")
 
     assert list(tmp_path.iterdir()) == []
@@ -297,7 +297,7 @@ async def test_a_download_longer_than_was_allowed_is_refused(tmp_path: Path) -> 
         return web.Response(body=b"x" * 1000)
 
     async with serving(answer) as (url, hostile), Client(url, TOKEN) as api:
-        with pytest.raises(ClientProblem, match="has more than 999 bytes"):
+        with pytest.raises(ClientError, match="has more than 999 bytes"):
             await api.download("/logs", tmp_path / "logs", max_size=999)
         await api.download("/logs", tmp_path / "logs", max_size=1000)
 
@@ -314,7 +314,7 @@ async def test_a_download_never_takes_the_last_of_the_disk(tmp_path: Path) -> No
         yield from itertools.repeat(b"x" * MIB)
 
     async with speaking(pieces) as url, Client(url, TOKEN, timeout=3) as api:
-        with pytest.raises(ClientProblem, match="too little room"):
+        with pytest.raises(ClientError, match="too little room"):
             await api.download("/logs", tmp_path / "logs")
 
     assert list(tmp_path.iterdir()) == []
@@ -330,7 +330,7 @@ async def test_a_part_that_is_not_the_rest_never_goes_round_for_ever(tmp_path: P
     (tmp_path / "logs.part").write_bytes(b"01234")
     (tmp_path / "logs.part.tag").write_text('"one"')
     async with serving(answer) as (url, hostile), Client(url, TOKEN) as api:
-        with pytest.raises(ClientProblem):
+        with pytest.raises(ClientError):
             await asyncio.wait_for(api.download("/logs", tmp_path / "logs"), 60)
 
     assert len(hostile.asked) <= 10
@@ -350,7 +350,7 @@ async def test_another_file_at_each_try_is_given_up(tmp_path: Path) -> None:
         return response
 
     async with serving(answer) as (url, hostile), Client(url, TOKEN) as api:
-        with pytest.raises(ClientProblem):
+        with pytest.raises(ClientError):
             await asyncio.wait_for(api.download("/logs", tmp_path / "logs"), 60)
 
     assert len(hostile.asked) <= 10
@@ -365,7 +365,7 @@ async def test_a_download_that_trickles_is_given_up(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
 
     async with serving(answer) as (url, _), Client(url, TOKEN, timeout=0.5) as api:
-        with pytest.raises(ClientProblem, match="more slowly than 16 KiB a second"):
+        with pytest.raises(ClientError, match="more slowly than 16 KiB a second"):
             await asyncio.wait_for(api.download("/logs", tmp_path / "logs"), 30)
 
 
@@ -415,7 +415,7 @@ async def test_no_message_reaches_a_terminal_with_anything_that_it_obeys(pieces:
 
 async def test_the_credential_is_in_no_message() -> None:
     async with speaking(lambda: iter([b"nonsense\r\n\r\n"])) as url, Client(url, TOKEN, scheme="token") as api:
-        with pytest.raises(Unreachable) as raised:
+        with pytest.raises(UnreachableError) as raised:
             await api.get("/version")
 
     assert TOKEN not in str(raised.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from faultkit import Scaled, Tally, ask, some
 from injection import Injector, injected_host, points, ptrace_works
-from jobcases import KINDS, case_of, start, wait_for_end, wait_for_the_last
+from jobcases import JOB_TYPES, case_of, start, wait_for_end, wait_for_the_last
 
 from jidoteki.testing.fixtures import MakeHost
 
@@ -17,17 +17,17 @@ READ = ("/version", "/update", "/endpoints", "/health", "/build", "/services")
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", some(KINDS, ("settings", "update")))
+@pytest.mark.parametrize("job_type", some(JOB_TYPES, ("settings", "update")))
 def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
-    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, kind: str
+    jidoteki_host: MakeHost, tally: Tally, scaled: Scaled, job_type: str
 ) -> None:
-    case = case_of(kind)
+    case = case_of(job_type)
     host = jidoteki_host(start=False)
     case.prepare(host)
     injector = Injector(host)
     injected_host(host, injector)
     old = case.state(host)
-    counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, kind, 1))
+    counts = injector.count(("write",), lambda: start(host, case), lambda: wait_for_end(host, job_type, 1))
     new = case.state(host)
 
     times = 0
@@ -35,20 +35,20 @@ def test_a_job_on_a_full_disk_fails_and_leaves_the_old_state(
         case.reset(old)
         injector.use(call, f"{nth}+", "error=ENOSPC")
         reply = start(host, case)
-        record = wait_for_end(host, kind, number)
+        record = wait_for_end(host, job_type, number)
         injector.nothing()
         statuses = {path: ask(host, "GET", path, host.query("GET", path)[1:]).status for path in READ}
-        tally.case(case.state(host) in (old, new), f"{kind} without space at write {nth}: torn")
-        tally.case(reply.status < 500, f"{kind} without space at write {nth}: {reply}")
+        tally.case(case.state(host) in (old, new), f"{job_type} without space at write {nth}: torn")
+        tally.case(reply.status < 500, f"{job_type} without space at write {nth}: {reply}")
         failed, struck = record["status"] == "failed", injector.has_struck()
         times += struck
-        tally.case(failed == struck, f"{kind} without space at write {nth}: {record}, injected: {struck}")
-        tally.case(set(statuses.values()) == {200}, f"{kind} without space at write {nth}: {statuses}")
+        tally.case(failed == struck, f"{job_type} without space at write {nth}: {record}, injected: {struck}")
+        tally.case(set(statuses.values()) == {200}, f"{job_type} without space at write {nth}: {statuses}")
 
-    tally.case(times > 0, f"{kind}: no write failed, the injection does not work")
+    tally.case(times > 0, f"{job_type}: no write failed, the injection does not work")
     case.reset(old)
     start(host, case)
-    again = wait_for_the_last(host, kind)
-    tally.case(again["status"] == "success", f"{kind} with space again: {again}")
-    tally.case(case.state(host) == new, f"{kind} with space again: the new state did not come")
+    again = wait_for_the_last(host, job_type)
+    tally.case(again["status"] == "success", f"{job_type} with space again: {again}")
+    tally.case(case.state(host) == new, f"{job_type} with space again: the new state did not come")
     assert tally.failed == []

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from backupkit import Job, killed, restore
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import renames, swapping
 from jidoteki.plugins.backup.journal import Journal
-from jidoteki.plugins.backup.kept import Kept
+from jidoteki.plugins.backup.kept_paths import Kept
 from jidoteki.plugins.backup.left_out import MAX_SIZE, line, parse
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -121,7 +121,7 @@ def is_planned(journal: Path) -> bool:
 
 
 def refused(host: Host, kept: Path) -> None:
-    with pytest.raises(JobFailed, match="was replaced meanwhile"):
+    with pytest.raises(JobError, match="was replaced meanwhile"):
         restore(Job(host.appliance, kept))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.hookspecs import programs
-from jidoteki.hookspecs.programs import ProgramFailed
+from jidoteki.hookspecs.programs import ProgramError
 
 
 def test_its_exit_status_and_output_are_returned() -> None:
@@ -24,7 +24,7 @@ def test_it_has_a_minimal_environment() -> None:
 
 
 def test_one_that_is_missing_is_named() -> None:
-    with pytest.raises(ProgramFailed, match=r"no-such-program cannot be run"):
+    with pytest.raises(ProgramError, match=r"no-such-program cannot be run"):
         programs.read(["/no-such-program"], timeout=10, limit=100)
 
 
@@ -32,7 +32,7 @@ def test_one_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) ->
     script = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
     began = time.monotonic()
 
-    with pytest.raises(ProgramFailed, match=r"sh did not end within 0\.5 seconds"):
+    with pytest.raises(ProgramError, match=r"sh did not end within 0\.5 seconds"):
         programs.read(["sh", "-c", script], timeout=0.5, limit=100)
 
     assert time.monotonic() - began < 10
@@ -51,7 +51,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_one_that_prints_too_much_is_ended() -> None:
-    with pytest.raises(ProgramFailed, match="yes printed more than 1000 bytes"):
+    with pytest.raises(ProgramError, match="yes printed more than 1000 bytes"):
         programs.read(["yes"], timeout=30, limit=1000)
 
 

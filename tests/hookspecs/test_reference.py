@@ -76,9 +76,10 @@ def test_every_import_on_the_page_works() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("NotTrusted", "somebody other than root"), ("Appliance", "`group: int | None`"), ("Job", "#### Job.script"),
+        ("NotTrustedError", "somebody other than root"), ("Appliance", "`group: int | None`"),
+        ("Job", "#### Job.script"),
         ("Job", "#### Job.log_plain"), ("Request", "#### Request.job_record\n"), ("Event", "- `outcome:"),
-        ("JobFailed", "JobFailed(message: str, code: str = 'E1000')"), ("append_regular", "mode: int = 0o600"),
+        ("JobError", "JobError(message: str, code: str = 'E1000')"), ("append_regular", "mode: int = 0o600"),
     ],
 )  # fmt: skip
 def test_what_authors_look_up_is_there(name: str, said: str) -> None:

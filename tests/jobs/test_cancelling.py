@@ -13,7 +13,7 @@ from jidoteki.testing import Host, MakeHost, wait_until
 PLUGIN = """
 import subprocess
 import time
-from jidoteki.hookspecs import Endpoint, JobCancelled, JobFailed, JobType, StatusFiles, hookimpl
+from jidoteki.hookspecs import Endpoint, JobCancelledError, JobError, JobType, StatusFiles, hookimpl
 
 async def start(request):
     return await request.start_job("slow")
@@ -77,8 +77,8 @@ def test_what_cleans_up_may_log_and_run_commands(jidoteki_host: MakeHost, tmp_pa
 @pytest.mark.parametrize(
     "work",
     [
-        "try:\n    wait()\nexcept JobCancelled:\n    pass",
-        "try:\n    wait()\nexcept JobCancelled:\n    raise JobFailed('it was cut short')",
+        "try:\n    wait()\nexcept JobCancelledError:\n    pass",
+        "try:\n    wait()\nexcept JobCancelledError:\n    raise JobError('it was cut short')",
         "try:\n    wait()\nfinally:\n    1 / 0",
     ],
 )
@@ -107,7 +107,7 @@ def test_a_job_is_killed_after_its_own_grace(jidoteki_host: MakeHost, tmp_path: 
 
 
 def test_a_failure_of_cleaning_up_is_told_by_the_log(jidoteki_host: MakeHost, tmp_path: Path) -> None:
-    work = "try:\n    wait()\nfinally:\n    raise JobFailed('it is still mounted: busy')"
+    work = "try:\n    wait()\nfinally:\n    raise JobError('it is still mounted: busy')"
     host, id = running(jidoteki_host, tmp_path, work)
 
     host.curl("DELETE", "/slow")
@@ -116,7 +116,7 @@ def test_a_failure_of_cleaning_up_is_told_by_the_log(jidoteki_host: MakeHost, tm
     assert "it is still mounted: busy" in host.get(f"/jobs/{id}").json["log"]
 
 
-def test_status_files_and_the_kind_say_that_it_was_cancelled(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+def test_status_files_and_the_type_say_that_it_was_cancelled(jidoteki_host: MakeHost, tmp_path: Path) -> None:
     plugin = PLUGIN.replace("recover=recover", "status_files=StatusFiles('slow.json', 'slow.txt')")
     host, _ = running(jidoteki_host, tmp_path, "wait()", plugin=plugin)
 

@@ -14,7 +14,7 @@ import pytest
 from places import SAMPLES
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import deaths, listing
+from jidoteki.core.jobs import exit_reasons, listing
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Records
 from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
@@ -140,7 +140,7 @@ def test_a_crash_is_told_before_it_is_recorded_too(tmp_path: Path, script: str, 
     record = records.new("worker", "127.0.0.1", "admin")
     with open(os.devnull, "r+b") as null:
         process = JobProcess.start(["sh", "-c", script], {}, null.fileno(), null.fileno(), null.fileno())
-    deaths.remember(records.path(record.id), process)
+    exit_reasons.remember(records.path(record.id), process)
 
     shown = listing.current(records, record.id)
 

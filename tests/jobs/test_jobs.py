@@ -401,7 +401,7 @@ def test_commands_of_a_job_do_not_inherit_its_lock(host: Host) -> None:
     assert host.wait_for_job("/worker")["error-message"].startswith("/dev/null ")
 
 
-def test_the_last_hundred_runs_are_kept_and_the_last_of_each_kind(host: Host) -> None:
+def test_the_last_hundred_runs_are_kept_and_the_last_of_each_type(host: Host) -> None:
     from jidoteki.core.jobs.records import Records
 
     records = Records(host.appliance.jobs)
@@ -452,14 +452,14 @@ def test_what_a_job_left_mounted_is_not_deleted_with_its_work_space(tmp_path: Pa
 
 BYTES = """
 from pathlib import Path
-from jidoteki.hookspecs import Endpoint, JobFailed, JobType, hookimpl
+from jidoteki.hookspecs import Endpoint, JobError, JobType, hookimpl
 
 async def start(request):
     return await request.start_job("blob", blob=bytes(range(256)) * 65536)
 
 def run(job):
     content = Path(job.input["blob"]).read_bytes()
-    raise JobFailed(f"{len(content)} {content[:3].hex()} {content[-1]}")
+    raise JobError(f"{len(content)} {content[:3].hex()} {content[-1]}")
 
 @hookimpl
 def jidoteki_jobs(appliance):

@@ -23,7 +23,7 @@ PREFIX = "/api/v1/admin"
 
 PLUGIN = """
 import time
-from jidoteki.hookspecs import Endpoint, JobCancelled, JobType, hookimpl
+from jidoteki.hookspecs import Endpoint, JobCancelledError, JobType, hookimpl
 
 async def start(request):
     return await request.start_job(request.values.get("kind", "slow"))

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from jidoteki.core.config.loading import Config, defaults
-from jidoteki.core.plugin_manager.isolation import Calls, Raised, told
+from jidoteki.core.plugin_manager.isolation import Calls, RaisedError, told
 from jidoteki.core.plugin_manager.manager import Plugins
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import Hooks, hookspec
@@ -119,7 +119,7 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
     (tmp_path / "good.py").write_text(GOOD.replace("import asyncio", "import time; time.sleep(0.5); import asyncio"))
     host = jidoteki_host(load=(tmp_path / "good.py",), enable=("good",), start=False)
     hasty = (
-        "from jidoteki.core.plugin_manager import manager; manager.LOADING_TIME = 0.0001; "
+        "from jidoteki.core.plugin_manager import manager; manager.LOADING_TIMEOUT = 0.0001; "
         "from jidoteki.core.cli import main; main()"
     )
 
@@ -214,7 +214,7 @@ def test_a_traceback_is_logged_once_for_each_place_and_type_up_to_a_number() -> 
     calls = Calls()
 
     def raised(code: str) -> BaseException | None:
-        with pytest.raises(Raised) as caught:
+        with pytest.raises(RaisedError) as caught:
             calls.within("other", "jidoteki_health", 10, partial(exec, compile(code, "/other.py", "exec")))
         assert told(caught.value).endswith(f"(/other.py, line {code.count(chr(10)) + 1})")
         return calls.first(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.plugins.backup import stored
+from jidoteki.plugins.backup import stored_backup
 from jidoteki.testing import Host, MakeHost
 
 SETTINGS = 'settings={"network":{"interface":"eth0","hostname":"new.host"}}'
@@ -57,8 +57,8 @@ def test_right_behind_the_answer_to_start_nobody_is_sent_the_backup_of_before(ji
     assert (answers[0].status, answers[0].json["Error-Message"]) == (404, "The backup is being made")
 
 
-@pytest.mark.parametrize("kind", ["certs", "update", "backup", "probe"])
-def test_a_job_runs_from_its_202_on(jidoteki_host: MakeHost, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("job_type", ["certs", "update", "backup", "probe"])
+def test_a_job_runs_from_its_202_on(jidoteki_host: MakeHost, tmp_path: Path, job_type: str) -> None:
     plugin = tmp_path / "probe.py"
     plugin.write_text(PLUGIN)
     host = jidoteki_host(load=(plugin,), enable=("probe",))
@@ -71,35 +71,37 @@ def test_a_job_runs_from_its_202_on(jidoteki_host: MakeHost, tmp_path: Path, kin
         "probe": (),
     }
 
-    answer = host.post(f"/{kind}", *sent[kind])
-    shown = host.get(f"/{kind}").json
+    answer = host.post(f"/{job_type}", *sent[job_type])
+    shown = host.get(f"/{job_type}").json
     later = host.get(f"/jobs/{answer.headers['Job-Id']}").json
 
     assert shown["status"] in ("running", later["status"])
 
 
-@pytest.mark.parametrize("kind", ["backup", "probe"])
-def test_a_job_whose_record_says_that_it_ended_runs_nowhere(jidoteki_host: MakeHost, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("job_type", ["backup", "probe"])
+def test_a_job_whose_record_says_that_it_ended_runs_nowhere(
+    jidoteki_host: MakeHost, tmp_path: Path, job_type: str
+) -> None:
     plugin = tmp_path / "probe.py"
     plugin.write_text(PLUGIN)
     host = jidoteki_host(load=(plugin,), enable=("probe",))
-    id = host.post(f"/{kind}", *(("-F", "action=START") if kind == "backup" else ())).headers["Job-Id"]
+    id = host.post(f"/{job_type}", *(("-F", "action=START") if job_type == "backup" else ())).headers["Job-Id"]
     host.wait_for_job(f"/jobs/{id}")
 
     # Its process lets go of the lock a moment after it recorded its end.
-    with (host.appliance.jobs / f"{kind}.lock").open() as lock:
+    with (host.appliance.jobs / f"{job_type}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        record, shown = host.get(f"/jobs/{id}").json, host.get(f"/{kind}").json
+        record, shown = host.get(f"/jobs/{id}").json, host.get(f"/{job_type}").json
         download = host.get("/backup/download").status
 
     assert (record["status"], shown["status"]) == ("success", "success")
     assert shown.get("running") in (None, False)
-    assert download == (200 if kind == "backup" else 404)
+    assert download == (200 if job_type == "backup" else 404)
 
 
 def test_a_backup_that_never_ended_does_not_run_for_ever(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(start=False)
-    stored.record_running(host.appliance)
+    stored_backup.record_running(host.appliance)
     host.start()
 
     shown, download = host.get("/backup").json, host.get("/backup/download")

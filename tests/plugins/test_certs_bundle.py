@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from jidoteki.plugins.certs import bundle, chains
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 AUTHORITY = x509.BasicConstraints(ca=True, path_length=None)
@@ -79,7 +79,7 @@ def read(public: Sequence[x509.Certificate], ca: Sequence[x509.Certificate] = ()
 
 
 def refusal(public: Sequence[x509.Certificate], ca: Sequence[x509.Certificate] = (), key: Owner = LEAF) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CertificateError) as caught:
         read(public, ca, key)
     return str(caught.value)
 
@@ -157,9 +157,9 @@ def damaged(certificate: x509.Certificate) -> str:
 
 
 def test_a_damaged_certificate_is_told_by_its_number() -> None:
-    with pytest.raises(Refused, match="Certificate 2 in public is damaged"):
+    with pytest.raises(CertificateError, match="Certificate 2 in public is damaged"):
         bundle.read(bundle.pem([OF_LEAF]) + damaged(OF_MIDDLE), LEAF.private())
-    with pytest.raises(Refused, match="Certificate 1 in ca is damaged"):
+    with pytest.raises(CertificateError, match="Certificate 1 in ca is damaged"):
         bundle.read(bundle.pem([OF_LEAF]), LEAF.private(), damaged(OF_MIDDLE))
 
 
@@ -172,7 +172,7 @@ def test_a_damaged_certificate_is_told_by_its_number() -> None:
     ],
 )
 def test_a_key_that_cannot_be_read_is_told(change: Any, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(CertificateError, match=told):
         bundle.read(bundle.pem([ALONE]), change(LEAF.private()))
 
 
@@ -183,7 +183,7 @@ def test_an_encrypted_key_of_old_is_told() -> None:
         serialization.BestAvailableEncryption(b"x"),
     ).decode()
 
-    with pytest.raises(Refused, match="is encrypted"):
+    with pytest.raises(CertificateError, match="is encrypted"):
         bundle.read(bundle.pem([ALONE]), old)
 
 
@@ -192,7 +192,7 @@ def test_a_key_of_a_kind_that_nobody_knows_is_told() -> None:
     der = bytes.fromhex("300f 020100 3005 06032a0304 0403 020100")
     block = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
 
-    with pytest.raises(Refused, match="The private key is of a kind that is not supported: allowed are"):
+    with pytest.raises(CertificateError, match="The private key is of a kind that is not supported: allowed are"):
         bundle.read(bundle.pem([ALONE]), block)
 
 

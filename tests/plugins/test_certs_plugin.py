@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins import certs as plugin
 from jidoteki.plugins.certs import bundle, certificates, checking, jobs
-from jidoteki.plugins.certs.pem_texts import Refused
+from jidoteki.plugins.certs.pem_texts import CertificateError
 from jidoteki.plugins.certs.validators import PARAMETERS, pem_text
 from jidoteki.testing import FakeJob, FakeRequest
 
@@ -118,7 +118,7 @@ def perform(job: FakeJob) -> None:
 
 def refusal(appliance: Appliance, **values: str) -> str:
     job = job_with(appliance, **values)
-    with pytest.raises(JobFailed) as failure:
+    with pytest.raises(JobError) as failure:
         jobs.check(job)
     assert job.lines[-2:] == [failure.value.message, "Invalid or missing TLS certificate files"]
     assert list(appliance.tmp.iterdir()) == []
@@ -897,7 +897,7 @@ def test_a_failing_vendor_command_puts_the_old_certificate_back(
     job = job_with(appliance, public=chain.leaf, private=chain.key, ca=chain.intermediate)
     job.exit_statuses = {"certs.sh": 1}
 
-    with pytest.raises(JobFailed, match=r"certs\.sh failed"):
+    with pytest.raises(JobError, match=r"certs\.sh failed"):
         perform(job)
 
     assert job.lines[-2:] == ["certs.sh failed with exit status 1", "Invalid or missing TLS certificate files"]
@@ -917,7 +917,7 @@ def test_a_file_that_cannot_be_replaced_leaves_all_of_the_old_certificate_in_use
     job = job_with(appliance, **self_signed)
 
     try:
-        with pytest.raises(JobFailed, match=r"cannot be stored: .*(immutable|not permitted)"):
+        with pytest.raises(JobError, match=r"cannot be stored: .*(immutable|not permitted)"):
             perform(job)
     finally:
         subprocess.run(["chattr", "-i", path], check=True)
@@ -957,7 +957,7 @@ def test_files_that_cannot_be_stored_fail_the_job(
     tls.directory.parent.mkdir(parents=True)
     tls.directory.write_text("in the way")
 
-    with pytest.raises(JobFailed, match="cannot be stored: "):
+    with pytest.raises(JobError, match="cannot be stored: "):
         perform(job_with(appliance, **self_signed))
 
 
@@ -971,7 +971,7 @@ def test_when_one_file_cannot_be_stored_the_old_certificate_stays_in_all(
     if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
         pytest.skip("this system can have no immutable file")
     try:
-        with pytest.raises(JobFailed, match=f"cannot be stored: {held.name} is immutable or append-only$"):
+        with pytest.raises(JobError, match=f"cannot be stored: {held.name} is immutable or append-only$"):
             perform(job_with(appliance, private=pki.key("second"), public=pki.self_signed("second")))
     finally:
         subprocess.run(["chattr", "-i", held], check=True)
@@ -990,16 +990,16 @@ def test_a_subject_cannot_forge_a_log_line(pki: Pki) -> None:
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
 def test_no_text_does_anything_but_get_refused(public: str, private: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(CertificateError):
         bundle.read(public, private)
 
 
 @pytest.mark.parametrize("before", ["", "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\nx"])
 def test_a_million_beginnings_are_refused_at_once(before: str) -> None:
     began = time.monotonic()
-    with pytest.raises(Refused):
+    with pytest.raises(CertificateError):
         bundle.read(before + "x-----BEGIN CERTIFICATE-----\n" * 37_000, "")
-    with pytest.raises(Refused):
+    with pytest.raises(CertificateError):
         bundle.read("-----BEGIN CERTIFICATE-----\n" * 37_000, "")
     assert time.monotonic() - began < 10
 
@@ -1047,9 +1047,13 @@ async def test_the_status_shows_what_the_reference_shows(
 
 
 def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) -> None:
-    [kind] = plugin.jidoteki_jobs(appliance)
+    [job_type] = plugin.jidoteki_jobs(appliance)
 
-    assert (kind.name, kind.log, kind.status_files.status) == ("certs", "update_certs.log", "status_certs.txt")
+    assert (job_type.name, job_type.log, job_type.status_files.status) == (
+        "certs",
+        "update_certs.log",
+        "status_certs.txt",
+    )
     assert [(each.method, each.path) for each in plugin.jidoteki_endpoints(appliance)] == [
         ("POST", "/certs"),
         ("GET", "/certs"),

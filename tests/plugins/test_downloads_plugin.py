@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from jidoteki.core.auth import tickets
-from jidoteki.core.auth.tickets import Tickets, TooManyTickets
+from jidoteki.core.auth.tickets import Tickets, TooManyTicketsError
 from jidoteki.core.auth.users import Holder, User
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Answer, Host, MakeHost, wait_until
@@ -184,10 +184,10 @@ def test_tickets_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) 
     made = Tickets()
     old = made.issue(first, "/x", 60)
     made.issue(first, "/x", 60)
-    with pytest.raises(TooManyTickets):
+    with pytest.raises(TooManyTicketsError):
         made.issue(first, "/x", 60)
     made.issue(second, "/x", 60)
-    with pytest.raises(TooManyTickets):
+    with pytest.raises(TooManyTicketsError):
         made.issue(third, "/x", 60)
 
     now = time.monotonic()

@@ -291,7 +291,7 @@ async def test_a_job_that_gives_no_reason_in_its_log_has_it_there(jidoteki_clien
 from jidoteki.hookspecs import *
 
 def run(job):
-    raise JobFailed("It rained", "E2000")
+    raise JobError("It rained", "E2000")
 
 async def handler(request):
     return await request.start_job("silent")

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import ApiError, Endpoint, JobFailed, JobOutcome
+from jidoteki.hookspecs import ApiError, Endpoint, JobError, JobOutcome
 from jidoteki.plugins import license as plugin
 from jidoteki.plugins.license import gpg, jobs, reading
-from jidoteki.plugins.license.programs import ToolFailed, run
+from jidoteki.plugins.license.programs import ToolError, run
 from jidoteki.plugins.license.validators import PARAMETERS, message_text
 from jidoteki.testing import FakeJob, FakeRequest, wait_until
 
@@ -36,7 +36,7 @@ SIX_HOURS_LATER = ("--faked-system-time", "20200101T060000")
 class WorkingRequest(FakeRequest):
     """Runs the job in this process, as the host would in another one."""
 
-    async def run_job(self, kind: str, *, join: bool = False, **values: Any) -> JobOutcome:
+    async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         return await asyncio.to_thread(self._run, values)
 
     def _run(self, values: Mapping[str, Any]) -> JobOutcome:
@@ -45,7 +45,7 @@ class WorkingRequest(FakeRequest):
             jobs.check(job)
             if not self.dry_run:
                 jobs.run(job)
-        except JobFailed as failure:
+        except JobError as failure:
             return JobOutcome("1", "failed", failure.message, failure.code)
         return JobOutcome("1", "success")
 
@@ -122,8 +122,8 @@ def refusal(appliance: Appliance, message: bytes, code: str = jobs.INVALID, seco
     license = appliance.etc / "license.asc"
     before = license.read_bytes() if license.exists() else None
     job = job_with(appliance, message)
-    job.settings = {"limits": {"command": seconds}}
-    with pytest.raises(JobFailed) as failure:
+    job.host_config = {"limits": {"command": seconds}}
+    with pytest.raises(JobError) as failure:
         carry_out(job)
     assert failure.value.code == code
     assert job.lines[0] == "Updating license. Please wait.."
@@ -445,7 +445,7 @@ def test_an_invalid_license_leaves_the_one_in_force(appliance: Appliance, keyrin
 def test_a_license_that_cannot_be_stored_fails_the_job(appliance: Appliance, keyring: Keyring) -> None:
     (appliance.etc / "license.asc").mkdir()
 
-    with pytest.raises(JobFailed, match="cannot be stored"):
+    with pytest.raises(JobError, match="cannot be stored"):
         install(appliance, keyring.license())
 
 
@@ -759,26 +759,26 @@ async def test_a_change_of_any_file_is_seen_at_once(appliance: Appliance, keyrin
     assert await get(WorkingRequest(appliance)) == {"users": 2}
 
 
-@pytest.mark.parametrize(("age", "judged"), [(60.0, 1), (0.0, 2)])
+@pytest.mark.parametrize(("age", "verified"), [(60.0, 1), (0.0, 2)])
 async def test_a_judgement_of_gpg_is_renewed_after_a_while(
-    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, age: float, judged: int
+    appliance: Appliance, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, age: float, verified: int
 ) -> None:
     install(appliance, keyring.license())
     get = handlers(appliance)["GET"].handler
     monkeypatch.setattr(reading, "MAX_AGE", age)
-    judge = reading.verified
+    verify = reading.verified
     calls: list[Path] = []
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments[1])
-        return judge(*arguments)
+        return verify(*arguments)
 
     monkeypatch.setattr(reading, "verified", counted)
 
     await get(WorkingRequest(appliance))
     await get(WorkingRequest(appliance))
 
-    assert len(calls) == judged
+    assert len(calls) == verified
 
 
 async def test_getting_a_license_without_gpg_says_so(
@@ -810,7 +810,7 @@ def test_a_license_needs_a_secret_key_to_be_made() -> None:
     _, certificate = gpg.make_keys("Somebody")
 
     with pytest.raises(
-        ToolFailed, match="needs the appliance's OpenPGP certificate and the vendor's OpenPGP secret key"
+        ToolError, match="needs the appliance's OpenPGP certificate and the vendor's OpenPGP secret key"
     ):
         gpg.make_license(LICENSE, certificate.encode(), certificate.encode())
 
@@ -818,12 +818,12 @@ def test_a_license_needs_a_secret_key_to_be_made() -> None:
 def test_keys_are_not_made_without_gpg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
-    with pytest.raises(ToolFailed, match="gpg is not installed"):
+    with pytest.raises(ToolError, match="gpg is not installed"):
         gpg.make_keys("Somebody")
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ToolFailed, match="nothing cannot be run: No such file or directory"):
+    with pytest.raises(ToolError, match="nothing cannot be run: No such file or directory"):
         run(["/nowhere/nothing"], env={}, timeout=1, limit=1)
 
 

@@ -50,11 +50,11 @@ def sourced(path: Path, names: list[str]) -> dict[str, str]:
     return dict(zip(names, output.split("\0"), strict=False))
 
 
-def wait_for(host: Host, kind: str) -> dict[str, Any]:
-    """The record of the last run of a kind, once it has ended."""
+def wait_for(host: Host, job_type: str) -> dict[str, Any]:
+    """The record of the last run of a type, once it has ended."""
 
     def ended() -> dict[str, Any] | None:
-        paths = sorted(host.appliance.jobs.glob(f"*-{kind}.json"))
+        paths = sorted(host.appliance.jobs.glob(f"*-{job_type}.json"))
         record: dict[str, Any] = json.loads(paths[-1].read_text()) if paths else {"status": "running"}
         return record if record["status"] != "running" else None
 
@@ -169,13 +169,13 @@ def test_what_the_dashboard_of_the_original_sends_is_taken(host: Host, tmp_path:
 def test_logs_have_the_names_and_last_lines_of_the_original(
     host: Host, tmp_path: Path, path: str, document: Any, command: str, log: str
 ) -> None:
-    kind = path.removeprefix("/")
+    job_type = path.removeprefix("/")
     post_settings(host, tmp_path, document, path)
-    wait_for(host, kind)
+    wait_for(host, job_type)
     succeeded = (host.appliance.log / log).read_text().splitlines()
     host.appliance.replace_file(host.appliance.bin / command, "#!/bin/sh\nexit 3\n", 0o755)
     again = post_settings(host, tmp_path, document, path)
-    wait_until(lambda: wait_for(host, kind)["id"] == again.headers["Job-Id"])
+    wait_until(lambda: wait_for(host, job_type)["id"] == again.headers["Job-Id"])
     failed = (host.appliance.log / log).read_text().splitlines()[len(succeeded) :]
 
     texts = [[line.partition("][SYSTEM] ")[2] for line in lines] for lines in (succeeded, failed)]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import ApiError, JobFailed
+from jidoteki.hookspecs import ApiError, JobError
 from jidoteki.hookspecs.validators import explain
 from jidoteki.plugins import settings as plugin
 from jidoteki.plugins.settings import jobs
@@ -346,7 +346,7 @@ def test_new_app_settings_are_offered_to_plugins_and_do_not_touch_the_network(ap
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
     job = FakeJob(appliance, accepted({"network": DHCP}), exit_statuses={"network.sh": 3})
 
-    with pytest.raises(JobFailed, match="network.sh failed with exit status 3"):
+    with pytest.raises(JobError, match="network.sh failed with exit status 3"):
         jobs.change(job)
 
     assert job.lines[0] == "Updating settings. Please wait.."
@@ -390,7 +390,7 @@ def test_settings_that_cannot_be_replaced_at_all_are_not_told_to_be_lost(applian
         pytest.skip("needs root, and a file system that can do this")
 
     try:
-        with pytest.raises(JobFailed) as failure:
+        with pytest.raises(JobError) as failure:
             jobs.change(FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}})))
     finally:
         subprocess.run(["chattr", "-i", held], check=True)
@@ -406,7 +406,7 @@ def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_f
     appliance.system_etc.touch()
     job = FakeJob(appliance, accepted({"network": DHCP, "app": {"a": 2}}))
 
-    with pytest.raises(JobFailed, match="The settings cannot be written and stay as they were: "):
+    with pytest.raises(JobError, match="The settings cannot be written and stay as they were: "):
         jobs.change(job)
 
     assert shown(appliance) == {"network": {**STATIC, "mode": "static"}, "app": {"a": 1}}

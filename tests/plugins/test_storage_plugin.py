@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import ApiError, JobFailed
+from jidoteki.hookspecs import ApiError, JobError
 from jidoteki.hookspecs.validators import explain
 from jidoteki.plugins import storage as plugin
 from jidoteki.plugins.storage import jobs
@@ -65,8 +65,8 @@ def posted(appliance: Appliance, storage: object) -> dict[str, Any]:
     """What the handler hands to the job that it starts."""
     request = FakeRequest(appliance, {"settings": accepted(storage)})
     asyncio.run(plugin.change(request))
-    [(kind, values)] = request.started
-    assert kind == "storage"
+    [(job_type, values)] = request.started
+    assert job_type == "storage"
     return values
 
 
@@ -275,7 +275,7 @@ def test_a_plugin_that_takes_the_settings_replaces_the_vendors_command(appliance
 def test_a_failing_vendor_command_fails_the_job(appliance: Appliance) -> None:
     job = FakeJob(appliance, accepted(NFS), exit_statuses={"storage.sh": 3})
 
-    with pytest.raises(JobFailed, match="storage.sh failed with exit status 3"):
+    with pytest.raises(JobError, match="storage.sh failed with exit status 3"):
         jobs.change(job)
 
     assert job.lines[-2:] == ["storage.sh failed with exit status 3", "Invalid or missing settings file"]
@@ -286,7 +286,7 @@ def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_f
     appliance.system_etc.rename(appliance.system_etc.with_name("kept"))
     appliance.system_etc.touch()
 
-    with pytest.raises(JobFailed, match="The storage settings cannot be written and stay as they were: "):
+    with pytest.raises(JobError, match="The storage settings cannot be written and stay as they were: "):
         changed(appliance, LOCAL)
 
     assert in_force(appliance) == {"storage": NFS}
@@ -371,7 +371,7 @@ def test_the_mask_without_a_stored_password_is_refused(appliance: Appliance, bef
 def test_the_mask_is_never_written_even_when_the_password_vanished_meanwhile(appliance: Appliance) -> None:
     changed(appliance, NFS)
 
-    with pytest.raises(JobFailed, match="must be the password itself"):
+    with pytest.raises(JobError, match="must be the password itself"):
         changed(appliance, {**ISCSI, "password": "********"})
 
     assert in_force(appliance) == {"storage": NFS}

@@ -2,7 +2,7 @@
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
 
 
 def greeting(name: str) -> str:
@@ -42,7 +42,7 @@ async def status(request: Request) -> Response:
 def check(job: Job) -> None:
     """Refuse one name, and stumble over another."""
     if job.input["name"] == "refused":
-        raise JobFailed("Not this one", "GREET1")
+        raise JobError("Not this one", "GREET1")
     if job.input["name"] == "stumble":
         raise LookupError("the check crashed")
 
@@ -61,7 +61,7 @@ def run(job: Job) -> None:
 
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
-    """One kind."""
+    """One job type."""
     return [JobType("greet", run, check)]
 
 

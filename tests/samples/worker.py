@@ -7,14 +7,14 @@ from pathlib import Path
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, StatusFiles, hookimpl
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobError, JobType, Request, Response, StatusFiles, hookimpl
 
 CHILD = 'sleep 300 & echo $! > "$1"; sleep 300'
 
 
 def check(job: Job) -> None:
     if job.input["do"] == "refuse":
-        raise JobFailed("refused by the check", "W1")
+        raise JobError("refused by the check", "W1")
     if job.input["do"] == "leave" and job.dry_run:
         os._exit(3)
 
@@ -24,7 +24,7 @@ def run(job: Job) -> None:
     job.progress(10)
     match job.input["do"]:
         case "fail":
-            raise JobFailed("it went wrong", "W2")
+            raise JobError("it went wrong", "W2")
         case "crash":
             raise RuntimeError("planted-internal-detail")
         case "die":
@@ -45,7 +45,7 @@ def run(job: Job) -> None:
             time.sleep(60)
         case "command":
             status = job.command("sh", "-c", "echo out; echo err >&2; echo $0 $PATH; env; exit 7", timeout=5)
-            raise JobFailed(f"status {status}")
+            raise JobError(f"status {status}")
         case "slow command":
             job.command("sh", "-c", CHILD, "sh", job.input["file"], timeout=1)
         case "child":
@@ -59,7 +59,7 @@ def run(job: Job) -> None:
         case "lines":
             job.log("a\n[1][SYSTEM] forged\r\x1b[31m")
         case "stdin":
-            raise JobFailed(f"{os.readlink('/proc/self/fd/0')} {sorted(os.listdir('/proc/self/fd'))}")
+            raise JobError(f"{os.readlink('/proc/self/fd/0')} {sorted(os.listdir('/proc/self/fd'))}")
 
 
 async def start(request: Request) -> Response:

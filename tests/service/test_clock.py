@@ -127,8 +127,8 @@ def test_a_license_that_is_read_with_a_slow_clock_says_so(
     message = gpg.make_license({"licensed": True}, certificate, vendor).encode()
     monkeypatch.setattr(gpg, "OPTIONS", (*gpg.OPTIONS, "--faked-system-time", clock))
 
-    with pytest.raises(gpg.LicenseInvalid, match="The clock of this appliance says"):
+    with pytest.raises(gpg.LicenseError, match="The clock of this appliance says"):
         gpg.decrypt(message, key, signers, tmp_path)
-    with pytest.raises(gpg.LicenseInvalid) as other:  # whose signature another key made
+    with pytest.raises(gpg.LicenseError) as other:  # whose signature another key made
         gpg.decrypt(message, key, certificate, tmp_path)
     assert "clock" not in str(other.value)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jidoteki.core.service import kept_answers
-from jidoteki.core.service.kept_answers import Full, KeptAnswers
+from jidoteki.core.service.kept_answers import KeptAnswers, TooManyAnswersError
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Answer, Host, MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
@@ -315,14 +315,14 @@ def test_keys_are_bounded_in_number_bytes_and_age(tmp_path: Path, monkeypatch: p
         return [kept.begin(f"{of}{number}".encode(), of, b"") for number in numbers]
 
     assert begin(1, 2, 3, of="a") == [True] * 3
-    with pytest.raises(Full, match="This credential"):
+    with pytest.raises(TooManyAnswersError, match="This credential"):
         begin(4, of="a")
     assert begin(1, 1, of="b") == [True, False]
     kept.finish(b"b1", bytes(100))
-    with pytest.raises(Full, match="This credential"):
+    with pytest.raises(TooManyAnswersError, match="This credential"):
         begin(2, of="b")
     assert begin(1, of="c") == [True]
-    with pytest.raises(Full, match="There are"):
+    with pytest.raises(TooManyAnswersError, match="There are"):
         begin(1, of="d")
     kept.forget(b"c1")
     assert begin(1, of="d") == [True]

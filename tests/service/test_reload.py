@@ -15,7 +15,7 @@ ECHO = """
 from jidoteki.hookspecs import Endpoint, hookimpl
 
 async def show(request):
-    return {"refresh": request.settings["health"]["refresh"]}
+    return {"refresh": request.host_config["health"]["refresh"]}
 
 @hookimpl
 def jidoteki_endpoints(appliance):

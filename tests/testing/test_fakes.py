@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jidoteki.hookspecs import Job, JobCancelled, JobFailed, JobOutcome, JobRecord, JsonResponse, Request
+from jidoteki.hookspecs import Job, JobCancelledError, JobError, JobOutcome, JobRecord, JsonResponse, Request
 from jidoteki.testing import FakeJob, FakeRequest, MakeAppliance
 
 
@@ -49,16 +49,16 @@ def test_a_job_records_and_answers_what_it_was_told_to(jidoteki_appliance: MakeA
 def test_a_job_fails_as_a_real_one_does(jidoteki_appliance: MakeAppliance) -> None:
     job = FakeJob(jidoteki_appliance(), exit_statuses={"network.sh": 3}, outputs={"df": b"too long"})
 
-    with pytest.raises(JobFailed, match=r"network\.sh failed with exit status 3"):
+    with pytest.raises(JobError, match=r"network\.sh failed with exit status 3"):
         job.vendor_command("network.sh")
-    with pytest.raises(JobFailed, match="df printed more than 3 bytes"):
+    with pytest.raises(JobError, match="df printed more than 3 bytes"):
         job.output("df", timeout=1, limit=3)
 
 
 def test_a_cancelled_job_is_told_once(jidoteki_appliance: MakeAppliance) -> None:
     job = FakeJob(jidoteki_appliance(), cancelled=True)
 
-    with pytest.raises(JobCancelled):
+    with pytest.raises(JobCancelledError):
         job.progress(10)
     job.log("cleaning up")
 
@@ -103,5 +103,5 @@ async def test_a_request_shows_the_runs_that_it_was_given(jidoteki_appliance: Ma
 def test_the_settings_are_those_of_the_host(jidoteki_appliance: MakeAppliance) -> None:
     appliance = jidoteki_appliance()
 
-    assert FakeJob(appliance).settings == FakeRequest(appliance).settings
-    assert FakeJob(appliance).settings["limits"]["command"] > 0
+    assert FakeJob(appliance).host_config == FakeRequest(appliance).host_config
+    assert FakeJob(appliance).host_config["limits"]["command"] > 0

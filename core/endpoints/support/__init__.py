@@ -32,7 +32,7 @@ async def _packed(request: Request, kind: str, name: str) -> Response:
         outcome = await request.run_job(kind, join=True)
         if outcome.status != "success":
             raise ApiError(400, outcome.error_message or f"The packing ended as {outcome.status}")
-    return FileDownload(path, name, anew=True)
+    return FileDownload(path, name, generated=True)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from jidoteki.core.archives import openssl
 from jidoteki.core.endpoints.support.log_files import Finder, LogFile
-from jidoteki.hookspecs import Job, JobFailed, paths, sparse_files
+from jidoteki.hookspecs import Job, JobError, paths, sparse_files
 
 LOGS = "logs.tar.gz"
 DEBUG_BUNDLE = "debug-bundle.tar"
@@ -67,10 +67,8 @@ def _told(job: Job, begin: str, end: str, what: str) -> Iterator[None]:
     job.log(begin)
     try:
         yield
-    except (JobFailed, OSError) as error:
-        failure = (
-            error if isinstance(error, JobFailed) else JobFailed(f"An operation failed: {error.strerror or error}")
-        )
+    except (JobError, OSError) as error:
+        failure = error if isinstance(error, JobError) else JobError(f"An operation failed: {error.strerror or error}")
         job.log(failure.message)
         job.log(f"Invalid or missing {what}")
         raise failure from error
@@ -81,14 +79,14 @@ def _make_debug_bundle(job: Job) -> None:
     try:
         public = job.appliance.read_text(job.appliance.etc / "updates.pub")
     except OSError as error:
-        raise JobFailed(f"updates.pub cannot be read: {error.strerror or error}") from error
+        raise JobError(f"updates.pub cannot be read: {error.strerror or error}") from error
     if not public:
-        raise JobFailed("There is no updates.pub to encrypt the debug bundle to")
+        raise JobError("There is no updates.pub to encrypt the debug bundle to")
     passphrase = base64.b64encode(secrets.token_bytes(32))
     try:
         sealed = openssl.seal(public.encode(), passphrase + b"\n")
     except ValueError as error:
-        raise JobFailed("updates.pub is not an RSA public key in PEM") from error
+        raise JobError("updates.pub is not an RSA public key in PEM") from error
     logs, debug = job.workspace / LOGS, job.workspace / "debug.tar.gz"
     _pack_logs(job, logs)
     job.progress(40)
@@ -204,12 +202,12 @@ def _pack_output(job: Job, path: Path) -> None:
 
 def _run_to_file(job: Job, line: str, output: Path) -> str:
     """Run a line and return what there is to say of its end, a line of its own."""
-    limit = job.settings["limits"]["command"]
+    limit = job.host_config["limits"]["command"]
     output.touch()
     try:
         # The line is the vendor's own, from a file that belongs to root or the service.
         status = job.command("sh", "-c", f'exec >"$0" 2>&1; ulimit -f 16384; {line}', output, timeout=limit)
-    except JobFailed as error:
+    except JobError as error:
         return f"{error.message}\n"
     return f"Exit status: {status}\n" if status else ""
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import highest, inbox, package, script, unpacked, versions
+from jidoteki.core.endpoints.update import highest_version, inbox, package, script, unpacked, versions
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
-from jidoteki.hookspecs import Appliance, Job, JobFailed
+from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
@@ -30,7 +30,7 @@ def check(job: Job) -> None:
     """Find, decrypt, verify and unpack the package in the work space and compare versions; `run` goes on from there."""
     with _failures(job):
         try:
-            _judge(job)
+            _prepare(job)
         except BaseException:
             _clear(job)
             raise
@@ -58,7 +58,7 @@ def _failures(job: Job) -> Iterator[None]:
     """Turn what went wrong into the codes of the API, and log it."""
     try:
         yield
-    except (JobFailed, PackageError, VersionError, OSError) as error:
+    except (JobError, PackageError, VersionError, OSError) as error:
         failure = _failure(error)
         with contextlib.suppress(OSError):
             job.log(failure.message)
@@ -66,20 +66,20 @@ def _failures(job: Job) -> Iterator[None]:
         raise failure from error
 
 
-def _failure(error: Exception) -> JobFailed:
-    if isinstance(error, JobFailed):
+def _failure(error: Exception) -> JobError:
+    if isinstance(error, JobError):
         return error
     if isinstance(error, PackageError):
-        return JobFailed(str(error), "E1005")
+        return JobError(str(error), "E1005")
     if isinstance(error, VersionError):
-        return JobFailed(str(error), "E1001")
+        return JobError(str(error), "E1001")
     if isinstance(error, OSError) and error.errno in FULL:
-        return JobFailed("The disk is full: free some space, then update again", "E1000")
+        return JobError("The disk is full: free some space, then update again", "E1000")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return JobFailed(f"The update could not go on: {reason}", "E1000")
+    return JobError(f"The update could not go on: {reason}", "E1000")
 
 
-def _judge(job: Job) -> None:
+def _prepare(job: Job) -> None:
     job.log("Updating system. Please wait..")
     job.progress(10)
     found = inbox.find(job)
@@ -87,7 +87,7 @@ def _judge(job: Job) -> None:
     if found is None:
         if not job.input.get("package"):
             job.log(f"There is no regular file called {inbox.PACKAGES} in {job.appliance.uploads}")
-        raise JobFailed("Missing update package", "E1003")
+        raise JobError("Missing update package", "E1003")
     with found:
         inbox.note(job, found)
         size = os.fstat(found.file.fileno()).st_size
@@ -97,8 +97,8 @@ def _judge(job: Job) -> None:
             found.file,
             keys,
             job.workspace,
-            legacy=job.settings["update"]["legacy-packages"],
-            free_space=job.settings["limits"]["free-space"],
+            legacy=job.host_config["update"]["legacy-packages"],
+            free_space=job.host_config["limits"]["free-space"],
             checkpoint=lambda: job.progress(30),
         )
     # From here on there is only what was read, once.
@@ -119,9 +119,9 @@ def _judge(job: Job) -> None:
 
 def _policy(job: Job) -> Policy:
     return Policy.update(
-        max_size=job.settings["update"]["max-unpacked-size"],
-        max_members=job.settings["update"]["max-members"],
-        free_space=job.settings["limits"]["free-space"],
+        max_size=job.host_config["update"]["max-unpacked-size"],
+        max_members=job.host_config["update"]["max-members"],
+        free_space=job.host_config["limits"]["free-space"],
         umask=unpacked.UMASK,
         checkpoint=lambda: job.progress(50),
     )
@@ -151,7 +151,7 @@ def _deeper(directory: Path) -> str:
 def _version(job: Job, directory: Path) -> str | None:
     """The package's version; None where the configuration takes packages without one, as the original did."""
     content = _read(directory / VERSION, MAX_VERSION)
-    if content is None and job.settings["update"]["unversioned-packages"]:
+    if content is None and job.host_config["update"]["unversioned-packages"]:
         return None
     if content is None:
         raise VersionError(f"The package has no {VERSION}{_deeper(directory)}")
@@ -189,16 +189,18 @@ def _compare(job: Job, candidate: str) -> None:
 
     :raises VersionError: it is refused.
     """
-    allowed = job.settings["update"]["allow-scheme-change-to"]
-    installed, mark = _valid(_installed, job, job.log), _valid(highest.read, job, job.log)
+    allowed = job.host_config["update"]["allow-scheme-change-to"]
+    installed, mark = _valid(_installed, job, job.log), _valid(highest_version.read, job, job.log)
     if installed is not None:
         versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)
     if mark is not None:
-        named = f"{mark}, the highest version that was installed here ({highest.path(job.appliance)})"
+        named = f"{mark}, the highest version that was installed here ({highest_version.path(job.appliance)})"
         versions.require_newer(candidate, mark, named, allowed)
-    begun = _valid(highest.read_begun, job, job.log)
+    begun = _valid(highest_version.read_begun, job, job.log)
     if begun is not None and candidate != begun:  # the same one may be tried again
-        where = f"{begun}, whose installation was begun here ({highest.path(job.appliance, highest.BEGUN)})"
+        where = (
+            f"{begun}, whose installation was begun here ({highest_version.path(job.appliance, highest_version.BEGUN)})"
+        )
         versions.require_newer(candidate, begun, where, allowed)
 
 
@@ -210,18 +212,18 @@ def _install(job: Job, directory: Path) -> bool:
     job.progress(70)
     job.commit()
     _remember_installed(job)
-    begun = highest.path(job.appliance, highest.BEGUN)
+    begun = highest_version.path(job.appliance, highest_version.BEGUN)
     if version is not None:
-        job.appliance.replace_file(begun, f"{version}\n", highest.MODE)
+        job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
     if has_script:
         try:
             script.run(job, directory)
-        except JobFailed:  # the script itself says that it did not install this version
+        except JobError:  # the script itself says that it did not install this version
             begun.unlink(missing_ok=True)
             raise
     else:
         job.progress(90, final=True)
-    etc, mark = job.appliance.etc, highest.path(job.appliance)
+    etc, mark = job.appliance.etc, highest_version.path(job.appliance)
     if changelog is not None:
         try:
             job.appliance.replace_file(etc / CHANGELOG, changelog)
@@ -236,16 +238,16 @@ def _install(job: Job, directory: Path) -> bool:
 
 def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Path) -> None:
     try:
-        job.appliance.replace_files(contents, modes={mark: highest.MODE})
+        job.appliance.replace_files(contents, modes={mark: highest_version.MODE})
     except OSError as error:
         if error.errno in FULL:
             raise
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise JobFailed(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
+        raise JobError(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
 
 
 def _remember_installed(job: Job) -> None:
     """Where nothing is remembered yet, remember what is installed: the script that follows may write `version.txt`."""
-    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest.read))
+    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest_version.read))
     if installed is not None and mark is None:
-        job.appliance.replace_file(highest.path(job.appliance), f"{installed}\n", highest.MODE)
+        job.appliance.replace_file(highest_version.path(job.appliance), f"{installed}\n", highest_version.MODE)

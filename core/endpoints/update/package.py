@@ -155,9 +155,9 @@ def _plain(package: Source, passphrase: bytes, legacy: bool) -> DecryptingReader
         reason = str(error)
     if not is_legacy:
         # Imported late: it brings many ciphers, and few packages are wrong.
-        from jidoteki.core.endpoints.update import other_ways
+        from jidoteki.core.endpoints.update import encryption_guesses
 
-        raise DecryptionError(other_ways.explained(beginning, passphrase) or reason)
+        raise DecryptionError(encryption_guesses.explained(beginning, passphrase) or reason)
     if not legacy:
         raise DecryptionError("It was encrypted with -md md5, which is too weak unless 'legacy-packages' allows it")
     return DecryptingReader(_Again(beginning, package), passphrase, legacy=True)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from jidoteki.core.endpoints.update import unpacked
-from jidoteki.hookspecs import Job, JobFailed, paths
+from jidoteki.hookspecs import Job, JobError, paths
 
 SCRIPT = "update.sh"
 MAX_MESSAGE = 200
@@ -22,7 +22,7 @@ _Stamp = tuple[int, int, int] | None
 def run(job: Job, directory: Path) -> None:
     """Run the script of an unpacked package.
 
-    :raises JobFailed: it cannot be run, or failed; with the message and the code that it wrote itself, if it did.
+    :raises JobError: it cannot be run, or failed; with the message and the code that it wrote itself, if it did.
     """
     etc = job.appliance.etc
     before = _stamps(etc)
@@ -36,17 +36,17 @@ def run(job: Job, directory: Path) -> None:
     job.log(f"Completed update at: {_now()}")
 
 
-def _failure_of_script(job: Job, script: Path) -> JobFailed | None:
+def _failure_of_script(job: Job, script: Path) -> JobError | None:
     """Run the script, and return why it failed."""
     if not script.is_file():
-        return JobFailed(f"The package's {SCRIPT} is not a file", "E1002")
+        return JobError(f"The package's {SCRIPT} is not a file", "E1002")
     try:
         script.chmod(script.stat().st_mode | 0o111)  # it may be a program, which only itself can start
-        limit = job.settings["update"]["script-timeout"]
+        limit = job.host_config["update"]["script-timeout"]
         status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
-    except JobFailed as error:
-        return JobFailed(error.message, "E1002")
-    return JobFailed(f"{SCRIPT} failed with exit status {status}", "E1002") if status else None
+    except JobError as error:
+        return JobError(error.message, "E1002")
+    return JobError(f"{SCRIPT} failed with exit status {status}", "E1002") if status else None
 
 
 def _now() -> str:
@@ -66,14 +66,14 @@ def _stamps(etc: Path) -> dict[str, _Stamp]:
     return stamps
 
 
-def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobFailed | None:
+def _own_failure(etc: Path, before: dict[str, _Stamp]) -> JobError | None:
     """What the script itself wrote to the error files, made fit for one line; None when it wrote nothing there."""
     after = _stamps(etc)
     texts = {name: _line(etc / name) if stamp and stamp != before[name] else "" for name, stamp in after.items()}
     message, code = (texts[name] for name in ERROR_FILES)
     if not message and not code:
         return None
-    return JobFailed(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
+    return JobError(message or f"{SCRIPT} failed", code if _CODE.fullmatch(code) else "E1002")
 
 
 def _line(path: Path) -> str:

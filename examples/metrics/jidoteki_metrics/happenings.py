@@ -27,12 +27,12 @@ class Happenings:
         )
 
     def count(self, event: Event) -> None:
-        """Count one event; those of jobs have the target `KIND STATUS`."""
+        """Count one event; those of jobs have the target `TYPE STATUS`."""
         if event.action == "authentication.failure":
             self._refused.inc(event.count)
         if event.kind == "job":
-            kind, _, status = event.target.partition(" ")
-            self._running.labels(kind).set(event.action == "job.start")
+            job_type, _, status = event.target.partition(" ")
+            self._running.labels(job_type).set(event.action == "job.start")
             if event.action == "job.end":
-                self._ended.labels(kind, status).inc()
-                self._last.labels(kind).set(event.time)
+                self._ended.labels(job_type, status).inc()
+                self._last.labels(job_type).set(event.time)

@@ -13,7 +13,7 @@ import pytest
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 
 ALLOWED = "allow-scheme-change-to"
 
@@ -33,7 +33,7 @@ def update(vendor: Any, tmp_path: Path, new_job: Callable[..., Any], drop: Calla
         work = tmp_path / f"made-{len(list(tmp_path.glob('made-*')))}"
         files = {"version.txt": f"{version}\n", **({"update.sh": script} if script else {}), **more}
         job = new_job(drop(vendor.package(work, files)))
-        job.settings["update"][ALLOWED] = allowed
+        job.host_config["update"][ALLOWED] = allowed
         assert UPDATE.check is not None
         UPDATE.check(job)
         UPDATE.run(job)
@@ -43,7 +43,7 @@ def update(vendor: Any, tmp_path: Path, new_job: Callable[..., Any], drop: Calla
 
 
 def refused(update: Callable[..., Any], *arguments: str, **options: Any) -> str:
-    with pytest.raises(JobFailed) as caught:
+    with pytest.raises(JobError) as caught:
         update(*arguments, **options)
     assert caught.value.code == "E1001"
     return caught.value.message
@@ -99,7 +99,7 @@ def test_a_script_that_lowers_version_txt_and_removes_the_record_changes_neither
 def test_a_script_that_lowers_version_txt_and_fails_lets_no_older_package_in(
     appliance: Appliance, update: Callable[..., Any], mark: Path
 ) -> None:
-    with pytest.raises(JobFailed, match="exit status 1"):
+    with pytest.raises(JobError, match="exit status 1"):
         update("2.0.0", "#!/bin/sh\necho 0.1 > $JIDO_ADMIN_PATH/etc/version.txt\nexit 1\n")
 
     assert (appliance.etc / "version.txt").read_text() == "0.1\n"
@@ -205,7 +205,7 @@ def test_what_a_script_installed_counts_though_the_update_could_not_be_ended(
 
     with monkeypatch.context() as patched:
         patched.setattr(Appliance, "replace_files", full)
-        with pytest.raises(JobFailed, match="The disk is full"):
+        with pytest.raises(JobError, match="The disk is full"):
             update("3.0.0", "#!/bin/sh\nexit 0\n")
 
     assert "3.0.0, whose installation was begun here" in refused(update, "2.0.0")
@@ -222,7 +222,7 @@ def test_an_update_whose_version_cannot_be_recorded_is_recorded_nowhere(
     if subprocess.run(["chattr", "+i", held], check=False, capture_output=True).returncode:
         pytest.skip("this system can have no immutable file")
     try:
-        with pytest.raises(JobFailed, match=f"version 4.0.0 cannot be recorded: {held}: {name} is immutable"):
+        with pytest.raises(JobError, match=f"version 4.0.0 cannot be recorded: {held}: {name} is immutable"):
             update("4.0.0")
     finally:
         subprocess.run(["chattr", "-i", held], check=True)
@@ -233,7 +233,7 @@ def test_an_update_whose_version_cannot_be_recorded_is_recorded_nowhere(
 
 
 def test_a_version_whose_script_failed_keeps_no_other_one_out(update: Callable[..., Any]) -> None:
-    with pytest.raises(JobFailed, match="exit status 1"):
+    with pytest.raises(JobError, match="exit status 1"):
         update("3.0.0", "#!/bin/sh\nexit 1\n")
 
     update("2.0.0")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import other_ways, package
+from jidoteki.core.endpoints.update import encryption_guesses, package
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.versions import VersionError
@@ -423,10 +423,10 @@ def test_guessing_how_a_package_was_encrypted_is_bounded_on_a_slow_machine(monke
             pass
         return b"x" * 48
 
-    monkeypatch.setattr(other_ways, "_pbkdf2", slowly)
+    monkeypatch.setattr(encryption_guesses, "_pbkdf2", slowly)
     began = time.thread_time()
 
-    told = other_ways.explained(b"Salted__" + bytes(range(8)) + b"?" * 1024, b"passphrase")
+    told = encryption_guesses.explained(b"Salted__" + bytes(range(8)) + b"?" * 1024, b"passphrase")
 
     assert told is None
-    assert time.thread_time() - began < 1.5 * other_ways.MAX_CPU
+    assert time.thread_time() - began < 1.5 * encryption_guesses.MAX_CPU

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jidoteki.core.archives import unpacking
-from jidoteki.core.endpoints.update import other_ways, package
+from jidoteki.core.endpoints.update import encryption_guesses, package
 from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURE, Decrypted, Keys, PackageError
 
 Decrypt = Callable[..., Decrypted]
@@ -187,7 +187,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         seen.append(beginning)
         return ""
 
-    monkeypatch.setattr(other_ways, "explained", explained)
+    monkeypatch.setattr(encryption_guesses, "explained", explained)
     return seen
 
 
@@ -213,7 +213,7 @@ def test_another_passphrase_is_told_without_reading_on(
 
 
 def test_what_the_guesses_say_is_told(vendor: Any, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other_ways, "explained", lambda beginning, passphrase: f"It is {passphrase == b'x'}")
+    monkeypatch.setattr(encryption_guesses, "explained", lambda beginning, passphrase: f"It is {passphrase == b'x'}")
 
     assert undecrypted(vendor, Slow(b"rubbish"), into) == "The package cannot be decrypted: it is False"
 

@@ -17,7 +17,7 @@ from namespaces import mounted, needs_mounts
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 
 NewJob = Callable[..., Any]
 Drop = Callable[..., Path]
@@ -39,7 +39,7 @@ def install(job: Any) -> None:
 
 
 def failure(job: Any) -> tuple[str, str]:
-    with pytest.raises(JobFailed) as caught:
+    with pytest.raises(JobError) as caught:
         install(job)
     return caught.value.code, caught.value.message
 
@@ -285,14 +285,14 @@ def test_a_package_without_a_version_is_taken_where_the_configuration_says_so(
     for _ in range(2):
         (appliance.admin / "ran").unlink(missing_ok=True)
         job = new_job(drop(package))
-        job.settings["update"]["unversioned-packages"] = True
+        job.host_config["update"]["unversioned-packages"] = True
 
         install(job)
 
         assert (appliance.admin / "ran").exists()
         assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
     old = new_job(drop(make({"version.txt": "0.9\n"})))
-    old.settings["update"]["unversioned-packages"] = True
+    old.host_config["update"]["unversioned-packages"] = True
     assert failure(old)[0] == "E1001"
 
 
@@ -411,7 +411,7 @@ def test_a_dry_run_changes_nothing(appliance: Appliance, new_job: NewJob, drop: 
 def test_a_dry_run_of_a_bad_package_leaves_it_to_whoever_brought_it(new_job: NewJob, drop: Drop) -> None:
     package = drop(b"rubbish", ".jidoteki-upload-1")
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         check(new_job(package))
 
     assert package.exists()
@@ -424,7 +424,7 @@ def test_the_configured_limits_count(
     new_job: NewJob, drop: Drop, make: Make, setting: str, value: int, message: str
 ) -> None:
     job = new_job(drop(make({**VERSION, "data": "x" * 200})))
-    job.settings["update"][setting] = value
+    job.host_config["update"][setting] = value
 
     code, told = failure(job)
 
@@ -433,7 +433,7 @@ def test_the_configured_limits_count(
 
 def test_free_space_is_kept(new_job: NewJob, drop: Drop, make: Make) -> None:
     job = new_job(drop(make(VERSION)))
-    job.settings["limits"]["free-space"] = 1 << 60
+    job.host_config["limits"]["free-space"] = 1 << 60
 
     code, message = failure(job)
 

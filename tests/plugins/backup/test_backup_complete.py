@@ -19,9 +19,9 @@ import pytest
 from backupkit import Job, listing, write
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, mounts
+from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT, MAX_DEPTH
-from jidoteki.plugins.backup import jobs, left_out, packing, stored
+from jidoteki.plugins.backup import jobs, left_out, packing, stored_backup
 from jidoteki.plugins.backup.notes import Silent
 from jidoteki.plugins.backup.selection import Tree
 
@@ -82,13 +82,11 @@ def test_a_backup_that_lacks_something_fails_and_names_it(appliance: Appliance, 
         pytest.skip("needs root, to make a device")
     CANNOT_BE_PACKED[kind](appliance.data / "db/odd")
 
-    with pytest.raises(
-        JobFailed, match="1 of what backup.txt lists cannot be packed: 'db/.*allow-incomplete"
-    ) as failed:
+    with pytest.raises(JobError, match="1 of what backup.txt lists cannot be packed: 'db/.*allow-incomplete") as failed:
         back_up(appliance)
 
-    assert stored.status(appliance) == {"status": "failed", "error-message": failed.value.message}
-    assert not stored.archive(appliance).exists()
+    assert stored_backup.status(appliance) == {"status": "failed", "error-message": failed.value.message}
+    assert not stored_backup.archive(appliance).exists()
     assert sorted(path.name for path in appliance.uploads.iterdir()) == ["backup.json"]
 
 
@@ -100,13 +98,13 @@ def test_where_it_is_allowed_answer_log_and_archive_tell_what_is_lacking(applian
 
     job = back_up(appliance, allowed=True)
 
-    [name] = left_out_of(stored.archive(appliance))
-    status = stored.status(appliance) or {}
+    [name] = left_out_of(stored_backup.archive(appliance))
+    status = stored_backup.status(appliance) or {}
     [lacking] = status["incomplete"]
     assert (status["status"], lacking.startswith("db/")) == ("success", True)
     assert name == "/".join(lacking.split("/")[:MAX_DEPTH])
     assert [line for line in job.lines if line.startswith(f"{lacking} is left out: it ")]
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         last = tar.getmembers()[-1]
     assert (last.name, last.type, last.mode, last.uid) == (LEFT_OUT, tarfile.REGTYPE, 0o600, os.geteuid())
 
@@ -123,8 +121,8 @@ def test_what_holds_nothing_is_no_loss(appliance: Appliance, seldom: str) -> Non
 
     job = back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db", "db/plain"]
-    assert "incomplete" not in (stored.status(appliance) or {})
+    assert names_in(stored_backup.archive(appliance)) == ["db", "db/plain"]
+    assert "incomplete" not in (stored_backup.status(appliance) or {})
     assert [line for line in job.lines if line.startswith(f"db/{seldom} is left out: it is a")]
 
 
@@ -145,7 +143,7 @@ def test_what_vanishes_meanwhile_is_no_loss_and_what_appears_as_a_link_is_packed
 
     job = back_up(appliance)
 
-    assert sorted(names_in(stored.archive(appliance))) == ["db", "db/b", "db/c", "db/plain"]
+    assert sorted(names_in(stored_backup.archive(appliance))) == ["db", "db/b", "db/c", "db/plain"]
     assert "db/a is left out: No such file or directory" in job.lines
 
 
@@ -156,9 +154,9 @@ def test_more_than_a_hundred_are_counted(appliance: Appliance) -> None:
 
     back_up(appliance, allowed=True)
 
-    status = stored.status(appliance) or {}
+    status = stored_backup.status(appliance) or {}
     assert (len(status["incomplete"]), status["incomplete-count"]) == (100, 130)
-    assert sorted(left_out_of(stored.archive(appliance))) == sorted(f"db/{number}" for number in range(130))
+    assert sorted(left_out_of(stored_backup.archive(appliance))) == sorted(f"db/{number}" for number in range(130))
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to make devices")
@@ -171,7 +169,7 @@ def test_a_list_that_would_be_too_long_says_that_anything_may_be_missing(
 
     back_up(appliance, allowed=True)
 
-    assert left_out_of(stored.archive(appliance)) == ["."]
+    assert left_out_of(stored_backup.archive(appliance)) == ["."]
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to make devices")
@@ -182,7 +180,7 @@ def test_what_is_left_out_can_be_read_back(appliance: Appliance) -> None:
 
     back_up(appliance, allowed=True)
 
-    content = b"".join(left_out.line(each) for each in left_out_of(stored.archive(appliance)))
+    content = b"".join(left_out.line(each) for each in left_out_of(stored_backup.archive(appliance)))
     assert {"db/new\nline", 'db/quo"te', "db/\u2028", f"db/{ODD}", f"db/{'x' * 200}"} < left_out.parse(content)
 
 
@@ -215,7 +213,7 @@ def take_away(path: Path) -> None:
 
 def as_nobody(what: Callable[[], object]) -> None:
     if not ROOT:
-        with contextlib.suppress(JobFailed):
+        with contextlib.suppress(JobError):
             what()
         return
     what()  # imports what it needs, which another user may not be able to read
@@ -228,7 +226,7 @@ def as_nobody(what: Callable[[], object]) -> None:
         try:
             what()
             os._exit(0)
-        except JobFailed:
+        except JobError:
             os._exit(3)
         finally:
             os._exit(1)
@@ -242,10 +240,10 @@ def test_files_and_directories_that_cannot_be_read_are_lacking(nobodys: Applianc
 
     as_nobody(lambda: back_up(nobodys, allowed))
 
-    status = stored.status(nobodys) or {}
+    status = stored_backup.status(nobodys) or {}
     if allowed:
         assert (status["status"], sorted(status["incomplete"])) == ("success", ["db/closed", "db/secret"])
-        assert sorted(left_out_of(stored.archive(nobodys))) == ["db/closed", "db/secret"]
+        assert sorted(left_out_of(stored_backup.archive(nobodys))) == ["db/closed", "db/secret"]
     else:
         assert status["status"] == "failed"
         assert "2 of what backup.txt lists cannot be packed" in status["error-message"]
@@ -261,7 +259,7 @@ def test_what_is_listed_below_a_directory_that_cannot_be_read_is_not_missing_but
 
     as_nobody(lambda: back_up(nobodys))
 
-    status = stored.status(nobodys) or {}
+    status = stored_backup.status(nobodys) or {}
     assert status["status"] == "failed"
     assert "1 of what backup.txt lists cannot be packed: 'db/closed" in status["error-message"]
 
@@ -276,7 +274,7 @@ def test_all_of_a_tree_that_is_as_deep_as_may_be_is_read(appliance: Appliance) -
     back_up(appliance)
     write(appliance.data / "/".join(["d"] * MAX_DEPTH) / "file")
 
-    with pytest.raises(JobFailed, match="1 of what backup.txt lists cannot be packed"):
+    with pytest.raises(JobError, match="1 of what backup.txt lists cannot be packed"):
         back_up(appliance)
 
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
-from jidoteki.plugins.backup import jobs, matching, stored
-from jidoteki.plugins.backup.listed import Selection, selection
+from jidoteki.hookspecs import JobError
+from jidoteki.plugins.backup import jobs, matching, stored_backup
+from jidoteki.plugins.backup.backup_list import Selection, selection
 from jidoteki.plugins.backup.matching import find, outermost
 from jidoteki.plugins.backup.selection import selected
 
@@ -38,7 +38,7 @@ def names_in(path: Path) -> list[str]:
 def packed(appliance: Appliance, listed: bytes) -> list[str]:
     (appliance.etc / "backup.txt").write_bytes(listed)
     back_up(appliance)
-    return names_in(stored.archive(appliance))
+    return names_in(stored_backup.archive(appliance))
 
 
 # As a shell and find take it
@@ -149,7 +149,7 @@ def test_a_word_that_leads_elsewhere_fails_the_backup(appliance: Appliance, list
     write(appliance.data / "app")
     (appliance.etc / "backup.txt").write_text(listed)
 
-    with pytest.raises(JobFailed, match="not a path below the data directory"):
+    with pytest.raises(JobError, match="not a path below the data directory"):
         back_up(appliance)
 
 
@@ -174,10 +174,10 @@ def test_a_link_that_is_named_on_the_way_fails_the_backup_and_the_one_from_befor
     write(tmp_path / "outside/secret")
     (appliance.data / "link").symlink_to(tmp_path / "outside")
 
-    with pytest.raises(JobFailed, match="link, which is a symbolic link"):
+    with pytest.raises(JobError, match="link, which is a symbolic link"):
         packed(appliance, b"app link/*")
 
-    assert names_in(stored.archive(appliance)) == ["app", "app/x"]
+    assert names_in(stored_backup.archive(appliance)) == ["app", "app/x"]
 
 
 def test_patterns_that_match_more_than_a_command_line_holds_are_refused(
@@ -187,7 +187,7 @@ def test_patterns_that_match_more_than_a_command_line_holds_are_refused(
     for name in "abcd":
         write(appliance.data / name)
 
-    with pytest.raises(JobFailed, match="matches too much"):
+    with pytest.raises(JobError, match="matches too much"):
         packed(appliance, b"*")
 
 
@@ -200,7 +200,7 @@ def test_what_is_missing_is_told_in_the_log_and_the_answer(appliance: Appliance)
 
     lines = back_up(appliance)
 
-    status = stored.status(appliance) or {}
+    status = stored_backup.status(appliance) or {}
     assert (status["status"], status["missing"]) == ("success", ["nothing", "no*", "app/y"])
     assert [line for line in lines if line.endswith("is missing")] == [
         "nothing is missing", "no* is missing", "app/y is missing",
@@ -213,7 +213,7 @@ def test_a_hundred_missing_words_are_told(appliance: Appliance) -> None:
 
     lines = back_up(appliance)
 
-    status = stored.status(appliance) or {}
+    status = stored_backup.status(appliance) or {}
     assert status["missing"] == [f"missing{number}" for number in range(100)]
     assert "51 more lines like these are left out" in lines
 
@@ -259,20 +259,20 @@ def test_a_backup_of_nothing_fails_and_the_one_from_before_stays(appliance: Appl
     write(appliance.data / "app/x")
     listing(appliance, "app")
     back_up(appliance)
-    before = stored.archive(appliance).read_bytes()
+    before = stored_backup.archive(appliance).read_bytes()
     assert callable(why)
     why(appliance)
     job = Job(appliance)
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         jobs.back_up(job)
 
-    status = stored.status(appliance) or {}
+    status = stored_backup.status(appliance) or {}
     assert status["status"] == "failed"
     assert job.lines[-2:] == [status["error-message"], "Backup failed"]
     for place in (appliance.spool, appliance.uploads):
         assert (place / "backup.tar").read_bytes() == before
-    with stored.open_archive(appliance) as file:
+    with stored_backup.open_archive(appliance) as file:
         assert file.read() == before
 
 

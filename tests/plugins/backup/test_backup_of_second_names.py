@@ -16,8 +16,8 @@ from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives.unpacking import ArchiveError, Policy, unpack
-from jidoteki.plugins.backup import second_names
-from jidoteki.plugins.backup.second_names import SecondNames
+from jidoteki.plugins.backup import hard_links
+from jidoteki.plugins.backup.hard_links import SecondNames
 
 LARGE = "x" * 300_000
 
@@ -163,16 +163,16 @@ def test_names_that_are_remembered_take_little_memory(tmp_path: Path) -> None:
     status = path.stat()
     remembered = SecondNames([])
     name = "n" * 1000
-    for number in range(2 * second_names.MAX_REMEMBERED // len(name)):
+    for number in range(2 * hard_links.MAX_REMEMBERED // len(name)):
         other = os.stat_result((status.st_mode, number, status.st_dev, 2, 0, 0, 5, 0, 0, 0))
         assert remembered.first(name, other) is None
 
     met = [
         remembered.first("again", os.stat_result((status.st_mode, number, status.st_dev, 2, 0, 0, 5, 0, 0, 0)))
-        for number in range(2 * second_names.MAX_REMEMBERED // len(name))
+        for number in range(2 * hard_links.MAX_REMEMBERED // len(name))
     ]
     assert met[0] == name
-    assert 0 < len([each for each in met if each]) < second_names.MAX_REMEMBERED / len(name)
+    assert 0 < len([each for each in met if each]) < hard_links.MAX_REMEMBERED / len(name)
 
 
 def test_copies_in_place_of_links_count_among_the_bytes_that_an_archive_may_take(

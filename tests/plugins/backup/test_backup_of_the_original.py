@@ -16,7 +16,7 @@ import pytest
 from backupkit import keep_busy
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.plugins.backup import stored
+from jidoteki.plugins.backup import stored_backup
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
@@ -307,11 +307,11 @@ def test_a_clock_that_was_set_back_hides_no_backup(tmp_path: Path) -> None:
     appliance.prepare()
     appliance.data.mkdir()
     (appliance.data / "app").touch()
-    stored.record_failure(appliance, "made in the future")
-    stored.delete(appliance)
+    stored_backup.record_failure(appliance, "made in the future")
+    stored_backup.delete(appliance)
     tomorrow = time.time() + 86400
     os.utime(appliance.jobs / "backup.withdrawn", (tomorrow, tomorrow))
 
     told = run_script(appliance)
 
-    assert stored.status(appliance) == told
+    assert stored_backup.status(appliance) == told

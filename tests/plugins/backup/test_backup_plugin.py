@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
-from jidoteki.hookspecs import JobFailed, mounts
+from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import can_restore
-from jidoteki.plugins.backup import headers, jobs, packing, restoring, sink, sizes, stored
-from jidoteki.plugins.backup.counting import Count
+from jidoteki.plugins.backup import archive_file, headers, jobs, packing, restoring, sizes, stored_backup
+from jidoteki.plugins.backup.archive_file import CHUNK, Packed
+from jidoteki.plugins.backup.archive_size import Count
 from jidoteki.plugins.backup.packing import Progress
 from jidoteki.plugins.backup.selection import Note, Other, Tree
-from jidoteki.plugins.backup.sink import CHUNK, Packed
 from jidoteki.testing import wait_until
 
 
@@ -63,11 +63,11 @@ def test_tar_lists_the_backup_and_sha256sum_agrees(appliance: Appliance) -> None
 
     back_up(appliance)
 
-    path = stored.archive(appliance)
+    path = stored_backup.archive(appliance)
     listed = subprocess.run(["tar", "tf", path], capture_output=True, text=True, check=True).stdout.split()
     summed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert listed == ["db/", "db/a"]
-    assert stored.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
+    assert stored_backup.status(appliance) == {"status": "success", "filesize": du(path), "sha256": summed}
 
 
 def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(appliance: Appliance) -> None:
@@ -76,14 +76,14 @@ def test_a_line_that_begins_with_a_slash_is_below_the_data_directory_too(applian
 
     back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db", "db/a"]
+    assert names_in(stored_backup.archive(appliance)) == ["db", "db/a"]
 
 
 @pytest.mark.parametrize("line", ["../etc", "db/../../etc", ".jidoteki-restore-1"])
 def test_a_line_that_leads_elsewhere_fails_the_backup(appliance: Appliance, line: str) -> None:
     listing(appliance, line)
 
-    with pytest.raises(JobFailed, match="not a path below the data directory"):
+    with pytest.raises(JobError, match="not a path below the data directory"):
         back_up(appliance)
 
 
@@ -92,7 +92,7 @@ def test_a_line_that_leads_through_a_link_fails_the_backup(appliance: Appliance,
     (appliance.data / "link").symlink_to(tmp_path / "outside")
     listing(appliance, "link/secret")
 
-    with pytest.raises(JobFailed, match="link, which is a symbolic link"):
+    with pytest.raises(JobError, match="link, which is a symbolic link"):
         back_up(appliance)
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_restored_is_named_a_hundred_times_and_then_counted(appli
 
     assert sum("is left out: it is a named pipe" in line for line in lines) == 100
     assert "50 more lines like these are left out" in lines
-    assert names_in(stored.archive(appliance)) == ["db", "db/plain"]
+    assert names_in(stored_backup.archive(appliance)) == ["db", "db/plain"]
 
 
 def test_a_second_name_of_a_file_is_a_link_to_the_first(appliance: Appliance) -> None:
@@ -134,7 +134,7 @@ def test_a_second_name_of_a_file_is_a_link_to_the_first(appliance: Appliance) ->
 
     back_up(appliance)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         assert [each.type for each in tar] == [tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE]
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_filled_up(appliance: Appliance)
     job = Shrinking(appliance)
     jobs.back_up(job)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         content, last = (read_member(tar, name) for name in ("shrinks", "zlast"))
     assert content == b"x" * CHUNK + bytes(size - CHUNK)
     assert last == b"last"
@@ -167,12 +167,12 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     monkeypatch.setattr(packing, "estimated", lambda tree: 1)
     job = Job(appliance)
     free = os.statvfs(appliance.spool)
-    job.settings = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
+    job.host_config = {"limits": {"free-space": free.f_bavail * free.f_frsize - 100_000}}
 
-    with pytest.raises(JobFailed, match=r"needs about \d+ bytes, but only \d+ may be used"):
+    with pytest.raises(JobError, match=r"needs about \d+ bytes, but only \d+ may be used"):
         jobs.back_up(job)
 
-    status = stored.status(appliance)
+    status = stored_backup.status(appliance)
     assert status and status["status"] == "failed"
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
@@ -191,7 +191,7 @@ def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
 
     monkeypatch.setattr(os, "write", full)
 
-    with pytest.raises(JobFailed, match="the disk is full"):
+    with pytest.raises(JobError, match="the disk is full"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -204,7 +204,7 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     listing(appliance, "db")
     pack = packing.pack
 
-    def pack_slowly(tree: Tree, into: sink.Sink, limit: int, note: Note, progress: Progress) -> Packed:
+    def pack_slowly(tree: Tree, into: archive_file.Sink, limit: int, note: Note, progress: Progress) -> Packed:
         def slowly(written: int) -> None:
             time.sleep(0.1)
             progress(written)
@@ -215,7 +215,7 @@ def test_what_is_counted_beside_the_packing_ends_it_when_there_is_no_room(
     monkeypatch.setattr(packing, "estimated", lambda tree: 1 << 60)
     job = Job(appliance)
 
-    with pytest.raises(JobFailed, match=f"needs about {1 << 60} bytes"):
+    with pytest.raises(JobError, match=f"needs about {1 << 60} bytes"):
         jobs.back_up(job)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -246,7 +246,7 @@ def test_a_backup_needs_no_count(appliance: Appliance, monkeypatch: pytest.Monke
 
     back_up(appliance)
 
-    assert names_in(stored.archive(appliance)) == ["db"]
+    assert names_in(stored_backup.archive(appliance)) == ["db"]
 
 
 @pytest.mark.parametrize("size", [1, 40])
@@ -256,7 +256,7 @@ def test_without_a_thread_there_is_no_backup(
 ) -> None:
     (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
+    monkeypatch.setattr(archive_file, "SYNC_EACH", CHUNK)
     start = threading.Thread.start
     left = iter(range(started))
 
@@ -267,7 +267,7 @@ def test_without_a_thread_there_is_no_backup(
 
     monkeypatch.setattr(threading.Thread, "start", start_some)
 
-    with pytest.raises(JobFailed, match="can't start new thread"):
+    with pytest.raises(JobError, match="can't start new thread"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -285,7 +285,7 @@ def test_an_error_that_the_disk_tells_once_fails_the_backup(
 ) -> None:
     (appliance.data / "db").write_bytes(bytes(size * CHUNK))
     listing(appliance, "db")
-    monkeypatch.setattr(sink, "SYNC_EACH", CHUNK)
+    monkeypatch.setattr(archive_file, "SYNC_EACH", CHUNK)
     sync = os.fdatasync
     errors = iter([OSError(errno.EIO, "Input/output error")])
 
@@ -296,7 +296,7 @@ def test_an_error_that_the_disk_tells_once_fails_the_backup(
 
     monkeypatch.setattr(os, "fdatasync", broken_once)
 
-    with pytest.raises(JobFailed, match="Input/output error"):
+    with pytest.raises(JobError, match="Input/output error"):
         back_up(appliance)
 
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
@@ -363,9 +363,9 @@ def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size:
     [created] = [line for line in back_up(appliance) if line.startswith("Created file: ")]
 
     shown = du(appliance.uploads / "backup.tar")
-    status = stored.status(appliance)
+    status = stored_backup.status(appliance)
     assert status
-    assert status["filesize"] == du(stored.archive(appliance)) == shown
+    assert status["filesize"] == du(stored_backup.archive(appliance)) == shown
     assert created == (f"Created file: {appliance.uploads}/backup.tar - size: {shown} - hash: {status['sha256']}")
 
 
@@ -373,11 +373,11 @@ def test_the_size_that_is_told_is_that_of_the_blocks(appliance: Appliance, size:
 
 
 def test_a_killed_backup_reads_failed_and_takes_no_space(appliance: Appliance) -> None:
-    (appliance.spool / f"{stored.PARTIAL}1").write_bytes(b"partial")
+    (appliance.spool / f"{stored_backup.PARTIAL}1").write_bytes(b"partial")
 
     jobs.recover(appliance)
 
-    assert stored.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
+    assert stored_backup.status(appliance) == {"status": "failed", "error-message": jobs.INTERRUPTED}
     assert not [*appliance.uploads.glob(".*"), *appliance.spool.glob(".*")]
 
 
@@ -385,15 +385,15 @@ def test_recovery_touches_neither_a_complete_backup_nor_one_that_is_being_writte
     write(appliance.data / "db")
     listing(appliance, "db")
     back_up(appliance)
-    before = stored.status(appliance)
-    busy = appliance.spool / f"{stored.PARTIAL}1"
+    before = stored_backup.status(appliance)
+    busy = appliance.spool / f"{stored_backup.PARTIAL}1"
     with busy.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
         jobs.recover(appliance)
 
         assert busy.exists()
-    assert stored.status(appliance) == before
+    assert stored_backup.status(appliance) == before
 
 
 @pytest.mark.parametrize("when", range(1, 12))
@@ -407,8 +407,8 @@ def test_a_backup_killed_at_any_step_is_complete_or_gone(appliance: Appliance, w
     appliance.recover()
     jobs.recover(appliance)
 
-    path = stored.archive(appliance)
-    status = stored.status(appliance) or {}
+    path = stored_backup.archive(appliance)
+    status = stored_backup.status(appliance) or {}
     for directory in (appliance.uploads, appliance.spool):
         assert {each.name for each in directory.iterdir()} <= {"backup.tar", "backup.json"}
     assert (status["status"] == "success") == path.exists()
@@ -487,7 +487,7 @@ def test_a_rename_that_is_impossible_takes_back_those_before_it(
     restoring.check(job)
     monkeypatch.setattr(os, "rename", failing(os.rename, when))
 
-    with pytest.raises(JobFailed, match="The restore failed: Input/output error"):
+    with pytest.raises(JobError, match="The restore failed: Input/output error"):
         restoring.restore(job)
 
     after = tree(appliance.data)
@@ -522,7 +522,7 @@ def test_what_can_neither_be_completed_nor_taken_back_is_kept_for_later_and_stop
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", failing_always)
-        with pytest.raises(JobFailed, match="The backup failed"):
+        with pytest.raises(JobError, match="The backup failed"):
             back_up(appliance)
     restoring.recover(appliance)
 
@@ -600,7 +600,7 @@ def test_an_exact_restore_of_everything_removes_what_the_archive_lacks(appliance
 def test_without_a_list_nothing_is_restored(appliance: Appliance, restorable: Path) -> None:
     (appliance.etc / "backup.txt").unlink()
 
-    with pytest.raises(JobFailed, match=r"There is no backup\.txt"):
+    with pytest.raises(JobError, match=r"There is no backup\.txt"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -635,7 +635,7 @@ def test_beside_what_is_not_listed_any_more_nothing_else_of_its_directory_is_los
 def test_an_archive_of_other_paths_is_refused(appliance: Appliance, restorable: Path) -> None:
     listing(appliance, "other", "deep/other")
 
-    with pytest.raises(JobFailed, match="The archive holds nothing that belongs to a backup of this appliance"):
+    with pytest.raises(JobError, match="The archive holds nothing that belongs to a backup of this appliance"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -646,7 +646,7 @@ def test_nothing_is_restored_below_a_link(appliance: Appliance, restorable: Path
     subprocess.run(["mv", appliance.data / "deep", tmp_path / "elsewhere"], check=True)
     (appliance.data / "deep").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(JobFailed, match="deep is no directory"):
+    with pytest.raises(JobError, match="deep is no directory"):
         restore(Job(appliance, restorable))
 
     assert (tmp_path / "elsewhere/x/file").read_text() == "old"
@@ -660,7 +660,7 @@ def test_nothing_takes_the_place_of_a_mount_point(
     point = str(appliance.data.resolve() / mount).replace(" ", r"\040")
     monkeypatch.setattr(mounts, "MOUNTS", write(tmp_path / "mountinfo", f"36 35 98:0 / {point} rw - ext4 /dev/x rw\n"))
 
-    with pytest.raises(JobFailed, match=f"another file system is mounted at {mount}"):
+    with pytest.raises(JobError, match=f"another file system is mounted at {mount}"):
         restore(Job(appliance, restorable, mode=mode))
 
     assert contents(appliance) == OLD
@@ -671,7 +671,7 @@ def test_a_damaged_archive_changes_nothing(appliance: Appliance, restorable: Pat
     restorable.write_bytes(content)
     before = tree(appliance.data)
 
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         restore(Job(appliance, restorable))
 
     assert tree(appliance.data) == before
@@ -680,7 +680,7 @@ def test_a_damaged_archive_changes_nothing(appliance: Appliance, restorable: Pat
 def test_a_missing_archive_changes_nothing(appliance: Appliance, restorable: Path) -> None:
     restorable.unlink()
 
-    with pytest.raises(JobFailed, match="cannot be unpacked: No such file"):
+    with pytest.raises(JobError, match="cannot be unpacked: No such file"):
         restore(Job(appliance, restorable))
 
     assert contents(appliance) == OLD
@@ -707,5 +707,5 @@ def test_a_backup_completes_a_killed_restore_before_it_packs(appliance: Applianc
 
     back_up(appliance)
 
-    with tarfile.open(stored.archive(appliance)) as tar:
+    with tarfile.open(stored_backup.archive(appliance)) as tar:
         assert read_member(tar, "one/file") == b"new"

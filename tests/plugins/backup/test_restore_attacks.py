@@ -17,8 +17,8 @@ import pytest
 from backupkit import Job, back_up, kept, killed, listing, restore, write
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
-from jidoteki.plugins.backup import restoring, stored
+from jidoteki.hookspecs import JobError
+from jidoteki.plugins.backup import restoring, stored_backup
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
@@ -184,7 +184,7 @@ def try_to(trick: str, data: Path, victim: Path) -> None:
 def attempt(what: Callable[[], object]) -> str | None:
     try:
         what()
-    except JobFailed as error:
+    except JobError as error:
         return error.message
     return None
 
@@ -201,7 +201,7 @@ def test_a_directory_that_is_taken_out_of_the_data_gets_nothing_new(
 
     monkeypatch.setattr(os, "rename", tricked)
 
-    with pytest.raises(JobFailed, match="The restore failed: deep/x was replaced meanwhile"):
+    with pytest.raises(JobError, match="The restore failed: deep/x was replaced meanwhile"):
         restore(Job(appliance, restorable, mode="exact"))
 
     assert contents(tmp_path / "taken") == {"x/file": "old"}
@@ -238,7 +238,7 @@ def test_what_could_not_be_put_back_is_kept_and_told(appliance: Appliance, resto
     (appliance.data / "deep").symlink_to("one")
 
     job = Job(appliance, restorable)
-    with pytest.raises(JobFailed):
+    with pytest.raises(JobError):
         restoring.check(job)
 
     [told] = [line for line in job.lines if "what was there is kept in" in line]
@@ -374,7 +374,7 @@ def test_what_others_put_into_the_data_directory_under_such_names_is_neither_fol
 def test_the_list_may_not_name_what_is_the_programs_own(appliance: Appliance, line: str) -> None:
     listing(appliance, line)
 
-    with pytest.raises(JobFailed, match="not a path below the data directory"):
+    with pytest.raises(JobError, match="not a path below the data directory"):
         back_up(appliance)
 
 
@@ -486,7 +486,7 @@ def test_a_journal_is_not_followed_into_a_directory_that_is_not_its_own(
     back_up(appliance)
 
     assert contents(appliance.data) == OLD
-    assert (stored.status(appliance) or {})["status"] == "success"
+    assert (stored_backup.status(appliance) or {})["status"] == "success"
 
 
 def test_a_name_that_others_took_before_is_no_hindrance(appliance: Appliance, restorable: Path) -> None:

@@ -13,7 +13,7 @@ from backupkit import Job, back_up, kept, killed, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, sparse_files
+from jidoteki.hookspecs import JobError, sparse_files
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
 from jidoteki.plugins.backup import renames, restoring, swapping
 from jidoteki.plugins.backup.journal import Journal
@@ -99,7 +99,7 @@ def test_a_directory_that_is_reached_twice_is_as_before_when_a_restore_fails(
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(renames.Renames, "make", failing)
-    with pytest.raises(JobFailed, match="Input/output error"):
+    with pytest.raises(JobError, match="Input/output error"):
         restore(Job(appliance, archive, mode=mode))
 
     assert contents(appliance) == before
@@ -125,7 +125,7 @@ def test_what_is_put_twice_in_one_place_is_taken_back_from_the_last_to_the_first
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(renames.Renames, "make", failing)
-    with pytest.raises(JobFailed, match="Input/output error"):
+    with pytest.raises(JobError, match="Input/output error"):
         restore(Job(appliance, archive))
 
     assert contents(appliance) == {"app/files/doc": "now", "www/files/doc": "now", "zzz/last": "now"}
@@ -178,7 +178,7 @@ def test_two_contents_for_one_directory_are_refused_by_name(appliance: Appliance
     write_all(appliance, "now", "app/files/doc")
     before = contents(appliance)
 
-    with pytest.raises(JobFailed, match=r"'www/files' cannot be restored: it is the same as 'app/files', for which"):
+    with pytest.raises(JobError, match=r"'www/files' cannot be restored: it is the same as 'app/files', for which"):
         restore(Job(appliance, archive))
 
     assert contents(appliance) == before
@@ -267,9 +267,7 @@ def test_nothing_is_written_into_a_file_that_has_other_names(
     os.link(conf, appliance.data / "precious")
     mount(write(tmp_path / "outside"), "--bind", str(conf))
 
-    with pytest.raises(
-        JobFailed, match=r"'app/conf' cannot be restored: it is mounted elsewhere, too, at .*outside \("
-    ):
+    with pytest.raises(JobError, match=r"'app/conf' cannot be restored: it is mounted elsewhere, too, at .*outside \("):
         restore(Job(appliance, archive))
 
     assert (appliance.data / "precious").read_text() == "now"
@@ -357,7 +355,7 @@ def test_no_backup_is_made_of_data_that_are_half_restored(appliance: Appliance, 
     interrupted(appliance, archive)
     subprocess.run(["umount", "-l", media], check=True)
 
-    with pytest.raises(JobFailed, match="The data are half restored: 000001-restore was interrupted"):
+    with pytest.raises(JobError, match="The data are half restored: 000001-restore was interrupted"):
         back_up(appliance)
 
 
@@ -381,7 +379,7 @@ def test_what_could_not_be_taken_back_is_not_completed_later(
     def failing() -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(renames.Renames, "make", read_only)
-            with pytest.raises(JobFailed, match="The restore failed: Read-only file system"):
+            with pytest.raises(JobError, match="The restore failed: Read-only file system"):
                 restore(job)
         told.write_text("\n".join(job.lines))
 
@@ -420,7 +418,7 @@ def test_a_disk_that_is_unmounted_in_the_middle_is_as_before(
             subprocess.run(["umount", "-l", media], check=True)
 
     monkeypatch.setattr(renames.Renames, "make", unmounted)
-    with pytest.raises(JobFailed, match="The restore failed"):
+    with pytest.raises(JobError, match="The restore failed"):
         restore(Job(appliance, archive))
     subprocess.run(["mount", "--bind", aside, media], check=True)
     subprocess.run(["umount", aside], check=True)
@@ -453,7 +451,7 @@ def test_a_directory_is_closed_before_what_was_closed_to_others_comes_into_it(
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(renames.Renames, "make", failing)
-    with pytest.raises(JobFailed, match="Input/output error"):
+    with pytest.raises(JobError, match="Input/output error"):
         restore(Job(appliance, archive))
 
     assert set(modes) == {(0, 0o700)}
@@ -526,7 +524,7 @@ def test_nobody_is_given_a_directory_of_roots_that_he_put_in_the_place_of_his_ow
     mine.rename(appliance.data / "app/away")
     write(mine / "secret", "root's")
 
-    with pytest.raises(JobFailed, match="'app/mine' cannot be restored: a directory of root's is there"):
+    with pytest.raises(JobError, match="'app/mine' cannot be restored: a directory of root's is there"):
         restore(Job(appliance, archive))
 
     assert mine.stat().st_uid == 0

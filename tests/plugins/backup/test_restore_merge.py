@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, mounts
+from jidoteki.hookspecs import JobError, mounts
 from jidoteki.hookspecs.restorable import LEFT_OUT
-from jidoteki.plugins.backup import left_out, plans, restoring
+from jidoteki.plugins.backup import left_out, plan_lines, restoring
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
 
@@ -102,7 +102,7 @@ def test_a_directory_gives_way_to_a_file_when_nothing_is_lost_with_it(
     before = contents(appliance.data)
 
     if filled:
-        with pytest.raises(JobFailed, match="'app/place' cannot be restored: a directory is there, which is not empty"):
+        with pytest.raises(JobError, match="'app/place' cannot be restored: a directory is there, which is not empty"):
             restore(Job(appliance, archive))
     else:
         restore(Job(appliance, archive))
@@ -125,7 +125,7 @@ def test_a_directory_that_is_filled_after_it_was_looked_at_takes_all_back(
         rename(source, target, **directories)
 
     monkeypatch.setattr(os, "rename", filling)
-    with pytest.raises(JobFailed, match="The restore failed: app/place was replaced meanwhile"):
+    with pytest.raises(JobError, match="The restore failed: app/place was replaced meanwhile"):
         restore(Job(appliance, archive))
 
     assert contents(appliance.data) == {"app/a": "old", "app/z": "old", "app/place/mine": "old"}
@@ -134,7 +134,9 @@ def test_a_directory_that_is_filled_after_it_was_looked_at_takes_all_back(
 def test_more_entries_than_a_line_of_the_plan_holds_are_restored_and_taken_back(
     appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [f"app/{number % 7}/{number}" for number in range(4 * plans.BATCH)] + [f"app/{n}" for n in range(100, 800)]
+    names = [f"app/{number % 7}/{number}" for number in range(4 * plan_lines.BATCH)] + [
+        f"app/{n}" for n in range(100, 800)
+    ]
     for name in names:
         write(appliance.data / name, "new")
     archive = archived(appliance.data, tmp_path / "a.tar", "app")
@@ -150,7 +152,7 @@ def test_more_entries_than_a_line_of_the_plan_holds_are_restored_and_taken_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", failing)
-        with pytest.raises(JobFailed, match="Invalid cross-device link"):
+        with pytest.raises(JobError, match="Invalid cross-device link"):
             restore(Job(appliance, archive))
     taken_back = contents(appliance.data)
     restore(Job(appliance, archive))
@@ -206,7 +208,7 @@ def test_a_restore_leaves_what_tar_leaves(
     unpacked = subprocess.run(["tar", "-C", top / "tar", "-xpf", archive], capture_output=True, check=False)
     if unpacked.returncode:
         before = tree(appliance.data)
-        with pytest.raises(JobFailed):
+        with pytest.raises(JobError):
             restore(Job(appliance, archive))
         assert tree(appliance.data) == before
     else:
@@ -320,7 +322,7 @@ HARD_LINKS = {
 
 @pytest.mark.parametrize("kind", HARD_LINKS)
 def test_a_hard_link_that_leads_elsewhere_is_refused(appliance: Appliance, tmp_path: Path, kind: str) -> None:
-    with pytest.raises(JobFailed, match="The archive's member"):
+    with pytest.raises(JobError, match="The archive's member"):
         restore(Job(appliance, written(tmp_path / "a.tar", *HARD_LINKS[kind])))
 
     assert list(appliance.data.iterdir()) == []
@@ -386,7 +388,7 @@ def test_a_list_that_makes_no_sense_refuses_an_exact_restore_and_no_other(
     archive = written(tmp_path / "a.tar", member("app/file", content=b"new"), member(LEFT_OUT, content=LISTS[kind]))
     write(appliance.data / "app/own", "old")
 
-    with pytest.raises(JobFailed, match="The archive's list of what it lacks makes no sense"):
+    with pytest.raises(JobError, match="The archive's list of what it lacks makes no sense"):
         restore(Job(appliance, archive, mode="exact"))
     refused = contents(appliance.data)
     restore(Job(appliance, archive))
@@ -397,7 +399,7 @@ def test_a_list_that_makes_no_sense_refuses_an_exact_restore_and_no_other(
 
 @pytest.mark.parametrize("name", [f"app/{LEFT_OUT}", LEFT_OUT.upper(), f"{LEFT_OUT}/file", f"{LEFT_OUT}2"])
 def test_no_other_name_than_the_lists_own_is_let_through(appliance: Appliance, tmp_path: Path, name: str) -> None:
-    with pytest.raises(JobFailed, match="has a name that is the program's own"):
+    with pytest.raises(JobError, match="has a name that is the program's own"):
         restore(Job(appliance, written(tmp_path / "a.tar", member("app/file"), member(name))))
 
 
@@ -431,7 +433,7 @@ PLANS = {
     "cut off": line()[:-5],
     "nested": b"[" * 100_000,
     "not UTF-8": b"\xff\xfe\n",
-    "long": line(entries={"a" * (plans.MAX_LINE + 1): "put"}),
+    "long": line(entries={"a" * (plan_lines.MAX_LINE + 1): "put"}),
 }
 
 

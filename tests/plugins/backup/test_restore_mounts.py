@@ -14,7 +14,7 @@ from backupkit import Job, kept, killed, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import renames, restoring, swapping
 from jidoteki.plugins.backup.journal import Journal
 from jidoteki.testing.fixtures import MakeHost
@@ -119,7 +119,7 @@ def test_a_disk_that_takes_nothing_is_no_hindrance_if_nothing_on_it_changed(
         restore(Job(appliance, tmp_path / "kept.tar"))
     else:
         refused = r"'app/media/inner' cannot be restored: another file system is mounted at app/media/inner \(Read-only"
-        with pytest.raises(JobFailed, match=refused):
+        with pytest.raises(JobError, match=refused):
             restore(Job(appliance, tmp_path / "kept.tar"))
 
     assert contents(appliance) == ({**PACKED, **OWN} if same else NOW)
@@ -131,7 +131,7 @@ def test_an_archive_for_which_a_disk_has_no_room_is_refused(appliance: Appliance
     archive = kept(appliance, tmp_path)
     before = contents(appliance)
 
-    with pytest.raises(JobFailed, match="'app/media/large' finds no room on the file system that is mounted where"):
+    with pytest.raises(JobError, match="'app/media/large' finds no room on the file system that is mounted where"):
         restore(Job(appliance, archive))
 
     assert contents(appliance) == before
@@ -161,7 +161,7 @@ MAKE = renames.Renames.make
 
 
 def refused(appliance: Appliance, archive: Path) -> None:
-    with pytest.raises(JobFailed, match="The restore failed: Input/output error"):
+    with pytest.raises(JobError, match="The restore failed: Input/output error"):
         restore(Job(appliance, archive))
 
 
@@ -264,7 +264,7 @@ def test_a_disk_that_is_unmounted_meanwhile_is_missed_before_anything_moves(
     restoring.check(job)
     mount_again = away(appliance, tmp_path)
 
-    with pytest.raises(JobFailed, match="are gone from where they were unpacked in app/media/inner"):
+    with pytest.raises(JobError, match="are gone from where they were unpacked in app/media/inner"):
         restoring.restore(job)
     assert not list(appliance.data.glob(".*"))
     mount_again()
@@ -343,7 +343,7 @@ def test_a_file_that_is_mounted_for_reading_alone_is_refused_unless_it_is_the_sa
     subprocess.run(["mount", "-o", "remount,bind,ro", appliance.data / "app/bound"], check=True)
     before = contents(appliance)
 
-    with pytest.raises(JobFailed, match=r"'app/bound' cannot be restored: .* at app/bound \(Read-only file system\)"):
+    with pytest.raises(JobError, match=r"'app/bound' cannot be restored: .* at app/bound \(Read-only file system\)"):
         restore(Job(appliance, tmp_path / "kept.tar"))
     assert contents(appliance) == before
 
@@ -368,7 +368,7 @@ def test_no_file_is_written_that_took_the_place_of_a_mounted_one(
     restoring.check(job)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(renames.Renames, "make", swapped)
-        with pytest.raises(JobFailed, match="no file of its own file system"):
+        with pytest.raises(JobError, match="no file of its own file system"):
             restoring.restore(job)
 
     assert precious.read_text() == "nobody's but root's"

@@ -17,7 +17,7 @@ from namespaces import needs_mounts
 from places import ROOT
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import renames, swapping
 
 
@@ -127,7 +127,7 @@ def test_all_is_taken_back_when_the_last_rename_is_impossible(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(renames.Renames, "make", failing)
-    with pytest.raises(JobFailed, match="The restore failed: Input/output error"):
+    with pytest.raises(JobError, match="The restore failed: Input/output error"):
         restore(Job(image.appliance, archive, mode="exact"))
 
     after = tree(image.appliance.data)
@@ -165,7 +165,7 @@ def test_taking_back_can_be_killed_at_any_step_too(
         raise OSError(5, "Input/output error")
 
     def refused() -> None:
-        with pytest.raises(JobFailed, match="Input/output error"):
+        with pytest.raises(JobError, match="Input/output error"):
             restore(Job(image.appliance, archive, mode="exact"))
 
     for when in range(1, 600):
@@ -255,9 +255,7 @@ def test_a_directory_that_cannot_be_removed_gives_way_to_no_file(
     (appliance.data / "app/place").mkdir()
     only_files_are_renamed(monkeypatch)
 
-    with pytest.raises(
-        JobFailed, match="'app/place' cannot be restored: a directory is there, which cannot be removed"
-    ):
+    with pytest.raises(JobError, match="'app/place' cannot be restored: a directory is there, which cannot be removed"):
         restore(Job(appliance, archive))
 
     assert files(appliance) == BEFORE
@@ -274,7 +272,7 @@ def test_directories_that_cannot_be_renamed_are_there_or_not_wherever_it_is_kill
         raise OSError(5, "Input/output error")
 
     def refused() -> None:
-        with pytest.raises(JobFailed, match="Input/output error"):
+        with pytest.raises(JobError, match="Input/output error"):
             restore(Job(appliance, archive))
 
     only_files_are_renamed(monkeypatch)

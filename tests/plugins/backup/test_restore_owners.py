@@ -15,8 +15,8 @@ from backupkit import Job, kept, killed, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, posix_acl
-from jidoteki.plugins.backup import narrowing, renames, restoring, swapping
+from jidoteki.hookspecs import JobError, posix_acl
+from jidoteki.plugins.backup import narrowed_access, renames, restoring, swapping
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as other users")
 
@@ -78,7 +78,7 @@ print(json.dumps(found))
 def attempt(job: Job) -> str | None:
     try:
         restore(job)
-    except JobFailed as error:
+    except JobError as error:
         return error.message
     return None
 
@@ -203,7 +203,7 @@ def test_a_wider_directory_of_roots_is_closed_before_it_is_filled(
 def test_another_directory_above_what_is_listed_is_refused(appliance: Appliance, private: Path) -> None:
     listing(appliance, "app/private/secret")
 
-    with pytest.raises(JobFailed, match="'app/private' cannot be restored: a directory of user 1234's is there"):
+    with pytest.raises(JobError, match="'app/private' cannot be restored: a directory of user 1234's is there"):
         restore(Job(appliance, private))
 
     assert as_user(appliance, "os.listdir('private')") == []
@@ -276,7 +276,7 @@ def test_a_directory_that_the_archive_only_implies_gets_nothing_of_others(
     subprocess.run(["tar", "-C", appliance.data, "-cf", archive, "app/uploads/plugin.py"], check=True)
     as_user(appliance, SWAP)
 
-    with pytest.raises(JobFailed, match=r"'app/uploads/plugin.py' cannot be restored: others may have put"):
+    with pytest.raises(JobError, match=r"'app/uploads/plugin.py' cannot be restored: others may have put"):
         restore(Job(appliance, archive))
 
     assert in_vault(appliance) == VAULT
@@ -287,13 +287,13 @@ def test_a_directory_that_is_exchanged_after_it_was_looked_at_gets_nothing(
 ) -> None:
     own(directory(appliance.data / "app/uploads", 0o755), write(appliance.data / "app/uploads/plugin.py", "evil"))
     archive = kept(appliance, tmp_path)
-    narrow = narrowing.narrow
+    narrow = narrowed_access.narrow
 
     def exchanged(*arguments: Any) -> None:
         as_user(appliance, SWAP)
         narrow(*arguments)
 
-    monkeypatch.setattr(narrowing, "narrow", exchanged)
+    monkeypatch.setattr(narrowed_access, "narrow", exchanged)
 
     message = attempt(Job(appliance, archive))
 

@@ -19,10 +19,10 @@ from pace import slowness
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import JobFailed, sparse_files
-from jidoteki.plugins.backup import filling, headers, jobs, packing, restoring, staging, swapping
+from jidoteki.hookspecs import JobError, sparse_files
+from jidoteki.plugins.backup import headers, jobs, mount_point_files, packing, restoring, staging, swapping
 from jidoteki.plugins.backup.notes import Silent
-from jidoteki.plugins.backup.room import Room
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.selection import Tree
 
 MIB = 1024 * 1024
@@ -95,7 +95,7 @@ def test_what_is_data_in_one_of_two_files_with_holes_tells_them_apart(
     os.truncate(with_parts(image, 10 * MIB, 5, MIB, offset), 10 * MIB)
     subprocess.run(["mount", "-o", "remount,ro", media], check=True)
 
-    with pytest.raises(JobFailed, match="'app/media' cannot be restored: another file system is mounted"):
+    with pytest.raises(JobError, match="'app/media' cannot be restored: another file system is mounted"):
         restore(Job(appliance, archive))
 
 
@@ -162,7 +162,7 @@ def test_a_mounted_file_is_not_touched_before_there_is_room_for_what_comes(
     filled_up(bound.parent)
     monkeypatch.setattr(os, "pwrite", watched)
     monkeypatch.setattr(Room, "take", lambda *arguments: None)  # what takes the room comes after it was counted
-    with pytest.raises(JobFailed, match=r"The restore failed: the disk is full \('app/conf'\)"):
+    with pytest.raises(JobError, match=r"The restore failed: the disk is full \('app/conf'\)"):
         restoring.restore(job)
 
     assert bound.read_bytes() == b"old" * MIB
@@ -190,7 +190,7 @@ def test_what_a_file_system_without_holes_had_in_their_place_is_gone(
     before = bound.read_bytes()
     archive = kept(appliance, tmp_path)
     bound.write_bytes(b"o" * 8 * MIB)
-    monkeypatch.setattr(filling, "_FALLOCATE", lambda *arguments: -1)
+    monkeypatch.setattr(mount_point_files, "_FALLOCATE", lambda *arguments: -1)
 
     restore(Job(appliance, archive))
 
@@ -210,8 +210,8 @@ def test_free_space_is_kept_where_a_mounted_file_is_kept_and_where_it_is_written
     ):
         others.write_bytes(bytes(6 * MIB if others.parent == bound.parent else 38 * MIB))
         job = Job(appliance, archive)
-        job.settings = {"limits": {"free-space": free_space}}
-        with pytest.raises(JobFailed, match=f"'app/conf' cannot be restored: .*{reason}"):
+        job.host_config = {"limits": {"free-space": free_space}}
+        with pytest.raises(JobError, match=f"'app/conf' cannot be restored: .*{reason}"):
             restore(job)
         others.unlink()
 
@@ -230,7 +230,7 @@ def test_free_space_is_kept_on_each_disk_whatever_the_holes(
     job = Job(appliance, of_single_bytes(tmp_path / "archive.tar", place, 5000))
     (image.parent / "much").write_bytes(bytes(free(image.parent) * 2 // 5))
     keep = free(image.parent) - 10 * MIB
-    job.settings = {"limits": {"free-space": keep}}
+    job.host_config = {"limits": {"free-space": keep}}
     least = [free(image.parent)]
     write_all = files.write_all
 
@@ -239,7 +239,7 @@ def test_free_space_is_kept_on_each_disk_whatever_the_holes(
         least.append(free(image.parent))
 
     monkeypatch.setattr(files, "write_all", watched)
-    with pytest.raises(JobFailed, match=rf"would leave less than {keep} bytes of disk free|'{place}' finds no room"):
+    with pytest.raises(JobError, match=rf"would leave less than {keep} bytes of disk free|'{place}' finds no room"):
         restore(job)
 
     assert min(least) >= keep
@@ -270,7 +270,7 @@ def test_a_disk_that_is_smaller_than_what_is_to_stay_free_is_restored(
     archive = kept(appliance, tmp_path)
     write(film, "now")
     job = Job(appliance, archive)
-    job.settings = {"limits": {"free-space": 2 * MIB}}
+    job.host_config = {"limits": {"free-space": 2 * MIB}}
 
     restore(job)
 
@@ -288,7 +288,7 @@ def test_a_member_that_the_disk_cannot_hold_is_named(appliance: Appliance, tmp_p
     archive = tmp_path / "archive.tar"
     archive.write_bytes(header + text + bytes(-len(text) % 512) + bytes(1024))
 
-    with pytest.raises(JobFailed, match=r"The archive cannot be unpacked: .*\('app/huge'\)"):
+    with pytest.raises(JobError, match=r"The archive cannot be unpacked: .*\('app/huge'\)"):
         restore(Job(appliance, archive))
 
 
@@ -300,7 +300,7 @@ def test_a_file_that_nothing_may_replace_is_named(appliance: Appliance, tmp_path
     archive = kept(appliance, tmp_path)
     subprocess.run(["chattr", "+i", fixed], check=True)
     try:
-        with pytest.raises(JobFailed, match=r"The restore failed: Operation not permitted \('app/deep/fixed'\)"):
+        with pytest.raises(JobError, match=r"The restore failed: Operation not permitted \('app/deep/fixed'\)"):
             restore(Job(appliance, archive))
     finally:
         subprocess.run(["chattr", "-i", fixed], check=True)
@@ -312,9 +312,9 @@ def test_the_full_disk_of_an_archive_is_named(appliance: Appliance, tmp_path: Pa
     spool = mount(appliance.spool, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
     (spool / "other").write_bytes(bytes(MIB))
     job = Job(appliance)
-    job.settings = {"limits": {"free-space": -(1 << 30)}}
+    job.host_config = {"limits": {"free-space": -(1 << 30)}}
 
-    with pytest.raises(JobFailed, match=f"The backup failed: the disk is full \\('{spool}'\\)"):
+    with pytest.raises(JobError, match=f"The backup failed: the disk is full \\('{spool}'\\)"):
         jobs.back_up(job)
 
 
@@ -345,7 +345,7 @@ def test_what_takes_too_long_to_remove_is_told_and_removed_later(
     job = Job(appliance, archive, mode="exact")
 
     with monkeypatch.context() as patched:
-        patched.setattr(staging, "EMPTYING_TIME", 0.0)
+        patched.setattr(staging, "EMPTYING_TIMEOUT", 0.0)
         assert killed(lambda: leaving(job, tmp_path / "told"), 0) is False
     assert f"in {appliance.data} cannot be removed now: the next restore" in (tmp_path / "told").read_text()
     assert left_over(appliance)
@@ -369,7 +369,7 @@ def lasting(remove_all: Callable[..., None]) -> Callable[..., None]:
 
     def call(*arguments: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(staging, "EMPTYING_TIME", next(times, 60.0))
+            patched.setattr(staging, "EMPTYING_TIMEOUT", next(times, 60.0))
             remove_all(*arguments)
 
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from jidoteki.plugins.backup import told
+from jidoteki.plugins.backup import restore_log
 from jidoteki.testing import MakeHost
 
 
@@ -31,11 +31,11 @@ def test_what_a_restore_leaves_out_is_in_its_answer(jidoteki_host: MakeHost, tmp
     assert some.json == {"Status": "200 OK", "warnings": [left_out]}
     assert left_out in host.get("/backup/log").text
     assert whole.json == {"Status": "200 OK"}
-    assert len(many.json["warnings"]) == told.MAX_WARNINGS
+    assert len(many.json["warnings"]) == restore_log.MAX_WARNINGS
     assert many.json["warnings"][-1] == "2 more, which GET /backup/log shows"
 
 
 def test_lines_that_a_command_prints_are_no_warnings() -> None:
     log = "noise\n[1][LIVE IMAGE] Restoring backup archive to /data\n[1][LIVE IMAGE] Restore complete\n[1][X] more\n"
 
-    assert told.warnings(log) == told.warnings(None) == []
+    assert restore_log.warnings(log) == restore_log.warnings(None) == []

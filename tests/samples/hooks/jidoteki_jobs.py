@@ -1,11 +1,11 @@
 """A job that counts the files to back up, and refuses to when there are none."""
 
-from jidoteki.hookspecs import Appliance, Endpoint, Job, JobFailed, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import Appliance, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
 
 
 def check(job: Job) -> None:
     if not any(job.appliance.data.iterdir()):
-        raise JobFailed("There are no files to count", code="COUNT1")
+        raise JobError("There are no files to count", code="COUNT1")
 
 
 def count(job: Job) -> None:

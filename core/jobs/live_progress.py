@@ -27,7 +27,7 @@ def job_event(record: JobRecord) -> LiveEvent:
     """The event that tells how a run goes, as `GET /jobs/ID` does."""
     told = {
         "id": record.id,
-        "type": record.kind,
+        "type": record.type,
         "status": record.status,
         "percentage": record.percentage,
         "started": int(record.started),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from jidoteki.hookspecs import JobFailed
+from jidoteki.hookspecs import JobError
 from jidoteki.hookspecs.paths import DIRECTORY
+from jidoteki.plugins.backup.backup_list import Selection
 from jidoteki.plugins.backup.descriptors import is_empty
-from jidoteki.plugins.backup.listed import Selection
-from jidoteki.plugins.backup.plans import Tell, joined
+from jidoteki.plugins.backup.plan_lines import Tell, joined
 from jidoteki.plugins.backup.staging import set_aside
 from jidoteki.plugins.backup.volumes import Volumes
 
@@ -21,14 +21,14 @@ def prune(volumes: Volumes, listed: Selection, tell: Tell) -> None:
     """Remove and log the paths of a new tree that are not listed any more.
 
     :param volumes: the new tree, by file systems.
-    :raises JobFailed: nothing is left.
+    :raises JobError: nothing is left.
     """
     pruning = _Pruning(volumes, listed, tell)
     left = pruning.prune(volumes.main.new)
     if pruning.count > MAX_TOLD:
         tell(f"{pruning.count - MAX_TOLD} more paths in the archive are not listed in backup.txt and left out")
     if not left:
-        raise JobFailed("The archive holds nothing that belongs to a backup of this appliance")
+        raise JobError("The archive holds nothing that belongs to a backup of this appliance")
 
 
 class _Open:

@@ -22,8 +22,8 @@ from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.paths import open_regular
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
-from jidoteki.plugins.backup.descriptors import closing, is_there
-from jidoteki.plugins.backup.room import Room
+from jidoteki.plugins.backup.descriptors import closing, exists
+from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.sizes import BLOCK
 
 _SAVING: Final = f"{RESERVED}saving"
@@ -59,7 +59,7 @@ def save(name: str, place: int, old: int) -> None:
     :param old: descriptor of the directory for the copy, which has the same name.
     :raises OSError: it cannot be saved.
     """
-    if is_there(name, old):
+    if exists(name, old):
         return
     with closing(open_regular(name, dir_fd=place)) as source:
         with closing(os.open(_SAVING, _NEW_FILE, 0o600, dir_fd=old)) as target:

@@ -19,10 +19,10 @@ import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance
 from jidoteki.hookspecs.paths import open_regular, read_regular, sync_directory
-from jidoteki.plugins.backup import foreign, made
-from jidoteki.plugins.backup.foreign import ARCHIVE, DESCRIPTION
+from jidoteki.plugins.backup import foreign_backups, own_backups
+from jidoteki.plugins.backup.archive_file import Packed
+from jidoteki.plugins.backup.foreign_backups import ARCHIVE, DESCRIPTION
 from jidoteki.plugins.backup.locking import remove_abandoned
-from jidoteki.plugins.backup.sink import Packed
 from jidoteki.plugins.backup.sizes import human_size
 
 PARTIAL: Final = ".jidoteki-backup-"
@@ -52,7 +52,7 @@ _FACTS: Final = vol.Schema(
 )
 
 
-class NoBackup(Exception):
+class NoBackupError(Exception):
     """A missing backup; the message is the reason."""
 
 
@@ -86,8 +86,8 @@ def is_interrupted(appliance: Appliance) -> bool:
 
 
 def _foreign(appliance: Appliance) -> dict[str, Any] | None:
-    since = max(foreign.modified(_description(appliance)), foreign.last_withdrawn(appliance))
-    return foreign.description(appliance, since)
+    since = max(foreign_backups.modified(_description(appliance)), foreign_backups.last_withdrawn(appliance))
+    return foreign_backups.description(appliance, since)
 
 
 def _own(appliance: Appliance) -> dict[str, Any] | None:
@@ -119,23 +119,23 @@ def open_archive(appliance: Appliance) -> IO[bytes]:
     Call it while the service makes none.
     After a backup that failed before it removed the previous one, that can still be downloaded.
 
-    :raises NoBackup: there is none.
+    :raises NoBackupError: there is none.
     """
     facts, is_foreign = _foreign(appliance), True
     if facts is None:
         facts, is_foreign = _ended(appliance), False
     status = facts["status"] if facts else None
     if status == "running":
-        raise NoBackup(BEING_MADE)
+        raise NoBackupError(BEING_MADE)
     file = _open_own(appliance) if facts and not is_foreign else None
     if file is None and not (is_foreign and status == "failed"):
-        file = foreign.archive(appliance, foreign.last_withdrawn(appliance))
+        file = foreign_backups.archive(appliance, foreign_backups.last_withdrawn(appliance))
     if file:
         return file
     if facts and status == "failed":
         reason = facts.get("error-message")
-        raise NoBackup(f"There is no backup, for the last one failed{f': {reason}' if reason else ''}")
-    raise NoBackup("There is no backup: make one with POST /backup and action=START")
+        raise NoBackupError(f"There is no backup, for the last one failed{f': {reason}' if reason else ''}")
+    raise NoBackupError("There is no backup: make one with POST /backup and action=START")
 
 
 def _open_own(appliance: Appliance) -> IO[bytes] | None:
@@ -154,7 +154,7 @@ def store(appliance: Appliance, partial: Path, packed: Packed, told: Mapping[str
     """
     size = human_size(packed.on_disk)
     content = _text({"status": "success", "filesize": size, "sha256": packed.sha256, **told})
-    made.remember(appliance, packed.sha256)
+    own_backups.remember(appliance, packed.sha256)
     appliance.replace_file(_description(appliance), content, mode=0o600)
     appliance.publish(partial, ARCHIVE)
     sync_directory(appliance.spool)
@@ -200,7 +200,7 @@ def _text(facts: Mapping[str, Any]) -> str:
 def exists(appliance: Appliance) -> bool:
     """Return whether there is anything to delete, no matter who made it."""
     own = os.path.lexists(archive(appliance)) or os.path.lexists(_description(appliance))
-    return own or foreign.exists(appliance)
+    return own or foreign_backups.exists(appliance)
 
 
 def delete(appliance: Appliance) -> None:
@@ -210,7 +210,7 @@ def delete(appliance: Appliance) -> None:
     """
     appliance.withdraw(ARCHIVE)
     appliance.withdraw(DESCRIPTION)
-    foreign.withdraw(appliance)
+    foreign_backups.withdraw(appliance)
     remove_partial(appliance)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jidoteki.hookspecs import Appliance, Metric, Sample
-from jidoteki.plugins.backup import stored
+from jidoteki.plugins.backup import stored_backup
 
 
 def metrics(appliance: Appliance) -> Iterator[Metric]:
     """When the backup that is there was made, and its size; nothing where there is none."""
-    facts = stored.status(appliance)
+    facts = stored_backup.status(appliance)
     try:
-        status = stored.shown(appliance).lstat()
+        status = stored_backup.shown(appliance).lstat()
     except OSError:
         return
     if facts and facts.get("status") == "success":

@@ -16,7 +16,7 @@ from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
 from jidoteki.hookspecs.restorable import IMPLIED
 from jidoteki.plugins.backup import owners
 from jidoteki.plugins.backup.descriptors import closing
-from jidoteki.plugins.backup.plans import Line, Tell, components
+from jidoteki.plugins.backup.plan_lines import Line, Tell, components
 from jidoteki.plugins.backup.volumes import Volumes
 
 MAX_TOLD: Final = 100

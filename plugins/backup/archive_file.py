@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from jidoteki.plugins.backup.reasons import about
+from jidoteki.plugins.backup.error_messages import about
 from jidoteki.plugins.backup.sizes import BLOCK
 
 CHUNK: Final = 1024 * 1024

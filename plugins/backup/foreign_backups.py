@@ -82,4 +82,4 @@ def _open(appliance: Appliance, name: str, since: int) -> IO[bytes]:
     if trusted and status.st_mtime_ns >= since and not published.is_copy(status):
         return open(descriptor, "rb", buffering=0)
     os.close(descriptor)
-    raise paths.NotTrusted(name)
+    raise paths.NotTrustedError(name)

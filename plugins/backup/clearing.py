@@ -16,7 +16,7 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import MAX_DEPTH, RESERVED
 from jidoteki.plugins.backup.descriptors import closing, is_directory
-from jidoteki.plugins.backup.narrowing import keep_like
+from jidoteki.plugins.backup.narrowed_access import keep_like
 from jidoteki.plugins.backup.staging import set_aside
 
 IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)

@@ -15,9 +15,9 @@ from typing import Final
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.hookspecs.restorable import RESERVED
 from jidoteki.plugins.backup import owners
-from jidoteki.plugins.backup.descriptors import closing, is_there
-from jidoteki.plugins.backup.dressing import copy_metadata
-from jidoteki.plugins.backup.plans import Line
+from jidoteki.plugins.backup.descriptors import closing, exists
+from jidoteki.plugins.backup.directory_metadata import copy_metadata
+from jidoteki.plugins.backup.plan_lines import Line
 from jidoteki.plugins.backup.volumes import Volumes
 
 _LIKE: Final = f"{RESERVED}like"
@@ -55,10 +55,10 @@ def take_back(volumes: Volumes, number: int, line: Line) -> None:
 
     :raises OSError: they cannot be set.
     """
-    if line.time is None or not is_there(str(number), volumes.of(line.directory).old):
+    if line.time is None or not exists(str(number), volumes.of(line.directory).old):
         return
     with closing(directory_beneath(volumes.of(line.directory).old, [str(number)])) as old:
-        if not is_there(_KEPT, old):
+        if not exists(_KEPT, old):
             return
         with suppress(FileNotFoundError), closing(_opened(volumes, line)) as place:
             if os.fstat(place).st_ino == line.inode:
@@ -85,14 +85,14 @@ def keep_like(directory: int, old: int, name: str) -> None:
     :param old: descriptor of the directory to create it in.
     :raises OSError: it cannot be created.
     """
-    if not is_there(name, old):
+    if not exists(name, old):
         _copy(directory, old, _COPYING)
         os.rename(_COPYING, name, src_dir_fd=old, dst_dir_fd=old)
 
 
 def _keep(directory: int, old: int) -> None:
     """Do the same with a marker of completion, as directories cannot be renamed everywhere."""
-    if not is_there(_KEPT, old):
+    if not exists(_KEPT, old):
         _copy(directory, old, _LIKE)
         os.close(os.open(_KEPT, _NOTE, 0o600, dir_fd=old))
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from jidoteki.hookspecs.paths import directory_beneath
 from jidoteki.plugins.backup.descriptors import closing, is_directory
-from jidoteki.plugins.backup.dressing import copy_metadata
+from jidoteki.plugins.backup.directory_metadata import copy_metadata
 
 MAX_PASSES: Final = 1000
 """The most passes over a directory to which somebody else keeps adding files."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, JobFailed
+from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.paths import read_regular
 from jidoteki.hookspecs.restorable import is_reserved, parts
 
@@ -84,26 +84,26 @@ class Selection:
 def selection(appliance: Appliance) -> Selection:
     """Read the list.
 
-    :raises JobFailed: it is missing or empty, or lists a path outside the data directory or with a reserved name.
+    :raises JobError: it is missing or empty, or lists a path outside the data directory or with a reserved name.
     """
     try:
         content = read_regular(appliance.etc / "backup.txt", follow=True)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise JobFailed("There is no backup.txt that says what belongs to a backup") from error
+        raise JobError("There is no backup.txt that says what belongs to a backup") from error
     except OSError as error:
-        raise JobFailed(f"backup.txt cannot be read: {error.strerror}") from error
+        raise JobError(f"backup.txt cannot be read: {error.strerror}") from error
     lines = os.fsdecode(content.removeprefix(_BYTE_ORDER_MARK)).split("\n")
     listed = [line.strip(" \t\r") for line in lines]
     texts = [text for line in listed if not line.startswith("#") for text in _SEPARATORS.split(line) if text]
     if not texts:
-        raise JobFailed("backup.txt lists nothing that belongs to a backup")
+        raise JobError("backup.txt lists nothing that belongs to a backup")
     return Selection(tuple(_word(text, appliance) for text in dict.fromkeys(texts)))
 
 
 def _word(text: str, appliance: Appliance) -> Word:
     components = parts(_below(text, appliance))
     if ".." in components or "\0" in text or any(map(is_reserved, components)):
-        raise JobFailed(f"backup.txt lists {text}, which is not a path below the data directory")
+        raise JobError(f"backup.txt lists {text}, which is not a path below the data directory")
     return Word(text, tuple(components), text.endswith("/"))
 
 

@@ -19,9 +19,9 @@ from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 def load() -> tuple[Appliance, Plugins]:
     """Return the appliance and its plugins, with all that are built in."""
     appliance = Appliance(Path(os.environ.get("JIDOTEKI_ROOT") or "/"))
-    settings = loading.load(appliance.configuration)
+    config = loading.load(appliance.configuration)
     # A vendor's desk has no appliance, and still needs the commands of the built-in plugins.
-    everything = {**settings.settings, "endpoints": [*settings.endpoints, *sources.built_in()]}
+    everything = {**config.values, "endpoints": [*config.endpoints, *sources.built_in()]}
     return appliance, manager.load_all(appliance, loading.Config(everything))
 
 
@@ -43,7 +43,7 @@ def _commands_of(plugin: Plugin, function: Callable[..., object]) -> dict[str, c
     """What one plugin adds, collected in a group of its own so that it can replace nothing."""
     group = click.Group()
     try:
-        manager.within(manager.LOADING_TIME, lambda: function(cli=group))
+        manager.within(manager.LOADING_TIMEOUT, lambda: function(cli=group))
     except manager.PluginError as error:
         _tell(plugin, told(error))
         return {}

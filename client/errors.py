@@ -11,19 +11,19 @@ MAX_MESSAGE: Final = 1000
 MAX_CODE: Final = 64
 
 
-class ClientProblem(Exception):
+class ClientError(Exception):
     """A request that failed; the message is a sentence for a person."""
 
 
-class Unreachable(ClientProblem):
+class UnreachableError(ClientError):
     """A missing or incomplete response: wrong address, untrusted certificate, lost connection, or timeout."""
 
 
-class ConnectionLost(Unreachable):
+class ConnectionLostError(UnreachableError):
     """The connection broke once it was there: what was asked for may have been done."""
 
 
-class ApiProblem(ClientProblem):
+class ApiResponseError(ClientError):
     """An error response of the appliance.
 
     :param status: the HTTP status.
@@ -40,7 +40,7 @@ class ApiProblem(ClientProblem):
         self.again = False
 
 
-class JobProblem(ClientProblem):
+class JobOutcomeError(ClientError):
     """A job that did not succeed, or whose end is unknown.
 
     :param message: the appliance's message.
@@ -55,7 +55,7 @@ class JobProblem(ClientProblem):
         self.status = status or {}
 
 
-def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProblem:
+def response_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiResponseError:
     """Return the exception for an error response."""
     try:
         document = json.loads(body)
@@ -66,7 +66,7 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiProbl
     if told.get("First-Run") is True:
         message = f"{message} (the first run waits for its passphrase: POST /setup?token=PASSPHRASE)"
     code = told.get("error-code")
-    problem = ApiProblem(status, sentence(message), None if code is None else sentence(code, MAX_CODE))
+    problem = ApiResponseError(status, sentence(message), None if code is None else sentence(code, MAX_CODE))
     problem.again = "Retry-After" in headers
     return problem
 
