@@ -1,7 +1,7 @@
 """Files that are restored when the change that they belong to fails, even by a kill or a power cut.
 
-During the change their former contents are in a note in `ADMIN/jobs`, which the service alone can read; the recovery of
-a dead job restores what such a note holds.
+A symlink in the place of one is restored as a symlink. During the change their former contents are in a note in
+`ADMIN/jobs`, which the service alone can read; the recovery of a dead job restores what such a note holds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +30,19 @@ PUT_BACK: Final = "The former settings are back in their files"
 _SUFFIX: Final = ".former"
 _MAX_NOTE: Final = 32 * 1024 * 1024
 _TEXT: Final = vol.All(str, vol.Length(max=4096))
-_NOTED: Final = {vol.Required("former"): vol.Any(str, None), vol.Required("written"): vol.Any(str, None), "mode": int}
+_OPTIONAL: Final = vol.Any(str, None)
+_NOTED: Final = {vol.Required("former"): _OPTIONAL, vol.Required("written"): _OPTIONAL, "link": _OPTIONAL, "mode": int}
 _NOTE: Final = vol.Schema({_TEXT: _NOTED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A symlink."""
+
+    target: str
+
+
+_Former = bytes | _Link | OSError | None
 
 
 @contextlib.contextmanager
@@ -38,7 +52,6 @@ def replaced(
     mode: int,
     *,
     modes: Mapping[Path, int] | None = None,
-    follow: bool = False,
     cannot_write: str = CANNOT_WRITE,
     put_back: str = PUT_BACK,
 ) -> Iterator[None]:
@@ -49,23 +62,23 @@ def replaced(
     :param files: the new contents by path, at most 8 MiB each; None removes a file. A file that did not exist is
         removed on a failure.
     :param mode: the mode of new files that `modes` does not name.
-    :param follow: whether the former files may be symlinks, in whose place regular files are written.
     :param cannot_write: the beginning of the message when they cannot be written.
     :param put_back: the line in the log when they are restored.
     :raises JobError: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
-    former = {path: _content(path, follow) for path in files}
+    former = {path: _content(path) for path in files}
     modes = modes or {}
     note = job.appliance.jobs / f"{job.id}{_SUFFIX}"
     try:
         try:
             job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
+            _void_others(note)
             _replace(job.appliance, files, mode, modes)
         except OSError as error:
             raise JobError(f"{cannot_write}: {error.strerror or error}") from error
         yield
     except BaseException as failure:
-        changed = {path: content for path, content in former.items() if _differs(content, _content(path, follow))}
+        changed = {path: content for path, content in former.items() if _differs(content, _content(path))}
         _put_back(job, changed, modes, failure)
         if changed:
             job.log(put_back)
@@ -79,29 +92,29 @@ def recovery(
 ) -> Callable[[Appliance], str | None]:
     """Return the `recover` of a job type whose jobs use `replaced`: it restores what a killed job had replaced.
 
-    A file that another program has written since is left as it is.
+    A file that another program has written since is left as it is, and named. A recovery that raises is called again
+    when the service starts and before the next run; the next run that uses `replaced` makes it void.
 
     :param files: returns the paths that such a job may replace; other paths in a note are ignored.
     :param put_back: what the failure of such a job says when they are restored.
     """
 
     def recover(appliance: Appliance) -> str | None:
-        changed = False
+        said = None
         for note in sorted(appliance.jobs.glob(f"*-{job_type}{_SUFFIX}")):
-            changed |= _put_back_noted(appliance, note, {str(path) for path in files(appliance)})
+            said = _put_back_noted(appliance, note, {str(path) for path in files(appliance)}, put_back) or said
             _remove(note)
-        return put_back if changed else None
+        return said
 
     return recover
 
 
-def _noted(
-    former: Mapping[Path, bytes | OSError | None], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]
-) -> str:
+def _noted(former: Mapping[Path, _Former], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]) -> str:
     """Return a note of the readable files: an unreadable one could not be restored."""
     noted = {
         str(path): {
-            "former": None if content is None else base64.b64encode(content).decode(),
+            "former": base64.b64encode(content).decode() if isinstance(content, bytes) else None,
+            "link": content.target if isinstance(content, _Link) else None,
             "written": _digest(files[path]),
             "mode": modes.get(path, MODE),
         }
@@ -111,38 +124,49 @@ def _noted(
     return json.dumps(noted)
 
 
+def _void_others(note: Path) -> None:
+    """Remove the notes of earlier runs: what they hold is older than what the present run replaces."""
+    for each in note.parent.glob(f"*-{note.name.partition('-')[2]}"):
+        if each != note:
+            _remove(each)
+
+
 def _digest(content: str | bytes | None) -> str | None:
     if content is None:
         return None
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str]) -> bool:
-    """Restore the files in a note; return whether there were any.
+def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str], put_back: str) -> str | None:
+    """Restore the files in a note; return what to say of it, or None if there were none to restore.
 
     :raises OSError: that is impossible now.
     """
     try:
         noted = _NOTE(json.loads(paths.read_own(note, _MAX_NOTE)))
-        contents = {
-            Path(path): None if each["former"] is None else base64.b64decode(each["former"], validate=True)
-            for path, each in noted.items()
-            if path in allowed and _has(Path(path), each["written"])
-        }
+        former = {Path(path): _former(each) for path, each in noted.items() if path in allowed}
     except (ValueError, RecursionError, vol.Invalid):
-        return False  # only the service writes there, so it is incomplete
-    _replace(appliance, contents, MODE, {path: noted[str(path)].get("mode", MODE) for path in contents})
-    return bool(contents)
+        return None  # only the service writes there, so it is incomplete
+    own = {path: content for path, content in former.items() if _has(path, noted[str(path)]["written"])}
+    _replace(appliance, own, MODE, {path: noted[str(path)].get("mode", MODE) for path in own})
+    if not own:
+        return None
+    others = [str(path) for path, content in former.items() if path not in own and _differs(content, _content(path))]
+    return f"{put_back}, but for what was written meanwhile: {', '.join(others)}" if others else put_back
+
+
+def _former(noted: Mapping[str, str | None]) -> bytes | _Link | None:
+    if (target := noted.get("link")) is not None:
+        return _Link(target)
+    return None if noted["former"] is None else base64.b64decode(noted["former"], validate=True)
 
 
 def _has(path: Path, written: str | None) -> bool:
     content = _content(path)
-    return not isinstance(content, OSError) and _digest(content) == written
+    return not isinstance(content, OSError | _Link) and _digest(content) == written
 
 
-def _put_back(
-    job: Job, former: Mapping[Path, bytes | OSError | None], modes: Mapping[Path, int], failure: BaseException
-) -> None:
+def _put_back(job: Job, former: Mapping[Path, _Former], modes: Mapping[Path, int], failure: BaseException) -> None:
     """Restore files after a failure.
 
     :raises JobError: that is impossible.
@@ -158,16 +182,18 @@ def _put_back(
         raise JobError(f"{failure}; {lost}", code) from failure
 
 
-def _differs(former: bytes | OSError | None, now: bytes | OSError | None) -> bool:
+def _differs(former: _Former, now: _Former) -> bool:
     """Return whether a file must be restored: one that could not be replaced has not changed."""
     if isinstance(former, OSError) or isinstance(now, OSError):
         return type(former) is not type(now)
     return former != now
 
 
-def _content(path: Path, follow: bool = False) -> bytes | OSError | None:
+def _content(path: Path) -> _Former:
     try:
-        return paths.read_regular(path, follow=follow)
+        if path.is_symlink():
+            return _Link(os.readlink(path))
+        return paths.read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -175,15 +201,27 @@ def _content(path: Path, follow: bool = False) -> bytes | OSError | None:
         return error
 
 
-def _replace(
-    appliance: Appliance, files: Mapping[Path, str | bytes | OSError | None], mode: int, modes: Mapping[Path, int]
-) -> None:
-    """Write the files that have a content and remove those that have none."""
+def _replace(appliance: Appliance, files: Mapping[Path, str | _Former], mode: int, modes: Mapping[Path, int]) -> None:
+    """Write the files that have a content, make the symlinks, and remove what has neither."""
     contents = {path: content for path, content in files.items() if isinstance(content, str | bytes)}
     appliance.replace_files(contents, mode, modes)
     for path, content in files.items():
         if content is None:
             _remove(path)
+        elif isinstance(content, _Link):
+            _link(path, content.target)
+
+
+def _link(path: Path, target: str) -> None:
+    """Replace a file by a symlink, atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.symlink(target, temporary)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink()
+        raise
+    paths.sync_directory(path.parent)
 
 
 def _remove(path: Path) -> None:

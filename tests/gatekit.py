@@ -13,7 +13,7 @@ from yarl import URL
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.authentication import Authenticator
-from jidoteki.core.auth.gate import AuthenticationRequest, Authenticated, Gate
+from jidoteki.core.auth.gate import Authenticated, AuthenticationRequest, Gate
 from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets

@@ -55,12 +55,20 @@ def _link(info: tarfile.TarInfo, target: str, directory: int, parent: int, copy_
                 raise
             with open(os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as source:
                 copy_of(source.fileno())
+            if error.errno == errno.EMLINK:
+                _continue_with(name, target, directory, parent)
         return None
     if not stat.S_ISLNK(mode):
         raise refuse(info.name, "is a hard link to something that is no file")
     again = copy.copy(info)
     again.type, again.linkname = tarfile.SYMTYPE, os.readlink(target, dir_fd=directory)
     return again
+
+
+def _continue_with(copied: str, target: str, directory: int, parent: int) -> None:
+    """Put a copy in the place of a file that has as many names as it may, for the links that follow."""
+    os.rename(copied, target, src_dir_fd=parent, dst_dir_fd=directory)
+    os.link(target, copied, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
 
 
 def _named(info: tarfile.TarInfo) -> tarfile.TarInfo:

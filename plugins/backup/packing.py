@@ -25,6 +25,7 @@ from jidoteki.plugins.backup.sizes import BLOCK
 
 SMALL = 64 * 1024
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+SET_ID = stat.S_ISUID | stat.S_ISGID
 END = bytes(2 * tarfile.BLOCKSIZE)
 SHORTER = "{} became shorter while it was read and is filled up with zeros"
 _PADDINGS = [bytes(-size % tarfile.BLOCKSIZE) for size in range(tarfile.BLOCKSIZE)]
@@ -160,6 +161,7 @@ class _Packer:
     def _add_second_name(self, name: str, status: os.stat_result) -> bool:
         """Add a further name of a file as a link to the first; False when it is the first, or its content is due."""
         info = headers.describe(name, status)
+        info.mode &= ~SET_ID
         # An odd name may come back only from an archive of this appliance's own: none is linked to, whoever reads it.
         if can_restore(name, info, self._data) or not (first := self._second_names.first(name, status)):
             return False
@@ -243,7 +245,7 @@ class _Packer:
     def _described(self, name: str, status: os.stat_result, link: str = "") -> tarfile.TarInfo | None:
         """Return the description of a member; None when it could not be restored."""
         info = headers.describe(name, status, link)
-        if info.isreg() and info.mode & 0o6000:
+        if info.isreg() and info.mode & SET_ID:
             self._note(f"{name} loses its set-user-id and set-group-id bits")
             info.mode &= 0o1777
         reason = can_restore(name, info, self._data, own=True)

@@ -127,7 +127,7 @@ def _replace(job: Job) -> None:
         contents = _contents(files, new)
     except OSError as error:
         raise JobError(f"{CANNOT_STORE}: {error.strerror or error}") from error
-    with replaced(job, contents, 0o640, modes=modes, follow=True, cannot_write=CANNOT_STORE, put_back=PUT_BACK):
+    with replaced(job, contents, 0o640, modes=modes, cannot_write=CANNOT_STORE, put_back=PUT_BACK):
         job.progress(70)
         if not job.apply("certs", files.document()):
             job.vendor_command("certs.sh")

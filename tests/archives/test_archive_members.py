@@ -273,7 +273,7 @@ def test_a_file_that_becomes_a_link_meanwhile_gives_nothing_of_what_that_leads_t
     assert (tree[0].parent / "outside").lstat().st_nlink == 1
 
 
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM])
 def test_where_no_link_can_be_the_file_is_copied(
     tree: tuple[Path, Directories], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -283,6 +283,31 @@ def test_where_no_link_can_be_the_file_is_copied(
     hard_link(tree, "dir/inner", copy_of=lambda source: copied.append(os.read(source, 100)))
 
     assert copied == [b"inner"]
+
+
+def test_the_names_beyond_those_that_a_file_may_have_are_shared_by_one_copy(
+    tree: tuple[Path, Directories], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, link = tree[0], os.link
+    copies = []
+
+    def at_most_three_names(source: str, *arguments: Any, **options: Any) -> None:
+        if os.stat(source, dir_fd=options["src_dir_fd"]).st_nlink >= 3:
+            raise OSError(errno.EMLINK, "Too many links")
+        link(source, *arguments, **options)
+
+    monkeypatch.setattr(os, "link", at_most_three_names)
+    for number in range(7):
+
+        def copy_of(source: int, name: str = str(number)) -> None:
+            copies.append(name)
+            (root / name).write_bytes(os.read(source, 100))
+
+        assert hard_link(tree, "dir/inner", str(number), copy_of) is None
+
+    assert {(root / str(number)).read_bytes() for number in range(7)} == {b"inner"}
+    assert copies == ["2", "4", "6"]
+    assert len({(root / str(number)).stat().st_ino for number in range(7)} | {(root / "dir/inner").stat().st_ino}) == 4
 
 
 def test_what_else_keeps_a_link_from_being_made_is_told(

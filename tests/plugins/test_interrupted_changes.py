@@ -104,10 +104,36 @@ def test_what_somebody_else_wrote_since_stays(jidoteki_host: MakeHost, tmp_path:
     theirs.write_text("mode=dhcp\n")
 
     os.kill(process(host, id), signal.SIGKILL)
-    ended(host, id)
+    job = ended(host, id)
 
     assert theirs.read_text() == "mode=dhcp\n"
+    assert f"{PUT_BACK}, but for what was written meanwhile: {theirs}" in job["error-message"]
     assert json.loads((host.appliance.etc / "network.json").read_text())["hostname"] == "first.host"
+
+
+@pytest.mark.parametrize("link", ["network.json", "network.conf"])
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_link_in_the_place_of_a_file_is_there_again(
+    jidoteki_host: MakeHost, tmp_path: Path, link: str, killed: bool
+) -> None:
+    host = jidoteki_host()
+    assert ended(host, post(host, "/settings", {"network": NETWORK}, tmp_path))["status"] == "success"
+    path = (host.appliance.etc if link == "network.json" else host.appliance.system_etc) / link
+    kept = path.rename(tmp_path / link)
+    path.symlink_to(kept)
+    former, after = state(host), {"network": {**NETWORK, "hostname": "other"}}
+
+    if killed:
+        id, _ = begin(host, "/settings", "network.sh", None, after, tmp_path)
+        os.kill(process(host, id), signal.SIGKILL)
+    else:
+        (host.appliance.bin / "network.sh").write_text("#!/bin/sh\nexit 1\n")
+        id = post(host, "/settings", after, tmp_path)
+    job = ended(host, id)
+
+    assert state(host) == former
+    assert path.readlink() == kept
+    assert PUT_BACK in f"{job['log']} {job['error-message']}"
 
 
 def test_a_first_change_is_taken_back_where_the_systems_etc_is_a_link(jidoteki_host: MakeHost, tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def test_a_file_with_many_names_is_packed_once_and_has_them_again(
     second_name(appliance, "app/file", "db/file")
     write(appliance.data / "app/small", "small")
     second_name(appliance, "app/small", "app/z\u00fcrich")
+    write(appliance.data / "app/tool", "small")
+    (appliance.data / "app/tool").chmod(0o6755)
+    second_name(appliance, "app/tool", "app/tool2")
     packed = names(appliance.data)
 
     archive = kept(appliance, tmp_path)
