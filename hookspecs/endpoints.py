@@ -324,6 +324,8 @@ class Endpoint:
     `body` is the media type of a body other than a form, which the handler reads itself, with `request.body()`.
     `audited_as` returns, from the validated parameters, action and target of a further audit line for a success, in the
     words of the original API, whose log other tools read.
+    `persist` tells whether a success without a job changes what must survive a reboot: the configured `persist` command
+    runs after it, and it is refused once the system goes down.
     `enabled_by` is the name in `endpoints` of the configuration that enables it: by default the first part of its path.
     """
 
@@ -339,6 +341,7 @@ class Endpoint:
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: str | None = None
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
+    persist: bool = False
     enabled_by: str | None = None
 
 

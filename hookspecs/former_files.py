@@ -101,7 +101,7 @@ def recovery(
 
     def recover(appliance: Appliance) -> str | None:
         said = None
-        for note in sorted(appliance.jobs.glob(f"*-{job_type}{_SUFFIX}")):
+        for note in _notes(appliance.jobs, job_type):
             said = _put_back_noted(appliance, note, {str(path) for path in files(appliance)}, put_back) or said
             _remove(note)
         return said
@@ -126,9 +126,14 @@ def _noted(former: Mapping[Path, _Former], files: Mapping[Path, str | bytes | No
 
 def _void_others(note: Path) -> None:
     """Remove the notes of earlier runs: what they hold is older than what the present run replaces."""
-    for each in note.parent.glob(f"*-{note.name.partition('-')[2]}"):
+    for each in _notes(note.parent, note.stem.partition("-")[2]):
         if each != note:
             _remove(each)
+
+
+def _notes(directory: Path, job_type: str) -> list[Path]:
+    """Return the notes of a job type; another type's name may end with this one's."""
+    return sorted(each for each in directory.glob(f"*{_SUFFIX}") if each.stem.partition("-")[2] == job_type)
 
 
 def _digest(content: str | bytes | None) -> str | None:

@@ -198,12 +198,15 @@ class JobType:
     recover: Callable[[Appliance], str | None] | Callable[[Appliance, Mapping[str, Any]], str | None] | None = None
     """Called in the service after a run was killed or lost in a power cut, before the next one can start; with the
     plugin's section of the configuration if it has a second parameter that is named `config` or has no default.
-    A sentence that it returns, on the state of the unfinished work, is added to the reason of the failure."""
+    A sentence that it returns, on the state of the unfinished work, is added to the reason of the failure. One that
+    raises is called again when the service or the next job of this type starts."""
     grace: float = DEFAULT_GRACE
     """Seconds, at most 30, that a cancelled run has for cleanup; the request that cancels it waits for that."""
     cancellable: bool = False
     """Whether a run can be cancelled by its id, until it calls `Job.commit`. It must then leave a consistent state: by
     cleaning up in `finally`, and in `recover` after a kill."""
+    makes_room: bool = False
+    """Whether it may start on a full disk, with the disk space that the host reserves: it frees some, or reboots."""
     persist: bool = False
     """Whether a success changes data that must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; it cannot start while the system is shutting down."""

@@ -54,7 +54,7 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
-        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT),
+        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT, makes_room=True),
         JobType("persist", run_persist, location="", timeout=600, persist=True),
     ]
 

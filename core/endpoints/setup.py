@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
 import logging
 import os
 import time
 
 import voluptuous as vol
 
-from jidoteki.core.auth.credentials import ADMIN, MAX_TOKEN, TOKEN_CHARACTERS
-from jidoteki.core.jobs import persisting
+from jidoteki.core.auth.credentials import MAX_TOKEN, TOKEN_CHARACTERS
 from jidoteki.core.jobs.logs import open_log
 from jidoteki.core.service.requests import ApiRequest, own
 from jidoteki.hookspecs import (
@@ -28,7 +25,6 @@ from jidoteki.hookspecs import (
     validators,
 )
 
-TRIES = 50
 LOG = "update_token.log"
 
 logger = logging.getLogger(__name__)
@@ -60,8 +56,6 @@ async def setup(request: Request) -> Response:
             await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-        if await asyncio.to_thread(persisting.commands, mine.host_config, mine.service.appliance):
-            await _persist(mine)
     return {"Status": "200 OK"}
 
 
@@ -89,26 +83,6 @@ def _log(appliance: Appliance, message: str) -> None:
         logger.warning("%s cannot be written: %s", LOG, error.strerror or error)
 
 
-async def _persist(request: ApiRequest) -> None:
-    """Persist the new token; a running persist job may have missed it.
-
-    The job runs with the new token, as the old one is not authorized any more.
-    """
-    try:
-        holder = await asyncio.to_thread(request.service.generation.authenticator.holder_on_disk, ADMIN.name)
-    except OSError as error:
-        logger.error("The new token is not kept through a reboot: %s", error.strerror or error)
-        return
-    if holder is None:
-        return
-    follow_up = dataclasses.replace(request, holder=holder)
-    for _ in range(TRIES):
-        with contextlib.suppress(ApiError):
-            await follow_up.run_job("persist")
-            return
-        await asyncio.sleep(0.1)
-
-
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     done = Described("The token is in force", DONE, ({"Status": "200 OK"},))
@@ -121,6 +95,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             responses={200: done, 400: "The token is not valid", 403: "Not authenticated"},
             summary="Set or change the API token",
             examples={"A new token": {"newtoken": "yourtoken"}},
+            persist=True,
             audited_as=lambda values: ("token.update.success", f"{PREFIX}/setup"[1:]),
         )
     ]

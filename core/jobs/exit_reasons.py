@@ -14,7 +14,7 @@ UNRECORDED = "How the job ended could not be recorded: the disk is full, or cann
 #: Compared by scripts. Also used if the status is unknown, as for a run that ended while the service was down.
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
 
-#: The child processes that are still watched, by the path of the run's record.
+#: The processes of the runs that are watched here until they are settled, by the path of the run's record.
 _processes: WeakValueDictionary[Path, JobProcess] = WeakValueDictionary()
 
 
@@ -24,6 +24,21 @@ def remember(record: Path, process: JobProcess) -> None:
     :param record: the path of the run's record.
     """
     _processes[record] = process
+
+
+def forget(record: Path) -> None:
+    """Forget the process of a run that is settled."""
+    _processes.pop(record, None)
+
+
+def is_awaited(record: Path) -> bool:
+    """Return whether a run is watched here and not settled yet, even if its process has died."""
+    return record in _processes
+
+
+def any_awaited() -> bool:
+    """Return whether any run is."""
+    return bool(_processes)
 
 
 def reason(record: Path) -> str:

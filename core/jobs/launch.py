@@ -17,12 +17,14 @@ from typing import Any
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
+from jidoteki.core.files.reserve import FOR_A_JOB
 from jidoteki.core.jobs import changes, commands, exit_reasons, settling, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 RELEASE_TRIES = 200
@@ -78,18 +80,19 @@ class Launcher:
 
     def is_running(self, job_type: str) -> bool:
         """Return whether a job of this type is running; one with a recorded outcome is not."""
-        if not locks.is_held(self.lock(job_type)):
-            return False
-        record = self.records.latest(job_type)
-        return record is None or record.status == "running"
+        held = locks.is_held(self.lock(job_type))
+        record = self.records.latest(job_type) if held or exit_reasons.any_awaited() else None
+        if record is None:
+            return held
+        return record.status == "running" and (held or exit_reasons.is_awaited(self.records.path(record.id)))
 
     def _is_busy(self, job_type: str) -> bool:
         """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
         for _ in range(RELEASE_TRIES):
-            if not locks.is_held(self.lock(job_type)):
-                return False
             if self.is_running(job_type):
                 return True
+            if not locks.is_held(self.lock(job_type)):
+                return False
             time.sleep(0.01)
         return True
 
@@ -120,17 +123,26 @@ class Launcher:
             if blocking:
                 raise BusyError(blocking)
             permit()
+            job = self.job_types[job_type][1]
             try:
-                lock = locks.take(self.lock(job_type), tries=10)
-            except locks.LockHeldError as error:
-                raise BusyError(job_type) from error
-            try:
-                settling.settle_all(self, job_type)
-                record = self.records.new(job_type, client, user, self.job_types[job_type][1].persist)
-                status_files.write(self.appliance.etc, self.job_types[job_type][1], record, begin=True)
-                return record, self._spawn(record, input, lock)
-            finally:
-                os.close(lock)
+                return self._start(job, input, client, user)
+            except OSError as error:
+                if error.errno not in FULL or not job.makes_room or not self.records.reserve.release(FOR_A_JOB):
+                    raise
+            return self._start(job, input, client, user)
+
+    def _start(self, job: JobType, input: Mapping[str, Any], client: str, user: str) -> tuple[Record, JobProcess]:
+        try:
+            lock = locks.take(self.lock(job.name), tries=10)
+        except locks.LockHeldError as error:
+            raise BusyError(job.name) from error
+        try:
+            settling.settle_all(self, job.name)
+            record = self.records.new(job.name, client, user, job.persist)
+            status_files.write(self.appliance.etc, job, record, begin=True)
+            return record, self._spawn(record, input, lock)
+        finally:
+            os.close(lock)
 
     def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> JobProcess:
         try:

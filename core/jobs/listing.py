@@ -120,14 +120,15 @@ def status(launcher: Launcher, type: str) -> dict[str, Any]:
 
 
 def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
-    record, lock = launcher.records.latest(type), launcher.lock(type)
-    if record is not None and record.status == "running" and not locks.is_held(lock):
+    records = launcher.records
+    record = records.latest(type)
+    if record is not None and record.status == "running" and not _is_alive(records, record):
         # It may have ended, and recorded so, since it was read.
-        record = launcher.records.latest(type) or record
+        record = records.latest(type) or record
         if record.status == "running":
-            reason = exit_reasons.reason(launcher.records.path(record.id))
+            reason = exit_reasons.reason(records.path(record.id))
             return status_files.interrupted({"percentage": record.percentage}, reason)
-    return status_files.shown(launcher.appliance.etc, job, record, lambda: locks.is_held(lock))
+    return status_files.shown(launcher.appliance.etc, job, record, lambda: launcher.is_running(type))
 
 
 def ended(status: str) -> str:
@@ -138,13 +139,18 @@ def ended(status: str) -> str:
 def current(records: Records, id: str) -> Record | None:
     """Return a record with its actual status: one whose process has died is failed."""
     record = records.read(id) if is_id(id) else None
-    if record is None or record.status != "running" or locks.is_held(records.lock(record.type)):
+    if record is None or record.status != "running" or _is_alive(records, record):
         return record
     record = records.read(id) or record  # it may have recorded its outcome after it was read
     if record.status == "running":
         record.fail(exit_reasons.reason(records.path(id)))
         record.ended = None  # the time is unknown
     return record
+
+
+def _is_alive(records: Records, record: Record) -> bool:
+    """Return whether a run is running, or has died and is being settled by this process."""
+    return locks.is_held(records.lock(record.type)) or exit_reasons.is_awaited(records.path(record.id))
 
 
 def log_file(records: Records, id: str) -> Path | None:

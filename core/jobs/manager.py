@@ -209,6 +209,7 @@ class JobManager:
         watch = Watch(record, process, asyncio.get_running_loop().create_future())
         self._watches[record.type] = watch
         self._known.add(record.id)
+        exit_reasons.remember(self.launcher.records.path(record.id), process)
         watch.task = asyncio.create_task(self._follow(watch))
         return watch
 
@@ -232,6 +233,7 @@ class JobManager:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(exit_reasons.UNRECORDED)
         finally:
+            exit_reasons.forget(self.launcher.records.path(record.id))
             if self._watches.get(record.type) is watch:
                 del self._watches[record.type]
             watch.ended.set_result(record)
@@ -244,7 +246,7 @@ class JobManager:
         if record is None or record.status == "running":
             watch.process.kill()
         record = settling.settle(self.launcher, watch.record, "The job took too long" if watch.late else None)
-        self.launcher.records.keep_reserve()
+        self.launcher.records.reserve.keep()
         return record
 
     async def _tell_end(self, record: Record) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import voluptuous as vol
 
 from jidoteki.core import files
+from jidoteki.core.files.reserve import Reserve
 from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import Status
@@ -61,13 +62,11 @@ _RECORD = vol.Schema(
         "error_message": vol.Any(_TEXT, None),
         "error_code": vol.Any(_TEXT, None),
         "persist": bool,
+        "unrecovered": bool,
         "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
     extra=vol.REMOVE_EXTRA,
 )
-
-RESERVE = 256 * 1024
-"""Bytes of disk space for the start of a job: its record, order, status files and log."""
 
 
 @dataclass(slots=True)
@@ -89,6 +88,8 @@ class Record:
     error_code: str | None = None
     persist: bool = False
     """Whether it makes changes that must survive a reboot."""
+    unrecovered: bool = False
+    """Whether the job type\'s `recover` raised after the run had died, and must be called again."""
     stuck: list[str] = dataclasses.field(default_factory=list)
     """Status files that can be neither written nor removed: their content is older than the run."""
 
@@ -118,7 +119,7 @@ class Records:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._reserve = directory / "reserve"
+        self.reserve = Reserve(directory / "reserve")
 
     def path(self, id: str) -> Path:
         """Return the path of a record."""
@@ -199,37 +200,11 @@ class Records:
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
         id = f"{last + 1:06d}-{job_type}"
         record = Record(id, job_type, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
-        try:
-            self.write(record)
-        except OSError as error:
-            if error.errno not in FULL or not self._release_reserve():
-                raise
-            self.write(record)
+        self.write(record)
         with contextlib.suppress(OSError):  # without it, the end is not told by another service
             self._mark(id).touch(0o600)
         self._remove_old(self.ids())
         return record
-
-    def keep_reserve(self) -> None:
-        """Allocate a reserve of disk space, unless there is one, with which a job can start on a full disk.
-
-        Some jobs free space, such as the one that deletes a backup.
-        """
-        if self._reserve.exists():
-            return
-        try:
-            with open(os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE)
-        except OSError:  # the disk is full, or the file system cannot allocate space
-            self._release_reserve()
-
-    def _release_reserve(self) -> bool:
-        """Free the reserved disk space, and return whether there was any."""
-        try:
-            self._reserve.unlink()
-        except OSError:
-            return False
-        return True
 
     def _remove_old(self, ids: list[str]) -> None:
         latest = {id.partition("-")[2]: id for id in ids}

@@ -13,13 +13,17 @@ from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes
 from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.isolation import told
-from jidoteki.core.plugin_manager.manager import Plugin, PluginError
-from jidoteki.hookspecs import JobType, programs
+from jidoteki.core.plugin_manager.manager import PluginError
+from jidoteki.hookspecs import programs
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
 
 RECOVERY_TIMEOUT = 600.0
+UNRECOVERED = (
+    "What it left half done could not be put right, for a reason that is in the service's log; that is tried again "
+    "when the service or the next job of this type starts"
+)
 #: Attempts, 10 ms apart: as long as another process may take for the same.
 TRIES = 60_000
 
@@ -28,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def recover(launcher: Launcher) -> None:
     """Settle the runs that died, and clear away what they left; call it once, when the service starts."""
-    launcher.records.keep_reserve()
+    launcher.records.reserve.keep()
     job_types = set(launcher.job_types)
     with leftovers.tolerated("The records of jobs cannot be read"):
         job_types |= {id.partition("-")[2] for id in launcher.records.ids()}
@@ -46,7 +50,7 @@ def recover(launcher: Launcher) -> None:
 
 
 def settle_all(launcher: Launcher, job_type: str, dead: Callable[[str], bool] = lambda job_type: True) -> None:
-    """Settle the runs of a type that claim to run.
+    """Settle the runs of a type that claim to run, and recover again from those where that failed.
 
     :param dead: asked of each after its record was read whether no run of the type has its lock.
     """
@@ -54,6 +58,8 @@ def settle_all(launcher: Launcher, job_type: str, dead: Callable[[str], bool] = 
         record = launcher.records.read(id)
         if record and record.status == "running" and dead(job_type):
             settle(launcher, record)
+        elif record and record.unrecovered and dead(job_type):
+            _recover_again(launcher, record)
 
 
 def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Record:
@@ -81,20 +87,39 @@ def _finish(launcher: Launcher, record: Record) -> None:
     """Store how a dead job ended, once what it left half done is put right."""
     with leftovers.tolerated("Files that were being replaced together are old and new"):
         files.finish_replacing(launcher.appliance.jobs)
-    plugin, job = launcher.job_types.get(record.type, (None, None))
-    said = _recovered(launcher, plugin, job) if plugin and job else None
-    if said and record.error_message:
-        record.error_message = f"{record.error_message}. {said}"
-    if job and record.error_message:  # in its logs, as it would have itself
-        log = logs.of(launcher.appliance, job, launcher.records.log(record.id))
-        log.line(record.error_message)
-        log.close()
+    _add(record, _recovered(launcher, record))
+    _log(launcher, record, record.error_message)  # as it would have itself
     launcher.save(record)
 
 
-def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
-    """Call the plugin's recovery from the dead job, and return its message."""
-    if job.recover is None:
+def _recover_again(launcher: Launcher, record: Record) -> None:
+    """Call the recovery from a dead job that failed before."""
+    with locks.holding(launcher.appliance.jobs / "settle_job.lock", TRIES):
+        said = _recovered(launcher, record)
+        if not record.unrecovered:
+            _add(record, said)
+            _log(launcher, record, said)
+            launcher.records.write(record)
+
+
+def _add(record: Record, said: str | None) -> None:
+    if said and record.error_message:
+        record.error_message = f"{record.error_message}. {said}"
+
+
+def _log(launcher: Launcher, record: Record, message: str | None) -> None:
+    _, job = launcher.job_types.get(record.type, (None, None))
+    if job and message:
+        log = logs.of(launcher.appliance, job, launcher.records.log(record.id))
+        log.line(message)
+        log.close()
+
+
+def _recovered(launcher: Launcher, record: Record) -> str | None:
+    """Call the plugin's recovery from the dead job, and return its message; note in the record whether it failed."""
+    plugin, job = launcher.job_types.get(record.type, (None, None))
+    record.unrecovered = False
+    if plugin is None or job is None or job.recover is None:
         return None
     recover: Callable[..., object] = job.recover
     given = (launcher.appliance, plugin.section) if _takes_config(recover) else (launcher.appliance,)
@@ -104,7 +129,8 @@ def _recovered(launcher: Launcher, plugin: Plugin, job: JobType) -> str | None:
     except PluginError as error:
         message = "The plugin %s could not recover from a dead %s job: %s"
         logger.error(message, plugin.name, job.name, told(error), exc_info=calls.first(error))
-        return None
+        record.unrecovered = True
+        return UNRECOVERED
     return said if isinstance(said, str) else None
 
 

@@ -8,6 +8,7 @@ Lines are CSV as in the original: `seconds.nanoseconds,id,location,user,action,"
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -22,6 +23,7 @@ from jidoteki.core.files import leftovers
 from jidoteki.core.logs.audit_sums import STRANGER, Line, Often
 from jidoteki.hookspecs import Event
 from jidoteki.hookspecs.audit_log import KEEP
+from jidoteki.hookspecs.free_space import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class AuditLog:
 
     :param notify: called with each line after it was written.
     :param group: returns the group that may read a new file.
+    :param make_room: called if the disk is too full for the line before a change; returns whether to try again.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class AuditLog:
         path: Path,
         notify: Callable[[Event], None] | None = None,
         group: Callable[[], int | None] = lambda: None,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = path
+        self._make_room = make_room
         self._group = group
         self._notify = notify
         self._lock = threading.Lock()
@@ -66,7 +71,7 @@ class AuditLog:
         fields = (f"{now // 10**9}.{now % 10**9:09d}", *map(_plain, (id, client, user, action)), _quoted(target))
         with self._lock:
             try:
-                self._append((",".join(fields) + "\n").encode(), durable)
+                self._append_or_make_room((",".join(fields) + "\n").encode(), durable)
             except OSError as error:
                 logger.error("The audit log %s cannot be written: %s", self.path, error)
                 raise AuditUnavailableError(str(error)) from error
@@ -120,6 +125,14 @@ class AuditLog:
         for each in lines:
             self.write("-", each.client, each.user, each.action, each.target, count=each.count)
 
+    def _append_or_make_room(self, line: bytes, durable: bool) -> None:
+        try:
+            self._append(line, durable)
+        except OSError as error:
+            if not durable or error.errno not in FULL or not self._make_room():
+                raise
+            self._append(line, durable)
+
     def _append(self, line: bytes, durable: bool) -> None:
         self._rotate(len(line))
         descriptor = leftovers.append_own(self.path, group=self._group())
@@ -128,7 +141,7 @@ class AuditLog:
             written = os.write(descriptor, line)
             if written != len(line):
                 os.ftruncate(descriptor, size)
-                raise OSError("the disk is full")
+                raise OSError(errno.ENOSPC, "the disk is full")
             if durable:
                 os.fsync(descriptor)
         finally:

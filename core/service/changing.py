@@ -20,7 +20,7 @@ from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
 from jidoteki.core.logs.audit import AuditUnavailableError
-from jidoteki.core.service import idempotency
+from jidoteki.core.service import idempotency, keeping
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.idempotency import Key
@@ -108,8 +108,13 @@ async def _audited(admission: Admission, route: Route, change: Change, api: ApiR
         async with audit.change(change.id, api.client, api.user, admission.attempt.target) as outcome:
             status = 500
             try:
+                if route.endpoint.persist:
+                    await keeping.check(api)
                 await admission.check()
-                response = await render(_naming_the_job(await _handled(admission, route, api), change.job_id))
+                made = await _handled(admission, route, api)
+                if route.endpoint.persist:
+                    made = await keeping.keep(api, made)
+                response = await render(_naming_the_job(made, change.job_id))
                 status = response.status
             except ApiError as error:
                 status = error.status

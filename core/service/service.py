@@ -17,6 +17,7 @@ from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config import loading as configuration
+from jidoteki.core.files.reserve import Reserve
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
@@ -65,7 +66,13 @@ class Service:
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, if they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
-        self.audit = AuditLog(appliance.log / audit_log.FILE, self._publish_audit, lambda: self.appliance.group)
+        reserve = Reserve(appliance.jobs / "reserve")
+        self.audit = AuditLog(
+            appliance.log / audit_log.FILE,
+            self._publish_audit,
+            lambda: self.appliance.group,
+            lambda: reserve.release(1),
+        )
         self.in_flight = InFlight()
         #: What is being told of requests that were ended.
         self.telling: set[asyncio.Future[None]] = set()

@@ -176,7 +176,9 @@ JOBS: Final = [
         recover=recover,
         cancellable=True,
     ),
-    JobType("backup-delete", delete, exclusive_with=("backup",), log=LOG, source="LIVE IMAGE", timeout=600),
+    JobType(
+        "backup-delete", delete, exclusive_with=("backup",), log=LOG, source="LIVE IMAGE", timeout=600, makes_room=True
+    ),
     JobType(
         "restore",
         restoring.restore,

@@ -49,6 +49,7 @@ MADE = Described(
             "token": {"type": "string"},
             "scopes": _SCOPES,
             "expires": {"type": "integer"},
+            "warnings": {"type": "array", "items": {"type": "string"}},
         },
     },
     ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
@@ -105,6 +106,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             responses={200: MADE, 400: "The name or a scope is not valid"},
             summary="Make a named token",
             examples={"For monitoring": {"name": "monitor", "scopes": "read"}},
+            persist=True,
         ),
         Endpoint(
             "POST",
@@ -116,6 +118,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 404: "There is no such token",
             },
             summary="Revoke a named token",
+            persist=True,
         ),
     ]
 

@@ -243,6 +243,28 @@ def test_a_new_token_is_kept_through_a_reboot(jidoteki_host: MakeHost) -> None:
     assert proof.read_text() == "another\n"
 
 
+def test_named_tokens_are_kept_through_a_reboot_and_so_is_their_revocation(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=["tokens"], start=False, authentication={"named-tokens": True})
+    proof, tokens = host.appliance.root / "proof", host.appliance.etc / "api.tokens.json"
+    host.configure(commands={"persist": ["cp", str(tokens), str(proof)]})
+    host.start()
+
+    assert host.post("/tokens", "-F", "name=one", "-F", "scopes=read").status == 200
+    assert "one" in json.loads(proof.read_text())["tokens"]
+    assert host.post("/tokens/revoke", "-F", "name=one").json == {"Status": "200 OK"}
+    assert json.loads(proof.read_text())["tokens"] == {}
+
+
+def test_a_token_that_is_not_kept_through_a_reboot_is_told_so(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(commands={"persist": ["false"]})
+
+    answer = host.post("/setup", "-F", "newtoken=another")
+
+    assert answer.status == 200
+    assert answer.json["warnings"] == ["The change is in force, but the persist command failed with exit status 1"]
+    assert host.get("/version", auth="none", query="token=another").status == 200
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -174,6 +174,7 @@ def test_once_the_system_goes_down_no_change_begins(jidoteki_host: MakeHost, tmp
     wait_until(lambda: note.exists() and "reboot" in note.read_text())
 
     refused = [host.post("/settings", *sent(DHCP)), host.post("/storage", *sent(NBD))]
+    token = host.post("/setup", "-F", "newtoken=another")
     dry = host.curl("POST", "/settings", *sent(DHCP), query="dry-run=1")
     host.wait_for_job(f"/jobs/{id}")
 
@@ -183,6 +184,8 @@ def test_once_the_system_goes_down_no_change_begins(jidoteki_host: MakeHost, tmp
         (400, "E1004", "Storage cannot start while reboot is running"),
         (400, "E1004", "Settings cannot start while reboot is running"),
     ]
+    assert (token.status, token.json["error-code"]) == (400, "E1004")
+    assert token.json["Error-Message"] == "This cannot be done while reboot is running"
     assert host.post("/settings", *sent(DHCP)).status == 202
 
 

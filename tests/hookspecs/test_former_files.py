@@ -117,3 +117,17 @@ def test_a_link_is_a_link_again_and_what_it_leads_to_was_never_read(
     assert recovery("settings", lambda each: [path])(appliance) == PUT_BACK
     assert path.readlink() == tmp_path / "secret"
     assert (tmp_path / "secret").read_text() == "a secret"
+
+
+def test_a_type_whose_name_ends_with_another_ones_keeps_its_notes(
+    jidoteki_appliance: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance: Appliance = jidoteki_appliance()
+    path = appliance.etc / "other.json"
+    killed_in(FakeJob(appliance, id="000001-app-settings"), {path: "new"}, monkeypatch)
+
+    assert recovery("settings", lambda each: [path])(appliance) is None
+    with replaced(job(appliance, 2), {appliance.etc / "network.json": "new"}, 0o640):
+        pass
+    assert recovery("app-settings", lambda each: [path])(appliance) == PUT_BACK
+    assert not path.exists()

@@ -31,10 +31,7 @@ def post(host: Host, path: str, document: Any, tmp_path: Path) -> str:
 
 
 def ended(host: Host, id: str) -> Any:
-    """Wait until the outcome of a job is recorded, which may be later than its death is reported."""
-    record = host.appliance.jobs / f"{id}.json"
-    wait_until(lambda: json.loads(record.read_text())["status"] != "running")
-    return host.get(f"/jobs/{id}").json
+    return wait_until(lambda: (job := host.get(f"/jobs/{id}").json)["status"] != "running" and job)
 
 
 def state(host: Host) -> dict[str, bytes]:
