@@ -46,7 +46,7 @@ async def _persist(request: ApiRequest) -> str | None:
     It runs with the credential as it is after the change.
     """
     authenticator = request.service.generation.authenticator
-    problem = "the credential is gone"
+    problem: str | None = "the credential is gone"
     try:
         holder = await asyncio.to_thread(authenticator.holder_on_disk, request.user)
         holder = holder or await asyncio.to_thread(authenticator.holder_on_disk, ADMIN.name)
