@@ -22,6 +22,9 @@ RESERVED: Final = (ADMINISTRATOR, "first-run", "first-setup", "local", "root")
 CLOSED: Final = ("/setup", "/tokens")
 """Paths that no named token may use, whatever its scopes: with these it could grant itself all rights."""
 
+OPEN: Final = ("/session",)
+"""Paths that every named token may read, whatever its scopes: what it may do is its holder's business."""
+
 NAME: Final = f"(?!({'|'.join(RESERVED)})$)[a-z][a-z0-9-]{{0,31}}"
 SCOPE: Final = "all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+"
 

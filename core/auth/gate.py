@@ -48,8 +48,13 @@ class AuthenticationRequest:
 
     @property
     def target(self) -> str:
-        """The target in the audit log."""
+        """The target in the audit log of what clients can repeat at will."""
         return f"{self.method} {PREFIX}{self.route.path}"
+
+    @property
+    def exact_target(self) -> str:
+        """The target of a change, with the parameter in its path."""
+        return f"{self.method} {PREFIX}{self.path.rstrip('/')}"
 
 
 @dataclass(slots=True)

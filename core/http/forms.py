@@ -83,11 +83,14 @@ class Form:
     async def query_values(self, request: web.BaseRequest) -> dict[str, Any]:
         """Return the validated values of a request's query; what else is in it is no parameter.
 
-        :raises ApiError: as `validate` does; 400, one is given twice.
+        :raises ApiError: as `validate` does; 400, one is given twice, or the configuration does not list it.
         """
-        if self.is_empty:
+        if self.is_empty and not self._switched_off:
             return {}
         query = request.query
+        for name in self._switched_off:
+            if name in query:
+                self.check_name(name)
         given = {name: query.getall(name) for name in self.kinds if name in query}
         if not given and self.is_optional:
             return {}

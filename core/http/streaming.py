@@ -66,6 +66,8 @@ class Streamed(web.StreamResponse):
         #: Monitors the request while it is handled, and calls its argument when the request must end.
         self.watch: Callable[[Callable[[], None]], AbstractContextManager[None]] = lambda end: nullcontext()
         self.streams: Streams | None = None
+        #: Called with the exception if the chunks raise one.
+        self.failed: Callable[[Exception], None] = lambda error: None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the stream until it ends.
@@ -106,9 +108,17 @@ class Streamed(web.StreamResponse):
                 raise ConnectionResetError("The client has gone")
 
     async def _send_all(self, writer: AbstractStreamWriter) -> None:
-        async for chunk in self._chunks:
-            await writer.write(chunk)
-            await writer.drain()
+        try:
+            async for chunk in self._chunks:
+                if not isinstance(chunk, bytes | bytearray | memoryview):
+                    raise TypeError(f"A stream yielded {type(chunk).__name__} in place of bytes")
+                await writer.write(chunk)
+                await writer.drain()
+        except ConnectionError:
+            raise
+        except Exception as error:
+            self.failed(error)
+            raise ConnectionResetError("The stream failed") from error
 
     async def _send_farewell(self, writer: AbstractStreamWriter) -> None:
         """Send the last chunk, if the client receives it in time."""

@@ -105,7 +105,7 @@ async def _audited(admission: Admission, route: Route, change: Change, api: ApiR
         return await render(await _handled(admission, route, api), dry_run=True)
     audit, audited_as = admission.service.audit, route.endpoint.audited_as
     try:
-        async with audit.change(change.id, api.client, api.user, admission.attempt.target) as outcome:
+        async with audit.change(change.id, api.client, api.user, admission.attempt.exact_target) as outcome:
             status = 500
             try:
                 if route.endpoint.persist:

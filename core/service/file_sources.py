@@ -57,9 +57,12 @@ class NamedFiles:
         :param max_size: bytes.
         :raises ApiError: the file does not exist, is too long or cannot be linked.
         """
-        match = _NAMED.fullmatch(text.strip())
-        if match is None or match[1].decode() not in self._sources:
+        scheme, colon, rest = text.strip().partition(b":")
+        if not colon or scheme.decode("ascii", "replace") not in self._sources or len(rest.split()) > 1:
             return None
+        match = _NAMED.fullmatch(text.strip())
+        if match is None:
+            raise ApiError(400, f"{scheme.decode()}: must be followed by a name of letters, digits and '.', '_', '-'")
         plugin, source = self._sources[match[1].decode()]
         name = match[2].decode()
         request = self._request(plugin)

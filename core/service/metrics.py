@@ -32,9 +32,13 @@ MAX_SAMPLES: Final = 1000
 MAX_TEXT: Final = 256
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 JOB_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-STATES: Final = ("running", "success", "failed", "cancelled")
+OUTCOMES: Final = ("success", "failed", "cancelled")
+STATES: Final = ("running", *OUTCOMES)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,127}")
 _LABEL: Final = re.compile(r"(?!__)[a-z_][a-z0-9_]{0,63}")
+#: What the client library itself tells, and the names of a histogram's series.
+_PROCESS: Final = ("process_", "python_")
+_SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_info")
 _TYPES: Final = ("counter", "gauge", "histogram")
 
 
@@ -96,12 +100,11 @@ class Figures:
     def _collect(self, service: Service) -> list[Metric]:
         if time.monotonic() - self._read > FRESH:
             state = str(listing.status(service.jobs.launcher, "update").get("status"))
-            self._known = [*_of_appliance(service, state), *_of_plugins(service)]
+            own = list(_of_appliance(service, state))
+            taken = {each.name for each in (*own, *self._counted(service))}
+            self._known = [*own, *_of_plugins(service, taken)]
             self._read = time.monotonic()
-        found: dict[str, Metric] = {}
-        for each in (*self._counted(service), *self._known):
-            found.setdefault(each.name, each)
-        return list(found.values())
+        return [*self._counted(service), *self._known]
 
     def _counted(self, service: Service) -> Iterator[Metric]:
         yield Metric(
@@ -118,9 +121,12 @@ class Figures:
         with self._lock:
             ended = {key: each.distribution() for key, each in sorted(self._jobs.items())}
         labels = {key: {"type": key[0], "outcome": key[1]} for key in ended}
+        # Zeros for what has not happened yet: a series that begins with 1 is no increase to Prometheus.
+        counts = {(type, outcome): 0 for type in sorted(service.jobs.launcher.job_types) for outcome in OUTCOMES}
+        counts |= {key: each.count for key, each in ended.items()}
         yield Metric(
             "jidoteki_jobs_total", "counter", "Jobs that ended, by type and outcome.",
-            [Sample(each.count, labels[key]) for key, each in ended.items()],
+            [Sample(count, {"type": type, "outcome": outcome}) for (type, outcome), count in counts.items()],
         )  # fmt: skip
         yield Metric(
             "jidoteki_job_duration_seconds", "histogram", "How long jobs took, by type and outcome.",
@@ -138,13 +144,17 @@ class Figures:
         )  # fmt: skip
 
 
-def _of_plugins(service: Service) -> list[Metric]:
-    """Return the valid metrics of plugins; blocks."""
+def _of_plugins(service: Service, taken: set[str]) -> list[Metric]:
+    """Return the valid metrics of plugins; blocks.
+
+    :param taken: the names of the host's.
+    """
     found: dict[str, Metric] = {}
     answers = service.generation.plugins.call("jidoteki_metrics", HOOK_TIMEOUT, appliance=service.appliance)
     for plugin, answer in answers:
         for each in answer if isinstance(answer, list) else []:
-            problem = f"the metric {each.name} is there already" if _name_of(each) in found else fault(each)
+            is_taken = _name_of(each) in taken | found.keys()
+            problem = f"the metric {each.name} is there already" if is_taken else fault(each)
             if problem:
                 logger.error("The plugin %s: %s", plugin.name, problem)
             else:
@@ -160,6 +170,8 @@ def fault(metric: Any) -> str | None:
     """Return why a plugin's metric is invalid, or None."""
     if not isinstance(metric, Metric) or not isinstance(metric.name, str) or not _NAME.fullmatch(metric.name):
         return "jidoteki_metrics must return a list of Metric with names such as shelf_books_total"
+    if metric.name.startswith(_PROCESS) or metric.name.endswith(_SUFFIXES):
+        return f"the metric {metric.name}: names that begin so, or end so, mean something else to Prometheus"
     if metric.type not in _TYPES or not isinstance(metric.help, str):
         return f"the metric {metric.name} must be one of {', '.join(_TYPES)}, and have a help"
     if (metric.type == "counter") != metric.name.endswith("_total"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from time import perf_counter
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -108,7 +109,13 @@ class Pipeline:
                 rendered.resuming = api.resuming(response.filename, generated=response.generated)
         elif type(rendered) is Streamed:
             rendered.watch, rendered.streams = admission.watch, self._service.streams
+            rendered.failed = partial(self._stream_failed, route)
         return rendered
+
+    def _stream_failed(self, route: Route, error: Exception) -> None:
+        self._service.figures.failures[route.plugin.name] += 1
+        target = f"{route.endpoint.method} {route.path}"
+        logger.error("The plugin %s failed in the middle of %s", route.plugin.name, target, exc_info=error)
 
     async def _show_docs(self, request: web.BaseRequest, method: str) -> web.StreamResponse:
         """The pages that describe the API: outside of its prefix and without authentication."""

@@ -68,12 +68,20 @@ def _unpack(job: Job, journal: Journal) -> None:
         origin = Origin(appliance, archive, lambda: job.progress(0))
         job.unpack(archive, made.new, appliance.data, origin.is_own, disks.directory, disks.room())
         made.staging.take_list()
-        prune(volumes, listed, job.log)
+        left_behind: list[str] = []
+
+        def tell(line: str) -> None:
+            left_behind.append(line)
+            job.log(line)
+
+        prune(volumes, listed, tell)
         for _ in _planner(job, volumes, listed, reasons=disks.reasons).lines():
             pass
         if job.dry_run:
             trees = [volume.new for volume in volumes]
             job.preview(preview(appliance, trees, origin, lambda: job.progress(0)))
+            if left_behind:
+                job.preview({"warnings": left_behind})
 
 
 def _make_data_directory(path: Path) -> None:

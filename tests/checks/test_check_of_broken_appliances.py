@@ -215,11 +215,23 @@ def test_parameters_that_enabled_endpoints_lack_are_told(appliance: Appliance) -
 
 def test_an_appliance_of_init_serves_every_built_in_endpoint_that_is_added(jidoteki_host: MakeHost) -> None:
     listed = json.loads((ROOT / "etc/jidoteki-admin-api.json").read_text())["parameters"]
-    host = jidoteki_host(enable=("tokens",), parameters=listed, authentication={"named-tokens": True})
+    names = ("tokens", "downloads", "audit", "history", "events", "metrics", "session", "uploads")
+    host = jidoteki_host(enable=names, parameters=listed, authentication={"named-tokens": True})
 
-    answer = host.post("/tokens", "-F", "name=one", "-F", "scopes=read")
+    answer = host.post("/tokens", "-F", "name=one", "-F", "scopes=read", "-F", "expires=4000000000")
+    ticket = host.post("/downloads", "-F", "path=/logs")
+    page = host.curl("GET", "/audit", query="limit=1")
 
-    assert (answer.status, findings(host.appliance)) == (200, [])
+    assert (answer.status, ticket.status, findings(host.appliance)) == (200, 200, [])
+    assert len(page.json["audit"]) == 1
+
+
+def test_a_parameter_of_a_query_that_is_not_listed_is_refused(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("audit",), parameters=["settings"])
+
+    answer = host.curl("GET", "/audit", query="limit=1")
+
+    assert answer.status == 400 and "does not list it" in answer.json["Error-Message"]
 
 
 def test_a_version_that_is_newer_than_every_update_is_a_note(appliance: Appliance) -> None:

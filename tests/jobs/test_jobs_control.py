@@ -321,3 +321,33 @@ def test_an_update_is_cancelled_until_its_script_begins_and_not_after(host: Host
     go_on.touch()
     assert host.wait_for_job("/update")["status"] == "success"
     assert host.get("/version").json["version"] == "2.0.0"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2, 0.8])
+def test_an_update_that_is_cancelled_leaves_no_package_behind(host: Host, tmp_path: Path, seconds: float) -> None:
+    (tmp_path / "package.enc").write_bytes(os.urandom(20 * 1024 * 1024))
+    id = host.post("/update", "-F", f"update=@{tmp_path}/package.enc").headers["Job-Id"]
+    time.sleep(seconds)
+
+    host.post(f"/jobs/{id}/cancel")
+
+    wait_until(lambda: list(host.appliance.spool.glob("*.enc")) == [])
+
+
+def test_packages_of_updates_that_ended_without_a_service_are_removed_by_the_next(host: Host) -> None:
+    host.stop()
+    (host.appliance.spool / "software_package-0123456789abcdef.enc").write_bytes(b"x")
+    (host.appliance.uploads / "software_package-1.enc").write_bytes(b"x")
+
+    host.start()
+
+    assert list(host.appliance.spool.glob("*.enc")) == []
+    assert (host.appliance.uploads / "software_package-1.enc").exists(), "what came by SFTP waits for an update"
+
+
+def test_the_audit_log_names_the_run_that_was_cancelled(host: Host) -> None:
+    id = "000009-none"
+
+    assert host.post(f"/jobs/{id}/cancel").status == 404
+
+    assert any(line[5] == f"POST /api/v1/admin/jobs/{id}/cancel 404" for line in host.audit())

@@ -40,6 +40,8 @@ def jidoteki_metrics(appliance):
         Metric("shelf_same", "gauge", "The same series twice.", [Sample(7), Sample(8)]),
         Metric("shelf_mixed", "gauge", "Unequal labels.", [Sample(7), Sample(8, {"a": "b"})]),
         Metric("shelf_many", "gauge", "Many.", [Sample(n, {"n": str(n)}) for n in range(2000)]),
+        Metric("process_open_fds", "gauge", "Of the client library.", one),
+        Metric("shelf_bucket", "gauge", "Of a histogram.", one),
         "nothing",
     ]
 """
@@ -172,3 +174,21 @@ async def test_health_is_shown_in_base_units(jidoteki_client: MakeClient) -> Non
 
     assert (found["jidoteki_disk_used_ratio{}"], found["jidoteki_memory_used_ratio{}"]) == (0.5, 0.25)
     assert found["jidoteki_load{minutes=5}"] == 0.25 and found["jidoteki_processors{}"] == 2
+
+
+async def test_what_has_not_happened_yet_is_zero_so_that_its_first_time_is_an_increase(client: InProcessClient) -> None:
+    text = (await client.get("/metrics")).text
+
+    assert samples(text)["jidoteki_jobs_total{outcome=failed,type=update}"] == 0
+
+
+async def test_a_metric_of_the_hosts_name_is_told_in_the_log(
+    jidoteki_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "adds.py").write_text(ADDS)
+    client = await jidoteki_client([tmp_path / "adds.py"], enable=["metrics", "adds"])
+
+    await client.get("/metrics")
+
+    assert "the metric jidoteki_requests_total is there already" in caplog.text
+    assert "process_open_fds: names that begin so" in caplog.text and "shelf_bucket: names" in caplog.text

@@ -139,3 +139,17 @@ def test_a_list_of_backups_in_the_former_form_still_counts(host: Host, tmp_path:
 
     assert (shown["made"], shown["version"]) == (None, None)
     assert host.post("/backup/restore", "-F", f"archive=@{archive}").status == 200
+
+
+def test_what_a_restore_would_leave_out_is_previewed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/file").write_text("x")
+    (tmp_path / "zz").write_text("not listed")
+    archive = tmp_path / "backup.tar"
+    subprocess.run(["tar", "cf", archive, "-C", tmp_path, "app", "zz"], check=True)
+
+    tried = dry(host, "/backup/restore", "-F", f"archive=@{archive}")
+    done = host.post("/backup/restore", "-F", f"archive=@{archive}")
+
+    assert tried.json["warnings"] == done.json["warnings"] == ["'zz' is left out: backup.txt does not list it"]
+    assert undocumented(document_of(host), "POST", f"{PREFIX}/backup/restore", tried) is None

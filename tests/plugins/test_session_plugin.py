@@ -52,6 +52,15 @@ class Clock:
         self.running += seconds
 
 
+async def test_a_token_of_any_scope_may_ask_about_itself(client: InProcessClient) -> None:
+    answer = await client.post("/tokens", {"name": "updates", "scopes": "POST /update"})
+
+    shown = await asked(client, answer.json["token"])
+
+    assert (shown.status, shown.json["scopes"]) == (200, ["POST /update"])
+    assert (await client.get("/version", query=f"token={answer.json['token']}", auth="none")).status == 403
+
+
 async def test_the_administrator_may_do_everything_and_has_no_end(client: InProcessClient) -> None:
     assert (await client.get("/session")).json == {
         "name": "admin", "administrator": True, "scopes": ["all"], "expires": None

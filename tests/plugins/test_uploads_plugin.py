@@ -572,3 +572,11 @@ def test_dry_runs_change_nothing(host: Host) -> None:
     assert answer.json == {"Status": "201 Created", "dry-run": True}
     assert host.curl("PATCH", f"/uploads/{id}", *part, query="dry-run=1").status == 204
     assert offset(host, id) == 0
+
+
+@pytest.mark.parametrize("name", ["", "..%2fetc"])
+def test_an_upload_without_a_name_is_refused_before_anything_begins(host: Host, name: str) -> None:
+    answer = host.post("/update", "-F", f"update=upload:{name}")
+
+    assert answer.status == 400 and "upload: must be followed by a name" in answer.json["Error-Message"]
+    assert host.get("/jobs").json["jobs"] == []

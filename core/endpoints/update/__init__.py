@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from pathlib import Path
 
 import voluptuous as vol
 
+from jidoteki.core.files import locks
 from jidoteki.hookspecs import (
     JOB_STATUS,
     PREFIX,
@@ -15,6 +18,7 @@ from jidoteki.hookspecs import (
     Endpoint,
     Job,
     JobType,
+    JsonResponse,
     Request,
     Response,
     StatusFiles,
@@ -24,6 +28,8 @@ from jidoteki.hookspecs import (
     previewing,
 )
 
+LOOK_EACH = 1.0
+_removing: set[asyncio.Task[None]] = set()
 #: Longer than the longest `script-timeout`, whose error message is better.
 TIMEOUT = 2 * 86400.0
 
@@ -73,10 +79,26 @@ async def start(request: Request) -> Response:
         return await request.start_job("update", package=str(package.path))
     path = await package.keep(f"software_package-{secrets.token_hex(8)}.enc")
     try:
-        return await request.start_job("update", package=str(path))
+        response = await request.start_job("update", package=str(path))
     except BaseException:
         await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
         raise
+    if isinstance(response, JsonResponse):
+        task = asyncio.create_task(_remove_when_over(request, response.headers["Job-Id"], path))
+        _removing.add(task)
+        task.add_done_callback(_removing.discard)
+    return response
+
+
+async def _remove_when_over(request: Request, id: str, package: Path) -> None:
+    """Remove a package that its job left: one that is cancelled or killed early does not know of it yet."""
+    while True:
+        record = await request.job_record(id)
+        if record is None or record.status != "running":
+            break
+        await asyncio.sleep(LOOK_EACH)
+    with contextlib.suppress(OSError):
+        await asyncio.to_thread(package.unlink, missing_ok=True)
 
 
 async def status(request: Request) -> Response:
@@ -123,6 +145,18 @@ LOG = Described(
     examples=("[1433080791][SYSTEM] Updating system. Please wait..\n",),
     media="text/plain",
 )
+
+
+@hookimpl
+def jidoteki_startup(appliance: Appliance) -> None:
+    """Remove the packages in the spool that updates left which ended while no service was running."""
+    from jidoteki.core.endpoints.update import inbox
+
+    if locks.is_held(appliance.jobs / f"{UPDATE.name}.lock"):
+        return
+    for path in appliance.spool.glob(inbox.PACKAGES):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 @hookimpl
