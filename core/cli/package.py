@@ -125,9 +125,9 @@ def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
     from jidoteki.hookspecs import JobType
 
     config = loading.load(appliance.configuration)
-    kind = JobType("update", run=jobs.run, check=jobs.check)
+    job_type = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
-        appliance, Record("verify", kind.name), kind, Plugins(appliance, config),
+        appliance, Record("verify", job_type.name), job_type, Plugins(appliance, config),
         config={}, host_config=config.values, input={"package": str(file.resolve())}, workspace=work, log=None,
     )  # fmt: skip
     jobs.check(context)

@@ -85,12 +85,12 @@ def parsed(tokens: object) -> dict[str, Any]:
     return dict(users.parse(json.dumps({"tokens": tokens}).encode()))
 
 
-def test_an_entry_gives_its_key_and_scopes_to_its_name() -> None:
+def test_an_entry_gives_its_key_scopes_and_age_to_its_name() -> None:
     found = parsed({"robot": entry(scopes=["read", "POST /backup"]), "mate": entry(key="f" * 64, scopes=[])})
 
     assert found == {
-        "robot": users.Holder(KEY.encode(), User("robot", ("read", "POST /backup"))),
-        "mate": users.Holder(b"f" * 64, User("mate", ())),
+        "robot": users.Holder(KEY.encode(), User("robot", ("read", "POST /backup")), created=1),
+        "mate": users.Holder(b"f" * 64, User("mate", ()), created=1),
     }
 
 

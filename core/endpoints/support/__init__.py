@@ -26,10 +26,10 @@ async def debug(request: Request) -> Response:
     return await _packed(request, "debug", bundles.DEBUG_BUNDLE)
 
 
-async def _packed(request: Request, kind: str, name: str) -> Response:
+async def _packed(request: Request, job_type: str, name: str) -> Response:
     path = request.appliance.spool / name
     if not await request.resumes(path, name):
-        outcome = await request.run_job(kind, join=True)
+        outcome = await request.run_job(job_type, join=True)
         if outcome.status != "success":
             raise ApiError(400, outcome.error_message or f"The packing ended as {outcome.status}")
     return FileDownload(path, name, generated=True)
