@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-MAX_REMEMBERED: Final = 8 * 1024 * 1024
-"""Bytes of names that are remembered: files beyond that are packed once for each name."""
+MAX_REMEMBERED: Final = 64 * 1024 * 1024
+"""Bytes of names that are remembered, of some 120,000 files: those beyond that are packed once for each name."""
 _ENTRY: Final = 512
 
 
