@@ -16,6 +16,7 @@ import pytest
 from eventkit import PREFIX, Told, following, publishing
 from pace import slowness
 
+from jidoteki.core.http.connection import LINGER_TIMEOUT
 from jidoteki.testing import Host, MakeHost, wait_until
 
 
@@ -313,6 +314,32 @@ def reading_nothing(host: Host) -> Iterator[ssl.SSLSocket]:
         client.sendall(f"GET {PREFIX}/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
         yield client
+
+
+def test_a_client_that_sleeps_is_told_the_end_and_not_waited_for(publisher: Host) -> None:
+    with reading_nothing(publisher) as client:
+        began = time.monotonic()
+        assert publisher.stop() == 0
+        taken = time.monotonic() - began
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+
+    assert received.endswith(b"event: bye\ndata: {}\n\n\r\n0\r\n\r\n")
+    assert taken < LINGER_TIMEOUT
+
+
+def test_clients_that_take_nothing_do_not_hold_up_the_end(publisher: Host) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(reading_nothing(publisher))
+        for _ in range(3):
+            publisher.get("/publisher", query="count=3000&size=1000")
+        began = time.monotonic()
+        assert publisher.stop() == 0
+        taken = time.monotonic() - began
+
+    assert taken < 2 * slowness()
 
 
 def test_a_client_that_reads_too_slowly_gets_reset_and_costs_little(publisher: Host) -> None:
