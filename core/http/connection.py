@@ -201,8 +201,12 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         """Send the buffered data, shut down the sending side, and wait for the client to close.
 
         An immediate close would reset the connection of a client that is still sending before it reads the response.
+        That of a stream sends nothing, and may sleep: it is not waited for.
         """
         if self.is_closing():
+            return
+        if self.on_gone is not None:
+            self._close_now()
             return
         self._send_close()
         self._closing = True
@@ -225,9 +229,12 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
     def close_if_idle(self) -> None:
         """Close immediately, unless a request is being handled or the last response is still being sent."""
         if not self.busy and not self._closing:
-            self._send_close()
-            self._closing = True
-            self._raw.close()
+            self._close_now()
+
+    def _close_now(self) -> None:
+        self._send_close()
+        self._closing = True
+        self._raw.close()
 
     def reset(self) -> None:
         """Reset the connection; unsent data are discarded, in the kernel too."""

@@ -103,7 +103,7 @@ class Streamed(web.StreamResponse):
             if not sending.cancelled():
                 sending.result()
             elif streams.ending and transport is not None and not transport.is_closing():
-                await self._send_farewell(writer)
+                await self._send_farewell(writer, transport)
             else:
                 raise ConnectionResetError("The client has gone")
 
@@ -120,12 +120,13 @@ class Streamed(web.StreamResponse):
             self.failed(error)
             raise ConnectionResetError("The stream failed") from error
 
-    async def _send_farewell(self, writer: AbstractStreamWriter) -> None:
-        """Send the last chunk, if the client receives it in time."""
+    async def _send_farewell(self, writer: AbstractStreamWriter, transport: asyncio.Transport) -> None:
+        """Send the last chunk, and reset the connection if the client does not receive it in time."""
         try:
             async with asyncio.timeout(FAREWELL_TIMEOUT):
                 await writer.write(self._farewell)
                 await writer.drain()
                 await self.write_eof()
         except TimeoutError as error:
+            transport.abort()
             raise ConnectionResetError("The client takes nothing") from error

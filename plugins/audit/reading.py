@@ -17,6 +17,8 @@ from jidoteki.hookspecs.paths import is_own, open_regular
 CHUNK: Final = 64 * 1024
 MAX_LOOKED_AT: Final = 4 * 1024 * 1024
 """Bytes that are read for one page at most, as a file may be full of invalid lines."""
+LINE_COST: Final = 64
+"""Bytes that a line counts for beside its own, as a file may be full of short ones."""
 
 _POSITION: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,10})-([0-9a-f]{8})")
 _CHECKED: Final = 64
@@ -89,8 +91,10 @@ def _page(files: list[IO[bytes]], ends: list[int], limit: int) -> Page:
     found: list[tuple[str, AuditLine]] = []
     looked_at = 0
     for file, end in zip(files, ends, strict=True):
+        before = end
         for offset, line in _backwards(file, end):
-            looked_at += len(line)
+            looked_at += before - offset + LINE_COST
+            before = offset
             parsed = parse(line)
             if parsed:
                 found.append((_position(file, offset), parsed))
@@ -103,7 +107,7 @@ def _page(files: list[IO[bytes]], ends: list[int], limit: int) -> Page:
 def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
     """Yield offset and content of each line that ends before `end`, the last one first.
 
-    A line without a newline is incomplete and skipped.
+    A line without a newline is incomplete and skipped, and one that is too long is yielded as empty ones.
     """
     rest = b""
     whole = False
@@ -123,5 +127,6 @@ def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
         rest = first
         if len(rest) > MAX_LINE:  # no valid line is that long: skip it
             rest, whole = b"", False
+            yield position, rest
     if whole:
         yield 0, rest

@@ -53,7 +53,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         ring = self._hub.ring
         number = ring.number_of(self._last) if self._last else None
-        yield f"retry: {RETRY}\n".encode() + await self._hello("" if number is not None else ring.id(ring.last))
+        yield f"retry: {RETRY}\n".encode() + await self._hello()
         if number is None:
             reason = "The last event that you know is not known here any more" if self._last else ""
             number = ring.last
@@ -79,15 +79,17 @@ class Stream:
         may = {path: self._request.may("GET", path) for path in {each.path for each in entries}}
         return b"".join(each.wire for each in entries if may[each.path])
 
-    async def _hello(self, id: str) -> bytes:
+    async def _hello(self) -> bytes:
         told: dict[str, Any] = {"boot": self._hub.ring.boot}
         version = await self._shown("/version")
         told["version"] = version.get("version") if isinstance(version, dict) else None
         told["build"] = await self._shown("/build")
-        return frame("hello", json.dumps(told), id)
+        return frame("hello", json.dumps(told))
 
     async def _state(self, reason: str) -> bytes:
         """Return the whole state, in place of lost events.
+
+        Its end alone has an id: a client whose connection breaks before it must get all of it again.
 
         :param reason: why events were lost, for a `reset` event; empty for a new client.
         """
@@ -98,7 +100,7 @@ class Stream:
             shown = await self._shown(f"/{name}")
             if shown is not None:
                 state[name] = shown.get(name, shown) if isinstance(shown, dict) else shown
-        reset = frame("reset", json.dumps({"reason": reason}), id) if reason else b""
+        reset = frame("reset", json.dumps({"reason": reason})) if reason else b""
         return reset + frame("state", json.dumps(state), id)
 
     async def _shown(self, path: str) -> Any:

@@ -56,6 +56,36 @@ async def test_every_line_is_there_once_newest_first_over_all_files(client: InPr
     assert [each["id"] for each in follow.json["audit"]] == ["0039"]
 
 
+DAMAGED = 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize("content", [b"\n", b"x\n"], ids=["empty", "short"])
+async def test_a_page_of_many_short_lines_costs_little(
+    client: InProcessClient, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    (client.appliance.log / FILE).write_bytes(content * (DAMAGED // len(content)))
+    lines: list[bytes] = []
+    monkeypatch.setattr(reading, "parse", lines.append)
+
+    answer = await client.get("/audit", query="limit=1000")
+
+    assert answer.status == 200 and answer.json["next"] is not None
+    assert len(lines) < 100_000
+
+
+@pytest.mark.parametrize("content", [b"x", b"\0"], ids=["text", "zeros"])
+async def test_a_page_of_a_line_that_never_ends_costs_little(client: InProcessClient, content: bytes) -> None:
+    log = client.appliance.log / FILE
+    write(log, [range(2)])
+    with log.open("ab") as file:
+        file.write(content * DAMAGED + b"\n")
+
+    answer = await client.get("/audit")
+
+    assert answer.json["audit"] == [] and answer.json["next"] is not None
+    assert [each["id"] for each in await pages(client, 10)] == ["0001", "0000"]
+
+
 async def test_what_the_service_writes_itself_is_there(jidoteki_host: MakeHost) -> None:
     host: Host = jidoteki_host(enable=["audit"])
     host.post("/reboot", query="dry-run=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,14 +11,16 @@ import sqlite3
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from pace import slowness
 
 from jidoteki.core.service import kept_answers
-from jidoteki.core.service.kept_answers import KeptAnswers, TooManyAnswersError
+from jidoteki.core.service.kept_answers import Kept, KeptAnswers, TooManyAnswersError
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Answer, Host, MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
@@ -295,20 +298,172 @@ def test_a_damaged_file_is_set_aside(host: Host) -> None:
     assert list(host.appliance.jobs.glob("answers.sqlite.aside-*"))
 
 
-def test_where_keys_cannot_be_kept_nothing_is_done(host: Host) -> None:
+@pytest.mark.parametrize("page", [0, 1, 2, 3, -2])
+@pytest.mark.parametrize("content", [bytes(4096), b"\xa5" * 4096], ids=["zeroed", "other"])
+def test_a_page_that_is_damaged_costs_the_keys_at_most(
+    tmp_path: Path, page: int, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "answers"
+    for number in range(200):
+        KeptAnswers(path).begin(f"a{number}".encode(), "a", bytes(32))
+    whole = path.read_bytes()
+    begin = page % (len(whole) // 4096) * 4096
+    path.write_bytes(whole[:begin] + content + whole[begin + 4096 :])
+
+    kept = KeptAnswers(path)
+    for number in range(50):
+        kept.find(f"a{number}".encode())
+        assert kept.begin(f"b{number}".encode(), "a", b"")
+        kept.finish(f"b{number}".encode(), b"answer")
+
+    asides = list(tmp_path.glob("answers.aside-*"))
+    assert len(asides) <= 1
+    assert all(f"it is now {each.name}" in caplog.text for each in asides)
+
+
+def test_a_page_that_is_damaged_is_met_in_a_request(host: Host) -> None:
+    for number in range(60):
+        post(host, "-F", "text=a", key=f"old{number}")
     host.stop()
-    (host.appliance.jobs / "answers.sqlite").mkdir()
+    database = host.appliance.jobs / "answers.sqlite"
+    whole = database.read_bytes()
+    database.write_bytes(whole[: 2 * 4096] + bytes(4096) + whole[3 * 4096 :])
     host.start()
 
-    assert post(host, "-F", "text=a").status == 503
-    assert host.post("/count", "-F", "text=a").json["times"] == 1
+    assert [post(host, "-F", "text=a", key=key).status for key in ("new", "new", "old1")] == [200] * 3
+    assert list(host.appliance.jobs.glob("answers.sqlite.aside-*"))
+    assert "answers.sqlite is not what belongs there" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+
+
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "a directory": lambda path: path.mkdir(),
+    "a link": lambda path: path.symlink_to("/dev/null"),
+    "a pipe": os.mkfifo,
+    "another table": lambda path: _make(path, "CREATE TABLE answers (id BLOB PRIMARY KEY, answer BLOB)"),
+    "a view": lambda path: _make(path, "CREATE VIEW answers AS SELECT 1 AS id, 2 AS credential, 3 AS size"),
+    "a column more": lambda path: _make(path, kept_answers._TABLE.replace("answer BLOB", "answer BLOB, more TEXT")),
+}
+
+
+def _make(path: Path, script: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(script)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_in_the_place_of_the_keys_is_set_aside(tmp_path: Path, kind: str) -> None:
+    OTHERS[kind](tmp_path / "answers")
+    kept = KeptAnswers(tmp_path / "answers")
+
+    kept.find(b"a")
+    assert [kept.begin(b"a", "a", b"f"), kept.begin(b"a", "a", b"f")] == [True, False]
+    kept.finish(b"a", b"answer")
+    assert KeptAnswers(tmp_path / "answers").find(b"a") == Kept(b"f", b"answer")
+    assert list(tmp_path.glob("answers.aside-*"))
+
+
+def test_keys_that_are_deleted_by_hand_are_begun_anew(tmp_path: Path) -> None:
+    kept = KeptAnswers(tmp_path / "answers")
+    kept.begin(b"a", "a", b"")
+    (tmp_path / "answers").unlink()
+
+    assert kept.begin(b"b", "a", b"")
+    assert KeptAnswers(tmp_path / "answers").find(b"b")
+
+
+def test_while_the_keys_are_locked_nothing_is_done_and_nobody_waits_long(host: Host) -> None:
+    assert post(host, "-F", "text=a", key="first").status == 200
+    answers: list[Answer] = []
+    requests = [
+        threading.Thread(target=lambda key=f"locked{number}": answers.append(post(host, "-F", "text=a", key=key)))
+        for number in range(8)
+    ]
+    with contextlib.closing(sqlite3.connect(host.appliance.jobs / "answers.sqlite")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        for each in requests:
+            each.start()
+        for each in requests:
+            each.join(60)
+        taken = time.monotonic() - began
+
+    assert [each.status for each in answers] == [503] * 8
+    assert taken < 5 * slowness()
+    assert host.post("/count", "-F", "text=a").json["times"] == 2
+    assert post(host, "-F", "text=a", key="locked1").json["times"] == 3
+
+
+DAY = 24 * 3600.0
+
+
+class Clock:
+    """The clock and the boot of a machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.ran, self.boot = time.time(), 1000.0, "first"
+        clock = SimpleNamespace(
+            time=lambda: self.wall, clock_gettime=lambda which: self.ran, CLOCK_BOOTTIME=time.CLOCK_BOOTTIME
+        )
+        monkeypatch.setattr(kept_answers, "time", clock)
+        monkeypatch.setattr(kept_answers, "boot_id", lambda: self.boot)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall += seconds
+        self.ran += seconds
+
+    def reboot(self) -> None:
+        """Begin another boot."""
+        self.boot, self.ran = "second", 1.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("days", [400, 2, -2, -400])
+def test_a_clock_that_is_set_forgets_no_key_and_keeps_none_for_longer(tmp_path: Path, clock: Clock, days: int) -> None:
+    kept = KeptAnswers(tmp_path / "answers")
+    assert kept.begin(b"a", "a", b"")
+    clock.wall += days * DAY
+    clock.run(10)
+
+    assert not kept.begin(b"a", "a", b"")
+    clock.run(DAY)
+    assert kept.find(b"a") is None
+    assert kept.begin(b"a", "a", b"")
+
+
+@pytest.mark.parametrize("days", [400, 2, -2, -400])
+def test_keys_of_a_wrong_clock_do_not_count_for_ever(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    monkeypatch.setattr(kept_answers, "MAX_OF_A_CREDENTIAL", 1)
+    kept = KeptAnswers(tmp_path / "answers")
+    assert kept.begin(b"a", "a", b"")
+    clock.reboot()
+    clock.wall += days * DAY
+
+    assert kept.find(b"a") is None
+    assert kept.begin(b"b", "a", b"")
+
+
+def test_a_reboot_forgets_no_key(tmp_path: Path, clock: Clock) -> None:
+    kept = KeptAnswers(tmp_path / "answers")
+    assert kept.begin(b"a", "a", b"")
+    clock.run(100)
+    clock.reboot()
+    assert kept.find(b"a")
+    clock.run(DAY)
+    assert kept.find(b"a") is None
 
 
 def test_keys_are_bounded_in_number_bytes_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_answers, "MAX_OF_A_CREDENTIAL", 3)
     monkeypatch.setattr(kept_answers, "MAX_IN_ALL", 5)
     monkeypatch.setattr(kept_answers, "MAX_BYTES_OF_A_CREDENTIAL", 100)
-    now = time.time()
+    clock = Clock(monkeypatch)
     kept = KeptAnswers(tmp_path / "answers")
 
     def begin(*numbers: int, of: str) -> list[bool]:
@@ -327,7 +482,7 @@ def test_keys_are_bounded_in_number_bytes_and_age(tmp_path: Path, monkeypatch: p
     kept.forget(b"c1")
     assert begin(1, of="d") == [True]
 
-    monkeypatch.setattr(kept_answers, "time", SimpleNamespace(time=lambda: now + 25 * 3600))
+    clock.run(25 * 3600)
     assert kept.find(b"a1") is None
     assert begin(1, 2, 3, of="a") == [True] * 3
     assert sqlite3.connect(tmp_path / "answers").execute("SELECT count(*) FROM answers").fetchone() == (3,)
