@@ -29,7 +29,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--type", "kind", help="Only jobs of this type, such as backup.")
+@click.option("--type", "job_type", help="Only jobs of this type, such as backup.")
 @click.option("--status", help="Only jobs with this status: running, success, failed, cancelled.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @json_option
