@@ -16,7 +16,14 @@ from yarl import URL
 
 from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
-from jidoteki.client.errors import ApiResponseError, ClientError, ConnectionLostError, UnreachableError, response_error
+from jidoteki.client.errors import (
+    ApiResponseError,
+    ClientError,
+    ConnectionLostError,
+    UnreachableError,
+    UntrustedError,
+    response_error,
+)
 from jidoteki.client.events import Event, JobEvents
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.trust import trust
@@ -268,8 +275,7 @@ class Client:
                         patience.reschedule(None)
                     yield response
             except (aiohttp.ClientError, TimeoutError) as error:
-                lost = not isinstance(error, TimeoutError | aiohttp.ClientConnectorError)
-                raise (ConnectionLostError if lost else UnreachableError)(answers.reason(error, self._base)) from error
+                raise _kind(error)(answers.reason(error, self._base)) from error
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
@@ -378,6 +384,12 @@ class Client:
         if self._token is not None and self._scheme == "bearer":
             return {"Authorization": f"Bearer {self._token}"}
         return {}
+
+
+def _kind(error: Exception) -> type[UnreachableError]:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return UntrustedError
+    return UnreachableError if isinstance(error, TimeoutError | aiohttp.ClientConnectorError) else ConnectionLostError
 
 
 def full_path(path: str) -> str:

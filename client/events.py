@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError
+from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError, UntrustedError
 
 if TYPE_CHECKING:
     from jidoteki.client.connection import Client
@@ -109,7 +109,9 @@ async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
             problem = error
         now = loop.time()
         lost = lost or now
-        passes = not isinstance(problem, ApiResponseError) or problem.status in PASSING
+        passes = not isinstance(problem, UntrustedError)
+        if isinstance(problem, ApiResponseError):
+            passes = problem.status in PASSING
         if not begun or not passes or now - lost > AWAY_TIMEOUT:
             raise problem
         await asyncio.sleep(RETRY)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +156,23 @@ def test_a_job_is_followed_by_events_where_they_are_served_and_by_asking_elsewhe
     assert command.documents()[0]["status"] == "success"
     assert (f"GET {PREFIX}/events 200" in log) is served
     assert 1 <= looks <= 3 if served else looks >= 4
+@pytest.mark.parametrize("served", [True, False])
+def test_a_new_certificate_that_is_not_trusted_ends_the_wait_with_what_is_known(
+    jidoteki_host: MakeHost, tmp_path: Path, served: bool
+) -> None:
+    host = jidoteki_host(enable=("certs", "events") if served else ("certs",), parameters=None)
+    key, certificate = tmp_path / "new.key", tmp_path / "new.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    form = ("-F", f"public=@{certificate}", "-F", f"private=@{key}")
+    with running(host, "call", "POST", "/certs", *form, "--wait") as command:
+        status = command.process.wait(40)
+        _, errors = command.end()
+
+    if served:
+        assert (status, command.documents()[0]["status"]) == (0, "success")
+    else:
+        assert status == 1 and "is not trusted" in errors and "how the job ended is not known" in errors
