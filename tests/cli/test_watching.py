@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -176,3 +177,17 @@ def test_a_new_certificate_that_is_not_trusted_ends_the_wait_with_what_is_known(
         assert (status, command.documents()[0]["status"]) == (0, "success")
     else:
         assert status == 1 and "is not trusted" in errors and "how the job ended is not known" in errors
+
+
+def test_the_log_of_a_job_is_followed_over_a_restart(publisher: Host) -> None:
+    port = publisher.url.rsplit(":", 1)[1]
+    id = publisher.post("/publisher").headers["Job-Id"]
+    with running(publisher, "jobs", "log", id, "--follow") as command:
+        wait_until(lambda: len(command.lines) > 10)
+        publisher.stop()
+        time.sleep(1)
+        publisher.start("--port", port)
+        status = command.process.wait(60)
+        assert (status, command.end()[1]) == (0, "")
+
+    assert "".join(command.lines) == publisher.get(f"/jobs/{id}/log").text
