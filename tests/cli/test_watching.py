@@ -191,3 +191,27 @@ def test_the_log_of_a_job_is_followed_over_a_restart(publisher: Host) -> None:
         assert (status, command.end()[1]) == (0, "")
 
     assert "".join(command.lines) == publisher.get(f"/jobs/{id}/log").text
+
+
+def test_events_are_printed_with_their_own_time_and_objects_as_json(publisher: Host) -> None:
+    with running(publisher, "events", "--json") as command:
+        wait_until(lambda: command.lines)
+        id = publisher.post("/publisher").headers["Job-Id"]
+        publisher.get("/publisher", query="first=7")
+        wait_until(lambda: any(each["data"].get("status") == "success" for each in command.documents()), 30)
+        wait_until(lambda: any(each["event"] == "publisher.tick" for each in command.documents()))
+    told = command.documents()
+    time.sleep(2)
+    with running(publisher, "events", "--after", told[0]["id"]) as command:
+        wait_until(lambda: any(line.rstrip().endswith(f"job {id} success 100") for line in command.lines))
+
+    def clock(seconds: float) -> str:
+        return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+    ended = next(each["data"] for each in told if each["data"].get("status") == "success")
+    audited = [clock(each["data"]["time"]) for each in told if each["event"] == "audit"]
+    assert [line[:8] for line in command.lines if line[8:].startswith(" audit ")][: len(audited)] == audited != []
+    line = next(line for line in command.lines if line.rstrip().endswith(f"job {id} success 100"))
+    assert line[:8] == clock(ended["finished"])
+    ticks = [line.partition("publisher.tick ")[2] for line in command.lines if "publisher.tick " in line]
+    assert [json.loads(each) for each in ticks] == [{"number": 7, "text": "x" * 10}]
