@@ -327,17 +327,18 @@ class Client:
         told = None if answer.job is None else JobEvents(self, answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
 
-    def events(self, last: str = "") -> AsyncGenerator[Event]:
+    def events(self, last: str = "", on_lost: Callable[[], None] | None = None) -> AsyncGenerator[Event]:
         """Return what happens on the appliance, event by event, without end.
 
         A connection that is lost is made again for two minutes, and the appliance goes on where it was; it says `reset`
         and what its state is where it does not know that any more.
 
         :param last: the id of the last event that is known already.
+        :param on_lost: called each time that the connection is lost, or could not be made again.
         :raises ApiResponseError: 404, the appliance serves no events; or as `request` does.
         :raises ClientError: as `request` does, or what it sends are no events.
         """
-        return events.follow(self, last)
+        return events.follow(self, last, on_lost)
 
     async def _shown(self, path: str) -> Any:
         return (await self._fetch("GET", path, limit=MAX_STATUS)).data
