@@ -16,7 +16,14 @@ from yarl import URL
 
 from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
 from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
-from jidoteki.client.errors import ApiResponseError, ClientError, ConnectionLostError, UnreachableError, response_error
+from jidoteki.client.errors import (
+    ApiResponseError,
+    ClientError,
+    ConnectionLostError,
+    UnreachableError,
+    UntrustedError,
+    response_error,
+)
 from jidoteki.client.events import Event, JobEvents
 from jidoteki.client.forms import Form, Sent
 from jidoteki.client.trust import trust
@@ -268,8 +275,7 @@ class Client:
                         patience.reschedule(None)
                     yield response
             except (aiohttp.ClientError, TimeoutError) as error:
-                lost = not isinstance(error, TimeoutError | aiohttp.ClientConnectorError)
-                raise (ConnectionLostError if lost else UnreachableError)(answers.reason(error, self._base)) from error
+                raise _kind(error)(answers.reason(error, self._base)) from error
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
@@ -321,17 +327,18 @@ class Client:
         told = None if answer.job is None else JobEvents(self, answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
 
-    def events(self, last: str = "") -> AsyncGenerator[Event]:
+    def events(self, last: str = "", on_lost: Callable[[], None] | None = None) -> AsyncGenerator[Event]:
         """Return what happens on the appliance, event by event, without end.
 
         A connection that is lost is made again for two minutes, and the appliance goes on where it was; it says `reset`
         and what its state is where it does not know that any more.
 
         :param last: the id of the last event that is known already.
+        :param on_lost: called each time that the connection is lost, or could not be made again.
         :raises ApiResponseError: 404, the appliance serves no events; or as `request` does.
         :raises ClientError: as `request` does, or what it sends are no events.
         """
-        return events.follow(self, last)
+        return events.follow(self, last, on_lost)
 
     async def _shown(self, path: str) -> Any:
         return (await self._fetch("GET", path, limit=MAX_STATUS)).data
@@ -378,6 +385,12 @@ class Client:
         if self._token is not None and self._scheme == "bearer":
             return {"Authorization": f"Bearer {self._token}"}
         return {}
+
+
+def _kind(error: Exception) -> type[UnreachableError]:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return UntrustedError
+    return UnreachableError if isinstance(error, TimeoutError | aiohttp.ClientConnectorError) else ConnectionLostError
 
 
 def full_path(path: str) -> str:

@@ -19,6 +19,10 @@ class UnreachableError(ClientError):
     """A missing or incomplete response: wrong address, untrusted certificate, lost connection, or timeout."""
 
 
+class UntrustedError(UnreachableError):
+    """The appliance shows a certificate that is not trusted."""
+
+
 class ConnectionLostError(UnreachableError):
     """The connection broke once it was there: what was asked for may have been done."""
 

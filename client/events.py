@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError
+from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError, UntrustedError
 
 if TYPE_CHECKING:
     from jidoteki.client.connection import Client
@@ -95,7 +95,7 @@ class Parser:
             return Event(name, text, self.id)
 
 
-async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
+async def follow(client: Client, last: str = "", on_lost: Callable[[], None] | None = None) -> AsyncGenerator[Event]:
     """The events, over restarts of the service; see `Client.events`."""
     loop = asyncio.get_running_loop()
     begun, lost = False, 0.0
@@ -109,9 +109,13 @@ async def follow(client: Client, last: str = "") -> AsyncGenerator[Event]:
             problem = error
         now = loop.time()
         lost = lost or now
-        passes = not isinstance(problem, ApiResponseError) or problem.status in PASSING
+        passes = not isinstance(problem, UntrustedError)
+        if isinstance(problem, ApiResponseError):
+            passes = problem.status in PASSING
         if not begun or not passes or now - lost > AWAY_TIMEOUT:
             raise problem
+        if on_lost:
+            on_lost()
         await asyncio.sleep(RETRY)
 
 

@@ -7,7 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from jidoteki.client.errors import MAX_CODE, ApiResponseError, JobOutcomeError, UnreachableError, sentence
+from jidoteki.client.errors import (
+    MAX_CODE,
+    ApiResponseError,
+    JobOutcomeError,
+    UnreachableError,
+    UntrustedError,
+    sentence,
+)
 from jidoteki.client.events import JobEvents
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
@@ -79,13 +86,12 @@ async def _follow(
         told = await _news(events, interval)
         status: Mapping[str, Any] | None
         try:
-            # How it ended is in its record, with its log.
-            status = told if told is not None and told["status"] == "running" else _status(await look())
+            status = told if told is not None and told["status"] == "running" else await _looked(look, told, events)
             seen = time.monotonic()
             if events is not None and status.get("id") == events.job and status["status"] == "running":
                 events.begin()
         except (UnreachableError, ApiResponseError) as error:
-            if not _is_temporary(error) or time.monotonic() - seen > AWAY_TIMEOUT:
+            if not is_temporary(error) or time.monotonic() - seen > AWAY_TIMEOUT:
                 raise
             status = shown
         if status is not None and _differs(status, shown):
@@ -97,6 +103,25 @@ async def _follow(
     raise JobOutcomeError(f"The job did not end within {seconds:g} seconds", status=shown)
 
 
+async def _looked(
+    look: Callable[[], Awaitable[Any]], told: Mapping[str, Any] | None, events: JobEvents | None
+) -> Mapping[str, Any]:
+    """Return the record of the job, which shows its end with its log.
+
+    Where a job replaced the certificate by one that is not trusted, the events that began before still tell its end.
+
+    :param told: what an event told.
+    """
+    try:
+        return _status(await look())
+    except UntrustedError as error:
+        if told is not None:
+            return told
+        if events is not None and events.are_there:
+            raise UnreachableError(str(error)) from error
+        raise UntrustedError(f"{error}; how the job ended is not known") from error
+
+
 async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] | None:
     """Wait until the next poll is due; return what an event told in the meantime."""
     if events is not None and events.are_there:
@@ -105,11 +130,11 @@ async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] 
     return None
 
 
-def _is_temporary(error: Exception) -> bool:
+def is_temporary(error: Exception) -> bool:
     """Return whether an error may be temporary: the service is restarting, perhaps behind a proxy, or busy."""
-    return isinstance(error, UnreachableError) or (
-        isinstance(error, ApiResponseError) and error.status in (429, 502, 503, 504)
-    )
+    if isinstance(error, ApiResponseError):
+        return error.status in (429, 502, 503, 504)
+    return isinstance(error, UnreachableError) and not isinstance(error, UntrustedError)
 
 
 def _status(answer: Any) -> Mapping[str, Any]:

@@ -19,7 +19,6 @@ import aiohttp
 from jidoteki.client.answers import Answer
 from jidoteki.client.errors import ApiResponseError, ClientError, UnreachableError
 from jidoteki.client.forms import Sent
-from jidoteki.hookspecs import PREFIX
 
 #: Smaller files are sent in the form: that is one request.
 BIG: Final = 8 * 1024 * 1024
@@ -56,13 +55,12 @@ class Api(Protocol):
 
 
 async def serves(api: Api) -> bool:
-    """Whether an appliance takes uploads, as far as it says so."""
+    """Whether an appliance takes uploads of this credential, which may have no scope for `/endpoints`."""
     try:
-        told = (await api.fetch("GET", "/endpoints", headers={})).data
+        told = (await api.fetch("GET", PATH, headers=TUS)).data
     except ClientError:
         return False
-    listed = told.get("endpoints") if isinstance(told, dict) else None
-    return isinstance(listed, list) and f"{PREFIX}{PATH}" in listed
+    return isinstance(told, dict) and isinstance(told.get("uploads"), list)
 
 
 async def send(api: Api, file: Path, on_sent: Sent | None) -> str | None:

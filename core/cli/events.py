@@ -30,8 +30,9 @@ SHOWN = {
 def command(remote: Remote, after: str, as_json: bool) -> None:
     """Follow what happens on an appliance, until Ctrl-C.
 
-    A line for each event. With --json each is an object with its id, event and data; the id of the last one may be
-    given to --after later. A connection that is lost is made again.
+    A line for each event, with the time of day: of what has none of its own, that of its arrival. With --json each is
+    an object with its id, event and data; the id of the last one may be given to --after later. A connection that is
+    lost is made again.
     """
 
     async def follow(client: Client) -> None:
@@ -59,16 +60,20 @@ async def _follow(client: Client, after: str, as_json: bool) -> None:
 def _line(event: Event) -> str:
     """Return an event as text for people."""
     data = event.data if isinstance(event.data, dict) else {}
+    clock = _clock(data)
     if event.name == "log":
         text = str(data.get("text", "")).rstrip("\n")
-        return "\n".join(f"{_now()} log {data.get('job')}: {line}" for line in text.split("\n"))
-    shown: Any = data
+        return "\n".join(f"{clock} log {data.get('job')}: {line}" for line in text.split("\n"))
+    shown = json.dumps(data)
     if event.name in SHOWN:
         shown = " ".join(str(data[name]) for name in SHOWN[event.name] if data.get(name) is not None)
     elif not data:
         shown = ""
-    return f"{_now()} {event.name} {shown}".rstrip()
+    return f"{clock} {event.name} {shown}".rstrip()
 
 
-def _now() -> str:
-    return time.strftime("%H:%M:%S")
+def _clock(data: dict[str, Any]) -> str:
+    """Return the time of an event, or of its arrival if it has none: what was missed comes later than it happened."""
+    told = data.get("time", data.get("finished"))
+    known = isinstance(told, int | float) and 0 <= told < 1 << 40
+    return time.strftime("%H:%M:%S", time.localtime(told if known else None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from jidoteki.client import ApiResponseError, Client, ClientError
+from jidoteki.client.jobs import AWAY_TIMEOUT, is_temporary
 from jidoteki.core.cli import Commands, json_option
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 
@@ -29,7 +31,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--type", "kind", help="Only jobs of this type, such as backup.")
+@click.option("--type", "job_type", help="Only jobs of this type, such as backup.")
 @click.option("--status", help="Only jobs with this status: running, success, failed, cancelled.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @json_option
@@ -55,17 +57,15 @@ def list_jobs(remote: Remote, job_type: str | None, status: str | None, limit: i
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @remote_options
 def log(remote: Remote, id: str, follow: bool) -> None:
-    """Print all that a job wrote."""
+    """Print all that a job wrote.
+
+    With --follow a restart of the service meanwhile does no harm.
+    """
 
     async def ask(client: Client) -> None:
         async with client:
-            sent = 0
-            while True:
-                running = follow and (await _job(client, id)).get("status") == "running"
-                sent += await _print_from(client, id, sent)
-                if not running:
-                    return
-                await asyncio.sleep(LOOK_EACH)
+            printed = _Log(client, id)
+            await (_follow(printed) if follow else printed.go_on())
 
     remote.run(ask)
 
@@ -85,28 +85,56 @@ def cancel(remote: Remote, id: str, as_json: bool) -> None:
     remote.run(ask)
 
 
+class _Log:
+    """The log of a job, as far as it is printed."""
+
+    def __init__(self, client: Client, id: str) -> None:
+        self._client = client
+        self._id = id
+        self._length = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    async def is_running(self) -> bool:
+        """Return whether more may be written."""
+        return (await _job(self._client, self._id)).get("status") == "running"
+
+    async def go_on(self) -> None:
+        """Print what is new."""
+        headers = {"Range": f"bytes={self._length}-"} if self._length else {}
+        try:
+            async with self._client.open("GET", f"{_path(self._id)}/log", headers=headers) as response:
+                if self._length and response.status != 206:
+                    raise ClientError("The appliance does not send the rest of a log")
+                async for chunk in self._client.chunks(response):
+                    self._length += len(chunk)
+                    click.echo(printable(self._decoder.decode(chunk)), nl=False)
+        except ApiResponseError as problem:
+            if problem.status != 416:  # there is nothing new
+                raise
+
+
+async def _follow(log: _Log) -> None:
+    """Print a log until its job has ended."""
+    answered: float | None = None
+    running = True
+    while running:
+        try:
+            running = await log.is_running()
+            await log.go_on()
+            answered = time.monotonic()
+        except ClientError as error:
+            if answered is None or not is_temporary(error) or time.monotonic() - answered > AWAY_TIMEOUT:
+                raise
+            running = True
+        if running:
+            await asyncio.sleep(LOOK_EACH)
+
+
 async def _job(client: Client, id: str) -> Mapping[str, Any]:
     job = await client.get(_path(id))
     if not isinstance(job, dict):
         raise ClientError("The appliance does not show the job")
     return job
-
-
-async def _print_from(client: Client, id: str, start: int) -> int:
-    """Print the log from a byte on, and return the number of bytes printed."""
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    length = 0
-    try:
-        async with client.open("GET", f"{_path(id)}/log", headers=headers) as response:
-            if start and response.status != 206:
-                raise ClientError("The appliance does not send the rest of a log")
-            async for chunk in client.chunks(response):
-                length += len(chunk)
-                click.echo(printable(chunk.decode("utf-8", "replace")), nl=False)
-    except ApiResponseError as problem:
-        if problem.status != 416:  # there is nothing new
-            raise
-    return length
 
 
 def _path(id: str) -> str:

@@ -95,6 +95,15 @@ async def test_what_is_refused_leaves_no_upload(host: Host, tmp_path: Path) -> N
     assert host.get("/uploads").json["uploads"] == []
 
 
+async def test_the_scopes_of_the_request_and_of_uploads_are_enough_to_go_on(host: Host, package: Path) -> None:
+    token = host.post("/tokens", "-F", "name=some", "-F", "scopes=/update,/uploads").json["token"]
+
+    async with client(host, host.url, token) as api:
+        await api.request("POST", "/update?dry-run=1", files={"update": package})
+
+    assert any(each.startswith(f"{PREFIX}/uploads 201") for each in requests(host))
+
+
 async def test_who_may_not_upload_sends_the_form(host: Host, package: Path) -> None:
     token = host.post("/tokens", "-F", "name=some", "-F", "scopes=/update").json["token"]
 

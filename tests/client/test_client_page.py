@@ -30,7 +30,7 @@ def run(name: str, host: Host, directory: Path) -> str:
 
 
 def test_the_programs_on_the_page_do_what_they_say(jidoteki_host: MakeHost, tmp_path: Path) -> None:
-    host = jidoteki_host(token=None)
+    host = jidoteki_host(token=None, enable=("backup", "events", "jobs", "uploads"), parameters=None)
     certificate = host.appliance.system_etc / "pki/tls/certs/enterprise.crt"
     (tmp_path / "enterprise.crt").write_bytes(certificate.read_bytes())
     (tmp_path / "settings.json").write_text('{"network":{"interface":"eth0","hostname":"new.host"}}')
@@ -49,7 +49,17 @@ def test_the_programs_on_the_page_do_what_they_say(jidoteki_host: MakeHost, tmp_
     assert "from the update" in updated
     assert run("Fetch a backup", host, tmp_path) == "the hash is right: True\n"
     assert (tmp_path / "backup.tar").is_file()
-    assert len(PROGRAMS) == PAGE.count("```python") == 5
+    followed = run("Follow what happens", host, tmp_path)
+    assert followed.startswith("000004-backup running 0 percent\n") and followed.endswith(" success 100 percent\n")
+    jobs = run("Look at jobs", host, tmp_path)
+    assert "000002-update " in jobs and "from the update" in jobs
+    (tmp_path / "update/filling").write_bytes(os.urandom(9 * 1024 * 1024))
+    package = tmp_path / "software_package-1.2.0.enc"
+    build_package(tmp_path / "update", "1.2.0", vendor / "updates.key", vendor / "private.pem", package)
+    size = package.stat().st_size
+    assert run("Send a big file", host, tmp_path) == f"{size} of {size} bytes are there\n"
+    assert host.curl("GET", "/uploads", auth="none", query="token=yourtoken").json == {"uploads": []}
+    assert len(PROGRAMS) == PAGE.count("```python") == 8
 
 
 def test_a_refusal_and_a_failure_are_told_as_the_page_says(jidoteki_host: MakeHost, tmp_path: Path) -> None:

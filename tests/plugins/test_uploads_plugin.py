@@ -23,6 +23,7 @@ import pytest
 import signed_curl
 import yarl
 from cutting_proxy import cutting
+from places import ROOT
 from tusclient.client import TusClient
 
 from jidoteki.core.endpoints.update.build import build_package
@@ -107,7 +108,7 @@ async def with_aiotus(url: str, file: Path, certificate: Path) -> str:
     trust = ssl.create_default_context(cafile=certificate)
     async with aiohttp.ClientSession() as session:
         with file.open("rb") as content:
-            # Its own function for all of this appends a Location that is a path to the URL.
+            # Its own function for all of this appends a Location that is a path to the URL; see docs/bad-lines.md.
             endpoint = yarl.URL(f"{url}{UPLOADS}")
             named = {"filename": b"package.enc"}
             begun = await aiotus.creation.create(session, endpoint, content, named, ssl=trust, headers=headers)
@@ -142,6 +143,18 @@ async def test_a_foreign_client_uploads_over_a_line_that_is_cut_ten_times(
     assert list((host.appliance.spool / "uploads").iterdir()) == []
     host.assert_audited("update.post", "")
     host.assert_audited("request.done", f"POST {PREFIX}/update 202")
+
+
+async def test_the_program_of_the_page_uploads_with_aiotus(host: Host, tmp_path: Path) -> None:
+    source = (ROOT / "docs/bad-lines.md").read_text().partition("```python\n")[2].partition("```")[0]
+    program: dict[str, Any] = {}
+    exec(source, program)  # noqa: S102  # what the page tells its readers to run
+    (tmp_path / "file").write_bytes(os.urandom(17 * MIB))
+    trust = ssl.create_default_context(cafile=host.certificate)
+
+    id = await program["upload"](f"{host.url}{UPLOADS}", tmp_path / "file", {"Authorization": f"Bearer {TOKEN}"}, trust)
+
+    assert stored(host, id).exists() and offset(host, id) == 17 * MIB
 
 
 def test_a_backup_is_restored_from_an_upload(host: Host) -> None:
