@@ -118,7 +118,7 @@ class Handlers:
 
     async def _remove(self, id: str) -> None:
         turn = receiving.Turn.of(self._store.path(id))
-        turn.end()
+        turn.take_over(turn.arrive())
         async with turn.lock:
             await asyncio.to_thread(self._store.remove, id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import os
 import time
 from pathlib import Path
@@ -27,10 +28,12 @@ class Turn:
     """
 
     _turns: WeakValueDictionary[Path, Turn] = WeakValueDictionary()
+    _arrivals = itertools.count(1)
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.receiving: asyncio.Timeout | None = None
+        self._newest = 0
 
     @classmethod
     def of(cls, path: Path) -> Turn:
@@ -40,11 +43,34 @@ class Turn:
             turn = cls._turns[path] = cls()
         return turn
 
-    def end(self) -> None:
-        """End the running request, after writing what was received."""
+    @classmethod
+    def arrive(cls) -> int:
+        """Return the number of a request; newer ones have higher numbers."""
+        return next(cls._arrivals)
+
+    def take_over(self, number: int) -> None:
+        """End the running request, after writing what was received, and those that are about to run.
+
+        :raises ApiError: 409, there is a newer request.
+        """
+        if number < self._newest:
+            raise _newer()
+        self._newest = number
         if self.receiving is not None:
             self.receiving.reschedule(asyncio.get_running_loop().time())
             self.receiving = None
+
+    def check(self, number: int) -> None:
+        """Refuse a request that a newer one has taken over from.
+
+        :raises ApiError: 409.
+        """
+        if number != self._newest:
+            raise _newer()
+
+
+def _newer() -> ApiError:
+    return protocol.refusal(409, "A newer request goes on with this upload")
 
 
 async def receive(store: Store, id: str, request: Request) -> State:
@@ -53,10 +79,12 @@ async def receive(store: Store, id: str, request: Request) -> State:
     :raises ApiError: 404, there is none; 409, the part does not begin at the end of the upload; 413, it is too long;
         460, its checksum is wrong; and the errors of the body.
     """
+    number = Turn.arrive()
     await asyncio.to_thread(store.find, id, request.credential)
     turn = Turn.of(store.path(id))
-    turn.end()
+    turn.take_over(number)
     async with turn.lock:
+        turn.check(number)
         state = await asyncio.to_thread(store.find, id, request.credential)
         if protocol.offset_of(request) != state.offset:
             headers = protocol.told(state, store.expires(state))
@@ -64,7 +92,7 @@ async def receive(store: Store, id: str, request: Request) -> State:
         part = _Part(store, state, request)
         await part.begin()
         try:
-            await part.receive(turn)
+            await part.receive(turn, number)
         finally:
             await asyncio.shield(asyncio.ensure_future(part.end()))
         return await asyncio.to_thread(store.find, id, request.credential)
@@ -90,15 +118,16 @@ class _Part:
         """Open the file at the part's offset; bytes after that are dropped."""
         await asyncio.to_thread(self._begin)
 
-    async def receive(self, turn: Turn) -> None:
+    async def receive(self, turn: Turn, number: int) -> None:
         """Write the part until it ends, or a newer request takes over."""
         try:
             async with asyncio.timeout(None) as turn.receiving:
+                turn.check(number)  # a newer request may have come since the lock was taken
                 async for chunk in self._request.body():
                     await self._take(chunk)
                 await self._drain()
         except TimeoutError as error:
-            raise protocol.refusal(409, "A newer request goes on with this upload") from error
+            raise _newer() from error
         finally:
             turn.receiving = None
         if self._checksum and self._checksum[0].digest() != self._checksum[1]:

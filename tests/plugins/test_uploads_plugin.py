@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -10,8 +11,9 @@ import os
 import signal
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,8 +29,9 @@ from places import ROOT
 from tusclient.client import TusClient
 
 from jidoteki.core.endpoints.update.build import build_package
-from jidoteki.hookspecs import PREFIX
-from jidoteki.testing import Answer, Host, MakeHost, wait_until
+from jidoteki.hookspecs import PREFIX, ApiError
+from jidoteki.plugins.uploads import Handlers, receiving
+from jidoteki.testing import Answer, Host, MakeAppliance, MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
 
 MIB = 1024 * 1024
@@ -392,6 +395,54 @@ def test_a_client_that_comes_back_takes_over_from_a_line_that_nobody_knows_to_be
     assert time.monotonic() - began < 5
     assert b" 409 " in line.answer()
     assert stored(host, id).read_bytes() == b"1234567890"
+
+
+class _Request:
+    """A request with a part of an upload, of which some bytes never come."""
+
+    credential, body_digest = "me", None
+    host_config: Mapping[str, Any] = {"limits": {"free-space": 0}}
+
+    def __init__(self, content: bytes, stalls: bool = False) -> None:
+        self.headers = {"Upload-Offset": "0"}
+        self._content, self._stalls = content, stalls
+
+    async def body(self) -> AsyncIterator[bytes]:
+        yield self._content
+        if self._stalls:
+            await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("newer", ["PATCH", "DELETE"])
+async def test_a_newer_request_takes_over_also_while_the_older_one_begins(
+    jidoteki_appliance: MakeAppliance, monkeypatch: pytest.MonkeyPatch, newer: str
+) -> None:
+    uploads = Handlers(jidoteki_appliance(), {"keep": 3600.0, "most": 4})
+    store = uploads._store
+    id = store.create(10, "me", "", False, 0).partial.id
+    begins, goes_on = threading.Event(), threading.Event()
+    of_part = receiving._Part._begin
+
+    def slow(part: receiving._Part) -> None:
+        begins.set()
+        goes_on.wait(20)
+        of_part(part)
+
+    monkeypatch.setattr(receiving._Part, "_begin", slow)
+    older: Any = _Request(b"", stalls=True)
+    first = asyncio.create_task(receiving.receive(store, id, older))
+    await asyncio.to_thread(begins.wait, 20)
+    request: Any = _Request(b"0123456789")
+    change: Any = receiving.receive(store, id, request) if newer == "PATCH" else uploads._remove(id)
+    second = asyncio.create_task(change)
+    await asyncio.sleep(0.2)
+    goes_on.set()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ApiError, match="A newer request goes on"):
+            await first
+        state = await second
+    assert state.complete if newer == "PATCH" else not store.path(id).exists()
 
 
 def token(host: Host, name: str, scopes: str) -> str:
