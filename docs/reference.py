@@ -14,7 +14,7 @@ PAGE = ROOT / "docs/reference.md"
 CONTRACT = "jidoteki.hookspecs"
 KIT = "jidoteki.testing"
 CLIENT = "jidoteki.client"
-FIRST = ("appliance", "jobs", "endpoints", "descriptions", "findings", "hooks", "validators", "paths")
+FIRST = ("appliance", "jobs", "endpoints", "responses", "descriptions", "findings", "hooks", "validators", "paths")
 """The modules that every author meets, in the order in which that happens; the others follow by name."""
 WIDTH = 100
 

@@ -8,30 +8,23 @@ from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.credentials import Caller
 from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described, previewing
-from jidoteki.hookspecs.endpoints import (
-    PREFIX,
-    ApiError,
-    Document,
-    EncodedJson,
-    Endpoint,
-    FileDownload,
-    FileSource,
-    Handler,
-    JsonResponse,
-    NoContent,
-    Request,
-    Response,
-    StreamingResponse,
-    TextFile,
-    TextResponse,
-    Upload,
-    UploadedFile,
-)
+from jidoteki.hookspecs.endpoints import PREFIX, Document, Endpoint, FileSource, Handler, Request, Upload, UploadedFile
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
 from jidoteki.hookspecs.jobs import Event, Job, JobCancelledError, JobError, JobOutcome, JobRecord, JobType, StatusFiles
 from jidoteki.hookspecs.live import LiveEvent, Service
 from jidoteki.hookspecs.metrics import Distribution, Metric, Sample
+from jidoteki.hookspecs.responses import (
+    ApiError,
+    EncodedJson,
+    FileDownload,
+    JsonResponse,
+    NoContent,
+    Response,
+    StreamingResponse,
+    TextFile,
+    TextResponse,
+)
 
 __all__ = [
     "CONTRACT",

@@ -37,8 +37,7 @@ async def answer(admission: Admission, route: Route, form: Form) -> web.StreamRe
     change = Change(secrets.token_hex(8), dry_run.is_asked_for(request.query, form.kinds) or attempt.head)
     if attempt.method == "POST":
         form.check_no_query(request.query)
-    if attempt.method == "GET" and _by_accident(request):
-        raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
+    _check_meant(request, attempt.method)
     key = None if change.dry_run else await service.idempotency.look(attempt, found.holder)
     if not (key and key.known):
         await _check_startable(admission, route)
@@ -142,9 +141,12 @@ def _naming_the_job(response: Response, id: str) -> Response:
     return response
 
 
-def _by_accident(request: web.BaseRequest) -> bool:
-    """Whether a browser fetches ahead, or for a page of another site."""
+def _check_meant(request: web.BaseRequest, method: str) -> None:
+    """Refuse a GET of a browser that fetches ahead, or for a page of another site.
+
+    :raises ApiError: 403.
+    """
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz"))
-    return any("prefetch" in each or "prerender" in each for each in purposes) or (
-        request.headers.get("Sec-Fetch-Site", "").lower() in CROSS_SITE
-    )
+    ahead = any("prefetch" in each or "prerender" in each for each in purposes)
+    if method == "GET" and (ahead or request.headers.get("Sec-Fetch-Site", "").lower() in CROSS_SITE):
+        raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")

@@ -69,6 +69,13 @@ async def log(request: Request) -> Response:
     return TextFile(request.appliance.log / jobs.LOG)
 
 
+RESTORED = Described(
+    "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
+    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES),
+    examples.RESTORED,
+)
+
+
 async def restore(request: Request) -> Response:
     """Restore a backup and wait for its end."""
     values = request.values
@@ -131,11 +138,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 vol.Optional("mode", default=MERGE): mode,
             },
             responses={
-                200: Described(
-                    "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
-                    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES),
-                    examples.RESTORED,
-                ),
+                200: RESTORED,
                 400: "The archive is refused, and nothing was restored",
             },
             summary="Restore a backup",

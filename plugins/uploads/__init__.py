@@ -30,6 +30,7 @@ from jidoteki.plugins.uploads.examples import BEGUN, LISTED, SHOWN
 from jidoteki.plugins.uploads.store import RESUMABLE, State, Store
 
 SCHEME: Final = "upload"
+NO_VERSION: Final = "The header Tus-Resumable: 1.0.0 is missing"
 CLEAR_EACH: Final = 600.0
 _clearing: set[asyncio.Task[None]] = set()
 
@@ -154,8 +155,6 @@ def jidoteki_config_schema() -> vol.Schema:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint]:
     handlers = Handlers(appliance, config)
-    id = {vol.Required("id", description="The last part of the Location of the answer that began it"): str}
-    gone = {404: "There is no such upload, or none any more", 412: "The header Tus-Resumable: 1.0.0 is missing"}
     return [
         Endpoint(
             "OPTIONS", "/uploads", handlers.options, responses={204: "In headers"}, summary="What uploads may be like"
@@ -165,12 +164,18 @@ def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[
             "POST",
             "/uploads",
             handlers.create,
-            responses={
-                201: BEGUN,
-                412: gone[412],
-            },
+            responses={201: BEGUN, 412: NO_VERSION},
             summary="Begin an upload that can be resumed (tus 1.0.0), of Upload-Length bytes",
         ),
+        *_of_one(handlers),
+    ]
+
+
+def _of_one(handlers: Handlers) -> list[Endpoint]:
+    """Return the endpoints of a single upload."""
+    id = {vol.Required("id", description="The last part of the Location of the answer that began it"): str}
+    gone = {404: "There is no such upload, or none any more", 412: NO_VERSION}
+    return [
         Endpoint(
             "GET",
             "/uploads/{id}",
