@@ -240,6 +240,10 @@ class HttpProtocol(web.RequestHandler):
                 self.transport.close()
             self.transport.resume_reading()
 
+    async def start(self) -> None:
+        if self.transport is not None:  # else the client has reset the connection before this task began
+            await super().start()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._rest = b""
         self._budget.hold(self, 0)
@@ -253,12 +257,11 @@ class HttpProtocol(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        message = None
         if isinstance(exc, ConnectionError) or self.transport is None or self.transport.is_closing():
             logger.debug("%s hung up", self.peername)  # clients can cause this at will, so it is not logged as an error
-            message = None
         elif status >= 500:
             logger.error("%s %s failed", request.method, request.path, exc_info=exc)
-            message = None
         else:
             message = "The request is not valid HTTP"
         response = error_response(ApiError(status, message))

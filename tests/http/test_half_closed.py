@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -135,3 +136,18 @@ def test_a_download_comes_whole(host: Host, send: Send) -> None:
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert len(answer.partition(b"\r\n\r\n")[2]) == size
+
+
+@pytest.mark.parametrize("content", [b"", request("GET", "/version")], ids=["nothing", "a request"])
+def test_connections_that_are_reset_at_once_are_no_errors(host: Host, content: bytes) -> None:
+    name, _, port = host.url.removeprefix("https://").partition(":")
+    context = ssl.create_default_context(cafile=str(host.certificate))
+    for _ in range(60):
+        with context.wrap_socket(socket.create_connection((name, int(port)), 20), server_hostname=name) as client:
+            client.sendall(content)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert host.get("/version").status == 200
+    host.stop()
+
+    log = (host.appliance.log / "jidoteki-admin-api.log").read_text() + host.errors()
+    assert "ERROR" not in log and "Traceback" not in log
