@@ -38,7 +38,7 @@ async def answer(admission: Admission, route: Route, form: Form) -> web.StreamRe
     if attempt.method == "POST":
         form.check_no_query(request.query)
     _check_meant(request, attempt.method)
-    key = None if change.dry_run else await service.idempotency.look(attempt, found.holder)
+    key = await service.idempotency.look(attempt, found.holder, change.dry_run)
     if not (key and key.known):
         await _check_startable(admission, route)
     _ask_for_body(request)

@@ -55,18 +55,20 @@ class Idempotency:
         self.kept = kept
         self.running: set[bytes] = set()
 
-    async def look(self, attempt: AuthenticationRequest, holder: Holder) -> Key | None:
+    async def look(self, attempt: AuthenticationRequest, holder: Holder, dry_run: bool) -> Key | None:
         """The key of a request, before its body is read; None where it has none.
 
-        The first setup needs none, which nobody has a token for.
+        The first setup needs none, which nobody has a token for, nor does a dry run.
 
         :raises ApiError: 400, it is invalid; 409, a request with it is running; 503, it cannot be looked up.
         """
         given = attempt.request.headers.getall(HEADER, ())
-        if not given or attempt.method != "POST" or not holder.key:
+        if not given or attempt.method != "POST":
             return None
         if len(given) != 1 or not _KEY.fullmatch(given[0]):
             raise ApiError(400, f"{HEADER} must be one key of 1 to 255 printable characters")
+        if dry_run or not holder.key:
+            return None
         shown = given[0].encode()
         key = Key(
             self,

@@ -207,6 +207,7 @@ def test_parameters_that_enabled_endpoints_lack_are_told(appliance: Appliance) -
 
     assert found == {
         "parameters does not list 'mode': POST /backup/restore refuses a request with it": "note",
+        "parameters does not list 'expires': POST /tokens refuses a request with it": "note",
         "parameters does not list 'name', 'scopes', without which POST /tokens always answers 400": "warning",
         "parameters does not list 'name', without which POST /tokens/revoke always answers 400": "warning",
     }

@@ -154,7 +154,10 @@ def test_every_table_of_the_manual_is_one_on_the_page(jidoteki_host: MakeHost) -
     assert len(page.rows) == len(written) > 40
     assert "|" not in page.prose
     endpoints = {row[0]: row[1:] for row in page.rows if len(row) == 3}
-    assert endpoints["GET /tokens"] == ["", "the named tokens with their scopes"]
+    assert endpoints["GET /tokens"] == [
+        "",
+        "the named tokens with their scopes, when they were made, and when they expire, if they do",
+    ]
     assert endpoints["POST /tokens"][0] == "name, scopes: separated by commas"
     assert endpoints["POST /tokens/revoke"][0] == "name"
 

@@ -309,7 +309,8 @@ def test_a_dry_run_judges_the_package_and_leaves_the_appliance_alone(host: Host,
     good = host.post("/update", "-F", f"update=@{make_package(script=f'touch {proof}')}", query="dry-run=1")
     bad = host.post("/update", "-F", f"update=@{make_package(version='0.1')}", query="dry-run=1")
 
-    assert good.json == {"Status": "202 Accepted", "Location": "/api/v1/admin/update", "dry-run": True}
+    told = {"Status": "202 Accepted", "Location": "/api/v1/admin/update", "dry-run": True}
+    assert told.items() <= good.json.items()
     assert (bad.status, bad.json["error-code"]) == (400, "E1001")
     assert not proof.exists()
     assert list(host.appliance.spool.iterdir()) == []

@@ -57,7 +57,7 @@ def test_right_behind_the_answer_to_start_nobody_is_sent_the_backup_of_before(ji
     assert (answers[0].status, answers[0].json["Error-Message"]) == (404, "The backup is being made")
 
 
-@pytest.mark.parametrize("kind", ["certs", "update", "backup", "probe"])
+@pytest.mark.parametrize("job_type", ["certs", "update", "backup", "probe"])
 def test_a_job_runs_from_its_202_on(jidoteki_host: MakeHost, tmp_path: Path, job_type: str) -> None:
     plugin = tmp_path / "probe.py"
     plugin.write_text(PLUGIN)
@@ -78,7 +78,7 @@ def test_a_job_runs_from_its_202_on(jidoteki_host: MakeHost, tmp_path: Path, job
     assert shown["status"] in ("running", later["status"])
 
 
-@pytest.mark.parametrize("kind", ["backup", "probe"])
+@pytest.mark.parametrize("job_type", ["backup", "probe"])
 def test_a_job_whose_record_says_that_it_ended_runs_nowhere(
     jidoteki_host: MakeHost, tmp_path: Path, job_type: str
 ) -> None:
