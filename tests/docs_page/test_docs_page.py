@@ -158,7 +158,8 @@ def test_every_table_of_the_manual_is_one_on_the_page(jidoteki_host: MakeHost) -
         "",
         "the named tokens with their scopes, when they were made, and when they expire, if they do",
     ]
-    assert endpoints["POST /tokens"][0] == "name, scopes: separated by commas"
+    shown = "name, scopes: separated by commas, expires: seconds since the epoch, for ever by default"
+    assert endpoints["POST /tokens"][0] == shown
     assert endpoints["POST /tokens/revoke"][0] == "name"
 
 
