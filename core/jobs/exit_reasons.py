@@ -14,8 +14,9 @@ UNRECORDED = "How the job ended could not be recorded: the disk is full, or cann
 #: Compared by scripts. Also used if the status is unknown, as for a run that ended while the service was down.
 INTERRUPTED = "The job ended unexpectedly: it was killed, or the power failed"
 
-#: The processes of the runs that are watched here until they are settled, by the path of the run's record.
+#: The processes that were started or are watched here, by the path of the run's record.
 _processes: WeakValueDictionary[Path, JobProcess] = WeakValueDictionary()
+_awaited: set[Path] = set()
 
 
 def remember(record: Path, process: JobProcess) -> None:
@@ -26,19 +27,25 @@ def remember(record: Path, process: JobProcess) -> None:
     _processes[record] = process
 
 
-def forget(record: Path) -> None:
-    """Forget the process of a run that is settled."""
-    _processes.pop(record, None)
+def await_settling(record: Path, process: JobProcess) -> None:
+    """Register the process of a run that is watched here, and settled once it has died."""
+    remember(record, process)
+    _awaited.add(record)
+
+
+def settled(record: Path) -> None:
+    """Forget a run that was watched here."""
+    _awaited.discard(record)
 
 
 def is_awaited(record: Path) -> bool:
     """Return whether a run is watched here and not settled yet, even if its process has died."""
-    return record in _processes
+    return record in _awaited
 
 
 def any_awaited() -> bool:
     """Return whether any run is."""
-    return bool(_processes)
+    return bool(_awaited)
 
 
 def reason(record: Path) -> str:

@@ -209,7 +209,7 @@ class JobManager:
         watch = Watch(record, process, asyncio.get_running_loop().create_future())
         self._watches[record.type] = watch
         self._known.add(record.id)
-        exit_reasons.remember(self.launcher.records.path(record.id), process)
+        exit_reasons.await_settling(self.launcher.records.path(record.id), process)
         watch.task = asyncio.create_task(self._follow(watch))
         return watch
 
@@ -233,7 +233,7 @@ class JobManager:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(exit_reasons.UNRECORDED)
         finally:
-            exit_reasons.forget(self.launcher.records.path(record.id))
+            exit_reasons.settled(self.launcher.records.path(record.id))
             if self._watches.get(record.type) is watch:
                 del self._watches[record.type]
             watch.ended.set_result(record)

@@ -175,11 +175,14 @@ def test_a_page_takes_little_memory_and_ends_however_long_the_files_are(jidoteki
     assert page.following is None
 
 
-async def test_a_configuration_that_takes_no_such_parameters_shows_the_first_page(jidoteki_client: MakeClient) -> None:
+async def test_a_configuration_that_takes_no_such_parameters_refuses_them(jidoteki_client: MakeClient) -> None:
     client = await jidoteki_client(enable=["audit"], parameters=["settings"])
     write(client.appliance.log / FILE, [range(3)])
 
-    assert len((await client.get("/audit", query="limit=1")).json["audit"]) == 3
+    assert len((await client.get("/audit")).json["audit"]) == 3
+    refused = await client.get("/audit", query="limit=1")
+    assert refused.status == 400, "who asks for pages would get the first one for ever"
+    assert "does not list it" in refused.json["Error-Message"]
 
 
 async def test_a_third_partys_plugin_of_this_name_keeps_its_place(jidoteki_client: MakeClient, tmp_path: Path) -> None:
