@@ -25,6 +25,7 @@ LINGER_TIMEOUT = 2.0
 MAX_LINGER_TIMEOUT = 10.0
 MAX_DISCARDED = 8 * 1024 * 1024
 
+STREAM_END_TIMEOUT = 0.5
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of 0: unsent data are discarded
 
 #: The receive buffer of all connections: its content is copied or decrypted before the event loop continues.
@@ -206,7 +207,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         if self.is_closing():
             return
         if self.on_gone is not None:
-            self._close_now()
+            self._close_now()  # once what is buffered was taken, for which a moment is enough
+            asyncio.get_running_loop().call_later(STREAM_END_TIMEOUT, self._raw.abort)
             return
         self._send_close()
         self._closing = True
