@@ -224,8 +224,8 @@ async def test_after_a_wrong_guess_the_right_one_waits_too(door: Door) -> None:
     door.pause = 0.3
     loop = asyncio.get_running_loop()
     with sockets() as (ours, _):
-        await door.refused(attempt("token=x"))
         began = loop.time()
+        await door.refused(attempt("token=x"))
         assert (await door.admit(connected(attempt(GOOD), ours))).user == "admin"
 
     assert loop.time() - began >= 0.25

@@ -100,7 +100,7 @@ def test_a_restore_that_is_killed_says_what_became_of_the_data(host: Host, tmp_p
         path.write_text("now")  # so that there is time to kill it between two renames
     with ThreadPoolExecutor() as threads:
         asked = threads.submit(host.post, "/backup/restore", "-F", f"archive=@{kept}")
-        wait_until(lambda: any(is_planned(path) for path in host.appliance.jobs.glob("*.journal")), interval=0.001)
+        wait_until(lambda: any(is_planned(path) for path in host.appliance.jobs.glob("*.journal")), 60, 0.001)
         record = json.loads(next(host.appliance.jobs.glob("*-restore.json")).read_text())
         os.kill(record["pid"], signal.SIGKILL)
         answer = asked.result(60)

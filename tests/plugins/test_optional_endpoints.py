@@ -454,7 +454,7 @@ def test_a_download_goes_on_while_the_certificate_changes(host: Host, tmp_path: 
 
     thread = threading.Thread(target=download)
     thread.start()
-    wait_until(lambda: len(received) > 1_000_000)
+    wait_until(lambda: len(received) > 1_000_000, 60)
     old = served_certificate(host)
     host.post("/certs", "-F", f"public=@{certificate}", "-F", f"private=@{key}")
     assert wait_for(host, "certs")["status"] == "success"
