@@ -78,6 +78,8 @@ class Client:
         self._foreign: deque[str] = deque(maxlen=64)
         #: The last jobs that this client's requests started, and their paths.
         self._started: deque[tuple[str, str]] = deque(maxlen=64)
+        #: The events that began before the request whose job is waited for next.
+        self._listening: JobEvents | None = None
 
     async def __aenter__(self) -> Self:
         # A connection for each request: the original closes its own after the response without notice, and a POST
@@ -92,6 +94,8 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._listening:
+            await self._listening.end()
         if self._session:
             await self._session.close()
             self._session = None
@@ -309,7 +313,7 @@ class Client:
             raise ClientError("The appliance names a path that was not asked for: its job is not followed there")
         asked = full_path(path).rstrip("/")
         job = next((id for started, id in self._started if started == asked), None)
-        told = None if job is None else JobEvents(self, job)
+        told = self._told(job)
         return await jobs.follow(jobs.looking(self._shown, job, path), on_progress, seconds, interval, told)
 
     async def wait_for(
@@ -324,8 +328,25 @@ class Client:
         place = answer.location if answer.job is None else next(iter(answer.named()), None)
         if place is not None and place in self._foreign:
             place = None
-        told = None if answer.job is None else JobEvents(self, answer.job)
+        told = self._told(answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
+
+    async def listen(self) -> None:
+        """Follow the events before a request whose job is waited for, where they are served.
+
+        So the end of a job is known that replaces the certificate of the appliance by one that is not trusted here.
+        """
+        self._listening = JobEvents(self)
+        await self._listening.begun()
+
+    def _told(self, job: str | None) -> JobEvents | None:
+        """The events of a job, those that began before its request if there are such."""
+        told, self._listening = self._listening, None
+        if job is None:
+            return told
+        told = told or JobEvents(self)
+        told.tell_of(job)
+        return told
 
     def events(self, last: str = "", on_lost: Callable[[], None] | None = None) -> AsyncGenerator[Event]:
         """Return what happens on the appliance, event by event, without end.

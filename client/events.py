@@ -22,6 +22,10 @@ SILENCE_TIMEOUT = 45.0
 #: Seconds for which an appliance may be away, for example while its service is restarted, and those between two tries.
 AWAY_TIMEOUT = 120.0
 RETRY = 1.0
+#: Seconds in which the first event must come for a request to wait for it.
+BEGIN_TIMEOUT = 5.0
+#: Jobs of which is kept what was told of them before one of them counts.
+MAX_JOBS = 64
 #: Answers after which trying again makes sense.
 PASSING = (429, 502, 503, 504)
 
@@ -138,14 +142,17 @@ async def _connected(client: Client, last: str) -> AsyncGenerator[Event]:
 class JobEvents:
     """What the events of an appliance tell of one job; where none are served, nothing.
 
-    :param job: its id.
+    :param job: its id; None until its request is answered.
     """
 
-    def __init__(self, client: Client, job: str) -> None:
+    def __init__(self, client: Client, job: str | None = None) -> None:
         self.job = job
         self._client = client
+        #: What was told of jobs while it was not known which one counts, the newest last.
+        self._others: dict[str, Mapping[str, Any]] = {}
         self._told: Mapping[str, Any] | None = None
         self._news = asyncio.Event()
+        self._begun = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -153,16 +160,35 @@ class JobEvents:
         if self._task is None:
             self._task = asyncio.create_task(self._follow())
 
+    async def begun(self) -> None:
+        """Follow the events from now on, and wait until the first one came or none will, at most some seconds."""
+        self.begin()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_TIMEOUT):
+                await self._begun.wait()
+
     async def end(self) -> None:
         """Follow them no more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def tell_of(self, job: str) -> None:
+        """Tell of this job, from what came until now on."""
+        self.job = job
+        if job in self._others:
+            self._take(self._others[job])
+        self._others.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events come."""
+        return self._begun.is_set() and self._task is not None and not self._task.done()
+
     @property
     def are_there(self) -> bool:
         """Whether something is told now, so that the appliance need not be asked."""
-        return self._told is not None and self._task is not None and not self._task.done()
+        return self._told is not None and self.is_open
 
     async def next(self, seconds: float) -> Mapping[str, Any] | None:
         """Return what was told last of the job, waiting for it no longer than that; None if nothing was."""
@@ -173,13 +199,31 @@ class JobEvents:
         self._news.clear()
         return told
 
+    def _take(self, record: Mapping[str, Any]) -> None:
+        self._told = record
+        self._news.set()
+
     async def _follow(self) -> None:
-        with contextlib.suppress(ClientError, TimeoutError):
-            async for event in follow(self._client):
-                for each in _jobs_of(event):
-                    if each.get("id") == self.job and "status" in each:
-                        self._told = each
-                        self._news.set()
+        try:
+            with contextlib.suppress(ClientError, TimeoutError):
+                async for event in follow(self._client):
+                    for each in _jobs_of(event):
+                        self._sort(each)
+                    self._begun.set()
+        finally:
+            self._begun.set()
+
+    def _sort(self, record: Mapping[str, Any]) -> None:
+        id = record.get("id")
+        if not isinstance(id, str) or "status" not in record:
+            return
+        if id == self.job:
+            self._take(record)
+        elif self.job is None:
+            self._others.pop(id, None)
+            self._others[id] = record
+            if len(self._others) > MAX_JOBS:
+                del self._others[next(iter(self._others))]
 
 
 def _jobs_of(event: Event) -> list[Mapping[str, Any]]:

@@ -117,7 +117,7 @@ async def _looked(
     except UntrustedError as error:
         if told is not None:
             return told
-        if events is not None and events.are_there:
+        if events is not None and events.is_open:
             raise UnreachableError(str(error)) from error
         raise UntrustedError(f"{error}; how the job ended is not known") from error
 

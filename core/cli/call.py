@@ -113,6 +113,8 @@ def _text(parameter: str, path: Path) -> str:
 async def _make(client: Client, call: Call) -> None:
     async with client:
         if call.wait:
+            if call.method == "POST":
+                await client.listen()
             _print(await _follow(client, call, await _send(client, call)))
         elif call.output == STANDARD_OUTPUT:
             await _stream(client, call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 NICE = 10
-TRIES = 5
+TRIES = 10
 AUTOGROUP = Path("/proc/self/autogroup")
 
 Program = TypeVar("Program")
@@ -77,8 +78,10 @@ def _set_session(nice: int) -> None:
     for _ in range(TRIES):
         try:
             AUTOGROUP.write_text(str(nice))
-        except BlockingIOError:  # without CAP_SYS_ADMIN ten writes a second are accepted, of all processes together
-            time.sleep(0.1)
+        except BlockingIOError:
+            # Without CAP_SYS_ADMIN one write in 100 ms is accepted, of all processes together: in step with each
+            # other, the same ones would be too late again and again.
+            time.sleep(random.uniform(0.02, 0.15))  # noqa: S311  # no secret
         except OSError:
             return
         else:

@@ -93,9 +93,13 @@ async def test_what_a_handler_raised_is_raised_with_its_traceback(client: InProc
 
 
 async def test_what_a_job_raised_is_raised_with_its_traceback(client: InProcessClient) -> None:
-    await client.post("/greet", {"name": "crash"})
-    with pytest.raises(LookupError, match="the job crashed") as caught:
+    async def crash() -> None:
+        # The request itself raises it if the job has ended by its response.
+        await client.post("/greet", {"name": "crash"})
         await client.wait_for_job("/greet")
+
+    with pytest.raises(LookupError, match="the job crashed") as caught:
+        await crash()
 
     assert (str(PLUGIN), "run") in [(each.path and str(each.path), each.name) for each in caught.traceback]
     assert (await client.wait_for_job("/greet"))["status"] == "failed"
