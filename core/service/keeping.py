@@ -37,7 +37,9 @@ async def keep(request: ApiRequest, response: Response) -> Response:
     if problem is None:
         return response
     logger.error("%s", problem)
-    return {**response, "warnings": [problem]} if isinstance(response, dict) else response
+    if not isinstance(response, dict):
+        return response
+    return {**response, "warnings": [*response.get("warnings", ()), problem]}
 
 
 async def _persist(request: ApiRequest) -> str | None:

@@ -49,7 +49,7 @@ MADE = Described(
             "token": {"type": "string"},
             "scopes": _SCOPES,
             "expires": {"type": "integer"},
-            "warnings": {"type": "array", "items": {"type": "string"}},
+            "warnings": {"type": "array", "items": {"type": "string"}, "description": "Which scopes allow nothing"},
         },
     },
     ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
@@ -71,17 +71,19 @@ class Handlers:
         if not request.host_config["authentication"]["named-tokens"]:
             raise ApiError(400, f"{checking.OFF.capitalize()}; set it to true and reload the service first")
         wanted = request.values
-        for scope in wanted["scopes"]:
-            if problem := effective_scopes.fault(scope, request.endpoints):
-                raise ApiError(400, f"scopes: {problem}")
+        # No errors: an endpoint may be enabled later.
+        faults = (effective_scopes.fault(scope, request.endpoints) for scope in wanted["scopes"])
+        warnings = [f"scopes: {fault}" for fault in faults if fault]
+        more: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if request.dry_run:
-            return {"Status": "200 OK"}
+            return {"Status": "200 OK", **more}
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-        end = {"expires": wanted["expires"]} if "expires" in wanted else {}
-        return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"], **end}
+        if "expires" in wanted:
+            more["expires"] = wanted["expires"]
+        return {"name": wanted["name"], "token": token, "scopes": wanted["scopes"], **more}
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a token, effective immediately."""
