@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 import aiohttp
-from yarl import URL
 
 from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
-from jidoteki.client.answers import CHUNK, MAX_ANSWER, SLOWEST, Answer
-from jidoteki.client.errors import (
-    ApiResponseError,
-    ClientError,
-    ConnectionLostError,
-    UnreachableError,
-    UntrustedError,
-    response_error,
-)
-from jidoteki.client.events import Event, JobEvents
-from jidoteki.client.forms import Form, Sent
-from jidoteki.client.trust import trust
-from jidoteki.hookspecs import PREFIX
-from jidoteki.hookspecs.credentials import request_hash
+from jidoteki.client.answers import MAX_ANSWER, Answer
+from jidoteki.client.errors import ApiResponseError, ClientError
+from jidoteki.client.events import Event
+from jidoteki.client.transport import Outgoing, Transport, full_path
 
-CONNECT_TIMEOUT = 15.0
 DAY = 24 * 3600.0
 #: Bytes of a job's status, its log included.
 MAX_STATUS = 4 * 1024 * 1024
-MAX_URL = 8 * 1024
 #: Where an appliance describes itself.
 DOCUMENT = "/docs/openapi.json"
 #: The code of a request that may be made again once a job has ended.
@@ -63,42 +49,21 @@ class Client:
         scheme: Literal["hash", "bearer", "token"] = "hash",
         timeout: float = 600.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ClientError(f"{url} is not an address such as https://HOST:8443")
-        self._base = url.partition("?")[0].rstrip("/").removesuffix(PREFIX)
-        self._token = token
-        self._scheme = scheme
+        self._transport = Transport(url, token, cafile, verify, scheme, timeout)
         self._timeout = timeout
-        self._ssl = trust(cafile) if verify else False
-        self._session: aiohttp.ClientSession | None = None
         #: What is known of the appliance once it was asked.
         self._serves_uploads: bool | None = None
-        #: Paths that an appliance named as a job's status without being asked for them: not to be followed.
-        self._foreign: deque[str] = deque(maxlen=64)
-        #: The last jobs that this client's requests started, and their paths.
-        self._started: deque[tuple[str, str]] = deque(maxlen=64)
-        #: The events that began before the request whose job is waited for next.
-        self._listening: JobEvents | None = None
+        self._jobs = jobs.Started(self)
 
     async def __aenter__(self) -> Self:
-        # A connection for each request: the original closes its own after the response without notice, and a POST
-        # on a closed one cannot be repeated.
-        connector = aiohttp.TCPConnector(ssl=self._ssl, limit=8, force_close=True)
-        # Neither cookies nor compression are part of the API, and with both the appliance could exhaust memory.
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._transport.begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._listening:
-            await self._listening.end()
-        if self._session:
-            await self._session.close()
-            self._session = None
+        await self._jobs.end()
+        await self._transport.end()
 
     async def get(self, path: str) -> Any:
         """Return the response to `GET PATH`: the JSON value, or the text if it is not JSON.
@@ -144,10 +109,7 @@ class Client:
         :raises OSError: a file cannot be read.
         """
         answer = await self._fetch(method, path, fields, files, on_sent)
-        if answer.status == 202:
-            self._foreign.extend(each for each in answer.named() if each.rstrip("/") != answer.asked.rstrip("/"))
-            if answer.job:
-                self._started.appendleft((answer.asked.rstrip("/"), answer.job))
+        self._jobs.note(answer)
         return answer
 
     async def _fetch(
@@ -195,16 +157,19 @@ class Client:
             the caller reads the rest with `chunks`.
         :raises ClientError: as `request` does.
         """
-        if method != "POST":
-            async with self._open(
-                method, path, fields, files, on_sent, headers, accept, bounded, content, size
-            ) as response:
-                yield response
-            return
-        fields, files, sent = await self._sent_before(fields or {}, files or {}, on_sent)
+        outgoing = Outgoing(
+            method, path, fields or {}, files or {}, on_sent, headers or {}, accept, bounded, content, size
+        )
+        async with self._repeated(outgoing) if method == "POST" else self._transport.open(outgoing) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _repeated(self, outgoing: Outgoing) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A POST, made again where its connection is lost."""
+        ready, sent = await self._sent_before(outgoing)
 
         def attempt(more: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-            return self._open(method, path, fields, files, on_sent, {**(headers or {}), **more}, accept, bounded)
+            return self._transport.open(replace(ready, headers={**ready.headers, **more}))
 
         async with AsyncExitStack() as stack:
             try:
@@ -216,70 +181,22 @@ class Client:
                 raise
             yield response
 
-    async def _sent_before(
-        self, fields: Mapping[str, str], files: Mapping[str, Path | str], on_sent: Sent | None
-    ) -> tuple[Mapping[str, str], Mapping[str, Path | str], list[str]]:
-        """The fields and the files of a form once its big files were sent, and what names those."""
+    async def _sent_before(self, outgoing: Outgoing) -> tuple[Outgoing, list[str]]:
+        """A request once its big files were sent, and what names those in its form."""
         named: dict[str, str] = {}
-        for name, path in ((name, Path(path)) for name, path in files.items()):
+        for name, path in ((name, Path(path)) for name, path in outgoing.files.items()):
             if (await asyncio.to_thread(path.stat)).st_size < uploads.BIG:
                 continue
             if self._serves_uploads is None:
                 self._serves_uploads = await uploads.serves(self)
-            if self._serves_uploads and (upload := await uploads.send(self, path, on_sent)):
+            if self._serves_uploads and (upload := await uploads.send(self, path, outgoing.on_sent)):
                 named[name] = upload
-        left = {name: path for name, path in files.items() if name not in named}
-        return {**fields, **named}, left, list(named.values())
+        left = {name: path for name, path in outgoing.files.items() if name not in named}
+        return replace(outgoing, fields={**outgoing.fields, **named}, files=left), list(named.values())
 
     async def _knows_keys(self) -> bool:
         """Whether the appliance says in its own description that it knows what an `Idempotency-Key` is."""
-        if self._session is None:
-            return False
-        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
-        try:
-            async with self._session.get(
-                URL(f"{self._base}{DOCUMENT}"), timeout=timeout, allow_redirects=False
-            ) as response:
-                body = await answers.read(response, answers.MAX_JSON) if response.status == 200 else b""
-                return repeating.HEADER.encode() in (body or b"")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnreachableError(answers.reason(error, self._base)) from error
-
-    @asynccontextmanager
-    async def _open(
-        self,
-        method: str,
-        path: str,
-        fields: Mapping[str, str] | None,
-        files: Mapping[str, Path | str] | None,
-        on_sent: Sent | None,
-        headers: Mapping[str, str] | None,
-        accept: tuple[int, ...],
-        bounded: bool,
-        content: AsyncIterator[bytes] | None = None,
-        size: int = 0,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
-            raise RuntimeError("A Client works within 'async with' alone")
-        with Form(fields or {}, files or {}, on_sent) as form:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._timeout)
-            data = form.data() if fields or files else content
-            try:
-                async with (
-                    asyncio.timeout(self._timeout + (form.size + size) / SLOWEST) as patience,
-                    self._session.request(
-                        method, self._url(method, path), data=data,
-                        headers={**self._credential(), **(headers or {})}, timeout=timeout, allow_redirects=False,
-                    ) as response,
-                ):  # fmt: skip
-                    if not 200 <= response.status < 300 and response.status not in accept:
-                        body = await answers.read(response, CHUNK) or b""
-                        raise response_error(response.status, response.headers, body)
-                    if method == "GET" and not bounded:
-                        patience.reschedule(None)
-                    yield response
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise _kind(error)(answers.reason(error, self._base)) from error
+        return repeating.HEADER.encode() in await self._transport.public(DOCUMENT)
 
     def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Return the body of an answer of `open` as it comes; one that trickles for ever is given up.
@@ -309,11 +226,10 @@ class Client:
         :raises JobOutcomeError: it did not end with success, or not in time, or nothing is told of it.
         :raises ClientError: as `request` does, or the path is one to which the appliance alone would lead.
         """
-        if path in self._foreign:
+        if self._jobs.is_foreign(path):
             raise ClientError("The appliance names a path that was not asked for: its job is not followed there")
-        asked = full_path(path).rstrip("/")
-        job = next((id for started, id in self._started if started == asked), None)
-        told = self._told(job)
+        job = self._jobs.last_of(full_path(path))
+        told = self._jobs.events_of(job)
         return await jobs.follow(jobs.looking(self._shown, job, path), on_progress, seconds, interval, told)
 
     async def wait_for(
@@ -326,9 +242,9 @@ class Client:
         if answer.is_dry_run:
             return dict(answer.data)
         place = answer.location if answer.job is None else next(iter(answer.named()), None)
-        if place is not None and place in self._foreign:
+        if place is not None and self._jobs.is_foreign(place):
             place = None
-        told = self._told(answer.job)
+        told = self._jobs.events_of(answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
 
     async def listen(self) -> None:
@@ -336,17 +252,7 @@ class Client:
 
         So the end of a job is known that replaces the certificate of the appliance by one that is not trusted here.
         """
-        self._listening = JobEvents(self)
-        await self._listening.begun()
-
-    def _told(self, job: str | None) -> JobEvents | None:
-        """The events of a job, those that began before its request if there are such."""
-        told, self._listening = self._listening, None
-        if job is None:
-            return told
-        told = told or JobEvents(self)
-        told.tell_of(job)
-        return told
+        await self._jobs.listen()
 
     def events(self, last: str = "", on_lost: Callable[[], None] | None = None) -> AsyncGenerator[Event]:
         """Return what happens on the appliance, event by event, without end.
@@ -385,36 +291,3 @@ class Client:
         """
         limits = downloads.Limits(self._timeout, max_size)
         return await downloads.download(self, path, Path(target), on_progress, limits)
-
-    def _url(self, method: str, path: str) -> URL:
-        if not path.isascii() or not path.isprintable() or " " in path:
-            raise ClientError(f"{path!r} is not a path: other characters than ASCII must be percent-encoded")
-        if len(path) > MAX_URL:
-            raise ClientError(f"The path is longer than {MAX_URL} characters")
-        path, _, query = path.partition("?")
-        path = full_path(path)
-        shown = ""
-        if self._token is not None and self._scheme == "hash":
-            shown = f"hash={request_hash(method, path, self._token)}"
-        elif self._token is not None and self._scheme == "token":
-            shown = str(URL.build(query={"token": self._token})).removeprefix("?")
-        asked = "&".join(each for each in (shown, query) if each)
-        # Unchanged: the hash was made for exactly this spelling of the path.
-        return URL(f"{self._base}{path}{'?' if asked else ''}{asked}", encoded=True)
-
-    def _credential(self) -> dict[str, str]:
-        if self._token is not None and self._scheme == "bearer":
-            return {"Authorization": f"Bearer {self._token}"}
-        return {}
-
-
-def _kind(error: Exception) -> type[UnreachableError]:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return UntrustedError
-    return UnreachableError if isinstance(error, TimeoutError | aiohttp.ClientConnectorError) else ConnectionLostError
-
-
-def full_path(path: str) -> str:
-    """Return a path with the prefix."""
-    path = "/" + path.lstrip("/")
-    return path if path.startswith(PREFIX + "/") else PREFIX + path

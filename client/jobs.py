@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jidoteki.client.answers import Answer
 from jidoteki.client.errors import (
     MAX_CODE,
     ApiResponseError,
@@ -16,6 +18,9 @@ from jidoteki.client.errors import (
     sentence,
 )
 from jidoteki.client.events import JobEvents
+
+if TYPE_CHECKING:
+    from jidoteki.client.connection import Client
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
 AWAY_TIMEOUT = 120.0
@@ -52,6 +57,56 @@ def looking(fetch: Fetch, job: str | None, place: str | None) -> Callable[[], Aw
         return await fetch(place)
 
     return look
+
+
+class Started:
+    """The last jobs that requests of a client started, and the events that may tell of the next."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        #: Paths that an appliance named as a job's status without being asked for them: not to be followed.
+        self._foreign: deque[str] = deque(maxlen=64)
+        #: Path and id of each, the newest first.
+        self._ids: deque[tuple[str, str]] = deque(maxlen=64)
+        #: The events that began before the request whose job is waited for next.
+        self._events: JobEvents | None = None
+
+    def note(self, answer: Answer) -> None:
+        """Keep what an answer names, if it started a job."""
+        if answer.status != 202:
+            return
+        asked = answer.asked.rstrip("/")
+        self._foreign.extend(each for each in answer.named() if each.rstrip("/") != asked)
+        if answer.job:
+            self._ids.appendleft((asked, answer.job))
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether the appliance alone would lead to a path."""
+        return path in self._foreign
+
+    def last_of(self, path: str) -> str | None:
+        """Return the id of the last job that was started at a path."""
+        return next((id for asked, id in self._ids if asked == path.rstrip("/")), None)
+
+    async def listen(self) -> None:
+        """Follow the events from now on, for the next job."""
+        await self.end()
+        self._events = JobEvents(self._client)
+        await self._events.begun()
+
+    def events_of(self, job: str | None) -> JobEvents | None:
+        """Return the events of a job, those that began before its request if there are such; None if it has no id."""
+        events, self._events = self._events, None
+        if job is None:
+            return events
+        events = events or JobEvents(self._client)
+        events.tell_of(job)
+        return events
+
+    async def end(self) -> None:
+        """Follow no more events."""
+        if self._events is not None:
+            await self._events.end()
 
 
 async def follow(
