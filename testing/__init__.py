@@ -6,7 +6,8 @@ It is installed with the distribution; pytest finds the fixtures by itself (see 
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.testing.calls import Answer
-from jidoteki.testing.fakes import FakeJob, FakeRequest, FakeService
+from jidoteki.testing.fake_job import FakeJob
+from jidoteki.testing.fakes import FakeRequest, FakeService
 from jidoteki.testing.fixtures import MakeAppliance, MakeClient, MakeHost
 from jidoteki.testing.host import Host, wait_until
 
