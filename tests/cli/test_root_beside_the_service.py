@@ -40,7 +40,7 @@ def python() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         made = Path(directory, "bin/python")
-        for each in PYTHONS:
+        for each in filter(shutil.which, PYTHONS):
             subprocess.run([each, "-m", "venv", "--without-pip", "--clear", directory], check=True)
             packages = next(Path(directory).glob("lib/python3*/site-packages"))
             (packages / "tests.pth").write_text("\n".join(path for path in sys.path if os.path.isdir(path)))
