@@ -12,6 +12,9 @@ from typing import Any
 
 from aiohttp import HttpVersion11, web
 
+from jidoteki.core.addresses import parse_authority
+from jidoteki.core.auth.authentication import FIRST_SETUP
+from jidoteki.core.auth.gate import Authenticated
 from jidoteki.core.http import dry_run
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
@@ -37,7 +40,7 @@ async def answer(admission: Admission, route: Route, form: Form) -> web.StreamRe
     change = Change(secrets.token_hex(8), dry_run.is_asked_for(request.query, form.kinds) or attempt.head)
     if attempt.method == "POST":
         form.check_no_query(request.query)
-    _check_meant(request, attempt.method)
+    _check_meant(request, attempt.method, found)
     key = await service.idempotency.look(attempt, found.holder, change.dry_run)
     if not (key and key.known):
         await _check_startable(admission, route)
@@ -141,12 +144,26 @@ def _naming_the_job(response: Response, id: str) -> Response:
     return response
 
 
-def _check_meant(request: web.BaseRequest, method: str) -> None:
-    """Refuse a GET of a browser that fetches ahead, or for a page of another site.
+def _check_meant(request: web.BaseRequest, method: str, found: Authenticated) -> None:
+    """Refuse what a browser sends unasked: a GET that it fetches ahead, or a request for a page of another site.
+
+    Of other requests that is the first setup alone: the others need a credential, which no other site has.
 
     :raises ApiError: 403.
     """
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz"))
     ahead = any("prefetch" in each or "prerender" in each for each in purposes)
-    if method == "GET" and (ahead or request.headers.get("Sec-Fetch-Site", "").lower() in CROSS_SITE):
+    site = request.headers.get("Sec-Fetch-Site", "").lower()
+    if method == "GET" and (ahead or site in CROSS_SITE):
         raise ApiError(403, "This address changes the appliance and is not for prefetching or other sites")
+    if found.user == FIRST_SETUP.user.name and site in ("cross-site", "") and _is_foreign(request):
+        raise ApiError(403, "The first setup is not for pages of other sites")
+
+
+def _is_foreign(request: web.BaseRequest) -> bool:
+    """Return whether a page of another host sent the request, as far as its browser says."""
+    origin, host = request.headers.get("Origin"), parse_authority(request.headers.get("Host", ""))
+    if origin is None or host is None:
+        return False
+    sender = parse_authority(origin.partition("://")[2])
+    return sender is None or sender.host != host.host

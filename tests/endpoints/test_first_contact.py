@@ -136,3 +136,40 @@ def test_every_404_says_what_is_missing(jidoteki_host: MakeHost, path: str) -> N
     assert answer.status == 404 or path in ("/certs", "/storage", "/license")
     if answer.status == 404:
         assert answer.json["Error-Message"] == answer.headers["Error-Message"]
+
+
+FOREIGN = (
+    ("Origin: https://elsewhere.example", "Sec-Fetch-Site: cross-site"),
+    ("Origin: http://localhost:8080",),
+    ("Origin: null",),
+)
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_another_host_makes_no_first_setup(jidoteki_host: MakeHost, headers: tuple[str, ...]) -> None:
+    host = jidoteki_host(token=None)
+
+    answer = host.curl(
+        "POST", "/setup", *(word for each in headers for word in ("-H", each)), "-F", "newtoken=theirs", auth="none"
+    )
+
+    assert (answer.status, answer.json["Error-Message"]) == (403, "The first setup is not for pages of other sites")
+    assert not (host.appliance.etc / "api.token").exists()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        ("Origin: http://127.0.0.1", "Sec-Fetch-Site: cross-site"),
+        ("Origin: https://proxy.example", "Sec-Fetch-Site: same-origin"),
+    ],
+)
+def test_scripts_and_pages_of_the_appliance_itself_make_it(jidoteki_host: MakeHost, headers: tuple[str, ...]) -> None:
+    host = jidoteki_host(token=None)
+
+    answer = host.curl(
+        "POST", "/setup", *(word for each in headers for word in ("-H", each)), "-F", "newtoken=mine", auth="none"
+    )
+
+    assert answer.status == 200
