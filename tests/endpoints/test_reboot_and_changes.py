@@ -123,8 +123,9 @@ def test_a_reboot_goes_on_once_a_change_that_was_killed_is_put_right(jidoteki_ho
     id = host.get("/reboot").headers["Job-Id"]
     wait_until(lambda: host.get(f"/jobs/{id}").json["log"])
 
-    record = json.loads((host.appliance.jobs / f"{settings}.json").read_text())
-    os.kill(record["pid"], signal.SIGKILL)
+    record = host.appliance.jobs / f"{settings}.json"
+    # Until its process has begun there is none: 0, which would mean those of the tests.
+    os.kill(wait_until(lambda: json.loads(record.read_text())["pid"]), signal.SIGKILL)
 
     done = host.wait_for_job(f"/jobs/{id}", 30)
     assert done["status"] == "success" and f"{settings} has ended: failed" in done["log"]
@@ -161,7 +162,8 @@ def test_a_reboot_that_is_ended_while_it_waits_reboots_nothing(jidoteki_host: Ma
     host.curl("DELETE", "/probe/reboot")
     killed = host.get("/reboot").headers["Job-Id"]
     wait_until(lambda: host.get(f"/jobs/{killed}").json["log"])
-    os.kill(json.loads((host.appliance.jobs / f"{killed}.json").read_text())["pid"], signal.SIGKILL)
+    record = host.appliance.jobs / f"{killed}.json"
+    os.kill(wait_until(lambda: json.loads(record.read_text())["pid"]), signal.SIGKILL)
 
     assert host.get(f"/jobs/{cancelled}").json["status"] == "cancelled"
     assert host.wait_for_job(f"/jobs/{killed}")["status"] == "failed"
