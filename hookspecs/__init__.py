@@ -14,6 +14,7 @@ from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspe
 from jidoteki.hookspecs.jobs import Event, Job, JobCancelledError, JobError, JobOutcome, JobRecord, JobType, StatusFiles
 from jidoteki.hookspecs.live import LiveEvent, Service
 from jidoteki.hookspecs.metrics import Distribution, Metric, Sample
+from jidoteki.hookspecs.pages import Page, Visit
 from jidoteki.hookspecs.responses import (
     ApiError,
     EncodedJson,
@@ -56,6 +57,7 @@ __all__ = [
     "LiveEvent",
     "Metric",
     "NoContent",
+    "Page",
     "Request",
     "Response",
     "Sample",
@@ -66,6 +68,7 @@ __all__ = [
     "TextResponse",
     "Upload",
     "UploadedFile",
+    "Visit",
     "hookimpl",
     "hookspec",
     "previewing",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jidoteki.hookspecs.jobs import Event, Job, JobType
     from jidoteki.hookspecs.live import Service
     from jidoteki.hookspecs.metrics import Metric
+    from jidoteki.hookspecs.pages import Page
 
 PROJECT: Final = "jidoteki"
 
@@ -48,6 +49,12 @@ class Hooks:
     @hookspec
     def jidoteki_endpoints(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint] | None:
         """Return the endpoints this plugin serves; called at start-up and when the configuration is reloaded."""
+
+    @hookspec
+    def jidoteki_pages(
+        self, appliance: Appliance, config: Mapping[str, Any], host_config: Mapping[str, Any]
+    ) -> list[Page] | None:
+        """Return the public pages outside of the API; called at start-up and at each reload."""
 
     @hookspec
     def jidoteki_file_sources(self, appliance: Appliance, config: Mapping[str, Any]) -> list[FileSource] | None:

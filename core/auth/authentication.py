@@ -7,7 +7,7 @@ import hmac
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
@@ -202,6 +202,12 @@ class Authenticator:
             if holder.user == FIRST_RUN:
                 self._setup_file.unlink(missing_ok=True)
                 paths.sync_directory(self._setup_file.parent)
+
+    def setup_state(self) -> Literal["open", "passphrase", "done"]:
+        """Return whether anybody may make the first setup, or it needs the passphrase, or it was made."""
+        if self.first_run_pending():
+            return "passphrase"
+        return "open" if self.is_unset() else "done"
 
     def is_unset(self) -> bool:
         """Return whether any client may still make the first setup."""

@@ -107,13 +107,25 @@ def sources(config: Config, root: Path) -> Iterator[Source]:
     yield from (each for each in last if each.name not in names)
 
 
+def _always(config: Config) -> set[str]:
+    """Return the built-in plugins that are in service without being enabled."""
+    built_in = importlib.import_module(BUILT_IN)
+    sections = config.values["plugins"]
+    on = {name for name in built_in.ALWAYS_SERVED if _is_on(sections.get(name))}
+    return on.union(*(built_in.BRINGS_ALONG.get(name, ()) for name in on))
+
+
+def _is_on(section: object) -> bool:
+    return not isinstance(section, dict) or section.get("enabled") is not False
+
+
 def _sources(config: Config, root: Path) -> Iterator[Source]:
     # Imported late: it is slow, and a job's process does not need it.
     from importlib import metadata
 
     enabled = config.endpoints
     packages: dict[Kind, str] = {"mandatory": MANDATORY, "built-in": BUILT_IN}
-    built_in = importlib.import_module(BUILT_IN)
+    gives_way, always = importlib.import_module(BUILT_IN).GIVES_WAY, _always(config)
     for kind, package in packages.items():
         for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
             own = kind == "built-in"
@@ -121,8 +133,8 @@ def _sources(config: Config, root: Path) -> Iterator[Source]:
                 module,
                 kind,
                 f"{package}.{module}",
-                always=own and module in built_in.ALWAYS_SERVED,
-                gives_way=own and module in built_in.GIVES_WAY,
+                always=own and module in always,
+                gives_way=own and module in gives_way,
             )
             if module in enabled or not source.needs_enabling:
                 yield source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from jidoteki.core import docs_page
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.auth.authentication import Authenticator
 from jidoteki.core.auth.gate import Gate
@@ -19,6 +20,7 @@ from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.logs.audit import AuditLog
+from jidoteki.core.pages.table import PageTable
 from jidoteki.core.plugin_manager import manager
 from jidoteki.core.plugin_manager.isolation import Calls
 from jidoteki.core.plugin_manager.manager import Plugins
@@ -38,6 +40,7 @@ class Assembly:
     launcher: Launcher
     routes: Routes
     file_sources: FileSources
+    pages: PageTable
 
 
 def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -> Assembly:
@@ -49,7 +52,10 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
     sources = file_sources.collect(plugins, appliance)
-    return Assembly(appliance, config, plugins, launcher, Routes(plugins, config), sources)
+    pages = PageTable(plugins, appliance, config)
+    routes = Routes(plugins, config)
+    pages.add_own(docs_page.pages(routes))
+    return Assembly(appliance, config, plugins, launcher, routes, sources, pages)
 
 
 @dataclass(frozen=True, slots=True)

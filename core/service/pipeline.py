@@ -14,20 +14,22 @@ from jidoteki.core.http import authority
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated
 from jidoteki.core.http.rendering import Attachment, render
-from jidoteki.core.http.responses import error_response
+from jidoteki.core.http.responses import SECURITY_HEADERS, error_response
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.http.streaming import Streamed
 from jidoteki.core.logs.service import CLIENT
+from jidoteki.core.pages.serving import Pages
 from jidoteki.core.service import changing
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.requests import handled
 from jidoteki.core.service.service import Service
-from jidoteki.hookspecs import PREFIX, ApiError, FileDownload
+from jidoteki.hookspecs import PREFIX, ApiError, FileDownload, Visit
 
 logger = logging.getLogger(__name__)
 
 BELOW = f"{PREFIX}/"
 NOT_SERVED = f"Nothing is served here: {docs_page.PATH} shows what is"
+NO_CONTENT = "nothing=204"
 KNOWN_METHODS = frozenset({*METHODS, "HEAD"})
 
 
@@ -36,7 +38,7 @@ class Pipeline:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._docs = docs_page.Docs()
+        self._pages = Pages()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; raises nothing but ConnectionError."""
@@ -72,9 +74,7 @@ class Pipeline:
         method = "GET" if head else request.method
         path = request.rel_url.raw_path
         if not path.startswith(BELOW):
-            if docs_page.is_below(path):
-                return await self._show_docs(request, method)
-            raise ApiError(404, NOT_SERVED)
+            return await self._show_page(request)
         path = path[len(PREFIX) :]
         generation = self._service.generation
         route = _route(generation.routes, method, path)
@@ -97,7 +97,12 @@ class Pipeline:
         """Answer a request that changes nothing."""
         values = await form.query_values(admission.attempt.request)
         api = admission.request(route.plugin, values)
-        response = await handled(route, api)
+        try:
+            response = await handled(route, api)
+        except ApiError as error:
+            if error.status != 404 or not _prefers_no_content(admission.attempt.request):
+                raise
+            return web.Response(status=204, headers={**SECURITY_HEADERS, "Preference-Applied": NO_CONTENT})
         if isinstance(response, FileDownload):
             await admission.check()
             original = route.endpoint.audited_as(values) if route.endpoint.audited_as else None
@@ -117,11 +122,22 @@ class Pipeline:
         target = f"{route.endpoint.method} {route.path}"
         logger.error("The plugin %s failed in the middle of %s", route.plugin.name, target, exc_info=error)
 
-    async def _show_docs(self, request: web.BaseRequest, method: str) -> web.StreamResponse:
-        """The pages that describe the API: outside of its prefix and without authentication."""
-        if method != "GET":
-            raise ApiError(405, "Use GET", headers={"Allow": "GET, HEAD"})
-        return await self._docs.answer(request, self._service.generation.routes)
+    async def _show_page(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request outside of the API, without authentication."""
+        generation = self._service.generation
+        visit = Visit(generation.authenticator.setup_state())
+        page = await self._pages.answer(request, generation.assembly.pages, visit)
+        if page is None:
+            raise ApiError(404, NOT_SERVED)
+        return page
+
+
+def _prefers_no_content(request: web.BaseRequest) -> bool:
+    """Return whether the client prefers 204 to 404 at an endpoint with nothing to show; RFC 7240 has the header.
+
+    Browsers report each 404 as an error on their console, where nothing is wrong.
+    """
+    return any(each.strip().lower() == NO_CONTENT for each in request.headers.get("Prefer", "").split(","))
 
 
 def _route(routes: Routes, method: str, path: str) -> Route | OutOfService:

@@ -1,0 +1,1 @@
+"""Public pages outside of the API: those of plugins, and `/docs`."""

@@ -1,0 +1,222 @@
+// Requests to the API, signed with the key of this browser.
+
+import * as key from "./key.js";
+
+export const PREFIX = "/api/v1/admin";
+/** What the service says to those whose token it does not know; other answers of 403 are about rights. */
+const UNKNOWN_TOKEN = "Authentication error";
+
+/** What the appliance answered in place of success. */
+export class ApiError extends Error {
+  constructor(status, message, code, field, retryAfter) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = code;
+    this.field = field;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The appliance did not answer at all. */
+export class UnreachableError extends Error {
+  constructor() {
+    super("The appliance does not answer");
+    this.name = "UnreachableError";
+  }
+}
+
+let traffic = new AbortController();
+const listeners = { denied: new Set(), reach: new Set() };
+
+/** Call a function once the key is refused, or each time the appliance is lost (false) or found again (true). */
+export function on(event, listener) {
+  listeners[event].add(listener);
+  return () => listeners[event].delete(listener);
+}
+
+/** End all requests; for somebody who signs out. */
+export function endAll() {
+  traffic.abort();
+  traffic = new AbortController();
+}
+
+function tell(event, value) {
+  listeners[event].forEach((listener) => listener(value));
+}
+
+/**
+ * Return the signed address of a request.
+ *
+ * @param {CryptoKey | null} [signer] the key in place of this browser's; null for none.
+ */
+export async function address(method, path, query = {}, signer = undefined) {
+  const whole = PREFIX + path;
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== "") {
+      parameters.set(name, String(value));
+    }
+  }
+  if (signer !== null) {
+    parameters.set("hash", await key.hash(method, whole, signer));
+  }
+  const text = parameters.toString();
+  return text ? `${whole}?${text}` : whole;
+}
+
+/** Return the body of a form, without what is undefined; objects go as JSON. */
+export function form(fields) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined && value !== null) {
+      const plain = typeof value === "object" && !(value instanceof Blob);
+      body.append(name, plain ? JSON.stringify(value) : value);
+    }
+  }
+  return body;
+}
+
+const given = (options) => {
+  const signals = [traffic.signal, ...(options.signal ? [options.signal] : [])];
+  return AbortSignal.any(signals);
+};
+
+/**
+ * Make a request and return its Response.
+ *
+ * @param {string} method
+ * @param {string} path without the prefix.
+ * @param {{query?: object, fields?: object, headers?: object, signal?: AbortSignal, signer?: CryptoKey | null}} [options]
+ * @throws {ApiError | UnreachableError | DOMException} AbortError when it was ended.
+ */
+export async function send(method, path, options = {}) {
+  const signal = given(options);
+  const url = await address(method, path, options.query, options.signer);
+  let response;
+  try {
+    response = await fetch(url, {
+      method,
+      body: options.fields ? form(options.fields) : undefined,
+      headers: options.headers,
+      signal,
+      cache: "no-store",
+    });
+  } catch (error) {
+    if (signal.aborted) {
+      throw error;
+    }
+    tell("reach", false);
+    throw new UnreachableError();
+  }
+  tell("reach", true);
+  if (!response.ok) {
+    throw await refusal(response.status, response.headers, () => response.text(), options.signer);
+  }
+  return response;
+}
+
+async function refusal(status, headers, text, signer) {
+  let body = {};
+  try {
+    body = JSON.parse(await text());
+  } catch {
+    // What is no JSON comes from something between here and the appliance.
+  }
+  const message = body["Error-Message"] || headers.get("Error-Message") || String(status);
+  if (status === 403 && message.startsWith(UNKNOWN_TOKEN) && signer === undefined) {
+    endAll();
+    tell("denied", message);
+  }
+  const retryAfter = Number(headers.get("Retry-After")) || 0;
+  return new ApiError(status, message, body["error-code"], body["error-field"], retryAfter);
+}
+
+/**
+ * Make a request and return what was answered, as JSON where it is JSON and as text otherwise.
+ *
+ * The result of a request that starts a job is `{job: ID}`.
+ */
+export async function call(method, path, options = {}) {
+  const response = await send(method, path, options);
+  return answered(response.status, response.headers, await response.text());
+}
+
+/** Make a GET request and return what is shown there; null where there is nothing to show yet. */
+export async function look(path, options = {}) {
+  const response = await send("GET", path, { ...options, headers: { ...options.headers, Prefer: "nothing=204" } });
+  return response.status === 204 ? null : answered(response.status, response.headers, await response.text());
+}
+
+function answered(status, headers, text) {
+  const started = headers.get("Job-Id");
+  if (status === 202 && started) {
+    return { job: started };
+  }
+  const json = (headers.get("Content-Type") || "").startsWith("application/json");
+  return json && text ? JSON.parse(text) : text;
+}
+
+/**
+ * Make a request with files, and tell how much of it was sent: fetch cannot.
+ *
+ * @param {(sent: number, total: number) => void} progress
+ */
+export async function upload(method, path, fields, progress, options = {}) {
+  const signal = given(options);
+  const url = await address(method, path, options.query);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const stop = () => request.abort();
+    const end = (settle, value) => {
+      signal.removeEventListener("abort", stop);
+      settle(value);
+    };
+    const headers = { get: (name) => request.getResponseHeader(name) };
+    request.open(method, url);
+    for (const [name, value] of Object.entries(options.headers || {})) {
+      request.setRequestHeader(name, value);
+    }
+    request.upload.onprogress = ({ loaded, total }) => progress(loaded, total);
+    request.onabort = () => end(reject, new DOMException("Ended", "AbortError"));
+    request.onerror = () => end(reject, new UnreachableError());
+    request.onload = async () => {
+      const text = async () => request.responseText;
+      try {
+        if (request.status < 200 || request.status > 299) {
+          throw await refusal(request.status, headers, text);
+        }
+        end(resolve, answered(request.status, headers, request.responseText));
+      } catch (error) {
+        end(reject, error);
+      }
+    };
+    signal.addEventListener("abort", stop);
+    request.send(form(fields));
+  });
+}
+
+/** Save what a path answers as a file: by a ticket, as neither a key in an address nor gigabytes in a page will do. */
+export async function download(path) {
+  const { url } = await call("POST", "/downloads", { fields: { path } });
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = "";
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+/** Return whether a credential may make a request; the appliance decides, this only keeps menus short. */
+export function allows(session, method, path) {
+  if (session.administrator) {
+    return true;
+  }
+  return session.scopes.some((scope) => {
+    if (scope === "all" || scope === "read") {
+      return scope === "all" || method === "GET";
+    }
+    const [wanted, prefix] = scope.includes(" ") ? scope.split(" ") : ["", scope];
+    return (wanted === "" || wanted === method) && (path === prefix || path.startsWith(`${prefix}/`));
+  });
+}

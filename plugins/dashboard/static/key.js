@@ -1,0 +1,135 @@
+// The key that requests are signed with. It is made of the token and cannot be read by any script, this one included.
+
+const DATABASE = "jidoteki";
+const STORE = "keys";
+const NAME = "key";
+const DAYS_KEPT = 30;
+/** Seconds for which the key outlives a reload that the page itself asked for. */
+const HANDOVER = 60;
+const ASK_OTHERS = 300;
+
+const encoder = new TextEncoder();
+const channel = new BroadcastChannel("jidoteki-key");
+const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+let key = null;
+const forgotten = new Set();
+const found = new Set();
+
+/** Return the key for a token; https://www.rfc-editor.org/rfc/rfc2104 over the hexadecimal SHA-256 of the token. */
+export async function fromToken(token) {
+  const digest = hex(await crypto.subtle.digest("SHA-256", encoder.encode(token)));
+  return crypto.subtle.importKey("raw", encoder.encode(digest), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+}
+
+/** Return the value of `?hash=` for a request. */
+export async function hash(method, path, given = key) {
+  if (given === null) {
+    throw new DOMException("Not signed in", "NotAllowedError");
+  }
+  return hex(await crypto.subtle.sign("HMAC", given, encoder.encode(method + path)));
+}
+
+export const isPresent = () => key !== null;
+
+/** Sign in, in this tab and, on request, in those of the same browser. */
+export async function use(given, kept) {
+  key = given;
+  channel.postMessage({ key });
+  await (kept ? store(DAYS_KEPT * 86400) : erase());
+}
+
+/** Find the key that another tab has, or that was kept; true if there is one. */
+export async function recover() {
+  const record = await read();
+  if (record && record.until > Date.now() && record.key.extractable === false) {
+    key = record.key;
+    if (record.handover) {
+      await erase();
+    }
+    return true;
+  }
+  if (record) {
+    await erase();
+  }
+  return askOthers();
+}
+
+/** Keep the key over a reload of this page. */
+export async function handOver() {
+  if (key !== null && !(await read())) {
+    await store(HANDOVER, true);
+  }
+}
+
+/** Sign out in all tabs; `dead` is a reason that others show. */
+export async function forget(reason = "") {
+  key = null;
+  channel.postMessage({ forget: reason });
+  await erase();
+}
+
+/** Call a function with a reason once another tab signs out. */
+export function onForgotten(listener) {
+  forgotten.add(listener);
+}
+
+/** Call a function once another tab signs in. */
+export function onFound(listener) {
+  found.add(listener);
+}
+
+channel.onmessage = ({ data }) => {
+  if (data.key instanceof CryptoKey && data.key.extractable === false && key === null) {
+    key = data.key;
+    found.forEach((listener) => listener());
+  } else if (data.ask && key !== null) {
+    channel.postMessage({ key });
+  } else if (data.forget !== undefined && key !== null) {
+    key = null;
+    forgotten.forEach((listener) => listener(data.forget));
+  }
+};
+
+function askOthers() {
+  return new Promise((resolve) => {
+    const end = (answered) => {
+      clearTimeout(waiting);
+      found.delete(answer);
+      resolve(answered);
+    };
+    const answer = () => end(true);
+    const waiting = setTimeout(() => end(false), ASK_OTHERS);
+    found.add(answer);
+    channel.postMessage({ ask: true });
+  });
+}
+
+function open() {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(DATABASE, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+}
+
+async function run(mode, action) {
+  const database = await open();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = database.transaction(STORE, mode);
+      const request = action(transaction.objectStore(STORE));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+
+// A browser that keeps nothing, as in some private windows, loses the comfort and not the dashboard.
+const read = () => run("readonly", (store) => store.get(NAME)).catch(() => undefined);
+const erase = () => run("readwrite", (store) => store.delete(NAME)).catch(() => undefined);
+const store = (seconds, handover = false) =>
+  run("readwrite", (all) => all.put({ key, handover, until: Date.now() + seconds * 1000 }, NAME)).catch(() => undefined);

@@ -1,0 +1,221 @@
+// What happens on the appliance, while it happens: one stream of events for all tabs of a browser, or else polling.
+
+import * as api from "./api.js";
+
+const SILENCE = 40_000;
+const POLL = { visible: 2_000, hidden: 30_000 };
+const HEALTH_EACH = 10_000;
+const TRY_STREAM_AGAIN = 60_000;
+const LONGEST_PAUSE = 10_000;
+const LOCK = "jidoteki-live";
+
+/** @type {{jobs: Map<string, any>, health: any, services: any[] | null, reached: boolean, since: number, streaming: boolean}} */
+export const state = { jobs: new Map(), health: null, services: null, reached: true, since: 0, streaming: false };
+
+const listeners = new Map();
+const channel = new BroadcastChannel(LOCK);
+let running = null;
+
+/**
+ * Call a function for each event of a kind: `job`, `log`, `health`, `services`, `settings`, `audit` and those of plugins
+ * as the API has them; `reach` when the appliance is lost or found again; `state` when anything of it was replaced.
+ */
+export function on(kind, listener, signal) {
+  const all = listeners.get(kind) ?? new Set();
+  listeners.set(kind, all.add(listener));
+  signal?.addEventListener("abort", () => all.delete(listener));
+}
+
+function dispatch(kind, data) {
+  if (kind === "job") {
+    state.jobs.set(data.id, { ...state.jobs.get(data.id), ...data });
+  } else if (kind === "state") {
+    state.jobs = new Map((data.jobs ?? []).map((job) => [job.id, job]));
+    state.health = data.health ?? state.health;
+    state.services = data.services ?? state.services;
+  } else if (kind === "health" || kind === "services") {
+    state[kind] = data;
+  } else if (kind === "reach") {
+    if (state.reached === data) {
+      return;
+    }
+    state.reached = data;
+    state.since = Date.now();
+  } else if (kind === "streaming") {
+    state.streaming = data;
+  }
+  for (const listener of [...(listeners.get(kind) ?? [])]) {
+    listener(data);
+  }
+}
+
+/** Dispatch in all tabs. */
+function publish(kind, data) {
+  dispatch(kind, data);
+  channel.postMessage({ kind, data });
+}
+
+const snapshot = () => ({
+  state: { jobs: [...state.jobs.values()], health: state.health, services: state.services },
+  reached: state.reached,
+  streaming: state.streaming,
+});
+
+channel.onmessage = ({ data }) => {
+  if (running === null) {
+    return;
+  }
+  if (data.ask && running.leads) {
+    channel.postMessage({ snapshot: snapshot() });
+  } else if (data.snapshot) {
+    dispatch("state", data.snapshot.state);
+    dispatch("streaming", data.snapshot.streaming);
+    dispatch("reach", data.snapshot.reached);
+  } else if (data.kind) {
+    dispatch(data.kind, data.data);
+  }
+};
+
+/** Begin, for somebody who signed in; the tab that has the lock reads for all of them. */
+export function start() {
+  stop();
+  const ending = new AbortController();
+  running = { ending, leads: false };
+  const mine = running;
+  channel.postMessage({ ask: true });
+  api.on("reach", (reached) => running === mine && dispatch("reach", reached));
+  navigator.locks
+    .request(LOCK, { signal: ending.signal }, async () => {
+      mine.leads = true;
+      await lead(ending.signal);
+    })
+    .catch((error) => {
+      if (!ending.signal.aborted) {
+        throw error;
+      }
+    });
+}
+
+/** End, for somebody who signs out. */
+export function stop() {
+  running?.ending.abort();
+  running = null;
+  Object.assign(state, { jobs: new Map(), health: null, services: null, reached: true, streaming: false });
+}
+
+async function lead(signal) {
+  let last = "";
+  let pause = 500;
+  while (!signal.aborted) {
+    try {
+      await stream(signal, last, (id) => {
+        last = id;
+        pause = 500;
+      });
+    } catch (error) {
+      publish("streaming", false);
+      if (signal.aborted) {
+        return;
+      }
+      if (error instanceof api.ApiError) {
+        await poll(signal, Date.now() + TRY_STREAM_AGAIN);
+        continue;
+      }
+      publish("reach", false);
+    }
+    publish("streaming", false);
+    await sleep(pause, signal);
+    pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+}
+
+/** Read one stream to its end; fetch and not EventSource, which gives up at the first 503 and shows no status. */
+async function stream(signal, last, seen) {
+  const silent = new AbortController();
+  let timer = setTimeout(() => silent.abort(), SILENCE);
+  try {
+    const response = await api.send("GET", "/events", {
+      headers: last ? { "Last-Event-ID": last } : {},
+      signal: AbortSignal.any([signal, silent.signal]),
+    });
+    publish("reach", true);
+    publish("streaming", true);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(), SILENCE);
+      const blocks = (rest + part.value).split("\n\n");
+      rest = blocks.pop();
+      blocks.forEach((block) => take(block, seen));
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Take one event; https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream. */
+function take(block, seen) {
+  const fields = { event: "message", data: "", id: null };
+  for (const line of block.split("\n")) {
+    const [name, value] = [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).replace(/^ /, "")];
+    if (name === "data") {
+      fields.data += fields.data ? `\n${value}` : value;
+    } else if (name === "id" || name === "event") {
+      fields[name] = value;
+    }
+  }
+  if (fields.id !== null) {
+    seen(fields.id);
+  }
+  if (fields.data && fields.event !== "reset" && fields.event !== "bye") {
+    publish(fields.event, JSON.parse(fields.data));
+  }
+}
+
+/** Ask again and again in place of a stream, each request after the last one's answer. */
+async function poll(signal, until) {
+  let healthAt = 0;
+  while (!signal.aborted && Date.now() < until) {
+    try {
+      const visible = document.visibilityState === "visible";
+      const { jobs } = await api.call("GET", "/jobs", { query: { limit: 20 }, signal });
+      publish("reach", true);
+      jobs.filter(isNews).forEach((job) => publish("job", job));
+      if (visible && Date.now() - healthAt >= HEALTH_EACH) {
+        healthAt = Date.now();
+        publish("health", await api.call("GET", "/health", { signal }));
+        publish("services", (await api.call("GET", "/services", { signal })).services ?? []);
+      }
+    } catch (error) {
+      if (signal.aborted) {
+        return;
+      }
+      if (!(error instanceof api.ApiError)) {
+        publish("reach", false);
+      }
+    }
+    await sleep(document.visibilityState === "visible" ? POLL.visible : POLL.hidden, signal, true);
+  }
+}
+
+function isNews(job) {
+  const known = state.jobs.get(job.id);
+  return known === undefined || known.status !== job.status || known.percentage !== job.percentage;
+}
+
+/** Wait; `wakes` when the tab is looked at. */
+function sleep(milliseconds, signal, wakes = false) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      document.removeEventListener("visibilitychange", shown);
+      resolve();
+    };
+    const shown = () => wakes && document.visibilityState === "visible" && end();
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener("abort", end);
+    document.addEventListener("visibilitychange", shown);
+  });
+}

@@ -1,0 +1,60 @@
+// What the appliance is and how it is.
+
+/** Show the screen. */
+export async function page(root, { html, nothing, look, render, may, live, signal, t }) {
+  const optional = (path) => (may("GET", path) ? look(path) : null);
+  const [version, settings, changelog, answered] = await Promise.all(["/version", "/settings", "/changelog", "/services"].map(optional));
+
+  const draw = () => {
+    const services = live.state.services ?? answered?.services ?? [];
+    render(html`
+      <div class="cards">
+        <section class="card">
+          <h2>${t("This appliance")}</h2>
+          <dl class="facts"><dt>${t("Version")}</dt><dd>${version?.version ?? t("unknown")}</dd></dl>
+        </section>
+        <section class="card">
+          <h2>${t("Network")}</h2>
+          ${settings?.network ? facts(settings.network) : html`<p class="hint">${t("No network settings were made here yet.")}</p>`}
+        </section>
+        ${services.length ? html`<section class="card"><h2>${t("Services")}</h2>${list(services)}</section>` : nothing}
+      </div>
+      ${changelog
+        ? html`<section class="card">
+            <h2>${t("What is new in this version")}</h2>
+            <pre class="text" tabindex="0" aria-label=${t("What is new in this version")}>${changelog}</pre>
+          </section>`
+        : nothing}`);
+  };
+
+  const facts = (network) => html`<dl class="facts">
+    ${Object.entries(network).map(([name, value]) => html`<dt>${LABELS[name] ? t(LABELS[name]) : name}</dt><dd>${shown(value)}</dd>`)}
+  </dl>`;
+
+  const list = (services) => html`<ul class="services">
+    ${services.flatMap(Object.entries).map(([name, state]) => html`<li>
+      <span>${name}</span>
+      <span class="state ${state === "running" ? "good" : "bad"}">${state === "running" ? t("running") : state === "stopped" ? t("stopped") : state}</span>
+    </li>`)}
+  </ul>`;
+
+  live.on("services", draw, signal);
+  live.on("state", draw, signal);
+  draw();
+}
+
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** What the keys of the network settings are called on all screens. */
+export const LABELS = {
+  mode: "Address",
+  hostname: "Hostname",
+  interface: "Interface",
+  ip_address: "IP address",
+  netmask: "Netmask",
+  prefix: "Prefix length",
+  gateway: "Gateway",
+  dns1: "DNS server 1",
+  dns2: "DNS server 2",
+  ntpserver: "NTP server",
+};

@@ -1,0 +1,252 @@
+// The frame of all screens after login: head, menu, the state of the connection, and the way between screens.
+
+import * as api from "./api.js";
+import * as key from "./key.js";
+import * as live from "./live.js";
+import { SCREENS } from "./screens.js";
+import * as text from "./text.js";
+import * as widgets from "./widgets.js";
+import { html, nothing, render, svg } from "./vendor/lit-html.js";
+
+const { t } = text;
+const BASE = "/dashboard";
+/** From which figures on the head warns; the original's. */
+const FULL = { disk: 98, memory: 90 };
+
+/** What belongs to one login. */
+let frame = null;
+let leaving = new AbortController();
+
+/**
+ * Show the dashboard.
+ *
+ * @param {Element} root
+ * @param {any} site what the page was given by the appliance: build, name, logo, support, base.
+ * @param {any} session what GET /session answered.
+ * @param {(message?: string) => Promise<void>} leave signs out.
+ */
+export async function start(root, site, session, leave) {
+  const { endpoints } = await api.call("GET", "/endpoints");
+  const served = new Set(endpoints.filter((each) => each.startsWith(api.PREFIX)).map((each) => `/${each.slice(api.PREFIX.length).split("/")[1]}`));
+  const may = (method, path) => {
+    const first = `/${path.split("/")[1]}`;
+    return (served.has(first) || BROUGHT_ALONG.has(first)) && api.allows(session, method, path);
+  };
+  const ending = new AbortController();
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, menu: [], open: false, ending };
+  frame.menu = SCREENS.filter((screen) => may(...screen.needs));
+  live.start();
+  for (const kind of ["health", "state", "reach"]) {
+    live.on(kind, draw, ending.signal);
+  }
+  live.on("reach", found, ending.signal);
+  api.on("denied", () => ending.abort());
+  addEventListener("popstate", show, { signal: ending.signal });
+  root.addEventListener("click", follow, { signal: ending.signal });
+  setInterval(() => live.state.reached || draw(), 1000);
+  draw();
+  await show();
+}
+
+/** First parts of paths that are served with the dashboard, and that GET /endpoints does not name. */
+const BROUGHT_ALONG = new Set(["/jobs", "/events", "/session", "/downloads"]);
+
+/** Go to a screen, as its links do. */
+export function go(path) {
+  history.pushState(null, "", path);
+  return show();
+}
+
+function follow(event) {
+  const link = event.target.closest?.("a[href]");
+  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+  if (link && plain && link.origin === location.origin && !link.download && `${link.pathname}/`.startsWith(`${BASE}/`)) {
+    event.preventDefault();
+    toggle(false);
+    go(link.pathname);
+  }
+}
+
+/** Open or close the menu of narrow windows. */
+function toggle(open) {
+  frame.open = open;
+  draw();
+}
+
+/** The screen of the address; the first one for an address that there is none at. */
+function current() {
+  const name = location.pathname.slice(BASE.length + 1).split("/")[0];
+  return frame.menu.find((screen) => screen.name === name) ?? frame.menu[0];
+}
+
+async function show() {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const screen = current();
+  if (screen === undefined) {
+    return;
+  }
+  const title = t(screen.title);
+  document.title = `${title} – ${frame.site.name}`;
+  draw();
+  const main = frame.root.querySelector("main");
+  const place = document.createElement("div");
+  place.className = "screen";
+  main.replaceChildren(place);
+  render(html`<h1 tabindex="-1">${title}</h1><p class="hint" role="status">${t("Loading …")}</p>`, place);
+  place.querySelector("h1").focus();
+  scrollTo(0, 0);
+  try {
+    const module = await import(screen.module ?? `./screens/${screen.name}.js`);
+    if (!signal.aborted) {
+      await module.page(place, context(screen, title, place, signal));
+    }
+  } catch (error) {
+    if (!signal.aborted && error.name !== "AbortError") {
+      broken(place, title, error);
+    }
+  }
+}
+
+/** What a screen gets; see docs/dashboard.md, which promises it to plugins. */
+function context(screen, title, place, signal) {
+  const options = (given = {}) => ({ ...given, signal: given.signal ? AbortSignal.any([signal, given.signal]) : signal });
+  return {
+    ...widgets,
+    ...text,
+    text,
+    html,
+    svg,
+    nothing,
+    live,
+    signal,
+    screen,
+    title,
+    session: frame.session,
+    site: frame.site,
+    may: frame.may,
+    go,
+    download: api.download,
+    call: (method, path, given) => api.call(method, path, options(given)),
+    look: (path, given) => api.look(path, options(given)),
+    send: (method, path, given) => api.send(method, path, options(given)),
+    upload: (method, path, fields, progress, given) => api.upload(method, path, fields, progress, options(given)),
+    job: (target, id, given) => widgets.watchJob(target, id, { may: frame.may("POST", `/jobs/${id}/cancel`), ...options(given) }),
+    render: (content) => render(html`<h1 tabindex="-1">${title}</h1>${content}`, place),
+    draw: render,
+    handOver: key.handOver,
+  };
+}
+
+/** A screen that fails takes down itself only. */
+function broken(place, title, error) {
+  const again = () => show();
+  const known = error instanceof api.ApiError || error instanceof api.UnreachableError;
+  if (!known) {
+    reportError(error);
+  }
+  const told = known ? error : new Error(t("This page failed. The others go on working."));
+  const fresh = document.createElement("div");
+  fresh.className = "screen";
+  place.replaceWith(fresh);
+  render(
+    html`<h1 tabindex="-1">${title}</h1>
+      ${widgets.alert(told)}
+      <p class="actions"><button type="button" @click=${again}>${t("Try again")}</button></p>`,
+    fresh,
+  );
+}
+
+/** The appliance answers again: whether it is still the same service decides about this page. */
+async function found(reached) {
+  if (!reached) {
+    return;
+  }
+  const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
+  if (response?.ok && (await response.json()).build !== frame.site.build) {
+    await key.handOver();
+    location.reload();
+  }
+}
+
+function draw() {
+  const chosen = current();
+  render(
+    html`<a class="skip" href="#content">${t("Skip to the content")}</a>
+      <header>
+        <a class="brand" href="/dashboard">
+          ${frame.site.logo ? html`<img class="logo" src=${frame.site.logo} alt="">` : nothing}
+          <span>${frame.site.name}</span>
+        </a>
+        ${figures()}
+        <span class="account">
+          ${frame.may("POST", "/reboot") ? html`<button type="button" @click=${restart}>${t("Restart")}</button>` : nothing}
+          <button type="button" @click=${frame.leave}>${t("Sign out")}</button>
+        </span>
+      </header>
+      ${connection()}
+      <div class="body">
+        <nav aria-label=${t("Screens")} class=${frame.open ? "open" : ""}>
+          <button type="button" class="toggle" aria-expanded=${frame.open} @click=${() => toggle(!frame.open)}>${t("Menu")}</button>
+          ${menu(chosen)}
+        </nav>
+        <main id="content" tabindex="-1"></main>
+      </div>
+      <footer><a href="/docs">${t("API manual")}</a>${frame.site.support ? html` · ${frame.site.support}` : nothing}</footer>`,
+    frame.root,
+  );
+}
+
+function menu(chosen) {
+  const groups = [...new Set(frame.menu.map((screen) => screen.group))];
+  return html`<ul>
+    ${groups.map((group) => html`
+      ${group ? html`<li class="group">${t(group)}</li>` : nothing}
+      ${frame.menu
+        .filter((screen) => screen.group === group)
+        .map((screen) => html`<li>
+          <a href="${BASE}/${screen.name}" aria-current=${screen === chosen ? "page" : nothing}>${t(screen.title)}</a>
+        </li>`)}`)}
+  </ul>`;
+}
+
+function figures() {
+  const { cpu, disk, memory } = live.state.health ?? {};
+  const shown = [
+    cpu && { name: t("Load"), value: cpu.load?.split(",")[0], bad: cpu.cpu5min >= cpu.num },
+    disk && { name: t("Disk"), value: text.percent(disk.percentage / 100), bad: disk.percentage >= FULL.disk },
+    memory && { name: t("Memory"), value: text.percent(memory.percentage / 100), bad: memory.percentage >= FULL.memory },
+  ].filter(Boolean);
+  return html`<dl class="figures" aria-label=${t("State of the appliance")}>
+    ${shown.map((each) => html`<div class=${each.bad ? "bad" : ""}>
+      <dt>${each.name}</dt><dd>${each.value}${each.bad ? html`<span class="unseen"> ${t("(high)")}</span>` : nothing}</dd>
+    </div>`)}
+  </dl>`;
+}
+
+function connection() {
+  if (live.state.reached) {
+    return html`<div class="connection" role="status"></div>`;
+  }
+  const seconds = (Date.now() - live.state.since) / 1000;
+  return html`<div class="connection" role="status">
+    <p>${t("The appliance does not answer. Trying again …")} <span aria-hidden="true">${text.duration(seconds)}</span></p>
+  </div>`;
+}
+
+async function restart() {
+  const sure = await widgets.ask({
+    title: t("Restart the appliance?"),
+    body: t("It is away for about a minute, and so is what it serves. A running change of settings is finished first."),
+    action: t("Restart"),
+    danger: true,
+  });
+  if (sure) {
+    await api.call("POST", "/reboot").catch((error) => tellRestart(error));
+  }
+}
+
+async function tellRestart(error) {
+  await widgets.ask({ title: t("The appliance was not restarted"), body: widgets.alert(error), action: t("Close") });
+}

@@ -1,0 +1,115 @@
+// Texts in the language of the browser. The English text is the key of its translation.
+
+let catalogue = {};
+let language = "en";
+
+/** Load the catalogue of the first language that the browser asks for and the appliance has. */
+export async function load(languages) {
+  for (const wanted of navigator.languages) {
+    const found = [wanted, wanted.split("-")[0]].find((each) => each in languages || each === "en");
+    if (found === undefined) {
+      continue;
+    }
+    if (found !== "en" || "en" in languages) {
+      const response = await fetch(languages[found]);
+      if (response.ok) {
+        catalogue = await response.json();
+      }
+    }
+    language = wanted;
+    break;
+  }
+  document.documentElement.lang = language;
+}
+
+/**
+ * Return a text in the user's language.
+ *
+ * @param {string} english with `{name}` for each value.
+ * @param {Record<string, unknown>} [values]
+ * @returns {string}
+ */
+export function t(english, values = {}) {
+  const translated = own(catalogue, english) ?? english;
+  return fill(typeof translated === "string" ? translated : translated.other, values);
+}
+
+/**
+ * Return a text about a number of things.
+ *
+ * @param {number} count available as `{count}`.
+ * @param {string} one the English text for one.
+ * @param {string} other the English text for all other numbers, which is the key.
+ * @param {Record<string, unknown>} [values]
+ * @returns {string}
+ */
+export function plural(count, one, other, values = {}) {
+  const translated = own(catalogue, other);
+  const forms = translated === undefined ? { one, other } : typeof translated === "string" ? { other: translated } : translated;
+  const tongue = translated === undefined ? "en" : language;
+  const form = forms[new Intl.PluralRules(tongue).select(count)] ?? forms.other;
+  return fill(form, { count: number(count), ...values });
+}
+
+function own(object, name) {
+  return Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
+function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+}
+
+/** Return a number as people write it. */
+export const number = (value, digits = 0) =>
+  new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+
+/** Return a share of 1 as a percentage. */
+export const percent = (share) =>
+  new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
+
+/** Return seconds since the epoch as date and time in the browser's zone. */
+export const dateTime = (seconds) =>
+  new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+
+/** Return seconds since the epoch as a date. */
+export const date = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(seconds * 1000);
+
+/** Return how long ago, or how far ahead, a time is. */
+export function fromNow(seconds) {
+  const away = seconds - Date.now() / 1000;
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  for (const [unit, length] of units) {
+    if (Math.abs(away) >= length) {
+      return format.format(Math.trunc(away / length), unit);
+    }
+  }
+  return format.format(Math.trunc(away), "second");
+}
+
+/** Return a length of time, such as 1 min 5 s. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = [[Math.floor(whole / 3600), "hour"], [Math.floor(whole / 60) % 60, "minute"], [whole % 60, "second"]];
+  const first = parts.findIndex(([amount]) => amount > 0);
+  return parts
+    .slice(first < 0 ? 2 : first)
+    .slice(0, 2)
+    .map(([amount, unit]) => quantity(amount, unit))
+    .join(" ");
+}
+
+const quantity = (value, unit, digits = 0) =>
+  new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(value);
+
+/** Return a number of bytes in the unit that suits it. */
+export function bytes(amount) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  let rest = amount;
+  let unit = 0;
+  while (rest >= 1000 && unit < units.length - 1) {
+    rest /= 1000;
+    unit += 1;
+  }
+  return quantity(rest, units[unit], unit > 1 && rest < 100 ? 1 : 0);
+}

@@ -1,0 +1,146 @@
+// The screens before anybody is signed in: setup and login.
+
+import * as api from "./api.js";
+import * as key from "./key.js";
+import { plural, t } from "./text.js";
+import { html, nothing, render } from "./vendor/lit-html.js";
+
+const LONGEST_TOKEN = 255;
+
+const frame = (site, title, content) => html`
+  <main class="welcome">
+    ${site.logo ? html`<img class="logo" src=${site.logo} alt="">` : nothing}
+    <p class="brand">${site.name}</p>
+    <section class="card" aria-labelledby="title">
+      <h1 id="title" tabindex="-1">${title}</h1>
+      ${content}
+    </section>
+    ${site.support ? html`<p class="support">${site.support}</p>` : nothing}
+  </main>`;
+
+const secret = (name, label, { hint = "", focus = false, autocomplete = "off" } = {}) => html`
+  <p class="field">
+    <label for=${name}>${label}</label>
+    <input id=${name} name=${name} type="password" required maxlength=${LONGEST_TOKEN} spellcheck="false"
+      autocomplete=${autocomplete} ?autofocus=${focus} aria-describedby="${name}-hint ${name}-problem">
+    <span class="hint" id="${name}-hint">${hint}</span>
+    <span class="problem" id="${name}-problem"></span>
+  </p>`;
+
+/** Show what is wrong at a field and move there. */
+function point(form, name, message) {
+  const input = form.elements[name];
+  for (const each of form.querySelectorAll(".problem")) {
+    each.textContent = each.id === `${name}-problem` ? message : "";
+  }
+  for (const each of form.querySelectorAll("input")) {
+    each.toggleAttribute("aria-invalid", each === input);
+  }
+  input.focus();
+  input.select?.();
+}
+
+/** Run what a form does, once at a time, and say at `name` why it failed. */
+async function submit(event, name, action) {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const button = form.querySelector("button");
+  if (button.getAttribute("aria-disabled") === "true") {
+    return;
+  }
+  button.setAttribute("aria-disabled", "true");
+  form.setAttribute("aria-busy", "true");
+  try {
+    await action(form);
+  } catch (error) {
+    point(form, error.at ?? name, reason(error));
+  } finally {
+    button.removeAttribute("aria-disabled");
+    form.removeAttribute("aria-busy");
+  }
+}
+
+function reason(error) {
+  if (error instanceof api.UnreachableError) {
+    return t("The appliance does not answer. Please try again.");
+  }
+  if (error.status === 429) {
+    const seconds = Math.max(1, error.retryAfter);
+    return plural(seconds, "Too many attempts. Please try again in {count} second.", "Too many attempts. Please try again in {count} seconds.");
+  }
+  return error.message;
+}
+
+/** An error at a field. */
+const at = (name, message) => Object.assign(new Error(message), { at: name });
+
+/** Show the login; `message` says why somebody is here again. */
+export function showLogin(root, site, signedIn, message) {
+  const login = (form) => enter(form.elements.token.value, form.elements.kept.checked, signedIn);
+  const content = html`
+    ${message ? html`<p class="note" role="alert">${message}</p>` : nothing}
+    <form data-login @submit=${(event) => submit(event, "token", login)}>
+      ${secret("token", t("API token"), { focus: true, autocomplete: "current-password" })}
+      <p class="choice">
+        <input type="checkbox" id="kept" name="kept">
+        <label for="kept">${t("Stay signed in for 30 days on this device")}</label>
+      </p>
+      <p class="actions"><button class="primary">${t("Sign in")}</button></p>
+    </form>`;
+  render(frame(site, t("Sign in"), content), root);
+  root.querySelector("#token").focus();
+}
+
+async function enter(token, kept, signedIn) {
+  const signer = await key.fromToken(token);
+  let session;
+  try {
+    session = await api.call("GET", "/session", { signer });
+  } catch (error) {
+    throw error.status === 403 ? at("token", t("This token is not valid.")) : error;
+  }
+  await key.use(signer, kept);
+  await signedIn(session);
+}
+
+/** Show the first setup, which needs the passphrase where the appliance has made one. */
+export function showSetup(root, site, signedIn) {
+  const needed = site.setup === "passphrase";
+  const setUp = (form) => choose(form, needed, signedIn);
+  const content = html`
+    <p>${t("Choose the token with which this appliance is administered from now on.")}</p>
+    <form @submit=${(event) => submit(event, needed ? "passphrase" : "newtoken", setUp)}>
+      ${needed
+        ? secret("passphrase", t("Setup passphrase"), {
+            hint: t("The words that the appliance shows on its console."),
+            focus: true,
+          })
+        : nothing}
+      ${secret("newtoken", t("New token"), {
+        hint: t("1 to 255 characters without spaces. Keep it in a safe place: it cannot be shown again."),
+        focus: !needed,
+        autocomplete: "new-password",
+      })}
+      ${secret("again", t("New token, once more"), { autocomplete: "new-password" })}
+      <p class="actions"><button class="primary">${t("Set up")}</button></p>
+    </form>`;
+  render(frame(site, t("Set up this appliance"), content), root);
+  root.querySelector("input").focus();
+}
+
+async function choose(form, needed, signedIn) {
+  const token = form.elements.newtoken.value;
+  if (!/^[!-~]{1,255}$/.test(token)) {
+    throw at("newtoken", t("Use letters, digits and signs of the keyboard, and no spaces."));
+  }
+  if (token !== form.elements.again.value) {
+    throw at("again", t("The two tokens differ."));
+  }
+  const signer = needed ? await key.fromToken(form.elements.passphrase.value.trim()) : null;
+  try {
+    await api.call("POST", "/setup", { fields: { newtoken: token }, signer });
+  } catch (error) {
+    throw needed && error.status === 403 ? at("passphrase", t("This passphrase is not the right one.")) : error;
+  }
+  await enter(token, false, signedIn);
+}

@@ -1,0 +1,258 @@
+// Parts that screens share: fields, messages, dialogs, and the view of a job.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { follow } from "./jobs.js";
+import { dateTime, duration, percent, plural, t } from "./text.js";
+import { html, nothing, render } from "./vendor/lit-html.js";
+
+/** Seconds between two announcements of a job's progress to a screen reader. */
+const ANNOUNCED_EACH = 5;
+
+/**
+ * A labelled field. The place of its message is kept, so that nothing moves when one appears.
+ *
+ * @param {{name: string, label: string, hint?: string, type?: string, value?: any, required?: boolean, options?: any[],
+ *   pointer?: string, [attribute: string]: any}} options `options` are `{value, label}` of a choice; `pointer` is the
+ *   JSON pointer that errors name it by, `/name` if there is none.
+ */
+export function field({ name, label, hint = "", type = "text", value = "", required = false, options, pointer = `/${name}`, ...more }) {
+  const id = `field-${name}`;
+  const described = `${id}-hint ${id}-problem`;
+  const input = options
+    ? html`<select id=${id} name=${name} ?required=${required} data-pointer=${pointer} aria-describedby=${described}
+        @change=${more.change}>
+        ${options.map((each) => html`<option value=${each.value} ?selected=${each.value === value}>${each.label}</option>`)}
+      </select>`
+    : type === "textarea"
+      ? html`<textarea id=${id} name=${name} rows=${more.rows ?? 6} spellcheck="false" ?required=${required}
+          data-pointer=${pointer} aria-describedby=${described} .value=${value}></textarea>`
+      : html`<input id=${id} name=${name} type=${type} ?required=${required} data-pointer=${pointer} spellcheck="false"
+          autocomplete=${more.autocomplete ?? "off"} aria-describedby=${described} inputmode=${more.inputmode ?? nothing}
+          min=${more.min ?? nothing} max=${more.max ?? nothing} maxlength=${more.maxlength ?? nothing}
+          accept=${more.accept ?? nothing} @change=${more.change} .value=${type === "file" ? nothing : value}>`;
+  return html`<p class="field">
+    <label for=${id}>${label}${required ? nothing : html` <span class="optional">${t("(optional)")}</span>`}</label>
+    ${input}
+    <span class="hint" id="${id}-hint">${hint}</span>
+    <span class="problem" id="${id}-problem"></span>
+  </p>`;
+}
+
+/** Show an error: at the field that it names, otherwise above the buttons. */
+export function showError(form, error) {
+  clearErrors(form);
+  const input = error.field ? nearest(form, error.field) : null;
+  if (input) {
+    input.setAttribute("aria-invalid", "true");
+    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = error.message;
+    input.closest("details")?.setAttribute("open", "");
+    input.focus();
+    return;
+  }
+  const place = form.querySelector(".outcome");
+  render(alert(error), place);
+  place.scrollIntoView({ block: "nearest" });
+}
+
+/** Return the field that a JSON pointer names, or the nearest one above. */
+function nearest(form, pointer) {
+  for (let path = pointer; path; path = path.slice(0, path.lastIndexOf("/"))) {
+    const input = form.querySelector(`[data-pointer="${CSS.escape(path)}"]`);
+    if (input) {
+      return input;
+    }
+  }
+  return null;
+}
+
+/** Remove what `showError` showed. */
+export function clearErrors(form) {
+  form.querySelectorAll("[aria-invalid]").forEach((each) => each.removeAttribute("aria-invalid"));
+  form.querySelectorAll(".problem").forEach((each) => (each.textContent = ""));
+  const place = form.querySelector(".outcome");
+  if (place) {
+    render(nothing, place);
+  }
+}
+
+/** What went wrong, in the words of the appliance, with its code for the support. */
+export const alert = (error) => html`
+  <div class="message bad" role="alert">
+    <p>${error instanceof api.UnreachableError ? t("The appliance does not answer. Please try again.") : error.message}</p>
+    ${error.code ? html`<p class="code">${t("Error code for the support: {code}", { code: error.code })}</p>` : nothing}
+  </div>`;
+
+/** A sentence that stays: `kind` is good, bad, warn or info. */
+export const message = (kind, text) => html`<div class="message ${kind}" role=${kind === "bad" ? "alert" : "status"}><p>${text}</p></div>`;
+
+/**
+ * Run what a form does, once at a time; what fails is shown in the form, whose values stay.
+ *
+ * @param {SubmitEvent} event
+ * @param {(form: HTMLFormElement) => Promise<void>} action
+ */
+export async function submit(event, action) {
+  event.preventDefault();
+  const form = event.currentTarget;
+  if (form.getAttribute("aria-busy") === "true") {
+    return;
+  }
+  form.setAttribute("aria-busy", "true");
+  clearErrors(form);
+  try {
+    await action(form);
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      showError(form, error);
+    }
+  } finally {
+    form.removeAttribute("aria-busy");
+  }
+}
+
+/**
+ * Ask before something that cannot be taken back.
+ *
+ * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string}} options `typed` is a word that
+ *   has to be typed first.
+ * @returns {Promise<boolean>} whether it was confirmed; the focus is back where it was.
+ */
+export function ask({ title, body, action, danger = false, typed }) {
+  const dialog = document.createElement("dialog");
+  document.body.append(dialog);
+  const agreed = () => !typed || dialog.querySelector("input").value.trim() === typed;
+  const confirm = (event) => {
+    event.preventDefault();
+    if (agreed()) {
+      dialog.close("yes");
+    } else {
+      dialog.querySelector(".problem").textContent = t("Please type {word}.", { word: typed });
+      dialog.querySelector("input").focus();
+    }
+  };
+  const content = html`<form method="dialog" @submit=${confirm} aria-labelledby="dialog-title">
+    <h2 id="dialog-title">${title}</h2>
+    ${typeof body === "string" ? html`<p>${body}</p>` : body}
+    ${typed
+      ? html`<p class="field">
+          <label for="dialog-typed">${t("Type {word} to confirm", { word: typed })}</label>
+          <input id="dialog-typed" autocomplete="off" spellcheck="false" aria-describedby="dialog-problem">
+          <span class="problem" id="dialog-problem"></span>
+        </p>`
+      : nothing}
+    <p class="actions">
+      <button type="button" @click=${() => dialog.close("")}>${t("Cancel")}</button>
+      <button class=${danger ? "danger" : "primary"}>${action}</button>
+    </p>
+  </form>`;
+  render(content, dialog);
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      resolve(dialog.returnValue === "yes");
+      dialog.remove();
+    });
+    dialog.showModal();
+  });
+}
+
+const STATES = { running: "Running", success: "Done", failed: "Failed", cancelled: "Cancelled" };
+const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled: "warn" };
+
+/** The name of a job's state, beside a mark that is not colour alone. */
+export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
+
+/**
+ * Follow a job in a place of the screen: progress, time, log and the way to cancel it.
+ *
+ * @param {Element} place
+ * @param {string} id
+ * @param {{title: string, signal: AbortSignal, done?: string, may?: boolean}} options `done` says what a success means;
+ *   `may` whether the credential may cancel jobs.
+ * @returns {Promise<any>} the record of the finished job.
+ */
+export async function watchJob(place, id, options) {
+  let shown = { record: live.state.jobs.get(id) ?? { id, status: "running", percentage: 0, started: Date.now() / 1000 }, log: "" };
+  let trouble = null;
+  let announced = { at: 0, text: "" };
+  const cancel = async () => {
+    try {
+      await api.call("POST", `/jobs/${id}/cancel`, { signal: options.signal });
+    } catch (error) {
+      trouble = error;
+    }
+    draw();
+  };
+  const draw = () => {
+    announced = announcement(shown.record, announced);
+    render(jobView(shown, { ...options, cancel, trouble, announced: announced.text }), place);
+    const log = place.querySelector("pre.log");
+    if (log && !log.dataset.held) {
+      log.scrollTop = log.scrollHeight;
+    }
+  };
+  const clock = setInterval(draw, 1000);
+  live.on("reach", draw, options.signal);
+  options.signal.addEventListener("abort", () => clearInterval(clock), { once: true });
+  draw();
+  try {
+    return await follow(id, (job) => ((shown = job), draw()), options.signal);
+  } finally {
+    clearInterval(clock);
+    if (!options.signal.aborted) {
+      draw();
+    }
+  }
+}
+
+/** What is said to screen readers: not more often than every five seconds, and always how it ended. */
+function announcement(record, last) {
+  if (record.status !== "running") {
+    return { at: 0, text: "" };
+  }
+  if (Date.now() / 1000 - last.at < ANNOUNCED_EACH) {
+    return last;
+  }
+  return { at: Date.now() / 1000, text: t("{percent} done", { percent: percent(record.percentage / 100) }) };
+}
+
+function jobView({ record, log }, { title, done, may = true, cancel, trouble, announced }) {
+  const running = record.status === "running";
+  const elapsed = (running ? Date.now() / 1000 : record.finished) - record.started;
+  return html`<section class="job" aria-labelledby="job-${record.id}">
+    <h3 id="job-${record.id}">${title} ${stateOf(record.status)}</h3>
+    ${running
+      ? html`<p class="progress">
+          <progress max="100" .value=${record.percentage} aria-labelledby="job-${record.id}"></progress>
+          <span class="figures">${percent(record.percentage / 100)} · ${duration(elapsed)}</span>
+        </p>`
+      : html`<p class="hint">${t("Finished {when}, after {duration}", { when: dateTime(record.finished), duration: duration(elapsed) })}</p>`}
+    <p class="unseen" role="status">${announced}</p>
+    ${record.status === "success" && done ? message("good", done) : nothing}
+    ${record.status === "failed" ? alert({ message: record["error-message"] ?? t("It failed without a reason."), code: record["error-code"] }) : nothing}
+    ${record.status === "cancelled" ? message("warn", t("It was cancelled.")) : nothing}
+    ${trouble ? alert(trouble) : nothing}
+    ${running && record.cancellable && may ? html`<p class="actions"><button type="button" @click=${cancel}>${t("Cancel")}</button></p>` : nothing}
+    ${logView(log, title)}
+  </section>`;
+}
+
+/** Lines of a log, which stay where the reader scrolled them. */
+export const logView = (log, title) =>
+  log
+    ? html`<pre class="log" tabindex="0" aria-label=${t("Log of: {title}", { title })}
+        @scroll=${(event) => hold(event.currentTarget)}>${log}</pre>`
+    : nothing;
+
+function hold(log) {
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 8;
+  atEnd ? delete log.dataset.held : (log.dataset.held = "yes");
+}
+
+/** The newest job of a type, of which its screen shows how it goes or went. */
+export function lastJob(type) {
+  return [...live.state.jobs.values()].filter((job) => job.type === type).sort((a, b) => (a.id < b.id ? 1 : -1))[0];
+}
+
+/** How many there are, in words, for the head of a list. */
+export const count = (number) => plural(number, "{count} entry", "{count} entries");
