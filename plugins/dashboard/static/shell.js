@@ -94,7 +94,7 @@ async function show() {
   const place = document.createElement("div");
   place.className = "screen";
   main.replaceChildren(place);
-  render(html`<h1 tabindex="-1">${title}</h1><p class="hint" role="status">${t("Loading …")}</p>`, place);
+  render(view(title, html`<p class="hint" role="status">${t("Loading …")}</p>`), place);
   place.querySelector("h1").focus();
   scrollTo(0, 0);
   try {
@@ -108,6 +108,9 @@ async function show() {
     }
   }
 }
+
+/** One template for all states of a screen, so that its heading stays, and with it the focus. */
+const view = (title, content) => html`<h1 tabindex="-1">${title}</h1>${content}`;
 
 /** What a screen gets; see docs/dashboard.md, which promises it to plugins. */
 function context(screen, title, place, signal) {
@@ -133,7 +136,7 @@ function context(screen, title, place, signal) {
     send: (method, path, given) => api.send(method, path, options(given)),
     upload: (method, path, fields, progress, given) => api.upload(method, path, fields, progress, options(given)),
     job: (target, id, given) => widgets.watchJob(target, id, { may: frame.may("POST", `/jobs/${id}/cancel`), ...options(given) }),
-    render: (content) => render(html`<h1 tabindex="-1">${title}</h1>${content}`, place),
+    render: (content) => render(view(title, content), place),
     draw: render,
     handOver: key.handOver,
   };
@@ -150,12 +153,8 @@ function broken(place, title, error) {
   const fresh = document.createElement("div");
   fresh.className = "screen";
   place.replaceWith(fresh);
-  render(
-    html`<h1 tabindex="-1">${title}</h1>
-      ${widgets.alert(told)}
-      <p class="actions"><button type="button" @click=${again}>${t("Try again")}</button></p>`,
-    fresh,
-  );
+  const retry = html`<p class="actions"><button type="button" @click=${again}>${t("Try again")}</button></p>`;
+  render(view(title, html`${widgets.alert(told)}${retry}`), fresh);
 }
 
 /** The appliance answers again: whether it is still the same service decides about this page. */
