@@ -52,13 +52,23 @@ $(MUTANTS)/.ready: requirements-mutants.txt
 	$(MUTANTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutants.txt
 	@touch $@
 
-.PHONY: fuzz browser
+.PHONY: fuzz browser browser-quick vendor
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
 	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
 
-browser: $(READY) ## /docs in a real browser; needs the program chromium
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
-	$(BIN)/python -m pytest tests/browser
+BROWSER := $(VENV)/.browser
+$(BROWSER): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2" axe-playwright-python
+	@touch $@
+
+browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the program chromium
+	JIDOTEKI_BROWSER=long $(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
+
+browser-quick: $(BROWSER) ## the same in four minutes, as CI does
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
+
+vendor: $(READY) ## fetch the libraries of the dashboard again and compare them with plugins/dashboard/vendor.json
+	$(BIN)/python plugins/dashboard/vendor.py
 
 check: $(READY) types ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)

@@ -49,9 +49,10 @@ class PageTable:
         for page in answer:
             if not _PATH.fullmatch(page.path) or any(_is_at_or_below(page.path, each) for each in RESERVED):
                 return f"the path {page.path!r} of a page must look like /name/part, and not be below /api or /docs"
-            if page.path in self._pages:
+            if page.path in self._pages and not plugin.source.gives_way:
                 return f"the page {page.path} belongs to another plugin already"
-        self._pages.update((page.path, page) for page in answer)
+        for page in answer:
+            self._pages.setdefault(page.path, page)
         return None
 
 

@@ -107,6 +107,19 @@ def test_example_of_jidoteki_endpoints(host: Host) -> None:
     host.assert_audited("request.done", "PUT /api/v1/admin/note 200")
 
 
+def test_example_of_jidoteki_pages(host: Host) -> None:
+    done = subprocess.run(
+        ["curl", "-sSi", "--cacert", str(host.certificate), f"{host.url}/hello", f"{host.url}/hello/1/style.css"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "Content-Type: text/html; charset=utf-8" in done.stdout
+    assert "<h1>Hello</h1>" in done.stdout and "not set up" not in done.stdout
+    assert "immutable" in done.stdout and "font-family" in done.stdout
+
+
 def test_example_of_jidoteki_file_sources(host: Host) -> None:
     package = host.appliance.spool / "shelf/package"
     host.appliance.replace_file(package, "no package")

@@ -6,6 +6,9 @@ export const PREFIX = "/api/v1/admin";
 /** What the service says to those whose token it does not know; other answers of 403 are about rights. */
 const UNKNOWN_TOKEN = "Authentication error";
 
+/** What only the administrator may use. */
+const CLOSED = ["/setup", "/tokens"];
+
 /** What the appliance answered in place of success. */
 export class ApiError extends Error {
   constructor(status, message, code, field, retryAfter) {
@@ -211,6 +214,9 @@ export async function download(path) {
 export function allows(session, method, path) {
   if (session.administrator) {
     return true;
+  }
+  if (CLOSED.includes(`/${path.split("/")[1]}`)) {
+    return false;
   }
   return session.scopes.some((scope) => {
     if (scope === "all" || scope === "read") {

@@ -1,6 +1,7 @@
 // The frame of all screens after login: head, menu, the state of the connection, and the way between screens.
 
 import * as api from "./api.js";
+import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
 import { SCREENS } from "./screens.js";
@@ -26,14 +27,10 @@ let leaving = new AbortController();
  * @param {(message?: string) => Promise<void>} leave signs out.
  */
 export async function start(root, site, session, leave) {
-  const { endpoints } = await api.call("GET", "/endpoints");
-  const served = new Set(endpoints.filter((each) => each.startsWith(api.PREFIX)).map((each) => `/${each.slice(api.PREFIX.length).split("/")[1]}`));
-  const may = (method, path) => {
-    const first = `/${path.split("/")[1]}`;
-    return (served.has(first) || BROUGHT_ALONG.has(first)) && api.allows(session, method, path);
-  };
+  const served = new Served(await (await fetch("/docs/openapi.json")).json());
+  const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, menu: [], open: false, ending };
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, ending };
   frame.menu = SCREENS.filter((screen) => may(...screen.needs));
   live.start();
   for (const kind of ["health", "state", "reach"]) {
@@ -47,9 +44,6 @@ export async function start(root, site, session, leave) {
   draw();
   await show();
 }
-
-/** First parts of paths that are served with the dashboard, and that GET /endpoints does not name. */
-const BROUGHT_ALONG = new Set(["/jobs", "/events", "/session", "/downloads"]);
 
 /** Go to a screen, as its links do. */
 export function go(path) {
@@ -94,7 +88,7 @@ async function show() {
   const place = document.createElement("div");
   place.className = "screen";
   main.replaceChildren(place);
-  render(html`<h1 tabindex="-1">${title}</h1><p class="hint" role="status">${t("Loading …")}</p>`, place);
+  render(view(title, html`<p class="hint" role="status">${t("Loading …")}</p>`), place);
   place.querySelector("h1").focus();
   scrollTo(0, 0);
   try {
@@ -108,6 +102,9 @@ async function show() {
     }
   }
 }
+
+/** One template for all states of a screen, so that its heading stays, and with it the focus. */
+const view = (title, content) => html`<h1 tabindex="-1">${title}</h1>${content}`;
 
 /** What a screen gets; see docs/dashboard.md, which promises it to plugins. */
 function context(screen, title, place, signal) {
@@ -126,6 +123,7 @@ function context(screen, title, place, signal) {
     session: frame.session,
     site: frame.site,
     may: frame.may,
+    document: frame.document,
     go,
     download: api.download,
     call: (method, path, given) => api.call(method, path, options(given)),
@@ -133,7 +131,7 @@ function context(screen, title, place, signal) {
     send: (method, path, given) => api.send(method, path, options(given)),
     upload: (method, path, fields, progress, given) => api.upload(method, path, fields, progress, options(given)),
     job: (target, id, given) => widgets.watchJob(target, id, { may: frame.may("POST", `/jobs/${id}/cancel`), ...options(given) }),
-    render: (content) => render(html`<h1 tabindex="-1">${title}</h1>${content}`, place),
+    render: (content) => render(view(title, content), place),
     draw: render,
     handOver: key.handOver,
   };
@@ -150,12 +148,8 @@ function broken(place, title, error) {
   const fresh = document.createElement("div");
   fresh.className = "screen";
   place.replaceWith(fresh);
-  render(
-    html`<h1 tabindex="-1">${title}</h1>
-      ${widgets.alert(told)}
-      <p class="actions"><button type="button" @click=${again}>${t("Try again")}</button></p>`,
-    fresh,
-  );
+  const retry = html`<p class="actions"><button type="button" @click=${again}>${t("Try again")}</button></p>`;
+  render(view(title, html`${widgets.alert(told)}${retry}`), fresh);
 }
 
 /** The appliance answers again: whether it is still the same service decides about this page. */

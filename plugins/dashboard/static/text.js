@@ -34,6 +34,9 @@ export function t(english, values = {}) {
   return fill(typeof translated === "string" ? translated : translated.other, values);
 }
 
+/** Mark an English text that is translated where it is shown, as catalogues are made from such marks. */
+export const phrase = (english) => english;
+
 /**
  * Return a text about a number of things.
  *

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { dateTime, duration, percent, plural, t } from "./text.js";
+import { dateTime, duration, percent, phrase, plural, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 /** Seconds between two announcements of a job's progress to a screen reader. */
@@ -156,7 +156,12 @@ export function ask({ title, body, action, danger = false, typed }) {
   });
 }
 
-const STATES = { running: "Running", success: "Done", failed: "Failed", cancelled: "Cancelled" };
+const STATES = {
+  running: phrase("Running"),
+  success: phrase("Done"),
+  failed: phrase("Failed"),
+  cancelled: phrase("Cancelled"),
+};
 const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled: "warn" };
 
 /** The name of a job's state, beside a mark that is not colour alone. */
