@@ -1,16 +1,16 @@
 // The lines of the audit log in plain words, one for each thing that was done.
 
 import { requestTitle } from "./names.js";
-import { plural, t } from "./text.js";
+import { phrase, plural, t } from "./text.js";
 
 /** Who is said to have done it in the lines that are written twice, for tools of the original API. */
 const ORIGINAL = "web";
 const TARGET = /^([A-Z]+) (\S+)(?: (\d{3}))?(?: (\d{6,}-\S+))?(?: and (\d+) more within .*)?$/;
 const OUTCOMES = {
-  "authentication.failure": "Refused: wrong token",
-  "authorization.refused": "Refused: the token may not do that",
-  "authorization.revoked": "Ended: the token was changed or revoked",
-  "request.repeated": "Sent twice, done once",
+  "authentication.failure": phrase("Refused: wrong token"),
+  "authorization.refused": phrase("Refused: the token may not do that"),
+  "authorization.revoked": phrase("Ended: the token was changed or revoked"),
+  "request.repeated": phrase("Sent twice, done once"),
 };
 
 /**
@@ -48,7 +48,7 @@ function outcome(action, status) {
   if (action !== "request.done") {
     return { outcome: action, kind: "info" };
   }
-  const kinds = { 2: ["Done", "good"], 4: ["Refused", "warn"], 5: ["Failed", "bad"] };
-  const [text, kind] = status === "202" ? ["Started", "good"] : (kinds[status?.[0]] ?? ["Ended", "info"]);
+  const kinds = { 2: [phrase("Done"), "good"], 4: [phrase("Refused"), "warn"], 5: [phrase("Failed"), "bad"] };
+  const [text, kind] = status === "202" ? [phrase("Started"), "good"] : (kinds[status?.[0]] ?? [phrase("Ended"), "info"]);
   return { outcome: t(text), kind };
 }

@@ -49,7 +49,7 @@ function rate(bytes, like = bytes) {
 
 /** How the figures of a chart are written; of an axis, in the unit of its end. */
 export const UNITS = {
-  load: (value) => number(value, 2),
+  number: (value) => number(value, 2),
   percent: (value) => percent(value / 100),
   rate,
 };

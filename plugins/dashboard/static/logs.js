@@ -2,13 +2,14 @@
 
 import { follow } from "./jobs.js";
 import { jobTitle } from "./names.js";
+import { phrase } from "./text.js";
 
 /** Bytes of a log that are shown, the last ones. */
 const SHOWN = 64 * 1024;
 /** Logs of more than one job, which grow while one of these types runs. */
 const SHARED = [
-  { path: "/update/log", title: "All updates", types: ["update"] },
-  { path: "/backup/log", title: "All backups and restores", types: ["backup", "backup-delete", "restore"] },
+  { path: "/update/log", title: phrase("All updates"), types: ["update"] },
+  { path: "/backup/log", title: phrase("All backups and restores"), types: ["backup", "backup-delete", "restore"] },
 ];
 /** Milliseconds between two readings of such a log. */
 const READ_EACH = 2000;

@@ -1,19 +1,20 @@
 // What helps the vendor's support, and the logs to read here.
 
 import { LogViewer } from "../logs.js";
+import { phrase } from "../text.js";
 
 const FILES = [
   {
     path: "/logs",
-    title: "Logs",
-    about: "The logs of the appliance and of what runs on it, in one archive (logs.tar.gz) that anybody can read who gets it.",
-    action: "Download the logs",
+    title: phrase("Logs"),
+    about: phrase("The logs of the appliance and of what runs on it, in one archive (logs.tar.gz) that anybody can read who gets it."),
+    action: phrase("Download the logs"),
   },
   {
     path: "/debug",
-    title: "Report for the support",
-    about: "The state of the appliance, its settings and its logs (debug-bundle.tar). It is encrypted: only the support can read it.",
-    action: "Download the report",
+    title: phrase("Report for the support"),
+    about: phrase("The state of the appliance, its settings and its logs (debug-bundle.tar). It is encrypted: only the support can read it."),
+    action: phrase("Download the report"),
   },
 ];
 
