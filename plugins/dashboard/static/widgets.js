@@ -164,6 +164,21 @@ const STATES = {
 };
 const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled: "warn" };
 
+const JOBS = {
+  backup: phrase("Backup"),
+  "backup-delete": phrase("Deletion of the backup"),
+  certs: phrase("Change of the certificate"),
+  license: phrase("Change of the license"),
+  reboot: phrase("Restart"),
+  restore: phrase("Restore"),
+  settings: phrase("Change of the settings"),
+  storage: phrase("Change of the storage"),
+  update: phrase("Update"),
+};
+
+/** What a type of job is called; those of plugins by their own name. */
+export const jobName = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : type);
+
 /** The name of a job's state, beside a mark that is not colour alone. */
 export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
 
@@ -207,6 +222,14 @@ export async function watchJob(place, id, options) {
     if (!options.signal.aborted) {
       draw();
     }
+  }
+}
+
+/** Wait for the end of a job that nothing is shown of; one that fails is an ApiError. */
+export async function ended(id, signal) {
+  const record = await follow(id, () => {}, signal);
+  if (record.status !== "success") {
+    throw new api.ApiError(0, record["error-message"] ?? t("It failed without a reason."), record["error-code"]);
   }
 }
 
