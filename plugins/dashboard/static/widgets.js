@@ -94,7 +94,7 @@ export const message = (kind, text) => html`<div class="message ${kind}" role=${
  */
 export async function submit(event, action) {
   event.preventDefault();
-  const form = event.currentTarget;
+  const form = /** @type {HTMLFormElement} */ (event.currentTarget);
   if (form.getAttribute("aria-busy") === "true") {
     return;
   }
@@ -187,7 +187,7 @@ export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status]
  *
  * @param {Element} place
  * @param {string} id
- * @param {{title: string, signal: AbortSignal, done?: string, may?: boolean}} options `done` says what a success means;
+ * @param {any} options `{title, signal, done, may}`: `done` says what a success means;
  *   `may` whether the credential may cancel jobs.
  * @returns {Promise<any>} the record of the finished job.
  */
@@ -207,7 +207,7 @@ export async function watchJob(place, id, options) {
     announced = announcement(shown.record, announced);
     render(jobView(shown, { ...options, cancel, trouble, announced: announced.text }), place);
     const log = place.querySelector("pre.log");
-    if (log && !log.dataset.held) {
+    if (log && !log.hasAttribute("data-held")) {
       log.scrollTop = log.scrollHeight;
     }
   };
@@ -274,7 +274,7 @@ export const logView = (log, title) =>
 
 function hold(log) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 8;
-  atEnd ? delete log.dataset.held : (log.dataset.held = "yes");
+  log.toggleAttribute("data-held", !atEnd);
 }
 
 /** The newest job of a type, of which its screen shows how it goes or went. */

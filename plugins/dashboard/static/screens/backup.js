@@ -191,7 +191,7 @@ class Screen {
       form.hidden = this.archive !== null;
     }
     this.draw();
-    document.querySelector("#preview")?.focus();
+    /** @type {HTMLElement} */ (document.querySelector("#preview"))?.focus();
   }
 
   preview() {
@@ -207,7 +207,7 @@ class Screen {
       </dl>
       ${this.list(preview.warnings, t("What will be done otherwise"))}
       <p>${mode === "exact" ? t("Data that are not in the backup will be removed.") : t("Files of the same name will be replaced. All others stay.")}</p>
-      <form @submit=${(event) => submit(event, (form) => this.bringBack(form))}>
+      <form @submit=${(event) => submit(event, () => this.bringBack())}>
         <div class="outcome"></div>
         <p class="actions">
           <button class="danger">${t("Restore")}</button>
