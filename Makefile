@@ -70,7 +70,23 @@ browser-quick: $(BROWSER) ## the same in four minutes, as CI does
 vendor: $(READY) ## fetch the libraries of the dashboard again and compare them with plugins/dashboard/vendor.json
 	$(BIN)/python plugins/dashboard/vendor.py
 
-check: $(READY) types ## lint, formatting, types, import rules
+JS := build/js
+$(JS)/.ready: Makefile
+	@mkdir -p $(JS)
+	npm install --silent --no-audit --no-fund --no-save --prefix $(JS) typescript@5.9.3 oxlint@1.94.0
+	@touch $@
+
+.PHONY: check-scripts
+check-scripts: # types and lint of what browsers run
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory checked-scripts; \
+		else echo "NOT CHECKED: the scripts of the dashboard, as there is no npm here" >&2; fi
+
+.PHONY: checked-scripts
+checked-scripts: $(JS)/.ready
+	$(JS)/node_modules/.bin/tsc -p plugins/dashboard/jsconfig.json
+	$(JS)/node_modules/.bin/oxlint --deny-warnings --ignore-pattern '**/vendor/**' plugins/dashboard core/docs_page
+
+check: $(READY) types check-scripts ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client

@@ -161,7 +161,7 @@ function answered(status, headers, text) {
 }
 
 /**
- * Make a request with files, and tell how much of it was sent: fetch cannot.
+ * Make a request with a form or a file, and tell how much of it was sent: fetch cannot.
  *
  * @param {(sent: number, total: number) => void} progress
  */
@@ -195,7 +195,7 @@ export async function upload(method, path, fields, progress, options = {}) {
       }
     };
     signal.addEventListener("abort", stop);
-    request.send(form(fields));
+    request.send(fields instanceof Blob ? fields : form(fields));
   });
 }
 

@@ -6,7 +6,7 @@ export class Served {
   constructor(document) {
     this.document = document;
     this.operations = Object.entries(document.paths).flatMap(([path, item]) =>
-      Object.keys(item).map((method) => [method.toUpperCase(), path.slice(PREFIX.length).split("/")]),
+      Object.keys(item).map((method) => ({ method: method.toUpperCase(), template: path.slice(PREFIX.length).split("/") })),
     );
   }
 
@@ -14,7 +14,7 @@ export class Served {
   has(method, path) {
     const parts = path.split("/");
     return this.operations.some(
-      ([own, template]) =>
+      ({ method: own, template }) =>
         own === method &&
         template.length === parts.length &&
         template.every((part, index) => part === parts[index] || part.startsWith("{")),
