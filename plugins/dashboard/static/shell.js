@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
+import { pluginScreens } from "./plugin_screens.js";
 import { SCREENS } from "./screens.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
@@ -34,7 +35,7 @@ export async function start(root, site, session, leave) {
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
   frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: 0, wasLost: false, note: "", ending };
-  frame.menu = SCREENS.filter((screen) => may(...screen.needs));
+  frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start();
   for (const kind of ["health", "state", "reach"]) {
     live.on(kind, draw, ending.signal);
