@@ -21,6 +21,12 @@ SCHEMAS: dict[str, Any] = {
                 "type": "boolean",
                 "description": "Only where first runs are enabled: whether the passphrase still waits for its use",
             },
+            "error-field": {
+                "type": "string",
+                "pattern": "^(\\/([^\\/~]|~[01])*)+$",
+                "description": "JSON pointer of the parameter at fault, or of the value inside it",
+                "examples": ["/settings/network/ip_address"],
+            },
         },
         "additionalProperties": False,
     },
