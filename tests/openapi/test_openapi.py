@@ -211,7 +211,8 @@ def test_schema_of_the_storage_has_the_options_that_are_shown_with_it(
 
 
 def test_every_get_and_head_answers_as_documented(document: dict[str, Any], jidoteki_module_host: Host) -> None:
-    paths = [path for path in document["paths"] if path.startswith(PREFIX)]
+    endless = f"{PREFIX}/events"
+    paths = [path for path in document["paths"] if path.startswith(PREFIX) and path != endless]
 
     problems = [
         undocumented(document, method, path, jidoteki_module_host.curl(method, path.removeprefix(PREFIX), auth=auth))

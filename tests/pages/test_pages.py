@@ -115,8 +115,8 @@ def test_pages_are_read_only_and_head_has_no_body(host: Host) -> None:
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/admin/version", "/docs", "/docs/page.js", "shop", "/shop/../etc", "/ä", "/"])
-def test_plugin_with_a_path_of_others_is_left_out_and_the_rest_is_served(
+@pytest.mark.parametrize("path", ["/api/v1/admin/version", "/docs", "/docs/page.js", "shop", "/shop/../etc", "/ä"])
+def test_plugin_with_a_path_of_the_host_is_left_out_and_the_rest_is_served(
     make: Callable[[str], Host], path: str
 ) -> None:
     host = make(PLUGIN.replace('"/shop"', json.dumps(path)))
