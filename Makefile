@@ -67,6 +67,10 @@ browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the prog
 browser-quick: $(BROWSER) ## the same in four minutes, as CI does
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
 
+.PHONY: screenshots
+screenshots: $(BROWSER) ## pictures of every screen in build/screenshots, to be looked at
+	JIDOTEKI_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -n 2 tests/browser/screenshots.py
+
 vendor: $(READY) ## fetch the libraries of the dashboard again and compare them with plugins/dashboard/vendor.json
 	$(BIN)/python plugins/dashboard/vendor.py
 

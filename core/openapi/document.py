@@ -52,7 +52,11 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
         "components": {
             "schemas": components.SCHEMAS,
             "headers": components.HEADERS,
-            "parameters": {"dry-run": operations.DRY_RUN, "idempotency-key": operations.IDEMPOTENCY_KEY},
+            "parameters": {
+                "dry-run": operations.DRY_RUN,
+                "idempotency-key": operations.IDEMPOTENCY_KEY,
+                "prefer": operations.PREFER,
+            },
             "responses": components.RESPONSES,
             "securitySchemes": security.schemes(routes.authentication),
         },

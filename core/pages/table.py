@@ -21,7 +21,8 @@ class PageTable:
 
     def __init__(self, plugins: Plugins, appliance: Appliance, config: Config) -> None:
         self._pages: dict[str, Page] = {}
-        for plugin, answer in plugins.call("jidoteki_pages", appliance=appliance, host_config=config.values):
+        answers = plugins.call("jidoteki_pages", appliance=appliance, host_config=config.values)
+        for plugin, answer in sorted(answers, key=lambda each: each[0].source.gives_way):
             problem = self._add(plugin, answer)
             if problem:
                 plugins.leave_out(plugin, problem)

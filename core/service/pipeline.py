@@ -14,7 +14,7 @@ from jidoteki.core.http import authority
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.protocol import authenticated
 from jidoteki.core.http.rendering import Attachment, render
-from jidoteki.core.http.responses import SECURITY_HEADERS, error_response
+from jidoteki.core.http.responses import SECURITY_HEADERS, error_response, told
 from jidoteki.core.http.routes import METHODS, OutOfService, Route, Routes
 from jidoteki.core.http.streaming import Streamed
 from jidoteki.core.logs.service import CLIENT
@@ -102,7 +102,8 @@ class Pipeline:
         except ApiError as error:
             if error.status != 404 or not _prefers_no_content(admission.attempt.request):
                 raise
-            return web.Response(status=204, headers={**SECURITY_HEADERS, "Preference-Applied": NO_CONTENT})
+            _, reason = told(error)
+            return web.Response(status=204, headers={**SECURITY_HEADERS, **reason, "Preference-Applied": NO_CONTENT})
         if isinstance(response, FileDownload):
             await admission.check()
             original = route.endpoint.audited_as(values) if route.endpoint.audited_as else None

@@ -49,7 +49,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     begun = "The certificates are being judged and installed; in a dry run, what is told of them"
     example_202 = {"Status": "202 Accepted", "Location": f"{PREFIX}/certs"}
     accepted: dict[int, str | Described] = {
-        202: Described(begun, previewing("202 Accepted", certificate_facts.PROPERTIES), (example_202,)),
+        202: Described(begun, previewing("202 Accepted", certificate_facts.PREVIEWED), (example_202,)),
         400: "A parameter is wrong, or an update runs",
     }
     example = {

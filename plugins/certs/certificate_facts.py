@@ -21,6 +21,10 @@ PROPERTIES: Final[dict[str, Any]] = {
     "not-after": {"type": "integer", "description": "When it ceases to be valid, in seconds since the epoch"},
     "fingerprint": {"type": "string", "pattern": "^([0-9A-F]{2}:){31}[0-9A-F]{2}$", "description": "SHA-256"},
 }
+PREVIEWED: Final[dict[str, Any]] = {
+    **PROPERTIES,
+    "warnings": {"type": "array", "items": {"type": "string"}, "description": "Which clients refuse it, and why"},
+}
 EXAMPLE: Final[dict[str, Any]] = {
     "subject": "CN=appliance.example",
     "names": ["appliance.example", "192.168.1.10"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -88,9 +89,10 @@ def check(job: Job) -> None:
 
 def _check(job: Job) -> None:
     new = _read(job)
-    for warning in warnings.of(new):
-        job.log(warning)
-    _preview(job, new)
+    told = warnings.of(new)
+    for warning in told:
+        job.log(f"Warning: {warning}")
+    _preview(job, new, told)
     try:
         handshake.check(new, job.workspace)
     except CertificateError as error:
@@ -99,11 +101,11 @@ def _check(job: Job) -> None:
         raise JobError(f"The certificates cannot be checked: {error.strerror or error}") from error
 
 
-def _preview(job: Job, new: Bundle) -> None:
+def _preview(job: Job, new: Bundle, told: Sequence[str]) -> None:
     if job.dry_run:
         from jidoteki.plugins.certs.certificate_facts import facts
 
-        job.preview(facts(new.certificate))
+        job.preview({**facts(new.certificate), **({"warnings": list(told)} if told else {})})
 
 
 def run(job: Job) -> None:

@@ -26,12 +26,12 @@ LONGEST: Final = timedelta(days=825)
 
 
 def of(bundle: Bundle, now: datetime | None = None) -> list[str]:
-    """Return the warnings about a bundle, one line each."""
+    """Return the warnings about a bundle, one sentence each."""
     found: list[str] = []
     for certificate in (bundle.certificate, *bundle.authorities):
         found += [*_of_dates(certificate, now or datetime.now(UTC)), *_of_key(certificate)]
     found += [*_of_names(bundle.certificate), *_of_server(bundle), *_of_authorities(bundle)]
-    return [f"Warning: {each}" for each in found]
+    return found
 
 
 def _of_dates(certificate: x509.Certificate, now: datetime) -> Iterator[str]:

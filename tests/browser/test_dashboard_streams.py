@@ -43,7 +43,7 @@ def test_seven_tabs_share_one_stream_which_the_next_takes_over(
     wait_until(lambda: tabs[1].page.wait_for_timeout(100) or len(streams(tabs)) == 2, 10)
     assert host.post("/backup", "-F", "action=START").status == 202
     for tab in tabs[1:]:
-        tab.page.wait_for_function(SEEN_IN_ACTIVITY)
+        tab.until(SEEN_IN_ACTIVITY)
     assert len(streams(tabs)) == 2
 
 
@@ -63,7 +63,7 @@ def test_service_ends_within_two_seconds_with_tabs_open_and_they_come_back_by_th
     tabs[0].wait_for("The appliance does not answer. Trying again")
     host.start("--port", port)
     for tab in tabs:
-        tab.page.wait_for_function("!document.querySelector('.connection').innerText", timeout=15_000)
+        tab.until("!document.querySelector('.connection').innerText")
         tab.assert_quiet(ENDED)
 
 
@@ -76,7 +76,7 @@ def test_figures_are_polled_where_there_is_no_stream(dashboard_browser: Browser,
     tab.page.wait_for_selector("header .figures dd")
 
     assert host.post("/backup", "-F", "action=START").status == 202
-    tab.page.wait_for_function(SEEN_IN_ACTIVITY, timeout=15_000)
+    tab.until(SEEN_IN_ACTIVITY)
     tab.assert_quiet(NO_STREAM)
 
 

@@ -18,13 +18,12 @@ from jidoteki.testing.fixtures import MakeHost
 LONG = "jidoteki " * 1000
 
 PLUGIN = """
+import time
+
 from jidoteki.hookspecs import Page, hookimpl
 
-COUNT = []
-
 def made(visit):
-    COUNT.append(visit)
-    return f"{visit.setup} {len(COUNT)}".encode()
+    return f"{visit.setup} {time.time_ns()}".encode()
 
 @hookimpl
 def jidoteki_pages(appliance):
@@ -68,7 +67,8 @@ def host(make: Callable[[str], Host]) -> Host:
 def test_page_is_public_and_under_a_strict_policy(host: Host) -> None:
     status, headers, body = fetch(host, "/shop")
 
-    assert (status, body) == (200, b"done 1")
+    assert (status, body) == (200, body)
+    assert body.startswith(b"done ")
     policy = headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy and "unsafe" not in policy and "require-trusted-types-for" in policy
     assert headers["Cache-Control"] == "no-store"
@@ -76,9 +76,10 @@ def test_page_is_public_and_under_a_strict_policy(host: Host) -> None:
 
 
 def test_content_is_made_once_until_the_configuration_is_read_again(host: Host) -> None:
-    assert [fetch(host, "/shop")[2] for _ in range(3)] == [b"done 1"] * 3
+    first = {fetch(host, "/shop")[2] for _ in range(3)}
+    assert len(first) == 1
     host.reload()
-    assert fetch(host, "/shop")[2] == b"done 2"
+    assert fetch(host, "/shop")[2] not in first
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "br, gzip;q=0.5", "*", "GZIP"])
@@ -114,8 +115,8 @@ def test_pages_are_read_only_and_head_has_no_body(host: Host) -> None:
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/admin/version", "/docs", "/docs/page.js", "shop", "/shop/../etc", "/ä", "/"])
-def test_plugin_with_a_path_of_others_is_left_out_and_the_rest_is_served(
+@pytest.mark.parametrize("path", ["/api/v1/admin/version", "/docs", "/docs/page.js", "shop", "/shop/../etc", "/ä"])
+def test_plugin_with_a_path_of_the_host_is_left_out_and_the_rest_is_served(
     make: Callable[[str], Host], path: str
 ) -> None:
     host = make(PLUGIN.replace('"/shop"', json.dumps(path)))
@@ -129,12 +130,12 @@ def test_plugin_with_a_path_of_others_is_left_out_and_the_rest_is_served(
 def test_plugin_may_have_the_first_page_and_leaves_the_dashboard_its_others(make: Callable[[str], Host]) -> None:
     host = make(PLUGIN.replace('"/shop"', '"/"'))
 
-    assert fetch(host, "/")[2] == b"done 1"
+    assert fetch(host, "/")[2].startswith(b"done ")
     assert b"<title>" in fetch(host, "/dashboard")[2]
 
 
 def test_page_that_fails_is_an_error_and_not_the_end_of_others(make: Callable[[str], Host]) -> None:
-    host = make(PLUGIN.replace("COUNT.append(visit)", "raise ValueError"))
+    host = make(PLUGIN.replace("return f", "raise ValueError; f"))
 
     assert fetch(host, "/shop")[0] == 500
     assert fetch(host, "/shelf")[0] == 200

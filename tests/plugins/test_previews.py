@@ -32,11 +32,12 @@ def dry(host: Host, path: str, *arguments: str) -> Answer:
     return answer
 
 
-def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """Return a self-signed certificate with two names, made by openssl, and its key."""
+def certificate(directory: Path, name: str, names: bool = True) -> tuple[Path, Path]:
+    """Return a self-signed certificate, made by openssl, with two names or with none, and its key."""
     made, key = directory / f"{name}.crt", directory / f"{name}.key"
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/O=Example/CN={name}",
-            "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", key, "-out", made)  # fmt: skip
+    more = ("-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1") if names else ()
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/O=Example/CN={name}", *more,
+            "-keyout", key, "-out", made)  # fmt: skip
     return made, key
 
 
@@ -71,6 +72,20 @@ def test_facts_of_a_certificate_are_those_that_openssl_shows_before_and_after(ho
     assert unchanged.json["fingerprint"] == served["fingerprint"]
     assert {name: after.json[name] for name in sent} == sent and after.json["status"] == "success"
     assert undocumented(document_of(host), "GET", f"{PREFIX}/certs", after) is None
+
+
+def test_a_certificate_that_browsers_refuse_is_warned_of(host: Host, tmp_path: Path) -> None:
+    good, bare = certificate(tmp_path, "good.example"), certificate(tmp_path, "bare.example", names=False)
+
+    told = [
+        dry(host, "/certs", "-F", f"public=@{made}", "-F", f"private=@{key}").json.get("warnings")
+        for made, key in (good, bare)
+    ]
+
+    assert told == [
+        None,
+        ["the certificate CN=bare.example,O=Example has no subjectAltName, without which browsers refuse it"],
+    ]
 
 
 def test_a_certificate_that_cannot_be_read_has_no_facts(host: Host) -> None:

@@ -215,7 +215,7 @@ export function allows(session, method, path) {
   if (session.administrator) {
     return true;
   }
-  if (CLOSED.includes(`/${path.split("/")[1]}`)) {
+  if (CLOSED.some((each) => path === each || path.startsWith(`${each}/`))) {
     return false;
   }
   return session.scopes.some((scope) => {

@@ -7,12 +7,15 @@ const DAYS_KEPT = 30;
 /** Seconds for which the key outlives a reload that the page itself asked for. */
 const HANDOVER = 60;
 const ASK_OTHERS = 300;
+const LONGEST_REPLACEMENT = 60_000;
 
 const encoder = new TextEncoder();
 const channel = new BroadcastChannel("jidoteki-key");
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 let key = null;
+/** Ends when the key was replaced, here or in another tab; null while it is not. */
+let replacing = null;
 const forgotten = new Set();
 const found = new Set();
 
@@ -22,8 +25,10 @@ export async function fromToken(token) {
   return crypto.subtle.importKey("raw", encoder.encode(digest), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
 }
 
-/** Return the value of `?hash=` for a request. */
-export async function hash(method, path, given = key) {
+/** Return the value of `?hash=` for a request; with the key of this browser not while that is being replaced. */
+export async function hash(method, path, signer = undefined) {
+  await (signer === undefined && replacing?.promise);
+  const given = signer ?? key;
   if (given === null) {
     throw new DOMException("Not signed in", "NotAllowedError");
   }
@@ -37,6 +42,37 @@ export async function use(given, kept) {
   key = given;
   channel.postMessage({ key });
   await (kept ? store(DAYS_KEPT * 86400) : erase());
+}
+
+/**
+ * Replace the key. Other requests of this browser wait meanwhile: signed with the former key they would be refused.
+ *
+ * @param {CryptoKey} given
+ * @param {(former: CryptoKey) => Promise<void>} change makes the appliance accept the new one.
+ */
+export async function replace(given, change) {
+  const end = wait();
+  channel.postMessage({ replacing: true });
+  try {
+    await change(key);
+    key = given;
+    const record = await read();
+    if (record && !record.handover) {
+      await store((record.until - Date.now()) / 1000);
+    }
+  } finally {
+    channel.postMessage({ replaced: key });
+    end();
+  }
+}
+
+/** Let requests wait until the key was replaced, but not for ever: the tab that does it may be closed. */
+function wait() {
+  const { promise, resolve } = Promise.withResolvers();
+  const timer = setTimeout(resolve, LONGEST_REPLACEMENT);
+  const end = () => (clearTimeout(timer), (replacing = null), resolve());
+  replacing = { promise, end };
+  return end;
 }
 
 /** Find the key that another tab has, or that was kept; true if there is one. */
@@ -83,6 +119,11 @@ channel.onmessage = ({ data }) => {
   if (data.key instanceof CryptoKey && data.key.extractable === false && key === null) {
     key = data.key;
     found.forEach((listener) => listener());
+  } else if (data.replacing && key !== null) {
+    wait();
+  } else if (data.replaced instanceof CryptoKey && data.replaced.extractable === false && key !== null) {
+    key = data.replaced;
+    replacing?.end();
   } else if (data.ask && key !== null) {
     channel.postMessage({ key });
   } else if (data.forget !== undefined && key !== null) {

@@ -13,10 +13,10 @@ const ANNOUNCED_EACH = 5;
  * A labelled field. The place of its message is kept, so that nothing moves when one appears.
  *
  * @param {{name: string, label: string, hint?: string, type?: string, value?: any, required?: boolean, options?: any[],
- *   pointer?: string, [attribute: string]: any}} options `options` are `{value, label}` of a choice; `pointer` is the
- *   JSON pointer that errors name it by, `/name` if there is none.
+ *   pointer?: string, optional?: boolean, [attribute: string]: any}} options `options` are `{value, label}` of a choice; `pointer` is the
+ *   JSON pointer that errors name it by, `/name` if there is none; `optional` whether the label says that it is.
  */
-export function field({ name, label, hint = "", type = "text", value = "", required = false, options, pointer = `/${name}`, ...more }) {
+export function field({ name, label, hint = "", type = "text", value = "", required = false, options, pointer = `/${name}`, optional = !required, ...more }) {
   const id = `field-${name}`;
   const described = `${id}-hint ${id}-problem`;
   const input = options
@@ -32,7 +32,7 @@ export function field({ name, label, hint = "", type = "text", value = "", requi
           min=${more.min ?? nothing} max=${more.max ?? nothing} maxlength=${more.maxlength ?? nothing}
           accept=${more.accept ?? nothing} @change=${more.change} .value=${type === "file" ? nothing : value}>`;
   return html`<p class="field">
-    <label for=${id}>${label}${required ? nothing : html` <span class="optional">${t("(optional)")}</span>`}</label>
+    <label for=${id}>${label}${optional ? html` <span class="optional">${t("(optional)")}</span>` : nothing}</label>
     ${input}
     <span class="hint" id="${id}-hint">${hint}</span>
     <span class="problem" id="${id}-problem"></span>

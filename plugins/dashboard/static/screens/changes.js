@@ -1,0 +1,85 @@
+// The card of a screen that shows how its change goes: the running job of a type, whoever started it, or a failed one.
+
+import { html, nothing } from "../vendor/lit-html.js";
+
+/** Follows the jobs of one type in the element `[data-changes]` of a screen. */
+export class Changes {
+  /**
+   * @param {Element} root of the screen.
+   * @param {any} ctx
+   * @param {string} type of the jobs.
+   * @param {{title: string, done: string, began?: (id: string) => void, ended?: (record: any) => Promise<void>}} options
+   */
+  constructor(root, ctx, type, options) {
+    Object.assign(this, { root, ctx, type, options, id: "" });
+  }
+
+  /** What the screen draws where the card is to be. */
+  static card(title) {
+    return html`<section class="card" data-changes hidden>
+      <h2 tabindex="-1">${title}</h2>
+      <div data-job></div>
+    </section>`;
+  }
+
+  /** Show the job that runs or failed last, and from now on those that begin. */
+  async open() {
+    const { live, signal } = this.ctx;
+    live.on("job", (job) => this.notice(job), signal);
+    const last = await this.newest();
+    if (last && (last.status === "running" || last.status === "failed")) {
+      await this.follow(last.id, false);
+    }
+  }
+
+  /** Return the newest job of the type; null where there is none, or where the credential may not see jobs. */
+  async newest() {
+    const { call, may } = this.ctx;
+    if (!may("GET", "/jobs")) {
+      return null;
+    }
+    const { jobs } = await call("GET", "/jobs", { query: { type: this.type, limit: 1 } });
+    return jobs[0] ?? null;
+  }
+
+  /** A job that somebody else started meanwhile. */
+  notice(job) {
+    if (job.type === this.type && job.status === "running" && this.id < job.id) {
+      this.follow(job.id, false).catch((error) => error.name === "AbortError" || reportError(error));
+    }
+  }
+
+  /**
+   * Show a job to its end.
+   *
+   * @param {string} id
+   * @param {boolean} [moves] whether the focus goes there, as after a click that started it.
+   */
+  async follow(id, moves = true) {
+    if (this.id === id) {
+      return;
+    }
+    this.id = id;
+    const card = this.root.querySelector("[data-changes]");
+    const place = document.createElement("div");
+    card.querySelector("[data-job]").replaceChildren(place);
+    card.hidden = false;
+    if (moves) {
+      card.querySelector("h2").focus();
+      card.scrollIntoView({ block: "nearest" });
+    }
+    const { title, done, began, ended } = this.options;
+    began?.(id);
+    const record = await this.ctx.job(place, id, { title, done });
+    await ended?.(record);
+  }
+}
+
+/** A list of what was told about a change; nothing where there is nothing to tell. */
+export const told = (sentences) =>
+  sentences?.length
+    ? html`<ul class="message warn told">${sentences.map((each) => html`<li>${each}</li>`)}</ul>`
+    : nothing;
+
+/** What a credential of few rights reads in place of buttons. */
+export const onlyLooking = ({ message, t }) => message("info", t("This token may look at these settings, and not change them."));

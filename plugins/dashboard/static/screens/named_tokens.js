@@ -1,0 +1,178 @@
+// Named tokens: what each may do and until when; made, shown once and revoked.
+
+import { told } from "./changes.js";
+
+const NAME = /^[a-z][a-z0-9-]{0,31}$/;
+
+export class NamedTokens {
+  /**
+   * @param {any} ctx
+   * @param {() => void} draw draws the screen.
+   */
+  constructor(ctx, draw) {
+    Object.assign(this, { ctx, draw, tokens: {}, made: null, role: "read", copied: "", trouble: null });
+  }
+
+  async read() {
+    this.tokens = (await this.ctx.call("GET", "/tokens")).tokens;
+  }
+
+  view() {
+    const { html, nothing, t } = this.ctx;
+    return html`
+      <section class="card">
+        <h2 id="named" tabindex="-1">${t("Named tokens")}</h2>
+        <p>${t("For people and programs that need not be the administrator. Each can be revoked by itself, and none can change tokens.")}</p>
+        ${this.made ? this.once() : nothing}
+        ${this.trouble ? this.ctx.alert(this.trouble) : nothing}
+        ${Object.keys(this.tokens).length ? this.table() : html`<p class="hint">${t("There are none yet.")}</p>`}
+      </section>
+      <section class="card">
+        <h2>${t("New named token")}</h2>
+        ${this.form()}
+      </section>`;
+  }
+
+  table() {
+    const { html, date, t } = this.ctx;
+    return html`<div class="wide" tabindex="0" role="region" aria-labelledby="named">
+      <table>
+        <thead><tr>
+          <th scope="col">${t("Name")}</th><th scope="col">${t("May do")}</th><th scope="col">${t("Made")}</th>
+          <th scope="col">${t("Valid until")}</th><th scope="col"><span class="unseen">${t("Action")}</span></th>
+        </tr></thead>
+        <tbody>${Object.entries(this.tokens).map(([name, { scopes, created, expires }]) => html`<tr>
+          <th scope="row">${name}</th>
+          <td>${(scopes ?? []).map((scope) => this.scope(scope)).join(", ")}</td>
+          <td>${created ? date(created) : ""}</td>
+          <td>${this.end(expires)}</td>
+          <td><button type="button" class="plain" aria-label=${t("Revoke {name}", { name })} @click=${() => this.revoke(name)}>${t("Revoke")}</button></td>
+        </tr>`)}</tbody>
+      </table>
+    </div>`;
+  }
+
+  scope(scope) {
+    const { t } = this.ctx;
+    return scope === "all" ? t("everything") : scope === "read" ? t("look at everything") : scope;
+  }
+
+  end(expires) {
+    const { html, dateTime, t } = this.ctx;
+    if (!expires) {
+      return t("no end");
+    }
+    const isOver = expires <= Date.now() / 1000;
+    return isOver ? html`<span class="state bad">${t("expired")}</span>` : dateTime(expires);
+  }
+
+  form() {
+    const { html, field, submit, t } = this.ctx;
+    const choose = (event) => ((this.role = event.target.value), this.draw());
+    const roles = [
+      { value: "read", label: t("Look, and change nothing") },
+      { value: "all", label: t("Everything but tokens") },
+      { value: "paths", label: t("Certain parts only") },
+    ];
+    return html`<form @submit=${(event) => submit(event, (form) => this.create(form))}>
+      ${field({ name: "name", label: t("Name"), required: true, maxlength: 32, hint: t("Who it is for: small letters, digits and hyphens, such as monitoring.") })}
+      ${field({ name: "role", label: t("May do"), options: roles, value: this.role, required: true, pointer: "/role", change: choose })}
+      <fieldset ?hidden=${this.role !== "paths"} ?disabled=${this.role !== "paths"}>
+        <legend class="unseen">${t("Parts")}</legend>
+        ${field({ name: "scopes", label: t("Parts"), required: true, hint: t("Paths of the API, separated by commas: /backup for all of it, GET /backup to look only.") })}
+      </fieldset>
+      ${field({ name: "expires", label: t("Last day"), type: "date", min: today(), hint: t("Without one it is valid until it is revoked.") })}
+      <div class="outcome"></div>
+      <p class="actions"><button class="primary">${t("Make the token")}</button></p>
+    </form>`;
+  }
+
+  async create(form) {
+    const { call, t } = this.ctx;
+    const { name, scopes, expires } = form.elements;
+    if (!NAME.test(name.value.trim())) {
+      throw at("/name", t("Use small letters, digits and hyphens, and begin with a letter."));
+    }
+    if (this.role === "paths" && !scopes.value.trim()) {
+      throw at("/scopes", t("Name at least one part, such as /backup."));
+    }
+    this.made = null;
+    const fields = {
+      name: name.value.trim(),
+      scopes: this.role === "paths" ? scopes.value.trim() : this.role,
+      expires: expires.value ? endOf(expires.value) : undefined,
+    };
+    this.made = await call("POST", "/tokens", { fields });
+    this.copied = "";
+    form.reset();
+    this.role = "read";
+    await this.read();
+    this.draw();
+    document.getElementById("made")?.focus();
+  }
+
+  /** The token itself, this once. */
+  once() {
+    const { html, t } = this.ctx;
+    const { name, token, warnings } = this.made;
+    return html`<div class="message good made">
+      <h3 id="made" tabindex="-1">${t("The token {name} is made", { name })}</h3>
+      <p>${t("Copy it now: it is shown this once.")}</p>
+      <p class="token"><code>${token}</code></p>
+      ${told(warnings)}
+      <p class="actions">
+        <button type="button" @click=${() => this.copy(token)}>${t("Copy")}</button>
+        <button type="button" @click=${() => ((this.made = null), this.draw())}>${t("I have it")}</button>
+        <span role="status">${this.copied}</span>
+      </p>
+    </div>`;
+  }
+
+  async copy(token) {
+    const { t } = this.ctx;
+    try {
+      await navigator.clipboard.writeText(token);
+      this.copied = t("Copied.");
+    } catch {
+      this.copied = t("The browser does not let this page copy. Mark the token and copy it yourself.");
+    }
+    this.draw();
+  }
+
+  async revoke(name) {
+    const { ask, call, t } = this.ctx;
+    const sure = await ask({
+      title: t("Revoke the token {name}?", { name }),
+      body: t("Whoever uses it is shut out at once. This cannot be taken back."),
+      action: t("Revoke"),
+      danger: true,
+    });
+    if (!sure) {
+      return;
+    }
+    this.trouble = null;
+    try {
+      await call("POST", "/tokens/revoke", { fields: { name } });
+    } catch (error) {
+      if (error.name === "AbortError") {
+        return;
+      }
+      this.trouble = error;
+    }
+    this.made = this.made?.name === name ? null : this.made;
+    await this.read().catch((error) => (this.trouble = error));
+    this.draw();
+    document.getElementById("named")?.focus();
+  }
+}
+
+const at = (field, message) => Object.assign(new Error(message), { field });
+
+/** The end of a day here, in seconds since the epoch. */
+const endOf = (day) => Math.floor(new Date(`${day}T23:59:59`).getTime() / 1000);
+
+/** Today, as `<input type=date>` has it. */
+function today() {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
+}

@@ -1,0 +1,180 @@
+// The network settings. What is sent is all that GET /settings shows, with the fields of the form in their places.
+
+import { Changes, onlyLooking, told } from "./changes.js";
+import { takes } from "./description.js";
+import { LABELS } from "./home.js";
+import { Trial, whereTo } from "./network_trial.js";
+
+/** Seconds to sign in at the new address and to say that all is well. */
+const TRIAL = 180;
+const FIXED = ["ip_address", "netmask", "gateway"];
+const SHOWN = ["hostname", "interface", "ntpserver", "dns1", "dns2", ...FIXED];
+
+/** Show the screen. */
+export async function page(root, ctx) {
+  await new Network(root, ctx).open();
+}
+
+class Network {
+  constructor(root, ctx) {
+    const { t } = ctx;
+    Object.assign(this, { root, ctx, settings: {}, mode: "dhcp", moved: null });
+    this.trial = new Trial(ctx, () => this.draw());
+    this.changes = new Changes(root, ctx, "settings", {
+      title: t("Change of the settings"),
+      done: t("The new settings are in force."),
+      began: (id) => this.trial.begin(id),
+      ended: (record) => this.ended(record),
+    });
+  }
+
+  async open() {
+    const { look, may } = this.ctx;
+    this.trial.isOffered = await takes("POST", "/settings", "confirm");
+    this.may = may("POST", "/settings");
+    this.take(await look("/settings"));
+    this.draw();
+    await this.changes.open();
+  }
+
+  /** Take what the appliance shows: the settings in force, and beside them those on trial. */
+  take(shown) {
+    const { pending, ...settings } = shown ?? {};
+    this.settings = settings;
+    this.mode = settings.network?.mode === "static" ? "static" : "dhcp";
+    this.trial.take(pending);
+  }
+
+  async ended(record) {
+    this.trial.end(record);
+    this.take(await this.ctx.look("/settings"));
+    this.draw();
+  }
+
+  draw() {
+    const { html, nothing, render, t } = this.ctx;
+    render(html`
+      ${this.trial.view(this.moved)}
+      ${Changes.card(t("Progress"))}
+      <section class="card">
+        <h2>${t("Network settings")}</h2>
+        ${this.may ? nothing : onlyLooking(this.ctx)}
+        <form @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>${this.fields()}</form>
+      </section>`);
+  }
+
+  fields() {
+    const { html, nothing, t } = this.ctx;
+    return html`
+      <fieldset class="grid" ?disabled=${!this.may}>
+        <legend class="unseen">${t("This appliance")}</legend>
+        ${this.field("hostname", { required: true, hint: t("The name of the appliance, such as appliance.example.com.") })}
+        ${this.field("interface", { required: true, hint: t("The network card, such as eth0.") })}
+        ${this.field("ntpserver", { hint: t("The server that the clock is set by, such as pool.ntp.org.") })}
+      </fieldset>
+      ${this.choice()}
+      <fieldset class="grid" ?hidden=${this.mode !== "static"} ?disabled=${!this.may || this.mode !== "static"}>
+        <legend class="unseen">${t("Fixed address")}</legend>
+        ${this.field("ip_address", { required: true, hint: t("IPv4 or IPv6, such as 192.168.1.10.") })}
+        ${this.field("netmask", { required: true, label: t("Netmask or prefix length"), hint: t("Such as 255.255.255.0 or 24.") })}
+        ${this.field("gateway", { required: true, hint: t("The router of this network, such as 192.168.1.1.") })}
+      </fieldset>
+      <fieldset class="grid" ?disabled=${!this.may}>
+        <legend class="unseen">${t("Name servers")}</legend>
+        ${this.field("dns1", { hint: t("Used with a fixed address; kept for later with DHCP.") })}
+        ${this.field("dns2", {})}
+      </fieldset>
+      <div class="outcome"></div>
+      ${this.may ? html`<p class="actions"><button class="primary">${t("Save")}</button></p>` : nothing}`;
+  }
+
+  field(name, more) {
+    const value = this.settings.network?.[name];
+    const text = ["string", "number"].includes(typeof value) ? String(value) : "";
+    return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: text, pointer: `/settings/network/${name}`, ...more });
+  }
+
+  choice() {
+    const { html, t } = this.ctx;
+    const option = (value, label) => html`<p class="choice">
+      <input type="radio" id="mode-${value}" name="mode" value=${value} .checked=${this.mode === value}
+        @change=${() => this.choose(value)}>
+      <label for="mode-${value}">${label}</label>
+    </p>`;
+    return html`<fieldset ?disabled=${!this.may}>
+      <legend>${t("Where the address comes from")}</legend>
+      <div class="choices">${option("dhcp", t("Automatic (DHCP)"))} ${option("static", t("Fixed address"))}</div>
+    </fieldset>`;
+  }
+
+  choose(mode) {
+    this.mode = mode;
+    this.draw();
+  }
+
+  /** Return all settings with what is in the form; an empty field is a key that is not there. */
+  wanted(form, settings) {
+    const network = { ...settings.network, mode: this.mode };
+    for (const name of SHOWN) {
+      const value = form.elements[name].value.trim();
+      const counts = value && (this.mode === "static" || !FIXED.includes(name));
+      counts ? (network[name] = value) : delete network[name];
+    }
+    return { ...settings, network };
+  }
+
+  async save(form) {
+    const { ask, call, look, t } = this.ctx;
+    const { pending, ...present } = (await look("/settings")) ?? {};
+    const settings = this.wanted(form, present);
+    const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
+    const target = whereTo(settings.network, present.network);
+    const sure = await ask({
+      title: t("Change the network settings?"),
+      body: this.question(preview, differences(preview, present, settings), target),
+      action: t("Change"),
+      danger: Boolean(preview.warnings?.length),
+    });
+    if (sure) {
+      const query = this.trial.isOffered ? { confirm: TRIAL } : {};
+      const { job } = await call("POST", "/settings", { query, fields: { settings } });
+      this.moved = target;
+      this.draw();
+      await this.changes.follow(job);
+    }
+  }
+
+  question(preview, changes, target) {
+    const { html, t, plural } = this.ctx;
+    return html`
+      ${told(preview.warnings)}
+      ${changes.length ? this.list(changes) : html`<p>${t("Nothing differs from the present settings. They are put into force once more.")}</p>`}
+      ${target ? html`<p>${target.address ? t("Afterwards the dashboard is at {address}.", { address: target.address }) : t("Its new address comes from your network: the appliance shows it on its console.")}</p>` : ""}
+      <p>${this.trial.isOffered
+        ? plural(TRIAL / 60, "If you do not confirm the change within {count} minute, the former settings come back by themselves.", "If you do not confirm the change within {count} minutes, the former settings come back by themselves.")
+        : t("Please check every line: if the appliance cannot be reached with these settings, only its console helps.")}</p>`;
+  }
+
+  list(changes) {
+    const { html, t } = this.ctx;
+    const name = (path) => (LABELS[path.replace(/^network\./, "")] ? t(LABELS[path.replace(/^network\./, "")]) : path);
+    const value = (each) => (each === undefined || each === null ? t("nothing") : VALUES[each] ? t(VALUES[each]) : shown(each));
+    return html`<dl class="facts">
+      ${changes.map((each) => html`<dt>${name(each.path)}</dt>
+        <dd>${t("{to}, before: {from}", { to: value(each.to), from: value(each.from) })}</dd>`)}
+    </dl>`;
+  }
+}
+
+const VALUES = { dhcp: "Automatic (DHCP)", static: "Fixed address" };
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** What a change changes: as the appliance says, where it does. */
+function differences(preview, present, settings) {
+  if (Array.isArray(preview.changes)) {
+    return preview.changes;
+  }
+  return ["mode", ...SHOWN]
+    .map((name) => ({ path: `network.${name}`, from: present.network?.[name], to: settings.network[name] }))
+    .filter(({ from, to }) => String(from ?? "") !== String(to ?? ""));
+}

@@ -1,0 +1,217 @@
+// Where the appliance keeps its data. Types and fields are those of the appliance's own description.
+
+import { Changes, onlyLooking } from "./changes.js";
+import { parameter } from "./description.js";
+
+/** What stands for a stored secret, in answers and in requests. */
+const MASK = "********";
+const TYPES = {
+  local: ["Local disk", "The data stay on the disk of the appliance itself."],
+  nfs: ["Network share (NFS)", "A directory that a file server shares over the network."],
+  iscsi: ["Network disk (iSCSI)", "A disk that a storage system lends over the network. All four fields are needed."],
+  nbd: ["Network disk (NBD)", "A disk that a Linux server lends over the network."],
+  aoe: ["Network disk (ATA over Ethernet)", "A disk in the same network segment, found by its number."],
+};
+const FIELDS = {
+  ip: ["Address of the server", "Its IPv4 or IPv6 address, such as 192.168.1.100."],
+  share: ["Shared directory", "Its path on the server, such as /exports/data."],
+  mount_options: ["Mount options", "Separated by commas, such as noacl,sync."],
+  device: ["Device", "Shelf and slot of the disk, such as e0.1."],
+  target: ["Target", "The name of the disk, such as iqn.2016-01.com.example:storage.lun1."],
+  username: ["User name", "At least 3 characters."],
+  password: ["Password", "At least 3 characters."],
+  export_name: ["Name of the disk", "The name that the server exports it by."],
+  port: ["Port", "The port of the server, such as 1043."],
+};
+
+/** Show the screen. */
+export async function page(root, ctx) {
+  await new Storage(root, ctx).open();
+}
+
+class Storage {
+  constructor(root, ctx) {
+    const { t } = ctx;
+    Object.assign(this, { root, ctx, shown: null, types: new Map(), type: "", isSaved: false });
+    this.changes = new Changes(root, ctx, "storage", {
+      title: t("Change of the storage"),
+      done: t("The new storage settings are saved."),
+      ended: (record) => this.ended(record),
+    });
+  }
+
+  async open() {
+    const { look, may } = this.ctx;
+    this.may = may("POST", "/storage");
+    const [shown, schema] = await Promise.all([look("/storage"), parameter("POST", "/storage", "settings")]);
+    this.shown = shown;
+    this.types = offered(schema.properties?.storage ?? {}, shown?.options);
+    this.type = this.types.has(shown?.storage?.type) ? shown.storage.type : ([...this.types.keys()][0] ?? "");
+    this.draw();
+    await this.changes.open();
+  }
+
+  async ended(record) {
+    this.isSaved = record.status === "success";
+    this.shown = await this.ctx.look("/storage");
+    this.draw();
+  }
+
+  draw() {
+    const { html, nothing, render, t } = this.ctx;
+    render(html`
+      ${this.isSaved ? this.restart() : nothing}
+      ${Changes.card(t("Progress"))}
+      <section class="card">
+        <h2>${t("Where the data are kept")}</h2>
+        ${this.present()}
+      </section>
+      <section class="card">
+        <h2>${t("Storage settings")}</h2>
+        ${this.may ? this.form() : onlyLooking(this.ctx)}
+      </section>`);
+  }
+
+  /** What is set, with what the vendor put beside it. */
+  present() {
+    const { html, t } = this.ctx;
+    const storage = this.shown?.storage;
+    if (!storage) {
+      return html`<p class="hint">${t("No storage settings were made here yet.")}</p>`;
+    }
+    return html`<dl class="facts">
+      ${Object.entries(storage).map(([name, value]) => html`<dt>${this.label(name)}</dt><dd>${this.value(name, value)}</dd>`)}
+    </dl>`;
+  }
+
+  label(name) {
+    return name === "type" ? this.ctx.t("Kind of storage") : FIELDS[name] ? this.ctx.t(FIELDS[name][0]) : name;
+  }
+
+  value(name, value) {
+    const { t } = this.ctx;
+    if (value === MASK) {
+      return t("kept secret");
+    }
+    return name === "type" ? this.typeName(value) : typeof value === "string" ? value : JSON.stringify(value);
+  }
+
+  typeName(type) {
+    return Object.hasOwn(TYPES, type) ? this.ctx.t(TYPES[type][0]) : String(type);
+  }
+
+  form() {
+    const { html, field, submit, t } = this.ctx;
+    if (this.types.size === 0) {
+      return html`<p class="hint">${t("This appliance does not say which storage it offers.")}</p>`;
+    }
+    const options = [...this.types.keys()].map((value) => ({ value, label: this.typeName(value) }));
+    const choose = (event) => ((this.type = event.target.value), this.draw());
+    const hint = Object.hasOwn(TYPES, this.type) ? t(TYPES[this.type][1]) : "";
+    return html`<form @submit=${(event) => submit(event, (form) => this.save(form))}>
+      ${field({ name: "type", label: t("Kind of storage"), hint, options, value: this.type, required: true, pointer: "/settings/storage/type", change: choose })}
+      ${[...this.types.keys()].map((type) => this.fieldset(type))}
+      <div class="outcome"></div>
+      <p class="actions"><button class="primary">${t("Save")}</button></p>
+    </form>`;
+  }
+
+  /** The fields of a type; those of the others wait with what was entered. */
+  fieldset(type) {
+    const { html } = this.ctx;
+    const others = type !== this.type;
+    return html`<fieldset class="grid" ?hidden=${others} ?disabled=${others}>
+      <legend class="unseen">${this.typeName(type)}</legend>
+      ${[...this.types.get(type)].map(([name, each]) => this.field(type, name, each))}
+    </fieldset>`;
+  }
+
+  field(type, name, { schema, required }) {
+    const { field, t } = this.ctx;
+    const stored = this.shown?.storage?.type === type ? this.shown.storage[name] : undefined;
+    const secret = isSecret(name, schema);
+    const kept = secret && stored === MASK;
+    const hint = kept ? t("Leave it empty to keep the present one.") : FIELDS[name] ? t(FIELDS[name][1]) : (schema.description ?? "");
+    return field({
+      name: `${type}-${name}`,
+      label: this.label(name),
+      hint,
+      type: secret ? "password" : "text",
+      autocomplete: secret ? "new-password" : "off",
+      value: secret || stored === undefined ? "" : String(stored),
+      required: required && !kept,
+      pointer: type === this.type ? `/settings/storage/${name}` : "",
+    });
+  }
+
+  /** Return the settings with what is in the form; a secret that was left empty stays what it is. */
+  wanted(form) {
+    const storage = { type: this.type };
+    for (const [name, { schema }] of this.types.get(this.type)) {
+      const secret = isSecret(name, schema);
+      const value = form.elements[`${this.type}-${name}`].value;
+      const kept = secret && value === "" && this.shown?.storage?.type === this.type && this.shown.storage[name] === MASK;
+      const given = kept ? MASK : secret ? value : value.trim();
+      if (given !== "") {
+        storage[name] = given;
+      }
+    }
+    return { storage };
+  }
+
+  async save(form) {
+    const { ask, call, t } = this.ctx;
+    const settings = this.wanted(form);
+    this.isSaved = false;
+    await call("POST", "/storage", { query: { "dry-run": 1 }, fields: { settings } });
+    const sure = await ask({
+      title: t("Change the storage?"),
+      body: t("From its next restart on the appliance looks for its data on: {type}. Make a backup first if you are not sure that they are there.", { type: this.typeName(this.type) }),
+      action: t("Change"),
+      danger: true,
+    });
+    if (sure) {
+      const { job } = await call("POST", "/storage", { fields: { settings } });
+      form.querySelectorAll("input[type=password]").forEach((input) => (input.value = ""));
+      await this.changes.follow(job);
+    }
+  }
+
+  restart() {
+    const { html, nothing, may, t } = this.ctx;
+    return html`<section class="card" data-restart>
+      <h2>${t("Restart to use the new storage")}</h2>
+      <p>${t("The new settings are saved. Until the appliance is restarted it uses the storage of before.")}</p>
+      ${may("POST", "/reboot")
+        ? html`<p class="actions"><button type="button" class="primary" @click=${() => this.reboot()}>${t("Restart now")}</button></p>`
+        : nothing}
+    </section>`;
+  }
+
+  async reboot() {
+    const { alert, ask, call, t } = this.ctx;
+    const body = t("It is away for about a minute, and so is what it serves.");
+    if (await ask({ title: t("Restart the appliance?"), body, action: t("Restart"), danger: true })) {
+      await call("POST", "/reboot").catch((error) =>
+        ask({ title: t("The appliance was not restarted"), body: alert(error), action: t("Close") }));
+    }
+  }
+}
+
+const isSecret = (name, schema) => schema.writeOnly === true || name.includes("password");
+
+/** Return the types that can be chosen, and of each its fields; `options` are those that the vendor offers. */
+function offered(schema, options) {
+  const types = new Map();
+  for (const variant of schema.oneOf ?? schema.anyOf ?? []) {
+    const [type] = variant.properties?.type?.enum ?? [variant.properties?.type?.const];
+    const fields = Object.entries(variant.properties ?? {}).filter(([name]) => name !== "type");
+    if (type && (!options || options.includes(type))) {
+      types.set(type, new Map(fields.map(([name, each]) => [name, { schema: plain(each), required: variant.required?.includes(name) }])));
+    }
+  }
+  return types;
+}
+
+/** Return what a text may be, of a schema that takes a number, too. */
+const plain = (schema) => (schema.anyOf ?? schema.oneOf ?? []).find((each) => each.type === "string") ?? schema;
