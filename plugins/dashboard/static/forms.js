@@ -23,7 +23,12 @@ export class Fields {
    *   `titles` by name or JSON pointer; `id` begins the names of the fields, as a page may have two forms.
    */
   constructor({ schema, document, titles = {}, id, redraw }) {
-    Object.assign(this, { document, titles, id, redraw, initial: {} });
+    this.document = document;
+    this.titles = titles;
+    this.id = id;
+    this.redraw = redraw;
+    /** What the fields begin with, by name. */
+    this.initial = {};
     this.schema = plain(schema, document);
     /** The chosen one of several objects, and the rows of lists, by JSON pointer. */
     this.chosen = new Map();
