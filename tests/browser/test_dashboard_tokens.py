@@ -75,8 +75,8 @@ def test_tokens_that_differ_or_have_spaces_are_not_sent(dashboard_browser: Brows
 def test_token_that_cannot_be_stored_changes_nothing(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login(path="/dashboard/access")
     tab.page.wait_for_selector("#field-newtoken")
-    tab.page.route(re.compile(r"/setup\?"), lambda route: route.fulfill(
-        status=400, json={"Status": "400 Bad Request", "Error-Message": "The token cannot be stored: No space left"}))  # fmt: skip
+    refusal = {"Status": "400 Bad Request", "Error-Message": "The token cannot be stored: No space left"}
+    tab.page.route(re.compile(r"/setup\?"), lambda route: route.fulfill(status=400, json=refusal))
 
     change(tab, NEW, NEW)
     tab.wait_for("The token cannot be stored: No space left")
@@ -127,9 +127,8 @@ def test_named_token_is_shown_once_copied_used_and_revoked(dashboard_browser: Br
     listed = host.get("/tokens").json["tokens"]["monitor"]
     assert listed["scopes"] == ["GET /version", "/nowhere"]
     assert datetime.date.fromtimestamp(listed["expires"]) == day
-    named = Host(host.appliance, token)
-    named.url = host.url
-    assert named.get("/version").status == 200
+    bearer = ("-H", f"Authorization: Bearer {token}")
+    assert host.get("/version", *bearer, auth="none").status == 200
     tab.go("home")
     tab.go("access")
     tab.wait_for("GET /version, /nowhere")
@@ -138,7 +137,7 @@ def test_named_token_is_shown_once_copied_used_and_revoked(dashboard_browser: Br
     tab.page.click("button:has-text('Revoke')")
     tab.page.click("dialog button:has-text('Revoke')")
     tab.wait_for("There are none yet.")
-    assert named.get("/version").status == 403
+    assert host.get("/version", *bearer, auth="none").status == 403
     tab.assert_quiet()
 
 
