@@ -52,15 +52,45 @@ $(MUTANTS)/.ready: requirements-mutants.txt
 	$(MUTANTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutants.txt
 	@touch $@
 
-.PHONY: fuzz browser
+.PHONY: fuzz browser browser-quick vendor
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
 	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
 
-browser: $(READY) ## /docs in a real browser; needs the program chromium
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2"
-	$(BIN)/python -m pytest tests/browser
+BROWSER := $(VENV)/.browser
+$(BROWSER): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.50,<2" axe-playwright-python
+	@touch $@
 
-check: $(READY) types ## lint, formatting, types, import rules
+browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the program chromium
+	JIDOTEKI_BROWSER=long $(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
+
+browser-quick: $(BROWSER) ## the same in four minutes, as CI does
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
+
+.PHONY: screenshots
+screenshots: $(BROWSER) ## pictures of every screen in build/screenshots, to be looked at
+	JIDOTEKI_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -n 2 tests/browser/screenshots.py
+
+vendor: $(READY) ## fetch the libraries of the dashboard again and compare them with plugins/dashboard/vendor.json
+	$(BIN)/python plugins/dashboard/vendor.py
+
+JS := build/js
+$(JS)/.ready: Makefile
+	@mkdir -p $(JS)
+	npm install --silent --no-audit --no-fund --no-save --prefix $(JS) typescript@5.9.3 oxlint@1.94.0
+	@touch $@
+
+.PHONY: check-scripts
+check-scripts: # types and lint of what browsers run
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory checked-scripts; \
+		else echo "NOT CHECKED: the scripts of the dashboard, as there is no npm here" >&2; fi
+
+.PHONY: checked-scripts
+checked-scripts: $(JS)/.ready
+	$(JS)/node_modules/.bin/tsc -p plugins/dashboard/jsconfig.json
+	$(JS)/node_modules/.bin/oxlint --deny-warnings --ignore-pattern '**/vendor/**' plugins/dashboard core/docs_page
+
+check: $(READY) types check-scripts ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client

@@ -23,6 +23,8 @@ CALLED = {
     "jidoteki_config_schema": f"{LOADING}; before the plugin's other hooks.",
     "jidoteki_jobs": f"{LOADING}.",
     "jidoteki_endpoints": f"{LOADING}.",
+    "jidoteki_pages": "At start-up, and when the configuration is read again. It has 10 seconds.",
+    "jidoteki_screens": "At start-up, and when the configuration is read again. It has 10 seconds.",
     "jidoteki_file_sources": "At start-up, and when the configuration is read again. It has 10 seconds.",
     "jidoteki_commands": """
 When `jidoteki` is asked for a sub-command that is not its own, and by `jidoteki --help`. The plugins are those of the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final
 
 import voluptuous as vol
@@ -23,9 +24,31 @@ def explain(error: vol.Invalid, prefix: str = "") -> str:
     :param prefix: a name to put before the error's path.
     """
     error = _first(error)
-    path = [part for part in error.path if not isinstance(part, VirtualPathComponent)]
+    path = _path(error)
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in ([prefix] if prefix else []) + path)
     return clip(f"{clip(name.removeprefix('.'), MAX_ECHO) or 'value'} {_predicate(error)}", MAX_SENTENCE)
+
+
+def field_at_fault(error: vol.Invalid, prefix: str = "") -> str:
+    """Return the JSON pointer of the value that `explain` names.
+
+    :param prefix: a name to put before the error's path.
+    """
+    return pointer(*([prefix] if prefix else []), *_path(_first(error)))
+
+
+def pointer(*path: object) -> str:
+    """Return a JSON pointer (RFC 6901), such as `/settings/network`.
+
+    :param path: keys and indexes. It ends before the first that is longer than MAX_ECHO: a pointer is exact or shorter,
+        and repeats little of what a client sent.
+    """
+    shown = takewhile(lambda part: len(part) <= MAX_ECHO, map(str, path))
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in shown)
+
+
+def _path(error: vol.Invalid) -> list[object]:
+    return [part for part in error.path if not isinstance(part, VirtualPathComponent)]
 
 
 def _first(error: vol.Invalid) -> vol.Invalid:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jidoteki.hookspecs.live import Service
     from jidoteki.hookspecs.metrics import Metric
     from jidoteki.hookspecs.pages import Page
+    from jidoteki.hookspecs.screens import Screen
 
 PROJECT: Final = "jidoteki"
 
@@ -55,6 +56,10 @@ class Hooks:
         self, appliance: Appliance, config: Mapping[str, Any], host_config: Mapping[str, Any]
     ) -> list[Page] | None:
         """Return the public pages outside of the API; called at start-up and at each reload."""
+
+    @hookspec
+    def jidoteki_screens(self, appliance: Appliance, config: Mapping[str, Any]) -> list[Screen] | None:
+        """Return the screens of this plugin in the dashboard; called at start-up and at each reload."""
 
     @hookspec
     def jidoteki_file_sources(self, appliance: Appliance, config: Mapping[str, Any]) -> list[FileSource] | None:

@@ -15,6 +15,9 @@ class ApiError(Exception):
     :param message: one sentence that names the parameter and what is allowed.
     :param code: an error code for scripts, the body's `error-code`.
     :param headers: further response headers, such as `Retry-After`.
+    :param field: JSON pointer (RFC 6901) of the parameter at fault, or of the value inside it, such as
+        `/settings/network/ip_address`: the body's `error-field`, by which a page marks the field. `validators.pointer`
+        makes one.
     """
 
     def __init__(
@@ -23,12 +26,14 @@ class ApiError(Exception):
         message: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message or str(status))
         self.status = status
         self.message = message
         self.code = code
         self.headers = dict(headers or {})
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, final
 import voluptuous as vol
 
 from jidoteki.hookspecs.documents import json_document
-from jidoteki.hookspecs.explanations import explain, unknown
+from jidoteki.hookspecs.explanations import explain, field_at_fault, pointer, unknown
 
 __all__ = [
     "Text",
@@ -23,12 +23,14 @@ __all__ = [
     "described",
     "device",
     "explain",
+    "field_at_fault",
     "hostname",
     "interface",
     "json_document",
     "mount_options",
     "netmask",
     "or_number",
+    "pointer",
     "port",
     "prefix_length",
     "printable",

@@ -24,6 +24,8 @@ def command(root: Path) -> None:
     assembly = assemble(appliance, loading.load(appliance.configuration))
     problems = [*assembly.config.problems, *assembly.routes.problems]
     problems += [f"the plugin {each.name} is left out: {each.problem}" for each in assembly.plugins.all if each.problem]
-    click.echo(json.dumps(openapi.describe(assembly.routes), indent=2, ensure_ascii=False, default=str))
+    click.echo(
+        json.dumps(openapi.describe(assembly.routes, assembly.screens), indent=2, ensure_ascii=False, default=str)
+    )
     if problems:
         raise CommandError(f"The document lacks what is out of service: {'; '.join(problems)}")

@@ -6,8 +6,10 @@ endpoint that is not enabled, 403 for one that is).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
+from typing import Any
 
 from jidoteki.core.http.responses import JSON, encode
 from jidoteki.core.http.routes import Routes
@@ -24,12 +26,15 @@ _KINDS = {
 }
 
 
-def pages(routes: Routes) -> list[Page]:
-    """Return the manual, its assets, and the OpenAPI document of these routes."""
-    return [Page(PATH + name, partial(_make, name, routes), kind) for name, kind in _KINDS.items()]
+def pages(routes: Routes, screens: Sequence[Mapping[str, Any]]) -> list[Page]:
+    """Return the manual, its assets, and the OpenAPI document of these routes.
+
+    :param screens: those of plugins.
+    """
+    return [Page(PATH + name, partial(_make, name, routes, screens), kind) for name, kind in _KINDS.items()]
 
 
-def _make(name: str, routes: Routes, visit: Visit) -> bytes:
+def _make(name: str, routes: Routes, screens: Sequence[Mapping[str, Any]], visit: Visit) -> bytes:
     # Imported on the first request: a service whose manual nobody reads does not need it.
     if name == "":
         from jidoteki.core import openapi
@@ -39,5 +44,5 @@ def _make(name: str, routes: Routes, visit: Visit) -> bytes:
     if name == "/openapi.json":
         from jidoteki.core import openapi
 
-        return encode(openapi.describe(routes))
+        return encode(openapi.describe(routes, screens))
     return resources.files("jidoteki.core.docs_page").joinpath(name[1:]).read_bytes()

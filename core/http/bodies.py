@@ -21,8 +21,8 @@ from jidoteki.core.http.incoming import Incoming
 from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.multipart_forms import Padding
 from jidoteki.core.http.parts import FilePart, Part, Room, StoredUpload, TextPart
-from jidoteki.core.http.responses import header_text
-from jidoteki.hookspecs import ApiError, Document, Upload
+from jidoteki.core.http.responses import header_text, parameter_error
+from jidoteki.hookspecs import ApiError, Document, Upload, validators
 
 MAX_PARTS = 64
 MAX_TEXT = 64 * 1024
@@ -115,12 +115,16 @@ class Body:
 
     async def _find(self, name: str, named: StoredUpload) -> None:
         """Replace a text that names a file by the file."""
-        found = await self.find(named.text, self.form.kinds[name].max_size or self.limits.upload)
+        try:
+            found = await self.find(named.text, self.form.kinds[name].max_size or self.limits.upload)
+        except ApiError as error:
+            error.field = error.field or validators.pointer(name)
+            raise
         if found is not None:
             self.fields[name] = found
             await asyncio.to_thread(named.path.unlink, missing_ok=True)
         elif not named.size:
-            raise ApiError(400, f"{name} must be sent as a file in multipart/form-data")
+            raise parameter_error(name, "must be sent as a file in multipart/form-data")
 
     async def discard(self) -> None:
         """Remove the files that the handler did not keep, and release the memory."""
@@ -225,7 +229,7 @@ class Body:
     def _check_field(self, name: str) -> None:
         self.form.check_name(name)
         if name in self.fields:
-            raise ApiError(400, f"{name} is given twice")
+            raise parameter_error(name, "is given twice")
 
     def _part(self, segment: multipart.MultipartSegment) -> Part:
         name = segment.name
@@ -236,14 +240,14 @@ class Body:
         encoding = segment.header("Content-Transfer-Encoding", "").strip().lower()
         if encoding not in PLAIN_ENCODINGS:
             shown = header_text(encoding[:64])
-            raise ApiError(400, f"{name} must be sent as it is, without Content-Transfer-Encoding: {shown}")
+            raise parameter_error(name, f"must be sent as it is, without Content-Transfer-Encoding: {shown}")
         if isinstance(kind, Upload):
             named = segment.filename is not None
             file = FilePart(name, self.spool, kind.max_size or self.limits.upload, self.room, named, self.hashed)
             self.fields[name] = file.stored
             return file
         if segment.filename is not None and not isinstance(kind, Document):
-            raise ApiError(400, f"{name} must be text, not a file")
+            raise parameter_error(name, "must be text, not a file")
         self.fields[name] = None
         return TextPart(name, _max_size(kind), self._hold, partial(self._text, name, kind))
 
@@ -251,14 +255,14 @@ class Body:
         limit = _max_size(kind)
         self._buffered += len(content)
         if len(content) > limit or self._buffered > MAX_BUFFERED:
-            raise ApiError(400, f"{name} must not be longer than {min(limit, MAX_BUFFERED)} bytes")
+            raise parameter_error(name, f"must not be longer than {min(limit, MAX_BUFFERED)} bytes")
         if isinstance(kind, Document):
             self.fields[name] = content
             return
         try:
             self.fields[name] = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ApiError(400, f"{name} must be UTF-8 text") from error
+            raise parameter_error(name, "must be UTF-8 text") from error
 
 
 def _is_blank(content: bytes | bytearray) -> bool:

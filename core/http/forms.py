@@ -11,7 +11,7 @@ import voluptuous as vol
 from aiohttp import web
 
 from jidoteki.core.http.parts import StoredUpload
-from jidoteki.core.http.responses import header_text
+from jidoteki.core.http.responses import header_text, parameter_error
 from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, file_names, validators
 
 
@@ -78,7 +78,8 @@ class Form:
         except vol.Invalid as error:
             name = str(error.path[0]) if error.path else ""
             value = given.get(name)
-            raise ApiError(400, f"{validators.explain(error)}{_hint(name, value)}") from error
+            said = f"{validators.explain(error)}{_hint(name, value)}"
+            raise ApiError(400, said, field=validators.field_at_fault(error)) from error
 
     async def query_values(self, request: web.BaseRequest) -> dict[str, Any]:
         """Return the validated values of a request's query; what else is in it is no parameter.
@@ -96,7 +97,7 @@ class Form:
             return {}
         for name, values in given.items():
             if len(values) > 1:
-                raise ApiError(400, f"{name} is given twice")
+                raise parameter_error(name, "is given twice")
         return await asyncio.to_thread(self.validate, {name: values[0] for name, values in given.items()})
 
     def check_no_query(self, query: Container[str]) -> None:
@@ -106,7 +107,7 @@ class Form:
         """
         for name in self.kinds:
             if name in query:
-                raise ApiError(400, f"{name} must be sent in the body, not in the query")
+                raise parameter_error(name, "must be sent in the body, not in the query")
 
     def check_name(self, name: str) -> None:
         """Refuse a parameter that the endpoint does not have."""
@@ -114,7 +115,8 @@ class Form:
             shown = header_text(name[:64])
             allowed = f"allowed: {', '.join(self.kinds)}" if self.kinds else "this endpoint has none"
             why = "; 'parameters' in the configuration does not list it" if name in self._switched_off else ""
-            raise ApiError(400, f"Unknown parameter {shown!r}, {allowed}{why}")
+            said = f"Unknown parameter {shown!r}, {allowed}{why}"
+            raise ApiError(400, said, field=validators.pointer(name))
 
 
 def _field_validator(validator: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.files.leftovers import TEMPORARY_PREFIX
+from jidoteki.core.http.responses import parameter_error
 from jidoteki.hookspecs import ApiError, file_names
 
 LOOK_EACH = 1.0
@@ -86,7 +87,7 @@ class TextPart(Part):
         self._hold(len(chunk))
         self._content += chunk
         if len(self._content) > self._limit:
-            raise ApiError(400, f"{self._name} must not be longer than {self._limit} bytes")
+            raise parameter_error(self._name, f"must not be longer than {self._limit} bytes")
 
     async def end(self) -> None:
         self._take(bytes(self._content))
@@ -150,7 +151,7 @@ class FilePart(Part):
                 raise self._not_stored(error) from error
         self.stored.size += len(chunk)
         if self.stored.size > self._max_size:
-            raise ApiError(413, f"{self._name} must not be longer than {self._max_size} bytes")
+            raise parameter_error(self._name, f"must not be longer than {self._max_size} bytes", 413)
         if self._beginning is not None:
             self._beginning = self._beginning + chunk if self.stored.size <= file_names.MAX_NAME else None
         if self._hash:
@@ -165,7 +166,7 @@ class FilePart(Part):
         finally:
             await self._close()
         if self._beginning and file_names.looks_like_one(self._beginning):
-            raise ApiError(400, f"{self._name} must be a file; {file_names.hint(self._name)}")
+            raise parameter_error(self._name, f"must be a file; {file_names.hint(self._name)}")
         self.stored.text = self._beginning or b""
         self.stored.digest = self._hash.digest() if self._hash else b""
 
@@ -193,7 +194,7 @@ class FilePart(Part):
             raise self._not_stored(error) from error
 
     def _not_stored(self, error: OSError) -> ApiError:
-        return ApiError(400, f"{self._name} cannot be stored: {error.strerror or error}")
+        return parameter_error(self._name, f"cannot be stored: {error.strerror or error}")
 
     def _open(self) -> int:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from jidoteki.core.http.answers import Whole
-from jidoteki.hookspecs import ApiError
+from jidoteki.hookspecs import ApiError, validators
 
 PIECE = 4 * 1024
 JSON = "application/json"
@@ -76,7 +76,17 @@ def told(error: ApiError, first_run: bool | None = None) -> tuple[bytes, dict[st
         body["error-code"] = error.code
     if first_run is not None:
         body["First-Run"] = first_run
+    if error.field:
+        body["error-field"] = error.field
     return encode(body), more
+
+
+def parameter_error(name: str, predicate: str, status: int = 400) -> ApiError:
+    """Return the error for a parameter.
+
+    :param predicate: what is wrong with it, to follow its name.
+    """
+    return ApiError(status, f"{name} {predicate}", field=validators.pointer(name))
 
 
 def error_bytes(error: ApiError) -> bytes:

@@ -21,6 +21,12 @@ SCHEMAS: dict[str, Any] = {
                 "type": "boolean",
                 "description": "Only where first runs are enabled: whether the passphrase still waits for its use",
             },
+            "error-field": {
+                "type": "string",
+                "pattern": "^(\\/([^\\/~]|~[01])*)+$",
+                "description": "JSON pointer of the parameter at fault, or of the value inside it",
+                "examples": ["/settings/network/ip_address"],
+            },
         },
         "additionalProperties": False,
     },
@@ -74,6 +80,7 @@ HEADERS: dict[str, Any] = {
     "Job-Id": {"description": "The number of the job that was started", "schema": _STRING},
     "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
     "Content-Range": {"description": "Which part this is, and of how many bytes", "schema": _STRING},
+    "Preference-Applied": {"description": "What of the header Prefer was followed", "schema": _STRING},
     "Content-Disposition": {"description": "attachment, with the file's name", "schema": _STRING},
 }
 
@@ -119,6 +126,12 @@ def error(status: int, description: str) -> dict[str, Any]:
             "application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example},
         },
     }
+
+
+NOTHING: dict[str, Any] = {
+    "description": "Nothing to show, for who prefers that to 404",
+    "headers": headers("Preference-Applied"),
+}
 
 
 def shared_error(status: int) -> dict[str, str]:

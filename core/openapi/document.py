@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from jidoteki.core.http.routes import Routes, first_level
 from jidoteki.core.openapi import components, operations, security
@@ -24,10 +25,15 @@ changed.
 """
 
 
-def describe(routes: Routes) -> dict[str, Any]:
+SCREENS: Final = "x-jidoteki-screens"
+
+
+def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of an appliance, with exactly its active endpoints, third parties' included.
 
     https://spec.openapis.org/oas/v3.1.0
+
+    :param screens: those of plugins, for the dashboard.
     """
     paths: dict[str, Any] = {}
     for route in sorted(routes.all(), key=lambda each: each.path):
@@ -46,10 +52,15 @@ def describe(routes: Routes) -> dict[str, Any]:
         "components": {
             "schemas": components.SCHEMAS,
             "headers": components.HEADERS,
-            "parameters": {"dry-run": operations.DRY_RUN, "idempotency-key": operations.IDEMPOTENCY_KEY},
+            "parameters": {
+                "dry-run": operations.DRY_RUN,
+                "idempotency-key": operations.IDEMPOTENCY_KEY,
+                "prefer": operations.PREFER,
+            },
             "responses": components.RESPONSES,
             "securitySchemes": security.schemes(routes.authentication),
         },
+        **({SCREENS: list(screens)} if screens else {}),
     }
 
 

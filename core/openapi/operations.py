@@ -10,6 +10,8 @@ from jidoteki.core.http.routes import SAFE, Route, Routes, first_level, paramete
 from jidoteki.core.openapi import components, security
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
+#: The type of the job that an operation starts.
+STARTS = "x-jidoteki-starts"
 FILES = ("text/plain", "application/octet-stream")
 ANYTHING = ("application/json", *FILES)
 ACCEPTED = {"$ref": "#/components/schemas/Accepted"}
@@ -29,6 +31,7 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
     }
     if endpoint.starts:
         operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."
+        operation[STARTS] = endpoint.starts
     parameters = _query(route, endpoint)
     if parameters:
         operation["parameters"] = parameters
@@ -88,6 +91,8 @@ def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
     if route.changes:
         parameters.append({"$ref": "#/components/parameters/dry-run"})
+    if _may_be_empty(endpoint):
+        parameters.append({"$ref": "#/components/parameters/prefer"})
     if _may_have_key(endpoint):
         parameters.append({"$ref": "#/components/parameters/idempotency-key"})
     return parameters
@@ -97,6 +102,17 @@ def _may_have_key(endpoint: Endpoint) -> bool:
     return endpoint.method == "POST" and not endpoint.body
 
 
+def _may_be_empty(endpoint: Endpoint) -> bool:
+    """Return whether there may be nothing to show, which who prefers 204 is not told as an error."""
+    return endpoint.method == "GET" and 404 in endpoint.responses
+
+
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "nothing=204: the status is 204, and not 404, where there is nothing to show",
+    "schema": {"type": "string", "examples": ["nothing=204"]},
+}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -143,6 +159,8 @@ def _responses(route: Route, endpoint: Endpoint) -> dict[str, Any]:
         else:
             known = isinstance(said, Described) or status == 202
             responses[status] = _success(status, described, (described.media,) if known else ANYTHING)
+    if _may_be_empty(endpoint):
+        responses[204] = components.NOTHING
     if _is_file(responses.get(200, {})):
         responses |= _partial(responses[200])
     answers = {str(status): responses[status] for status in sorted(responses)}

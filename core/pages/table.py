@@ -21,7 +21,8 @@ class PageTable:
 
     def __init__(self, plugins: Plugins, appliance: Appliance, config: Config) -> None:
         self._pages: dict[str, Page] = {}
-        for plugin, answer in plugins.call("jidoteki_pages", appliance=appliance, host_config=config.values):
+        answers = plugins.call("jidoteki_pages", appliance=appliance, host_config=config.values)
+        for plugin, answer in sorted(answers, key=lambda each: each[0].source.gives_way):
             problem = self._add(plugin, answer)
             if problem:
                 plugins.leave_out(plugin, problem)
@@ -49,9 +50,10 @@ class PageTable:
         for page in answer:
             if not _PATH.fullmatch(page.path) or any(_is_at_or_below(page.path, each) for each in RESERVED):
                 return f"the path {page.path!r} of a page must look like /name/part, and not be below /api or /docs"
-            if page.path in self._pages:
+            if page.path in self._pages and not plugin.source.gives_way:
                 return f"the page {page.path} belongs to another plugin already"
-        self._pages.update((page.path, page) for page in answer)
+        for page in answer:
+            self._pages.setdefault(page.path, page)
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from jidoteki.core import docs_page
 from jidoteki.core.appliance import Appliance
@@ -20,6 +21,7 @@ from jidoteki.core.http.limits import Limits
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.logs.audit import AuditLog
+from jidoteki.core.pages import screens
 from jidoteki.core.pages.table import PageTable
 from jidoteki.core.plugin_manager import manager
 from jidoteki.core.plugin_manager.isolation import Calls
@@ -41,6 +43,7 @@ class Assembly:
     routes: Routes
     file_sources: FileSources
     pages: PageTable
+    screens: list[dict[str, Any]]
 
 
 def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -> Assembly:
@@ -53,9 +56,11 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
     launcher = Launcher(appliance, config, plugins)
     sources = file_sources.collect(plugins, appliance)
     pages = PageTable(plugins, appliance, config)
+    found = screens.collect(plugins, appliance, pages)
     routes = Routes(plugins, config)
-    pages.add_own(docs_page.pages(routes))
-    return Assembly(appliance, config, plugins, launcher, routes, sources, pages)
+    shown = screens.served(found, routes)
+    pages.add_own(docs_page.pages(routes, shown))
+    return Assembly(appliance, config, plugins, launcher, routes, sources, pages, shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import PREFIX, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import PREFIX, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
 
 SECONDS: Final = 60
 _PATH = re.compile(r"(?:/[A-Za-z0-9._-]{1,128}){1,8}")
@@ -38,7 +38,12 @@ def path(value: Any) -> str:
 async def make(request: Request) -> Response:
     """Return the URL."""
     wanted = request.values["path"]
-    ticket = request.issue_ticket(wanted, SECONDS)
+    try:
+        ticket = request.issue_ticket(wanted, SECONDS)
+    except ApiError as error:
+        if error.status in (400, 404):
+            error.field = "/path"
+        raise
     if request.dry_run:
         return {"Status": "200 OK"}
     return {"url": f"{PREFIX}{wanted}?ticket={ticket}", "seconds": SECONDS}

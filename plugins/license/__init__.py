@@ -39,9 +39,11 @@ class Handlers:
         """Install a license and return its content."""
         outcome = await request.run_job("license", license=request.values["license"])
         if outcome.status != "success":
+            invalid = outcome.error_code == INVALID
             raise ApiError(
-                404 if outcome.error_code == INVALID else 400,
+                404 if invalid else 400,
                 outcome.error_message or f"The license was not changed: the job ended as {outcome.status}",
+                field="/license" if invalid else None,
             )
         return {"Status": "200 OK"} if request.dry_run else await self._document(request)
 

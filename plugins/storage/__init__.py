@@ -24,6 +24,9 @@ from jidoteki.hookspecs import (
 from jidoteki.plugins.storage import examples, jobs
 from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
 
+TYPE = "/settings/storage/type"
+PASSWORD = "/settings/storage/password"
+
 
 async def change(request: Request) -> Response:
     """Start the job that writes the storage settings, if this appliance offers that type of storage."""
@@ -35,11 +38,12 @@ async def change(request: Request) -> Response:
 def _check(appliance: Appliance, storage: dict[str, Any]) -> None:
     offered = jobs.offered(appliance)
     if storage["type"] not in offered:
-        raise ApiError(400, f"settings.storage.type must be one of {', '.join(offered)} on this appliance")
+        said = f"settings.storage.type must be one of {', '.join(offered)} on this appliance"
+        raise ApiError(400, said, field=TYPE)
     try:
         jobs.unmasked(appliance, storage)
     except ValueError as error:
-        raise ApiError(400, str(error)) from error
+        raise ApiError(400, str(error), field=PASSWORD) from error
 
 
 async def show(request: Request) -> Response:

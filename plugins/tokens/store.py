@@ -43,7 +43,7 @@ class Store:
         with self._lock:
             tokens = self._read()
             if name in tokens:
-                raise ApiError(400, f"name: there is a token called {name} already; revoke it first")
+                raise ApiError(400, f"name: there is a token called {name} already; revoke it first", field="/name")
             if len(tokens) >= MAX_TOKENS:
                 raise ApiError(400, f"There are {MAX_TOKENS} tokens already; revoke one first")
             token = secrets.token_urlsafe(BYTES)
@@ -61,7 +61,7 @@ class Store:
         with self._lock:
             tokens = self._read()
             if tokens.pop(name, None) is None:
-                raise ApiError(404, f"name: there is no token called {name}")
+                raise ApiError(404, f"name: there is no token called {name}", field="/name")
             self._write(tokens)
 
     def _read(self) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jidoteki.testing import Host
+from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import TOKEN
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -85,6 +85,10 @@ class Tab:
     def wait_for(self, text: str, seconds: float = 15.0) -> None:
         """Wait until a text is to be seen."""
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
+
+    def until(self, expression: str, seconds: float = 15.0) -> None:
+        """Wait until an expression is true; the page's policy keeps playwright's own way from evaluating it."""
+        wait_until(lambda: self.page.evaluate(expression), seconds, 0.1)
 
     def asked(self, pattern: str) -> list[str]:
         """Return the requests that match a pattern."""

@@ -169,7 +169,7 @@ def test_deep_link_works_after_login_and_back_goes_back(dashboard_browser: Brows
     assert tab.page.url.endswith("/dashboard/activity")
     assert tab.page.evaluate("document.activeElement.tagName") == "H1"
     tab.page.go_back()
-    tab.page.wait_for_function("document.title.startsWith('Update')")
+    tab.until("document.title.startsWith('Update')")
     assert "Update" in tab.page.inner_text("h1")
     tab.assert_quiet()
 

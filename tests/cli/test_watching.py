@@ -24,6 +24,9 @@ from eventkit import PREFIX, publishing
 from jidoteki.testing import Host, MakeHost, wait_until
 from jidoteki.testing.host import COMMAND
 
+#: The dashboard brings events along.
+NO_DASHBOARD = {"dashboard": {"enabled": False}}
+
 
 @pytest.fixture
 def publisher(jidoteki_host: MakeHost) -> Host:
@@ -103,7 +106,7 @@ def test_events_are_lines_for_people(publisher: Host) -> None:
 
 
 def test_an_appliance_without_events_is_told_of_in_a_sentence(jidoteki_host: MakeHost) -> None:
-    with running(jidoteki_host(), "events") as command:
+    with running(jidoteki_host(plugins=NO_DASHBOARD), "events") as command:
         command.process.wait(30)
         status, errors = command.end()
 
@@ -113,7 +116,7 @@ def test_an_appliance_without_events_is_told_of_in_a_sentence(jidoteki_host: Mak
 
 @pytest.mark.parametrize("served", [True, False])
 def test_top_shows_each_change_of_a_job(jidoteki_host: MakeHost, served: bool) -> None:
-    host = publishing(jidoteki_host) if served else jidoteki_host(enable=("settings",))
+    host = publishing(jidoteki_host) if served else jidoteki_host(enable=("settings",), plugins=NO_DASHBOARD)
     with running(host, "top", "--json") as command:
         first = wait_until(command.documents)[0]
         form = () if served else ("-F", 'settings={"app": {"name": "a"}}')
@@ -149,7 +152,7 @@ def test_a_job_is_followed_by_events_where_they_are_served_and_by_asking_elsewhe
 ) -> None:
     host = publishing(jidoteki_host)
     if not served:
-        host.configure(endpoints=["publisher", "tokens"])
+        host.configure(endpoints=["publisher", "tokens"], plugins=NO_DASHBOARD)
         host.reload()
     with running(host, "call", "POST", "/publisher", "--wait") as command:
         status = command.process.wait(60)
@@ -247,7 +250,7 @@ def test_top_keeps_to_the_size_of_the_terminal(jidoteki_host: MakeHost) -> None:
 def test_a_new_certificate_that_is_not_trusted_ends_the_wait_with_what_is_known(
     jidoteki_host: MakeHost, tmp_path: Path, served: bool
 ) -> None:
-    host = jidoteki_host(enable=("certs", "events") if served else ("certs",), parameters=None)
+    host = jidoteki_host(enable=("certs", "events") if served else ("certs",), parameters=None, plugins=NO_DASHBOARD)
     key, certificate = tmp_path / "new.key", tmp_path / "new.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost",

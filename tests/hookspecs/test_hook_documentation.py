@@ -63,7 +63,7 @@ def host(_jidoteki_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         appliance.replace_file(appliance.system_etc / "plugins" / example.name, example.read_text())
     made = Host(appliance, TOKEN)
     made.configure(
-        endpoints=["settings", "lamp", "count", "note", "metrics"],
+        endpoints=["settings", "lamp", "count", "note", "metrics", "reminder"],
         plugin_directory="usr/local/etc/plugins",
         health={"refresh": 0.5},
         parameters=None,
@@ -105,6 +105,32 @@ def test_example_of_jidoteki_endpoints(host: Host) -> None:
     assert shown.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert host.request("PUT", "/note", {"note": "<b>"}).status == 400
     host.assert_audited("request.done", "PUT /api/v1/admin/note 200")
+
+
+def test_example_of_jidoteki_pages(host: Host) -> None:
+    done = subprocess.run(
+        ["curl", "-sSi", "--cacert", str(host.certificate), f"{host.url}/hello", f"{host.url}/hello/1/style.css"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "Content-Type: text/html; charset=utf-8" in done.stdout
+    assert "<h1>Hello</h1>" in done.stdout and "not set up" not in done.stdout
+    assert "immutable" in done.stdout and "font-family" in done.stdout
+
+
+def test_example_of_jidoteki_screens(host: Host) -> None:
+    done = subprocess.run(
+        ["curl", "-sS", "--cacert", str(host.certificate), f"{host.url}/docs/openapi.json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    screen = next(each for each in json.loads(done.stdout)["x-jidoteki-screens"] if each["name"] == "reminder")
+    assert (screen["title"], screen["group"], screen["path"]) == ("Reminder", "Notes", "/reminder")
+    assert [part["kind"] for part in screen["parts"]] == ["status", "form"]
 
 
 def test_example_of_jidoteki_file_sources(host: Host) -> None:

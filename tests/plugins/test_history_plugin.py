@@ -88,7 +88,7 @@ def test_it_is_served_where_history_is_enabled(jidoteki_host: MakeHost) -> None:
 
 
 async def test_it_is_not_served_where_it_is_not_enabled(jidoteki_client: MakeClient) -> None:
-    client = await jidoteki_client(endpoints=["jobs", "health"])
+    client = await jidoteki_client(endpoints=["jobs", "health"], plugins={"dashboard": {"enabled": False}})
 
     assert (await client.get("/health/history")).status == 404
     assert (await client.get("/health")).status == 200

@@ -40,3 +40,4 @@ def test_what_is_no_host_name_is_refused(host: Host) -> None:
 
     assert answer.status == 400
     assert "host must be" in answer.json["Error-Message"]
+    assert answer.json["error-field"] == "/host"

@@ -6,6 +6,9 @@ export const PREFIX = "/api/v1/admin";
 /** What the service says to those whose token it does not know; other answers of 403 are about rights. */
 const UNKNOWN_TOKEN = "Authentication error";
 
+/** What only the administrator may use. */
+const CLOSED = ["/setup", "/tokens"];
+
 /** What the appliance answered in place of success. */
 export class ApiError extends Error {
   constructor(status, message, code, field, retryAfter) {
@@ -25,9 +28,6 @@ export class UnreachableError extends Error {
     this.name = "UnreachableError";
   }
 }
-
-/** Where the administrator's token alone counts. */
-const CLOSED = ["/setup", "/tokens"];
 
 let traffic = new AbortController();
 const listeners = { denied: new Set(), reach: new Set() };
@@ -161,7 +161,7 @@ function answered(status, headers, text) {
 }
 
 /**
- * Make a request with files, and tell how much of it was sent: fetch cannot.
+ * Make a request with a form or a file, and tell how much of it was sent: fetch cannot.
  *
  * @param {(sent: number, total: number) => void} progress
  */
@@ -195,7 +195,7 @@ export async function upload(method, path, fields, progress, options = {}) {
       }
     };
     signal.addEventListener("abort", stop);
-    request.send(form(fields));
+    request.send(fields instanceof Blob ? fields : form(fields));
   });
 }
 

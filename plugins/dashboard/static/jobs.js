@@ -91,7 +91,7 @@ class Log {
 }
 
 /** A wait that something may end. */
-class Waiting {
+export class Waiting {
   constructor() {
     this.called = false;
     this.end = () => {};

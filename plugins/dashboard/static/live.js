@@ -44,9 +44,7 @@ function dispatch(kind, data) {
   } else if (kind === "streaming") {
     state.streaming = data;
   }
-  for (const listener of [...(listeners.get(kind) ?? [])]) {
-    listener(data);
-  }
+  listeners.get(kind)?.forEach((listener) => listener(data));
 }
 
 /** Dispatch in all tabs. */

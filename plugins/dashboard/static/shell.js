@@ -1,8 +1,10 @@
 // The frame of all screens after login: head, menu, the state of the connection, and the way between screens.
 
 import * as api from "./api.js";
+import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
+import { pluginScreens } from "./plugin_screens.js";
 import { SCREENS } from "./screens.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
@@ -12,6 +14,9 @@ const { t } = text;
 const BASE = "/dashboard";
 /** From which figures on the head warns; the original's. */
 const FULL = { disk: 98, memory: 90 };
+
+/** Milliseconds for which the frame tells that the appliance is back. */
+const SAID_FOR = 30_000;
 
 /** What belongs to one login. */
 let frame = null;
@@ -26,15 +31,11 @@ let leaving = new AbortController();
  * @param {(message?: string) => Promise<void>} leave signs out.
  */
 export async function start(root, site, session, leave) {
-  const { endpoints } = await api.call("GET", "/endpoints");
-  const served = new Set(endpoints.filter((each) => each.startsWith(api.PREFIX)).map((each) => `/${each.slice(api.PREFIX.length).split("/")[1]}`));
-  const may = (method, path) => {
-    const first = `/${path.split("/")[1]}`;
-    return (served.has(first) || BROUGHT_ALONG.has(first)) && api.allows(session, method, path);
-  };
+  const served = new Served(await (await fetch("/docs/openapi.json")).json());
+  const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, menu: [], open: false, ending };
-  frame.menu = SCREENS.filter((screen) => may(...screen.needs));
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: 0, wasLost: false, note: "", ending };
+  frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start();
   for (const kind of ["health", "state", "reach"]) {
     live.on(kind, draw, ending.signal);
@@ -43,13 +44,11 @@ export async function start(root, site, session, leave) {
   api.on("denied", () => ending.abort());
   addEventListener("popstate", show, { signal: ending.signal });
   root.addEventListener("click", follow, { signal: ending.signal });
-  setInterval(() => live.state.reached || draw(), 1000);
+  const clock = setInterval(() => (frame.restarting || !live.state.reached) && draw(), 1000);
+  ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
   await show();
 }
-
-/** First parts of paths that are served with the dashboard, and that GET /endpoints does not name. */
-const BROUGHT_ALONG = new Set(["/jobs", "/events", "/session", "/downloads"]);
 
 /** Go to a screen, as its links do. */
 export function go(path) {
@@ -129,6 +128,7 @@ function context(screen, title, place, signal) {
     session: frame.session,
     site: frame.site,
     may: frame.may,
+    document: frame.document,
     go,
     download: api.download,
     call: (method, path, given) => api.call(method, path, options(given)),
@@ -160,8 +160,13 @@ function broken(place, title, error) {
 /** The appliance answers again: whether it is still the same service decides about this page. */
 async function found(reached) {
   if (!reached) {
+    frame.wasLost = true;
     return;
   }
+  if (frame.restarting && frame.wasLost) {
+    back();
+  }
+  frame.wasLost = false;
   const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
   if (response?.ok && (await response.json()).build !== frame.site.build) {
     await key.handOver();
@@ -224,28 +229,51 @@ function figures() {
   </dl>`;
 }
 
+/** What is to be said of the connection; empty while all is well. */
 function connection() {
-  if (live.state.reached) {
-    return html`<div class="connection" role="status"></div>`;
-  }
-  const seconds = (Date.now() - live.state.since) / 1000;
-  return html`<div class="connection" role="status">
-    <p>${t("The appliance does not answer. Trying again …")} <span aria-hidden="true">${text.duration(seconds)}</span></p>
-  </div>`;
+  return html`<div class="connection" role="status">${frame.restarting ? restarting() : live.state.reached ? frame.note : lost()}</div>`;
 }
 
+const lost = () => html`<p>${t("The appliance does not answer. Trying again …")} ${since(live.state.since)}</p>`;
+const restarting = () => html`<p>${t("The appliance is restarting. This page comes back by itself.")} ${since(frame.restarting)}</p>`;
+const since = (start) => html`<span aria-hidden="true">${text.duration((Date.now() - start) / 1000)}</span>`;
+
 async function restart() {
+  const running = [...live.state.jobs.values()].filter((job) => job.status === "running");
   const sure = await widgets.ask({
     title: t("Restart the appliance?"),
-    body: t("It is away for about a minute, and so is what it serves. A running change of settings is finished first."),
+    body: html`<p>${t("It is away for about a minute, and so is everything that it serves.")}</p>
+      ${running.length
+        ? html`<p>${t("Still running now:")} ${running.map((job) => widgets.jobName(job.type)).join(", ")}.
+            ${t("The appliance finishes what must not be interrupted first, or refuses to restart.")}</p>`
+        : nothing}`,
     action: t("Restart"),
     danger: true,
   });
-  if (sure) {
-    await api.call("POST", "/reboot").catch((error) => tellRestart(error));
+  if (!sure) {
+    return;
+  }
+  try {
+    const { job } = await api.call("POST", "/reboot");
+    frame.restarting = Date.now();
+    frame.note = "";
+    draw();
+    await widgets.ended(job, frame.ending.signal);
+  } catch (error) {
+    if (error instanceof api.ApiError) {
+      frame.restarting = 0;
+      draw();
+      await widgets.ask({ title: t("The appliance was not restarted"), body: widgets.alert(error), action: t("Close") });
+    }
   }
 }
 
-async function tellRestart(error) {
-  await widgets.ask({ title: t("The appliance was not restarted"), body: widgets.alert(error), action: t("Close") });
+/** The appliance is there again after a restart that was asked for here. */
+function back() {
+  frame.restarting = 0;
+  frame.note = html`<p>${t("The appliance is back.")}</p>`;
+  setTimeout(() => {
+    frame.note = "";
+    draw();
+  }, SAID_FOR);
 }

@@ -34,6 +34,9 @@ export function t(english, values = {}) {
   return fill(typeof translated === "string" ? translated : translated.other, values);
 }
 
+/** Mark an English text that is translated where it is shown, as catalogues are made from such marks. */
+export const phrase = (english) => english;
+
 /**
  * Return a text about a number of things.
  *
@@ -78,10 +81,9 @@ export const date = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: 
 export function fromNow(seconds) {
   const away = seconds - Date.now() / 1000;
   const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
-  for (const [unit, length] of units) {
+  for (const [unit, length] of Object.entries({ day: 86400, hour: 3600, minute: 60 })) {
     if (Math.abs(away) >= length) {
-      return format.format(Math.trunc(away / length), unit);
+      return format.format(Math.trunc(away / length), /** @type {Intl.RelativeTimeFormatUnit} */ (unit));
     }
   }
   return format.format(Math.trunc(away), "second");
@@ -90,12 +92,13 @@ export function fromNow(seconds) {
 /** Return a length of time, such as 1 min 5 s. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  const parts = [[Math.floor(whole / 3600), "hour"], [Math.floor(whole / 60) % 60, "minute"], [whole % 60, "second"]];
-  const first = parts.findIndex(([amount]) => amount > 0);
-  return parts
+  const parts = { hour: Math.floor(whole / 3600), minute: Math.floor(whole / 60) % 60, second: whole % 60 };
+  const units = Object.keys(parts);
+  const first = units.findIndex((unit) => parts[unit] > 0);
+  return units
     .slice(first < 0 ? 2 : first)
     .slice(0, 2)
-    .map(([amount, unit]) => quantity(amount, unit))
+    .map((unit) => quantity(parts[unit], unit))
     .join(" ");
 }
 

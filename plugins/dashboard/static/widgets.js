@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { dateTime, duration, percent, plural, t } from "./text.js";
+import { dateTime, duration, percent, phrase, plural, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 /** Seconds between two announcements of a job's progress to a screen reader. */
@@ -94,7 +94,7 @@ export const message = (kind, text) => html`<div class="message ${kind}" role=${
  */
 export async function submit(event, action) {
   event.preventDefault();
-  const form = event.currentTarget;
+  const form = /** @type {HTMLFormElement} */ (event.currentTarget);
   if (form.getAttribute("aria-busy") === "true") {
     return;
   }
@@ -156,8 +156,28 @@ export function ask({ title, body, action, danger = false, typed }) {
   });
 }
 
-const STATES = { running: "Running", success: "Done", failed: "Failed", cancelled: "Cancelled" };
+const STATES = {
+  running: phrase("Running"),
+  success: phrase("Done"),
+  failed: phrase("Failed"),
+  cancelled: phrase("Cancelled"),
+};
 const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled: "warn" };
+
+const JOBS = {
+  backup: phrase("Backup"),
+  "backup-delete": phrase("Deletion of the backup"),
+  certs: phrase("Change of the certificate"),
+  license: phrase("Change of the license"),
+  reboot: phrase("Restart"),
+  restore: phrase("Restore"),
+  settings: phrase("Change of the settings"),
+  storage: phrase("Change of the storage"),
+  update: phrase("Update"),
+};
+
+/** What a type of job is called; those of plugins by their own name. */
+export const jobName = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : type);
 
 /** The name of a job's state, beside a mark that is not colour alone. */
 export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
@@ -167,7 +187,7 @@ export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status]
  *
  * @param {Element} place
  * @param {string} id
- * @param {{title: string, signal: AbortSignal, done?: string, may?: boolean}} options `done` says what a success means;
+ * @param {any} options `{title, signal, done, may}`: `done` says what a success means;
  *   `may` whether the credential may cancel jobs.
  * @returns {Promise<any>} the record of the finished job.
  */
@@ -187,7 +207,7 @@ export async function watchJob(place, id, options) {
     announced = announcement(shown.record, announced);
     render(jobView(shown, { ...options, cancel, trouble, announced: announced.text }), place);
     const log = place.querySelector("pre.log");
-    if (log && !log.dataset.held) {
+    if (log && !log.hasAttribute("data-held")) {
       log.scrollTop = log.scrollHeight;
     }
   };
@@ -202,6 +222,14 @@ export async function watchJob(place, id, options) {
     if (!options.signal.aborted) {
       draw();
     }
+  }
+}
+
+/** Wait for the end of a job that nothing is shown of; one that fails is an ApiError. */
+export async function ended(id, signal) {
+  const record = await follow(id, () => {}, signal);
+  if (record.status !== "success") {
+    throw new api.ApiError(0, record["error-message"] ?? t("It failed without a reason."), record["error-code"]);
   }
 }
 
@@ -246,7 +274,7 @@ export const logView = (log, title) =>
 
 function hold(log) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 8;
-  atEnd ? delete log.dataset.held : (log.dataset.held = "yes");
+  log.toggleAttribute("data-held", !atEnd);
 }
 
 /** The newest job of a type, of which its screen shows how it goes or went. */

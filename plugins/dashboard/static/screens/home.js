@@ -1,5 +1,7 @@
 // What the appliance is and how it is.
 
+import { phrase } from "../text.js";
+
 /** Show the screen. */
 export async function page(root, { html, nothing, look, render, may, live, signal, t }) {
   const optional = (path) => (may("GET", path) ? look(path) : null);
@@ -47,14 +49,14 @@ const shown = (value) => (typeof value === "string" ? value : JSON.stringify(val
 
 /** What the keys of the network settings are called on all screens. */
 export const LABELS = {
-  mode: "Address",
-  hostname: "Hostname",
-  interface: "Interface",
-  ip_address: "IP address",
-  netmask: "Netmask",
-  prefix: "Prefix length",
-  gateway: "Gateway",
-  dns1: "DNS server 1",
-  dns2: "DNS server 2",
-  ntpserver: "NTP server",
+  mode: phrase("Address"),
+  hostname: phrase("Hostname"),
+  interface: phrase("Interface"),
+  ip_address: phrase("IP address"),
+  netmask: phrase("Netmask"),
+  prefix: phrase("Prefix length"),
+  gateway: phrase("Gateway"),
+  dns1: phrase("DNS server 1"),
+  dns2: phrase("DNS server 2"),
+  ntpserver: phrase("NTP server"),
 };

@@ -1,0 +1,63 @@
+// What jobs and requests are called for people.
+
+import { phrase, t } from "./text.js";
+
+const JOBS = {
+  update: phrase("Update"),
+  settings: phrase("Change of the settings"),
+  certs: phrase("Change of the certificate"),
+  storage: phrase("Change of the storage"),
+  license: phrase("Change of the license"),
+  backup: phrase("Backup"),
+  "backup-delete": phrase("Removal of the backup"),
+  restore: phrase("Restore of a backup"),
+  reboot: phrase("Restart"),
+  persist: phrase("Saving of changes"),
+  logs: phrase("Packing of the logs"),
+  debug: phrase("Packing of a report for the support"),
+};
+
+const REQUESTS = {
+  "POST /update": phrase("Install an update"),
+  "POST /settings": phrase("Change the settings"),
+  "POST /certs": phrase("Replace the certificate"),
+  "POST /storage": phrase("Change the storage"),
+  "POST /license": phrase("Replace the license"),
+  "POST /backup": phrase("Make or remove a backup"),
+  "POST /backup/restore": phrase("Restore a backup"),
+  "POST /setup": phrase("Set the token"),
+  "POST /reboot": phrase("Restart the appliance"),
+  "POST /tokens": phrase("Make a token"),
+  "POST /tokens/revoke": phrase("Revoke a token"),
+  "POST /downloads": phrase("Begin a download"),
+  "POST /uploads": phrase("Begin an upload"),
+  "POST /jobs/{id}/cancel": phrase("Cancel a job"),
+  "PATCH /uploads/{id}": phrase("Send a part of an upload"),
+  "DELETE /uploads/{id}": phrase("Remove an upload"),
+  "GET /logs": phrase("Download the logs"),
+  "GET /debug": phrase("Download the report for the support"),
+};
+
+/** Return a name as people write it: `disk-report` becomes `Disk report`. */
+export function prettified(name) {
+  const words = name.replace(/[-_./{}]+/g, " ").trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Return what a type of job is called. */
+export const jobTitle = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : prettified(type));
+
+/** Return what a request is called: one of a plugin after its path. */
+export function requestTitle(method, path) {
+  const plain = path.replace(/^\/api\/v1\/admin/, "").replace(/\?.*$/, "");
+  const general = plain.replace(/^\/(jobs|uploads)\/[^/]+/, "/$1/{id}");
+  const known = `${method} ${general}`;
+  if (Object.hasOwn(REQUESTS, known)) {
+    return t(REQUESTS[known]);
+  }
+  const name = prettified(plain);
+  return method === "DELETE" ? t("Remove: {name}", { name }) : name;
+}
+
+/** Return who did something: the administrator of the appliance, the holder of a named token, or its console. */
+export const userTitle = (user) => (user === "admin" ? t("Administrator") : user === "-" || !user ? t("unknown") : user);

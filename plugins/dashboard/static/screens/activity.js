@@ -1,0 +1,203 @@
+// What the appliance does and did: its jobs, and who asked for what.
+
+import { entries } from "../audit.js";
+import { jobTitle, userTitle } from "../names.js";
+
+const PAGE = 20;
+/** How many are kept of a list that grows by itself; then it begins again with its first page. */
+const KEPT = 300;
+
+/** Show the screen. */
+export async function page(root, ctx) {
+  const { html, nothing, render, live, signal, may } = ctx;
+  const jobs = new Jobs(ctx);
+  const audit = may("GET", "/audit") ? new Audit(ctx) : null;
+  const draw = () => signal.aborted || render(html`${jobs.view()}${audit?.view() ?? nothing}`);
+  jobs.draw = draw;
+  live.on("job", (job) => jobs.hear(job), signal);
+  live.on("state", () => jobs.read(), signal);
+  const clock = setInterval(() => jobs.anyRuns() && draw(), 1000);
+  signal.addEventListener("abort", () => clearInterval(clock));
+  await jobs.read();
+  if (audit) {
+    audit.draw = draw;
+    live.on("audit", (line) => audit.hear(line), signal);
+    live.on("state", () => audit.read(), signal);
+    await audit.read();
+  }
+}
+
+/** A list that comes in pages; its methods ask once at a time. */
+class Paged {
+  constructor(ctx, path, key) {
+    Object.assign(this, { ctx, path, key, draw: () => {}, items: null, next: null, trouble: null, asking: null });
+  }
+
+  /** Read the first page again, once what is being read is there. */
+  read() {
+    return this.ask({ limit: PAGE }, (found) => {
+      this.items = found;
+    });
+  }
+
+  /** Read the page after the last one that is shown. */
+  more() {
+    return this.ask({ limit: PAGE, before: this.next }, (found) => {
+      this.items = [...this.items, ...found];
+    });
+  }
+
+  async ask(query, take) {
+    await this.asking?.catch(() => {});
+    this.asking = this.answer(query, take);
+    await this.asking;
+  }
+
+  async answer(query, take) {
+    try {
+      const answer = await this.ctx.call("GET", this.path, { query });
+      take(answer[this.key]);
+      this.next = answer.next;
+      this.trouble = null;
+    } catch (error) {
+      this.ctx.signal.throwIfAborted();
+      this.trouble = error;
+    }
+    this.draw();
+  }
+
+  /** Add what is new. */
+  add(item) {
+    this.items.unshift(item);
+    if (this.items.length > KEPT) {
+      this.read();
+    }
+  }
+
+  /** What is shown of the list, `rows` of which there are some; `nothing` is said where there are none. */
+  frame(title, nothing, rows) {
+    const { html, t, alert, nothing: none } = this.ctx;
+    return html`<section class="card">
+      <h2>${title}</h2>
+      ${this.trouble ? alert(this.trouble) : none}
+      ${this.items === null && !this.trouble ? html`<p class="hint" role="status">${t("Loading …")}</p>` : none}
+      ${this.items?.length === 0 ? html`<p class="hint">${nothing}</p>` : none}
+      ${this.items?.length ? rows() : none}
+      ${this.next ? html`<p class="actions"><button type="button" @click=${() => this.more()}>${t("Show older ones")}</button></p>` : none}
+    </section>`;
+  }
+}
+
+class Jobs extends Paged {
+  constructor(ctx) {
+    super(ctx, "/jobs", "jobs");
+    this.opened = null;
+    this.place = null;
+    this.following = new AbortController();
+  }
+
+  anyRuns() {
+    return this.items?.some((job) => job.status === "running");
+  }
+
+  /** Take what an event tells of a job. */
+  hear(job) {
+    if (this.items === null) {
+      return;
+    }
+    const index = this.items.findIndex((each) => each.id === job.id);
+    if (index >= 0) {
+      this.items[index] = { ...this.items[index], ...job };
+    } else if (!this.items.length || job.id > this.items[0].id) {
+      this.add(job);
+    }
+    this.draw();
+  }
+
+  view() {
+    const { html, t } = this.ctx;
+    return this.frame(t("Jobs"), t("No job has run here yet. Updates, backups and changes of settings are listed here."), () => html`
+      <div class="wide" tabindex="0" role="region" aria-label=${t("Jobs")}>
+        <table>
+          <thead><tr>
+            <th scope="col">${t("What")}</th><th scope="col">${t("State")}</th><th scope="col">${t("Begun")}</th>
+            <th scope="col">${t("Took")}</th><th scope="col">${t("Who")}</th><th scope="col"><span class="unseen">${t("Actions")}</span></th>
+          </tr></thead>
+          <tbody>${this.items.map((job) => this.row(job))}</tbody>
+        </table>
+      </div>`);
+  }
+
+  row(job) {
+    const { html, nothing, t, stateOf, dateTime, duration, percent } = this.ctx;
+    const running = job.status === "running";
+    const open = this.opened === job.id;
+    const took = Math.max(0, (running ? Date.now() / 1000 : job.finished) - job.started);
+    return html`<tr data-job=${job.id}>
+        <th scope="row">${jobTitle(job.type)}${job["error-message"] ? html`<p class="reason">${job["error-message"]}</p>` : nothing}</th>
+        <td>${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>
+        <td class="when">${dateTime(job.started)}</td>
+        <td class="when">${duration(took)}</td>
+        <td>${userTitle(job.user)}${job.client && job.client !== "-" ? html`<p class="hint">${t("from {address}", { address: job.client })}</p>` : nothing}</td>
+        <td>
+          <button type="button" aria-expanded=${open} aria-label=${t("Details of {title}, {when}", { title: jobTitle(job.type), when: dateTime(job.started) })}
+            @click=${() => this.toggle(job)}>${t("Details")}</button>
+        </td>
+      </tr>
+      ${open ? html`<tr><td colspan="6" class="details">${this.place}</td></tr>` : nothing}`;
+  }
+
+  /** Open the details of a job, where it can be cancelled, too, or close them. */
+  toggle(job) {
+    this.following.abort();
+    this.following = new AbortController();
+    this.opened = this.opened === job.id ? null : job.id;
+    this.place = document.createElement("div");
+    if (this.opened) {
+      const { place, ctx } = this;
+      const { signal } = this.following;
+      const failed = (error) => signal.aborted || ctx.draw(ctx.alert(error), place);
+      ctx.job(place, job.id, { title: jobTitle(job.type), signal }).catch(failed);
+    }
+    this.draw();
+  }
+}
+
+class Audit extends Paged {
+  constructor(ctx) {
+    super(ctx, "/audit", "audit");
+  }
+
+  hear(line) {
+    if (this.items !== null) {
+      this.add(line);
+      this.draw();
+    }
+  }
+
+  view() {
+    const { html, t } = this.ctx;
+    return this.frame(t("Requests"), t("Nothing was done here yet."), () => html`
+      <p class="hint">${t("Who changed something, or tried to.")}</p>
+      <div class="wide" tabindex="0" role="region" aria-label=${t("Requests")}>
+        <table>
+          <thead><tr>
+            <th scope="col">${t("When")}</th><th scope="col">${t("What")}</th><th scope="col">${t("Outcome")}</th>
+            <th scope="col">${t("Who")}</th><th scope="col">${t("From")}</th>
+          </tr></thead>
+          <tbody>${entries(this.items).map((entry) => this.row(entry))}</tbody>
+        </table>
+      </div>`);
+  }
+
+  row({ time, what, outcome, kind, user, client, more }) {
+    const { html, dateTime, nothing } = this.ctx;
+    return html`<tr>
+      <td class="when">${dateTime(time)}</td>
+      <td class="what">${what}</td>
+      <td><span class="state ${kind}">${outcome}</span>${more ? html`<p class="hint">${more}</p>` : nothing}</td>
+      <td>${userTitle(user)}</td>
+      <td>${client}</td>
+    </tr>`;
+  }
+}

@@ -1,0 +1,217 @@
+"""Whoever looks at the dashboard: with little sight, a small screen, another language, the vendor's colours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboardkit import Browser, Tab, needs_browser
+from places import ROOT
+
+from jidoteki.testing import Host
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = needs_browser
+
+axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+AXE = Path(axe.__file__).with_name("axe.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+GERMAN = ROOT / "plugins/dashboard/static/languages/de.json"
+SCREENS = (
+    "home",
+    "update",
+    "network",
+    "certificates",
+    "storage",
+    "license",
+    "backup",
+    "access",
+    "monitor",
+    "activity",
+    "support",
+)
+SETTINGS = {
+    "network": {
+        "mode": "static",
+        "hostname": "shop.example.com",
+        "ip_address": "192.168.1.5",
+        "netmask": "255.255.255.0",
+        "gateway": "192.168.1.1",
+        "dns1": "192.168.1.1",
+        "ntpserver": "pool.example.org",
+    },
+    "app": {"name": "Shop"},
+}
+#: Markup, templates, addresses with scripts, the other direction, and a lot, as a name or a value.
+NASTY = (
+    "<img src=x onerror=alert(1)>",
+    "{{constructor.constructor('alert(1)')()}}",
+    "javascript:alert(1)",
+    "\u202eabc\u202d",
+    "<script>alert(1)</script>",
+    "x" * 10_000,
+)
+
+
+def violations(tab: Tab) -> list[str]:
+    """Return what axe-core finds on the page."""
+    tab.page.evaluate(AXE)
+    found = tab.page.evaluate("tags => axe.run(document, { runOnly: tags })", TAGS)
+    return [
+        f"{each['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for each in found["violations"]
+        for node in each["nodes"]
+    ]
+
+
+def all_screens(make_host: MakeHost, **sections: Any) -> Host:
+    enable = ("settings", "certs", "storage", "license", "backup", "tokens", "audit", "history", "uploads")
+    return make_host(enable=enable, parameters=None, authentication={"named-tokens": True}, **sections)
+
+
+def with_settings(host: Host, settings: Any) -> None:
+    assert host.post("/settings", "-F", f"settings={json.dumps(settings)}").status == 202
+    assert host.wait_for_job("/settings")["status"] == "success"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_screen(dashboard_browser: Browser, jidoteki_host: MakeHost, scheme: str) -> None:
+    host = all_screens(jidoteki_host)
+    tab = dashboard_browser.tab(host, color_scheme=scheme, reduced_motion="reduce").open()
+    tab.page.wait_for_selector("#token")
+    found = {"login": violations(tab)}
+    tab.login()
+    for screen in SCREENS:
+        found[f"{screen}, empty"] = violations(tab.go(screen))
+    with_settings(host, SETTINGS)
+    assert host.post("/backup", "-F", "action=START").status == 202
+    assert host.wait_for_job("/backup")["status"] == "success"
+    for screen in SCREENS:
+        found[f"{screen}, in use"] = violations(tab.go(screen))
+    tab.page.click("header button:has-text('Restart')")
+    found["dialog"] = violations(tab)
+
+    assert {screen: each for screen, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize("width", [320, 640])
+def test_nothing_scrolls_sideways_on_narrow_screens(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, width: int
+) -> None:
+    host = all_screens(jidoteki_host)
+    with_settings(host, SETTINGS)
+    tab = dashboard_browser.tab(host, width=width, height=640).login()
+    for screen in SCREENS:
+        tab.go(screen)
+        wide = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, screen
+        small = tab.page.evaluate(
+            """[...document.querySelectorAll('button, nav a, select, input:not([type=file]):not([hidden])')]
+            .filter((each) => each.checkVisibility() && !each.closest('.unseen'))
+            .map((each) => [each.outerHTML.slice(0, 100), each.getBoundingClientRect()])
+            .filter(([, box]) => box.width < 20 || box.height < 20).map(([html]) => html)"""
+        )
+        assert small == [], screen
+
+
+def test_nothing_moves_for_those_who_want_no_motion(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    tab = dashboard_browser.tab(jidoteki_host(), reduced_motion="reduce").login()
+
+    assert tab.page.evaluate("document.getAnimations().length") == 0
+
+
+def test_hostile_names_and_values_are_shown_as_text(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    host = all_screens(jidoteki_host)
+    network = {"hostname": "shop", **{text[:60]: text for text in NASTY}}
+    host.appliance.replace_file(host.appliance.system_etc / "network.json", json.dumps(network))
+    for name, content in {"changelog.txt": "\n".join(NASTY), "version.txt": NASTY[0]}.items():
+        for path in host.appliance.root.rglob(name):
+            path.write_text(content)
+    tab = dashboard_browser.tab(host).login()
+    dialogs: list[str] = []
+    tab.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    for screen in SCREENS:
+        tab.go(screen)
+        assert tab.page.locator("main img").count() == 0, screen
+    assert NASTY[0] in tab.go("home").text()
+    assert dialogs == []
+    tab.assert_quiet()
+
+
+def test_vendor_has_name_logo_colours_and_support_on_the_first_screen(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    logo = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="80" height="30"><script>alert(1)</script>'
+        '<rect width="80" height="30"/></svg>'
+    )
+    host = jidoteki_host(
+        start=False,
+        plugins={
+            "dashboard": {
+                "name": "Shop <b>of</b> Müller",
+                "logo": "usr/local/etc/logo.svg",
+                "colours": {"background": "#004400", "text": "#ffffee"},
+                "support": "Call 555-0100",
+            }
+        },
+    )
+    host.appliance.replace_file(host.appliance.system_etc / "logo.svg", logo)
+    host.start()
+    tab = dashboard_browser.tab(host).open()
+    tab.wait_for("Shop <b>of</b> Müller")
+    tab.wait_for("Call 555-0100")
+    assert tab.page.evaluate("document.querySelector('img.logo').naturalWidth") == 80
+    tab.login()
+    colours = tab.page.evaluate(
+        "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.querySelector('header')))"
+    )
+    assert colours == ["rgb(0, 68, 0)", "rgb(255, 255, 238)"]
+    tab.assert_quiet()
+
+
+def test_pseudo_language_leaves_no_text_of_the_dashboard_untranslated(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = all_screens(
+        jidoteki_host, start=False, plugins={"dashboard": {"languages": {"eo": "usr/local/etc/eo.json"}}}
+    )
+    catalogue = {english: pseudo(translated) for english, translated in json.loads(GERMAN.read_text()).items()}
+    host.appliance.replace_file(host.appliance.system_etc / "eo.json", json.dumps(catalogue))
+    host.start()
+    with_settings(host, SETTINGS)
+    tab = dashboard_browser.tab(host, locale="eo", width=390, height=800).login()
+    left = {}
+    for screen in SCREENS:
+        tab.go(screen)
+        left[screen] = tab.page.evaluate(UNTRANSLATED)
+        assert tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+    assert {screen: each for screen, each in left.items() if each} == {}
+
+
+def pseudo(translated: str | dict[str, str]) -> str | dict[str, str]:
+    """Return a text that is recognised and 40 % longer; of one with forms, for each of them."""
+    if isinstance(translated, dict):
+        return {form: str(pseudo(text)) for form, text in translated.items()}
+    longer = " ûé" * (len(translated) // 7)
+    return f"[!! {translated}{longer} !!]"
+
+
+#: Words of the dashboard that are not between the marks of the pseudo-language; data of the appliance are `data-plain`.
+UNTRANSLATED = r"""(() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.querySelector("#app"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { nodeValue, parentElement } = walker.currentNode;
+    const text = nodeValue.replace(/\[!!.*?!!\]/gs, "").trim();
+    const data = parentElement.closest(
+      "dd, pre, code, td, time, .brand, .state, .figures, .services, [data-plain], option, footer, svg");
+    if (/[a-z]{3}/i.test(text) && !data && parentElement.checkVisibility()) {
+      found.push(text.slice(0, 80));
+    }
+  }
+  return found;
+})()"""
