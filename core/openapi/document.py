@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jidoteki.core.http.routes import Routes, first_level
-from jidoteki.core.openapi import components, operations, security
+from jidoteki.core.openapi import components, operations, patterns, security
 from jidoteki.hookspecs import PREFIX
 
 OPENAPI = "3.1.0"
@@ -36,7 +36,7 @@ def describe(routes: Routes) -> dict[str, Any]:
         item[route.endpoint.method.lower()] = operation
         if route.endpoint.method == "GET":
             item["head"] = operations.describe_head(operation)
-    return {
+    document = {
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
         "servers": [{"url": "/", "description": "This appliance"}],
@@ -51,6 +51,8 @@ def describe(routes: Routes) -> dict[str, Any]:
             "securitySchemes": security.schemes(routes.authentication),
         },
     }
+    described: dict[str, Any] = patterns.in_document(document)
+    return described
 
 
 def _tags(routes: Routes) -> list[str]:
