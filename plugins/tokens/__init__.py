@@ -12,7 +12,18 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    DONE,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    Finding,
+    Label,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.tokens import checking, effective_scopes
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import expires, name, scopes
@@ -54,6 +65,8 @@ MADE = Described(
     },
     ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
 )
+
+NAME = vol.Required("name", description=Label("Name"))
 
 
 class Handlers:
@@ -104,7 +117,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/tokens",
             handlers.add,
-            parameters={vol.Required("name"): name, vol.Required("scopes"): scopes, vol.Optional("expires"): expires},
+            parameters={
+                NAME: name,
+                vol.Required("scopes", description=Label("Scopes")): scopes,
+                vol.Optional("expires", description=Label("Expires")): expires,
+            },
             responses={200: MADE, 400: "The name or a scope is not valid"},
             summary="Make a named token",
             examples={"For monitoring": {"name": "monitor", "scopes": "read"}},
@@ -114,7 +131,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/tokens/revoke",
             handlers.revoke,
-            parameters={vol.Required("name"): name},
+            parameters={NAME: name},
             responses={
                 200: Described("It is worthless now", DONE, ({"Status": "200 OK"},)),
                 404: "There is no such token",
