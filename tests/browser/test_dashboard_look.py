@@ -36,6 +36,7 @@ SETTINGS = {
     "network": {
         "mode": "static",
         "hostname": "shop.example.com",
+        "interface": "eth0",
         "ip_address": "192.168.1.5",
         "netmask": "255.255.255.0",
         "gateway": "192.168.1.1",
@@ -72,8 +73,9 @@ def all_screens(make_host: MakeHost, **sections: Any) -> Host:
 
 
 def with_settings(host: Host, settings: Any) -> None:
-    assert host.post("/settings", "-F", f"settings={json.dumps(settings)}").status == 202
-    assert host.wait_for_job("/settings")["status"] == "success"
+    answer = host.post("/settings", "-F", f"settings={json.dumps(settings)}")
+    assert answer.status == 202, answer
+    assert host.wait_for_job(f"/jobs/{answer.headers['Job-Id']}")["status"] == "success"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
