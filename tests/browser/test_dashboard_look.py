@@ -208,10 +208,14 @@ UNTRANSLATED = r"""(() => {
   const walker = document.createTreeWalker(document.querySelector("#app"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const { nodeValue, parentElement } = walker.currentNode;
-    const text = nodeValue.replace(/\[!!.*?!!\]/gs, "").trim();
+    let text = nodeValue;
+    for (let before = ""; before !== text; ) { // marks may be in marks: a name in a sentence
+      before = text;
+      text = text.replace(/\[!!((?!\[!!|!!\]).)*!!\]/gs, "");
+    }
     const data = parentElement.closest(
       "dd, pre, code, td, time, .brand, .state, .figures, .services, [data-plain], option, footer, svg");
-    if (/[a-z]{3}/i.test(text) && !data && parentElement.checkVisibility()) {
+    if (/[a-z]{3}/i.test(text.trim()) && !data && parentElement.checkVisibility()) {
       found.push(text.slice(0, 80));
     }
   }
