@@ -159,6 +159,11 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
     def is_closing(self) -> bool:
         return self._closing
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a new connection would be another one, so that this one should end with its next response."""
+        return False
+
     def pause_reading(self) -> None:
         self._raw.pause_reading()
 

@@ -282,6 +282,8 @@ def make_request(
     small = isinstance(protocol, HttpProtocol) and protocol.has_small_header()
     if not small or version != message.version:
         changed = message._replace(raw_headers=(), version=version)
+    if isinstance(protocol, HttpProtocol) and protocol.transport is not None and protocol.transport.is_outdated:
+        changed = changed._replace(should_close=True)
     return web.BaseRequest(changed, payload, protocol, writer, task, asyncio.get_running_loop())
 
 

@@ -264,6 +264,11 @@ class TlsConnection(Connection):
             return self._tls.context
         return self._tls if name == "ssl_object" else super().get_extra_info(name, default)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the certificate has changed, which browsers would not notice as long as they keep the connection."""
+        return self._tls.context is not self._context()
+
     def set_bulk(self, bulk: bool) -> None:
         if bulk and self._framed:
             self._framed = False

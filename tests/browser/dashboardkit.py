@@ -115,9 +115,8 @@ class Browser:
 
     def profile(self, width: int = 1280, height: int = 900, **options: Any) -> Any:
         """Return a fresh profile, as a person on another machine has."""
-        context = self.started.new_context(
-            ignore_https_errors=True, viewport={"width": width, "height": height}, **options
-        )
+        options = {"ignore_https_errors": True, **options}
+        context = self.started.new_context(viewport={"width": width, "height": height}, **options)
         context.add_init_script(_WATCH)
         self.contexts.append(context)
         return context

@@ -5,6 +5,8 @@ import { Changes, onlyLooking, told } from "./changes.js";
 const DAY = 86400;
 /** Days before its end from which a certificate wants to be replaced. */
 const SOON = 30;
+/** Connections that browsers keep to one host, and one more. */
+const CONNECTIONS = 7;
 const FILES = ["public", "private", "ca"];
 const EXAMPLE = (kind) => `-----BEGIN ${kind}-----
 MIIDXTCCAkWgAwIBAgIJAJC1HiIAZAiIMA0GCSqGSIb3DQEBCwUAMEUxCzAJBgNV
@@ -188,7 +190,22 @@ class Certificates {
 
   async reload() {
     await this.ctx.handOver();
+    await useUpConnections();
     location.reload();
+  }
+}
+
+/**
+ * Use up the connections that were made with the former certificate, each of which the appliance ends with its next
+ * answer: a page loaded over one of them would show no warning, and its scripts would be refused without a word.
+ */
+async function useUpConnections() {
+  try {
+    for (let connection = 0; connection < CONNECTIONS; connection += 1) {
+      await fetch("/dashboard/state.json", { cache: "no-store" });
+    }
+  } catch {
+    // The browser met the new certificate and does not know it: the load of the page warns of it.
   }
 }
 

@@ -1,0 +1,194 @@
+"""The certificate at the dashboard: what it says, a preview, a change, and the way through the browser's warning."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from dashboardkit import Browser, Tab, needs_browser
+
+from jidoteki.testing import Host, MakeHost
+from jidoteki.testing.fixtures import TOKEN
+
+pytestmark = needs_browser
+
+REFUSED = r"status of 4\d\d "
+#: What a browser says of requests that it makes behind a certificate it does not know yet.
+UNKNOWN = r"ERR_(CERT_|SSL_|CONNECTION_|INCOMPLETE_|FAILED|EMPTY_|NETWORK_)"
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host(enable=("certs",))
+
+
+def certificate(directory: Path, name: str, names: str = "IP:127.0.0.1,DNS:new.example") -> tuple[Path, Path]:
+    """Return a self-signed certificate, made by openssl, and its key."""
+    made, key = directory / f"{name}.crt", directory / f"{name}.key"
+    more = ("-addext", f"subjectAltName={names}") if names else ()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "20",
+         "-subj", f"/CN={name}", *more, "-keyout", key, "-out", made],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return made, key
+
+
+def fingerprint(path: Path) -> str:
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return shown.stdout.strip().partition("=")[2]
+
+
+def choose(tab: Tab, made: Path, key: Path) -> None:
+    tab.page.set_input_files("#field-public", made)
+    tab.page.set_input_files("#field-private", key)
+    tab.page.click("form button.primary")
+
+
+def question(tab: Tab) -> str:
+    tab.page.wait_for_selector("dialog")
+    return str(tab.page.inner_text("dialog"))
+
+
+def test_certificate_in_use_is_described(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+
+    tab.wait_for("Certificate in use")
+    text = tab.text()
+    assert fingerprint(host.certificate) in text
+    assert "localhost" in text and "days left" in text and "itself" in text
+    tab.assert_quiet()
+
+
+def test_preview_tells_names_end_fingerprint_and_nothing_is_changed_yet(
+    dashboard_browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    made, key = certificate(tmp_path, "new.example")
+    before = fingerprint(host.certificate)
+    tab = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+
+    choose(tab, made, key)
+    text = question(tab)
+
+    assert "127.0.0.1, new.example" in text
+    assert "19 days left" in text
+    assert fingerprint(made) in text
+    assert "Use this certificate?" in text and "in spite of" not in text
+    assert tab.page.locator("dialog .warn:not(.state)").count() == 0
+    tab.page.click("dialog button:has-text('Cancel')")
+    assert fingerprint(host.certificate) == before
+    tab.assert_quiet()
+
+
+@pytest.mark.parametrize(
+    ("names", "warning"),
+    [("", "without which browsers refuse it"), ("DNS:elsewhere.example", "It is not for 127.0.0.1")],
+)
+def test_certificate_that_browsers_refuse_is_never_called_ready(
+    dashboard_browser: Browser, host: Host, tmp_path: Path, names: str, warning: str
+) -> None:
+    made, key = certificate(tmp_path, "bare.example", names)
+    tab = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+
+    choose(tab, made, key)
+    text = question(tab)
+
+    assert warning in text
+    assert "Use this certificate in spite of the warnings?" in text
+    assert tab.page.locator("dialog button.danger").count() == 1
+    tab.assert_quiet()
+
+
+def test_key_that_does_not_match_is_refused_and_the_old_certificate_stays(
+    dashboard_browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    made, _ = certificate(tmp_path, "new.example")
+    _, other = certificate(tmp_path, "other.example")
+    before = fingerprint(host.certificate)
+    tab = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+
+    choose(tab, made, other)
+
+    told = tab.page.locator("form [role=alert], form .problem:not(:empty)").first
+    told.wait_for()
+    assert "The private key does not belong to the certificate in public" in told.inner_text()
+    assert tab.page.locator("dialog").count() == 0
+    assert fingerprint(host.certificate) == before
+    tab.assert_quiet(REFUSED)
+
+
+def test_pasted_text_is_as_good_as_a_file_and_the_key_does_not_stay_in_the_page(
+    dashboard_browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    made, key = certificate(tmp_path, "pasted.example")
+    tab = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+
+    tab.page.click("form button.primary")
+    assert tab.page.evaluate("document.activeElement.id") == "field-public"
+    assert "Choose a file, or paste its text." in tab.page.inner_text("#field-public-problem")
+    for name, path in (("public", made), ("private", key)):
+        tab.page.click(f"details:has(> p > #field-{name}-text) > summary")
+        tab.page.fill(f"#field-{name}-text", path.read_text())
+    tab.page.set_input_files("#field-public", made)
+    tab.page.click("form button.primary")
+    assert "not both" in tab.page.inner_text("#field-public-text-problem")
+    tab.page.fill("#field-public-text", "")
+    tab.page.click("form button.primary")
+    tab.page.click("dialog button:has-text('Use it')")
+    tab.wait_for("The new certificate is in use.")
+
+    assert tab.page.input_value("#field-private-text") == ""
+    assert fingerprint(host.certificate) == fingerprint(made)
+    tab.assert_quiet(UNKNOWN)
+
+
+def test_new_certificate_leads_through_the_warning_of_the_browser_and_back_in(
+    dashboard_browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    made, key = certificate(tmp_path, "new.example")
+    tab = strict(dashboard_browser, host)
+    pass_warning(tab, f"{host.url}/dashboard/certificates")
+    tab.page.fill("#token", TOKEN)
+    tab.page.click("form[data-login] button")
+    tab.wait_for("Certificate in use")
+
+    choose(tab, made, key)
+    tab.page.click("dialog button:has-text('Use it')")
+    tab.page.locator("h2:has-text('Load the page with the new certificate')").wait_for()
+    assert fingerprint(made) in tab.text()
+    host.wait_for_job("/jobs/" + str(host.get("/jobs", query="type=certs&limit=1").json["jobs"][0]["id"]))
+    with pytest.raises(Exception, match="ERR_CERT"), tab.page.expect_navigation():
+        tab.page.click("button:has-text('Load the page again')")
+    type_past(tab)
+
+    tab.wait_for("Certificate in use")
+    assert tab.page.locator("#token").count() == 0
+    assert fingerprint(made) in tab.text()
+    tab.go("home")
+    tab.wait_for("This appliance")
+    tab.assert_quiet(UNKNOWN)
+
+
+def strict(browser: Browser, host: Host) -> Tab:
+    """Return a tab of a browser that warns of certificates that it does not know, as people's browsers do."""
+    return browser.tab(host, browser.profile(ignore_https_errors=False))
+
+
+def pass_warning(tab: Tab, url: str) -> None:
+    with pytest.raises(Exception, match="ERR_CERT"):
+        tab.page.goto(url)
+    type_past(tab)
+
+
+def type_past(tab: Tab) -> None:
+    """Do what "Advanced" and "Proceed" do on the browser's warning."""
+    tab.page.wait_for_timeout(500)
+    tab.page.keyboard.type("thisisunsafe")
+    tab.page.wait_for_url(f"{tab.host.url}/**", timeout=20_000)
+    tab.page.wait_for_load_state()
