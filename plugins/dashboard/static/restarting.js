@@ -32,6 +32,8 @@ export class Restarting {
     this.since = 0;
     this.job = "";
     this.lost = false;
+    /** Whether it is asked for here just now: the event of the job may come before the answer. */
+    this.asked = false;
     /** @type {any} */
     this.note = nothing;
     live.on("job", (job) => job.type === TYPE && job.status === "running" && this.begun(job.id), signal);
@@ -67,11 +69,13 @@ export class Restarting {
       if (running.some((job) => REFUSING.includes(job.type))) {
         await ask({ title: t("The appliance cannot restart now"), body: refusal(running), action: t("Close"), cancel: false });
       } else if (await ask({ title: t("Restart the appliance?"), body: meaning(running), action: t("Restart"), danger: true })) {
-        const { job } = await api.call("POST", "/reboot");
-        this.begun(job, true);
+        this.asked = true;
+        this.begun((await api.call("POST", "/reboot")).job);
       }
     } catch (error) {
       await this.failed(error);
+    } finally {
+      this.asked = false;
     }
   }
 
@@ -82,17 +86,18 @@ export class Restarting {
     return (await api.call("GET", "/jobs", { query: { status: "running" } })).jobs;
   }
 
-  /** The appliance restarts; `asked` if it was asked for here. */
-  begun(id, asked = false) {
+  /** The appliance restarts, as was asked for here or elsewhere. */
+  begun(id) {
     if (this.job === id) {
       return;
     }
+    const { asked } = this;
     Object.assign(this, { job: id, since: Date.now(), lost: false, note: nothing });
     this.redraw();
     this.watch(id).catch((error) => {
       this.since = 0;
       this.redraw();
-      return this.signal.aborted ? undefined : asked ? this.failed(error) : undefined;
+      return asked ? this.failed(error) : undefined;
     });
   }
 
