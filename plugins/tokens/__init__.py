@@ -89,6 +89,7 @@ class Handlers:
         warnings = [f"scopes: {fault}" for fault in faults if fault]
         more: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if request.dry_run:
+            await asyncio.to_thread(self._store.check_new, wanted["name"])
             return {"Status": "200 OK", **more}
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
@@ -100,11 +101,13 @@ class Handlers:
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a token, effective immediately."""
-        if not request.dry_run:
-            try:
-                await asyncio.to_thread(self._store.revoke, request.values["name"])
-            except OSError as error:
-                raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
+        if request.dry_run:
+            await asyncio.to_thread(self._store.check_known, request.values["name"])
+            return {"Status": "200 OK"}
+        try:
+            await asyncio.to_thread(self._store.revoke, request.values["name"])
+        except OSError as error:
+            raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
         return {"Status": "200 OK"}
 
 

@@ -17,8 +17,12 @@ export function plain(schema, document) {
   }
   const choices = variants(found);
   const left = choices?.filter((each) => each.const !== "" && each.type !== "null");
-  if (left?.length === 1) {
+  // Of a text that may also be a number, the text is what a form sends.
+  if (left?.length === 1 || left?.every((each) => each.type && !each.properties && !("const" in each))) {
     return { ...plain(left[0], document), ...without(found) };
+  }
+  if (found.enum?.length === 1) {
+    return { ...found, const: found.enum[0] };
   }
   return Array.isArray(found.type) ? { ...found, type: found.type.find((each) => each !== "null") } : found;
 }

@@ -29,8 +29,8 @@ class Network {
   }
 
   async open() {
-    const { look, may } = this.ctx;
-    this.trial.isOffered = await takes("POST", "/settings", "confirm");
+    const { document, look, may } = this.ctx;
+    this.trial.isOffered = takes(document, "POST", "/settings", "confirm");
     this.may = may("POST", "/settings");
     this.take(await look("/settings"));
     this.draw();

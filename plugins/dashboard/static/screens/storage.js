@@ -41,12 +41,13 @@ class Storage {
   }
 
   async open() {
-    const { look, may } = this.ctx;
+    const { document, look, may } = this.ctx;
     this.may = may("POST", "/storage");
-    const [shown, schema] = await Promise.all([look("/storage"), parameter("POST", "/storage", "settings")]);
-    this.shown = shown;
-    this.types = offered(schema.properties?.storage ?? {}, shown?.options);
-    this.type = this.types.has(shown?.storage?.type) ? shown.storage.type : ([...this.types.keys()][0] ?? "");
+    this.shown = await look("/storage");
+    const schema = parameter(document, "POST", "/storage", "settings");
+    this.types = offered(schema.properties?.storage ?? {}, this.shown?.options);
+    const { type } = this.shown?.storage ?? {};
+    this.type = this.types.has(type) ? type : ([...this.types.keys()][0] ?? "");
     this.draw();
     await this.changes.open();
   }
