@@ -118,7 +118,6 @@ def test_certificate_is_kept_by_whoever_got_through_its_warning(
     tab.page.click("dialog button:has-text('Use it')")
     tab.page.locator("h2:has-text('Load the page with the new certificate')").wait_for()
     assert tab.page.locator("button:has-text('Keep this certificate')").count() == 0
-    tab.page.wait_for_timeout(2_000)
     with pytest.raises(Exception, match="ERR_CERT"), tab.page.expect_navigation():
         tab.page.click("button:has-text('Load the page again')")
     type_past(tab)

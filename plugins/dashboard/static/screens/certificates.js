@@ -188,15 +188,21 @@ class Certificates {
       ${this.trial.isOffered ? html`<p>${this.trial.promise()}</p>` : nothing}`;
   }
 
-  /** How it goes on; shown from the request on, as the page may hear nothing any more once the certificate changed. */
+  /**
+   * How it goes on. The page may hear nothing any more once the certificate changed: a browser that does not know the
+   * new one refuses each request without saying why.
+   */
   guide() {
-    const { html, nothing, live, t } = this.ctx;
-    return html`<section class="card">
+    const { html, live, nothing, t } = this.ctx;
+    const isInUse = this.trial.pending || this.trial.outcome || !live.state.reached;
+    if (!isInUse) {
+      return nothing;
+    }
+    return html`<section class="card" data-guide>
       <h2>${t("Load the page with the new certificate")}</h2>
-      ${this.trial.pending ? html`<p>${t("The former certificate comes back unless you confirm the new one after that, within:")}</p>${this.trial.countdown()}` : nothing}
       ${live.state.reached ? nothing : html`<p>${t("The connection with the former certificate has ended. That is what a new certificate does.")}</p>`}
+      ${this.trial.pending ? html`<p>${t("The former certificate comes back unless you confirm the new one after that, within:")}</p>${this.trial.countdown()}` : nothing}
       <ol class="steps">
-        <li>${t("Wait until the change is done, or until this page says that the appliance does not answer.")}</li>
         <li>${t("Load the page again. Your browser may warn, as it does not know the new certificate yet.")}</li>
         <li>${t("Look at the certificate that the browser shows, and go on only if its SHA-256 fingerprint is this one:")}
           <p class="fingerprint">${this.fingerprint(this.coming.fingerprint)}</p></li>
