@@ -50,7 +50,6 @@ class Client:
         timeout: float = 600.0,
     ) -> None:
         self._transport = Transport(url, token, cafile, verify, scheme, timeout)
-        self._timeout = timeout
         #: What is known of the appliance once it was asked.
         self._serves_uploads: bool | None = None
         self._jobs = jobs.Started(self)
@@ -173,7 +172,7 @@ class Client:
 
         async with AsyncExitStack() as stack:
             try:
-                response = await repeating.enter(stack, attempt, self._knows_keys, self._timeout)
+                response = await repeating.enter(stack, attempt, self._knows_keys, self._transport.timeout)
             except ApiResponseError as error:
                 if error.code != BUSY:
                     for each in sent:
@@ -203,7 +202,7 @@ class Client:
 
         :raises ClientError: the response is too slow.
         """
-        return answers.chunks(response, answers.Pace(self._timeout))
+        return answers.chunks(response, answers.Pace(self._transport.timeout))
 
     async def wait(
         self,
@@ -289,5 +288,5 @@ class Client:
         :raises ClientError: as `request` does, or it is too long or too slow.
         :raises OSError: the file cannot be written.
         """
-        limits = downloads.Limits(self._timeout, max_size)
+        limits = downloads.Limits(self._transport.timeout, max_size)
         return await downloads.download(self, path, Path(target), on_progress, limits)

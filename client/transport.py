@@ -90,16 +90,20 @@ class Transport:
             await self._session.close()
             self._session = None
 
+    @property
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("A Client works within 'async with' alone")
+        return self._session
+
     async def public(self, path: str) -> bytes:
         """Return what is at a path outside of the API, without a credential; nothing if it is not served, or too long.
 
         :raises UnreachableError: there was no whole answer.
         """
-        if self._session is None:
-            return b""
         timeout = aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_TIMEOUT)
         try:
-            async with self._session.get(
+            async with self._open_session.get(
                 URL(f"{self._base}{path}"), timeout=timeout, allow_redirects=False
             ) as response:
                 body = await answers.read(response, answers.MAX_JSON) if response.status == 200 else b""
@@ -113,8 +117,6 @@ class Transport:
 
         :raises ClientError: as `Client.request` does.
         """
-        if self._session is None:
-            raise RuntimeError("A Client works within 'async with' alone")
         method = outgoing.method
         with Form(outgoing.fields, outgoing.files, outgoing.on_sent) as form:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self.timeout)
@@ -122,7 +124,7 @@ class Transport:
             try:
                 async with (
                     asyncio.timeout(self.timeout + (form.size + outgoing.size) / SLOWEST) as patience,
-                    self._session.request(
+                    self._open_session.request(
                         method, self._url(method, outgoing.path), data=data,
                         headers={**self._credential(), **outgoing.headers}, timeout=timeout, allow_redirects=False,
                     ) as response,

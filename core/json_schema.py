@@ -9,7 +9,7 @@ from typing import Any, get_origin, get_type_hints
 import voluptuous as vol
 from voluptuous_openapi import UNSUPPORTED, OpenApiVersion, convert  # type: ignore[import-untyped]  # no types
 
-from jidoteki.hookspecs import Document, Upload
+from jidoteki.hookspecs import Document, Label, Upload
 from jidoteki.hookspecs.validators import Text, json_document, or_number, port, strict, variants
 
 Schema = dict[str, Any]
@@ -124,8 +124,9 @@ def _variants(validator: variants) -> Schema:
     return {
         "type": "object",
         "oneOf": [
-            {"title": name, **_object(each.schema.schema, closed=True)} for name, each in validator.schemas.items()
+            {"title": name, **_object(each.schema.schema, closed=True)} for name, each in validator.offered.items()
         ],
+        "discriminator": {"propertyName": validator.key},
     }
 
 
@@ -164,13 +165,18 @@ def _with_empty(schema: Schema) -> Schema:
     """The same object, in which an empty string stands for a key that is not given."""
     required = schema.get("required", ())
     properties = {
-        name: each if name in required or not each else {"anyOf": [each, {"const": ""}]}
-        for name, each in schema["properties"].items()
+        name: each if name in required or not each else _or_empty(each) for name, each in schema["properties"].items()
     }
     groups = {tuple(sorted([name, *others])) for name, others in schema.get("dependentRequired", {}).items()}
     rules = [*schema.get("allOf", ()), *(_together_or_empty(group) for group in sorted(groups))]
     changed = {key: each for key, each in schema.items() if key != "dependentRequired"} | {"properties": properties}
     return changed | ({"allOf": rules} if rules else {})
+
+
+def _or_empty(schema: Schema) -> Schema:
+    """The same value or an empty string; what people are shown of it stays outside."""
+    shown = {key: each for key, each in schema.items() if key in ("title", "writeOnly", "default")}
+    return {**shown, "anyOf": [{key: each for key, each in schema.items() if key not in shown}, {"const": ""}]}
 
 
 def _together_or_empty(group: Iterable[str]) -> Schema:
@@ -186,11 +192,21 @@ def _unmarked(key: Any) -> Any:
 def _property(key: Any, validator: Any) -> Schema:
     schema = of_validator(validator)
     if isinstance(key, vol.Marker) and key.description:
-        schema = {**schema, "description": str(key.description)}
+        schema = {**schema, **_labelled(key.description)}
     default = getattr(key, "default", vol.UNDEFINED)
     if not isinstance(default, vol.Undefined) and callable(default):
         schema = {**schema, "default": default()}
     return schema
+
+
+def _labelled(description: Any) -> Schema:
+    """What a marker says of its field."""
+    if not isinstance(description, Label):
+        return {"description": str(description)}
+    said: Schema = {"title": description.title}
+    if description.description:
+        said["description"] = description.description
+    return {**said, "writeOnly": True} if description.secret else said
 
 
 def _together(groups: Iterable[list[str]]) -> dict[str, list[str]]:

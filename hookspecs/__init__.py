@@ -7,7 +7,7 @@ request handlers are always `async def`; job handlers are always plain functions
 from jidoteki.hookspecs import validators
 from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.credentials import Caller
-from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described, previewing
+from jidoteki.hookspecs.descriptions import DONE, JOB_STATUS, Described, Label, previewing
 from jidoteki.hookspecs.endpoints import PREFIX, Document, Endpoint, FileSource, Handler, Request, Upload, UploadedFile
 from jidoteki.hookspecs.findings import Finding
 from jidoteki.hookspecs.hooks import CONTRACT, PROJECT, Hooks, hookimpl, hookspec
@@ -57,6 +57,7 @@ __all__ = [
     "JobRecord",
     "JobType",
     "JsonResponse",
+    "Label",
     "LiveEvent",
     "LogPart",
     "Metric",

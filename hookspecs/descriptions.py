@@ -1,4 +1,4 @@
-"""Descriptions of responses for the OpenAPI document, where a sentence is not enough."""
+"""Descriptions of responses and of fields for the OpenAPI document, and for the forms made from it."""
 
 from __future__ import annotations
 
@@ -46,3 +46,23 @@ class Described:
     schema: Mapping[str, Any] | None = None
     examples: tuple[Any, ...] = ()
     media: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How a field is shown to people: the `description` of a voluptuous marker, where a sentence is not enough.
+
+    `vol.Required("ip_address", description=Label("IP address"))`; in forms, JSON documents inside them, or queries.
+
+    :param title: one to four words, such as `Host name`.
+    :param description: a sentence; by default what the validator says of itself.
+    :param secret: whether nobody may see it who looks over a shoulder, and no response shows it.
+    """
+
+    title: str
+    description: str = ""
+    secret: bool = False
+
+    def __str__(self) -> str:
+        """Return the description."""
+        return self.description

@@ -218,6 +218,7 @@ class Endpoint:
     `parameters` maps form fields (query fields for GET) to voluptuous validators; files to Upload or Document.
     `responses` maps each status to its description; `examples` are requests: title -> parameter -> value.
     `starts` names the job that the handler starts: while it cannot start, a request is refused before its body is read.
+    `may_start` names a job that the handler starts for some requests and not for others, which are not refused then.
     `changes` tells whether the request changes the appliance and is audited: by default all but GET and OPTIONS are.
     `body` is the media type of a body other than a form, which the handler reads itself, with `request.body()`.
     `audited_as` returns, from the validated parameters, action and target of a further audit line for a success, in the
@@ -235,6 +236,7 @@ class Endpoint:
     responses: Mapping[int, str | Described] = field(default_factory=dict)
     summary: str = ""
     starts: str | None = None
+    may_start: str | None = None
     changes: bool | None = None
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: str | None = None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, final
 
 import voluptuous as vol
 
+from jidoteki.hookspecs.descriptions import Label
 from jidoteki.hookspecs.documents import json_document
 from jidoteki.hookspecs.explanations import explain, field_at_fault, pointer, unknown
 
@@ -224,11 +225,30 @@ class variants:
 
     :param key: the key that selects the variant.
     :param schemas: for each of its values, the schema of the other keys.
+    :param label: how the key is shown to people.
+    :param offered: returns the values that count at present, if not all do: others are refused, and not described.
     """
 
-    def __init__(self, key: str, schemas: Mapping[str, Mapping[Any, Any]]) -> None:
+    def __init__(
+        self,
+        key: str,
+        schemas: Mapping[str, Mapping[Any, Any]],
+        *,
+        label: Label | None = None,
+        offered: Callable[[], Collection[str]] | None = None,
+    ) -> None:
         self.key: Final = key
-        self.schemas: Final = {name: strict({vol.Required(key): name, **rest}) for name, rest in schemas.items()}
+        selecting = vol.Required(key, description=label)
+        self.schemas: Final = {name: strict({selecting: name, **rest}) for name, rest in schemas.items()}
+        self._offered = offered
+
+    @property
+    def offered(self) -> Mapping[str, strict]:
+        """The variants that count at present, by name."""
+        if self._offered is None:
+            return self.schemas
+        names = self._offered()
+        return {name: each for name, each in self.schemas.items() if name in names}
 
     def __call__(self, value: object) -> Any:
         """Return the validated object, or raise voluptuous.Invalid."""
@@ -236,15 +256,23 @@ class variants:
             raise vol.DictInvalid("must be an object")
         if self.key not in value:
             raise vol.RequiredFieldInvalid("is required", path=[self.key])
-        name = value[self.key]
-        if not isinstance(name, str) or name not in self.schemas:
-            raise vol.Invalid(f"must be one of {', '.join(self.schemas)}", path=[self.key])
-        return self.schemas[name](value)
+        name, offered = value[self.key], self.offered
+        if not isinstance(name, str) or name not in offered:
+            where = " on this appliance" if len(offered) < len(self.schemas) else ""
+            raise vol.Invalid(f"must be one of {', '.join(offered)}{where}", path=[self.key])
+        return offered[name](value)
 
 
-def together(**validators: Any) -> dict[vol.Inclusive, Any]:
-    """Return a part of a schema: optional keys that must be given all together or not at all."""
+def together(labels: Mapping[str, Label] | None = None, /, **validators: Any) -> dict[vol.Inclusive, Any]:
+    """Return a part of a schema: optional keys that must be given all together or not at all.
+
+    :param labels: how the keys are shown to people.
+    """
+    shown = labels or {}
     *most, last = validators
     names = f"{', '.join(most)} and {last}"
     message = f"needs {names} together or none of them"
-    return {vol.Inclusive(name, names, msg=message): validator for name, validator in validators.items()}
+    return {
+        vol.Inclusive(name, names, msg=message, description=shown.get(name)): validator
+        for name, validator in validators.items()
+    }

@@ -38,8 +38,9 @@ def command(port: int) -> None:
     token = (appliance.etc / "api.token").read_text().strip()
 
     def tell(listening: str) -> None:
-        click.echo(f"A demo appliance in {root}, its token: {token}\nTry:\n")
         base = listening.removeprefix("Listening on ")
+        click.echo(f"Dashboard: {base.removesuffix(PREFIX)}/\nToken: {token}\n")
+        click.echo(f"A demo appliance, in {root}. Or try:\n")
         for method, path, more in TRIED:
             url = f"{base}{path}?hash={request_hash(method, PREFIX + path, token)}"
             click.echo(f"  curl -k -X {method} '{url}'{more}")

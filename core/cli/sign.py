@@ -9,7 +9,6 @@ import click
 
 from jidoteki.core.cli import CommandError
 from jidoteki.core.cli.completion import request_arguments
-from jidoteki.hookspecs import PREFIX
 from jidoteki.hookspecs.credentials import request_hash
 
 
@@ -21,13 +20,10 @@ def command(method: str, path: str, token_file: Path | None) -> None:
 
     The token comes from --token-file, from $JIDOTEKI_TOKEN, or is asked for.
     """
-    click.echo(request_hash(method, full_path(path), token_from(token_file)))
+    # Imported late: other commands use this module, and need no client.
+    from jidoteki.client.transport import full_path
 
-
-def full_path(path: str) -> str:
-    """Return a path with the prefix and without a query."""
-    path = "/" + path.partition("?")[0].lstrip("/")
-    return path if path.startswith(PREFIX + "/") else PREFIX + path
+    click.echo(request_hash(method, full_path(path.partition("?")[0]), token_from(token_file)))
 
 
 def token_from(file: Path | None) -> str:

@@ -14,6 +14,8 @@ from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import header_text, parameter_error
 from jidoteki.hookspecs import ApiError, Document, Endpoint, Upload, file_names, validators
 
+NOT_LISTED = "; 'parameters' in the configuration does not list it"
+
 
 class Form:
     """The parameters of one endpoint, compiled for reading and validating requests.
@@ -34,15 +36,14 @@ class Form:
                 self.kinds[name] = validator
             else:
                 self._switched_off.add(name)
-                if not isinstance(marker, vol.Optional) or isinstance(marker.default, vol.Undefined):
+                if not isinstance(marker, vol.Required) and not _has_default(marker):
                     continue
-            schema[marker] = _field_validator(validator)  # the default applies even if the parameter is not accepted
+            schema[marker] = _field_validator(validator)  # its default counts, or it is missed, even if not accepted
             if isinstance(marker, vol.Optional):
                 self._optional.add(name)
-            else:
+            elif name in self.kinds or not _has_default(marker):
                 self.needs_nothing = False
-        defaults = (getattr(each, "default", vol.UNDEFINED) for each in schema)
-        self._has_defaults = any(not isinstance(each, vol.Undefined) for each in defaults)
+        self._has_defaults = any(map(_has_default, schema))
         self._schema = vol.Schema(schema)
         self._in_path: Mapping[str, str] = {}
 
@@ -78,7 +79,8 @@ class Form:
         except vol.Invalid as error:
             name = str(error.path[0]) if error.path else ""
             value = given.get(name)
-            said = f"{validators.explain(error)}{_hint(name, value)}"
+            why = NOT_LISTED if name in self._switched_off else _hint(name, value)
+            said = f"{validators.explain(error)}{why}"
             raise ApiError(400, said, field=validators.field_at_fault(error)) from error
 
     async def query_values(self, request: web.BaseRequest) -> dict[str, Any]:
@@ -114,9 +116,13 @@ class Form:
         if name not in self.kinds:
             shown = header_text(name[:64])
             allowed = f"allowed: {', '.join(self.kinds)}" if self.kinds else "this endpoint has none"
-            why = "; 'parameters' in the configuration does not list it" if name in self._switched_off else ""
+            why = NOT_LISTED if name in self._switched_off else ""
             said = f"Unknown parameter {shown!r}, {allowed}{why}"
             raise ApiError(400, said, field=validators.pointer(name))
+
+
+def _has_default(marker: Any) -> bool:
+    return not isinstance(getattr(marker, "default", vol.UNDEFINED), vol.Undefined)
 
 
 def _field_validator(validator: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from jidoteki.core.http.routes import Routes, first_level
-from jidoteki.core.openapi import components, operations, security
+from jidoteki.core.openapi import components, operations, patterns, security
 from jidoteki.hookspecs import PREFIX
 
 OPENAPI = "3.1.0"
@@ -42,7 +42,7 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
         item[route.endpoint.method.lower()] = operation
         if route.endpoint.method == "GET":
             item["head"] = operations.describe_head(operation)
-    return {
+    document = {
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
         "servers": [{"url": "/", "description": "This appliance"}],
@@ -62,6 +62,8 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
         },
         **({SCREENS: list(screens)} if screens else {}),
     }
+    described: dict[str, Any] = patterns.in_document(document)
+    return described
 
 
 def _tags(routes: Routes) -> list[str]:

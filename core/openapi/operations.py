@@ -7,7 +7,7 @@ from typing import Any
 
 from jidoteki.core import json_schema
 from jidoteki.core.http.routes import SAFE, Route, Routes, first_level, parameter_of
-from jidoteki.core.openapi import components, security
+from jidoteki.core.openapi import components, security, starting
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
 #: The type of the job that an operation starts.
@@ -28,6 +28,7 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
         "tags": [first_level(endpoint.path)[1:]],
         "responses": _responses(route, endpoint),
         **security.scopes(routes, endpoint.method, endpoint.path, route.changes),
+        **starting.described(routes, route),
     }
     if endpoint.starts:
         operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."

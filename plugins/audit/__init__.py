@@ -13,6 +13,7 @@ from jidoteki.hookspecs import (
     Appliance,
     Described,
     Endpoint,
+    Label,
     Request,
     Response,
     audit_log,
@@ -109,7 +110,10 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "GET",
             "/audit",
             show,
-            parameters={vol.Optional("limit"): limit, vol.Optional("before"): position},
+            parameters={
+                vol.Optional("limit", description=Label("Lines")): limit,
+                vol.Optional("before", description=Label("Before")): position,
+            },
             responses={200: LISTED, 400: "A parameter is wrong", 410: "The log has been turned over since"},
             summary="The audit log, newest line first",
         )

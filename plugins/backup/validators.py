@@ -16,8 +16,8 @@ EXACT: Final = "exact"
 @validators.described(
     {
         "type": "string",
-        "pattern": "^([Ss][Tt][Aa][Rr][Tt]|[Ss][Tt][Oo][Pp])$",
-        "description": "START to start a backup, STOP to stop or delete it, in any case",
+        "enum": ["START", "STOP"],
+        "description": "START to start a backup, STOP to stop or delete it; lower case is taken, too",
         "examples": ["START", "STOP"],
     }
 )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Document
+from jidoteki.hookspecs import Document, Label
 
 MAX_SIZE: Final = 1024 * 1024
 
@@ -21,8 +21,14 @@ def pem_text(content: bytes) -> str:
     return content.decode("latin-1")
 
 
+KEY: Final = Label("Private key", "The private key, PEM, unencrypted", secret=True)
+
 PARAMETERS: Final[dict[Any, Any]] = {
-    vol.Required("public", description="The certificate and its intermediates, PEM"): Document(pem_text, MAX_SIZE),
-    vol.Required("private", description="The private key, PEM, unencrypted"): Document(pem_text, MAX_SIZE),
-    vol.Optional("ca", description="Intermediate or root certificates, PEM"): Document(pem_text, MAX_SIZE),
+    vol.Required("public", description=Label("Certificate", "The certificate and its intermediates, PEM")): Document(
+        pem_text, MAX_SIZE
+    ),
+    vol.Required("private", description=KEY): Document(pem_text, MAX_SIZE),
+    vol.Optional("ca", description=Label("Authorities", "Intermediate or root certificates, PEM")): Document(
+        pem_text, MAX_SIZE
+    ),
 }

@@ -10,9 +10,21 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import PREFIX, ApiError, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import (
+    PREFIX,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    Label,
+    Request,
+    Response,
+    hookimpl,
+    validators,
+)
 
 SECONDS: Final = 60
+PATH: Final = Label("Download", "The path of a download, such as /backup/download")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._-]{1,128}){1,8}")
 MADE = Described(
     "An address that works once; for a dry run, the status",
@@ -56,7 +68,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/downloads",
             make,
-            parameters={vol.Required("path", description="The path of a download, such as /backup/download"): path},
+            parameters={vol.Required("path", description=PATH): path},
             responses={200: MADE, 400: "That is no download", 404: "There is no such path"},
             summary="Make an address from which a browser can download, once",
             examples={"The backup": {"path": "/backup/download"}},

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import Appliance, Described, Endpoint, Label, Request, Response, hookimpl, validators
 from jidoteki.plugins.history.measuring import Meter
 from jidoteki.plugins.history.recorder import Recorder
 from jidoteki.plugins.history.series import COLUMNS, FINEST, SERIES
@@ -129,7 +129,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "GET",
             "/health/history",
             show,
-            parameters={vol.Optional("range"): how_far},
+            parameters={vol.Optional("range", description=Label("Range")): how_far},
             responses={200: SHOWN, 400: "There is no such range"},
             summary="Load, memory, disk and network over time",
             enabled_by="history",

@@ -16,6 +16,7 @@ from jidoteki.hookspecs import (
     EncodedJson,
     Endpoint,
     JobRecord,
+    Label,
     Request,
     Response,
     TextFile,
@@ -28,7 +29,9 @@ from jidoteki.plugins.jobs.wire import described, encoded
 
 LOG_LINES = 10
 NOT_FOUND: Final = "There is no such job, or none any more: GET /jobs lists those that are known"
-_ID: Final = {vol.Required("id", description="As in the header Job-Id of the answer that started it"): str}
+_ID: Final = {
+    vol.Required("id", description=Label("Job", "As in the header Job-Id of the answer that started it")): str
+}
 
 
 async def show_all(request: Request) -> Response:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import validators
+from jidoteki.hookspecs import Label, validators
 
 MAX_LISTED: Final = 100
 _TYPE: Final = "[a-z][a-z0-9-]{0,63}"
@@ -34,12 +34,14 @@ def _limit(value: str) -> int:
 
 
 PAGE: Final[dict[Any, Any]] = {
-    vol.Optional("type"): _matching(_TYPE, "the type of a job, such as backup", "Only jobs of this type"),
-    vol.Optional("status"): _matching(
+    vol.Optional("type", description=Label("Type")): _matching(
+        _TYPE, "the type of a job, such as backup", "Only jobs of this type"
+    ),
+    vol.Optional("status", description=Label("Status")): _matching(
         "|".join(_STATUSES), f"one of {', '.join(_STATUSES)}", "Only jobs with this status"
     ),
-    vol.Optional("limit"): _limit,
-    vol.Optional("before"): _matching(
+    vol.Optional("limit", description=Label("Jobs")): _limit,
+    vol.Optional("before", description=Label("Before")): _matching(
         _ID, "the id of a job", "Only jobs that started before this one: `next` of a page"
     ),
 }

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import Document
+from jidoteki.hookspecs import Document, Label
 
 MAX_SIZE: Final = 1024 * 1024
 
@@ -26,5 +26,5 @@ def message_text(content: bytes) -> str:
 
 
 PARAMETERS: Final[dict[Any, Any]] = {
-    vol.Required("license", description="The encrypted license"): Document(message_text, MAX_SIZE)
+    vol.Required("license", description=Label("License", "The encrypted license")): Document(message_text, MAX_SIZE)
 }

@@ -15,6 +15,7 @@ from jidoteki.hookspecs import (
     Finding,
     JobType,
     JsonResponse,
+    Label,
     Request,
     Response,
     hookimpl,
@@ -71,7 +72,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/settings",
             change,
-            parameters={vol.Required("settings"): Document(SETTINGS)},
+            parameters={vol.Required("settings", description=Label("Settings")): Document(SETTINGS)},
             responses={
                 202: "The settings are being changed",
                 400: "The settings are refused, or being changed already",

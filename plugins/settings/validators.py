@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import voluptuous as vol
 
+from jidoteki.hookspecs import Label
 from jidoteki.hookspecs.explanations import MAX_ECHO
 from jidoteki.hookspecs.validators import (
     address,
+    described,
     hostname,
     interface,
     json_document,
@@ -64,18 +66,36 @@ def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+@described(
+    {
+        "type": "string",
+        "enum": ["dhcp", "static"],
+        "description": "What GET shows; the addresses alone decide, and warnings tell if it differs",
+    }
+)
+def mode(value: object) -> str:
+    """Accept any text: the original ignores it, and what sets it has always been the addresses."""
+    if not isinstance(value, str):
+        raise vol.Invalid("must be a string")
+    return value
+
+
+ADDRESS_LABELS: Final = {
+    "ip_address": Label("IP address"),
+    "netmask": Label("Netmask"),
+    "gateway": Label("Gateway"),
+}
+
 NETWORK: Final = vol.All(
     strict(
         {
-            vol.Optional(
-                "mode", description="What GET shows; the addresses alone decide, and warnings tell if it differs"
-            ): str,
-            vol.Required("interface"): or_number(interface),
-            vol.Required("hostname"): or_number(hostname),
-            **together(ip_address=address, netmask=or_number(netmask, 128), gateway=address),
-            vol.Optional("dns1"): address,
-            vol.Optional("dns2"): address,
-            vol.Optional("ntpserver"): or_number(server),
+            vol.Optional("mode", description=Label("Mode")): mode,
+            vol.Required("interface", description=Label("Interface")): or_number(interface),
+            vol.Required("hostname", description=Label("Host name")): or_number(hostname),
+            **together(ADDRESS_LABELS, ip_address=address, netmask=or_number(netmask, 128), gateway=address),
+            vol.Optional("dns1", description=Label("First DNS server")): address,
+            vol.Optional("dns2", description=Label("Second DNS server")): address,
+            vol.Optional("ntpserver", description=Label("Time server")): or_number(server),
         },
         empty_is_absent=True,
     ),
@@ -84,7 +104,13 @@ NETWORK: Final = vol.All(
 
 SETTINGS: Final = json_document(
     vol.All(
-        strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}, empty_is_absent=True),
+        strict(
+            {
+                vol.Optional("network", description=Label("Network")): NETWORK,
+                vol.Optional("app", description=Label("Application")): dict,
+            },
+            empty_is_absent=True,
+        ),
         not_empty,
         checked,
     )

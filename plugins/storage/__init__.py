@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import voluptuous as vol
 
@@ -17,33 +17,23 @@ from jidoteki.hookspecs import (
     Endpoint,
     Finding,
     JobType,
+    Label,
     Request,
     Response,
     hookimpl,
 )
 from jidoteki.plugins.storage import examples, jobs
-from jidoteki.plugins.storage.validators import SETTINGS, STORAGE
-
-TYPE = "/settings/storage/type"
-PASSWORD = "/settings/storage/password"
+from jidoteki.plugins.storage.validators import SCHEMAS, settings
 
 
 async def change(request: Request) -> Response:
-    """Start the job that writes the storage settings, if this appliance offers that type of storage."""
+    """Start the job that writes the storage settings."""
     storage = request.values["settings"]["storage"]
-    await asyncio.to_thread(_check, request.appliance, storage)
-    return await request.start_job("storage", storage=storage)
-
-
-def _check(appliance: Appliance, storage: dict[str, Any]) -> None:
-    offered = jobs.offered(appliance)
-    if storage["type"] not in offered:
-        said = f"settings.storage.type must be one of {', '.join(offered)} on this appliance"
-        raise ApiError(400, said, field=TYPE)
     try:
-        jobs.unmasked(appliance, storage)
+        await asyncio.to_thread(jobs.unmasked, request.appliance, storage)
     except ValueError as error:
-        raise ApiError(400, str(error), field=PASSWORD) from error
+        raise ApiError(400, str(error), field="/settings/storage/password") from error
+    return await request.start_job("storage", storage=storage)
 
 
 async def show(request: Request) -> Response:
@@ -68,18 +58,21 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
 @hookimpl
 def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """Return both methods of `/storage`."""
+    document = Document(settings(partial(jobs.offered, appliance)))
+    offered = jobs.offered(appliance)
+    posted = {title: each for title, each in examples.POSTED.items() if each["settings"]["storage"]["type"] in offered}
     return [
         Endpoint(
             "POST",
             "/storage",
             change,
-            parameters={vol.Required("settings"): Document(SETTINGS)},
+            parameters={vol.Required("settings", description=Label("Settings")): document},
             responses={
                 202: "The settings are being changed",
                 400: "The settings are refused, or being changed already",
             },
             summary="Change where the appliance keeps its data, from the next reboot on",
-            examples=examples.POSTED,
+            examples=posted,
             starts="storage",
             audited_as=lambda values: ("storage.post", ""),
         ),
@@ -107,5 +100,5 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 @hookimpl
 def jidoteki_init(appliance: Appliance, vendor: Path) -> None:
     """Write a list with every type of storage."""
-    offered = {"options": list(STORAGE.schemas)}
+    offered = {"options": list(SCHEMAS)}
     appliance.replace_file(appliance.system_etc / "storage-options.json", json.dumps(offered) + "\n")

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 
 from jidoteki.hookspecs import Appliance, Finding, paths
-from jidoteki.plugins.storage.validators import STORAGE
+from jidoteki.plugins.storage.validators import SCHEMAS
 
-KNOWN = ", ".join(STORAGE.schemas)
+KNOWN = ", ".join(SCHEMAS)
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
@@ -33,6 +33,6 @@ def _problem(document: object) -> str | None:
         return "it has no list of options"
     if not all(isinstance(each, str) for each in listed):
         return "its options are not all names of types of storage"
-    if not set(listed) & STORAGE.schemas.keys():
+    if not set(listed) & SCHEMAS.keys():
         return "none of its options is a type of storage that can be set"
     return None

@@ -10,7 +10,7 @@ from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
-from jidoteki.plugins.storage.validators import STORAGE
+from jidoteki.plugins.storage.validators import SCHEMAS
 
 LOG: Final = "update_storage.log"
 BEGIN: Final = "Updating settings. Please wait.."
@@ -32,7 +32,7 @@ def _offer(appliance: Appliance) -> dict[str, Any]:
 
 def offered(appliance: Appliance) -> list[str]:
     """Return the types of storage that can be set; only `local` if the list of options is missing or invalid."""
-    return [name for name in _offer(appliance)["options"] if name in STORAGE.schemas] or ["local"]
+    return [name for name in _offer(appliance)["options"] if name in SCHEMAS] or ["local"]
 
 
 def _document(appliance: Appliance) -> dict[str, Any] | None:

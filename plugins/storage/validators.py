@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 import voluptuous as vol
 
+from jidoteki.hookspecs import Label
 from jidoteki.hookspecs.validators import (
     address,
     device,
@@ -20,30 +22,38 @@ from jidoteki.hookspecs.validators import (
     variants,
 )
 
-STORAGE: Final = variants(
-    "type",
-    {
-        "local": {},
-        "nfs": {
-            vol.Required("mount_options"): or_number(mount_options),
-            vol.Required("ip"): address,
-            vol.Required("share"): or_number(share),
-        },
-        "aoe": {vol.Required("device"): or_number(device)},
-        "iscsi": {
-            vol.Required("target"): or_number(target),
-            vol.Required("ip"): address,
-            vol.Required("username"): or_number(printable),
-            vol.Required("password"): or_number(printable),
-        },
-        "nbd": {
-            vol.Required("export_name"): or_number(share),
-            vol.Required("ip"): address,
-            vol.Required("port"): port,
-        },
+_IP: Final = vol.Required("ip", description=Label("IP address of the server"))
+
+SCHEMAS: Final[Mapping[str, Mapping[Any, Any]]] = {
+    "local": {},
+    "nfs": {
+        vol.Required("mount_options", description=Label("Mount options")): or_number(mount_options),
+        _IP: address,
+        vol.Required("share", description=Label("Share")): or_number(share),
     },
+    "aoe": {vol.Required("device", description=Label("Device")): or_number(device)},
+    "iscsi": {
+        vol.Required("target", description=Label("Target")): or_number(target),
+        _IP: address,
+        vol.Required("username", description=Label("User name")): or_number(printable),
+        vol.Required("password", description=Label("Password", secret=True)): or_number(printable),
+    },
+    "nbd": {
+        vol.Required("export_name", description=Label("Export name")): or_number(share),
+        _IP: address,
+        vol.Required("port", description=Label("Port")): port,
+    },
+}
+
+OPTIONS: Final = vol.Optional(
+    "options", description=Label("Types on offer", "As GET /storage shows it; it makes no difference here")
 )
 
-OPTIONS: Final = vol.Optional("options", description="As GET /storage shows it; it makes no difference here")
 
-SETTINGS: Final = json_document(strict({vol.Required("storage"): STORAGE, OPTIONS: object}))
+def settings(offered: Callable[[], Collection[str]]) -> json_document:
+    """Return the validator of the settings.
+
+    :param offered: returns the types of storage that the appliance offers.
+    """
+    storage = variants("type", SCHEMAS, label=Label("Type"), offered=offered)
+    return json_document(strict({vol.Required("storage", description=Label("Storage")): storage, OPTIONS: object}))

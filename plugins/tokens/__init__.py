@@ -12,7 +12,18 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    DONE,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    Finding,
+    Label,
+    Request,
+    Response,
+    hookimpl,
+)
 from jidoteki.plugins.tokens import checking, effective_scopes
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import expires, name, scopes
@@ -55,6 +66,8 @@ MADE = Described(
     ({"name": "monitor", "token": "dGhpcyBpcyBubyByZWFsIHRva2Vu", "scopes": ["read"]},),
 )
 
+NAME = vol.Required("name", description=Label("Name"))
+
 
 class Handlers:
     """The handlers of one appliance."""
@@ -76,6 +89,7 @@ class Handlers:
         warnings = [f"scopes: {fault}" for fault in faults if fault]
         more: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if request.dry_run:
+            await asyncio.to_thread(self._store.check_new, wanted["name"])
             return {"Status": "200 OK", **more}
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
@@ -87,11 +101,13 @@ class Handlers:
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a token, effective immediately."""
-        if not request.dry_run:
-            try:
-                await asyncio.to_thread(self._store.revoke, request.values["name"])
-            except OSError as error:
-                raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
+        if request.dry_run:
+            await asyncio.to_thread(self._store.check_known, request.values["name"])
+            return {"Status": "200 OK"}
+        try:
+            await asyncio.to_thread(self._store.revoke, request.values["name"])
+        except OSError as error:
+            raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
         return {"Status": "200 OK"}
 
 
@@ -104,7 +120,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/tokens",
             handlers.add,
-            parameters={vol.Required("name"): name, vol.Required("scopes"): scopes, vol.Optional("expires"): expires},
+            parameters={
+                NAME: name,
+                vol.Required("scopes", description=Label("Scopes")): scopes,
+                vol.Optional("expires", description=Label("Expires")): expires,
+            },
             responses={200: MADE, 400: "The name or a scope is not valid"},
             summary="Make a named token",
             examples={"For monitoring": {"name": "monitor", "scopes": "read"}},
@@ -114,7 +134,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/tokens/revoke",
             handlers.revoke,
-            parameters={vol.Required("name"): name},
+            parameters={NAME: name},
             responses={
                 200: Described("It is worthless now", DONE, ({"Status": "200 OK"},)),
                 404: "There is no such token",

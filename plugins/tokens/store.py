@@ -33,6 +33,28 @@ class Store:
             for name, entry in sorted(self._read().items())
         }
 
+    def check_new(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the tokens by name, to which one of this name can be added.
+
+        :raises ApiError: 400, there is one of that name, or there are too many.
+        """
+        tokens = self._read()
+        if name in tokens:
+            raise ApiError(400, f"name: there is a token called {name} already; revoke it first", field="/name")
+        if len(tokens) >= MAX_TOKENS:
+            raise ApiError(400, f"There are {MAX_TOKENS} tokens already; revoke one first")
+        return tokens
+
+    def check_known(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the tokens by name, among which there is one of this name.
+
+        :raises ApiError: 404, there is none.
+        """
+        tokens = self._read()
+        if name not in tokens:
+            raise ApiError(404, f"name: there is no token called {name}", field="/name")
+        return tokens
+
     def add(self, name: str, scopes: list[str], expires: int | None = None) -> str:
         """Create a token and return it: it cannot be retrieved again.
 
@@ -41,11 +63,7 @@ class Store:
         :raises OSError: it cannot be stored.
         """
         with self._lock:
-            tokens = self._read()
-            if name in tokens:
-                raise ApiError(400, f"name: there is a token called {name} already; revoke it first", field="/name")
-            if len(tokens) >= MAX_TOKENS:
-                raise ApiError(400, f"There are {MAX_TOKENS} tokens already; revoke one first")
+            tokens = self.check_new(name)
             token = secrets.token_urlsafe(BYTES)
             key = hashlib.sha256(token.encode()).hexdigest()
             entry = {"key": key, "scopes": scopes, "created": int(time.time())}
@@ -59,9 +77,8 @@ class Store:
         :raises OSError: it is still valid.
         """
         with self._lock:
-            tokens = self._read()
-            if tokens.pop(name, None) is None:
-                raise ApiError(404, f"name: there is no token called {name}", field="/name")
+            tokens = self.check_known(name)
+            del tokens[name]
             self._write(tokens)
 
     def _read(self) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from jidoteki.hookspecs import (
     Endpoint,
     FileSource,
     JsonResponse,
+    Label,
     NoContent,
     Request,
     Response,
@@ -30,6 +31,7 @@ from jidoteki.plugins.uploads.examples import BEGUN, LISTED, SHOWN
 from jidoteki.plugins.uploads.store import RESUMABLE, State, Store
 
 SCHEME: Final = "upload"
+ID: Final = Label("Upload", "The last part of the Location of the answer that began it")
 NO_VERSION: Final = "The header Tus-Resumable: 1.0.0 is missing"
 CLEAR_EACH: Final = 600.0
 _clearing: set[asyncio.Task[None]] = set()
@@ -173,7 +175,7 @@ def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[
 
 def _of_one(handlers: Handlers) -> list[Endpoint]:
     """Return the endpoints of a single upload."""
-    id = {vol.Required("id", description="The last part of the Location of the answer that began it"): str}
+    id = {vol.Required("id", description=ID): str}
     gone = {404: "There is no such upload, or none any more", 412: NO_VERSION}
     return [
         Endpoint(

@@ -43,6 +43,7 @@ SETTINGS = {
     "network": {
         "mode": "static",
         "hostname": "files.example.com",
+        "interface": "eth0",
         "ip_address": "192.168.1.5",
         "netmask": "255.255.255.0",
         "gateway": "192.168.1.1",
@@ -66,8 +67,8 @@ def appliance(make_host: MakeHost, **sections: Any) -> Host:
 
 def fill(host: Host) -> None:
     """Use the appliance a little, well and badly."""
-    assert host.post("/settings", "-F", f"settings={json.dumps(SETTINGS)}").status == 202
-    host.wait_for_job("/settings")
+    answer = host.post("/settings", "-F", f"settings={json.dumps(SETTINGS)}")
+    host.wait_for_job(f"/jobs/{answer.headers['Job-Id']}")
     assert host.post("/backup", "-F", "action=START").status == 202
     host.wait_for_job("/backup")
     refused = host.appliance.root / "no-package"

@@ -6,6 +6,7 @@ Needs the program `chromium` and the package `playwright`; skipped where one is 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ def test_job_is_followed_to_its_end(visit: Visit) -> None:
 
     visit.call("postBackup")
 
-    visit.page.get_by_text("/api/v1/admin/backup: success").wait_for(timeout=20_000)
+    visit.page.get_by_text(re.compile("/jobs/.*-backup: success")).wait_for(timeout=20_000)
 
 
 def test_download_is_offered(visit: Visit) -> None:

@@ -91,6 +91,39 @@ def test_storage_at_fault_is_told_for_real_and_in_a_dry_run(
     assert answer.json["error-field"] == pointer
 
 
+def test_dry_runs_of_named_tokens_are_judged_like_real_requests(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(endpoints=["tokens"], authentication={"named-tokens": True})
+    made, taken = ("-F", "name=monitor", "-F", "scopes=read"), "there is a token called monitor already"
+
+    for query in ("dry-run=1", ""):
+        assert host.post("/tokens/revoke", "-F", "name=monitor", query=query).status == 404
+    assert host.post("/tokens", *made, query="dry-run=1").status == 200
+    assert host.post("/tokens", *made).status == 200
+    answers = [host.post("/tokens", *made, query=query) for query in ("dry-run=1", "")]
+
+    assert [(each.status, each.json["error-field"]) for each in answers] == [(400, "/name")] * 2
+    assert all(taken in each.json["Error-Message"] for each in answers)
+    assert host.post("/tokens/revoke", "-F", "name=monitor", query="dry-run=1").status == 200
+    assert "monitor" in host.get("/tokens").json["tokens"]
+
+
+@pytest.mark.parametrize("query", ["", "dry-run=1"])
+def test_license_at_fault_is_told_for_real_and_in_a_dry_run(host: Host, query: str) -> None:
+    answer = host.post("/license", "-F", "license=no license", query=query)
+
+    assert (answer.status, answer.json["error-field"]) == (404, "/license")
+
+
+def test_download_that_is_none_is_told_for_real_and_in_a_dry_run(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(endpoints=["downloads"])
+
+    for query in ("", "dry-run=1"):
+        for path, status in (("/version", 400), ("/nothing", 404)):
+            answer = host.post("/downloads", "-F", f"path={path}", query=query)
+
+            assert (answer.status, answer.json["error-field"]) == (status, "/path")
+
+
 def test_parameter_of_a_query_is_told(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(endpoints=["history"])
 

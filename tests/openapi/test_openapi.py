@@ -116,7 +116,7 @@ def test_third_party_endpoints_are_described(jidoteki_host: MakeHost, tmp_path: 
 
     openapi_spec_validator.validate(document)
     assert post["summary"] == "Ping a host"
-    assert schema["properties"]["host"]["pattern"] == "^[a-zA-Z0-9.-]{3,255}$"
+    assert schema["properties"]["host"]["pattern"] == r"^[a-zA-Z0-9.\-]{3,255}$"
     assert schema["properties"]["odd"] == {}
     assert schema["required"] == ["host"]
     assert get["parameters"][0]["schema"]["enum"] == ["1", "2"]

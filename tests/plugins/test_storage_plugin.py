@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from jidoteki.hookspecs import ApiError, JobError
 from jidoteki.hookspecs.validators import explain
 from jidoteki.plugins import storage as plugin
 from jidoteki.plugins.storage import jobs
-from jidoteki.plugins.storage.validators import SETTINGS
+from jidoteki.plugins.storage.validators import SCHEMAS
+from jidoteki.plugins.storage.validators import settings as validator
 from jidoteki.testing import FakeJob, FakeRequest
 
 LOCAL = {"type": "local"}
@@ -35,6 +37,8 @@ ISCSI = {
 NBD = {"type": "nbd", "export_name": "otherexport", "ip": "192.168.1.100", "port": "1043"}
 EVERY_TYPE = [LOCAL, NFS, AOE, ISCSI, NBD]
 NAMES = ["local", "nfs", "aoe", "iscsi", "nbd"]
+
+SETTINGS = validator(lambda: list(SCHEMAS))
 
 
 @pytest.fixture
@@ -63,7 +67,8 @@ def refusal(value: object) -> str:
 
 def posted(appliance: Appliance, storage: object) -> dict[str, Any]:
     """What the handler hands to the job that it starts."""
-    request = FakeRequest(appliance, {"settings": accepted(storage)})
+    form = vol.Schema({"settings": validator(partial(jobs.offered, appliance))})
+    request = FakeRequest(appliance, form({"settings": json.dumps({"storage": storage}).encode()}))
     asyncio.run(plugin.change(request))
     [(job_type, values)] = request.started
     assert job_type == "storage"
@@ -71,10 +76,13 @@ def posted(appliance: Appliance, storage: object) -> dict[str, Any]:
 
 
 def posting_is_refused(appliance: Appliance, storage: object) -> str:
-    with pytest.raises(ApiError) as caught:
+    try:
         posted(appliance, storage)
-    assert caught.value.status == 400
-    return str(caught.value.message)
+    except vol.Invalid as error:
+        return explain(error)
+    except ApiError as error:
+        return f"{error.message}" if error.status == 400 else f"{error.status}: {error.message}"
+    raise AssertionError("It was accepted")
 
 
 def changed(appliance: Appliance, storage: object, **circumstances: Any) -> FakeJob:

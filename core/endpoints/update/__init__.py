@@ -19,6 +19,7 @@ from jidoteki.hookspecs import (
     Job,
     JobType,
     JsonResponse,
+    Label,
     Request,
     Response,
     StatusFiles,
@@ -171,7 +172,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/update",
             start,
-            parameters={vol.Required("update", description="An encrypted, signed update package"): Upload()},
+            parameters={
+                vol.Required(
+                    "update", description=Label("Update package", "An encrypted, signed update package")
+                ): Upload()
+            },
             responses={202: BEGUN, 400: "No package came, or an update runs already"},
             summary="Update the system with an encrypted, signed package",
             starts="update",

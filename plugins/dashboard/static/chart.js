@@ -10,7 +10,11 @@ const GAP = 8;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
-/** Distances between the labels of the axis of time, and what a label shows. */
+/**
+ * Distances between the labels of the axis of time, and what a label shows.
+ *
+ * @type {{step: number, months?: number, shows: Intl.DateTimeFormatOptions}[]}
+ */
 const STEPS = [
   { step: 10 * MINUTE, shows: { timeStyle: "short" } },
   { step: 15 * MINUTE, shows: { timeStyle: "short" } },
@@ -43,6 +47,7 @@ function rate(bytes, like = bytes) {
     rest /= 1000;
     size /= 1000;
   }
+  /** @type {Intl.NumberFormatOptions} */
   const format = { style: "unit", unit: `${units[unit]}-per-second`, unitDisplay: "short", maximumFractionDigits: rest < 10 && unit ? 1 : 0 };
   return new Intl.NumberFormat(document.documentElement.lang, format).format(rest);
 }
@@ -83,7 +88,11 @@ export const sample = (index) => html`<svg class="sample" width="28" height="12"
   <path class="line line-${index + 1}" d="M2,6H26"></path>
 </svg>`;
 
-/** Return the values at which the axis has labels, from 0 on. */
+/**
+ * Return the values at which the axis has labels, from 0 on.
+ *
+ * @param {{top?: number, lines: {values: (number | null)[]}[]}} chart
+ */
 function heights({ top, lines }) {
   const highest = top ?? Math.max(0, ...lines.flatMap((line) => line.values.filter((each) => each !== null)));
   const rough = (highest || 1) / 4;
@@ -131,7 +140,13 @@ function marks(times, area) {
   return [];
 }
 
-/** Return the times with a label: full hours, days and months in the zone of the browser. */
+/**
+ * Return the times with a label: full hours, days and months in the zone of the browser.
+ *
+ * @param {{step: number, months?: number}} choice
+ * @param {number} first
+ * @param {number} last
+ */
 function moments({ step, months }, first, last) {
   const found = [];
   const from = new Date(first * 1000);

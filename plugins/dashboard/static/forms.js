@@ -23,7 +23,12 @@ export class Fields {
    *   `titles` by name or JSON pointer; `id` begins the names of the fields, as a page may have two forms.
    */
   constructor({ schema, document, titles = {}, id, redraw }) {
-    Object.assign(this, { document, titles, id, redraw, initial: {} });
+    this.document = document;
+    this.titles = titles;
+    this.id = id;
+    this.redraw = redraw;
+    /** What the fields begin with, by name. */
+    this.initial = {};
     this.schema = plain(schema, document);
     /** The chosen one of several objects, and the rows of lists, by JSON pointer. */
     this.chosen = new Map();
@@ -54,7 +59,7 @@ export class Fields {
     const given = { pointer, name: this.name(pointer), label: this.title(schema, pointer, name), hint: schema.description ?? "", required, value: this.value(schema, pointer) };
     const draw = { fixed: () => nothing, object: () => this.group(schema, given), choice: () => this.choice(schema, given), list: () => this.list(schema, given), checks: () => this.checks(schema, given), check: () => check(given) };
     if (draw[kind]) {
-      return draw[kind]();
+      return isOptional(kind, required) ? this.optional(given, draw[kind]) : draw[kind]();
     }
     if (kind === "select") {
       const empty = required && given.value ? [] : [{ value: "", label: t("Please choose") }];
@@ -81,31 +86,63 @@ export class Fields {
     return known ?? schema.default ?? "";
   }
 
+  /** What has fields of its own is asked for only when it is wanted, as some of them may be needed then. */
+  optional({ pointer, label, name }, draw) {
+    const change = (event) => {
+      this.chosen.set(`${pointer} wanted`, event.target.checked);
+      this.redraw();
+    };
+    return html`<p class="choice">
+        <input type="checkbox" id="field-${name}-wanted" .checked=${this.isWanted(pointer)} @change=${change}>
+        <label for="field-${name}-wanted">${t("Set: {name}", { name: label })}</label>
+      </p>
+      ${this.isWanted(pointer) ? this.place(`${pointer} wanted`, draw()) : nothing}`;
+  }
+
+  isWanted(pointer) {
+    return this.chosen.get(`${pointer} wanted`) ?? this.value({}, pointer) !== "";
+  }
+
   group(schema, { pointer, label, hint }) {
     return html`<fieldset class="inner"><legend>${label}</legend>${hint ? html`<p class="hint">${hint}</p>` : nothing}${this.properties(schema, pointer)}</fieldset>`;
   }
 
   /** One of several objects. */
-  choice(schema, { pointer, label, hint, name, required }) {
+  choice(schema, { pointer, label, hint, name }) {
     const all = objects(schema, this.document);
-    const chosen = this.chosen.get(pointer) ?? (required ? 0 : -1);
+    const chosen = this.pick(all, pointer);
     const choose = (event) => {
       this.chosen.set(pointer, Number(event.target.value));
       this.redraw();
     };
     const choices = all.map((each, index) => ({ value: String(index), label: t(each.title) }));
-    const none = required ? [] : [{ value: "-1", label: t("None") }];
     return html`<fieldset class="inner"><legend>${label}</legend>
-      ${field({ pointer, name, label: t("Kind"), hint, required: true, options: [...none, ...choices], value: String(chosen), change: choose })}
-      ${all[chosen] ? this.place(`${pointer} ${chosen}`, this.properties(all[chosen], pointer)) : nothing}
+      ${field({ pointer, name, label: t("Kind"), hint, required: true, options: choices, value: String(chosen), change: choose })}
+      ${this.place(`${pointer} ${chosen}`, this.properties(all[chosen], pointer))}
     </fieldset>`;
+  }
+
+  /** Return which of several objects is chosen: at first the one that is in force. */
+  pick(all, pointer) {
+    const fits = (each) =>
+      Object.entries(each.properties).some(([name, property]) => {
+        const { const: fixed } = plain(property, this.document);
+        return fixed !== undefined && this.value({}, `${pointer}/${escaped(name)}`) === fixed;
+      });
+    return this.chosen.get(pointer) ?? Math.max(0, all.findIndex(fits));
+  }
+
+  /** Return the rows of a list, by numbers that stay theirs. */
+  rowsOf(schema, pointer) {
+    const known = this.value({}, pointer);
+    const length = Math.max(schema.minItems ?? 0, Array.isArray(known) ? known.length : 0);
+    return this.rows.get(pointer) ?? Array.from({ length }, (_, index) => index);
   }
 
   /** Any number of values. */
   list(schema, { pointer, label, hint, name }) {
     const items = plain(schema.items, this.document);
-    const begin = Array.from({ length: schema.minItems ?? 0 }, (_, index) => index);
-    const rows = this.rows.get(pointer) ?? begin;
+    const rows = this.rowsOf(schema, pointer);
     const change = (changed) => {
       this.rows.set(pointer, changed);
       this.redraw();
@@ -160,17 +197,18 @@ export class Fields {
 
   read(schema, pointer, required, form) {
     const kind = kindOf(schema, this.document);
+    if (isOptional(kind, required) && !this.isWanted(pointer)) {
+      return undefined;
+    }
     if (kind === "choice") {
-      const one = objects(schema, this.document)[this.chosen.get(pointer) ?? (required ? 0 : -1)];
-      return one && this.readObject(one, pointer, form);
+      const all = objects(schema, this.document);
+      return this.readObject(all[this.pick(all, pointer)], pointer, form);
     }
     if (kind === "object") {
-      const read = this.readObject(schema, pointer, form);
-      return required || Object.keys(read).length ? read : undefined;
+      return this.readObject(schema, pointer, form);
     }
     if (kind === "list") {
-      const rows = this.rows.get(pointer) ?? Array.from({ length: schema.minItems ?? 0 });
-      const read = rows.map((_, index) => this.read(plain(schema.items, this.document), `${pointer}/${index}`, true, form));
+      const read = this.rowsOf(schema, pointer).map((_, index) => this.read(plain(schema.items, this.document), `${pointer}/${index}`, true, form));
       return required || read.length ? read : undefined;
     }
     if (kind === "checks") {
@@ -189,6 +227,7 @@ export class Fields {
   }
 }
 
+const isOptional = (kind, required) => !required && (kind === "object" || kind === "choice");
 const escaped = (name) => name.replaceAll("~", "~0").replaceAll("/", "~1");
 
 /** A checkbox with its hint. */

@@ -21,7 +21,16 @@ export class LogViewer {
    * @param {() => void} draw draws the screen.
    */
   constructor(ctx, root, draw) {
-    Object.assign(this, { ctx, root, draw, logs: null, chosen: null, text: "", wanted: "", runs: false, trouble: null });
+    this.ctx = ctx;
+    this.root = root;
+    this.draw = draw;
+    /** @type {{path: string, title: string, job?: string, types?: string[]}[] | null} */
+    this.logs = null;
+    this.chosen = null;
+    this.text = "";
+    this.wanted = "";
+    this.runs = false;
+    this.trouble = null;
     this.reading = new AbortController();
     ctx.signal.addEventListener("abort", () => this.reading.abort());
   }
@@ -104,6 +113,7 @@ export class LogViewer {
       return;
     }
     this.draw();
+    /** @type {HTMLElement | null} */
     const log = this.root.querySelector(".viewer .log");
     if (log && !log.dataset.held) {
       log.scrollTop = log.scrollHeight;

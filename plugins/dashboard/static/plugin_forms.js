@@ -29,15 +29,19 @@ function placed(path, values, inPath) {
 export function formPart(state, part, id, operation) {
   const { ctx } = state;
   const { inPath, schema } = needs(operation);
-  const form = new Form(state, part, id, operation);
-  form.fields = new Fields({ schema, document: ctx.document, titles: part.titles, id, redraw: () => state.draw() });
-  form.inPath = inPath;
-  return form;
+  const fields = new Fields({ schema, document: ctx.document, titles: part.titles, id, redraw: () => state.draw() });
+  return new Form(state, part, operation, fields, inPath);
 }
 
 class Form {
-  constructor(state, part, id, operation) {
-    Object.assign(this, { state, part, id, progress: null, answer: undefined, wasRead: false });
+  constructor(state, part, operation, fields, inPath) {
+    this.state = state;
+    this.part = part;
+    this.fields = fields;
+    this.inPath = inPath;
+    this.progress = null;
+    this.answer = undefined;
+    this.wasRead = false;
     const starts = operation?.["x-jidoteki-starts"];
     this.starts = new Set(starts ? [starts] : []);
     this.place = document.createElement("div");

@@ -17,11 +17,22 @@ export function plain(schema, document) {
   }
   const choices = variants(found);
   const left = choices?.filter((each) => each.const !== "" && each.type !== "null");
-  if (left?.length === 1) {
-    const { anyOf, oneOf, ...outer } = found;
-    return { ...plain(left[0], document), ...outer };
+  // Of a text that may also be a number, the text is what a form sends.
+  if (left?.length === 1 || left?.every((each) => each.type && !each.properties && !("const" in each))) {
+    return { ...plain(left[0], document), ...without(found) };
+  }
+  if (found.enum?.length === 1) {
+    return { ...found, const: found.enum[0] };
   }
   return Array.isArray(found.type) ? { ...found, type: found.type.find((each) => each !== "null") } : found;
+}
+
+/** Return what is said beside the choice. */
+function without(schema) {
+  const shared = { ...schema };
+  delete shared.anyOf;
+  delete shared.oneOf;
+  return shared;
 }
 
 const variants = (schema) => schema.oneOf ?? schema.anyOf;
@@ -41,7 +52,7 @@ export function objects(schema, document) {
   if (!found?.length || !found.every((each) => each.properties)) {
     return null;
   }
-  const { oneOf, anyOf, ...shared } = schema;
+  const shared = without(schema);
   return found.map((each, index) => ({
     ...each,
     title: each.title ?? String(index + 1),

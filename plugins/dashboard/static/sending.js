@@ -1,15 +1,48 @@
 // Sending big files: in pieces that go on after a broken connection, with progress; https://tus.io/protocols/resumable-upload.
 
 import * as api from "./api.js";
-import { bytes, duration, percent, t } from "./text.js";
-import { html, nothing, render } from "./vendor/lit-html.js";
+import { sendingView } from "./sending_view.js";
+import { nothing, render } from "./vendor/lit-html.js";
 
 const TUS = { "Tus-Resumable": "1.0.0" };
 const PAUSE = 2_000;
-/** Attempts without a byte of progress after which sending gives up. */
-const TRIES = 30;
-/** Seconds over which the rate is measured. */
-const WINDOW = 5;
+/** Milliseconds without a byte of progress after which sending gives up. */
+const PATIENCE = 5 * 60_000;
+/** What marks uploads of this page among those of the same credential. */
+const MARK = "dashboard";
+
+/** An upload on the appliance, which stands for its file in a form. */
+class Upload {
+  constructor(file, path, removal) {
+    this.file = file;
+    this.path = path;
+    this.removal = removal;
+    this.field = `upload:${path.split("/").at(-1)}`;
+  }
+
+  /** Remove it from the appliance, which may not answer. */
+  async discard() {
+    forget(this);
+    await api.send("DELETE", this.path, { headers: TUS }).catch(() => undefined);
+  }
+
+  /** Remove it while the page is left, when nothing can be waited for. */
+  abandon() {
+    fetch(this.removal, { method: "DELETE", headers: TUS, keepalive: true }).catch(() => undefined);
+  }
+}
+
+/** The upload that was begun last and not used yet; sending the same file again goes on with it. */
+let kept = null;
+
+/** Say that an upload was used: the appliance removes it by itself. */
+export function forget(upload) {
+  if (kept === upload) {
+    kept = null;
+  }
+}
+
+addEventListener("pagehide", () => kept?.abandon());
 
 /**
  * Send a file, and show in a place of the screen how far it is, with a button to end it.
@@ -17,42 +50,96 @@ const WINDOW = 5;
  * @param {Element} place
  * @param {File} file
  * @param {AbortSignal} signal
- * @returns {Promise<{field: string, discard: () => Promise<void>}>} what stands for the file in a form.
+ * @returns {Promise<Upload>} with `field`, what stands for the file in a form, and `discard()`.
  * @throws {DOMException} AbortError: somebody ended it, and the appliance keeps nothing of it.
+ * @throws {api.UnreachableError} it does not answer for long; the same file goes on where it broke.
  */
 export async function sendFile(place, file, signal) {
+  return shown(place, file, signal, async (draw, ended) => {
+    const upload = await begun(file, ended);
+    try {
+      await sendAll(upload, draw, ended);
+      return upload;
+    } catch (error) {
+      if (!(error instanceof api.UnreachableError)) {
+        await upload.discard();
+      }
+      throw error;
+    }
+  });
+}
+
+/**
+ * Send a file with the request that uses it, where the appliance takes no uploads beforehand.
+ *
+ * @returns {Promise<any>} what was answered.
+ */
+export function sendForm(place, file, signal, path, fields) {
+  return shown(place, file, signal, (draw, ended) =>
+    api.upload("POST", path, fields, (sent) => draw(Math.min(sent, file.size)), { signal: ended }),
+  );
+}
+
+/** Do something about which a place of the screen shows how far it is. */
+async function shown(place, file, signal, action) {
   const ending = new AbortController();
-  const ended = AbortSignal.any([signal, ending.signal]);
-  const rate = new Rate();
-  let broken = false;
-  const draw = (sent) => {
-    rate.note(sent);
-    render(view(file, sent, rate, broken, () => ending.abort()), place);
-  };
-  draw(0);
-  const path = await create(file, ended);
-  const discard = () => api.send("DELETE", path, { headers: TUS }).then(() => undefined, () => undefined);
+  const view = sendingView(place, file, () => ending.abort());
+  const warn = (event) => event.preventDefault();
+  addEventListener("beforeunload", warn);
+  view(0);
   try {
-    await sendAll(path, file, draw, (now) => (broken = now), ended);
-    return { field: `upload:${path.split("/").at(-1)}`, discard };
-  } catch (error) {
-    await discard();
-    throw error;
+    return await action(view, AbortSignal.any([signal, ending.signal]));
   } finally {
+    removeEventListener("beforeunload", warn);
     render(nothing, place);
   }
 }
 
-async function create(file, signal) {
-  const name = btoa(String.fromCharCode(...new TextEncoder().encode(file.name)));
-  const headers = { ...TUS, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${name}` };
-  const response = await api.send("POST", "/uploads", { headers, signal });
+/** Return an upload for a file: the one that was begun for it, or else a new one. */
+async function begun(file, signal) {
+  if (kept !== null) {
+    const found = isSame(kept.file, file) && (await present(kept.path, signal).catch(() => null)) !== null;
+    if (found) {
+      kept.file = file;
+      return kept;
+    }
+    await kept.discard();
+  }
+  const path = await created(file, signal);
+  kept = new Upload(file, path, await api.address("DELETE", path));
+  return kept;
+}
+
+const isSame = (one, other) =>
+  one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
+
+async function created(file, signal) {
+  const name = btoa(String.fromCharCode(...new TextEncoder().encode(file.name.slice(0, 200))));
+  const headers = { ...TUS, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${name},${MARK}` };
+  const create = () => api.send("POST", "/uploads", { headers, signal });
+  const response = await create().catch(async (error) => {
+    if (error.status !== 429 || !(await removeIdlest(signal))) {
+      throw error;
+    }
+    return create();
+  });
   return response.headers.get("Location").slice(api.PREFIX.length);
 }
 
-async function sendAll(path, file, draw, tellBroken, signal) {
-  let offset = 0;
-  for (let left = TRIES; offset < file.size; left -= 1) {
+/** Remove the upload of such a page that stood still longest: a browser that crashed must not keep others waiting. */
+async function removeIdlest(signal) {
+  const { uploads } = await api.call("GET", "/uploads", { signal });
+  const own = uploads.filter(({ metadata }) => metadata.split(",").includes(MARK)).sort((a, b) => a.expires - b.expires);
+  if (own.length) {
+    await api.send("DELETE", `/uploads/${own[0].id}`, { headers: TUS, signal });
+  }
+  return own.length > 0;
+}
+
+async function sendAll({ path, file }, draw, signal) {
+  let offset = (await present(path, signal)) ?? 0;
+  let moved = Date.now();
+  while (offset < file.size) {
     try {
       await api.upload("PATCH", path, file.slice(offset), (sent) => draw(offset + sent), {
         headers: { ...TUS, "Upload-Offset": String(offset), "Content-Type": "application/offset+octet-stream" },
@@ -61,18 +148,25 @@ async function sendAll(path, file, draw, tellBroken, signal) {
       return;
     } catch (error) {
       const lasting = error instanceof api.ApiError && ![408, 409, 429].includes(error.status) && error.status < 500;
-      if (signal.aborted || lasting || left <= 0) {
+      if (signal.aborted || lasting || Date.now() - moved > PATIENCE) {
         throw error;
       }
     }
-    tellBroken(true);
-    draw(offset);
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    draw(offset, true);
+    await pause(signal);
     const known = await present(path, signal);
-    left = known > offset ? TRIES : left;
+    moved = known > offset ? Date.now() : moved;
     offset = known ?? offset;
-    tellBroken(known === null);
+    draw(offset, known === null);
   }
+}
+
+function pause(signal) {
+  return new Promise((resolve, reject) => {
+    const end = () => (clearTimeout(timer), reject(signal.reason));
+    const timer = setTimeout(() => (signal.removeEventListener("abort", end), resolve(undefined)), PAUSE);
+    signal.addEventListener("abort", end, { once: true });
+  });
 }
 
 /** Return how many bytes the appliance has; null if it does not answer. */
@@ -86,39 +180,4 @@ async function present(path, signal) {
     }
     throw error;
   }
-}
-
-/** How fast it goes, over the last seconds. */
-class Rate {
-  constructor() {
-    this.notes = [];
-  }
-
-  note(sent) {
-    const now = performance.now() / 1000;
-    this.notes = [...this.notes.filter((each) => now - each.at < WINDOW), { at: now, sent }];
-  }
-
-  get perSecond() {
-    const [first, last] = [this.notes[0], this.notes.at(-1)];
-    return last.at > first.at ? Math.max(0, last.sent - first.sent) / (last.at - first.at) : 0;
-  }
-}
-
-function view(file, sent, rate, broken, stop) {
-  const left = rate.perSecond > 0 ? (file.size - sent) / rate.perSecond : null;
-  const figures = t("{sent} of {total}", { sent: bytes(sent), total: bytes(file.size) });
-  return html`<section class="job" aria-labelledby="sending">
-    <h3 id="sending">${t("Sending {name}", { name: file.name })}</h3>
-    <p class="progress">
-      <progress max=${file.size || 1} .value=${sent} aria-labelledby="sending"></progress>
-      <span class="figures">${percent(file.size ? sent / file.size : 1)}</span>
-    </p>
-    <p class="hint">
-      ${figures}${rate.perSecond ? html` · ${t("{amount} per second", { amount: bytes(rate.perSecond) })}` : nothing}
-      ${left === null ? nothing : html` · ${t("{time} left", { time: duration(left) })}`}
-    </p>
-    ${broken ? html`<p role="status">${t("The connection was lost. Sending goes on as soon as the appliance answers.")}</p>` : nothing}
-    <p class="actions"><button type="button" @click=${stop}>${t("Cancel")}</button></p>
-  </section>`;
 }

@@ -70,7 +70,12 @@ function inner(key, value, options, depth) {
 
 const isShort = (value) => Array.isArray(value) && !value.some((each) => typeof each === "object" && each !== null);
 
-/** A table of objects. */
+/**
+ * A table of objects.
+ *
+ * @param {any[]} rows
+ * @param {{title: string, titles?: Record<string, string>, schema?: any}} options
+ */
 export function table(rows, { title, titles, schema }) {
   const items = schema?.items;
   const named = Object.keys(titles ?? {});

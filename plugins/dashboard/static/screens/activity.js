@@ -30,7 +30,15 @@ export async function page(root, ctx) {
 /** A list that comes in pages; its methods ask once at a time. */
 class Paged {
   constructor(ctx, path, key) {
-    Object.assign(this, { ctx, path, key, draw: () => {}, items: null, next: null, trouble: null, asking: null });
+    this.ctx = ctx;
+    this.path = path;
+    this.key = key;
+    this.draw = () => {};
+    /** @type {any[] | null} */
+    this.items = null;
+    this.next = null;
+    this.trouble = null;
+    this.asking = null;
   }
 
   /** Read the first page again, once what is being read is there. */

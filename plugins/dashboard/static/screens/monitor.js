@@ -29,7 +29,7 @@ export async function page(root, ctx) {
     news.call();
   };
   const toggle = (name, open) => {
-    open ? shown.open.add(name) : shown.open.delete(name);
+    shown.open[open ? "add" : "delete"](name);
     draw();
   };
   const size = new ResizeObserver(draw);

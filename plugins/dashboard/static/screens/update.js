@@ -1,167 +1,242 @@
 // Updating the appliance with a package of the vendor.
 
-import * as sending from "../sending.js";
+import { UnreachableError } from "../api.js";
+import { forget, sendFile, sendForm } from "../sending.js";
+import * as note from "./update_note.js";
+import * as view from "./update_view.js";
 
 const TYPE = "update";
+const PAUSE = 2_000;
 
 /** Show the screen. */
 export async function page(root, ctx) {
-  const [{ version }, last] = await Promise.all([ctx.call("GET", "/version"), newest(ctx)]);
-  const screen = new Screen(ctx, version);
+  const screen = new Screen(ctx);
+  const [version, last] = await Promise.all([installed(ctx), newest(ctx)]);
+  screen.version = version;
   screen.draw();
   if (last) {
-    await screen.follow(last.id, history.state?.expected);
+    await screen.follow(last);
   }
 }
 
+async function installed({ may, look }) {
+  return may("GET", "/version") ? ((await look("/version"))?.version ?? null) : null;
+}
+
 /** The last update, which somebody else may have started. */
-async function newest(ctx) {
-  if (!ctx.may("GET", "/jobs")) {
+async function newest({ may, call }) {
+  if (!may("GET", "/jobs")) {
     return null;
   }
-  const { jobs } = await ctx.call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
+  const { jobs } = await call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
   return jobs[0] ?? null;
 }
 
 class Screen {
-  constructor(ctx, version) {
+  constructor(ctx) {
     this.ctx = ctx;
-    this.version = version;
-    this.running = false;
-    /** @type {{field: string, discard: () => Promise<void>, preview: any} | null} */
-    this.package = null;
-    this.outcome = null;
-    ctx.live.on("job", (job) => this.started(job), ctx.signal);
+    /** @type {"choosing" | "sending" | "ready" | "running"} */
+    this.state = "choosing";
+    this.version = null;
+    this.file = null;
+    this.upload = null;
+    this.preview = null;
+    this.outcome = ctx.nothing;
+    this.ending = new AbortController();
+    ctx.live.on("job", (job) => this.begun(job), ctx.signal);
+    ctx.signal.addEventListener("abort", () => this.upload?.discard(), { once: true });
   }
 
-  /** Somebody else started an update. */
-  started(job) {
-    if (job.type === TYPE && job.status === "running" && !this.running) {
-      this.follow(job.id);
+  /** An update began, here or elsewhere. */
+  begun(job) {
+    if (job.type !== TYPE || job.status !== "running" || this.state === "running") {
+      return;
     }
+    if (this.upload || this.state === "sending") {
+      this.ending.abort();
+      this.outcome = this.ctx.message("warn", this.ctx.t("Somebody else has just started an update. Your package was not installed."));
+      this.drop();
+    }
+    this.follow(job).catch((error) => this.ctx.signal.aborted || reportError(error));
   }
 
   draw() {
-    const { html, nothing, render, t } = this.ctx;
-    const idle = !this.running && !this.package;
+    const { html, nothing, render, may, t } = this.ctx;
+    const choosing = this.state === "choosing" || this.state === "sending";
     render(html`
-      <p>${t("This appliance has version {version}.", { version: this.version })}</p>
-      ${this.outcome ?? nothing}
-      ${idle ? this.chooser() : nothing}
+      ${this.version === null ? nothing : html`<p>${t("This appliance has version {version}.", { version: this.version })}</p>`}
+      <div id="outcome">${this.outcome}</div>
+      <div id="now"></div>
+      ${choosing ? view.chooser(this.ctx, this.state === "sending", (form) => this.send(form)) : nothing}
       <div id="sending-place"></div>
-      ${this.package && !this.running ? this.preview() : nothing}
-      <div id="job-place"></div>`);
+      ${this.state === "ready" ? view.preview(this.ctx, this.file, this.preview, () => this.install(), () => this.discard()) : nothing}
+      <div id="before"></div>
+      ${may("GET", "/update/log") ? view.fullLog(this.ctx) : nothing}`);
   }
 
-  chooser() {
-    const { html, field, submit, t } = this.ctx;
-    return html`<section class="card" aria-labelledby="choose">
-      <h2 id="choose">${t("Install an update")}</h2>
-      <p>${t("Choose the update package that you received from your vendor. It is checked first, and you see what it changes before anything is installed.")}</p>
-      <form @submit=${(event) => submit(event, (form) => this.send(form))}>
-        ${field({ name: "package", label: t("Update package"), type: "file", required: true, pointer: "/update" })}
-        <div class="outcome"></div>
-        <p class="actions"><button class="primary">${t("Check the package")}</button></p>
-      </form>
-    </section>`;
+  place(id) {
+    return /** @type {HTMLElement} */ (document.getElementById(id));
   }
 
-  /** Send the package and ask what it would do. */
+  /** Send the package and ask what it would do; where it cannot be sent beforehand it is only named. */
   async send(form) {
-    const { call, signal, draw, message, t } = this.ctx;
-    const file = form.elements.package.files[0];
-    const place = form.closest(".screen").querySelector("#sending-place");
-    form.hidden = true;
-    let sent = null;
+    const { may, message, signal, t } = this.ctx;
+    this.outcome = this.ctx.nothing;
+    if (await this.refused()) {
+      return;
+    }
+    this.file = form.elements.package.files[0];
+    this.ending = new AbortController();
+    const ended = AbortSignal.any([signal, this.ending.signal]);
     try {
-      sent = await sending.sendFile(place, file, signal);
-      draw(message("info", t("The package is being checked …")), place);
-      const preview = await call("POST", "/update", { query: { "dry-run": 1 }, fields: { update: sent.field } });
-      this.package = { ...sent, preview };
-      this.outcome = null;
+      if (may("POST", "/uploads")) {
+        this.state = "sending";
+        this.draw();
+        this.upload = await sendFile(this.place("sending-place"), this.file, ended);
+        this.preview = await this.check(ended);
+      }
+      this.state = "ready";
     } catch (error) {
-      await sent?.discard();
+      this.outcome = error.name === "AbortError" && !ended.aborted ? message("info", t("Sending was cancelled. The appliance keeps nothing of the file.")) : this.outcome;
+      await this.keepOnly(error);
       throw error;
     } finally {
-      draw("", place);
-      form.hidden = false;
+      this.state = this.state === "sending" ? "choosing" : this.state;
+      signal.aborted || this.draw();
     }
-    this.draw();
-    form.ownerDocument.querySelector("#preview")?.focus();
+    this.place("preview").focus();
   }
 
-  preview() {
-    const { html, nothing, bytes, submit, t } = this.ctx;
-    const preview = this.package.preview;
-    return html`<section class="card" aria-labelledby="preview">
-      <h2 id="preview" tabindex="-1">${t("Ready to install")}</h2>
-      <dl class="facts">
-        <dt>${t("Installed now")}</dt><dd>${preview["from-version"] ?? t("unknown")}</dd>
-        <dt>${t("After the update")}</dt><dd><strong>${preview["to-version"] ?? t("unknown")}</strong></dd>
-        <dt>${t("Size")}</dt><dd>${bytes(preview.size)}</dd>
-        ${preview["key-id"] ? html`<dt>${t("Signed with key")}</dt><dd><code>${preview["key-id"].slice(0, 16)}</code></dd>` : nothing}
-      </dl>
-      ${preview.changelog
-        ? html`<h3 id="news">${t("What is new")}</h3>
-            <pre class="text" tabindex="0" role="region" aria-labelledby="news">${preview.changelog}</pre>`
-        : nothing}
-      <p>${t("While it is installed, parts of the appliance may be away for some minutes. Do not switch it off.")}</p>
-      <form @submit=${(event) => submit(event, () => this.install())}>
-        <div class="outcome"></div>
-        <p class="actions">
-          <button class="primary">${t("Install the update")}</button>
-          <button type="button" @click=${() => this.discard()}>${t("Do not install")}</button>
-        </p>
-      </form>
-    </section>`;
+  /** Ask what the package would do. */
+  async check(ended) {
+    const { call, draw, nothing } = this.ctx;
+    const cancelling = new AbortController();
+    const place = this.place("sending-place");
+    draw(view.checking(this.ctx, () => cancelling.abort()), place);
+    try {
+      return await call("POST", "/update", {
+        query: { "dry-run": 1 },
+        fields: { update: this.upload.field },
+        signal: AbortSignal.any([ended, cancelling.signal]),
+      });
+    } finally {
+      draw(nothing, place);
+    }
+  }
+
+  /** Remove what was sent, unless the same file may go on where the connection broke. */
+  async keepOnly(error) {
+    if (!(error instanceof UnreachableError)) {
+      await this.drop();
+    }
+    this.upload = null;
+  }
+
+  async drop() {
+    const { upload } = this;
+    this.upload = null;
+    await upload?.discard();
+  }
+
+  /** Return whether there is an update already, which is shown; what else keeps from updating is an error. */
+  async refused() {
+    const { call, look, may, message, t } = this.ctx;
+    if (!may("GET", "/jobs")) {
+      if ((await look("/update"))?.status === "running") {
+        throw new Error(t("An update is running already. Nothing was sent."));
+      }
+      return false;
+    }
+    const { jobs } = await call("GET", "/jobs", { query: { status: "running" } });
+    if (jobs.some((job) => job.type === "restore")) {
+      throw new Error(t("A backup is being restored. Please update when that has ended."));
+    }
+    const running = jobs.find((job) => job.type === TYPE);
+    if (running) {
+      this.outcome = message("warn", t("An update is running already. Nothing was sent."));
+      this.begun(running);
+    }
+    return running !== undefined;
   }
 
   async discard() {
-    const sent = this.package;
-    this.package = null;
+    this.state = "choosing";
     this.draw();
-    await sent.discard();
+    this.place("field-package").focus();
+    await this.drop();
   }
 
   async install() {
-    const expected = this.package.preview["to-version"];
-    const headers = { "Idempotency-Key": crypto.randomUUID() };
-    const { job } = await this.ctx.call("POST", "/update", { fields: { update: this.package.field }, headers });
-    history.replaceState({ expected }, "");
-    this.package = null;
-    this.follow(job, expected);
+    const { upload } = this;
+    const to = this.preview?.["to-version"] ?? null;
+    this.upload = null;
+    try {
+      const { job } = upload ? await this.post(upload) : await this.sendAndInstall();
+      note.keep({ job, from: this.version, to });
+      if (this.state !== "running") {
+        await this.follow({ id: job, type: TYPE, status: "running" });
+      }
+    } catch (error) {
+      if (this.state !== "running") {
+        this.upload = upload;
+      }
+      throw error;
+    }
   }
 
-  /** Follow an update to its end; this page may be replaced meanwhile, as the update may renew the service. */
-  async follow(id, expected) {
+  /** Start the update; the key keeps one whose answer was lost from being started twice. */
+  async post(upload) {
+    upload.key ??= crypto.randomUUID();
+    const answer = await this.ctx.call("POST", "/update", { fields: { update: upload.field }, headers: { "Idempotency-Key": upload.key } });
+    forget(upload);
+    return answer;
+  }
+
+  sendAndInstall() {
+    return sendForm(this.place("sending-place"), this.file, this.ctx.signal, "/update", { update: this.file });
+  }
+
+  /** Follow an update to its end; this page may be loaded anew meanwhile, as the update may renew the service. */
+  async follow(known) {
     const { job, signal, t } = this.ctx;
-    const known = this.ctx.live.state.jobs.get(id);
-    this.running = known === undefined || known.status === "running";
-    this.outcome = null;
+    const running = known.status === "running";
+    const mine = note.of(known.id);
+    this.state = running ? "running" : this.state;
     this.draw();
-    const place = document.querySelector("#job-place");
-    const record = await job(place, id, { title: this.running ? t("Update") : t("The last update") });
-    if (signal.aborted) {
-      return;
-    }
-    const wasRunning = this.running;
-    this.running = false;
+    const place = this.place(running || mine ? "now" : "before");
+    const course = view.course(this.ctx, place, running);
+    const to = note.of(known.id)?.to ?? this.preview?.["to-version"];
+    this.preview = null;
+    const record = await job(course, known.id, { title: to ? t("Update to version {version}", { version: to }) : t("Update") });
+    this.state = this.state === "running" ? "choosing" : this.state;
     if (record.status === "success") {
-      await this.verify(expected, wasRunning);
+      await this.verify(note.of(known.id), running);
     }
+    view.ended(this.ctx, place, running);
     this.draw();
   }
 
   /** Tell of a success only where the version says so, too. */
-  async verify(expected, wasRunning) {
-    const { call, message, t } = this.ctx;
-    const { version } = await call("GET", "/version");
-    this.version = version;
-    if (expected && version !== expected) {
-      this.outcome = message("bad", t("The update ended without an error, but the appliance still has version {version}, not {expected}. Please ask your vendor.", { version, expected }));
-    } else if (wasRunning || expected) {
-      this.outcome = message("good", t("The update is installed. The appliance now has version {version}.", { version }));
+  async verify(mine, wasRunning) {
+    const before = mine?.from ?? this.version;
+    this.version = await this.present();
+    if (mine || wasRunning) {
+      this.outcome = view.outcome(this.ctx, before, this.version, mine?.to ?? null);
     }
-    history.replaceState(null, "");
+  }
+
+  /** The version in force, once the appliance answers. */
+  async present() {
+    for (;;) {
+      try {
+        return await installed(this.ctx);
+      } catch (error) {
+        if (!(error instanceof UnreachableError)) {
+          throw error;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      this.ctx.signal.throwIfAborted();
+    }
   }
 }

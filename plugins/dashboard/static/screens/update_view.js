@@ -1,0 +1,136 @@
+// What the parts of the screen for updates look like.
+
+import { fileField } from "../choosing.js";
+
+/** Bytes of the log of all updates that are shown, the last ones. */
+const SHOWN = 256 * 1024;
+
+export function chooser({ html, submit, t }, hidden, send) {
+  return html`<section class="card" aria-labelledby="choose" ?hidden=${hidden}>
+    <h2 id="choose">${t("Install an update")}</h2>
+    <p>${t("Choose the update package that you received from your vendor. It is checked first, and you see what it changes before anything is installed.")}</p>
+    <form @submit=${(event) => submit(event, send)}>
+      ${fileField({ name: "package", label: t("Update package") })}
+      <div class="outcome"></div>
+      <p class="actions"><button class="primary">${t("Check the package")}</button></p>
+    </form>
+  </section>`;
+}
+
+export function checking({ html, t }, cancel) {
+  return html`<section class="card" aria-labelledby="checking">
+    <h2 id="checking">${t("Checking the package")}</h2>
+    <p role="status">${t("The appliance checks who signed the package and what is in it. Nothing is changed yet.")}</p>
+    <p class="progress"><progress aria-labelledby="checking"></progress></p>
+    <p class="actions"><button type="button" @click=${cancel}>${t("Cancel")}</button></p>
+  </section>`;
+}
+
+/** What a package would do; `told` is null where the appliance cannot tell it beforehand. */
+export function preview(ctx, file, told, install, discard) {
+  const { html, bytes, submit, t } = ctx;
+  return html`<section class="card" aria-labelledby="preview">
+    <h2 id="preview" tabindex="-1">${t("Ready to install")}</h2>
+    ${told
+      ? facts(ctx, told)
+      : html`<dl class="facts"><dt>${t("File")}</dt><dd>${file.name}</dd><dt>${t("Size")}</dt><dd>${bytes(file.size)}</dd></dl>
+          <p>${t("This package is sent now and checked by the appliance before it is installed. What is new in it cannot be shown beforehand.")}</p>`}
+    <p>${t("While it is installed, parts of the appliance may be away for some minutes. Do not switch it off.")}</p>
+    <form @submit=${(event) => submit(event, install)}>
+      <div class="outcome"></div>
+      <p class="actions">
+        <button class="primary">${t("Install the update")}</button>
+        <button type="button" @click=${discard}>${t("Do not install")}</button>
+      </p>
+    </form>
+  </section>`;
+}
+
+function facts({ html, nothing, bytes, t }, told) {
+  const from = told["from-version"] ?? t("unknown");
+  const to = told["to-version"] ?? t("unknown");
+  return html`
+    <p class="versions"><span class="unseen">${t("From version {from} to version {to}", { from, to })}</span>
+      <span aria-hidden="true">${from}</span> <span aria-hidden="true">→</span> <strong aria-hidden="true">${to}</strong></p>
+    <dl class="facts">
+      <dt>${t("Size")}</dt><dd>${bytes(told.size)}</dd>
+      ${told["key-id"] ? html`<dt>${t("Signature")}</dt><dd>${t("valid, made with the key")} <code>${told["key-id"].slice(0, 16)}</code></dd>` : nothing}
+    </dl>
+    ${told.changelog
+      ? html`<h3 id="news">${t("What is new")}</h3>
+          <pre class="text" tabindex="0" role="region" aria-labelledby="news">${told.changelog}</pre>`
+      : nothing}`;
+}
+
+/** Show the frame of a job in a place, and return where its progress goes. */
+export function course(ctx, place, running) {
+  const { live, signal } = ctx;
+  const drawn = () => ctx.draw(frame(ctx, running && place.dataset.ended === undefined), place);
+  delete place.dataset.ended;
+  drawn();
+  if (running) {
+    live.on("reach", () => place.dataset.ended === undefined && drawn(), signal);
+    place.querySelector("h2").focus();
+  }
+  return place.querySelector(".course");
+}
+
+/** Change the heading of a job that is over. */
+export function ended(ctx, place, running) {
+  place.dataset.ended = "";
+  ctx.draw(frame(ctx, false), place);
+  if (running) {
+    place.querySelector("h2").focus();
+  }
+}
+
+function frame({ html, live, nothing, t }, running) {
+  const away = running && !live.state.reached;
+  return html`<section class="card" aria-labelledby="course">
+    <h2 id="course" tabindex="-1">${running ? t("An update is being installed") : t("The last update")}</h2>
+    <div role="status">${away ? html`<p class="message warn">${t("The appliance does not answer just now, which is normal during an update. This page goes on by itself.")}</p>` : nothing}</div>
+    <div class="course"></div>
+  </section>`;
+}
+
+/** How an update ended that the appliance calls a success, judged by the version. */
+export function outcome({ message, t }, before, version, expected) {
+  if (version === null) {
+    return message("good", t("The update is installed."));
+  }
+  if (expected !== null && version !== expected) {
+    return message("bad", t("The update ended without an error, but the appliance still has version {version}, not {expected}. Please ask your vendor.", { version, expected }));
+  }
+  if (expected === null && version === before) {
+    return message("warn", t("The update ended without an error. The appliance has version {version}, as before.", { version }));
+  }
+  return message("good", t("The update is installed. The appliance now has version {version}.", { version }));
+}
+
+/** The log of all updates, which is asked for when it is opened. */
+export function fullLog(ctx) {
+  const { html, t } = ctx;
+  return html`<details class="card" @toggle=${(event) => event.currentTarget.open && showLog(ctx, event.currentTarget)}>
+    <summary>${t("Show full log")}</summary>
+    <div class="full-log"></div>
+  </details>`;
+}
+
+async function showLog(ctx, details) {
+  const { alert, download, draw, html, logView, may, send, t } = ctx;
+  const place = details.querySelector(".full-log");
+  draw(html`<p class="hint" role="status">${t("Loading …")}</p>`, place);
+  try {
+    const response = await send("GET", "/update/log", { headers: { Range: `bytes=-${SHOWN}`, Prefer: "nothing=204" } });
+    const text = await response.text();
+    const save = may("POST", "/downloads")
+      ? html`<p class="actions"><button type="button" @click=${() => download("/update/log").catch((error) => draw(alert(error), place))}>${t("Download")}</button></p>`
+      : "";
+    draw(text ? html`${logView(text, t("All updates"))}${save}` : html`<p class="hint">${t("No update was installed yet.")}</p>`, place);
+    place.querySelector("pre")?.scrollTo(0, Number.MAX_SAFE_INTEGER);
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      draw(alert(error), place);
+    }
+  }
+}

@@ -1,0 +1,193 @@
+"""The jobs and requests of an appliance, its logs, and what the support gets."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboardkit import Browser, Tab, needs_browser
+from places import SAMPLES
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = needs_browser
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host(load=[SAMPLES / "workshop.py"], enable=("tools", "audit", "uploads"), parameters=None)
+
+
+def row(tab: Tab, number: int = 0) -> Any:
+    return tab.page.locator("tr[data-job]").nth(number)
+
+
+def work(host: Host, how: str) -> str:
+    """Start a job of the plugin and return its id."""
+    answer = host.post("/tools", "-F", f"how={how}")
+    assert answer.status == 202
+    return str(answer.headers["Job-Id"])
+
+
+def ended(host: Host, id: str) -> None:
+    wait_until(lambda: host.get(f"/jobs/{id}").json["status"] != "running")
+
+
+def test_new_appliance_says_that_nothing_has_run(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("activity")
+
+    tab.wait_for("No job has run here yet.")
+    tab.assert_quiet()
+
+
+def test_jobs_and_requests_appear_while_they_happen(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("activity")
+    tab.wait_for("No job has run here yet.")
+
+    work(host, "badly")
+    row(tab).get_by_text("Failed").wait_for()
+    assert f"It broke {MARKUP}" in row(tab).inner_text()
+    assert "Administrator" in row(tab).inner_text() and "from 127.0.0.1" in row(tab).inner_text()
+    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Requests"))
+    requests.locator("tbody tr").first.get_by_text("Started").wait_for()
+    assert "Tools" in requests.inner_text()
+    assert tab.page.locator("main img").count() == 0
+    tab.assert_quiet()
+
+
+def test_details_show_the_log_and_let_cancel_what_runs(dashboard_browser: Browser, host: Host) -> None:
+    ended(host, work(host, "well"))
+    work(host, "slowly")
+    tab = dashboard_browser.tab(host).login().go("activity")
+    row(tab).get_by_text("Running").wait_for()
+    assert row(tab, 1).get_by_text("Done").count() == 1
+
+    row(tab).get_by_role("button", name="Details").click()
+    tab.page.locator("td.details pre.log").get_by_text(f"Working {MARKUP}").wait_for()
+    tab.page.locator("td.details").get_by_role("button", name="Cancel").click()
+    row(tab).get_by_text("Cancelled").wait_for()
+    tab.wait_for("It was cancelled.")
+    row(tab, 1).get_by_role("button", name="Details").click()
+    assert tab.page.locator("td.details").count() == 1
+    tab.page.locator("td.details pre.log").get_by_text(f"Working {MARKUP}").wait_for()
+    row(tab, 1).get_by_role("button", name="Details").click()
+    assert tab.page.locator("td.details").count() == 0
+    tab.assert_quiet()
+
+
+def test_details_stay_when_another_job_begins(dashboard_browser: Browser, host: Host) -> None:
+    ended(host, work(host, "well"))
+    tab = dashboard_browser.tab(host).login().go("activity")
+    row(tab).get_by_role("button", name="Details").click()
+    tab.page.locator("td.details pre.log").wait_for()
+
+    ended(host, work(host, "well"))
+    tab.page.wait_for_selector("tr[data-job] >> nth=1")
+    assert row(tab, 1).get_by_role("button", name="Details").get_attribute("aria-expanded") == "true"
+    assert "Working" in tab.page.locator("td.details pre.log").inner_text()
+    tab.assert_quiet()
+
+
+def test_older_jobs_come_in_pages(dashboard_browser: Browser, host: Host) -> None:
+    for _ in range(22):
+        ended(host, work(host, "well"))
+    tab = dashboard_browser.tab(host).login().go("activity")
+    row(tab, 19).wait_for()
+    assert tab.page.locator("tr[data-job]").count() == 20
+
+    jobs = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Jobs"))
+    jobs.get_by_role("button", name="Show older ones").click()
+    row(tab, 21).wait_for()
+    assert tab.page.locator("tr[data-job]").count() == 22
+    assert jobs.get_by_role("button", name="Show older ones").count() == 0
+    tab.assert_quiet()
+
+
+def test_requests_are_told_in_words_and_once_each(dashboard_browser: Browser, host: Host) -> None:
+    host.post("/setup", "-F", "newtoken=another")
+    host.curl("POST", "/reboot", auth="hash")
+    host.token = "another"
+    tab = dashboard_browser.tab(host).login(token="another").go("activity")
+    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Requests"))
+    requests.locator("tbody tr").first.wait_for()
+
+    rows = [each.inner_text() for each in requests.locator("tbody tr").all()]
+    assert len([each for each in rows if "Set the token" in each and "Done" in each]) == 1
+    assert len([each for each in rows if "Restart the appliance" in each and "Refused: wrong token" in each]) == 1
+    assert not any("request." in each or "api/v1" in each for each in rows)
+    tab.assert_quiet()
+
+
+def test_reader_may_not_cancel(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(
+        load=[SAMPLES / "workshop.py"],
+        enable=("tools", "tokens"),
+        parameters=None,
+        authentication={"named-tokens": True},
+    )
+    made = host.post("/tokens", "-F", "name=reader", "-F", "scopes=read")
+    work(host, "slowly")
+    tab = dashboard_browser.tab(host).login(token=str(made.json["token"])).go("activity")
+    row(tab).get_by_role("button", name="Details").click()
+    tab.page.locator("td.details pre.log").wait_for()
+
+    assert tab.page.get_by_role("button", name="Cancel").count() == 0
+    tab.assert_quiet()
+
+
+def test_support_gets_logs_and_report_by_one_click_each(dashboard_browser: Browser, host: Host, tmp_path: Path) -> None:
+    tab = dashboard_browser.tab(host).login().go("support")
+    for action, name in (("Download the logs", "logs.tar.gz"), ("Download the report", "debug-bundle.tar")):
+        with tab.page.expect_download(timeout=60_000) as begun:
+            tab.page.get_by_role("button", name=action).click()
+        assert begun.value.suggested_filename == name
+        begun.value.save_as(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0
+        assert "hash=" not in begun.value.url
+
+    with tarfile.open(tmp_path / "logs.tar.gz") as archive:
+        assert archive.getnames()
+    tab.assert_quiet()
+
+
+def test_logs_are_read_and_searched(dashboard_browser: Browser, host: Host) -> None:
+    ended(host, work(host, "badly"))
+    tab = dashboard_browser.tab(host).login().go("support")
+    tab.page.get_by_label("Log", exact=True).select_option(index=1)
+    log = tab.page.locator(".viewer pre.log")
+    log.get_by_text(f"Working {MARKUP}").wait_for()
+
+    tab.page.get_by_label("Search in this log").fill("IT BROKE <")
+    tab.wait_for("1 line found")
+    assert tab.page.locator(".viewer mark").inner_text() == "It broke <"
+    assert "Working" not in log.inner_text()
+    tab.page.get_by_label("Search in this log").fill("[")
+    tab.wait_for("2 lines found")
+    tab.page.get_by_label("Search in this log").fill("nowhere")
+    tab.wait_for("0 lines found")
+    assert tab.page.locator("main img").count() == 0
+    tab.assert_quiet()
+
+
+def test_log_of_a_running_job_goes_on(dashboard_browser: Browser, host: Host, tmp_path: Path) -> None:
+    tab = dashboard_browser.tab(host).login()
+    work(host, "slowly")
+    tab.go("support")
+    tab.page.get_by_label("Log", exact=True).select_option(index=1)
+    tab.wait_for("The job is running: new lines appear by themselves.")
+    tab.page.locator(".viewer pre.log").get_by_text("Working").wait_for()
+    tab.wait_for("These are the last lines of the log.", 30)
+    tab.assert_quiet()
+
+
+def test_log_to_which_nothing_was_written_is_empty(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("support")
+    tab.page.get_by_label("Log", exact=True).select_option(label="All updates")
+
+    tab.wait_for("This log is empty.")
+    tab.assert_quiet("status of 404")
