@@ -10,8 +10,6 @@ from jidoteki.core.http.routes import SAFE, Route, Routes, first_level, paramete
 from jidoteki.core.openapi import components, security, starting
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
 
-#: The type of the job that an operation starts.
-STARTS = "x-jidoteki-starts"
 FILES = ("text/plain", "application/octet-stream")
 ANYTHING = ("application/json", *FILES)
 ACCEPTED = {"$ref": "#/components/schemas/Accepted"}
@@ -32,7 +30,6 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
     }
     if endpoint.starts:
         operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."
-        operation[STARTS] = endpoint.starts
     parameters = _query(route, endpoint)
     if parameters:
         operation["parameters"] = parameters
