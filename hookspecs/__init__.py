@@ -25,6 +25,7 @@ from jidoteki.hookspecs.responses import (
     TextFile,
     TextResponse,
 )
+from jidoteki.hookspecs.trials import Trial
 
 __all__ = [
     "CONTRACT",
@@ -64,6 +65,7 @@ __all__ = [
     "StreamingResponse",
     "TextFile",
     "TextResponse",
+    "Trial",
     "Upload",
     "UploadedFile",
     "hookimpl",

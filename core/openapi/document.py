@@ -46,7 +46,11 @@ def describe(routes: Routes) -> dict[str, Any]:
         "components": {
             "schemas": components.SCHEMAS,
             "headers": components.HEADERS,
-            "parameters": {"dry-run": operations.DRY_RUN, "idempotency-key": operations.IDEMPOTENCY_KEY},
+            "parameters": {
+                "dry-run": operations.DRY_RUN,
+                "confirm": operations.CONFIRM,
+                "idempotency-key": operations.IDEMPOTENCY_KEY,
+            },
             "responses": components.RESPONSES,
             "securitySchemes": security.schemes(routes.authentication),
         },

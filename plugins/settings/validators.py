@@ -57,6 +57,11 @@ def one_family(network: dict[str, Any]) -> dict[str, Any]:
     return network
 
 
+def without_pending(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings without what GET shows beside them while a change waits for its confirmation."""
+    return {name: value for name, value in settings.items() if name != "pending"}
+
+
 def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings, or raise voluptuous.Invalid if they are empty."""
     if not settings:
@@ -84,7 +89,15 @@ NETWORK: Final = vol.All(
 
 SETTINGS: Final = json_document(
     vol.All(
-        strict({vol.Optional("network"): NETWORK, vol.Optional("app"): dict}, empty_is_absent=True),
+        strict(
+            {
+                vol.Optional("network"): NETWORK,
+                vol.Optional("app"): dict,
+                vol.Optional("pending", description="What GET shows meanwhile; it has no effect"): dict,
+            },
+            empty_is_absent=True,
+        ),
+        without_pending,
         not_empty,
         checked,
     )

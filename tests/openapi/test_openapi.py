@@ -229,6 +229,7 @@ FORMS = {
     "/update": (f"update=@{update.__file__}", "update="),
     "/reboot": ("", "unknown=1"),
     "/settings": ('settings={"app":{}}', "settings=no json"),
+    "/settings/confirm": ("", "unknown=1"),
     "/certs": ("public=no certificate;private=no key", "public=alone"),
     "/license": ("license=no license", "licence=misspelt"),
     "/storage": ('settings={"storage":{"type":"local"}}', "settings=[]"),
