@@ -21,6 +21,15 @@ PROPERTIES: Final[dict[str, Any]] = {
     "not-after": {"type": "integer", "description": "When it ceases to be valid, in seconds since the epoch"},
     "fingerprint": {"type": "string", "pattern": "^([0-9A-F]{2}:){31}[0-9A-F]{2}$", "description": "SHA-256"},
 }
+PENDING: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "What is in use on trial: the former one comes back unless POST /certs/confirm confirms this one",
+    "required": ["seconds-left", "certificate"],
+    "properties": {
+        "seconds-left": {"type": "integer", "minimum": 0},
+        "certificate": {"type": "object", "properties": PROPERTIES},
+    },
+}
 EXAMPLE: Final[dict[str, Any]] = {
     "subject": "CN=appliance.example",
     "names": ["appliance.example", "192.168.1.10"],

@@ -231,6 +231,7 @@ FORMS = {
     "/settings": ('settings={"app":{}}', "settings=no json"),
     "/settings/confirm": ("", "unknown=1"),
     "/certs": ("public=no certificate;private=no key", "public=alone"),
+    "/certs/confirm": ("", "unknown=1"),
     "/license": ("license=no license", "licence=misspelt"),
     "/storage": ('settings={"storage":{"type":"local"}}', "settings=[]"),
     "/backup": ("action=start", "action=pause"),
