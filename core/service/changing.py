@@ -23,7 +23,7 @@ from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
 from jidoteki.core.logs.audit import AuditUnavailableError
-from jidoteki.core.service import idempotency, keeping
+from jidoteki.core.service import idempotency, keeping, previews
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.idempotency import Key
@@ -106,7 +106,7 @@ async def _audited(admission: Admission, route: Route, change: Change, api: ApiR
     """Execute a change between two audit lines; if the first cannot be written, do nothing."""
     if change.dry_run:
         await admission.check()
-        return await render(await _handled(admission, route, api), dry_run=True)
+        return await render(previews.told(await _handled(admission, route, api), route, api), dry_run=True)
     audit, audited_as = admission.service.audit, route.endpoint.audited_as
     try:
         async with audit.change(change.id, api.client, api.user, admission.attempt.exact_target) as outcome:

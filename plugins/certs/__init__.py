@@ -19,6 +19,7 @@ from jidoteki.hookspecs import (
     JobType,
     Request,
     Response,
+    differences,
     hookimpl,
     previewing,
     trials,
@@ -49,7 +50,8 @@ async def status(request: Request) -> Response:
 async def confirm(request: Request) -> Response:
     """Make the certificate on trial final."""
     await request.confirm_job("certs")
-    return {"Status": "200 OK"}
+    changed = differences.change("pending", "waiting", "confirmed")
+    return {"Status": "200 OK", **differences.shown(request.dry_run, changed)}
 
 
 @hookimpl

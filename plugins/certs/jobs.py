@@ -8,7 +8,7 @@ from typing import Final
 
 from cryptography import x509
 
-from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, paths
+from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, differences, paths
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.hookspecs.tried_files import put_back
@@ -102,9 +102,11 @@ def _check(job: Job) -> None:
 
 def _preview(job: Job, new: Bundle) -> None:
     if job.dry_run:
-        from jidoteki.plugins.certs.certificate_facts import facts
+        from jidoteki.plugins.certs.certificate_facts import facts, served
 
-        job.preview(facts(new.certificate))
+        told = facts(new.certificate)
+        changes = differences.between(served(job.appliance), told, "certificate")
+        job.preview({**told, "changes": changes})
 
 
 def run(job: Job) -> None:

@@ -10,7 +10,17 @@ from typing import Any, Final
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import PREFIX, Appliance, Described, Endpoint, Request, Response, hookimpl, validators
+from jidoteki.hookspecs import (
+    PREFIX,
+    Appliance,
+    Described,
+    Endpoint,
+    Request,
+    Response,
+    differences,
+    hookimpl,
+    validators,
+)
 
 SECONDS: Final = 60
 _PATH = re.compile(r"(?:/[A-Za-z0-9._-]{1,128}){1,8}")
@@ -20,6 +30,7 @@ MADE = Described(
         "type": "object",
         "properties": {
             "url": {"type": "string", "description": "Below https://HOST:PORT"},
+            "changes": differences.SCHEMA,
             "seconds": {"type": "integer", "description": "How long it waits for its use"},
         },
     },
@@ -40,7 +51,7 @@ async def make(request: Request) -> Response:
     wanted = request.values["path"]
     ticket = request.issue_ticket(wanted, SECONDS)
     if request.dry_run:
-        return {"Status": "200 OK"}
+        return {"Status": "200 OK", "changes": []}
     return {"url": f"{PREFIX}{wanted}?ticket={ticket}", "seconds": SECONDS}
 
 

@@ -20,6 +20,7 @@ from jidoteki.hookspecs import (
     JsonResponse,
     Request,
     Response,
+    differences,
     hookimpl,
     trials,
 )
@@ -57,7 +58,8 @@ async def show(request: Request) -> Response:
 async def confirm(request: Request) -> Response:
     """Make the settings on trial final."""
     await request.confirm_job("settings")
-    return {"Status": "200 OK"}
+    changed = differences.change("pending", "waiting", "confirmed")
+    return {"Status": "200 OK", **differences.shown(request.dry_run, changed)}
 
 
 @hookimpl
@@ -73,6 +75,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
         JobType(
             "settings",
             jobs.change,
+            jobs.check,
             exclusive_with=("restore",),
             log=jobs.LOG,
             persist=True,

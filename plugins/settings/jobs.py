@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, Trial
+from jidoteki.hookspecs import Appliance, Job, Trial, differences
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
@@ -48,6 +48,14 @@ def _document(content: bytes | None) -> Any:
         return None if content is None else json.loads(content)
     except (ValueError, RecursionError):
         return None
+
+
+def check(job: Job) -> None:
+    """Tell a dry run what would change."""
+    if job.dry_run:
+        now = stored(job.appliance)
+        sent = {name: job.input[name] for name in ("network", "app") if job.input.get(name) is not None}
+        job.preview({"changes": differences.between({name: now.get(name) for name in sent}, sent)})
 
 
 def change(job: Job) -> None:

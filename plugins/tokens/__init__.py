@@ -12,7 +12,18 @@ from typing import Any
 
 import voluptuous as vol
 
-from jidoteki.hookspecs import DONE, ApiError, Appliance, Described, Endpoint, Finding, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    DONE,
+    ApiError,
+    Appliance,
+    Described,
+    Endpoint,
+    Finding,
+    Request,
+    Response,
+    differences,
+    hookimpl,
+)
 from jidoteki.plugins.tokens import checking, effective_scopes
 from jidoteki.plugins.tokens.store import Store
 from jidoteki.plugins.tokens.validators import expires, name, scopes
@@ -49,6 +60,7 @@ MADE = Described(
             "token": {"type": "string"},
             "scopes": _SCOPES,
             "expires": {"type": "integer"},
+            "changes": differences.SCHEMA,
             "warnings": {"type": "array", "items": {"type": "string"}, "description": "Which scopes allow nothing"},
         },
     },
@@ -76,7 +88,9 @@ class Handlers:
         warnings = [f"scopes: {fault}" for fault in faults if fault]
         more: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if request.dry_run:
-            return {"Status": "200 OK", **more}
+            new = {key: wanted[key] for key in ("scopes", "expires") if key in wanted}
+            changes = differences.between(await self._described(wanted["name"]), new, f"users.{wanted['name']}")
+            return {"Status": "200 OK", **more, "changes": changes}
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
         except OSError as error:
@@ -92,7 +106,13 @@ class Handlers:
                 await asyncio.to_thread(self._store.revoke, request.values["name"])
             except OSError as error:
                 raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
-        return {"Status": "200 OK"}
+        former = await self._described(request.values["name"]) if request.dry_run else None
+        changes = differences.between(former, None, f"users.{request.values['name']}")
+        return {"Status": "200 OK", **differences.shown(request.dry_run, *changes)}
+
+    async def _described(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = (await asyncio.to_thread(self._store.described)).get(name)
+        return found
 
 
 @hookimpl
