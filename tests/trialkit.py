@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,12 @@ def leftovers(host: Host) -> list[str]:
     """Return what a trial left in the directory of the records."""
     endings = (".former", ".trial", ".pending", ".confirmed", ".reverting")
     return [each.name for each in host.appliance.jobs.iterdir() if each.suffix in endings]
+
+
+def certificate_form(directory: Path, name: str) -> list[str]:
+    """Make a key and its certificate, and return the form."""
+    key, public = directory / f"{name}.key", directory / f"{name}.crt"
+    how = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "300", "-subj", f"/CN={name}")
+    names = ("-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run(["openssl", "req", "-x509", *how, "-keyout", key, "-out", public, *names], check=True)
+    return ["-F", f"public=@{public}", "-F", f"private=@{key}"]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from trialkit import kill_job, leftovers
+from trialkit import certificate_form, kill_job, leftovers
 
 from jidoteki.plugins.certs.jobs import TlsFiles
 from jidoteki.testing import Host, MakeHost, wait_until
@@ -20,15 +20,6 @@ from jidoteki.testing import Host, MakeHost, wait_until
 @pytest.fixture
 def host(jidoteki_host: MakeHost) -> Host:
     return jidoteki_host()
-
-
-def form(directory: Path, name: str) -> list[str]:
-    """Make a key and its certificate, and return the form."""
-    key, public = directory / f"{name}.key", directory / f"{name}.crt"
-    how = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "300", "-subj", f"/CN={name}")
-    names = ("-addext", "subjectAltName=IP:127.0.0.1")
-    subprocess.run(["openssl", "req", "-x509", *how, "-keyout", key, "-out", public, *names], check=True)
-    return ["-F", f"public=@{public}", "-F", f"private=@{key}"]
 
 
 def served(host: Host) -> str:
@@ -50,7 +41,7 @@ def ended(host: Host, id: str) -> Any:
 
 
 def begin(host: Host, directory: Path, seconds: int = 3600) -> str:
-    answer = host.post("/certs", *form(directory, "new"), query=f"confirm={seconds}")
+    answer = host.post("/certs", *certificate_form(directory, "new"), query=f"confirm={seconds}")
     assert answer.status == 202, answer.text
     id = answer.headers["Job-Id"]
     wait_until(lambda: (host.appliance.jobs / f"{id}.pending").exists())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trialkit
 from documented import document_of, undocumented
-from trialkit import NEW, OLD, ended, post, prepare
+from trialkit import NEW, OLD, certificate_form, ended, post, prepare
 
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Answer, Host, MakeHost
@@ -64,11 +64,9 @@ def test_storage_tells_each_value_and_no_password(jidoteki_host: MakeHost) -> No
 
 
 def test_certificates_tell_what_would_be_served_in_place_of_what(jidoteki_host: MakeHost, tmp_path: Path) -> None:
-    from test_confirmed_certs import form
-
     host = jidoteki_host()
 
-    found = changes(host.post("/certs", *form(tmp_path, "new"), query="dry-run=1"), "/certs", host)
+    found = changes(host.post("/certs", *certificate_form(tmp_path, "new"), query="dry-run=1"), "/certs", host)
 
     assert {path for path, _, _ in found} >= {"certificate.subject", "certificate.fingerprint"}
     assert ("certificate.subject", "CN=new") in [(path, new) for path, _, new in found]
