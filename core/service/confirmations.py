@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.service.refusals import BUSY, RetryLaterError
 from jidoteki.hookspecs import ApiError, trials
 
@@ -23,9 +24,9 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
     :raises ApiError: 400, none waits for that; 403, the credential was revoked meanwhile.
     """
     trial = await request.trial(job_type)
-    if trial is None:
+    if trial is None and not await asyncio.to_thread(_begins, request.service.jobs.launcher, job_type):
         raise ApiError(400, NOTHING_WAITS)
-    if not trial.is_waiting:
+    if trial is None or not trial.is_waiting:
         raise RetryLaterError(400, NOT_YET, BUSY)
     if request.dry_run:
         return
@@ -38,3 +39,11 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
         raise ApiError(400, NOTHING_WAITS)
     request.started(trial.id)
     await request.service.jobs.await_end(job_type, trial.id, END_TIMEOUT)
+
+
+def _begins(launcher: Launcher, job_type: str) -> bool:
+    """Return whether a run has started whose change must be confirmed, and has not begun that yet."""
+    record = launcher.records.latest(job_type)
+    if record is None or not record.confirm or record.status != "running":
+        return False
+    return trials.state(launcher.appliance.jobs, record.id) in (None, "trial") and launcher.is_running(job_type)

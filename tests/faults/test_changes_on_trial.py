@@ -26,6 +26,8 @@ __all__ = ["mount"]
 
 KILLED_AT = ("write", "fsync", "rename", "renameat2", "unlink", "symlinkat", "mkdir", "fchmod")
 AT_ONCE = 3
+#: Longer than the answer to a confirmation waits for the end of its job.
+PERSIST = ["sh", "-c", '[ ! -e "$JIDO_ADMIN_PATH/keep-slowly" ] || sleep 8']
 
 
 def _nothing(trial: Trial, id: str) -> None:
@@ -96,7 +98,9 @@ def _waiting(trial: Trial) -> str:
 
 def _kept(trial: Trial) -> str:
     id = _waiting(trial)
+    trial.keep_slowly.touch()
     assert trial.confirm() == 200
+    assert trial.record(id)["status"] == "running"
     return id
 
 
@@ -134,6 +138,7 @@ def _try(host: Host, tally: Tally, kind: str, state: str, fault: str) -> None:
     told_health = b'"reverted"' in trial.request("GET", "/health").body
     tally.case(told_health != stays, f"{named}: /health tells otherwise")
     wait_until(lambda: not trial.leftovers(), 5)
+    trial.keep_slowly.unlink(missing_ok=True)
     again = trial.post().headers["Job-Id"]
     wait_until(lambda: trial.is_waiting(again))
     tally.case(trial.confirm() == 200 and trial.ended(again)["status"] == "success", f"{named}: nothing more works")
@@ -143,7 +148,7 @@ def _try(host: Host, tally: Tally, kind: str, state: str, fault: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_in_each_state_leaves_what_was_confirmed(jidoteki_host: MakeHost, tally: Tally, kind: str) -> None:
     cases = list(itertools.product(some(STATES, ("changing", "waiting")), some(FAULTS, SHORT)))
-    hosts = [jidoteki_host(commands={"persist": ["sleep", "2"]}) for _ in cases]
+    hosts = [jidoteki_host(commands={"persist": PERSIST}) for _ in cases]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = [

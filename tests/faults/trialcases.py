@@ -49,6 +49,11 @@ class Trial:
         return self.host.appliance.root / "runs"
 
     @property
+    def keep_slowly(self) -> Path:
+        """While it is there, what was changed is kept slowly."""
+        return self.host.appliance.admin / "keep-slowly"
+
+    @property
     def _checked(self) -> Path:
         appliance = self.host.appliance
         return {"settings": appliance.system_etc / "network.conf", "certs": self.host.certificate}[self.kind]
