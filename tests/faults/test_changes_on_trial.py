@@ -26,6 +26,8 @@ __all__ = ["mount"]
 
 KILLED_AT = ("write", "fsync", "rename", "renameat2", "unlink", "symlinkat", "mkdir", "fchmod")
 AT_ONCE = 3
+#: Seconds that the processes of a job may take when each of their calls is watched.
+PATIENCE = 120
 #: Longer than the answer to a confirmation waits for the end of its job.
 PERSIST = ["sh", "-c", '[ ! -e "$JIDO_ADMIN_PATH/keep-slowly" ] || sleep 8']
 
@@ -178,7 +180,7 @@ def test_a_kill_at_any_step_leaves_what_was_confirmed(
 
     def whole_run() -> None:
         id = trial.post().headers["Job-Id"]
-        wait_until(lambda: trial.is_waiting(id))
+        wait_until(lambda: trial.is_waiting(id), PATIENCE)
         assert trial.confirm() == 200
         trial.ended(id)
 
@@ -194,7 +196,7 @@ def test_a_kill_at_any_step_leaves_what_was_confirmed(
             injector.only_once()
         reply = trial.post()
         id = reply.headers["Job-Id"]
-        wait_until(partial(trial.is_waiting, id))
+        wait_until(partial(trial.is_waiting, id), PATIENCE)
         confirmed = trial.record(id)["status"] == "running" and trial.confirm() == 200
         record = trial.ended(id)
         injector.nothing()
@@ -202,7 +204,7 @@ def test_a_kill_at_any_step_leaves_what_was_confirmed(
         if not trial.is_recovered(id):
             host.stop(9)
             injected_host(host, injector)
-            wait_until(partial(trial.is_recovered, id), 30)
+            wait_until(partial(trial.is_recovered, id), PATIENCE)
             record = trial.ended(id)
         named = f"{kind} killed {again} at {call} {nth}, {'confirmed' if confirmed else 'not confirmed'}"
         tally.case(trial.case.state(host) == (new if confirmed else old), f"{named}: other files: {record}")

@@ -104,7 +104,7 @@ class Trial:
 
     def ended(self, id: str) -> Mapping[str, Any]:
         """The record of a run once it has ended."""
-        wait_until(lambda: self.record(id)["status"] != "running", 90, 0.05)
+        wait_until(lambda: self.record(id)["status"] != "running", 180, 0.05)
         return self.record(id)
 
     def is_waiting(self, id: str) -> bool:
