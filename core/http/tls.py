@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import paths, tls_handshakes
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,16 @@ def unsupported_keys(pem: Path) -> list[str]:
     return told
 
 
+def _tried(pem: Path) -> ssl.SSLContext:
+    """Return a TLS context that clients can connect to.
+
+    :raises OSError: as `context_from`, or a handshake with it fails.
+    """
+    context = context_from(pem)
+    tls_handshakes.check(context)
+    return context
+
+
 class Certificate:
     """The TLS context for the next connection, replaced when the bundle changes; an invalid bundle changes nothing."""
 
@@ -102,7 +112,7 @@ class Certificate:
         try:
             if not self.path.exists() or _is_due(appliance):
                 make_self_signed(appliance)
-            self._context = context_from(self.path)
+            self._context = _tried(self.path)
         except OSError as error:
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
             self._context = _context_of(b"".join(_self_signed()))
@@ -119,9 +129,9 @@ class Certificate:
         return self._context
 
     def reload(self) -> None:
-        """Read the bundle again."""
+        """Read the bundle again; it takes over once a handshake with it has succeeded."""
         try:
-            self._context = context_from(self.path)
+            self._context = _tried(self.path)
             logger.info("The certificate in %s is used from now on", self.path)
         except OSError as error:
             logger.error("%s cannot be used, the certificate stays as it was: %s", self.path, error)
