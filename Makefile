@@ -128,6 +128,11 @@ lock: $(READY) ## pin, with hashes, what the product, its developers and the sit
 	$(PIN) --group docs -o requirements-docs.txt
 	$(PIN) --group mutants -o requirements-mutants.txt
 
+SUITES := bookworm trixie
+.PHONY: vm-test
+vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; as root; SUITES=trixie for one alone
+	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm
+
 SUITE := bookworm
 ARCHITECTURE := amd64
 .PHONY: deb

@@ -24,7 +24,7 @@ SERVICE: Final = "jidoteki-admin-api"
 DIRECTORIES: Final = f"{SERVICE}.tmpfiles.conf"
 UPDATE_KEYS: Final = ("updates.key", "updates.pub")
 LICENSE_KEYS: Final = ("license.key", "license.pub")
-ENDPOINTS: Final = ("settings", "certs", "backup")
+ENDPOINTS: Final = ("settings", "certs")
 #: What others may not read.
 SECRET: Final = ("updates.key", "license.key")
 RELOAD_TIMEOUT: Final = 100
@@ -142,7 +142,8 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
     from jidoteki.core.config import schema
     from jidoteki.core.plugin_manager import section_schemas
 
-    endpoints = [*ENDPOINTS, *(["license"] if "license.key" in keys else [])]
+    of_files = {"backup": appliance.etc / "backup.txt", "license": appliance.etc / "license.key"}
+    endpoints = [*ENDPOINTS, *(name for name, file in of_files.items() if file.exists() or file.name in keys)]
     configuration = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
     return {
         appliance.configuration: json.dumps(configuration, indent=2) + "\n",

@@ -195,6 +195,16 @@ def test_licenses_are_served_where_their_keys_are(root: Path, keys: Path, provis
     assert stat.S_IMODE((root / ADMIN / "etc/license.key").stat().st_mode) == 0o600
 
 
+def test_backups_are_served_where_it_is_known_of_what(root: Path, provision: Provision) -> None:
+    (root / ADMIN / "etc").mkdir(parents=True)
+    (root / ADMIN / "etc/backup.txt").write_text("app\n")
+
+    provision()
+
+    configuration = json.loads((root / "usr/local/etc/jidoteki-admin-api.json").read_text())
+    assert configuration["endpoints"] == ["settings", "certs", "backup"]
+
+
 def test_something_else_in_the_place_of_a_directory_is_named(root: Path, provision: Provision) -> None:
     (root / "data").write_text("")
 
