@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.jobs import logs, priority, status_files
+from jidoteki.core.jobs import disks, logs, priority, status_files
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
@@ -137,6 +137,7 @@ def _perform(run: Run) -> None:
         raise JobCancelledError  # the job caught the exception
     if run.job.persist:
         run.context.persist()
+        disks.store(run.context)
     run.record.percentage = run.context.final_percentage
 
 
