@@ -127,6 +127,8 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     if context.was_told:  # the failure was one of cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
+    if run.log:
+        run.log.store()
     status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
 
 
