@@ -113,7 +113,7 @@ class Certificate:
             if not self.path.exists() or _is_due(appliance):
                 make_self_signed(appliance)
             self._context = _tried(self.path)
-        except OSError as error:
+        except Exception as error:  # a way to a certificate that fails must not take the other endpoints with it
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
             self._context = _context_of(b"".join(_self_signed()))
         else:
@@ -149,7 +149,7 @@ class Certificate:
             if _is_due(self._appliance):
                 make_self_signed(self._appliance)
                 logger.warning("The certificate that this service made for itself is made anew: its time was wrong")
-        except OSError as error:
+        except Exception as error:  # it is tried again tomorrow
             logger.error("%s cannot be made anew: %s", self.path, error)
 
     def _warn(self) -> None:
@@ -247,10 +247,16 @@ def _host_names() -> list[str]:
 
 
 def _addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the addresses of this machine, as far as it tells: a sandbox may hide its network interfaces."""
     import psutil
 
     found = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
-    for addresses in psutil.net_if_addrs().values():
+    try:
+        interfaces = psutil.net_if_addrs()
+    except Exception as error:  # OSError, or what psutil makes of it
+        logger.error("The addresses of this machine are not known, so its certificate does not name them: %s", error)
+        return sorted(found, key=str)
+    for addresses in interfaces.values():
         for each in addresses:
             if each.family in (socket.AF_INET, socket.AF_INET6):
                 with contextlib.suppress(ValueError):

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.jobs import logs, priority, status_files, trying
+from jidoteki.core.jobs import disks, logs, priority, status_files, trying
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
@@ -119,6 +119,8 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
             trying.end(run, limit)
     else:
         trying.put_back(run, limit, run.reverting)
+    if run.log:
+        run.log.store()
     status_files.save(context.appliance.etc, run.job, record, records)
     if record.confirm:
         trying.forget(context.appliance, record)
@@ -157,6 +159,7 @@ def _perform(run: Run) -> None:
     run.context.await_confirmation()
     if run.job.persist:
         run.context.persist()
+        disks.store(run.context)
     run.record.percentage = run.context.final_percentage
 
 

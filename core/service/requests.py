@@ -280,7 +280,8 @@ def _refusing(job: JobType, done: str) -> Iterator[None]:
     except BusyError as busy:
         raise refusal(job, busy.job_type) from busy
     except OSError as error:
-        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}") from error
+        file = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}{file}") from error
 
 
 async def handled(route: Route, request: ApiRequest) -> Response:
