@@ -1,6 +1,7 @@
 // The certificate that browsers see: what it says, and the way to another one, which ends with a load of the page.
 
 import { Changes, onlyLooking, told } from "./changes.js";
+import { Trial } from "./trial.js";
 
 const DAY = 86400;
 /** Days before its end from which a certificate wants to be replaced. */
@@ -23,36 +24,50 @@ class Certificates {
   constructor(root, ctx) {
     const { t } = ctx;
     Object.assign(this, { root, ctx, present: {}, coming: null });
+    this.trial = new Trial(ctx, () => this.draw(), "/certs", {
+      title: t("Keep the new certificate?"),
+      told: t("It is in use on trial. Unless somebody confirms it, the former one comes back."),
+      restored: t("The change was taken back: the former certificate is in use again."),
+      keep: t("Keep this certificate"),
+    });
     this.changes = new Changes(root, ctx, "certs", {
       title: t("Change of the certificate"),
       done: t("The new certificate is in use."),
+      began: (id) => this.trial.begin(id),
       ended: (record) => this.ended(record),
     });
   }
 
   async open() {
-    const { look, may, live, signal } = this.ctx;
+    const { may, live, signal } = this.ctx;
     this.may = may("POST", "/certs");
-    this.present = (await look("/certs")) ?? {};
+    await this.look();
     live.on("reach", () => this.coming && this.draw(), signal);
     this.draw();
     await this.changes.open();
   }
 
+  async look() {
+    const { pending, ...present } = (await this.ctx.look("/certs")) ?? {};
+    this.present = pending?.certificate ?? present;
+    this.trial.take(pending);
+  }
+
   async ended(record) {
+    this.trial.end(record);
     if (record.status !== "success") {
       this.coming = null;
     }
     this.draw();
     // Where the browser refuses the new certificate this is not answered, and the card says how to go on.
-    this.present = (await this.ctx.look("/certs")) ?? {};
+    await this.look();
     this.draw();
   }
 
   draw() {
     const { html, nothing, render, t } = this.ctx;
     render(html`
-      ${this.coming ? this.guide() : nothing}
+      ${this.coming ? this.guide() : this.trial.view(nothing)}
       ${Changes.card(t("Progress"))}
       <section class="card">
         <h2>${t("Certificate in use")}</h2>
@@ -144,7 +159,7 @@ class Certificates {
       danger: warnings.length > 0,
     });
     if (sure) {
-      const { job } = await call("POST", "/certs", { fields });
+      const { job } = await call("POST", "/certs", { query: this.trial.query, fields });
       form.reset();
       this.coming = preview;
       this.draw();
@@ -165,21 +180,29 @@ class Certificates {
   }
 
   preview(preview, warnings) {
-    const { html, t } = this.ctx;
+    const { html, nothing, t } = this.ctx;
     return html`
       ${told(warnings)}
       ${this.facts(preview)}
-      <p>${t("Afterwards your browser may warn you once more, as it does not know this certificate yet. Note the fingerprint to compare it then.")}</p>`;
+      <p>${t("Afterwards your browser may warn you once more, as it does not know this certificate yet. Note the fingerprint to compare it then.")}</p>
+      ${this.trial.isOffered ? html`<p>${this.trial.promise()}</p>` : nothing}`;
   }
 
-  /** How it goes on; shown from the request on, as the page may hear nothing any more once the certificate changed. */
+  /**
+   * How it goes on. The page may hear nothing any more once the certificate changed: a browser that does not know the
+   * new one refuses each request without saying why.
+   */
   guide() {
-    const { html, nothing, live, t } = this.ctx;
-    return html`<section class="card">
+    const { html, live, nothing, t } = this.ctx;
+    const isInUse = this.trial.pending || this.trial.outcome || !live.state.reached;
+    if (!isInUse) {
+      return nothing;
+    }
+    return html`<section class="card" data-guide>
       <h2>${t("Load the page with the new certificate")}</h2>
       ${live.state.reached ? nothing : html`<p>${t("The connection with the former certificate has ended. That is what a new certificate does.")}</p>`}
+      ${this.trial.pending ? html`<p>${t("The former certificate comes back unless you confirm the new one after that, within:")}</p>${this.trial.countdown()}` : nothing}
       <ol class="steps">
-        <li>${t("Wait until the change is done, or until this page says that the appliance does not answer.")}</li>
         <li>${t("Load the page again. Your browser may warn, as it does not know the new certificate yet.")}</li>
         <li>${t("Look at the certificate that the browser shows, and go on only if its SHA-256 fingerprint is this one:")}
           <p class="fingerprint">${this.fingerprint(this.coming.fingerprint)}</p></li>

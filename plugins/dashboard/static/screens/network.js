@@ -1,12 +1,10 @@
 // The network settings. What is sent is all that GET /settings shows, with the fields of the form in their places.
 
+import { place, whereTo } from "./address.js";
 import { Changes, onlyLooking, told } from "./changes.js";
-import { takes } from "./description.js";
 import { LABELS } from "./home.js";
-import { Trial, whereTo } from "./network_trial.js";
+import { Trial } from "./trial.js";
 
-/** Seconds to sign in at the new address and to say that all is well. */
-const TRIAL = 180;
 const FIXED = ["ip_address", "netmask", "gateway"];
 const SHOWN = ["hostname", "interface", "ntpserver", "dns1", "dns2", ...FIXED];
 
@@ -19,7 +17,12 @@ class Network {
   constructor(root, ctx) {
     const { t } = ctx;
     Object.assign(this, { root, ctx, settings: {}, mode: "dhcp", moved: null });
-    this.trial = new Trial(ctx, () => this.draw());
+    this.trial = new Trial(ctx, () => this.draw(), "/settings", {
+      title: t("Keep the new settings?"),
+      told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),
+      restored: t("The change was taken back: the former settings are in force again."),
+      keep: t("Keep this change"),
+    });
     this.changes = new Changes(root, ctx, "settings", {
       title: t("Change of the settings"),
       done: t("The new settings are in force."),
@@ -29,8 +32,7 @@ class Network {
   }
 
   async open() {
-    const { document, look, may } = this.ctx;
-    this.trial.isOffered = takes(document, "POST", "/settings", "confirm");
+    const { look, may } = this.ctx;
     this.may = may("POST", "/settings");
     this.take(await look("/settings"));
     this.draw();
@@ -54,13 +56,28 @@ class Network {
   draw() {
     const { html, nothing, render, t } = this.ctx;
     render(html`
-      ${this.trial.view(this.moved)}
+      ${this.trial.pending || this.trial.isRestored ? this.trial.view(this.pendingPlace()) : this.whereItGoes()}
       ${Changes.card(t("Progress"))}
       <section class="card">
         <h2>${t("Network settings")}</h2>
         ${this.may ? nothing : onlyLooking(this.ctx)}
         <form @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>${this.fields()}</form>
       </section>`);
+  }
+
+  /** Where the settings on trial are to be confirmed. */
+  pendingPlace() {
+    const target = whereTo(this.trial.pending?.settings?.network ?? {}) ?? this.moved;
+    return target ? place(this.ctx, target) : this.ctx.nothing;
+  }
+
+  /** Where the dashboard goes with a change of this page. */
+  whereItGoes() {
+    const { html, nothing, t } = this.ctx;
+    const failed = this.trial.outcome && this.trial.outcome.status !== "success";
+    return this.moved && !failed
+      ? html`<section class="card"><h2>${t("Where the dashboard is now")}</h2>${place(this.ctx, this.moved)}</section>`
+      : nothing;
   }
 
   fields() {
@@ -136,8 +153,7 @@ class Network {
       danger: Boolean(preview.warnings?.length),
     });
     if (sure) {
-      const query = this.trial.isOffered ? { confirm: TRIAL } : {};
-      const { job } = await call("POST", "/settings", { query, fields: { settings } });
+      const { job } = await call("POST", "/settings", { query: this.trial.query, fields: { settings } });
       this.moved = target;
       this.draw();
       await this.changes.follow(job);
@@ -145,13 +161,13 @@ class Network {
   }
 
   question(preview, changes, target) {
-    const { html, t, plural } = this.ctx;
+    const { html, nothing, t } = this.ctx;
     return html`
       ${told(preview.warnings)}
       ${changes.length ? this.list(changes) : html`<p>${t("Nothing differs from the present settings. They are put into force once more.")}</p>`}
-      ${target ? html`<p>${target.address ? t("Afterwards the dashboard is at {address}.", { address: target.address }) : t("Its new address comes from your network: the appliance shows it on its console.")}</p>` : ""}
+      ${target ? html`<p>${target.address ? t("Afterwards the dashboard is at {address}.", target) : t("Its new address comes from your network: the appliance shows it on its console.")}</p>` : nothing}
       <p>${this.trial.isOffered
-        ? plural(TRIAL / 60, "If you do not confirm the change within {count} minute, the former settings come back by themselves.", "If you do not confirm the change within {count} minutes, the former settings come back by themselves.")
+        ? this.trial.promise()
         : t("Please check every line: if the appliance cannot be reached with these settings, only its console helps.")}</p>`;
   }
 

@@ -1,0 +1,117 @@
+// Changes on trial: they come back unless somebody who reaches the appliance with them says that they shall stay.
+
+import { takes } from "./description.js";
+
+/** Seconds to get in again, and to say that all is well. */
+export const SECONDS = 180;
+const LOOK_EACH = 2000;
+
+/** A change on trial, from the request to its confirmation or to its end. */
+export class Trial {
+  /**
+   * @param {any} ctx
+   * @param {() => void} draw draws the screen.
+   * @param {string} path of what is changed.
+   * @param {{title: string, told: string, restored: string, keep: string}} words
+   */
+  constructor(ctx, draw, path, words) {
+    const isOffered = takes(ctx.document, "POST", path, "confirm");
+    Object.assign(this, { ctx, draw, path, words, isOffered, pending: null, until: 0, id: "", outcome: null, trouble: null });
+    const clock = setInterval(() => this.pending && draw(), 1000);
+    ctx.signal.addEventListener("abort", () => clearInterval(clock), { once: true });
+  }
+
+  /** What asks for a trial, in the query of the change. */
+  get query() {
+    return this.isOffered ? { confirm: SECONDS } : {};
+  }
+
+  /** Take what the appliance shows of it. */
+  take(pending) {
+    this.pending = pending ?? null;
+    this.until = performance.now() + (pending?.["seconds-left"] ?? 0) * 1000;
+  }
+
+  /** A job began; ask until it says that it waits. */
+  begin(id) {
+    Object.assign(this, { id, outcome: null, trouble: null });
+    if (this.isOffered) {
+      this.wait(id).catch((error) => error.name === "AbortError" || reportError(error));
+    }
+  }
+
+  async wait(id) {
+    const { look, live, signal } = this.ctx;
+    while (this.id === id && this.pending === null && this.outcome === null) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EACH));
+      signal.throwIfAborted();
+      const job = live.state.jobs.get(id);
+      if (document.visibilityState === "visible" && (job === undefined || job.status === "running")) {
+        const shown = await look(this.path).catch((error) => this.passing(error));
+        if (shown?.pending && this.id === id) {
+          this.take(shown.pending);
+          this.draw();
+        }
+      }
+    }
+  }
+
+  passing(error) {
+    if (error.name === "AbortError") {
+      throw error;
+    }
+  }
+
+  end(record) {
+    Object.assign(this, { pending: null, outcome: record });
+  }
+
+  async keep() {
+    this.trouble = null;
+    try {
+      await this.ctx.call("POST", `${this.path}/confirm`);
+      this.pending = null;
+    } catch (error) {
+      this.trouble = error;
+    }
+    this.draw();
+  }
+
+  /** How many seconds are left. */
+  get left() {
+    return Math.max(0, Math.round((this.until - performance.now()) / 1000));
+  }
+
+  /** Whether the change was put back, as nobody confirmed it or it failed. */
+  get isRestored() {
+    return this.outcome?.["error-code"] === "E2001";
+  }
+
+  /** The question whether to keep the change, or that it was put back; `more` is what the screen says beside it. */
+  view(more) {
+    const { html, nothing, alert, may, message, t } = this.ctx;
+    if (!this.pending) {
+      return this.isRestored ? message("warn", this.words.restored) : nothing;
+    }
+    return html`<section class="card" data-trial>
+      <h2>${this.words.title}</h2>
+      <p>${this.words.told}</p>
+      ${this.countdown()}
+      ${more}
+      ${this.trouble ? alert(this.trouble) : nothing}
+      ${may("POST", `${this.path}/confirm`)
+        ? html`<p class="actions"><button type="button" class="primary" @click=${() => this.keep()}>${this.words.keep}</button></p>`
+        : nothing}
+    </section>`;
+  }
+
+  countdown() {
+    const { html, duration, t } = this.ctx;
+    return html`<p class="countdown" role="timer" aria-label=${t("Time left")}>${duration(this.left)}</p>`;
+  }
+
+  /** What is said before a change that can be confirmed. */
+  promise() {
+    return this.ctx.plural(SECONDS / 60, "If you do not confirm the change within {count} minute, everything comes back as it was by itself.", "If you do not confirm the change within {count} minutes, everything comes back as it was by itself.");
+  }
+}
