@@ -33,12 +33,12 @@ def jidoteki_endpoints(appliance):
 """
 
 
-def rebooting(make: MakeHost, tmp_path: Path, script: str, **options: object) -> Host:
+def rebooting(make: MakeHost, tmp_path: Path, script: str) -> Host:
     """Return a host whose reboot command is a script."""
     command = tmp_path / "reboot.sh"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
-    return make(commands={"reboot": [str(command)]}, **options)
+    return make(commands={"reboot": [str(command)]})
 
 
 def ask_for_restart(tab: Tab) -> None:

@@ -160,6 +160,7 @@ export class Restore {
   /** Restore; the answer comes at the end, and the job that is told of meanwhile is shown by the screen. */
   async run() {
     const { upload } = this;
+    const last = this.screen.restored?.id;
     this.before = this.screen.shown;
     this.upload = null;
     forget(upload);
@@ -168,7 +169,7 @@ export class Restore {
       await this.tell((await this.post(upload)).warnings);
     } catch (error) {
       if (error instanceof UnreachableError) {
-        await this.findAgain(error);
+        await this.findAgain(error, last);
       } else if (this.screen.shown === this.before) {
         this.upload = upload;
         throw error; // refused before a job began: what was sent is still there
@@ -200,7 +201,7 @@ export class Restore {
   }
 
   /** The answer was lost, which does not end a restore: show the job that was begun. */
-  async findAgain(lost) {
+  async findAgain(lost, last) {
     const { call, may, signal } = this.ctx;
     if (!may("GET", "/jobs")) {
       throw lost;
@@ -208,7 +209,7 @@ export class Restore {
     for (;;) {
       try {
         const { jobs } = await call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
-        if (jobs[0] && jobs[0].id !== this.screen.restored?.id) {
+        if (jobs[0] && jobs[0].id !== last) {
           return jobs[0].id === this.screen.shown ? null : await this.screen.follow(jobs[0]);
         }
         throw lost;
