@@ -4,7 +4,7 @@ PORT := 8443
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
-SOURCES := bench client core docs examples hookspecs plugins testing tests
+SOURCES := bench client core deb docs examples hookspecs plugins testing tests
 
 # Modules side by side; the tests of one may share its host.
 PARALLEL := -n 4 --dist loadscope
@@ -95,7 +95,7 @@ check: $(READY) types check-scripts ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
-	MYPYPATH=tests $(BIN)/mypy docs tests --exclude 'tests/(faults|mutants|endpoints/update)/'
+	MYPYPATH=deb:tests $(BIN)/mypy deb docs tests --exclude 'tests/(faults|mutants|endpoints/update)/'
 	for each in faults mutants endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
@@ -153,11 +153,21 @@ $(READY): requirements.txt pyproject.toml | types
 	@touch $@
 
 lock: $(READY) ## pin, with hashes, what the product, its developers and the site need; UPGRADE=1 takes the newest
-	$(BIN)/python -m pip install --quiet uv
 	$(PIN) pyproject.toml -o requirements-runtime.txt
 	$(PIN) --constraints requirements-runtime.txt --extra dev pyproject.toml requirements.in -o requirements.txt
 	$(PIN) --group docs -o requirements-docs.txt
 	$(PIN) --group mutants -o requirements-mutants.txt
+
+SUITES := bookworm trixie
+.PHONY: vm-test
+vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; as root; SUITES=trixie for one alone
+	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm
+
+SUITE := bookworm
+ARCHITECTURE := amd64
+.PHONY: deb
+deb: $(READY) ## the Debian package, in dist; SUITE=trixie, ARCHITECTURE=arm64
+	$(BIN)/python deb/build.py --suite $(SUITE) --architecture $(ARCHITECTURE)
 
 dist: $(READY) ## the source distribution and the wheel, in dist
 	rm -rf dist

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
 
-from jidoteki.client import answers, downloads, events, jobs, repeating, uploads
+from jidoteki.client import answers, confirming, downloads, events, jobs, repeating, uploads
 from jidoteki.client.answers import MAX_ANSWER, Answer
 from jidoteki.client.errors import ApiResponseError, ClientError
 from jidoteki.client.events import Event
@@ -50,6 +51,7 @@ class Client:
         timeout: float = 600.0,
     ) -> None:
         self._transport = Transport(url, token, cafile, verify, scheme, timeout)
+        self._at = partial(Client, token=token, cafile=cafile, verify=verify, scheme=scheme, timeout=timeout)
         #: What is known of the appliance once it was asked.
         self._serves_uploads: bool | None = None
         self._jobs = jobs.Started(self)
@@ -245,6 +247,20 @@ class Client:
             place = None
         told = self._jobs.events_of(answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
+
+    async def confirm(self, path: str, *, seconds: float = DAY, interval: float = 1.0) -> Answer:
+        """Confirm a change that was made with `confirm=N` in the query, as soon as it is complete.
+
+        :param path: of the request that made the change, such as `/settings`.
+        :param seconds: how long to try at most, also where the appliance cannot be reached.
+        :raises ApiResponseError: nothing waits for a confirmation, or not any more.
+        :raises ClientError: as `request` does.
+        """
+        return await confirming.confirm(self, path, seconds, interval)
+
+    def at(self, url: str) -> Client:
+        """Return a client of the same appliance at another address, with the same credential."""
+        return self._at(url)
 
     async def listen(self) -> None:
         """Follow the events before a request whose job is waited for, where they are served.

@@ -27,6 +27,7 @@ from jidoteki.hookspecs.responses import (
     TextResponse,
 )
 from jidoteki.hookspecs.screens import ChartPart, FormPart, LogPart, Screen, StatusPart, TablePart, TextPart
+from jidoteki.hookspecs.trials import Trial
 
 __all__ = [
     "CONTRACT",
@@ -75,6 +76,7 @@ __all__ = [
     "TextFile",
     "TextPart",
     "TextResponse",
+    "Trial",
     "Upload",
     "UploadedFile",
     "Visit",

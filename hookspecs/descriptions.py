@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jidoteki.hookspecs import differences
+
 DONE: Final = {"$ref": "#/components/schemas/Done"}
 """The schema of `{"Status": "200 OK"}`."""
 
@@ -26,6 +28,7 @@ def previewing(status: str, properties: Mapping[str, Any]) -> dict[str, Any]:
             "Status": {"const": status},
             "Location": {"type": "string", "description": "Where to look how the job goes"},
             "dry-run": {"const": True, "description": "Nothing was changed"},
+            "changes": differences.SCHEMA,
             **properties,
         },
         "additionalProperties": False,

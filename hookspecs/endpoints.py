@@ -14,6 +14,7 @@ from jidoteki.hookspecs.jobs import JobOutcome, JobRecord
 from jidoteki.hookspecs.live import Service
 from jidoteki.hookspecs.metrics import Metric
 from jidoteki.hookspecs.responses import Response
+from jidoteki.hookspecs.trials import Trial
 
 PREFIX: Final = "/api/v1/admin"
 """The prefix of every endpoint's path."""
@@ -160,6 +161,15 @@ class Request(Protocol):
         :raises ApiError: 400, it cannot start.
         """
 
+    async def trial(self, job_type: str) -> Trial | None:
+        """Return the change of a job of this type that is on trial, to be put back unless it is confirmed; or None."""
+
+    async def confirm_job(self, job_type: str) -> None:
+        """Confirm the change of the running job of this type, which makes it final.
+
+        :raises ApiError: 400, none waits for a confirmation (with E1004: not yet).
+        """
+
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return whether the client resumes a download of this very file; then no new one must be created.
 
@@ -225,6 +235,9 @@ class Endpoint:
     words of the original API, whose log other tools read.
     `persist` tells whether a success without a job changes what must survive a reboot: the configured `persist` command
     runs after it, and it is refused once the system goes down.
+    `confirm` makes the endpoint accept `?confirm=N`, 10 to 3600 seconds: the change of the job that `starts` names,
+    which needs a `JobType.revert`, is put back unless another endpoint calls `Request.confirm_job` in time. Its value
+    is the default for clients that do not ask; 0 for none.
     `enabled_by` is the name in `endpoints` of the configuration that enables it: by default the first part of its path.
     """
 
@@ -242,6 +255,7 @@ class Endpoint:
     body: str | None = None
     audited_as: Callable[[Mapping[str, Any]], tuple[str, str]] | None = None
     persist: bool = False
+    confirm: int | None = None
     enabled_by: str | None = None
 
 

@@ -1,7 +1,8 @@
 """Files that are restored when the change that they belong to fails, even by a kill or a power cut.
 
 A symlink in the place of one is restored as a symlink. During the change their former contents are in a note in
-`ADMIN/jobs`, which the service alone can read; the recovery of a dead job restores what such a note holds.
+`ADMIN/jobs`, which the service alone can read; the recovery of a dead job restores what such a note holds. Of a change
+on trial the note stays until the trial has ended: see `tried_files`.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ _NOTE: Final = vol.Schema({_TEXT: _NOTED})
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class Link:
     """A symlink."""
 
     target: str
 
 
-_Former = bytes | _Link | OSError | None
+Former = bytes | Link | OSError | None
 
 
 @contextlib.contextmanager
@@ -57,7 +58,8 @@ def replaced(
 ) -> Iterator[None]:
     """Replace files, and restore them, with a line in the log, if the body of the `with` fails or is cancelled.
 
-    A job type that uses it has what `recovery` returns as its `recover`, for jobs that are killed.
+    A job type that uses it has what `recovery` returns as its `recover`, for jobs that are killed. Where the change is
+    on trial, its `JobType.revert` restores them instead, with `tried_files.put_back`.
 
     :param files: the new contents by path, at most 8 MiB each; None removes a file. A file that did not exist is
         removed on a failure.
@@ -66,25 +68,56 @@ def replaced(
     :param put_back: the line in the log when they are restored.
     :raises JobError: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
-    former = {path: _content(path) for path in files}
+    former = {path: content_of(path) for path in files}
     modes = modes or {}
-    note = job.appliance.jobs / f"{job.id}{_SUFFIX}"
+    note = note_of(job.appliance, job.id)
     try:
         try:
+            _check_restorable(job, former)
             job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
             _void_others(note)
-            _replace(job.appliance, files, mode, modes)
+            replace_all(job.appliance, files, mode, modes)
         except OSError as error:
             raise JobError(f"{cannot_write}: {error.strerror or error}") from error
         yield
     except BaseException as failure:
-        changed = {path: content for path, content in former.items() if _differs(content, _content(path))}
+        if job.confirm:
+            raise
+        changed = {path: content for path, content in former.items() if differs(content, content_of(path))}
         _put_back(job, changed, modes, failure)
         if changed:
             job.log(put_back)
         raise
     finally:
-        _remove(note)
+        if not job.confirm:
+            remove(note)
+
+
+def _check_restorable(job: Job, former: Mapping[Path, Former]) -> None:
+    """Refuse to replace a file on trial that could not be restored.
+
+    :raises OSError: there is one.
+    """
+    for content in former.values():
+        if job.confirm and isinstance(content, OSError):
+            raise content
+
+
+def note_of(appliance: Appliance, id: str) -> Path:
+    """Return the path of the note of a run."""
+    return appliance.jobs / f"{id}{_SUFFIX}"
+
+
+def read_note(note: Path, allowed: set[str]) -> dict[Path, tuple[bytes | Link | None, int]]:
+    """Return the former content and the mode of each file in a note.
+
+    :raises OSError: there is none, or it cannot be read.
+    """
+    try:
+        noted = _NOTE(json.loads(paths.read_own(note, _MAX_NOTE)))
+        return {Path(path): (_former(each), each.get("mode", MODE)) for path, each in noted.items() if path in allowed}
+    except (ValueError, RecursionError, vol.Invalid):  # only the service writes there, so it is incomplete
+        return {}
 
 
 def recovery(
@@ -103,18 +136,18 @@ def recovery(
         said = None
         for note in _notes(appliance.jobs, job_type):
             said = _put_back_noted(appliance, note, {str(path) for path in files(appliance)}, put_back) or said
-            _remove(note)
+            remove(note)
         return said
 
     return recover
 
 
-def _noted(former: Mapping[Path, _Former], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]) -> str:
+def _noted(former: Mapping[Path, Former], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]) -> str:
     """Return a note of the readable files: an unreadable one could not be restored."""
     noted = {
         str(path): {
             "former": base64.b64encode(content).decode() if isinstance(content, bytes) else None,
-            "link": content.target if isinstance(content, _Link) else None,
+            "link": content.target if isinstance(content, Link) else None,
             "written": _digest(files[path]),
             "mode": modes.get(path, MODE),
         }
@@ -128,7 +161,7 @@ def _void_others(note: Path) -> None:
     """Remove the notes of earlier runs: what they hold is older than what the present run replaces."""
     for each in _notes(note.parent, note.stem.partition("-")[2]):
         if each != note:
-            _remove(each)
+            remove(each)
 
 
 def _notes(directory: Path, job_type: str) -> list[Path]:
@@ -153,31 +186,31 @@ def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str], put_bac
     except (ValueError, RecursionError, vol.Invalid):
         return None  # only the service writes there, so it is incomplete
     own = {path: content for path, content in former.items() if _has(path, noted[str(path)]["written"])}
-    _replace(appliance, own, MODE, {path: noted[str(path)].get("mode", MODE) for path in own})
+    replace_all(appliance, own, MODE, {path: noted[str(path)].get("mode", MODE) for path in own})
     if not own:
         return None
-    others = [str(path) for path, content in former.items() if path not in own and _differs(content, _content(path))]
+    others = [str(path) for path, content in former.items() if path not in own and differs(content, content_of(path))]
     return f"{put_back}, but for what was written meanwhile: {', '.join(others)}" if others else put_back
 
 
-def _former(noted: Mapping[str, str | None]) -> bytes | _Link | None:
+def _former(noted: Mapping[str, str | None]) -> bytes | Link | None:
     if (target := noted.get("link")) is not None:
-        return _Link(target)
+        return Link(target)
     return None if noted["former"] is None else base64.b64decode(noted["former"], validate=True)
 
 
 def _has(path: Path, written: str | None) -> bool:
-    content = _content(path)
-    return not isinstance(content, OSError | _Link) and _digest(content) == written
+    content = content_of(path)
+    return not isinstance(content, OSError | Link) and _digest(content) == written
 
 
-def _put_back(job: Job, former: Mapping[Path, _Former], modes: Mapping[Path, int], failure: BaseException) -> None:
+def _put_back(job: Job, former: Mapping[Path, Former], modes: Mapping[Path, int], failure: BaseException) -> None:
     """Restore files after a failure.
 
     :raises JobError: that is impossible.
     """
     try:
-        _replace(job.appliance, former, MODE, modes)
+        replace_all(job.appliance, former, MODE, modes)
         unreadable = next((each for each in former.values() if isinstance(each, OSError)), None)
         if unreadable is not None:
             raise unreadable
@@ -187,17 +220,18 @@ def _put_back(job: Job, former: Mapping[Path, _Former], modes: Mapping[Path, int
         raise JobError(f"{failure}; {lost}", code) from failure
 
 
-def _differs(former: _Former, now: _Former) -> bool:
+def differs(former: Former, now: Former) -> bool:
     """Return whether a file must be restored: one that could not be replaced has not changed."""
     if isinstance(former, OSError) or isinstance(now, OSError):
         return type(former) is not type(now)
     return former != now
 
 
-def _content(path: Path) -> _Former:
+def content_of(path: Path) -> Former:
+    """Return the content of a file or the target of a symlink; None without one, or the error of reading it."""
     try:
         if path.is_symlink():
-            return _Link(os.readlink(path))
+            return Link(os.readlink(path))
         return paths.read_regular(path)
     except FileNotFoundError:
         return None
@@ -206,14 +240,14 @@ def _content(path: Path) -> _Former:
         return error
 
 
-def _replace(appliance: Appliance, files: Mapping[Path, str | _Former], mode: int, modes: Mapping[Path, int]) -> None:
+def replace_all(appliance: Appliance, files: Mapping[Path, str | Former], mode: int, modes: Mapping[Path, int]) -> None:
     """Write the files that have a content, make the symlinks, and remove what has neither."""
     contents = {path: content for path, content in files.items() if isinstance(content, str | bytes)}
     appliance.replace_files(contents, mode, modes)
     for path, content in files.items():
         if content is None:
-            _remove(path)
-        elif isinstance(content, _Link):
+            remove(path)
+        elif isinstance(content, Link):
             _link(path, content.target)
 
 
@@ -229,7 +263,7 @@ def _link(path: Path, target: str) -> None:
     paths.sync_directory(path.parent)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file durably: a note that reappears would restore old files much later."""
     try:
         path.unlink()

@@ -61,6 +61,19 @@ class Job(Protocol):
         """Add facts from `check`, JSON values by name, to the response of a dry run; otherwise do nothing."""
 
     @property
+    def confirm(self) -> int:
+        """Seconds within which the change must be confirmed, as the request asked; 0 if it is final at once."""
+
+    def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
+        """Wait for the confirmation of a change that is complete; return at once if none is asked for.
+
+        A run that returns without having called it waits then. What fails before puts the change back.
+
+        :param pending: what is to be confirmed, JSON values by name, for `Request.trial`.
+        :raises JobError: E2001, nobody confirmed it in time, or the system goes down; let it through.
+        """
+
+    @property
     def workspace(self) -> Path:
         """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
 
@@ -194,7 +207,7 @@ class JobType:
     busy_code: str | None = None
     """The error code of the refusal while a job of this type, or of one that excludes it, runs; by default E1004."""
     timeout: float = 3600
-    """Seconds after which the job is killed and counts as failed."""
+    """Seconds after which the job is killed and counts as failed; without those that it waits for a confirmation."""
     recover: Callable[[Appliance], str | None] | Callable[[Appliance, Mapping[str, Any]], str | None] | None = None
     """Called in the service after a run was killed or lost in a power cut, before the next one can start; with the
     plugin's section of the configuration if it has a second parameter that is named `config` or has no default.
@@ -207,6 +220,12 @@ class JobType:
     cleaning up in `finally`, and in `recover` after a kill."""
     makes_room: bool = False
     """Whether it may start on a full disk, with the disk space that the host reserves: it frees some, or reboots."""
+    revert: Callable[[Job], None] | None = None
+    """Put back what a run of `Endpoint.confirm` changed, and put that into force; called when it failed, was killed,
+    lost in a power cut or a reboot, or not confirmed in time. It has the id of that run and no input: what it needs is
+    what the run stored, in files `ID.NAME` in `ADMIN/jobs` (`former_files` does). It must be repeatable: it is called
+    again after it was killed or raised, at once and at the next start; where nothing was changed, too. `recover` is not
+    called for these runs."""
     persist: bool = False
     """Whether a success changes data that must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; it cannot start while the system is shutting down."""

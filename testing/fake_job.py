@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidoteki.core.config import loading
-from jidoteki.hookspecs import Appliance, JobCancelledError, JobError
+from jidoteki.hookspecs import Appliance, JobCancelledError, JobError, trials
 
 if TYPE_CHECKING:
     from jidoteki.hookspecs import Job
@@ -31,6 +31,9 @@ class FakeJob:
     :param host_config: the host's configuration; by default that of an appliance without a configuration file.
     :param dry_run: whether only `check` is called.
     :param id: the id of this run.
+    :param confirm: seconds within which the change must be confirmed.
+    :param confirmed: whether somebody confirms it.
+    :param pending: what `await_confirmation` was told is to be confirmed; None if it was not called.
     :param exit_statuses: of programs and scripts, by file name; 0 for others.
     :param outputs: of programs run by `output`, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
@@ -48,6 +51,9 @@ class FakeJob:
     host_config: Mapping[str, Any] = field(default_factory=loading.defaults)
     dry_run: bool = False
     id: str = "000001-fake"
+    confirm: int = 0
+    confirmed: bool = True
+    pending: Mapping[str, Any] | None = None
     exit_statuses: Mapping[str, int] = field(default_factory=dict)
     outputs: Mapping[str, bytes] = field(default_factory=dict)
     applied: bool = False
@@ -66,6 +72,17 @@ class FakeJob:
     def commit(self) -> None:
         """Be cancelled if that was told before; then nothing cancels it."""
         self._step()
+
+    def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
+        """Set `pending`, and wait for nothing.
+
+        :raises JobError: it is to be confirmed, and not `confirmed`.
+        """
+        self._step()
+        if self.confirm:
+            self.pending = dict(pending or {})
+            if not self.confirmed:
+                raise JobError(f"Nobody confirmed the change within {self.confirm} seconds", trials.CODE)
 
     def progress(self, percentage: int, *, final: bool = False) -> None:
         """Add to `percentages`."""

@@ -21,6 +21,7 @@ from jidoteki.hookspecs import (
     Metric,
     Response,
     Service,
+    Trial,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class FakeRequest:
     :param answered: the number of answered requests, by method and status.
     :param outcome: the result of `run_job`.
     :param status: the result of `job_status`.
+    :param on_trial: the result of `trial`.
     :param running: whether a job is running that can be cancelled.
     :param records: the runs of jobs, newest first.
     :param logs: the logs of runs, by their ids.
@@ -92,6 +94,7 @@ class FakeRequest:
     :param allowed: method and path of what the token may do; None for everything.
     :param tickets: the paths of the issued tickets.
     :param started: the started jobs: name and input.
+    :param confirmed: the job types whose change was confirmed.
     :param cancelled: the names of the cancelled jobs, and the ids of the cancelled runs.
     """
 
@@ -109,6 +112,7 @@ class FakeRequest:
     answered: Mapping[tuple[str, int], int] = field(default_factory=dict)
     outcome: JobOutcome = field(default_factory=lambda: JobOutcome("000001-fake", "success"))
     status: Mapping[str, Any] = field(default_factory=lambda: {"status": None, "percentage": None, "log": None})
+    on_trial: Trial | None = None
     running: bool = False
     records: Sequence[JobRecord] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
@@ -119,6 +123,7 @@ class FakeRequest:
     tickets: list[str] = field(default_factory=list)
     started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
 
     def may(self, method: str, path: str) -> bool:
         """Look into `allowed`."""
@@ -149,6 +154,20 @@ class FakeRequest:
         """Add to `started`, and return `outcome`."""
         self.started.append((job_type, values))
         return self.outcome
+
+    async def trial(self, job_type: str) -> Trial | None:
+        """Return `on_trial`."""
+        return self.on_trial
+
+    async def confirm_job(self, job_type: str) -> None:
+        """Add to `confirmed`.
+
+        :raises ApiError: there is no change `on_trial`, or it does not wait yet.
+        """
+        if self.on_trial is None or not self.on_trial.is_waiting:
+            raise ApiError(400, "Nothing waits for a confirmation")
+        if not self.dry_run:
+            self.confirmed.append(job_type)
 
     async def resumes(self, path: Path, filename: str) -> bool:
         """Return `resumed`."""

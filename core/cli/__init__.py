@@ -22,6 +22,7 @@ COMMANDS = {
     "package": "Build update packages, or find out whether an appliance would accept one.",
     "openapi": "Print the OpenAPI 3.1 document of an appliance.",
     "plugins": "List the plugins: what they serve, or why they do not.",
+    "provision": "Make what a machine lacks to be an appliance.",
     "serve": "Serve the API of an appliance.",
     "sign": "Print the hash that authenticates a request.",
     "top": "Show jobs and health of an appliance, live.",

@@ -7,23 +7,27 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
 
-from jidoteki.client import Answer, Client, ClientError
+from jidoteki.client import Answer, ApiResponseError, Client, ClientError, UnreachableError
+from jidoteki.client.confirming import trying
 from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.client.errors import sentence
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.progress import Meter
 from jidoteki.core.cli.remote import Remote, printable, remote_options
 from jidoteki.core.http.responses import encode
+from jidoteki.hookspecs.trials import MAX_SECONDS, MIN_SECONDS
 
 MAX_TEXT = 64 * 1024
+#: Seconds beside those of the trial that the change itself may take, and the appliance be away.
+CONFIRM_TIMEOUT = 600
 STANDARD_OUTPUT = Path("-")
 """The value of `--output` that stands for it, as in curl; a terminal then gets any content."""
 
@@ -40,6 +44,8 @@ class Call:
     status: str | None
     output: Path | None
     max_size: int | None
+    confirm: int = 0
+    confirm_at: str | None = None
 
 
 @click.command()
@@ -49,6 +55,11 @@ class Call:
     help="A form parameter; @FILE as its value sends a file, <FILE the text in a file.",
 )  # fmt: skip
 @click.option("--wait", is_flag=True, help="Follow the job that the request starts to its end; exit 1 if it fails.")
+@click.option(
+    "--confirm", type=click.IntRange(MIN_SECONDS, MAX_SECONDS), is_flag=False, flag_value=90, metavar="[SECONDS]",
+    help="Have the change put back unless it can be confirmed in time, by default within 90 seconds, and confirm it.",
+)  # fmt: skip
+@click.option("--confirm-at", metavar="URL", help="Where the appliance is to be reached after that change.")
 @click.option("--status", metavar="PATH", help="Where the status of that job is, if the appliance does not tell.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -59,7 +70,7 @@ class Call:
 @remote_options
 def command(
     remote: Remote, method: str, path: str, parts: tuple[str, ...], wait: bool, status: str | None,
-    output: Path | None, max_size: int | None, no_token: bool,
+    output: Path | None, max_size: int | None, no_token: bool, confirm: int | None, confirm_at: str | None,
 ) -> None:  # fmt: skip
     """Make a signed request and print the answer's body.
 
@@ -71,7 +82,11 @@ def command(
         raise click.UsageError("--wait and --output exclude each other")
     if status and not wait:
         raise click.UsageError("--status needs --wait")
-    call = Call(method, path, fields, files, wait, status, output, max_size)
+    if confirm and (method != "POST" or output):
+        raise click.UsageError("--confirm is for POST, without --output")
+    if confirm_at and not confirm:
+        raise click.UsageError("--confirm-at needs --confirm")
+    call = Call(method, path, fields, files, wait, status, output, max_size, confirm or 0, confirm_at)
     remote.run(lambda client: _make(client, call), with_token=not no_token)
 
 
@@ -112,7 +127,9 @@ def _text(parameter: str, path: Path) -> str:
 
 async def _make(client: Client, call: Call) -> None:
     async with client:
-        if call.wait:
+        if call.confirm:
+            _print(await _try(client, call))
+        elif call.wait:
             if call.method == "POST":
                 await client.listen()
             _print(await _follow(client, call, await _send(client, call)))
@@ -135,6 +152,25 @@ async def _send(client: Client, call: Call) -> Answer:
         return await client.request(
             call.method, call.path, call.fields, call.files, lambda sent: meter.show(sent, size)
         )
+
+
+async def _try(client: Client, call: Call) -> Any:
+    """Return the final status of the job of a change that was confirmed, at the new address if there is one."""
+    answer = await _send(client, replace(call, path=trying(call.path, call.confirm)))
+    if answer.status != 202 or answer.is_dry_run:
+        return answer.data
+    async with AsyncExitStack() as opened:
+        there = await opened.enter_async_context(client.at(call.confirm_at)) if call.confirm_at else client
+        try:
+            await there.confirm(call.path, seconds=call.confirm + CONFIRM_TIMEOUT)
+        except ApiResponseError as error:
+            if error.status == 404:
+                raise ClientError("The appliance knows no confirmations: the change is final") from error
+            if error.status != 400:
+                raise  # else the job tells why there is nothing to confirm
+        except UnreachableError as error:
+            raise ClientError(f"{error}; so the change was not confirmed, and is put back") from error
+        return await _follow(there, call, answer)
 
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:

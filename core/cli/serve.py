@@ -71,6 +71,7 @@ def run(
     :param announce: called with the address of each listener once it accepts connections.
     :raises CommandError: the service cannot start.
     """
+    from jidoteki.core.files import torn_logs
     from jidoteki.core.logs import service as service_log
     from jidoteki.core.service import first_process
     from jidoteki.core.service.server import serve
@@ -83,6 +84,8 @@ def run(
         appliance.prepare()
     except OSError as error:
         raise CommandError(f"{error.filename} cannot be made: {error.strerror}") from error
+    for directory in (appliance.log, appliance.jobs):
+        torn_logs.mend(directory)
     log = service_log.start(appliance.log / "jidoteki-admin-api.log", debug)
     try:
         service = Service(appliance, config or appliance.configuration)

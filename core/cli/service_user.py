@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import pwd
@@ -17,17 +18,10 @@ from jidoteki.core.files.ownership import user_name
 def become(appliance: Appliance) -> None:
     """If root calls, re-execute the command as the service's user, who could neither read nor replace files of root.
 
-    That user is the owner of `ADMIN/jobs`, which the service creates; if the service never ran, root stays root.
-
     :raises CommandError: that user cannot run this Python.
     """
-    if os.geteuid() != 0:
-        return
-    try:
-        owner = appliance.jobs.lstat()
-    except OSError:
-        return
-    if owner.st_uid == 0 or not stat.S_ISDIR(owner.st_mode):
+    owner = _service_user(appliance)
+    if os.geteuid() != 0 or owner is None or owner.st_uid == 0:
         return
     try:
         entry = pwd.getpwuid(owner.st_uid)
@@ -52,16 +46,26 @@ def become_or_refuse(appliance: Appliance) -> None:
     :raises CommandError: another user called it.
     """
     become(appliance)
-    try:
-        owner = appliance.jobs.lstat().st_uid
-    except OSError:
-        return
-    if owner != os.geteuid():
-        user = user_name(owner)
+    owner = _service_user(appliance)
+    if owner is not None and owner.st_uid != os.geteuid():
+        user = user_name(owner.st_uid)
         command = shlex.join(["jidoteki", *sys.argv[1:]])
         raise CommandError(
             f"The service runs as {user}, and so must this: run it as root, or: sudo -u {user} {command}"
         )
+
+
+def _service_user(appliance: Appliance) -> os.stat_result | None:
+    """Return the status of the directory whose owner is the service's user, or None.
+
+    That is `ADMIN/jobs`, which the service creates, or before its first start `ADMIN`.
+    """
+    for directory in (appliance.jobs, appliance.admin):
+        with contextlib.suppress(OSError):
+            status = directory.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                return status
+    return None
 
 
 def caller() -> str:

@@ -138,7 +138,7 @@ def _resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[s
 def _query_fields(parameters: list[Mapping[str, Any]]) -> Iterator[Field]:
     for each in parameters:
         if each["name"] != "dry-run" and each["in"] != "header":
-            yield _field(each["name"], each["in"], each["schema"], each["required"], "")
+            yield _field(each["name"], each["in"], each["schema"], each.get("required", False), "")
 
 
 def _form_fields(body: Mapping[str, Any] | None) -> Iterator[Field]:

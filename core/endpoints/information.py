@@ -44,6 +44,8 @@ DESCRIBED = {
         ),
     ),
 }
+#: The changes that were put back, as nobody confirmed them or they failed, until a later one of the kind succeeds.
+REVERTED = "reverted"
 CHANGELOG = "# Changelog\n\n## 1.0.9 (2015-08-21)\n\n* Update app to version 2.1.2\n* Update system packages\n"
 ENDPOINTS = Described(
     "The endpoints",
@@ -94,6 +96,14 @@ class Health(SmallFile):
 
     async def show(self, request: Request) -> Response:
         """Return the body; 404 if another collector is to write the file and has not."""
+        service = own(request).service
+        shown = await self._figures(request)
+        if not service.put_back:
+            return shown
+        figures = strict_json.loads(shown.content) if isinstance(shown, EncodedJson) else shown
+        return {**figures, REVERTED: list(service.put_back.values())} if isinstance(figures, dict) else shown
+
+    async def _figures(self, request: Request) -> Response:
         service = own(request).service
         if service.unwritten_health is not None:
             return service.unwritten_health

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 from jidoteki.core.jobs import persisting
 from jidoteki.core.jobs.changes import WAIT_TIMEOUT, Changes
-from jidoteki.hookspecs import Appliance, Described, Endpoint, Job, JobError, JobType, Request, Response, hookimpl
+from jidoteki.hookspecs import (
+    Appliance,
+    Described,
+    Endpoint,
+    Job,
+    JobError,
+    JobType,
+    Request,
+    Response,
+    differences,
+    hookimpl,
+)
 
 DEFAULT = ["reboot"]
 #: Twice the wait for changes, and the commands.
@@ -15,6 +26,11 @@ TIMEOUT = 2 * WAIT_TIMEOUT + 600
 
 def run_persist(job: Job) -> None:
     """Do nothing: the host runs the persist command after the job."""
+
+
+def check(job: Job) -> None:
+    """Tell a dry run what would change."""
+    job.preview({"changes": [differences.change("system", "running", "rebooting")]})
 
 
 async def reboot(request: Request) -> Response:
@@ -54,7 +70,9 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
-        JobType("reboot", run, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT, makes_room=True),
+        JobType(
+            "reboot", run, check, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT, makes_room=True
+        ),
         JobType("persist", run_persist, location="", timeout=600, persist=True),
     ]
 

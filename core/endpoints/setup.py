@@ -22,6 +22,7 @@ from jidoteki.hookspecs import (
     Label,
     Request,
     Response,
+    differences,
     hookimpl,
     validators,
 )
@@ -57,7 +58,8 @@ async def setup(request: Request) -> Response:
             await asyncio.to_thread(_set_token, mine, request.values["newtoken"])
         except OSError as error:
             raise ApiError(400, f"The token cannot be stored: {error.strerror or error}") from error
-    return {"Status": "200 OK"}
+    changed = differences.change("token", "", "")  # neither is ever shown
+    return {"Status": "200 OK", **differences.shown(request.dry_run, changed)}
 
 
 def _set_token(request: ApiRequest, token: str) -> None:

@@ -49,7 +49,13 @@ def tolerated(what: object) -> Iterator[None]:
     try:
         yield
     except (OSError, RecursionError) as error:
-        logger.error("%s: %s", what, getattr(error, "strerror", None) or error)
+        logger.error("%s: %s", what, reason(error) if isinstance(error, OSError) else error)
+
+
+def reason(error: OSError) -> str:
+    """Return why a file cannot be used, with the path of the file if the error has it."""
+    said = error.strerror or str(error)
+    return f"{said}: {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else said
 
 
 def set_aside(path: Path) -> None:

@@ -14,7 +14,6 @@ from jidoteki.hookspecs import ApiError
 NAME: Final = "dry-run"
 _OFF: Final = ("0", "false")
 _ON: Final = ("", "1", "true")
-_LETTERS: Final = NAME.replace("-", "")
 #: Longer names are not taken for a misspelling.
 _LONGEST: Final = 16
 _NEAR: Final = 0.8
@@ -29,7 +28,7 @@ def is_asked_for(query: MultiMapping[str], known: Container[str]) -> bool:
     :raises ApiError: 400, it is misspelt, given twice, or neither 1 nor 0.
     """
     for name in set(query):
-        if name != NAME and name not in known and _is_near(name):
+        if name != NAME and name not in known and is_near(name, NAME):
             raise ApiError(400, f"{name} is unknown; did you mean {NAME}? Nothing was done")
     values = query.getall(NAME, ["0"])
     if len(values) > 1:
@@ -39,6 +38,7 @@ def is_asked_for(query: MultiMapping[str], known: Container[str]) -> bool:
     return values[0] in _ON
 
 
-def _is_near(name: str) -> bool:
+def is_near(name: str, wanted: str) -> bool:
+    """Return whether a name is likely a misspelling of a parameter's."""
     letters = re.sub("[^a-z]", "", name.lower())
-    return len(name) <= _LONGEST and bool(difflib.get_close_matches(letters, [_LETTERS], cutoff=_NEAR))
+    return len(name) <= _LONGEST and bool(difflib.get_close_matches(letters, [wanted.replace("-", "")], cutoff=_NEAR))

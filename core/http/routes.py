@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import voluptuous as vol
+
 from jidoteki.core.config.loading import Config, nearest
 from jidoteki.core.http.forms import Form
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
-from jidoteki.hookspecs import Described, Endpoint
+from jidoteki.hookspecs import Described, Endpoint, trials
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class Routes:
 
     def _route(self, plugins: Plugins, plugin: Plugin, endpoint: Endpoint, config: Config) -> Route | None:
         needs_enabling = plugin.source.needs_enabling
-        problem = _problem(endpoint)
+        problem = _problem(endpoint) or _unconfirmable(endpoint, plugin)
         taken = None if problem else self._table.get(_key(endpoint.path), {}).get(endpoint.method)
         if taken and plugin.source.gives_way:
             return None
@@ -187,6 +189,20 @@ def _problem(endpoint: Endpoint) -> str | None:
         return f"{endpoint.method} {endpoint.path} reads a body, which only a change may"
     if not inspect.iscoroutinefunction(endpoint.handler):
         return f"the handler of {endpoint.method} {endpoint.path} must be an async function"
+    return None
+
+
+def _unconfirmable(endpoint: Endpoint, plugin: Plugin) -> str | None:
+    """Return why the changes of an endpoint that says so cannot be confirmed."""
+    if endpoint.confirm is None:
+        return None
+    named = f"{endpoint.method} {endpoint.path}"
+    if not any(job.name == endpoint.starts and job.revert for job in plugin.jobs):
+        return f"{named} is to be confirmed, but starts no job of this plugin that has a revert"
+    try:
+        trials.SECONDS(endpoint.confirm)
+    except vol.Invalid:
+        return f"the confirm of {named} must be 0, or {trials.MIN_SECONDS} to {trials.MAX_SECONDS} seconds"
     return None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.appliance import Appliance
-from jidoteki.hookspecs import paths
+from jidoteki.hookspecs import paths, tls_handshakes
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,16 @@ def unsupported_keys(pem: Path) -> list[str]:
     return told
 
 
+def _tried(pem: Path) -> ssl.SSLContext:
+    """Return a TLS context that clients can connect to.
+
+    :raises OSError: as `context_from`, or a handshake with it fails.
+    """
+    context = context_from(pem)
+    tls_handshakes.check(context)
+    return context
+
+
 class Certificate:
     """The TLS context for the next connection, replaced when the bundle changes; an invalid bundle changes nothing."""
 
@@ -102,8 +112,8 @@ class Certificate:
         try:
             if not self.path.exists() or _is_due(appliance):
                 make_self_signed(appliance)
-            self._context = context_from(self.path)
-        except OSError as error:
+            self._context = _tried(self.path)
+        except Exception as error:  # a way to a certificate that fails must not take the other endpoints with it
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
             self._context = _context_of(b"".join(_self_signed()))
         else:
@@ -119,9 +129,9 @@ class Certificate:
         return self._context
 
     def reload(self) -> None:
-        """Read the bundle again."""
+        """Read the bundle again; it takes over once a handshake with it has succeeded."""
         try:
-            self._context = context_from(self.path)
+            self._context = _tried(self.path)
             logger.info("The certificate in %s is used from now on", self.path)
         except OSError as error:
             logger.error("%s cannot be used, the certificate stays as it was: %s", self.path, error)
@@ -139,7 +149,7 @@ class Certificate:
             if _is_due(self._appliance):
                 make_self_signed(self._appliance)
                 logger.warning("The certificate that this service made for itself is made anew: its time was wrong")
-        except OSError as error:
+        except Exception as error:  # it is tried again tomorrow
             logger.error("%s cannot be made anew: %s", self.path, error)
 
     def _warn(self) -> None:
@@ -237,10 +247,16 @@ def _host_names() -> list[str]:
 
 
 def _addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the addresses of this machine, as far as it tells: a sandbox may hide its network interfaces."""
     import psutil
 
     found = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
-    for addresses in psutil.net_if_addrs().values():
+    try:
+        interfaces = psutil.net_if_addrs()
+    except Exception as error:  # OSError, or what psutil makes of it
+        logger.error("The addresses of this machine are not known, so its certificate does not name them: %s", error)
+        return sorted(found, key=str)
+    for addresses in interfaces.values():
         for each in addresses:
             if each.family in (socket.AF_INET, socket.AF_INET6):
                 with contextlib.suppress(ValueError):

@@ -43,12 +43,21 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
             lock = launcher.lock(record.type)
             if record.status != "running" or not locks.is_held(lock):
                 if id in untold:
-                    found.ended.append(_settled(launcher, record))
-            elif record.boot == boot_id() and processes.leads(record.pid, lock):
+                    _sort_in(found, launcher, _settled(launcher, record))
+            elif id in launcher.reverting or (record.boot == boot_id() and processes.leads(record.pid, lock)):
                 found.running.append(record)
             else:
                 found.unclear = True
     return found
+
+
+def _sort_in(found: Found, launcher: Launcher, settled: Record) -> None:
+    if settled.status != "running":
+        found.ended.append(settled)
+    elif settled.id in launcher.reverting:
+        found.running.append(settled)
+    else:
+        found.unclear = True
 
 
 def _last_of_the_held(launcher: Launcher) -> list[str]:

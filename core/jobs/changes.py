@@ -11,7 +11,7 @@ from typing import Final
 
 from jidoteki.core.files import locks
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
-from jidoteki.hookspecs import Job, JobError
+from jidoteki.hookspecs import Job, JobError, trials
 
 WAIT_TIMEOUT: Final = 600.0
 """Seconds: longer than the commands of a change take, unless `limits.command` is long."""
@@ -46,6 +46,7 @@ class Changes:
         deadline = time.monotonic() + WAIT_TIMEOUT
         waited_for = ""
         while running := self._running():
+            self._end_trial(running)
             if running.id != waited_for:
                 self._log_end(waited_for)
                 self._job.log(f"Waiting for the end of {running.id}, which changes what is to be kept")
@@ -73,6 +74,12 @@ class Changes:
             yield
         finally:
             os.close(lock)
+
+    def _end_trial(self, running: Record) -> None:
+        """Have put back a change that waits for its confirmation, which it could not get while the system is down."""
+        trial = trials.find(self._directory, running.type)
+        if trial and trial.is_waiting and trials.decide(self._directory, trial.id, "reverting"):
+            self._job.log(f"{trial.id} waits for its confirmation and is put back")
 
     def _running(self) -> Record | None:
         """Return the record of a running change, or None."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.jobs import cancelling, commands, persisting, status_files
+from jidoteki.core.jobs import cancelling, commands, persisting, status_files, trying
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
@@ -54,6 +54,7 @@ class Context:
         self._written = 0.0
         self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
+        self._protected = self._confirmed = False
         self.was_told = False
         """Whether the cancellation was reported to the job."""
         self._environment = commands.environment(appliance)
@@ -64,9 +65,25 @@ class Context:
 
     def checkpoint(self) -> None:
         """Raise JobCancelled if the job was cancelled; only once, so that it can clean up."""
-        if self._cancelled and not self.was_told:
+        if self._cancelled and not self.was_told and not self._protected:
             self.was_told = True
             raise JobCancelledError
+
+    def protect(self) -> None:
+        """Let nothing cancel the job any more, as it puts back what it changed."""
+        self._protected = True
+
+    @property
+    def confirm(self) -> int:
+        """Seconds within which the change must be confirmed."""
+        return self._record.confirm
+
+    def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
+        """Wait for the confirmation of the change, once."""
+        self.checkpoint()
+        if self.confirm and not self._confirmed:
+            trying.wait(self, self.confirm, pending or {})
+            self._confirmed = True
 
     def preview(self, facts: Mapping[str, Any]) -> None:
         """Add to the result of a dry run."""

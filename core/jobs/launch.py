@@ -18,7 +18,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
-from jidoteki.core.jobs import changes, commands, exit_reasons, settling, status_files
+from jidoteki.core.jobs import changes, commands, exit_reasons, reverting, settling, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
@@ -51,6 +51,8 @@ class Launcher:
         self.appliance = appliance
         self.records = Records(appliance.jobs)
         self.job_types: dict[str, tuple[Plugin, JobType]] = {}
+        #: Processes that put back what a dead run changed, by the id of that run, until they are watched.
+        self.reverting: dict[str, JobProcess] = {}
         self._config = config
         self.plugins = plugins
         for plugin in plugins.loaded:
@@ -111,34 +113,46 @@ class Launcher:
         client: str,
         user: str,
         permit: Callable[[], None] = lambda: None,
+        confirm: int = 0,
     ) -> tuple[Record, JobProcess]:
         """Start a job.
 
         :param permit: called just before the start; an exception that it raises prevents the start.
+        :param confirm: seconds within which the change must be confirmed.
         :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
         with locks.holding(self.appliance.jobs / "start.lock", tries=500):
-            blocking = self.busy(job_type)
+            blocking = self.busy(job_type) or self._put_back_first(job_type)
             if blocking:
                 raise BusyError(blocking)
             permit()
             job = self.job_types[job_type][1]
             try:
-                return self._start(job, input, client, user)
+                return self._start(job, input, client, user, confirm)
             except OSError as error:
                 if error.errno not in FULL or not job.makes_room or not self.records.reserve.release(FOR_A_JOB):
                     raise
-            return self._start(job, input, client, user)
+            return self._start(job, input, client, user, confirm)
 
-    def _start(self, job: JobType, input: Mapping[str, Any], client: str, user: str) -> tuple[Record, JobProcess]:
+    def _put_back_first(self, job_type: str) -> str | None:
+        """Have put back what a dead run changed on trial; return the type of that run, or None if there is none."""
+        for each in (job_type, *self._excluded(job_type)):
+            if (record := reverting.any_due(self, each)) and record.status == "running":
+                settling.settle_all(self, each)
+                return each
+        return None
+
+    def _start(
+        self, job: JobType, input: Mapping[str, Any], client: str, user: str, confirm: int
+    ) -> tuple[Record, JobProcess]:
         try:
             lock = locks.take(self.lock(job.name), tries=10)
         except locks.LockHeldError as error:
             raise BusyError(job.name) from error
         try:
             settling.settle_all(self, job.name)
-            record = self.records.new(job.name, client, user, job.persist)
+            record = self.records.new(job.name, client, user, job.persist, confirm)
             status_files.write(self.appliance.etc, job, record, begin=True)
             return record, self._spawn(record, input, lock)
         finally:
@@ -147,7 +161,7 @@ class Launcher:
     def _spawn(self, record: Record, input: Mapping[str, Any], lock: int) -> JobProcess:
         try:
             with open(paths.append_regular(self.records.log(record.id)), "ab") as log:
-                process = self._process(record, input, lock, log.fileno(), log.fileno(), dry_run=False)
+                process = self.process(record, input, lock, log.fileno(), log.fileno())
             exit_reasons.remember(self.records.path(record.id), process)
             return process
         except BaseException as error:
@@ -168,7 +182,7 @@ class Launcher:
             raise BusyError(blocking)
         record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
         with open(os.devnull, "rb") as null:
-            process = self._process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
+            process = self.process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
             outcome = process.communicate(timeout)
         except TimeoutError as error:
@@ -187,9 +201,21 @@ class Launcher:
             logger.error("The job %s: %s", job_type, message)
             return {"status": "failed", "error_message": message, "error_code": "E1000"}
 
-    def _process(
-        self, record: Record, input: Mapping[str, Any], lock: int, out: int, errors: int, dry_run: bool
+    def process(
+        self,
+        record: Record,
+        input: Mapping[str, Any],
+        lock: int,
+        out: int,
+        errors: int,
+        *,
+        dry_run: bool = False,
+        reverting: str | None = None,
     ) -> JobProcess:
+        """Start the process of a run: see `Order`.
+
+        :raises OSError: it cannot be started.
+        """
         plugin, _ = self.job_types[record.type]
         wanted = {plugin.name: plugin} | {each.name: each for each, _ in self.plugins.implementations("jidoteki_apply")}
         directory = self.appliance.tmp / record.id
@@ -206,6 +232,7 @@ class Launcher:
             input,
             workspace,
             dry_run,
+            reverting,
         )
         order.write(directory / "order.json")
         return self.start_process(directory / "order.json", lock, out, errors)
@@ -235,7 +262,7 @@ def _problem(job: JobType) -> str | None:
     """Return what is wrong with a job type, of which no value can be trusted, or None."""
     if not isinstance(job.name, str) or not TYPE_NAME.fullmatch(job.name):
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
-    if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover)):
+    if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover, job.revert)):
         return f"the handlers of the job {job.name} must not be async"
     if not _is_number(job.timeout) or not 0 < job.timeout < math.inf:
         return f"the timeout of the job {job.name} must be a number of seconds above 0"

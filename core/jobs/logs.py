@@ -52,6 +52,12 @@ class Log:
         """Append bytes to the log of this run only: other tools evaluate the last lines of the shared one."""
         self._write(output, self._own)
 
+    def store(self) -> None:
+        """Write to disk what was appended, so that a power cut takes nothing of it."""
+        for descriptor in (*self._shared, *self._own):
+            with leftovers.tolerated("A log cannot be stored"):
+                os.fsync(descriptor)
+
     def close(self) -> None:
         for descriptor in (*self._shared, *self._own):
             os.close(descriptor)

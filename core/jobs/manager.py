@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core.jobs import adopting, cancelling, exit_reasons, listing, settling
+from jidoteki.core.jobs import adopting, cancelling, exit_reasons, listing, reverting, settling, trying
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.live_progress import Following, job_event, plugin_event
@@ -87,27 +87,39 @@ class JobManager:
             self._looked = 0 if found.unclear or changed > now - listing.SETTLED else changed
             self._known.update(record.id for record in found.ended)
             for record in found.running:
-                self._watch(record, JobProcess(record.pid))
+                process = self.launcher.reverting.pop(record.id, None)
+                self._watch(record, process if process else JobProcess(record.pid))
         for record in found.ended:
             await self._tell("job.start", adopting.begun(record))
             await self._tell_end(record)
 
     async def start(
-        self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit = lambda: None
+        self,
+        job_type: str,
+        values: Mapping[str, Any],
+        client: str,
+        user: str,
+        permit: Permit = lambda: None,
+        confirm: int = 0,
     ) -> Watch:
         """Start a job.
 
         :param permit: called in a thread just before the start; an exception that it raises prevents the start.
+        :param confirm: seconds within which its change must be confirmed.
         :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started.
         """
-        return await asyncio.shield(self._start(job_type, values, client, user, permit))
+        return await asyncio.shield(self._start(job_type, values, client, user, permit, confirm))
 
-    async def _start(self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit) -> Watch:
+    async def _start(
+        self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, confirm: int
+    ) -> Watch:
         self._begun += 1
         self._starting += 1
         try:
-            record, process = await asyncio.to_thread(self.launcher.start, job_type, values, client, user, permit)
+            record, process = await asyncio.to_thread(
+                self.launcher.start, job_type, values, client, user, permit, confirm
+            )
             return self._watch(record, process)
         finally:
             self._starting -= 1
@@ -140,6 +152,13 @@ class JobManager:
         if job_type not in self._watches:
             await self.adopt()
         return self._watches.get(job_type)
+
+    async def await_end(self, job_type: str, id: str, seconds: float) -> None:
+        """Wait a while for the end of a run."""
+        watch = await self._running(job_type)
+        if watch and watch.record.id == id:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(watch.ended), seconds)
 
     async def check(self, job_type: str, values: Mapping[str, Any]) -> JobOutcome:
         """Run the job's check of an input; nothing is changed.
@@ -216,19 +235,11 @@ class JobManager:
     async def _follow(self, watch: Watch) -> None:
         await self._tell("job.start", watch.record)
         following = Following(watch.record.shown(), self._launcher, self._live)
-        limit = (
-            self.launcher.job_types[watch.record.type][1].timeout
-            if watch.record.type in self.launcher.job_types
-            else 3600
-        )
-        try:
-            await asyncio.wait_for(watch.process.ended(), max(1.0, limit + EXTRA_TIMEOUT - watch.process.age()))
-        except TimeoutError:
-            watch.late = True
-            await asyncio.to_thread(watch.process.kill)
         record = watch.record
         try:
-            record = await asyncio.to_thread(self._settle, watch)
+            while record.status == "running":
+                await self._await_process(watch)
+                record = await self._put_back(watch, await asyncio.to_thread(self._settle, watch))
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(exit_reasons.UNRECORDED)
@@ -239,6 +250,27 @@ class JobManager:
             watch.ended.set_result(record)
         await following.end()
         await self._tell_end(record)
+
+    async def _await_process(self, watch: Watch) -> None:
+        """Wait for the end of a run's process, which is killed if it takes too long."""
+        _, job = self.launcher.job_types.get(watch.record.type, (None, None))
+        limit = trying.longest(job.timeout if job else 3600, watch.record.confirm) + EXTRA_TIMEOUT
+        try:
+            await asyncio.wait_for(watch.process.ended(), max(1.0, limit - watch.process.age()))
+        except TimeoutError:
+            watch.late = True
+            await asyncio.to_thread(watch.process.kill)
+
+    async def _put_back(self, watch: Watch, record: Record) -> Record:
+        """Watch the process that puts back what a dead run changed, or wait for another one to do that."""
+        while record.status == "running":
+            if process := self.launcher.reverting.pop(record.id, None):
+                exit_reasons.await_settling(self.launcher.records.path(record.id), process)
+                watch.process, watch.late = process, False
+                break
+            await asyncio.sleep(reverting.TRY_EACH)
+            record = await asyncio.to_thread(settling.settle, self.launcher, record)
+        return record
 
     def _settle(self, watch: Watch) -> Record:
         watch.process.wait()

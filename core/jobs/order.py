@@ -29,6 +29,7 @@ class Order:
     :param input: the values of the request.
     :param workspace: an empty directory for this run.
     :param dry_run: whether only to check the input.
+    :param reverting: why only to put back what an earlier process of this run changed; None to run the job.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class Order:
     input: Mapping[str, Any]
     workspace: Path
     dry_run: bool
+    reverting: str | None = None
 
     @property
     def appliance(self) -> Appliance:

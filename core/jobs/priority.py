@@ -19,6 +19,8 @@ from typing import TypeVar
 NICE = 10
 TRIES = 10
 AUTOGROUP = Path("/proc/self/autogroup")
+#: How likely this process is to be killed when the memory is full, and all that it starts: 0 is the usual value.
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 Program = TypeVar("Program")
 
@@ -39,6 +41,7 @@ def step_back() -> None:
     takes a privilege.
     """
     global _starter
+    _give_up_memory()
     usual = max(_nice_value(), 0)
     _set(usual)
     _starter = ThreadPoolExecutor(1, "starter")
@@ -62,6 +65,13 @@ def usual(start: Callable[[], Program]) -> Iterator[Program]:
         yield _starter.submit(start).result()
     finally:
         _set_session(_nice_value())
+
+
+def _give_up_memory() -> None:
+    """Give up that the service is spared when the memory is full: what a job starts may eat it, and outlive the job."""
+    with contextlib.suppress(OSError, ValueError):
+        if int(OOM_SCORE.read_text()) < 0:
+            OOM_SCORE.write_text("0")
 
 
 def _nice_value() -> int:

@@ -20,7 +20,7 @@ import voluptuous as vol
 
 from jidoteki.core import files
 from jidoteki.core.files.reserve import Reserve
-from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json
+from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json, trials
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import Status
 
@@ -62,6 +62,7 @@ _RECORD = vol.Schema(
         "error_message": vol.Any(_TEXT, None),
         "error_code": vol.Any(_TEXT, None),
         "persist": bool,
+        "confirm": vol.All(_whole, vol.Range(min=0, max=trials.MAX_SECONDS)),
         "unrecovered": bool,
         "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
@@ -88,6 +89,8 @@ class Record:
     error_code: str | None = None
     persist: bool = False
     """Whether it makes changes that must survive a reboot."""
+    confirm: int = 0
+    """Seconds within which its change must be confirmed; 0 if that is final at once."""
     unrecovered: bool = False
     """Whether the job type\'s `recover` raised after the run had died, and must be called again."""
     stuck: list[str] = dataclasses.field(default_factory=list)
@@ -155,6 +158,11 @@ class Records:
         """The runs whose end is still to be told, in the order in which they started."""
         return self.ids(suffix="untold")
 
+    def mark_untold(self, id: str) -> None:
+        """Note that the end of a run is to be told."""
+        with contextlib.suppress(OSError):  # without it, the end is not told by another service
+            self._mark(id).touch(0o600)
+
     def note_told(self, id: str) -> bool:
         """Note that the end of a run is told; return False where that is impossible, and `untold` has it still."""
         try:
@@ -193,16 +201,24 @@ class Records:
                 raise
             _overwrite(path, record)
 
-    def new(self, job_type: str, client: str, user: str, persist: bool = False) -> Record:
+    def new(self, job_type: str, client: str, user: str, persist: bool = False, confirm: int = 0) -> Record:
         """Create the record of a new run; call it while holding the start lock."""
         # Leftovers without a record count, too, so that none is taken for a file of this run.
         numbers = [int(match[1]) for name in os.listdir(self.directory) if (match := _NUMBER.fullmatch(name))]
         last = max((each for each in numbers if each < MAX_NUMBER), default=0)
         id = f"{last + 1:06d}-{job_type}"
-        record = Record(id, job_type, client=client, user=user, started=time.time(), boot=boot_id(), persist=persist)
+        record = Record(
+            id,
+            job_type,
+            client=client,
+            user=user,
+            started=time.time(),
+            boot=boot_id(),
+            persist=persist,
+            confirm=confirm,
+        )
         self.write(record)
-        with contextlib.suppress(OSError):  # without it, the end is not told by another service
-            self._mark(id).touch(0o600)
+        self.mark_untold(id)
         self._remove_old(self.ids())
         return record
 

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.jobs import logs, priority, status_files
+from jidoteki.core.jobs import disks, logs, priority, status_files, trying
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
@@ -40,6 +40,8 @@ class Run:
     context: Context
     log: Log | None
     """None in a dry run."""
+    reverting: str | None = None
+    """Why only to put back what an earlier process of this run changed."""
     fault: BaseException | None = None
     """An unexpected exception of the job; set before the record contains the outcome."""
 
@@ -83,7 +85,7 @@ def load(path: Path) -> Run:
         appliance, record, job, loaded,
         config=section, host_config=order.host_config, input=order.input, workspace=order.workspace, log=log,
     )  # fmt: skip
-    return Run(job, record, context, log)
+    return Run(job, record, context, log, order.reverting)
 
 
 def _keep_lock() -> None:
@@ -108,10 +110,26 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     :param limit: returns a context manager that raises JobError after that many seconds.
     """
     context, record = run.context, run.record
+    records = Records(context.appliance.jobs)
     record.pid = os.getpid()
-    Records(context.appliance.jobs).write(record, durable=False)
+    records.write(record, durable=False)
+    if run.reverting is None:
+        _run(run, limit)
+        if record.confirm:
+            trying.end(run, limit)
+    else:
+        trying.put_back(run, limit, run.reverting)
+    if run.log:
+        run.log.store()
+    status_files.save(context.appliance.etc, run.job, record, records)
+    if record.confirm:
+        trying.forget(context.appliance, record)
+
+
+def _run(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
+    context, record = run.context, run.record
     try:
-        with limit(run.job.timeout):
+        with limit(run.job.timeout + record.confirm):
             _perform(run)
         record.end("success")
     except JobCancelledError:
@@ -127,16 +145,21 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     if context.was_told:  # the failure was one of cleaning up
         record.end("cancelled")
         record.error_message = record.error_code = None
-    status_files.save(context.appliance.etc, run.job, record, Records(context.appliance.jobs))
 
 
 def _perform(run: Run) -> None:
     _check(run)
+    if run.job.revert:
+        trying.forget_others(run.context.appliance, run.record)
+    if run.record.confirm:
+        trying.begin(run.context)
     run.job.run(run.context)
     if run.context.was_told:
         raise JobCancelledError  # the job caught the exception
+    run.context.await_confirmation()
     if run.job.persist:
         run.context.persist()
+        disks.store(run.context)
     run.record.percentage = run.context.final_percentage
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes
+from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes, reverting, trying
 from jidoteki.core.jobs.records import Record, boot_id
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
-from jidoteki.hookspecs import programs
+from jidoteki.hookspecs import programs, trials, tried_files
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
@@ -36,9 +36,9 @@ def recover(launcher: Launcher) -> None:
     job_types = set(launcher.job_types)
     with leftovers.tolerated("The records of jobs cannot be read"):
         job_types |= {id.partition("-")[2] for id in launcher.records.ids()}
-    for job_type in sorted(job_types):
-        with leftovers.tolerated(f"What became of the last {job_type} cannot be found out"):
-            settle_all(launcher, job_type, lambda job_type: not locks.is_held(launcher.lock(job_type)))
+    _forget_ended(launcher, job_types)
+    on_trial = {each for each in job_types if reverting.any_due(launcher, each)}
+    _settle_dead(launcher, job_types - on_trial)
     with leftovers.tolerated(f"{launcher.appliance.tmp} cannot be cleared"):
         for name in os.listdir(launcher.appliance.tmp):
             # `NUMBER-KIND` is the work space of a run, `TYPE` what all runs of a type share.
@@ -47,6 +47,24 @@ def recover(launcher: Launcher) -> None:
     with leftovers.tolerated("Which jobs run cannot be found out"):
         if not any(locks.is_held(launcher.lock(job_type)) for job_type in job_types):
             launcher.appliance.recover()
+    _settle_dead(launcher, on_trial)  # last, as processes begin that write files
+
+
+def _forget_ended(launcher: Launcher, job_types: set[str]) -> None:
+    """Forget the trials of runs that recorded their end, and were killed before they could."""
+    jobs = launcher.appliance.jobs
+    with leftovers.tolerated("The trials of changes that have ended cannot be forgotten"):
+        for id in (id for job_type in job_types for id in trials.unended(jobs, job_type)):
+            record = launcher.records.read(id)
+            if record and record.status != "running" and not record.unrecovered:
+                tried_files.forget(launcher.appliance, id)
+                trials.forget(jobs, id)
+
+
+def _settle_dead(launcher: Launcher, job_types: set[str]) -> None:
+    for job_type in sorted(job_types):
+        with leftovers.tolerated(f"What became of the last {job_type} cannot be found out"):
+            settle_all(launcher, job_type, lambda job_type: not locks.is_held(launcher.lock(job_type)))
 
 
 def settle_all(launcher: Launcher, job_type: str, dead: Callable[[str], bool] = lambda job_type: True) -> None:
@@ -65,8 +83,10 @@ def settle_all(launcher: Launcher, job_type: str, dead: Callable[[str], bool] = 
 def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Record:
     """Record the end of a run whose process is gone, unless it did so itself or another process has, and clear it away.
 
+    A process is started where what it changed on trial must be put back: the run goes on until that is done.
+
     :param reason: why it died; found out by default.
-    :return: how it ended.
+    :return: how it ended, or that it goes on.
     :raises OSError: that cannot be stored.
     """
     with locks.holding(launcher.appliance.jobs / "settle_job.lock", TRIES):
@@ -74,10 +94,16 @@ def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Rec
         if record.status == "running":
             if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
                 processes.kill_rest(record.pid, f"{programs.ADMIN}={launcher.appliance.admin}")
-            if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
-                record.end("cancelled")
-            else:
-                record.fail(reason or exit_reasons.reason(launcher.records.path(record.id)))
+            reason = reason or exit_reasons.reason(launcher.records.path(record.id))
+            with leftovers.tolerated("Files that were being replaced together are old and new"):
+                files.finish_replacing(launcher.appliance.jobs)
+            if reverting.is_due(launcher, record) and reverting.begin(launcher, record, reason):
+                return record
+            if record.status == "running":
+                if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
+                    record.end("cancelled")
+                else:
+                    record.fail(reason)
             _finish(launcher, record)
         launcher.clear(record.id)
     return record
@@ -85,16 +111,20 @@ def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Rec
 
 def _finish(launcher: Launcher, record: Record) -> None:
     """Store how a dead job ended, once what it left half done is put right."""
-    with leftovers.tolerated("Files that were being replaced together are old and new"):
-        files.finish_replacing(launcher.appliance.jobs)
-    _add(record, _recovered(launcher, record))
+    if not record.unrecovered:
+        _add(record, reverting.confirmed(launcher, record) or _recovered(launcher, record))
+        record.unrecovered |= trials.state(launcher.appliance.jobs, record.id) in ("trial", "reverting")
     _log(launcher, record, record.error_message)  # as it would have itself
     launcher.save(record)
+    trying.forget(launcher.appliance, record)
 
 
 def _recover_again(launcher: Launcher, record: Record) -> None:
     """Call the recovery from a dead job that failed before."""
     with locks.holding(launcher.appliance.jobs / "settle_job.lock", TRIES):
+        if reverting.is_due(launcher, record):
+            reverting.begin_again(launcher, record)
+            return
         said = _recovered(launcher, record)
         if not record.unrecovered:
             _add(record, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jidoteki.core.http.responses import status_line
+from jidoteki.hookspecs import differences
 
 _STRING = {"type": "string"}
 
@@ -37,6 +38,7 @@ SCHEMAS: dict[str, Any] = {
             "Status": _STRING,
             "warnings": {"type": "array", "items": _STRING, "description": "What was done otherwise, or not at all"},
             "dry-run": {"const": True, "description": "Nothing was changed"},
+            "changes": differences.SCHEMA,
         },
         "additionalProperties": False,
     },
@@ -53,6 +55,7 @@ SCHEMAS: dict[str, Any] = {
                 "description": "What is allowed and most likely a mistake",
             },
             "dry-run": {"const": True, "description": "No job was started"},
+            "changes": differences.SCHEMA,
         },
         "additionalProperties": False,
     },

@@ -42,7 +42,7 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
         item[route.endpoint.method.lower()] = operation
         if route.endpoint.method == "GET":
             item["head"] = operations.describe_head(operation)
-    document = {
+    document: dict[str, Any] = {
         "openapi": OPENAPI,
         "info": {"title": "Jidoteki Admin API", "version": API_VERSION, "description": INTRODUCTION},
         "servers": [{"url": "/", "description": "This appliance"}],
@@ -54,6 +54,7 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
             "headers": components.HEADERS,
             "parameters": {
                 "dry-run": operations.DRY_RUN,
+                "confirm": operations.CONFIRM,
                 "idempotency-key": operations.IDEMPOTENCY_KEY,
                 "prefer": operations.PREFER,
             },

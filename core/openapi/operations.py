@@ -9,9 +9,8 @@ from jidoteki.core import json_schema
 from jidoteki.core.http.routes import SAFE, Route, Routes, first_level, parameter_of
 from jidoteki.core.openapi import components, security, starting
 from jidoteki.hookspecs import PREFIX, Described, Endpoint, Upload
+from jidoteki.hookspecs.trials import MAX_SECONDS, MIN_SECONDS
 
-#: The type of the job that an operation starts.
-STARTS = "x-jidoteki-starts"
 FILES = ("text/plain", "application/octet-stream")
 ANYTHING = ("application/json", *FILES)
 ACCEPTED = {"$ref": "#/components/schemas/Accepted"}
@@ -32,7 +31,6 @@ def describe(routes: Routes, route: Route) -> dict[str, Any]:
     }
     if endpoint.starts:
         operation["description"] = f"Refused with 400 while the job {endpoint.starts}, or one that excludes it, runs."
-        operation[STARTS] = endpoint.starts
     parameters = _query(route, endpoint)
     if parameters:
         operation["parameters"] = parameters
@@ -94,6 +92,8 @@ def _query(route: Route, endpoint: Endpoint) -> list[dict[str, Any]]:
         parameters.append({"$ref": "#/components/parameters/dry-run"})
     if _may_be_empty(endpoint):
         parameters.append({"$ref": "#/components/parameters/prefer"})
+    if endpoint.confirm is not None:
+        parameters.append({"$ref": "#/components/parameters/confirm"})
     if _may_have_key(endpoint):
         parameters.append({"$ref": "#/components/parameters/idempotency-key"})
     return parameters
@@ -120,6 +120,12 @@ IDEMPOTENCY_KEY = {
     "description": "A name of your choice for this request: sent again within 24 hours, it is answered as before and "
     "not carried out twice",
     "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+}
+CONFIRM = {
+    "name": "confirm",
+    "in": "query",
+    "description": "Seconds within which the change must be confirmed; otherwise everything is put back as it was",
+    "schema": {"type": "integer", "minimum": MIN_SECONDS, "maximum": MAX_SECONDS},
 }
 DRY_RUN = {
     "name": "dry-run",

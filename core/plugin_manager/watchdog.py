@@ -23,10 +23,12 @@ class Watchdog:
     """A thread that checks whether the event loop is running.
 
     :param plugins: returns the plugins to suspect.
+    :param turned: called in each turn of the event loop that is looked for, four times a second.
     """
 
-    def __init__(self, plugins: Callable[[], list[Plugin]]) -> None:
+    def __init__(self, plugins: Callable[[], list[Plugin]], turned: Callable[[], None]) -> None:
         self._plugins = plugins
+        self._turned = turned
         self._beat = time.monotonic()
         self._loop_thread = threading.get_ident()
         self._ended = threading.Event()
@@ -48,6 +50,7 @@ class Watchdog:
     async def _turn(self) -> None:
         while True:
             self._beat = time.monotonic()
+            self._turned()
             await asyncio.sleep(BEAT)
 
     def _watch(self) -> None:

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, web
 from jidoteki.core.addresses import parse_authority
 from jidoteki.core.auth.authentication import FIRST_SETUP
 from jidoteki.core.auth.gate import Authenticated
-from jidoteki.core.http import dry_run
+from jidoteki.core.http import confirming, dry_run
 from jidoteki.core.http.bodies import Body
 from jidoteki.core.http.forms import Form
 from jidoteki.core.http.incoming import Incoming
@@ -23,11 +23,12 @@ from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
 from jidoteki.core.logs.audit import AuditUnavailableError
-from jidoteki.core.service import idempotency, keeping
+from jidoteki.core.service import idempotency, keeping, previews
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.idempotency import Key
-from jidoteki.core.service.requests import ApiRequest, Change, handled, refusal
+from jidoteki.core.service.refusals import refusal
+from jidoteki.core.service.requests import ApiRequest, Change, handled
 from jidoteki.hookspecs import ApiError, JsonResponse, Response
 
 CROSS_SITE = ("cross-site", "same-site")
@@ -37,7 +38,8 @@ async def answer(admission: Admission, route: Route, form: Form) -> web.StreamRe
     """Carry out a request that changes the appliance, or judge it where it is a dry run."""
     service, attempt, found = admission.service, admission.attempt, admission.found
     request = attempt.request
-    change = Change(secrets.token_hex(8), dry_run.is_asked_for(request.query, form.kinds) or attempt.head)
+    asked = dry_run.is_asked_for(request.query, form.kinds) or attempt.head
+    change = Change(secrets.token_hex(8), asked, confirming.seconds(request.query, route.endpoint, form))
     if attempt.method == "POST":
         form.check_no_query(request.query)
     _check_meant(request, attempt.method, found)
@@ -104,7 +106,7 @@ async def _audited(admission: Admission, route: Route, change: Change, api: ApiR
     """Execute a change between two audit lines; if the first cannot be written, do nothing."""
     if change.dry_run:
         await admission.check()
-        return await render(await _handled(admission, route, api), dry_run=True)
+        return await render(previews.told(await _handled(admission, route, api), route, api), dry_run=True)
     audit, audited_as = admission.service.audit, route.endpoint.audited_as
     try:
         async with audit.change(change.id, api.client, api.user, admission.attempt.exact_target) as outcome:

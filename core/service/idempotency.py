@@ -25,7 +25,7 @@ from jidoteki.core.http.answers import Whole
 from jidoteki.core.http.parts import StoredUpload
 from jidoteki.core.http.responses import json_response
 from jidoteki.core.service.kept_answers import Kept, KeptAnswers, TooManyAnswersError
-from jidoteki.core.service.requests import RetryLaterError
+from jidoteki.core.service.refusals import RetryLaterError
 from jidoteki.hookspecs import ApiError
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import Final
 
 from jidoteki.core.auth.credentials import ADMIN
 from jidoteki.core.jobs import changes, persisting
-from jidoteki.core.service.requests import BUSY, ApiRequest, RetryLaterError
+from jidoteki.core.service.refusals import BUSY, RetryLaterError
+from jidoteki.core.service.requests import ApiRequest
 from jidoteki.hookspecs import ApiError, Response
 
 logger = logging.getLogger(__name__)

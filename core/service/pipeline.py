@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -51,6 +52,9 @@ class Pipeline:
             response = self._error(ApiError(error.status))
         except ConnectionError:
             raise
+        except PermissionError as error:  # such as a file that root made in the service's place
+            logger.exception("%s %s failed", request.method, request.path)
+            response = self._error(_closed(error))
         except (Exception, SystemExit, KeyboardInterrupt):  # a plugin's sys.exit must not stop the service
             logger.exception("%s %s failed", request.method, request.path)
             response = self._error(ApiError(500))
@@ -139,6 +143,13 @@ def _prefers_no_content(request: web.BaseRequest) -> bool:
     Browsers report each 404 as an error on their console, where nothing is wrong.
     """
     return any(each.strip().lower() == NO_CONTENT for each in request.headers.get("Prefer", "").split(","))
+
+
+def _closed(error: PermissionError) -> ApiError:
+    """Return the error for a file that the service's user cannot use."""
+    if not isinstance(error.filename, str):
+        return ApiError(500)
+    return ApiError(500, f"The service cannot use the file {Path(error.filename).name}: {error.strerror}")
 
 
 def _route(routes: Routes, method: str, path: str) -> Route | OutOfService:

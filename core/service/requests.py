@@ -20,6 +20,8 @@ from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError
+from jidoteki.core.service import confirmations
+from jidoteki.core.service.refusals import refusal
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -32,6 +34,8 @@ from jidoteki.hookspecs import (
     Metric,
     Request,
     Response,
+    Trial,
+    trials,
 )
 
 if TYPE_CHECKING:
@@ -39,12 +43,6 @@ if TYPE_CHECKING:
 
 
 NO_SUCH_JOB = "There is no such job, or none any more: GET /jobs lists those that are known"
-BUSY = "E1004"
-"""Tells a script to wait and try again: the original's code for a running update."""
-
-
-class RetryLaterError(ApiError):
-    """A refusal because a conflicting job is running: nothing was done, and the request may be repeated."""
 
 
 @dataclass(slots=True)
@@ -53,11 +51,13 @@ class Change:
 
     :param id: what it is called in the audit log.
     :param dry_run: whether it is only judged.
+    :param confirm: seconds within which it must be confirmed; 0 if it is final at once.
     :param job_id: of the job that was started for it.
     """
 
     id: str
     dry_run: bool
+    confirm: int = 0
     job_id: str = ""
 
 
@@ -174,9 +174,11 @@ class ApiRequest:
             body = {**await self._check_job(job, values), **body}
         else:
             with _refusing(job, "started"):
-                started = await self.service.jobs.start(job_type, values, self.client, self.user, self.permit)
+                started = await self.service.jobs.start(
+                    job_type, values, self.client, self.user, self.permit, self._confirm(job)
+                )
             headers["Job-Id"] = started.record.id
-            self._started(started.record.id)
+            self.started(started.record.id)
         location = f"/{job_type}" if job.location is None else job.location
         if location:
             body["Location"] = headers["Location"] = PREFIX + location
@@ -189,10 +191,22 @@ class ApiRequest:
             if self.dry_run:
                 return await self.service.jobs.check(job_type, values)
             outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
-        self._started(outcome.id)
+        self.started(outcome.id)
         return outcome
 
-    def _started(self, id: str) -> None:
+    def _confirm(self, job: JobType) -> int:
+        return self.change.confirm if self.change and job.revert else 0
+
+    async def trial(self, job_type: str) -> Trial | None:
+        """Return the change that is on trial."""
+        return await asyncio.to_thread(trials.find, self.appliance.jobs, job_type)
+
+    async def confirm_job(self, job_type: str) -> None:
+        """Confirm the change that is on trial."""
+        await confirmations.confirm(self, job_type)
+
+    def started(self, id: str) -> None:
+        """Note the id of the run that the change started or ended."""
         if self.change:
             self.change.job_id = id
 
@@ -266,16 +280,8 @@ def _refusing(job: JobType, done: str) -> Iterator[None]:
     except BusyError as busy:
         raise refusal(job, busy.job_type) from busy
     except OSError as error:
-        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}") from error
-
-
-def refusal(job: JobType, running: str) -> RetryLaterError:
-    """Return the error for a job that cannot start while `running` runs."""
-    name = job.name.replace("-", " ").capitalize()
-    code = job.busy_code or BUSY
-    if running == job.name:
-        return RetryLaterError(400, f"{name} is already running", code)
-    return RetryLaterError(400, f"{name} cannot start while {running.replace('-', ' ')} is running", code)
+        file = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}{file}") from error
 
 
 async def handled(route: Route, request: ApiRequest) -> Response:

@@ -24,6 +24,7 @@ from jidoteki.core.plugin_manager.watchdog import Watchdog
 from jidoteki.core.service.health import HealthMonitor
 from jidoteki.core.service.pipeline import Pipeline
 from jidoteki.core.service.service import Service
+from jidoteki.core.service.service_manager import ServiceManager
 from jidoteki.hookspecs import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     """
     _prepare_process()
     ending = _ending()
+    manager = ServiceManager()
+    watchdog = Watchdog(lambda: service.generation.plugins.loaded, manager.turned)
+    watchdog.start()
     server = web.Server(Pipeline(service), request_factory=make_request)
     certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
     reaper = Reaper(lambda: service.generation.limits)
@@ -66,16 +70,16 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         await service.start()
         health = HealthMonitor(service)
         health.start()
-        watchdog = Watchdog(lambda: service.generation.plugins.loaded)
-        watchdog.start()
         reaper.start()
-        _reload_on_hangup(service, certificate)  # before the service is announced
+        _reload_on_hangup(service, certificate, manager)  # before the service is announced
         renewing = asyncio.create_task(_renew(certificate)) if certificate else None
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
         gc.freeze()  # exempts existing objects from all further collections
+        manager.ready()
         await ending.wait()
+        manager.stopping()
         await service.streams.end()
     finally:
         for listener in listeners:
@@ -134,16 +138,20 @@ def _ending() -> asyncio.Event:
     return ending
 
 
-def _reload_on_hangup(service: Service, certificate: Certificate | None) -> None:
+def _reload_on_hangup(service: Service, certificate: Certificate | None, manager: ServiceManager) -> None:
     lock = asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
     started = _place(service)
 
     async def reload() -> None:
         async with lock:
-            await service.reload()
-            if certificate:
-                await asyncio.to_thread(certificate.reload)
+            manager.reloading()
+            try:
+                await service.reload()
+                if certificate:
+                    await asyncio.to_thread(certificate.reload)
+            finally:
+                manager.ready()
             if _place(service) != started:
                 logger.warning("listen.host and listen.port were changed: they count from the next start on")
 

@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from jidoteki.core.service.generation import Assembly, Generation, assemble, bui
 from jidoteki.core.service.idempotency import Idempotency
 from jidoteki.core.service.kept_answers import KeptAnswers
 from jidoteki.core.service.metrics import Figures
-from jidoteki.hookspecs import Event, LiveEvent, audit_log
+from jidoteki.hookspecs import Event, LiveEvent, audit_log, trials
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ HOOK_TIMEOUT = 10.0
 LOOK_EACH = 1.0
 TELL_EACH = 5
 PASSPHRASE_AFTER = 1.0
+
+
+def put_back_entry(id: str, ended: float | None, message: str | None) -> dict[str, Any]:
+    """Return what `/health` tells of a change that was put back."""
+    return {"job": id, "time": int(ended or 0), "error-code": trials.CODE, "error-message": message}
 
 
 class Service:
@@ -66,6 +72,8 @@ class Service:
         self.answered: Counter[tuple[str, int]] = Counter()
         #: The last figures of `/health`, if they cannot be written.
         self.unwritten_health: dict[str, Any] | None = None
+        #: The changes that were put back, by job type, until one of that type succeeds.
+        self.put_back: dict[str, dict[str, Any]] = {}
         reserve = Reserve(appliance.jobs / "reserve")
         self.audit = AuditLog(
             appliance.log / audit_log.FILE,
@@ -119,11 +127,31 @@ class Service:
     def _note_job(self, event: Event) -> None:
         self.figures.note(event)
         self._events.notify(event)
+        if event.action == "job.end":
+            self._note_outcome(event)
+
+    def _note_outcome(self, event: Event) -> None:
+        """Keep for `/health` which changes were put back, and audit that one was."""
+        job_type = event.id.partition("-")[2]
+        if event.code != trials.CODE:
+            if event.outcome == "success":
+                self.put_back.pop(job_type, None)
+            return
+        self.put_back[job_type] = put_back_entry(event.id, event.time, event.message)
+        with suppress(AuditUnavailableError):  # which the audit log reports itself
+            self.audit.write(event.id, event.client, event.user, "change.reverted", f"{job_type} {event.code}", True)
+
+    def _recall_put_back(self) -> None:
+        for job_type in self.jobs.launcher.job_types:
+            record = self.jobs.launcher.records.latest(job_type)
+            if record and record.status == "failed" and record.error_code == trials.CODE:
+                self.put_back[job_type] = put_back_entry(record.id, record.ended, record.error_message)
 
     async def start(self) -> None:
         """Start the plugins and find running jobs; called once."""
         self.live.begin()
         await asyncio.to_thread(settling.recover, self.jobs.launcher)
+        await asyncio.to_thread(self._recall_put_back)
         await self._start_plugins()
         await self.jobs.adopt()
         self._looking = asyncio.create_task(self._look())

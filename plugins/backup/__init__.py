@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import voluptuous as vol
 
@@ -23,6 +24,7 @@ from jidoteki.hookspecs import (
     Response,
     TextFile,
     Upload,
+    differences,
     hookimpl,
     previewing,
 )
@@ -34,14 +36,28 @@ LOCATION = f"{PREFIX}/backup"
 
 async def start_or_stop(request: Request) -> Response:
     """Start a backup; or cancel a running one and delete the existing one."""
+    changed = await _changes(request) if request.dry_run else []
     if request.values["action"] == "START":
-        return await request.start_job("backup")
+        response = await request.start_job("backup")
+        if request.dry_run and isinstance(response, JsonResponse):
+            return JsonResponse({**response.data, "changes": changed}, response.status, response.headers)
+        return response
     if not request.dry_run:
         stopped = await request.cancel_job("backup")
         outcome = await request.run_job("backup-delete", join=True, stopped=stopped)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message)
-    return JsonResponse({"Status": "202 Accepted", "Location": LOCATION}, 202, {"Location": LOCATION})
+    body = {"Status": "202 Accepted", "Location": LOCATION, **differences.shown(request.dry_run, *changed)}
+    return JsonResponse(body, 202, {"Location": LOCATION})
+
+
+async def _changes(request: Request) -> list[dict[str, Any]]:
+    """What would become of the backup: the one that is there goes away in any case."""
+    running = await request.job_running("backup")
+    found = None if running else await asyncio.to_thread(stored_backup.status, request.appliance)
+    former = "running" if running else (found or {}).get("status")
+    new = "running" if request.values["action"] == "START" else None
+    return differences.between(former, new, "backup.status")
 
 
 async def status(request: Request) -> Response:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance
+from jidoteki.hookspecs import Appliance, differences
 from jidoteki.plugins.backup.own_backups import Origin
 
 PROPERTIES: Final[dict[str, Any]] = {
@@ -46,4 +46,5 @@ def preview(
                     unpacked += status.st_blocks * 512
     free = shutil.disk_usage(appliance.data).free + unpacked  # the unpacked files will be removed
     made = origin.made()
-    return {"files": files, "bytes": size, "free-space": free, "made": made.time, "version": made.version}
+    new = {"files": files, "bytes": size, "made": made.time, "version": made.version}
+    return {**new, "free-space": free, "changes": [differences.change("data", None, new)]}

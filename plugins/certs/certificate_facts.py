@@ -25,6 +25,15 @@ PREVIEWED: Final[dict[str, Any]] = {
     **PROPERTIES,
     "warnings": {"type": "array", "items": {"type": "string"}, "description": "Which clients refuse it, and why"},
 }
+PENDING: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "What is in use on trial: the former one comes back unless POST /certs/confirm confirms this one",
+    "required": ["seconds-left", "certificate"],
+    "properties": {
+        "seconds-left": {"type": "integer", "minimum": 0},
+        "certificate": {"type": "object", "properties": PROPERTIES},
+    },
+}
 EXAMPLE: Final[dict[str, Any]] = {
     "subject": "CN=appliance.example",
     "names": ["appliance.example", "192.168.1.10"],

@@ -6,13 +6,12 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from jidoteki.hookspecs import tls_handshakes
 from jidoteki.plugins.certs.bundle import Bundle, pem
 from jidoteki.plugins.certs.pem_texts import CertificateError
 
-VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which Python does not define: a certificate that is not valid now is only a warning."""
-_MOST_STEPS: Final = 10
 
 
 def check(bundle: Bundle, workspace: Path) -> None:
@@ -27,10 +26,10 @@ def check(bundle: Bundle, workspace: Path) -> None:
     client.check_hostname = False  # the name by which clients address the appliance is unknown
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
     client.load_verify_locations(cadata=pem([(bundle.certificate, *bundle.chain)[-1]]))
-    for version in VERSIONS:
+    for version in tls_handshakes.VERSIONS:
         client.minimum_version = client.maximum_version = version
         try:
-            _shake_hands(server, client)
+            tls_handshakes.shake_hands(server, client)
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(f"TLS clients refuse this certificate: {error.verify_message}") from error
         except ssl.SSLError as error:
@@ -50,18 +49,3 @@ def _load(server: ssl.SSLContext, bundle: Bundle, workspace: Path) -> None:
         raise CertificateError(f"OpenSSL cannot serve this key and certificate: {error.reason or error}") from error
     finally:
         path.unlink()
-
-
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    left = [client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)]
-    for _ in range(_MOST_STEPS):
-        for side in list(left):
-            try:
-                side.do_handshake()
-                left.remove(side)
-            except ssl.SSLWantReadError:
-                pass
-        if not left:
-            return
-    raise ssl.SSLError("the handshake does not end")

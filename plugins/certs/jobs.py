@@ -9,9 +9,10 @@ from typing import Final
 
 from cryptography import x509
 
-from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, paths
+from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, differences, paths
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
+from jidoteki.hookspecs.tried_files import put_back
 from jidoteki.plugins.certs import bundle, handshake, warnings
 from jidoteki.plugins.certs.bundle import Bundle
 from jidoteki.plugins.certs.pem_texts import CertificateError
@@ -103,9 +104,11 @@ def _check(job: Job) -> None:
 
 def _preview(job: Job, new: Bundle, told: Sequence[str]) -> None:
     if job.dry_run:
-        from jidoteki.plugins.certs.certificate_facts import facts
+        from jidoteki.plugins.certs.certificate_facts import facts, served
 
-        job.preview({**facts(new.certificate), **({"warnings": list(told)} if told else {})})
+        shown = facts(new.certificate)
+        changes = differences.between(served(job.appliance), shown, "certificate")
+        job.preview({**shown, **({"warnings": list(told)} if told else {}), "changes": changes})
 
 
 def run(job: Job) -> None:
@@ -131,8 +134,30 @@ def _replace(job: Job) -> None:
         raise JobError(f"{CANNOT_STORE}: {error.strerror or error}") from error
     with replaced(job, contents, 0o640, modes=modes, cannot_write=CANNOT_STORE, put_back=PUT_BACK):
         job.progress(70)
-        if not job.apply("certs", files.document()):
-            job.vendor_command("certs.sh")
+        _put_into_force(job, files)
+        _await_confirmation(job, new)
+
+
+def _put_into_force(job: Job, files: TlsFiles) -> None:
+    if not job.apply("certs", files.document()):
+        job.vendor_command("certs.sh")
+
+
+def _await_confirmation(job: Job, new: Bundle) -> None:
+    if job.confirm:
+        from jidoteki.plugins.certs.certificate_facts import facts
+
+        job.await_confirmation({"certificate": facts(new.certificate)})
+
+
+def revert(job: Job) -> None:
+    """Put the former files back and into force.
+
+    :raises JobError: that is impossible, or the vendor's command failed.
+    """
+    files = TlsFiles.of(job.appliance)
+    if put_back(job, files.all, PUT_BACK):
+        _put_into_force(job, files)
 
 
 def _read(job: Job) -> Bundle:
@@ -189,4 +214,5 @@ CERTS: Final = JobType(
     timeout=300,
     recover=recovery("certs", lambda appliance: TlsFiles.of(appliance).all, PUT_BACK),
     persist=True,
+    revert=revert,
 )

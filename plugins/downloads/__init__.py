@@ -19,6 +19,7 @@ from jidoteki.hookspecs import (
     Label,
     Request,
     Response,
+    differences,
     hookimpl,
     validators,
 )
@@ -32,6 +33,7 @@ MADE = Described(
         "type": "object",
         "properties": {
             "url": {"type": "string", "description": "Below https://HOST:PORT"},
+            "changes": differences.SCHEMA,
             "seconds": {"type": "integer", "description": "How long it waits for its use"},
         },
     },
@@ -57,7 +59,7 @@ async def make(request: Request) -> Response:
             error.field = "/path"
         raise
     if request.dry_run:
-        return {"Status": "200 OK"}
+        return {"Status": "200 OK", "changes": []}
     return {"url": f"{PREFIX}{wanted}?ticket={ticket}", "seconds": SECONDS}
 
 

@@ -21,6 +21,7 @@ from jidoteki.hookspecs import (
     Response,
     TextFile,
     TextResponse,
+    differences,
     hookimpl,
 )
 from jidoteki.plugins.jobs import examples
@@ -91,7 +92,8 @@ async def cancel(request: Request) -> Response:
     """Cancel one run, and return its record."""
     record = await _record(request)
     await request.cancel_run(record.id)
-    return described(await _record(request))
+    changed = differences.change(f"jobs.{record.id}.status", record.status, "cancelled")
+    return {**described(await _record(request)), **differences.shown(request.dry_run, changed)}
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jidoteki.hookspecs import Described
+from jidoteki.hookspecs import Described, differences
 
 RUNNING: dict[str, Any] = {
     "id": "000042-update",
@@ -61,6 +61,8 @@ SHOWN = Described(
     ({**RUNNING, "log": "[1432140922][SYSTEM] Updating system. Please wait.."},),
 )
 CANCELLED = Described(
-    "The job as it ended", _JOB, ({**RUNNING, "status": "cancelled", "finished": 1432140950, "cancellable": False},)
+    "The job as it ended",
+    {**_JOB, "properties": {**_PROPERTIES, "changes": differences.SCHEMA}},
+    ({**RUNNING, "status": "cancelled", "finished": 1432140950, "cancellable": False},),
 )
 LOG = Described("The log", examples=("[1432140922][SYSTEM] Updating system. Please wait..\n",), media="text/plain")

@@ -45,7 +45,7 @@ class Handlers:
                 outcome.error_message or f"The license was not changed: the job ended as {outcome.status}",
                 field="/license" if invalid else None,
             )
-        return {"Status": "200 OK"} if request.dry_run else await self._document(request)
+        return {"Status": "200 OK", **outcome.preview} if request.dry_run else await self._document(request)
 
     async def show(self, request: Request) -> Response:
         """Return the content of the active license."""
@@ -71,7 +71,9 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
     """Return both methods of `/license`."""
     handlers = Handlers(appliance)
     says = Described("What the license says", {"type": "object"}, (SAMPLE,))
-    posted = Described("What the license says; for a dry run, the status", {"type": "object"}, (SAMPLE,))
+    posted = Described(
+        "What the license says; for a dry run, the status and what would change", {"type": "object"}, (SAMPLE,)
+    )
     failed = {404: "The license is not valid", 503: "Licenses cannot be read"}
     return [
         Endpoint(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from jidoteki.hookspecs import Job, JobError, JobType, file_names
+from jidoteki.hookspecs import Job, JobError, JobType, differences, file_names
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.plugins.license import trial
 from jidoteki.plugins.license.gpg import LicenseError
@@ -35,7 +35,7 @@ def _verify(job: Job) -> None:
     try:
         candidate.touch(mode=0o600)
         candidate.write_bytes(_content(job))
-        verified(job.appliance, candidate, job.workspace)
+        document = verified(job.appliance, candidate, job.workspace)
     except LicenseError as error:
         hint = f"; {file_names.hint('license')}" if file_names.looks_like_one(_content(job)) else ""
         raise JobError(f"{error}{hint}", INVALID) from error
@@ -43,6 +43,15 @@ def _verify(job: Job) -> None:
         raise JobError(str(error)) from error
     finally:
         candidate.unlink(missing_ok=True)
+    if job.dry_run:
+        job.preview({"changes": differences.between(_in_force(job), document, "license")})
+
+
+def _in_force(job: Job) -> dict[str, Any] | None:
+    try:
+        return verified(job.appliance, LicenseFiles.of(job.appliance).license, job.workspace)
+    except (LicenseError, ToolError, OSError):
+        return None
 
 
 def run(job: Job) -> None:

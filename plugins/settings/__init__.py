@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import voluptuous as vol
 
 from jidoteki.hookspecs import (
+    DONE,
     ApiError,
     Appliance,
     Described,
@@ -18,7 +21,9 @@ from jidoteki.hookspecs import (
     Label,
     Request,
     Response,
+    differences,
     hookimpl,
+    trials,
 )
 from jidoteki.plugins.settings import examples, jobs
 from jidoteki.plugins.settings.validators import SETTINGS
@@ -39,7 +44,10 @@ async def change(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """Return the stored settings, in a form that can be posted back."""
-    settings = await asyncio.to_thread(jobs.stored, request.appliance)
+    trial = await request.trial("settings")
+    settings = await asyncio.to_thread(jobs.in_force, request.appliance, trial)
+    if trial and trial.pending is not None:
+        return {**settings, "pending": {"seconds-left": trial.seconds_left, **trial.pending}}
     if not settings:
         last = await request.job_status("settings")
         if last["status"] == "failed":
@@ -48,11 +56,33 @@ async def show(request: Request) -> Response:
     return settings
 
 
+async def confirm(request: Request) -> Response:
+    """Make the settings on trial final."""
+    await request.confirm_job("settings")
+    changed = differences.change("pending", "waiting", "confirmed")
+    return {"Status": "200 OK", **differences.shown(request.dry_run, changed)}
+
+
+@hookimpl
+def jidoteki_config_schema() -> vol.Schema:
+    """Return the schema of the section: how long settings wait for a confirmation where the client does not say."""
+    return vol.Schema({vol.Optional("confirm", default=0): trials.SECONDS})
+
+
 @hookimpl
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """Return the job type `settings`."""
     return [
-        JobType("settings", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
+        JobType(
+            "settings",
+            jobs.change,
+            jobs.check,
+            exclusive_with=("restore",),
+            log=jobs.LOG,
+            persist=True,
+            recover=jobs.recover,
+            revert=jobs.revert,
+        ),
     ]
 
 
@@ -65,8 +95,8 @@ def jidoteki_check(appliance: Appliance) -> list[Finding]:
 
 
 @hookimpl
-def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
-    """Return both methods of `/settings`."""
+def jidoteki_endpoints(appliance: Appliance, config: Mapping[str, Any]) -> list[Endpoint]:
+    """Return both methods of `/settings`, and `/settings/confirm`."""
     return [
         Endpoint(
             "POST",
@@ -80,6 +110,7 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             summary="Change the network and application settings",
             examples=examples.POSTED,
             starts="settings",
+            confirm=config["confirm"],
             audited_as=lambda values: ("settings.post", (values["settings"].get("network") or {}).get("mode", "dhcp")),
         ),
         Endpoint(
@@ -91,5 +122,12 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
                 404: "Nothing has been set yet",
             },
             summary="Show the network and application settings",
+        ),
+        Endpoint(
+            "POST",
+            "/settings/confirm",
+            confirm,
+            responses={200: Described("They are final", DONE), 400: "No settings wait for a confirmation"},
+            summary="Confirm the settings that were changed with confirm=N",
         ),
     ]

@@ -31,5 +31,11 @@ SHOWN_SCHEMA = {
             "properties": {"mode": {"enum": ["static", "dhcp"]}},
         },
         "app": {"type": "object"},
+        "pending": {
+            "type": "object",
+            "description": "What replaces them if it is confirmed with POST /settings/confirm",
+            "required": ["seconds-left", "settings"],
+            "properties": {"seconds-left": {"type": "integer", "minimum": 0}, "settings": {"type": "object"}},
+        },
     },
 }

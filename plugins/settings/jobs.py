@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job
+from jidoteki.hookspecs import Appliance, Job, Trial, differences
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
+from jidoteki.hookspecs.tried_files import former_contents, put_back
 from jidoteki.plugins.settings.validators import with_mode
 from jidoteki.plugins.settings.warnings import warnings_of
 
@@ -24,8 +26,36 @@ def stored(appliance: Appliance) -> dict[str, Any]:
     """Return the stored settings: `network` and `app`, each only if it is stored."""
     network = appliance.read_json(appliance.etc / "network.json")
     app = appliance.read_json(appliance.etc / "app.json")
+    return _settings(network, app)
+
+
+def in_force(appliance: Appliance, trial: Trial | None) -> dict[str, Any]:
+    """Return the settings in force: of a change on trial the former ones, which come back unless it is confirmed."""
+    former = former_contents(appliance, trial.id, _paths(appliance)) if trial else {}
+    network_json, _, app_json = _paths(appliance)
+    now = stored(appliance)
+    network = _document(former[network_json]) if network_json in former else now.get("network")
+    return _settings(network, _document(former[app_json]) if app_json in former else now.get("app"))
+
+
+def _settings(network: Any, app: Any) -> dict[str, Any]:
     settings = {"network": with_mode(network) if isinstance(network, dict) else None, "app": app}
     return {name: value for name, value in settings.items() if isinstance(value, dict)}
+
+
+def _document(content: bytes | None) -> Any:
+    try:
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def check(job: Job) -> None:
+    """Tell a dry run what would change."""
+    if job.dry_run:
+        now = stored(job.appliance)
+        sent = {name: job.input[name] for name in ("network", "app") if job.input.get(name) is not None}
+        job.preview({"changes": differences.between({name: now.get(name) for name in sent}, sent)})
 
 
 def change(job: Job) -> None:
@@ -53,6 +83,28 @@ def _change(job: Job, network: dict[str, Any] | None, app: dict[str, Any] | None
             job.apply("app", app)
         if network is not None:
             _put_into_force(job, network)
+        sent = {"network": network, "app": app}
+        job.await_confirmation({"settings": {name: value for name, value in sent.items() if value is not None}})
+
+
+def revert(job: Job) -> None:
+    """Put the former files back, and into force what of them had been changed.
+
+    :raises JobError: that is impossible, or the vendor's command failed.
+    """
+    former = put_back(job, _paths(job.appliance))
+    network_json, conf, app_json = _paths(job.appliance)
+    app = _document(former.get(app_json))
+    if isinstance(app, dict):
+        job.apply("app", app)
+    if network_json in former:
+        network = _document(former[network_json])
+        _put_into_force(job, with_mode(network) if isinstance(network, dict) else {"mode": _mode(former.get(conf))})
+
+
+def _mode(conf: bytes | None) -> str:
+    """Return the mode of a `network.conf` that this API did not write: DHCP unless it says otherwise."""
+    return "static" if re.search(rb"""^mode=["']?static""", conf or b"", re.MULTILINE) else "dhcp"
 
 
 def _put_into_force(job: Job, network: dict[str, Any]) -> None:

@@ -59,6 +59,11 @@ def one_family(network: dict[str, Any]) -> dict[str, Any]:
     return network
 
 
+def without_pending(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings without what GET shows beside them while a change waits for its confirmation."""
+    return {name: value for name, value in settings.items() if name != "pending"}
+
+
 def not_empty(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings, or raise voluptuous.Invalid if they are empty."""
     if not settings:
@@ -108,9 +113,11 @@ SETTINGS: Final = json_document(
             {
                 vol.Optional("network", description=Label("Network")): NETWORK,
                 vol.Optional("app", description=Label("Application")): dict,
+                vol.Optional("pending", description="What GET shows meanwhile; it has no effect"): dict,
             },
             empty_is_absent=True,
         ),
+        without_pending,
         not_empty,
         checked,
     )

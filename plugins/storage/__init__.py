@@ -51,7 +51,15 @@ async def show(request: Request) -> Response:
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     """Return the job type `storage`."""
     return [
-        JobType("storage", jobs.change, exclusive_with=("restore",), log=jobs.LOG, persist=True, recover=jobs.recover),
+        JobType(
+            "storage",
+            jobs.change,
+            jobs.check,
+            exclusive_with=("restore",),
+            log=jobs.LOG,
+            persist=True,
+            recover=jobs.recover,
+        ),
     ]
 
 

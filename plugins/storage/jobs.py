@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobError
+from jidoteki.hookspecs import Appliance, Job, JobError, differences
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
@@ -17,7 +17,7 @@ BEGIN: Final = "Updating settings. Please wait.."
 SUCCESS: Final = "Updating settings successful"
 FAILURE: Final = "Invalid or missing settings file"
 
-MASK: Final = "********"
+MASK: Final = differences.MASK
 """The replacement of a password in responses; when posted back, it stands for the stored one."""
 
 
@@ -73,6 +73,13 @@ def unmasked(appliance: Appliance, storage: dict[str, Any]) -> dict[str, Any]:
     if type(password) not in (str, int):
         raise ValueError(f"settings.storage.password must be the password itself: there is none yet for {MASK} to keep")
     return {**storage, "password": str(password)}
+
+
+def check(job: Job) -> None:
+    """Tell a dry run what would change."""
+    if job.dry_run:
+        new = unmasked(job.appliance, job.input["storage"])
+        job.preview({"changes": differences.between(stored(job.appliance), new, "storage")})
 
 
 def change(job: Job) -> None:

@@ -22,6 +22,7 @@ from jidoteki.hookspecs import (
     Label,
     Request,
     Response,
+    differences,
     hookimpl,
 )
 from jidoteki.plugins.tokens import checking, effective_scopes
@@ -60,6 +61,7 @@ MADE = Described(
             "token": {"type": "string"},
             "scopes": _SCOPES,
             "expires": {"type": "integer"},
+            "changes": differences.SCHEMA,
             "warnings": {"type": "array", "items": {"type": "string"}, "description": "Which scopes allow nothing"},
         },
     },
@@ -90,7 +92,9 @@ class Handlers:
         more: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if request.dry_run:
             await asyncio.to_thread(self._store.check_new, wanted["name"])
-            return {"Status": "200 OK", **more}
+            new = {key: wanted[key] for key in ("scopes", "expires") if key in wanted}
+            changes = differences.between(await self._described(wanted["name"]), new, f"users.{wanted['name']}")
+            return {"Status": "200 OK", **more, "changes": changes}
         try:
             token = await asyncio.to_thread(self._store.add, wanted["name"], wanted["scopes"], wanted.get("expires"))
         except OSError as error:
@@ -101,14 +105,20 @@ class Handlers:
 
     async def revoke(self, request: Request) -> Response:
         """Revoke a token, effective immediately."""
+        name = request.values["name"]
         if request.dry_run:
-            await asyncio.to_thread(self._store.check_known, request.values["name"])
-            return {"Status": "200 OK"}
+            await asyncio.to_thread(self._store.check_known, name)
+            former = await self._described(name)
+            return {"Status": "200 OK", "changes": differences.between(former, None, f"users.{name}")}
         try:
-            await asyncio.to_thread(self._store.revoke, request.values["name"])
+            await asyncio.to_thread(self._store.revoke, name)
         except OSError as error:
             raise ApiError(400, f"The token cannot be revoked: {error.strerror or error}") from error
         return {"Status": "200 OK"}
+
+    async def _described(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = (await asyncio.to_thread(self._store.described)).get(name)
+        return found
 
 
 @hookimpl

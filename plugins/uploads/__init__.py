@@ -24,6 +24,7 @@ from jidoteki.hookspecs import (
     NoContent,
     Request,
     Response,
+    differences,
     hookimpl,
 )
 from jidoteki.plugins.uploads import protocol, receiving
@@ -58,7 +59,8 @@ class Handlers:
         limits = request.host_config["limits"]
         length, metadata = protocol.length_of(request, limits["upload"]), protocol.metadata_of(request)
         if request.dry_run:
-            return JsonResponse({"Status": "201 Created"}, 201, RESUMABLE)
+            changed = differences.change("uploads", None, {"length": length})
+            return JsonResponse({"Status": "201 Created", **differences.shown(True, changed)}, 201, RESUMABLE)
         signed = request.body_digest is not None
         try:
             state = await asyncio.to_thread(

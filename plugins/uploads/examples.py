@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from jidoteki.hookspecs import Described
+from jidoteki.hookspecs import Described, differences
 
 _UPLOAD: Final[dict[str, Any]] = {
     "id": "8f14e45fceea167a5a36dedd4bea2543",
@@ -25,10 +25,13 @@ _SCHEMA: Final[dict[str, Any]] = {
         "expires": {"type": "integer", "description": "When it is removed, in seconds since the epoch"},
     },
 }
+_BEGUN_SCHEMA: Final[dict[str, Any]] = {
+    **_SCHEMA,
+    "required": ["Status"],
+    "properties": {**_SCHEMA["properties"], "changes": differences.SCHEMA},
+}
 SHOWN: Final = Described("How far the upload is", _SCHEMA, (_UPLOAD,))
-BEGUN: Final = Described(
-    "It may be sent to Location; for a dry run, the status", {**_SCHEMA, "required": ["Status"]}, (_UPLOAD | _CREATED,)
-)
+BEGUN: Final = Described("It may be sent to Location; for a dry run, the status", _BEGUN_SCHEMA, (_UPLOAD | _CREATED,))
 LISTED: Final = Described(
     "The uploads",
     {"type": "object", "required": ["uploads"], "properties": {"uploads": {"type": "array", "items": _SCHEMA}}},

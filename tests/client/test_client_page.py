@@ -59,7 +59,8 @@ def test_the_programs_on_the_page_do_what_they_say(jidoteki_host: MakeHost, tmp_
     size = package.stat().st_size
     assert run("Send a big file", host, tmp_path) == f"{size} of {size} bytes are there\n"
     assert host.curl("GET", "/uploads", auth="none", query="token=yourtoken").json == {"uploads": []}
-    assert len(PROGRAMS) == PAGE.count("```python") == 8
+    assert run("Change something that may cut you off", host, tmp_path) == "success\n"
+    assert len(PROGRAMS) == PAGE.count("```python") == 9
 
 
 def test_a_refusal_and_a_failure_are_told_as_the_page_says(jidoteki_host: MakeHost, tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ class Injector:
         directory = host.appliance.root.parent
         self._options = directory / "injection"
         self._trace = directory / "trace"
-        self.python = _interpreter(directory / "python", f"exec strace -DDD -q -o {self._trace} $(cat {self._options})")
+        self._once = directory / "inject-once"
+        spent = f"if [ -e {self._once} ]; then rm {self._once}; echo '-e trace=none' > {self._options}; fi"
+        traced = f"o=$(cat {self._options}); {spent}; exec strace -DDD -q -o {self._trace} $o"
+        self.python = _interpreter(directory / "python", traced)
         self.nothing()
 
     def nothing(self) -> None:
@@ -44,6 +47,10 @@ class Injector:
     def use(self, call: str, nth: int | str, what: str) -> None:
         """Let the n-th call of the next job fail."""
         self._options.write_text(f"-e trace={call} -e inject={call}:{what}:when={nth}")
+
+    def only_once(self) -> None:
+        """Let the jobs after the next one run undisturbed."""
+        self._once.touch()
 
     def count(self, calls: tuple[str, ...], *steps: Callable[[], object]) -> Counter[str]:
         """How often a job makes each call while the steps are carried out."""

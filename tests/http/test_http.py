@@ -196,7 +196,8 @@ def test_parameters_that_are_no_files_may_come_urlencoded(host: Host) -> None:
 def test_a_dry_run_of_the_setup_changes_nothing(host: Host) -> None:
     answer = host.post("/setup", "-F", "newtoken=other", query="dry-run=1")
 
-    assert answer.json == {"Status": "200 OK", "dry-run": True}
+    changes = [{"path": "token", "from": "********", "to": "********"}]
+    assert answer.json == {"Status": "200 OK", "dry-run": True, "changes": changes}
     assert host.get("/version").status == 200
 
 

@@ -1054,9 +1054,10 @@ def test_the_job_is_known_by_the_names_other_tools_read(appliance: Appliance) ->
         "update_certs.log",
         "status_certs.txt",
     )
-    assert [(each.method, each.path) for each in plugin.jidoteki_endpoints(appliance)] == [
+    assert [(each.method, each.path) for each in plugin.jidoteki_endpoints(appliance, {"confirm": 0})] == [
         ("POST", "/certs"),
         ("GET", "/certs"),
+        ("POST", "/certs/confirm"),
     ]
 
 

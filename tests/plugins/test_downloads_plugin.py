@@ -151,7 +151,7 @@ def test_a_restart_makes_it_void(host: Host) -> None:
 def test_a_dry_run_makes_none(host: Host) -> None:
     answer = host.post("/downloads", "-F", "path=/backup/download", query="dry-run=1")
 
-    assert answer.json == {"Status": "200 OK", "dry-run": True}
+    assert answer.json == {"Status": "200 OK", "dry-run": True, "changes": []}
 
 
 def test_it_is_in_no_log(host: Host) -> None:

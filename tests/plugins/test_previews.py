@@ -112,6 +112,7 @@ def test_an_update_is_previewed(host: Host, tmp_path: Path) -> None:
     assert shown == {
         "Status": "202 Accepted", "Location": f"{PREFIX}/update", "dry-run": True, "from-version": "1.0.0",
         "to-version": "2.0.0", "changelog": "# 2.0.0\n\n* Öfter\n", "size": package.stat().st_size, "key-id": digest,
+        "changes": [{"path": "version", "from": "1.0.0", "to": "2.0.0"}],
     }  # fmt: skip
     assert host.get("/version").json["version"] == "1.0.0"
 

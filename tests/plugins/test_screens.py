@@ -72,7 +72,6 @@ def test_document_tells_screens_with_all_their_parts(jidoteki_host: MakeHost) ->
     assert (table["method"], table["rows"], list(table["columns"])) == ("GET", "tools", ["count", "name"])
     assert found["dial"]["module"] == "/dashboard/plugins/workshop/1/dial.js"
     assert "export async function page" in public(host, found["dial"]["module"])
-    assert document(host)["paths"]["/api/v1/admin/tools"]["post"]["x-jidoteki-starts"] == "work"
 
 
 def test_screen_is_told_only_while_its_endpoint_is_served(jidoteki_host: MakeHost) -> None:

@@ -635,7 +635,8 @@ def test_dry_runs_change_nothing(host: Host) -> None:
     id = begin(host, 5)
     part = (*TUS, *PART, "-H", "Upload-Offset: 0", "--data-binary", "12345")
 
-    assert answer.json == {"Status": "201 Created", "dry-run": True}
+    changes = [{"path": "uploads", "from": None, "to": {"length": 5}}]
+    assert answer.json == {"Status": "201 Created", "dry-run": True, "changes": changes}
     assert host.curl("PATCH", f"/uploads/{id}", *part, query="dry-run=1").status == 204
     assert offset(host, id) == 0
 

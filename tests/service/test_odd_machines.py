@@ -15,6 +15,8 @@ import psutil
 import pytest
 from namespaces import UNSHARE, mounted, needs_mounts
 
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.http import tls
 from jidoteki.core.service import health
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -44,6 +46,50 @@ def test_jobs_end_without_pidfd_open(jidoteki_host: MakeHost, number: int) -> No
     stopped = host.post("/backup", "--max-time", "20", "-F", "action=STOP")
 
     assert (logs.status, begun.status, ended["status"], stopped.status) == (200, 202, "success", 202)
+
+
+#: Runs a program without the sockets that tell of network interfaces, as `RestrictAddressFamilies=` of systemd does.
+WITHOUT_NETLINK = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+steps = [
+    (0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16), (0x15, 0, 1, 16), (0x06, 0, 0, 0x00050000 | 97),
+    (0x06, 0, 0, 0x7FFF0000),
+]
+code = b"".join(struct.pack("HBBI", *each) for each in steps)
+held = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(held)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program)) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the number of the system call differs")
+def test_a_certificate_is_made_where_the_addresses_are_hidden(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    shutil.rmtree(host.appliance.system_etc / "pki")
+
+    host.start(prefix=(sys.executable, "-c", WITHOUT_NETLINK))
+
+    assert host.get("/version").status == 200
+    assert "The addresses of this machine are not known" in host.errors()
+    assert host.certificate.read_text().startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_no_fault_on_the_way_to_a_certificate_is_raised(
+    jidoteki_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance = jidoteki_host(start=False).appliance
+    shutil.rmtree(appliance.system_etc / "pki")
+
+    def refuse(appliance: Appliance) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(tls, "make_self_signed", refuse)
+
+    assert tls.Certificate(appliance).context()
 
 
 MEMORY = "MemTotal:        1048576 kB\nMemFree:          524288 kB\nMemAvailable:     786432 kB\n"

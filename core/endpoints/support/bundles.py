@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import secrets
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ MIB = 1024 * 1024
 MAX_SIZE = 8 * MAX_FILE
 MAX_COMMANDS = 256
 BUFFER = 1024 * 1024
+#: The end of the machine's journal, of which the service's user may be allowed to see its own part only.
+JOURNAL = "journalctl --quiet --no-pager --output=short-iso --lines=20000"
 
 
 class _Fixed(io.RawIOBase):
@@ -187,12 +190,13 @@ def _without_holes(info: tarfile.TarInfo, found: LogFile, length: int, left: int
 
 
 def _pack_output(job: Job, path: Path) -> None:
-    """Run each line of `debug.txt` with `sh` and pack its output; failures are included."""
-    wanted = _lines(job, COMMANDS_LIST)
+    """Run each line of `debug.txt` with `sh` and pack its output, and the journal; failures are included."""
+    wanted = {f"debug-{number}.log": line for number, line in enumerate(_lines(job, COMMANDS_LIST)[:MAX_COMMANDS], 1)}
+    if str(job.appliance.root) == "/" and shutil.which("journalctl"):
+        wanted["journal.log"] = JOURNAL
     with _gzip(path) as compressed:
         with tarfile.open(fileobj=compressed, mode="w|") as archive:
-            for number, line in enumerate(wanted[:MAX_COMMANDS], 1):
-                name = f"debug-{number}.log"
+            for name, line in wanted.items():
                 job.log(f"Creating debug/{name}")
                 output = job.workspace / "output"
                 problem = _run_to_file(job, line, output)

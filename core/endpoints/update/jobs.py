@@ -13,6 +13,7 @@ from jidoteki.core.endpoints.update import highest_version, inbox, package, scri
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
+from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.free_space import FULL
 
@@ -221,6 +222,7 @@ def _install(job: Job, directory: Path) -> bool:
         except JobError:  # the script itself reports that it did not install this version
             begun.unlink(missing_ok=True)
             raise
+        disks.store(job)  # a version counts only once all of it is there
     else:
         job.progress(90, final=True)
     etc, mark = job.appliance.etc, highest_version.path(job.appliance)

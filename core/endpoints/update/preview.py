@@ -8,6 +8,8 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from jidoteki.hookspecs import differences
+
 MAX_CHANGELOG: Final = 64 * 1024
 
 
@@ -25,6 +27,7 @@ def preview(
         "changelog": None if changelog is None else changelog[:MAX_CHANGELOG].decode("utf-8", "replace"),
         "size": size,
         "key-id": key_id(key),
+        "changes": differences.between(installed, candidate, "version"),
     }
 
 

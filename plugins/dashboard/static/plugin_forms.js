@@ -42,7 +42,7 @@ class Form {
     this.progress = null;
     this.answer = undefined;
     this.wasRead = false;
-    const starts = operation?.["x-jidoteki-starts"];
+    const starts = operation?.["x-starts"]?.job;
     this.starts = new Set(starts ? [starts] : []);
     this.place = document.createElement("div");
   }

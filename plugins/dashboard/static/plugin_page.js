@@ -51,7 +51,7 @@ const operation = ({ document }, part) => (part.path ? document.paths[PREFIX + p
 
 /** Return the types of job that the requests of this screen start, as far as that is known: by name if nothing else is. */
 function jobTypes(ctx) {
-  const started = ctx.screen.parts.map((part) => operation(ctx, part)?.["x-jidoteki-starts"]).filter(Boolean);
+  const started = ctx.screen.parts.map((part) => operation(ctx, part)?.["x-starts"]?.job).filter(Boolean);
   return new Set([...started, ctx.screen.path.split("/")[1]]);
 }
 

@@ -5,6 +5,7 @@ import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
 import { pluginScreens } from "./plugin_screens.js";
+import { Restarting } from "./restarting.js";
 import { SCREENS } from "./screens.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
@@ -14,9 +15,6 @@ const { t } = text;
 const BASE = "/dashboard";
 /** From which figures on the head warns; the original's. */
 const FULL = { disk: 98, memory: 90 };
-
-/** Milliseconds for which the frame tells that the appliance is back. */
-const SAID_FOR = 30_000;
 
 /** What belongs to one login. */
 let frame = null;
@@ -34,7 +32,7 @@ export async function start(root, site, session, leave) {
   const served = new Served(await (await fetch("/docs/openapi.json")).json());
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: 0, wasLost: false, note: "", ending };
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start();
   for (const kind of ["health", "state", "reach"]) {
@@ -44,7 +42,7 @@ export async function start(root, site, session, leave) {
   api.on("denied", () => ending.abort());
   addEventListener("popstate", show, { signal: ending.signal });
   root.addEventListener("click", follow, { signal: ending.signal });
-  const clock = setInterval(() => (frame.restarting || !live.state.reached) && draw(), 1000);
+  const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
   await show();
@@ -160,15 +158,11 @@ function broken(place, title, error) {
 /** The appliance answers again: whether it is still the same service decides about this page. */
 async function found(reached) {
   if (!reached) {
-    frame.wasLost = true;
     return;
   }
-  if (frame.restarting && frame.wasLost) {
-    back();
-  }
-  frame.wasLost = false;
   const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
   if (response?.ok && (await response.json()).build !== frame.site.build) {
+    frame.restarting.handOver();
     await key.handOver();
     location.reload();
   }
@@ -185,7 +179,7 @@ function draw() {
         </a>
         ${figures()}
         <span class="account">
-          ${frame.may("POST", "/reboot") ? html`<button type="button" @click=${restart}>${t("Restart")}</button>` : nothing}
+          ${frame.may("POST", "/reboot") ? html`<button type="button" @click=${() => frame.restarting.start()}>${t("Restart")}</button>` : nothing}
           <button type="button" @click=${frame.leave}>${t("Sign out")}</button>
         </span>
       </header>
@@ -231,49 +225,8 @@ function figures() {
 
 /** What is to be said of the connection; empty while all is well. */
 function connection() {
-  return html`<div class="connection" role="status">${frame.restarting ? restarting() : live.state.reached ? frame.note : lost()}</div>`;
+  return html`<div class="connection" role="status">${frame.restarting.since || live.state.reached ? frame.restarting.view() : lost()}</div>`;
 }
 
 const lost = () => html`<p>${t("The appliance does not answer. Trying again …")} ${since(live.state.since)}</p>`;
-const restarting = () => html`<p>${t("The appliance is restarting. This page comes back by itself.")} ${since(frame.restarting)}</p>`;
 const since = (start) => html`<span aria-hidden="true">${text.duration((Date.now() - start) / 1000)}</span>`;
-
-async function restart() {
-  const running = [...live.state.jobs.values()].filter((job) => job.status === "running");
-  const sure = await widgets.ask({
-    title: t("Restart the appliance?"),
-    body: html`<p>${t("It is away for about a minute, and so is everything that it serves.")}</p>
-      ${running.length
-        ? html`<p>${t("Still running now:")} ${running.map((job) => widgets.jobName(job.type)).join(", ")}.
-            ${t("The appliance finishes what must not be interrupted first, or refuses to restart.")}</p>`
-        : nothing}`,
-    action: t("Restart"),
-    danger: true,
-  });
-  if (!sure) {
-    return;
-  }
-  try {
-    const { job } = await api.call("POST", "/reboot");
-    frame.restarting = Date.now();
-    frame.note = "";
-    draw();
-    await widgets.ended(job, frame.ending.signal);
-  } catch (error) {
-    if (error instanceof api.ApiError) {
-      frame.restarting = 0;
-      draw();
-      await widgets.ask({ title: t("The appliance was not restarted"), body: widgets.alert(error), action: t("Close") });
-    }
-  }
-}
-
-/** The appliance is there again after a restart that was asked for here. */
-function back() {
-  frame.restarting = 0;
-  frame.note = html`<p>${t("The appliance is back.")}</p>`;
-  setTimeout(() => {
-    frame.note = "";
-    draw();
-  }, SAID_FOR);
-}

@@ -114,11 +114,11 @@ export async function submit(event, action) {
 /**
  * Ask before something that cannot be taken back.
  *
- * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string}} options `typed` is a word that
- *   has to be typed first.
+ * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string, cancel?: boolean}} options `typed` is a word
+ *   that has to be typed first; without `cancel` there is nothing to decide.
  * @returns {Promise<boolean>} whether it was confirmed; the focus is back where it was.
  */
-export function ask({ title, body, action, danger = false, typed }) {
+export function ask({ title, body, action, danger = false, typed, cancel = true }) {
   const dialog = document.createElement("dialog");
   document.body.append(dialog);
   const agreed = () => !typed || dialog.querySelector("input").value.trim() === typed;
@@ -142,7 +142,7 @@ export function ask({ title, body, action, danger = false, typed }) {
         </p>`
       : nothing}
     <p class="actions">
-      <button type="button" @click=${() => dialog.close("")}>${t("Cancel")}</button>
+      ${cancel ? html`<button type="button" @click=${() => dialog.close("")}>${t("Cancel")}</button>` : nothing}
       <button class=${danger ? "danger" : "primary"}>${action}</button>
     </p>
   </form>`;

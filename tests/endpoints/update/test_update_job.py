@@ -17,6 +17,7 @@ from namespaces import mounted, needs_mounts
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
+from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import JobError
 
 NewJob = Callable[..., Any]
@@ -451,3 +452,33 @@ def test_a_full_disk_is_e1000_and_told(
     monkeypatch.setattr(appliance, "replace_file", full)
 
     assert failure(job) == ("E1000", "The disk is full: free some space, then update again")
+
+
+def test_a_version_counts_once_all_of_it_is_on_disk(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, str]] = []
+
+    def store(job: Any) -> None:
+        seen.append(((appliance.admin / "ran").exists(), (appliance.etc / "version.txt").read_text()))
+
+    monkeypatch.setattr(disks, "store", store)
+
+    install(new_job(drop(make({**VERSION, "update.sh": RAN}))))
+
+    assert seen == [(True, "1.0.0\n")]
+    assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
+
+
+def test_a_disk_that_takes_no_more_leaves_the_version_as_it_was(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def store(job: Any) -> None:
+        raise JobError("What was changed is not stored: the file system at / fails")
+
+    monkeypatch.setattr(disks, "store", store)
+
+    code, message = failure(new_job(drop(make({**VERSION, "update.sh": RAN}))))
+
+    assert (code, message) == ("E1000", "What was changed is not stored: the file system at / fails")
+    assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"

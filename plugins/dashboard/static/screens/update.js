@@ -1,8 +1,9 @@
 // Updating the appliance with a package of the vendor.
 
 import { UnreachableError } from "../api.js";
+import { checking } from "../course.js";
+import * as notes from "../notes.js";
 import { forget, sendFile, sendForm } from "../sending.js";
-import * as note from "./update_note.js";
 import * as view from "./update_view.js";
 
 const TYPE = "update";
@@ -24,12 +25,19 @@ async function installed({ may, look }) {
 }
 
 /** The last update, which somebody else may have started. */
-async function newest({ may, call }) {
+async function newest({ may, call, look }) {
   if (!may("GET", "/jobs")) {
-    return null;
+    const status = may("GET", "/update") ? await look("/update") : null;
+    return status?.status ? { id: null, type: TYPE, status: status.status } : null;
   }
   const { jobs } = await call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
   return jobs[0] ?? null;
+}
+
+/** What this tab knows of an update that it started: `{job, from, to}`, the versions null where they are not known. */
+function own(job) {
+  const known = notes.read(TYPE);
+  return job !== null && known?.job === job ? known : null;
 }
 
 class Screen {
@@ -109,10 +117,11 @@ class Screen {
 
   /** Ask what the package would do. */
   async check(ended) {
-    const { call, draw, nothing } = this.ctx;
+    const { call, draw, nothing, t } = this.ctx;
     const cancelling = new AbortController();
     const place = this.place("sending-place");
-    draw(view.checking(this.ctx, () => cancelling.abort()), place);
+    const text = t("The appliance checks who signed the package and what is in it. Nothing is changed yet.");
+    draw(checking(t("Checking the package"), text, () => cancelling.abort()), place);
     try {
       return await call("POST", "/update", {
         query: { "dry-run": 1 },
@@ -172,7 +181,7 @@ class Screen {
     this.upload = null;
     try {
       const { job } = upload ? await this.post(upload) : await this.sendAndInstall();
-      note.keep({ job, from: this.version, to });
+      notes.keep(TYPE, { job, from: this.version, to });
       if (this.state !== "running") {
         await this.follow({ id: job, type: TYPE, status: "running" });
       }
@@ -198,21 +207,19 @@ class Screen {
 
   /** Follow an update to its end; this page may be loaded anew meanwhile, as the update may renew the service. */
   async follow(known) {
-    const { job, signal, t } = this.ctx;
+    const { may, t } = this.ctx;
     const running = known.status === "running";
-    const mine = note.of(known.id);
     this.state = running ? "running" : this.state;
     this.draw();
-    const place = this.place(running || mine ? "now" : "before");
-    const course = view.course(this.ctx, place, running);
-    const to = note.of(known.id)?.to ?? this.preview?.["to-version"];
+    const course = view.course(this.ctx, this.place(running || own(known.id) ? "now" : "before"));
+    const to = own(known.id)?.to ?? this.preview?.["to-version"];
+    const title = to ? t("Update to version {version}", { version: to }) : t("Update");
     this.preview = null;
-    const record = await job(course, known.id, { title: to ? t("Update to version {version}", { version: to }) : t("Update") });
+    const record = may("GET", "/jobs") ? await course.follow(known, { title }) : await course.watch("/update", title);
     this.state = this.state === "running" ? "choosing" : this.state;
-    if (record.status === "success") {
-      await this.verify(note.of(known.id), running);
+    if (record?.status === "success") {
+      await this.verify(own(known.id), running);
     }
-    view.ended(this.ctx, place, running);
     this.draw();
   }
 

@@ -1,6 +1,7 @@
 // What the parts of the screen for updates look like.
 
 import { fileField } from "../choosing.js";
+import { Course } from "../course.js";
 
 /** Bytes of the log of all updates that are shown, the last ones. */
 const SHOWN = 256 * 1024;
@@ -14,15 +15,6 @@ export function chooser({ html, submit, t }, hidden, send) {
       <div class="outcome"></div>
       <p class="actions"><button class="primary">${t("Check the package")}</button></p>
     </form>
-  </section>`;
-}
-
-export function checking({ html, t }, cancel) {
-  return html`<section class="card" aria-labelledby="checking">
-    <h2 id="checking">${t("Checking the package")}</h2>
-    <p role="status">${t("The appliance checks who signed the package and what is in it. Nothing is changed yet.")}</p>
-    <p class="progress"><progress aria-labelledby="checking"></progress></p>
-    <p class="actions"><button type="button" @click=${cancel}>${t("Cancel")}</button></p>
   </section>`;
 }
 
@@ -62,36 +54,13 @@ function facts({ html, nothing, bytes, t }, told) {
       : nothing}`;
 }
 
-/** Show the frame of a job in a place, and return where its progress goes. */
-export function course(ctx, place, running) {
-  const { live, signal } = ctx;
-  const drawn = () => ctx.draw(frame(ctx, running && place.dataset.ended === undefined), place);
-  delete place.dataset.ended;
-  drawn();
-  if (running) {
-    live.on("reach", () => place.dataset.ended === undefined && drawn(), signal);
-    place.querySelector("h2").focus();
-  }
-  return place.querySelector(".course");
-}
-
-/** Change the heading of a job that is over. */
-export function ended(ctx, place, running) {
-  place.dataset.ended = "";
-  ctx.draw(frame(ctx, false), place);
-  if (running) {
-    place.querySelector("h2").focus();
-  }
-}
-
-function frame({ html, live, nothing, t }, running) {
-  const away = running && !live.state.reached;
-  return html`<section class="card" aria-labelledby="course">
-    <h2 id="course" tabindex="-1">${running ? t("An update is being installed") : t("The last update")}</h2>
-    <div role="status">${away ? html`<p class="message warn">${t("The appliance does not answer just now, which is normal during an update. This page goes on by itself.")}</p>` : nothing}</div>
-    <div class="course"></div>
-  </section>`;
-}
+/** The frame of a job of this screen. */
+export const course = (ctx, place) =>
+  new Course(ctx, place, {
+    running: ctx.t("An update is being installed"),
+    ended: ctx.t("The last update"),
+    away: ctx.t("The appliance does not answer just now, which is normal during an update. This page goes on by itself."),
+  });
 
 /** How an update ended that the appliance calls a success, judged by the version. */
 export function outcome({ message, t }, before, version, expected) {

@@ -1,0 +1,225 @@
+"""`jidoteki provision`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.cli import CommandError, root_option
+
+SERVICE: Final = "jidoteki-admin-api"
+#: Lines of tmpfiles.d(5), which systemd itself makes too where it runs.
+DIRECTORIES: Final = f"{SERVICE}.tmpfiles.conf"
+UPDATE_KEYS: Final = ("updates.key", "updates.pub")
+LICENSE_KEYS: Final = ("license.key", "license.pub")
+ENDPOINTS: Final = ("settings", "certs")
+#: What others may not read.
+SECRET: Final = ("updates.key", "license.key")
+RELOAD_TIMEOUT: Final = 100
+
+
+class Ids(NamedTuple):
+    """A user and a group, by number."""
+
+    user: int
+    group: int
+
+
+@click.command()
+@root_option
+@click.option(
+    "--keys",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The directory with updates.key and updates.pub, and for licenses with license.key and license.pub.",
+)
+@click.option("--installed-version", default="1.0.0", show_default=True, help="The version that is installed.")
+@click.option("--user", default="jidoteki", show_default=True, help="The service's user.")
+def command(root: Path, keys: Path | None, installed_version: str, user: str) -> None:
+    """Make what this machine lacks to be an appliance: directories, configuration, keys.
+
+    What is there stays as it is, so that this may be repeated. At another root than / the user is one of its own
+    /etc/passwd. Whoever is not root makes everything in his own name.
+    """
+    appliance = Appliance(root)
+    found = _keys(keys)
+    _check_version(installed_version)
+    os.umask(0o022)
+    provisioning = _Provisioning(_owner(appliance.root, user), {})
+    try:
+        provisioning.make_directories(appliance)
+        for path, content in _files(appliance, installed_version, found).items():
+            provisioning.make_file(appliance, path, content)
+    except OSError as error:
+        raise CommandError(f"{error.filename or root} cannot be made: {error.strerror}") from error
+    for path in provisioning.made:
+        click.echo(f"Made {path}")
+    if not provisioning.made:
+        click.echo("Nothing was missing")
+    elif str(appliance.root) == "/":
+        _reload()
+    if not (appliance.etc / "updates.key").exists():
+        click.echo("There are no keys of updates yet: call this again with --keys DIR")
+
+
+@dataclass(frozen=True, slots=True)
+class _Provisioning:
+    """What is made, and in whose name: below what is the service's, in that name, for so may links be."""
+
+    owner: Ids | None
+    """Who gets what is made; None for the caller."""
+    made: dict[Path, None]
+
+    def make_directories(self, appliance: Appliance) -> None:
+        """Make the directories of `DIRECTORIES`, above others first.
+
+        :raises OSError: one cannot be made, or something else is in its place.
+        """
+        for line in resources.files("jidoteki.etc").joinpath(DIRECTORIES).read_text().splitlines():
+            if line.startswith("d "):
+                _, name, mode, user, _ = line.replace(":", "").split()
+                owner = Ids(0, 0) if user == "root" and self.owner else self.owner
+                self._make_directory(_place(appliance, name), int(mode, 8), owner)
+
+    def _make_directory(self, path: Path, mode: int, owner: Ids | None) -> None:
+        if path.is_dir():
+            return
+        if not path.parent.exists():
+            self._make_directory(path.parent, 0o755, Ids(0, 0) if self.owner else None)
+        with self._owning(path.parent) as is_service:
+            os.mkdir(path, mode)
+            if owner and not is_service:
+                os.chown(path, *owner, follow_symlinks=False)
+        self.made[path] = None
+
+    def make_file(self, appliance: Appliance, path: Path, content: str | bytes) -> None:
+        """Make a file where there is nothing.
+
+        :raises OSError: it cannot be written.
+        """
+        if os.path.lexists(path):
+            return
+        with self._owning(path.parent):
+            appliance.replace_file(path, content, mode=0o600 if path.name in SECRET else 0o644)
+        self.made[path] = None
+
+    @contextlib.contextmanager
+    def _owning(self, directory: Path) -> Iterator[bool]:
+        """Act as the service's user below a directory of his; yield whether it is so."""
+        places = (directory, *directory.parents)
+        if self.owner is None or not self.owner.user or all(each.lstat().st_uid != self.owner.user for each in places):
+            yield False
+            return
+        os.setegid(self.owner.group)
+        os.seteuid(self.owner.user)
+        try:
+            yield True
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+
+def _place(appliance: Appliance, name: str) -> Path:
+    """Return where a directory of `DIRECTORIES` is on this appliance, whose administration tree may be elsewhere."""
+    with contextlib.suppress(ValueError):
+        return appliance.admin / Path(name).relative_to("/opt/jidoteki/tinyadmin")
+    return appliance.root / name.lstrip("/")
+
+
+def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dict[Path, str | bytes]:
+    """Return the files that the service and its vendor expect."""
+    from jidoteki.core.config import schema
+    from jidoteki.core.plugin_manager import section_schemas
+
+    of_files = {"backup": appliance.etc / "backup.txt", "license": appliance.etc / "license.key"}
+    endpoints = [*ENDPOINTS, *(name for name, file in of_files.items() if file.exists() or file.name in keys)]
+    configuration = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
+    return {
+        appliance.configuration: json.dumps(configuration, indent=2) + "\n",
+        appliance.system_etc / "jidoteki-admin-api.schema.json": schema.as_text(
+            schema.describe(section_schemas.built_in_sections())
+        ),
+        appliance.system_etc / "allservices.txt": f"{SERVICE}\n",
+        appliance.etc / "version.txt": f"{version}\n",
+        appliance.etc / "logs.txt": "/var/log\n",
+        appliance.etc / "debug.txt": "uname -a\ndf -h\nps aux\n",
+        **{appliance.etc / name: content for name, content in keys.items()},
+    }
+
+
+def _keys(directory: Path | None) -> dict[str, bytes]:
+    """Read the keys.
+
+    :raises CommandError: those of updates are not all there, or are others.
+    """
+    if directory is None:
+        return {}
+    from jidoteki.core.endpoints.update import key_files
+
+    found = {}
+    for name in (*UPDATE_KEYS, *LICENSE_KEYS):
+        try:
+            found[name] = (directory / name).read_bytes()
+        except FileNotFoundError:
+            if name in UPDATE_KEYS:
+                raise CommandError(f"{directory / name} is missing") from None
+        except OSError as error:
+            raise CommandError(f"{directory / name} cannot be read: {error.strerror}") from error
+    wrong = key_files.passphrase_problem(found["updates.key"])
+    if wrong and wrong.fatal:
+        raise CommandError(f"{directory / 'updates.key'}: {wrong.message}")
+    if key_files.holds_private_key(found["updates.pub"]):
+        raise CommandError(f"{directory / 'updates.pub'} is a private key, which must not be on an appliance")
+    return found
+
+
+def _check_version(version: str) -> None:
+    from jidoteki.core.endpoints.update import versions
+
+    try:
+        versions.parse(version)
+    except versions.VersionError as error:
+        raise CommandError(f"--installed-version {version}: {error}") from error
+
+
+def _owner(root: Path, user: str) -> Ids | None:
+    """Return who gets what is made, or None where the caller can only give it to himself.
+
+    :raises CommandError: there is no such user.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        lines = (root / "etc/passwd").read_text().splitlines()
+    except OSError as error:
+        raise CommandError(f"{root / 'etc/passwd'} cannot be read: {error.strerror}") from error
+    for fields in (line.split(":") for line in lines):
+        if fields[0] == user and len(fields) == 7:
+            return Ids(int(fields[2]), int(fields[3]))
+    advice = f"useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin {shlex.quote(user)}"
+    raise CommandError(f"There is no user {user}. Make it with: {advice}")
+
+
+def _reload() -> None:
+    """Let a service that runs read what was made."""
+    if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
+        click.echo("Start the service, or send it SIGHUP if it runs")
+        return
+    argv = ["systemctl", "try-reload-or-restart", f"{SERVICE}.service"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=RELOAD_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"{shlex.join(argv)} did not end within {RELOAD_TIMEOUT} seconds") from None
+    if done.returncode:
+        raise CommandError(f"The service cannot read what was made: {done.stderr.strip()}")

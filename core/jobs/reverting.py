@@ -1,0 +1,103 @@
+"""Putting back what a run changed on trial that has died: a process of its own, under the id of that run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from jidoteki.core.files import leftovers, locks
+from jidoteki.core.jobs import exit_reasons
+from jidoteki.core.jobs.records import Record
+from jidoteki.core.jobs.trying import CONFIRMED, NOT_PUT_BACK
+from jidoteki.hookspecs import paths, trials, tried_files
+from jidoteki.hookspecs.free_space import FULL
+
+if TYPE_CHECKING:
+    from jidoteki.core.jobs.launch import Launcher
+
+#: Attempts, each a process, until the service starts again.
+MAX_ATTEMPTS: Final = 5
+#: Pieces of the reserve that are freed to start one on a full disk.
+ROOM: Final = 32
+#: Seconds between two attempts to start one.
+TRY_EACH: Final = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+def is_due(launcher: Launcher, record: Record) -> bool:
+    """Return whether what a dead run changed must be put back."""
+    _, job = launcher.job_types.get(record.type, (None, None))
+    on_trial = trials.state(launcher.appliance.jobs, record.id) in ("trial", "reverting")
+    return on_trial and job is not None and job.revert is not None
+
+
+def any_due(launcher: Launcher, job_type: str) -> Record | None:
+    """Return the last run of a type if what it changed must be put back, and nobody does so yet."""
+    _, job = launcher.job_types.get(job_type, (None, None))
+    if job is None or job.revert is None or locks.is_held(launcher.lock(job_type)):
+        return None
+    record = launcher.records.latest(job_type)
+    return record if record and record.confirm and is_due(launcher, record) else None
+
+
+def begin_again(launcher: Launcher, record: Record) -> None:
+    """Start the process for a run whose change could not be put back before, as the service starts."""
+    reason = (record.error_message or "").partition(f". {NOT_PUT_BACK}")[0]
+    begin(launcher, record, reason, again=True)
+
+
+def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) -> bool:
+    """Start the process that puts back what a dead run changed; return whether one works on it.
+
+    :param reason: why it is put back.
+    :param again: whether earlier attempts do not count, as the service starts.
+    :raises OSError: nothing can be recorded.
+    """
+    jobs = launcher.appliance.jobs
+    try:
+        lock = locks.take(launcher.lock(record.type))
+    except locks.LockHeldError:
+        return True
+    try:
+        if not trials.decide(jobs, record.id, "reverting"):
+            return False  # it was confirmed at this moment
+        attempts = trials.note_attempt(jobs, record.id, first=again)
+        if attempts > MAX_ATTEMPTS:
+            record.fail(f"{reason}. {NOT_PUT_BACK}: {MAX_ATTEMPTS} processes for that died", trials.CODE)
+            record.unrecovered = True
+            return False
+        if record.status != "running":
+            record.status, record.ended, record.error_message, record.error_code = "running", None, None, None
+            launcher.records.write(record)
+            launcher.records.mark_untold(record.id)
+        logger.warning("%s: %s. What it changed is put back", record.id, reason)
+        with leftovers.tolerated(f"What {record.id} changed cannot be put back now"):
+            _spawn(launcher, record, reason, lock)
+        return True
+    finally:
+        os.close(lock)
+
+
+def _spawn(launcher: Launcher, record: Record, reason: str, lock: int) -> None:
+    for tries_left in (1, 0):
+        launcher.clear(record.id)
+        try:
+            with open(paths.append_regular(launcher.records.log(record.id)), "ab") as log:
+                process = launcher.process(record, {}, lock, log.fileno(), log.fileno(), reverting=reason)
+        except OSError as error:
+            if error.errno not in FULL or not tries_left or not launcher.records.reserve.release(ROOM):
+                raise
+        else:
+            exit_reasons.remember(launcher.records.path(record.id), process)
+            launcher.reverting[record.id] = process
+            return
+
+
+def confirmed(launcher: Launcher, record: Record) -> str | None:
+    """Return what to say of a dead run whose change was confirmed, which stays; None for any other."""
+    if trials.state(launcher.appliance.jobs, record.id) != "confirmed":
+        return None
+    tried_files.forget(launcher.appliance, record.id)
+    return CONFIRMED

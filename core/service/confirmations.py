@@ -1,0 +1,49 @@
+"""The confirmation of a change on trial, which makes it final."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.service.refusals import BUSY, RetryLaterError
+from jidoteki.hookspecs import ApiError, trials
+
+if TYPE_CHECKING:
+    from jidoteki.core.service.requests import ApiRequest
+
+NOTHING_WAITS: Final = "Nothing waits for a confirmation"
+NOT_YET: Final = "The change is still being made: confirm it once that is complete"
+#: Seconds that the answer waits for the end of the job, so that the next one can start.
+END_TIMEOUT: Final = 5.0
+
+
+async def confirm(request: ApiRequest, job_type: str) -> None:
+    """Confirm the change of the running job of a type.
+
+    :raises ApiError: 400, none waits for that; 403, the credential was revoked meanwhile.
+    """
+    trial = await request.trial(job_type)
+    if trial is None and not await asyncio.to_thread(_begins, request.service.jobs.launcher, job_type):
+        raise ApiError(400, NOTHING_WAITS)
+    if trial is None or not trial.is_waiting:
+        raise RetryLaterError(400, NOT_YET, BUSY)
+    if request.dry_run:
+        return
+    try:
+        await asyncio.to_thread(request.permit)
+        decided = await asyncio.to_thread(trials.decide, request.appliance.jobs, trial.id, "confirmed")
+    except OSError as error:
+        raise ApiError(400, f"The confirmation cannot be recorded: {error.strerror or error}") from error
+    if not decided:
+        raise ApiError(400, NOTHING_WAITS)
+    request.started(trial.id)
+    await request.service.jobs.await_end(job_type, trial.id, END_TIMEOUT)
+
+
+def _begins(launcher: Launcher, job_type: str) -> bool:
+    """Return whether a run has started whose change must be confirmed, and has not begun that yet."""
+    record = launcher.records.latest(job_type)
+    if record is None or not record.confirm or record.status != "running":
+        return False
+    return trials.state(launcher.appliance.jobs, record.id) in (None, "trial") and launcher.is_running(job_type)

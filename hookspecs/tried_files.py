@@ -1,0 +1,65 @@
+"""Files that a change on trial replaced with `former_files.replaced`: what they held before, and putting that back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from jidoteki.hookspecs import former_files, paths
+from jidoteki.hookspecs.appliance import Appliance
+from jidoteki.hookspecs.jobs import Job, JobError
+
+
+def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK) -> dict[Path, bytes | None]:
+    """Restore the files that a change on trial replaced, whoever wrote to them since; it may be called again.
+
+    :param files: the paths that such a job may replace.
+    :param told: the line in the log when they are restored.
+    :return: the former contents, None for a file that did not exist; empty if nothing was replaced.
+    :raises JobError: they cannot be restored.
+    """
+    try:
+        noted = former_files.read_note(former_files.note_of(job.appliance, job.id), {str(path) for path in files})
+        now = {path: former_files.content_of(path) for path in noted}
+        former = {path: each for path, (each, _) in noted.items() if former_files.differs(each, now[path])}
+        modes = {path: mode for path, (_, mode) in noted.items()}
+        former_files.replace_all(job.appliance, former, former_files.MODE, modes)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise JobError(
+            f"The former files could not be put back: {error.filename}: {error.strerror or error}"
+        ) from error
+    if former:
+        job.log(told)
+    return {path: _resolved(path, content) for path, (content, _) in noted.items()}
+
+
+def former_contents(appliance: Appliance, id: str, files: Iterable[Path]) -> dict[Path, bytes | None]:
+    """Return the contents that the files had before a run that replaced them on trial; empty if it has not.
+
+    :param id: of the run.
+    """
+    try:
+        noted = former_files.read_note(former_files.note_of(appliance, id), {str(path) for path in files})
+    except OSError:
+        return {}
+    return {path: _resolved(path, content) for path, (content, _) in noted.items()}
+
+
+def forget(appliance: Appliance, id: str) -> None:
+    """Remove what is noted for a run: its change is final, or was put back.
+
+    :raises OSError: that is impossible.
+    """
+    former_files.remove(former_files.note_of(appliance, id))
+
+
+def _resolved(path: Path, content: bytes | former_files.Link | None) -> bytes | None:
+    """Return a content, of a symlink that of the file it points to."""
+    if not isinstance(content, former_files.Link):
+        return content
+    try:
+        return paths.read_regular(path.parent / content.target, follow=True)
+    except OSError:
+        return None

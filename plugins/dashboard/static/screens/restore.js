@@ -1,0 +1,224 @@
+// Bringing a backup back: choosing it, what it holds, and its way onto the appliance.
+
+import { UnreachableError } from "../api.js";
+import { fileField } from "../choosing.js";
+import { checking } from "../course.js";
+import { forget, sendFile } from "../sending.js";
+
+const TYPE = "restore";
+const PAUSE = 2_000;
+
+/** The part of the screen for backups that restores one. */
+export class Restore {
+  /**
+   * @param {any} ctx of the screen.
+   * @param {any} screen with `draw()`, `refresh()`, `follow(job)`, `list(entries, title)`, `outcome` and `shown`.
+   */
+  constructor(ctx, screen) {
+    this.ctx = ctx;
+    this.screen = screen;
+    this.sending = false;
+    this.upload = null;
+    this.preview = null;
+    this.mode = "merge";
+    /** What the screen showed before the restore that runs. */
+    this.before = null;
+    ctx.signal.addEventListener("abort", () => this.upload?.discard(), { once: true });
+  }
+
+  view(last) {
+    const { html, nothing } = this.ctx;
+    return html`${this.preview ? nothing : this.chooser(last)}
+      <div id="sending-place"></div>
+      ${this.preview ? this.facts() : nothing}`;
+  }
+
+  chooser(last) {
+    const { html, nothing, dateTime, stateOf, submit, t } = this.ctx;
+    return html`<section class="card" aria-labelledby="restore" ?hidden=${this.sending}>
+      <h2 id="restore">${t("Restore a backup")}</h2>
+      <p>${t("Choose a backup file that you downloaded before. You see what it contains before anything is changed.")}</p>
+      ${last?.finished ? html`<p class="hint">${t("Last restore: {when}", { when: dateTime(last.finished) })} ${stateOf(last.status)}</p>` : nothing}
+      <form @submit=${(event) => submit(event, (form) => this.send(form))}>
+        ${fileField({ name: "archive", label: t("Backup file") })}
+        ${this.modes()}
+        <div class="outcome"></div>
+        <p class="actions"><button class="primary">${t("Check the backup")}</button></p>
+      </form>
+    </section>`;
+  }
+
+  modes() {
+    const { html, t } = this.ctx;
+    return html`<fieldset>
+      <legend>${t("Files that are on the appliance and not in the backup")}</legend>
+      <p class="choice"><input type="radio" id="merge" name="mode" value="merge" checked><label for="merge">${t("Keep them")}</label></p>
+      <p class="choice"><input type="radio" id="exact" name="mode" value="exact"><label for="exact">${t("Remove them, so that the data are exactly those of the backup")}</label></p>
+    </fieldset>`;
+  }
+
+  /** Send the archive and ask what it holds. */
+  async send(form) {
+    const { message, nothing, signal, t } = this.ctx;
+    const cancelling = new AbortController();
+    const ended = AbortSignal.any([signal, cancelling.signal]);
+    this.screen.outcome = nothing;
+    this.mode = form.elements.mode.value;
+    this.sending = true;
+    this.screen.draw();
+    try {
+      this.upload = await sendFile(document.getElementById("sending-place"), form.elements.archive.files[0], ended);
+      this.preview = await this.check(() => cancelling.abort(), ended);
+    } catch (error) {
+      await this.keepOnly(error);
+      if (error.name === "AbortError" && !signal.aborted) {
+        this.screen.outcome = message("info", t("Sending was cancelled. The appliance keeps nothing of the file."));
+      }
+      throw error;
+    } finally {
+      this.sending = false;
+      signal.aborted || this.screen.draw();
+    }
+    document.getElementById("preview")?.focus();
+  }
+
+  async check(cancel, ended) {
+    const { call, draw, nothing, t } = this.ctx;
+    const place = document.getElementById("sending-place");
+    draw(checking(t("Checking the backup"), t("The appliance looks at each file in the backup. Nothing is changed yet."), cancel), place);
+    try {
+      const fields = { archive: this.upload.field, mode: this.mode };
+      return await call("POST", "/backup/restore", { query: { "dry-run": 1 }, fields, signal: ended });
+    } finally {
+      draw(nothing, place);
+    }
+  }
+
+  /** Remove what was sent, unless the same file may go on where the connection broke. */
+  async keepOnly(error) {
+    const { upload } = this;
+    this.upload = null;
+    if (!(error instanceof UnreachableError)) {
+      await upload?.discard();
+    }
+  }
+
+  facts() {
+    const { html, nothing, bytes, dateTime, fromNow, number, submit, t } = this.ctx;
+    const { preview, mode } = this;
+    const isShown = this.before !== null && this.screen.shown !== this.before;
+    return html`<section class="card" aria-labelledby="preview" ?hidden=${isShown}>
+      <h2 id="preview" tabindex="-1">${t("Ready to restore")}</h2>
+      <dl class="facts">
+        <dt>${t("Made")}</dt><dd>${preview.made ? `${dateTime(preview.made)} (${fromNow(preview.made)})` : t("on another appliance, or at an unknown time")}</dd>
+        ${preview.version ? html`<dt>${t("Version at that time")}</dt><dd>${preview.version}</dd>` : nothing}
+        <dt>${t("Files")}</dt><dd>${number(preview.files)}</dd>
+        <dt>${t("Size")}</dt><dd>${bytes(preview.bytes)}</dd>
+        <dt>${t("Free space")}</dt><dd>${bytes(preview["free-space"])}</dd>
+      </dl>
+      ${this.screen.list(preview.warnings, t("What will be done otherwise"))}
+      <p>${mode === "exact" ? t("Data that are not in the backup will be removed.") : t("Files of the same name will be replaced. All others stay.")}</p>
+      <form @submit=${(event) => submit(event, () => this.bringBack())}>
+        <div class="outcome"></div>
+        <p class="actions">
+          <button class="danger">${t("Restore")}</button>
+          <button type="button" @click=${() => this.discard()}>${t("Do not restore")}</button>
+        </p>
+        <div role="status">
+          ${this.before === null ? nothing : html`<p>${t("The backup is being restored …")}</p><p class="progress"><progress aria-label=${t("Restore")}></progress></p>`}
+        </div>
+      </form>
+    </section>`;
+  }
+
+  async discard() {
+    const { upload } = this;
+    this.upload = null;
+    this.preview = null;
+    this.screen.draw();
+    document.getElementById("field-archive").focus();
+    await upload?.discard();
+  }
+
+  async bringBack() {
+    const { ask, t } = this.ctx;
+    const exact = this.mode === "exact";
+    const sure = await ask({
+      title: t("Replace the data of this appliance?"),
+      body: exact
+        ? t("The data of this appliance become exactly those of the backup. What is not in it is removed. This cannot be taken back.")
+        : t("What is in the backup takes the place of the present data. This cannot be taken back."),
+      action: t("Restore"),
+      danger: true,
+      typed: t("restore"),
+    });
+    if (sure) {
+      await this.run();
+    }
+  }
+
+  /** Restore; the answer comes at the end, and the job that is told of meanwhile is shown by the screen. */
+  async run() {
+    const { upload } = this;
+    this.before = this.screen.shown;
+    this.upload = null;
+    forget(upload);
+    this.screen.draw();
+    try {
+      await this.tell((await this.post(upload)).warnings);
+    } catch (error) {
+      if (error instanceof UnreachableError) {
+        await this.findAgain(error);
+      } else if (this.screen.shown === this.before) {
+        this.upload = upload;
+        throw error; // refused before a job began: what was sent is still there
+      } else {
+        await upload.discard();
+      }
+      this.preview = null;
+    } finally {
+      this.before = null;
+      this.ctx.signal.aborted || this.screen.draw();
+    }
+  }
+
+  post(upload) {
+    upload.key ??= crypto.randomUUID();
+    return this.ctx.call("POST", "/backup/restore", {
+      fields: { archive: upload.field, mode: this.mode },
+      headers: { "Idempotency-Key": upload.key },
+    });
+  }
+
+  /** Say how it ended; where the screen followed the job, that says so already. */
+  async tell(warnings) {
+    const { html, message, nothing, t } = this.ctx;
+    const told = this.screen.shown === this.before ? message("good", t("The backup is restored.")) : nothing;
+    this.screen.outcome = html`${told}${this.screen.list(warnings, t("What was done otherwise"))}`;
+    this.preview = null;
+    await this.screen.refresh();
+  }
+
+  /** The answer was lost, which does not end a restore: show the job that was begun. */
+  async findAgain(lost) {
+    const { call, may, signal } = this.ctx;
+    if (!may("GET", "/jobs")) {
+      throw lost;
+    }
+    for (;;) {
+      try {
+        const { jobs } = await call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
+        if (jobs[0] && jobs[0].id !== this.screen.restored?.id) {
+          return jobs[0].id === this.screen.shown ? null : await this.screen.follow(jobs[0]);
+        }
+        throw lost;
+      } catch (error) {
+        if (error === lost || !(error instanceof UnreachableError)) {
+          throw error;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      signal.throwIfAborted();
+    }
+  }
+}

@@ -1,0 +1,163 @@
+"""A restart at the dashboard: asked for, waited for, and told only when the appliance is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dashboardkit import Browser, Tab, needs_browser
+from updatekit import AWAY, REFUSED, package, wait_for_end_of
+
+from jidoteki.testing import Host
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = needs_browser
+
+BACK = "The appliance is back."
+BANNER = "document.querySelector('.connection').innerText"
+#: A running job that a restart may break off.
+PLUGIN = """
+import time
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+
+async def work(request):
+    return await request.start_job("indexing")
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("indexing", lambda job: time.sleep(30))]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/probe/index", work)]
+"""
+
+
+def rebooting(make: MakeHost, tmp_path: Path, script: str, **options: object) -> Host:
+    """Return a host whose reboot command is a script."""
+    command = tmp_path / "reboot.sh"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    return make(commands={"reboot": [str(command)]}, **options)
+
+
+def ask_for_restart(tab: Tab) -> None:
+    tab.page.click("header >> text=Restart")
+    tab.page.wait_for_selector("dialog[open]")
+
+
+def restart(tab: Tab) -> None:
+    ask_for_restart(tab)
+    tab.page.click("dialog .danger")
+
+
+@pytest.mark.parametrize("seconds", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path, seconds: int
+) -> None:
+    pid = tmp_path / "pid"
+    host = rebooting(jidoteki_host, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
+    assert host.process
+    pid.write_text(str(host.process.pid))
+    tab = dashboard_browser.tab(host).login()
+    other = dashboard_browser.tab(host).login()
+
+    restart(tab)
+    tab.wait_for("The appliance is going to restart.")
+    other.wait_for("The appliance is going to restart.")
+    port = wait_for_end_of(host)
+    tab.wait_for("The appliance is restarting. This page comes back by itself.")
+    before = tab.page.evaluate(BANNER)
+    for _ in range(seconds):
+        tab.page.wait_for_timeout(1000)
+        assert BACK not in tab.text()
+    assert tab.page.evaluate(BANNER) != before  # the time goes on
+    host.start("--port", port)
+
+    tab.wait_for(BACK, 30)
+    other.wait_for(BACK, 30)
+    assert len(tab.asked("POST .*/reboot")) == 1 and tab.asked("GET .*/reboot") == []
+    assert other.asked("/reboot") == []
+    tab.assert_quiet(AWAY)
+
+
+def test_restart_is_not_offered_while_an_update_runs(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    tab = dashboard_browser.tab(host).login()
+    assert host.post("/update", "-F", f"update=@{package(host, tmp_path, 'sleep 5')}").status == 202
+
+    ask_for_restart(tab)
+
+    assert "The appliance cannot restart now" in tab.page.inner_text("dialog")
+    assert "Update" in tab.page.inner_text("dialog li")
+    tab.page.click("dialog >> text=Close")
+    assert tab.page.locator("dialog").count() == 0
+    assert tab.asked("POST .*/reboot") == []
+    assert tab.page.evaluate("document.activeElement.textContent") == "Restart"
+    tab.assert_quiet()
+
+
+def test_dialog_names_what_the_restart_may_break_off(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "probe.py"
+    plugin.write_text(PLUGIN)
+    host = jidoteki_host(load=[plugin], enable=("probe",))
+    tab = dashboard_browser.tab(host).login()
+    assert host.post("/probe/index").status == 202
+
+    ask_for_restart(tab)
+
+    assert "the restart may break it off" in tab.page.inner_text("dialog")
+    assert tab.page.inner_text("dialog li") == "indexing"
+    tab.page.keyboard.press("Escape")
+    assert tab.page.locator("dialog").count() == 0
+    assert tab.asked("POST .*/reboot") == []
+    tab.assert_quiet()
+
+
+def test_refusal_that_comes_after_the_question_is_told(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    tab = dashboard_browser.tab(host).login()
+    ask_for_restart(tab)
+    assert host.post("/update", "-F", f"update=@{package(host, tmp_path, 'sleep 5')}").status == 202
+
+    tab.page.click("dialog .danger")
+
+    tab.wait_for("The appliance was not restarted")
+    assert "E1004" in tab.page.inner_text("dialog [role=alert]")
+    tab.page.click("dialog >> text=Close")
+    assert tab.page.evaluate(BANNER) == ""
+    tab.assert_quiet(REFUSED)
+
+
+def test_reboot_command_that_fails_is_told_with_the_reason(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    tab = dashboard_browser.tab(rebooting(jidoteki_host, tmp_path, "exit 4")).login()
+
+    restart(tab)
+
+    tab.wait_for("The appliance was not restarted")
+    assert "exit status 4" in tab.page.inner_text("dialog [role=alert]")
+    assert BACK not in tab.text()
+    tab.assert_quiet()
+
+
+def test_appliance_that_stays_there_has_not_restarted(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    tab = dashboard_browser.tab(rebooting(jidoteki_host, tmp_path, "exit 0")).login()
+
+    restart(tab)
+    tab.wait_for("The appliance is going to restart.")
+    tab.page.wait_for_timeout(2_000)
+    assert "is going to restart" in tab.text()
+    tab.page.evaluate("(() => { const now = Date.now; Date.now = () => now() + 125_000; })()")
+
+    tab.wait_for("The appliance has not restarted: it was there all the time.")
+    assert BACK not in tab.text()

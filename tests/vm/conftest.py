@@ -1,0 +1,111 @@
+"""Guests with the package installed. `make vm-test` sets JIDOTEKI_VM to the suites; otherwise nothing is collected."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from guestkit import ADMIN, TOKEN, CannotBootError, Guest, base, booted, copied, probed
+from places import ROOT
+
+SUITES = os.environ.get("JIDOTEKI_VM", "").split()
+collect_ignore_glob = [] if SUITES else ["test_*.py"]
+
+
+class Update(NamedTuple):
+    """An update package, newer than all before it."""
+
+    version: str
+    path: Path
+
+
+BuildUpdate = Callable[[str], Update]
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def tree(suite: str) -> Path:
+    """The tree of a suite. Where no guest can be booted, all tests are skipped with the reason."""
+    try:
+        return probed(base(suite))
+    except CannotBootError as error:
+        pytest.skip(f"NO GUEST CAN BE BOOTED HERE: {error}")
+
+
+@pytest.fixture(scope="session")
+def deb(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of this checkout."""
+    argv: list[str | Path] = [sys.executable, ROOT / "deb/build.py", "--suite", suite, "--output"]
+    done = subprocess.run([*argv, tmp_path_factory.mktemp("deb")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vendor's keys, made as the documentation says."""
+    directory = tmp_path_factory.mktemp("vendor")
+    commands = (
+        "openssl rand -hex 32 > updates.key\n"
+        "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out private.pem\n"
+        "openssl pkey -in private.pem -pubout -out updates.pub\n"
+    )
+    subprocess.run(["sh", "-ec", commands], cwd=directory, capture_output=True, check=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def build_update(vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildUpdate:
+    """Builds an update package of a script, in which `{version}` is its version."""
+    numbers = itertools.count(1)
+
+    def build(script: str) -> Update:
+        source = tmp_path_factory.mktemp("source")
+        update = Update(f"1.{next(numbers)}.0", source.with_suffix(".enc"))
+        (source / "update.sh").write_text(script.format(version=update.version))
+        keys = ("--key", vendor / "updates.key", "--sign-key", vendor / "private.pem")
+        argv: list[str | Path] = [Path(sys.executable).with_name("jidoteki"), "package", "build", source, *keys]
+        subprocess.run([*argv, "--version", update.version, "-o", update.path], check=True, capture_output=True)
+        return update
+
+    return build
+
+
+@pytest.fixture
+def bare(tree: Path) -> Iterator[Path]:
+    """A copy of a tree without the product."""
+    with copied(tree) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="session")
+def _machine(tree: Path, deb: Path, vendor: Path) -> Iterator[Guest]:
+    with copied(tree) as copy, booted(copy) as guest:
+        guest.path("/root/product.deb").write_bytes(deb.read_bytes())
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        keys = guest.path("/root/keys")
+        keys.mkdir()
+        for name in ("updates.key", "updates.pub"):
+            (keys / name).write_bytes((vendor / name).read_bytes())
+        guest.path(f"{ADMIN}/etc/backup.txt").write_text(".\n")
+        guest.run("jidoteki", "provision", "--keys", "/root/keys", timeout=120)
+        assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200, guest.journal()
+        yield guest
+
+
+@pytest.fixture
+def guest(_machine: Guest) -> Iterator[Guest]:
+    """A guest that all tests share, with the product provisioned and set up; its service runs at the start of each."""
+    _machine.sh("systemctl reset-failed; systemctl start jidoteki-admin-api")
+    yield _machine
+    assert _machine.path(f"{ADMIN}/etc/api.token").exists()

@@ -1,0 +1,85 @@
+"""The package: installed into a machine that runs and into an image, removed again, and as the documentation says."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from conftest import BuildUpdate
+from guestkit import ADMIN, SERVICE, booted, enter
+from places import ROOT
+
+from jidoteki.testing import wait_until
+
+
+def test_an_image_gets_it_without_a_network_and_without_systemd(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+
+    enter(bare, "dpkg", "-i", "/root/product.deb")
+
+    assert (bare / "etc/systemd/system/multi-user.target.wants/jidoteki-admin-api.service").is_symlink()
+    assert list((bare / "opt/jidoteki/venv").rglob("*.pyc"))
+    assert enter(bare, "jidoteki", "--version").startswith("jidoteki, version ")
+    with booted(bare) as guest:
+        wait_until(lambda: guest.request("GET", "/version", token=None)[0] == 403)
+        assert guest.sh("systemctl --failed --no-legend") == ""
+
+
+def test_it_serves_while_the_network_does_not_come(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    enter(bare, "dpkg", "-i", "/root/product.deb")
+    waiting = "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\nExecStart=sleep 1000\n"
+    (bare / "etc/systemd/system/no-dhcp.service").write_text(f"{waiting}[Install]\nRequiredBy=network-online.target\n")
+    needing = "[Unit]\nWants=network-online.target\n[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
+    (bare / "etc/systemd/system/needs-network.service").write_text(needing)
+    enter(bare, "systemctl", "enable", "--quiet", "no-dhcp", "needs-network")
+
+    started = time.monotonic()
+    with booted(bare, wait=False) as guest:
+        wait_until(lambda: guest.request("GET", "/version", token=None)[0] == 403, 30)
+
+        assert time.monotonic() - started < 15
+        assert guest.run("systemctl", "is-active", "network-online.target", check=False).stdout == "inactive\n"
+        assert guest.run("systemctl", "is-active", "no-dhcp", check=False).stdout == "activating\n"
+
+
+def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        guest.run("jidoteki", "provision", timeout=120)
+
+        said = guest.run("dpkg", "--purge", SERVICE)
+
+        assert "/opt/jidoteki/venv" not in said.stderr
+        assert guest.run("systemctl", "is-active", SERVICE, check=False).stdout.strip() == "inactive"
+        assert not (bare / "opt/jidoteki/venv").exists()
+        assert not list((bare / "etc/systemd").rglob("jidoteki*"))
+        assert (bare / f"{ADMIN}/etc/version.txt".lstrip("/")).read_text() == "1.0.0\n"
+
+
+WALK = re.search(r"^### On Debian\n.*?(?=^##)", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
+    assert WALK
+    blocks = re.findall(r"```sh\n(.*?)```", WALK[0], re.DOTALL)
+    root = bare / "root"
+    (root / "product").mkdir()
+    (root / "product" / deb.name).write_bytes(deb.read_bytes())
+    (root / "product/keys").mkdir()
+    for name in ("updates.key", "updates.pub"):
+        (root / "product/keys" / name).write_bytes((vendor / name).read_bytes())
+    update = build_update("#!/bin/sh\necho updated >$JIDO_ADMIN_PATH/log/updated\n")
+    (root / "product/software_package-1.1.0.enc").write_bytes(update.path.read_bytes())
+
+    with booted(bare) as guest:
+        said = [guest.sh(f"cd /root/product\n{block}", timeout=180) for block in blocks]
+
+        assert len(blocks) == 4
+        assert "Made /opt/jidoteki/tinyadmin/etc/updates.key" in said[1]
+        assert '{"version":"1.0.0"}' in said[2]
+        assert guest.path(f"{ADMIN}/log/updated").read_text() == "updated\n"
+        assert guest.path(f"{ADMIN}/etc/version.txt").read_text() == f"{update.version}\n"
+        assert guest.path(f"{ADMIN}/etc/api.token").read_text().strip()

@@ -1,0 +1,120 @@
+"""The service under systemd: starts, stops, kills, and jobs that outlive them."""
+
+from __future__ import annotations
+
+import time
+
+from conftest import BuildUpdate, Update
+from guestkit import ADMIN, SERVICE, Guest
+
+from jidoteki.testing import wait_until
+
+#: Takes long enough for what is done to the service meanwhile.
+SLOW = (
+    "#!/bin/sh\necho begun\ntouch $JIDO_ADMIN_PATH/log/begun\nsleep 4\necho {version} >$JIDO_ADMIN_PATH/log/updated\n"
+)
+
+
+def begin_update(guest: Guest, update: Update) -> None:
+    """Send a package, and wait until its script runs."""
+    guest.path(f"{ADMIN}/log/begun").unlink(missing_ok=True)
+    guest.path("/root/update.enc").write_bytes(update.path.read_bytes())
+    status, body = guest.request("POST", "/update", "-F", "update=@/root/update.enc")
+    assert status == 202, body
+    wait_until(guest.path(f"{ADMIN}/log/begun").exists)
+
+
+def assert_updated(guest: Guest, update: Update) -> None:
+    assert guest.wait_for_job("/update")["status"] == "success"
+    assert guest.path(f"{ADMIN}/log/updated").read_text().strip() == update.version
+    assert guest.path(f"{ADMIN}/etc/version.txt").read_text().strip() == update.version
+
+
+def test_an_update_is_installed(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(SLOW)
+    begin_update(guest, update)
+
+    assert_updated(guest, update)
+
+
+def test_an_update_outlives_a_restart_of_the_service(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(SLOW)
+    begin_update(guest, update)
+    before = guest.main_pid
+
+    guest.run("systemctl", "restart", SERVICE)
+
+    assert guest.main_pid != before
+    assert_updated(guest, update)
+
+
+def test_an_update_outlives_a_kill_of_the_service(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(SLOW)
+    begin_update(guest, update)
+    before = guest.main_pid
+
+    guest.run("kill", "-KILL", str(before))
+
+    wait_until(lambda: guest.show("MainPID") not in ("0", str(before)))
+    assert_updated(guest, update)
+
+
+def test_an_update_outlives_an_upgrade_of_the_product(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(SLOW)
+    begin_update(guest, update)
+    before = guest.main_pid
+
+    guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+
+    assert guest.main_pid != before
+    assert_updated(guest, update)
+
+
+def test_it_stops_within_two_seconds(guest: Guest) -> None:
+    started = time.monotonic()
+
+    guest.run("systemctl", "stop", SERVICE)
+
+    assert time.monotonic() - started < 2
+    assert (guest.show("Result"), guest.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
+    for _ in range(3):
+        guest.run("systemctl", "restart", SERVICE)
+
+        assert guest.serves()
+
+
+def test_a_reload_ends_once_the_configuration_is_read(guest: Guest) -> None:
+    before = guest.main_pid
+    configuration = guest.path("/usr/local/etc/jidoteki-admin-api.json")
+    kept = configuration.read_text()
+    configuration.write_text(kept.replace('"backup"', '"backup", "metrics"'))
+
+    guest.run("systemctl", "reload", SERVICE)
+
+    wait_until(lambda: "metrics" in guest.request("GET", "/endpoints")[1])
+    assert guest.main_pid == before
+    assert guest.show("ActiveState") == "active"
+    configuration.write_text(kept)
+
+
+def test_a_process_that_hangs_is_restarted(guest: Guest) -> None:
+    guest.sh(f"""
+        mkdir -p /run/systemd/system/{SERVICE}.service.d
+        printf '[Service]\\nWatchdogSec=2\\n' >/run/systemd/system/{SERVICE}.service.d/watchdog.conf
+        systemctl daemon-reload
+        systemctl restart {SERVICE}
+    """)
+    before = guest.main_pid
+    time.sleep(4)
+    assert guest.main_pid == before
+
+    guest.run("kill", "-STOP", str(before))
+
+    wait_until(lambda: guest.show("MainPID") not in ("0", str(before)), 30)
+    wait_until(guest.serves)
+    assert "Watchdog timeout" in guest.journal()
+    guest.sh(f"rm -r /run/systemd/system/{SERVICE}.service.d; systemctl daemon-reload; systemctl restart {SERVICE}")
+    assert guest.show("WatchdogUSec") == "30s"
