@@ -175,7 +175,8 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         return self._raw.is_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._closing:
+        # asyncio logs each write to a connection that the client has reset already.
+        if not self._closing and not self._raw.is_closing():
             self._raw.write(data)
 
     def get_write_buffer_size(self) -> int:

@@ -242,7 +242,8 @@ class TlsConnection(Connection):
         self._flush()
 
     def _flush(self) -> None:
-        if self._outgoing.pending and not self.is_closing():
+        # asyncio logs each write to a connection that the client has reset already.
+        if self._outgoing.pending and not self.is_closing() and not self._raw.is_closing():
             self._raw.write(self._outgoing.read())
 
     def _send_close(self) -> None:

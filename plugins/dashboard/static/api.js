@@ -1,6 +1,7 @@
 // Requests to the API, signed with the key of this browser.
 
 import * as key from "./key.js";
+import { t } from "./text.js";
 
 export const PREFIX = "/api/v1/admin";
 /** What the service says to those whose token it does not know; other answers of 403 are about rights. */
@@ -9,9 +10,13 @@ const UNKNOWN_TOKEN = "Authentication error";
 /** What only the administrator may use. */
 const CLOSED = ["/setup", "/tokens"];
 
+/** How often, and after how many milliseconds, a change is sent again whose answer did not come. */
+const TRIES = 4;
+const PAUSE = 2_000;
+
 /** What the appliance answered in place of success. */
 export class ApiError extends Error {
-  constructor(status, message, code, field, retryAfter) {
+  constructor(status, message, code = undefined, field = undefined, retryAfter = 0) {
     super(message);
     this.name = "ApiError";
     this.status = status;
@@ -120,13 +125,8 @@ export async function send(method, path, options = {}) {
 }
 
 async function refusal(status, headers, text, signer) {
-  let body = {};
-  try {
-    body = JSON.parse(await text());
-  } catch {
-    // What is no JSON comes from something between here and the appliance.
-  }
-  const message = body["Error-Message"] || headers.get("Error-Message") || String(status);
+  const body = parsed(await text().catch(() => "")) ?? {};
+  const message = body["Error-Message"] || headers.get("Error-Message") || elsewhere(status);
   if (status === 403 && message.startsWith(UNKNOWN_TOKEN) && signer === undefined) {
     endAll();
     tell("denied", message);
@@ -135,20 +135,67 @@ async function refusal(status, headers, text, signer) {
   return new ApiError(status, message, body["error-code"], body["error-field"], retryAfter);
 }
 
+/** What is no answer of the appliance comes from something between here and there. */
+const elsewhere = (status) =>
+  t("The answer did not come from the appliance, but from something on the way to it ({status}). Please try again.", { status });
+
+/** Return the JSON in a text; null where there is none. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Make a request and return what was answered, as JSON where it is JSON and as text otherwise.
  *
  * The result of a request that starts a job is `{job: ID}`.
  */
 export async function call(method, path, options = {}) {
-  const response = await send(method, path, options);
-  return answered(response.status, response.headers, await response.text());
+  const changes = method === "POST" && options.fields && !options.query?.["dry-run"] && options.signer === undefined;
+  const response = await (changes ? sendOnce(method, path, options) : send(method, path, options));
+  return answered(response.status, response.headers, await body(response, options.signal));
+}
+
+/**
+ * Send a change that is made once, though its answer may be lost: sent again with the same key, it is answered as before.
+ *
+ * @throws {UnreachableError} the appliance does not answer; the change may have been made.
+ */
+async function sendOnce(method, path, options) {
+  const headers = { "Idempotency-Key": crypto.randomUUID(), ...options.headers };
+  for (let left = TRIES; ; left -= 1) {
+    try {
+      return await send(method, path, { ...options, headers });
+    } catch (error) {
+      const passing = error instanceof UnreachableError || (error.status === 409 && error.retryAfter);
+      if (!passing || left <= 1) {
+        throw error;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    options.signal?.throwIfAborted();
+  }
+}
+
+/** Return the text of an answer, which may break off. */
+async function body(response, signal) {
+  try {
+    return await response.text();
+  } catch (error) {
+    if (signal?.aborted || error.name === "AbortError") {
+      throw error;
+    }
+    throw new UnreachableError();
+  }
 }
 
 /** Make a GET request and return what is shown there; null where there is nothing to show yet. */
 export async function look(path, options = {}) {
   const response = await send("GET", path, { ...options, headers: { ...options.headers, Prefer: "nothing=204" } });
-  return response.status === 204 ? null : answered(response.status, response.headers, await response.text());
+  return response.status === 204 ? null : answered(response.status, response.headers, await body(response, options.signal));
 }
 
 function answered(status, headers, text) {
@@ -156,8 +203,18 @@ function answered(status, headers, text) {
   if (status === 202 && started) {
     return { job: started };
   }
-  const json = (headers.get("Content-Type") || "").startsWith("application/json");
-  return json && text ? JSON.parse(text) : text;
+  const kind = headers.get("Content-Type") || "";
+  if (!kind.startsWith("application/json")) {
+    if (kind.startsWith("text/html")) {
+      throw new ApiError(status, elsewhere(status));
+    }
+    return text;
+  }
+  const value = parsed(text);
+  if (value === null && text !== "null") {
+    throw new UnreachableError();
+  }
+  return value;
 }
 
 /**

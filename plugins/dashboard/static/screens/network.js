@@ -154,11 +154,21 @@ class Network {
       danger: Boolean(preview.warnings?.length),
     });
     if (sure) {
-      const { job } = await call("POST", "/settings", { query: this.trial.query, fields: { settings } });
       this.moved = target;
+      const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
+      const { job } = await request.catch((error) => this.lost(error));
       this.draw();
       await this.changes.follow(job);
     }
+  }
+
+  /** Where no answer came, the change may have been made, and the address be another one: that is shown. */
+  lost(error) {
+    if (error.name !== "UnreachableError") {
+      this.moved = null;
+    }
+    this.draw();
+    throw error;
   }
 
   question(preview, changes, target) {
