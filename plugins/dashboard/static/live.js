@@ -6,7 +6,11 @@ const SILENCE = 40_000;
 const POLL = { visible: 2_000, hidden: 30_000 };
 const HEALTH_EACH = 10_000;
 const TRY_STREAM_AGAIN = 60_000;
+const SHORTEST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
+/** Streams in a row that end without an event, after which polling takes their place for a while. */
+const EMPTY_STREAMS = 3;
+const LONGEST_EVENT = 4 * 1024 * 1024;
 const LOCK = "jidoteki-live";
 
 /** @type {{jobs: Map<string, any>, health: any, services: any[] | null, reached: boolean, since: number, streaming: boolean}} */
@@ -103,34 +107,47 @@ export function stop() {
 
 async function lead(signal) {
   let last = "";
-  let pause = 500;
+  let pause = SHORTEST_PAUSE;
+  let empty = 0;
   while (!signal.aborted) {
+    let heard = false;
     try {
       await stream(signal, last, (id) => {
         last = id;
-        pause = 500;
+        heard = true;
+        pause = SHORTEST_PAUSE;
       });
     } catch (error) {
-      publish("streaming", false);
       if (signal.aborted) {
         return;
       }
-      if (error instanceof api.ApiError) {
-        await poll(signal, Date.now() + TRY_STREAM_AGAIN);
-        continue;
+      if (error instanceof api.UnreachableError || !(error instanceof NoStreamError || error instanceof api.ApiError)) {
+        publish("reach", false);
+        heard = true;
+      } else {
+        empty = EMPTY_STREAMS;
       }
-      publish("reach", false);
     }
     publish("streaming", false);
-    await sleep(pause, signal);
-    pause = Math.min(pause * 2, LONGEST_PAUSE);
+    empty = heard ? 0 : empty + 1;
+    if (empty >= EMPTY_STREAMS) {
+      empty = 0;
+      await poll(signal, Date.now() + TRY_STREAM_AGAIN);
+    } else {
+      await sleep(pause, signal);
+      pause = Math.min(pause * 2, LONGEST_PAUSE);
+    }
   }
 }
+
+/** There is a stream, and nothing comes of it: something on the way keeps it. */
+class NoStreamError extends Error {}
 
 /** Read one stream to its end; fetch and not EventSource, which gives up at the first 503 and shows no status. */
 async function stream(signal, last, seen) {
   const silent = new AbortController();
-  let timer = setTimeout(() => silent.abort(), SILENCE);
+  const hush = () => silent.abort(new NoStreamError());
+  let timer = setTimeout(hush, SILENCE);
   try {
     const response = await api.send("GET", "/events", {
       headers: last ? { "Last-Event-ID": last } : {},
@@ -142,9 +159,12 @@ async function stream(signal, last, seen) {
     let rest = "";
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       clearTimeout(timer);
-      timer = setTimeout(() => silent.abort(), SILENCE);
+      timer = setTimeout(hush, SILENCE);
       const blocks = (rest + part.value).split("\n\n");
       rest = blocks.pop();
+      if (rest.length > LONGEST_EVENT) {
+        throw new NoStreamError();
+      }
       blocks.forEach((block) => take(block, seen));
     }
   } finally {
@@ -167,7 +187,11 @@ function take(block, seen) {
     seen(fields.id);
   }
   if (fields.data && fields.event !== "reset" && fields.event !== "bye") {
-    publish(fields.event, JSON.parse(fields.data));
+    try {
+      publish(fields.event, JSON.parse(fields.data));
+    } catch (error) {
+      reportError(error);
+    }
   }
 }
 
@@ -179,6 +203,7 @@ async function poll(signal, until) {
       const visible = document.visibilityState === "visible";
       const { jobs } = await api.call("GET", "/jobs", { query: { limit: 20 }, signal });
       publish("reach", true);
+      jobs.push(...(await others(jobs, signal)));
       jobs.filter(isNews).forEach((job) => publish("job", job));
       if (visible && Date.now() - healthAt >= HEALTH_EACH) {
         healthAt = Date.now();
@@ -195,6 +220,18 @@ async function poll(signal, until) {
     }
     await sleep(document.visibilityState === "visible" ? POLL.visible : POLL.hidden, signal, true);
   }
+}
+
+/** Ask for the jobs that were running and are not among the newest any more. */
+async function others(listed, signal) {
+  const known = new Set(listed.map((job) => job.id));
+  const asked = [];
+  for (const { id, status } of state.jobs.values()) {
+    if (status === "running" && !known.has(id)) {
+      asked.push(await api.call("GET", `/jobs/${id}`, { signal }));
+    }
+  }
+  return asked;
 }
 
 function isNews(job) {

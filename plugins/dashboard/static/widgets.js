@@ -45,7 +45,7 @@ export function showError(form, error) {
   const input = error.field ? nearest(form, error.field) : null;
   if (input) {
     input.setAttribute("aria-invalid", "true");
-    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = error.message;
+    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = withoutName(error.message);
     input.closest("details")?.setAttribute("open", "");
     input.focus();
     return;
@@ -53,6 +53,14 @@ export function showError(form, error) {
   const place = form.querySelector(".outcome");
   render(alert(error), place);
   place.scrollIntoView({ block: "nearest" });
+  place.tabIndex = -1;
+  place.focus();
+}
+
+/** What the appliance says of a field, without the name that programs have for it: the label stands above. */
+function withoutName(message) {
+  const text = message.replace(/^[a-z0-9_]+([.-][a-z0-9_]+)* (?=must |is |are |has )/, "");
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 /** Return the field that a JSON pointer names, or the nearest one above. */

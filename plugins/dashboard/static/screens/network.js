@@ -1,4 +1,5 @@
-// The network settings. What is sent is all that GET /settings shows, with the fields of the form in their places.
+// The network settings. What is sent is all of `network` that GET /settings shows, with the fields of the form in their
+// places; the settings of the application stay as they are.
 
 import { phrase } from "../text.js";
 import { place, whereTo } from "./address.js";
@@ -17,7 +18,7 @@ export async function page(root, ctx) {
 class Network {
   constructor(root, ctx) {
     const { t } = ctx;
-    Object.assign(this, { root, ctx, settings: {}, mode: "dhcp", moved: null });
+    Object.assign(this, { root, ctx, settings: {}, mode: "dhcp", moved: null, isTyped: false });
     this.trial = new Trial(ctx, () => this.draw(), "/settings", {
       title: t("Keep the new settings?"),
       told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),
@@ -50,7 +51,9 @@ class Network {
 
   async ended(record) {
     this.trial.end(record);
-    this.take(await this.ctx.look("/settings"));
+    if (!this.isTyped) {
+      this.take(await this.ctx.look("/settings")); // what somebody is typing stays
+    }
     this.draw();
   }
 
@@ -62,7 +65,9 @@ class Network {
       <section class="card">
         <h2>${t("Network settings")}</h2>
         ${this.may ? nothing : onlyLooking(this.ctx)}
-        <form @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>${this.fields()}</form>
+        <form @input=${() => (this.isTyped = true)} @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>
+          ${this.fields()}
+        </form>
       </section>`);
   }
 
@@ -130,36 +135,47 @@ class Network {
     this.draw();
   }
 
-  /** Return all settings with what is in the form; an empty field is a key that is not there. */
-  wanted(form, settings) {
-    const network = { ...settings.network, mode: this.mode };
+  /** Return the network settings with what is in the form; an empty field is a key that is not there. */
+  wanted(form, present) {
+    const network = { ...present, mode: this.mode };
     for (const name of SHOWN) {
       const value = form.elements[name].value.trim();
       const counts = value && (this.mode === "static" || !FIXED.includes(name));
-      counts ? (network[name] = value) : delete network[name];
+      counts ? (network[name] = name === "netmask" ? value.replace(/^\d$/, "/$&") : value) : delete network[name];
     }
-    return { ...settings, network };
+    return network;
   }
 
   async save(form) {
-    const { ask, call, look, t } = this.ctx;
-    const { pending, ...present } = (await look("/settings")) ?? {};
-    const settings = this.wanted(form, present);
+    const { ask, call, t } = this.ctx;
+    const present = await this.present();
+    const network = this.wanted(form, present);
+    const settings = { network };
     const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
-    const target = whereTo(settings.network, present.network);
+    const target = whereTo(network, present);
     const sure = await ask({
       title: t("Change the network settings?"),
-      body: this.question(preview, differences(preview, present, settings), target),
+      body: this.question(preview, differences(preview, present, network), target),
       action: t("Change"),
       danger: Boolean(preview.warnings?.length),
     });
-    if (sure) {
-      this.moved = target;
-      const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
-      const { job } = await request.catch((error) => this.lost(error));
-      this.draw();
-      await this.changes.follow(job);
+    if (!sure) {
+      return;
     }
+    if (JSON.stringify(await this.present()) !== JSON.stringify(present)) {
+      throw new Error(t("Somebody else has changed these settings meanwhile. Save again to see what would change now."));
+    }
+    this.moved = target;
+    const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
+    const { job } = await request.catch((error) => this.lost(error));
+    this.isTyped = false;
+    this.draw();
+    await this.changes.follow(job);
+  }
+
+  /** The network settings in force. */
+  async present() {
+    return (await this.ctx.look("/settings"))?.network ?? {};
   }
 
   /** Where no answer came, the change may have been made, and the address be another one: that is shown. */
@@ -198,11 +214,11 @@ const VALUES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed address
 const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** What a change changes: as the appliance says, where it does. */
-function differences(preview, present, settings) {
+function differences(preview, present, network) {
   if (Array.isArray(preview.changes)) {
     return preview.changes;
   }
   return ["mode", ...SHOWN]
-    .map((name) => ({ path: `network.${name}`, from: present.network?.[name], to: settings.network[name] }))
+    .map((name) => ({ path: `network.${name}`, from: present[name], to: network[name] }))
     .filter(({ from, to }) => String(from ?? "") !== String(to ?? ""));
 }
