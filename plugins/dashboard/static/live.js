@@ -78,18 +78,22 @@ channel.onmessage = ({ data }) => {
   }
 };
 
-/** Begin, for somebody who signed in; the tab that has the lock reads for all of them. */
-export function start() {
+/**
+ * Begin, for somebody who signed in; the tab that has the lock reads for all of them.
+ *
+ * @param {(method: string, path: string) => boolean} may what the credential may ask for.
+ */
+export function start(may) {
   stop();
   const ending = new AbortController();
-  running = { ending, leads: false };
+  running = { ending, may, leads: false };
   const mine = running;
   channel.postMessage({ ask: true });
   api.on("reach", (reached) => running === mine && dispatch("reach", reached));
   navigator.locks
     .request(LOCK, { signal: ending.signal }, async () => {
       mine.leads = true;
-      await lead(ending.signal);
+      await lead(ending.signal, may);
     })
     .catch((error) => {
       if (!ending.signal.aborted) {
@@ -105,12 +109,16 @@ export function stop() {
   Object.assign(state, { jobs: new Map(), health: null, services: null, reached: true, streaming: false });
 }
 
-async function lead(signal) {
+async function lead(signal, may) {
   let last = "";
   let pause = SHORTEST_PAUSE;
   let empty = 0;
   while (!signal.aborted) {
     let heard = false;
+    if (!may("GET", "/events")) {
+      await poll(signal, Infinity, may);
+      return;
+    }
     try {
       await stream(signal, last, (id) => {
         last = id;
@@ -132,7 +140,7 @@ async function lead(signal) {
     empty = heard ? 0 : empty + 1;
     if (empty >= EMPTY_STREAMS) {
       empty = 0;
-      await poll(signal, Date.now() + TRY_STREAM_AGAIN);
+      await poll(signal, Date.now() + TRY_STREAM_AGAIN, may);
     } else {
       await sleep(pause, signal);
       pause = Math.min(pause * 2, LONGEST_PAUSE);
@@ -196,19 +204,17 @@ function take(block, seen) {
 }
 
 /** Ask again and again in place of a stream, each request after the last one's answer. */
-async function poll(signal, until) {
-  let healthAt = 0;
+async function poll(signal, until, may) {
+  let otherAt = 0;
   while (!signal.aborted && Date.now() < until) {
     try {
       const visible = document.visibilityState === "visible";
-      const { jobs } = await api.call("GET", "/jobs", { query: { limit: 20 }, signal });
-      publish("reach", true);
-      jobs.push(...(await others(jobs, signal)));
-      jobs.filter(isNews).forEach((job) => publish("job", job));
-      if (visible && Date.now() - healthAt >= HEALTH_EACH) {
-        healthAt = Date.now();
-        publish("health", await api.call("GET", "/health", { signal }));
-        publish("services", (await api.call("GET", "/services", { signal })).services ?? []);
+      if (may("GET", "/jobs")) {
+        await askJobs(signal);
+      }
+      if (visible && Date.now() - otherAt >= HEALTH_EACH) {
+        otherAt = Date.now();
+        await askState(signal, may);
       }
     } catch (error) {
       if (signal.aborted) {
@@ -220,6 +226,23 @@ async function poll(signal, until) {
     }
     await sleep(document.visibilityState === "visible" ? POLL.visible : POLL.hidden, signal, true);
   }
+}
+
+async function askJobs(signal) {
+  const { jobs } = await api.call("GET", "/jobs", { query: { limit: 20 }, signal });
+  publish("reach", true);
+  jobs.push(...(await others(jobs, signal)));
+  jobs.filter(isNews).forEach((job) => publish("job", job));
+}
+
+async function askState(signal, may) {
+  if (may("GET", "/health")) {
+    publish("health", await api.call("GET", "/health", { signal }));
+  }
+  if (may("GET", "/services")) {
+    publish("services", (await api.call("GET", "/services", { signal })).services ?? []);
+  }
+  publish("reach", true);
 }
 
 /** Ask for the jobs that were running and are not among the newest any more. */

@@ -34,7 +34,7 @@ export async function start(root, site, session, leave) {
   const ending = new AbortController();
   frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
-  live.start();
+  live.start(may);
   for (const kind of ["health", "state", "reach"]) {
     live.on(kind, draw, ending.signal);
   }

@@ -11,7 +11,9 @@ export async function page(root, ctx) {
 
 class Access {
   constructor(root, ctx) {
-    Object.assign(this, { root, ctx, isNew: false });
+    this.root = root;
+    this.ctx = ctx;
+    this.isNew = false;
     this.tokens = new NamedTokens(ctx, () => this.draw());
   }
 

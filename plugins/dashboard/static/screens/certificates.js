@@ -23,7 +23,11 @@ export async function page(root, ctx) {
 class Certificates {
   constructor(root, ctx) {
     const { t } = ctx;
-    Object.assign(this, { root, ctx, present: {}, coming: null });
+    this.root = root;
+    this.ctx = ctx;
+    /** @type {any} */
+    this.present = {};
+    this.coming = /** @type {any} */ (null);
     this.trial = new Trial(ctx, () => this.draw(), "/certs", {
       title: t("Keep the new certificate?"),
       told: t("It is in use on trial. Unless somebody confirms it, the former one comes back."),

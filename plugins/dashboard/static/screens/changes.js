@@ -11,7 +11,11 @@ export class Changes {
    * @param {{title: string, done: string, began?: (id: string) => void, ended?: (record: any) => Promise<void>}} options
    */
   constructor(root, ctx, type, options) {
-    Object.assign(this, { root, ctx, type, options, id: "" });
+    this.root = root;
+    this.ctx = ctx;
+    this.type = type;
+    this.options = options;
+    this.id = "";
   }
 
   /** What the screen draws where the card is to be. */
@@ -60,7 +64,7 @@ export class Changes {
       return;
     }
     this.id = id;
-    const card = this.root.querySelector("[data-changes]");
+    const card = /** @type {HTMLElement} */ (this.root.querySelector("[data-changes]"));
     const place = document.createElement("div");
     card.querySelector("[data-job]").replaceChildren(place);
     card.hidden = false;

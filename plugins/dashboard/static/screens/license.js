@@ -23,7 +23,12 @@ export async function page(root, ctx) {
 
 class License {
   constructor(root, ctx) {
-    Object.assign(this, { root, ctx, license: null, reason: "", isNew: false, isChecking: false });
+    this.root = root;
+    this.ctx = ctx;
+    this.license = /** @type {any} */ (null);
+    this.reason = "";
+    this.isNew = false;
+    this.isChecking = false;
   }
 
   async open() {

@@ -10,7 +10,13 @@ export class NamedTokens {
    * @param {() => void} draw draws the screen.
    */
   constructor(ctx, draw) {
-    Object.assign(this, { ctx, draw, tokens: {}, made: null, role: "read", copied: "", trouble: null });
+    this.ctx = ctx;
+    this.draw = draw;
+    this.tokens = {};
+    this.made = /** @type {any} */ (null);
+    this.role = "read";
+    this.copied = "";
+    this.trouble = /** @type {any} */ (null);
   }
 
   async read() {

@@ -18,7 +18,12 @@ export async function page(root, ctx) {
 class Network {
   constructor(root, ctx) {
     const { t } = ctx;
-    Object.assign(this, { root, ctx, settings: {}, mode: "dhcp", moved: null, isTyped: false });
+    this.root = root;
+    this.ctx = ctx;
+    this.settings = {};
+    this.mode = "dhcp";
+    this.moved = /** @type {any} */ (null);
+    this.isTyped = false;
     this.trial = new Trial(ctx, () => this.draw(), "/settings", {
       title: t("Keep the new settings?"),
       told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),

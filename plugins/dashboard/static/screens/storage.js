@@ -33,7 +33,12 @@ export async function page(root, ctx) {
 class Storage {
   constructor(root, ctx) {
     const { t } = ctx;
-    Object.assign(this, { root, ctx, shown: null, types: new Map(), type: "", isSaved: false });
+    this.root = root;
+    this.ctx = ctx;
+    this.shown = /** @type {any} */ (null);
+    this.types = new Map();
+    this.type = "";
+    this.isSaved = false;
     this.changes = new Changes(root, ctx, "storage", {
       title: t("Change of the storage"),
       done: t("The new storage settings are saved."),

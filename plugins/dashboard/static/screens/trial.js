@@ -16,7 +16,16 @@ export class Trial {
    */
   constructor(ctx, draw, path, words) {
     const isOffered = takes(ctx.document, "POST", path, "confirm");
-    Object.assign(this, { ctx, draw, path, words, isOffered, pending: null, until: 0, id: "", outcome: null, trouble: null });
+    this.ctx = ctx;
+    this.draw = draw;
+    this.path = path;
+    this.words = words;
+    this.isOffered = isOffered;
+    this.pending = /** @type {any} */ (null);
+    this.until = 0;
+    this.id = "";
+    this.outcome = /** @type {any} */ (null);
+    this.trouble = /** @type {any} */ (null);
     const clock = setInterval(() => this.pending && draw(), 1000);
     ctx.signal.addEventListener("abort", () => clearInterval(clock), { once: true });
   }
