@@ -108,7 +108,8 @@ class Hooks:
         """Apply new settings (`name`: network, storage, …) in place of the built-in command.
 
         Called in the job's process. Once a plugin returns True, no other is asked; one that cannot apply them raises
-        JobError.
+        JobError. It is called for the former settings, too, where a change on trial is put back; `network` then has its
+        `mode` alone if there were none.
         """
 
     @hookspec

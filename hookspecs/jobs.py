@@ -276,7 +276,8 @@ class Event:
     """Seconds since the epoch."""
     action: str
     """`job.start`, `job.end`, `request.begun`, `request.done`, `authentication.failure`, `authorization.refused` (by a
-    token's scopes), `authorization.revoked` (the token was changed during the request), `download`."""
+    token's scopes), `authorization.revoked` (the token was changed during the request), `download`,
+    `change.reverted` (what a job changed on trial was put back)."""
     target: str
     client: str
     user: str

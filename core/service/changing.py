@@ -44,6 +44,8 @@ async def answer(admission: Admission, route: Route, form: Form) -> web.StreamRe
         form.check_no_query(request.query)
     _check_meant(request, attempt.method, found)
     key = await service.idempotency.look(attempt, found.holder, change.dry_run)
+    if key and change.confirm:
+        key.target += f"?confirm={change.confirm}"
     if not (key and key.known):
         await _check_startable(admission, route)
     _ask_for_body(request)

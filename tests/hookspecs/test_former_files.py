@@ -22,7 +22,7 @@ def killed_in(job: FakeJob, files: dict[Path, str | bytes | None], monkeypatch: 
     """Leave behind what a job leaves that is killed between its change and its end."""
     with monkeypatch.context() as patched:
         patched.setattr(former_files, "_put_back", lambda *arguments: None)
-        patched.setattr(former_files, "_remove", lambda path: None)
+        patched.setattr(former_files, "remove", lambda path: None)
         with pytest.raises(KilledError), replaced(job, files, 0o640):
             raise KilledError
 

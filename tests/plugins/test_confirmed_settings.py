@@ -336,12 +336,32 @@ def test_what_somebody_wrote_meanwhile_keeps_nothing_from_coming_back(host: Host
     assert files(host) == former
 
 
-def test_events_tell_what_came_back(host: Host) -> None:
+def test_a_request_that_is_sent_again_begins_no_second_trial(host: Host, tmp_path: Path) -> None:
+    prepare(host)
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(NEW))
+    arguments = ("-F", f"settings=@{settings}", "-H", "Idempotency-Key: one")
+
+    first = host.post("/settings", *arguments, query="confirm=600")
+    again = host.post("/settings", *arguments, query="confirm=600")
+    other = host.post("/settings", *arguments, query="confirm=60")
+
+    assert (first.status, again.status, other.status) == (202, 202, 422)
+    assert again.headers["Job-Id"] == first.headers["Job-Id"]
+
+
+def test_events_tell_what_came_back(jidoteki_host: MakeHost, tmp_path: Path) -> None:
+    listener, told = tmp_path / "listener.py", tmp_path / "told"
+    listener.write_text(
+        "from jidoteki.hookspecs import hookimpl\n@hookimpl\ndef jidoteki_event(event):\n"
+        f"    with open({str(told)!r}, 'a') as file:\n"
+        "        file.write(f'{event.kind} {event.action} {event.id} {event.outcome} {event.code}\\n')\n"
+    )
+    host = jidoteki_host(load=[listener])
     prepare(host)
     id = begin(host, "confirm=3600")
     kill_job(host, id)
     ended(host, id)
 
-    record = json.loads((host.appliance.jobs / f"{id}.json").read_text())
-
-    assert (record["status"], record["error_code"]) == ("failed", "E2001")
+    wait_until(lambda: f"job job.end {id} failed E2001\n" in told.read_text())
+    wait_until(lambda: f"audit change.reverted {id} None None\n" in told.read_text())
