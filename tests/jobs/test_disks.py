@@ -67,7 +67,7 @@ def test_each_file_system_that_is_kept_is_written_once(partitions: list[Any]) ->
     disks.store(job)  # type: ignore[arg-type]
 
     names = [Path(argv[-1]).name for argv in job.calls]
-    assert names == ["data", "image"]
+    assert names == ["data", "image", "read-only"]
     assert {argv[:-1] for argv in job.calls} == {("sync", "--file-system")}
 
 
