@@ -29,7 +29,7 @@ class Page:
         differs and once more after each reload of the configuration.
     :param media: its media type, such as `text/html; charset=utf-8`.
     :param immutable: whether another content will have another path, so that browsers may keep it for ever.
-    :param below: whether it is also sent for the paths below its own at which there is no other page.
+    :param below: whether it is also sent for paths below its own that have no page, and no dot as the names of files.
     """
 
     path: str

@@ -61,9 +61,10 @@ def describe(routes: Routes, screens: Sequence[Mapping[str, Any]] = ()) -> dict[
             "responses": components.RESPONSES,
             "securitySchemes": security.schemes(routes.authentication),
         },
-        **({SCREENS: list(screens)} if screens else {}),
     }
     described: dict[str, Any] = patterns.in_document(document)
+    if screens:
+        described[SCREENS] = list(screens)
     return described
 
 

@@ -11,13 +11,15 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.http.routes import Routes
 from jidoteki.core.pages.table import PageTable
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
-from jidoteki.hookspecs import FormPart, Screen
+from jidoteki.hookspecs import ChartPart, FormPart, Screen
 from jidoteki.hookspecs.screens import Part
 
 MODULES: Final = "/dashboard/plugins"
 """Modules of a plugin lie below its name there."""
 MAX_SCREENS: Final = 100
 MAX_TEXT: Final = 10_000
+METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+UNITS: Final = ("number", "percent", "rate")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _KINDS: Final = {part: part.__name__.removesuffix("Part").lower() for part in get_args(Part)}
 
@@ -68,6 +70,10 @@ def _wrong(plugin: Plugin, screen: Screen, pages: PageTable) -> str | None:
         return f"its texts must be strings of at most {MAX_TEXT} characters"
     if not isinstance(screen.order, int):
         return "order must be a number"
+    if any(isinstance(each, FormPart) and each.method not in METHODS for each in screen.parts):
+        return f"the method of a form is one of {', '.join(METHODS)}"
+    if any(isinstance(each, ChartPart) and each.unit not in UNITS for each in screen.parts):
+        return f"the unit of a chart is one of {', '.join(UNITS)}"
     if not _path(screen):
         return "it needs a part with a path, or a path of its own"
     if not screen.module:

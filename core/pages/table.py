@@ -32,10 +32,13 @@ class PageTable:
         self._pages.update((page.path, page) for page in pages)
 
     def find(self, path: str) -> Page | None:
-        """Return the page for a path; a trailing slash makes no difference."""
+        """Return the page for a path; a trailing slash makes no difference.
+
+        Below a page is only what looks like no file: a script that is not there (any more) must be missing.
+        """
         plain = path.rstrip("/") or "/"
         page = self._pages.get(plain)
-        if page is not None:
+        if page is not None or "." in plain:
             return page
         return next((page for page in map(self._pages.get, _parents(plain)) if page and page.below), None)
 

@@ -1,49 +1,32 @@
-"""The vendor's name, logo, colours, support text and languages."""
+"""The vendor's name, logo, colours, support text and languages: what of the configuration can be used."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-
-import voluptuous as vol
 
 from jidoteki.hookspecs import Appliance, Finding, paths, strict_json
 
 MAX_FILE: Final = 256 * 1024
 #: https://www.w3.org/TR/WCAG22/#contrast-minimum
 CONTRAST: Final = 4.5
+#: Of each kind of logo, the media type and how its content begins.
 LOGO_KINDS: Final = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
+_LOGO_BEGINS: Final = {
+    ".svg": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE svg|svg)"),
+    ".png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    ".webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+DEFAULT_NAME: Final = "Admin Dashboard"
 DEFAULT_COLOURS: Final = {"background": "#1d3f72", "text": "#ffffff"}
+KEYS: Final = ("enabled", "name", "logo", "colours", "support", "languages")
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-
-
-def _colour(value: Any) -> str:
-    if isinstance(value, str) and _COLOUR.fullmatch(value):
-        return value.lower()
-    raise vol.Invalid("a colour looks like #1d3f72")
-
-
-def _language(value: Any) -> str:
-    if isinstance(value, str) and _LANGUAGE.fullmatch(value):
-        return value
-    raise vol.Invalid("a language looks like de or pt-BR")
-
-
-SCHEMA: Final[dict[Any, Any]] = {
-    vol.Optional("name", default="Admin Dashboard"): vol.All(str, vol.Length(min=1, max=64)),
-    vol.Optional("logo", default=None): vol.Any(None, vol.All(str, vol.Length(min=1))),
-    vol.Optional("colours", default=None): vol.Any(
-        None, {vol.Required("background"): _colour, vol.Required("text"): _colour}
-    ),
-    vol.Optional("support", default=""): vol.All(str, vol.Length(max=2000)),
-    vol.Optional("languages", default=dict): {_language: vol.All(str, vol.Length(min=1))},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,52 +35,125 @@ class Branding:
 
     :param logo: file name and content.
     :param languages: catalogues, as JSON, by language.
+    :param problems: what cannot be used, and why; the default takes its place.
     """
 
-    name: str
-    support: str
-    colours: Mapping[str, str]
+    name: str = DEFAULT_NAME
+    support: str = ""
+    colours: Mapping[str, str] = field(default_factory=lambda: DEFAULT_COLOURS)
     logo: tuple[str, bytes] | None = None
     languages: Mapping[str, bytes] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+class _UnusableError(Exception):
+    """A value that cannot be used; the message says why."""
 
 
 def read(appliance: Appliance, config: Mapping[str, Any]) -> Branding:
-    """Return the usable part of the configuration."""
-    logo = None
+    """Return the usable part of the configuration: one mistake must not take the dashboard from the customer."""
+    problems = [f"{key} is not one of {', '.join(KEYS)}" for key in config if key not in KEYS]
+
+    def usable(key: str, make: Callable[[Any], Any], default: Any) -> Any:
+        value = config.get(key)
+        if value is None:
+            return default
+        try:
+            return make(value)
+        except _UnusableError as error:
+            problems.append(f"{key}: {error}")
+            return default
+
     languages = {}
-    if config["logo"] and not _logo_problem(appliance, config["logo"]):
-        logo = _logo_name(config["logo"]), _file(appliance, config["logo"])
-    for language, path in config["languages"].items():
-        if not _catalogue_problem(appliance, path):
-            languages[language] = _file(appliance, path)
-    colours = config["colours"]
-    if not colours or contrast(colours["background"], colours["text"]) < CONTRAST:
-        colours = DEFAULT_COLOURS
-    return Branding(config["name"], config["support"], colours, logo, languages)
+    for language, path in usable("languages", _languages, {}).items():
+        try:
+            languages[language] = _catalogue(appliance, path)
+        except _UnusableError as error:
+            problems.append(f"languages: {language}: {error}")
+    return Branding(
+        usable("name", lambda value: _text(value, 64), DEFAULT_NAME) or DEFAULT_NAME,
+        usable("support", lambda value: _text(value, 2000), ""),
+        usable("colours", _colours, DEFAULT_COLOURS),
+        usable("logo", lambda value: _logo(appliance, value), None),
+        languages,
+        tuple(problems),
+    )
 
 
 def check(appliance: Appliance, config: Mapping[str, Any]) -> list[Finding]:
     """Return what of the configuration cannot be used."""
-    found = []
-    colours = config["colours"]
-    if colours and (ratio := contrast(colours["background"], colours["text"])) < CONTRAST:
-        found.append(
-            _finding(
-                f"colours: {colours['text']} on {colours['background']} has a contrast of {ratio:.2f}:1, so the "
-                "dashboard keeps its own colours",
-                f"choose two with at least {CONTRAST}:1, which everybody can read",
-            )
+    advice = "correct it below plugins.dashboard; until then the default is used"
+    return [Finding("error", "dashboard", problem, advice) for problem in read(appliance, config).problems]
+
+
+def _text(value: Any, longest: int) -> str:
+    if isinstance(value, str) and len(value) <= longest:
+        return value
+    raise _UnusableError(f"must be a text of at most {longest} characters")
+
+
+def _colours(value: Any) -> Mapping[str, str]:
+    names = set(DEFAULT_COLOURS)
+    if not isinstance(value, dict) or value.keys() != names or not all(map(_is_colour, value.values())):
+        raise _UnusableError('must be such as {"background": "#1d3f72", "text": "#ffffff"}')
+    ratio = contrast(value["background"], value["text"])
+    if ratio < CONTRAST:
+        raise _UnusableError(
+            f"{value['text']} on {value['background']} has a contrast of {ratio:.2f}:1, and everybody can read only "
+            f"text of at least {CONTRAST}:1"
         )
-    if config["logo"] and (problem := _logo_problem(appliance, config["logo"])):
-        found.append(_finding(f"logo: {config['logo']} {problem}", "correct the path or the file"))
-    for language, path in config["languages"].items():
-        if problem := _catalogue_problem(appliance, path):
-            found.append(_finding(f"languages: {language}: {path} {problem}", "correct the path or the file"))
-    return found
+    return value
 
 
-def _finding(message: str, advice: str) -> Finding:
-    return Finding("error", "dashboard", message, advice)
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, str) and bool(_COLOUR.fullmatch(value))
+
+
+def _languages(value: Any) -> Mapping[str, str]:
+    if isinstance(value, dict) and all(
+        _LANGUAGE.fullmatch(language) and isinstance(path, str) for language, path in value.items()
+    ):
+        return value
+    raise _UnusableError('must be paths by language, such as {"pt-BR": "/usr/local/etc/portuguese.json"}')
+
+
+def _logo(appliance: Appliance, path: Any) -> tuple[str, bytes]:
+    suffix = Path(path).suffix.lower() if isinstance(path, str) else ""
+    if suffix not in LOGO_KINDS:
+        raise _UnusableError(f"must be the path of a file that ends in {', '.join(LOGO_KINDS)}")
+    content = _file(appliance, path)
+    if not _LOGO_BEGINS[suffix].match(content):
+        raise _UnusableError(f"{path} is no picture of the kind that its name says")
+    return f"logo{suffix}", content
+
+
+def _catalogue(appliance: Appliance, path: str) -> bytes:
+    content = _file(appliance, path)
+    try:
+        catalogue = strict_json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _UnusableError(f"{path} is no JSON: {error}") from error
+    if not isinstance(catalogue, dict) or not all(map(_is_translation, catalogue.values())):
+        raise _UnusableError(f"{path} is not an object of translations by the English text")
+    return content
+
+
+def _is_translation(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, dict) and "other" in value and all(isinstance(each, str) for each in value.values())
+    )
+
+
+def _file(appliance: Appliance, path: str) -> bytes:
+    """Return the content of a file, which everybody may read from then on.
+
+    Whoever may write to its directory must not be able to have another file shown, by a link.
+    """
+    try:
+        with paths.resolved(appliance.root / path.lstrip("/")) as (directory, name):
+            return paths.read_regular(name, MAX_FILE, dir_fd=directory)
+    except (OSError, ValueError) as error:
+        raise _UnusableError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def contrast(first: str, second: str) -> float:
@@ -110,42 +166,6 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _logo_name(path: str) -> str:
-    return f"logo{Path(path).suffix.lower()}"
-
-
-def _logo_problem(appliance: Appliance, path: str) -> str | None:
-    if Path(path).suffix.lower() not in LOGO_KINDS:
-        return f"is not one of {', '.join(LOGO_KINDS)}"
-    try:
-        _file(appliance, path)
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
-    return None
-
-
-def _catalogue_problem(appliance: Appliance, path: str) -> str | None:
-    try:
-        catalogue = strict_json.loads(_file(appliance, path))
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
-    except (ValueError, RecursionError) as error:
-        return f"is no JSON: {error}"
-    if not isinstance(catalogue, dict) or not all(map(_is_translation, catalogue.values())):
-        return "is not an object of translations by the English text"
-    return None
-
-
-def _is_translation(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, dict) and "other" in value and all(isinstance(each, str) for each in value.values())
-    )
-
-
-def _file(appliance: Appliance, path: str) -> bytes:
-    return paths.read_regular(appliance.root / path.lstrip("/"), MAX_FILE, follow=True)
 
 
 def as_json(value: Any) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from axekit import violations
+from dashboardkit import Browser, needs_browser
 from places import ROOT
 
 from jidoteki.testing import Host
@@ -15,9 +15,6 @@ from jidoteki.testing.fixtures import MakeHost
 
 pytestmark = needs_browser
 
-axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-AXE = Path(axe.__file__).with_name("axe.min.js").read_text()
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 GERMAN = ROOT / "plugins/dashboard/static/languages/de.json"
 SCREENS = (
     "home",
@@ -54,17 +51,6 @@ NASTY = (
     "<script>alert(1)</script>",
     "x" * 10_000,
 )
-
-
-def violations(tab: Tab) -> list[str]:
-    """Return what axe-core finds on the page."""
-    tab.page.evaluate(AXE)
-    found = tab.page.evaluate("tags => axe.run(document, { runOnly: tags })", TAGS)
-    return [
-        f"{each['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for each in found["violations"]
-        for node in each["nodes"]
-    ]
 
 
 def all_screens(make_host: MakeHost, **sections: Any) -> Host:

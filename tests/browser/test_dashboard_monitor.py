@@ -51,7 +51,7 @@ def tab(dashboard_browser: Browser, jidoteki_host: MakeHost) -> Tab:
 
 
 def asked(tab: Tab) -> list[str]:
-    return tab.asked("/health/history")
+    return list(tab.asked("/health/history"))
 
 
 def test_each_range_is_drawn_and_its_table_equals_the_answer(tab: Tab) -> None:
@@ -137,9 +137,13 @@ def test_requests_come_one_after_the_other(tab: Tab) -> None:
         if sent.url in going:
             going.remove(sent.url)
 
+    def slowly(route: Any) -> None:
+        time.sleep(0.3)
+        route.continue_()
+
     tab.page.on("request", begin)
     tab.page.on("requestfinished", end)
-    tab.page.route("**/health/history*", lambda route: (time.sleep(0.3), route.continue_()))
+    tab.page.route("**/health/history*", slowly)
     for title in (*RANGES, *RANGES):
         tab.page.click(f".ranges button:has-text('{title}')")
     tab.page.wait_for_selector(".charts[aria-busy=false]")

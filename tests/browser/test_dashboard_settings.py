@@ -35,6 +35,7 @@ NASTY = [
     "javascript:window.ran=1",
     "\u202egnp.exe",
     '"><svg onload=window.ran=1>',
+    "constructor",
     "x" * 10_000,
 ]
 

@@ -100,6 +100,8 @@ def test_document_has_no_word_of_screens_where_there_are_none(jidoteki_host: Mak
         ("[Screen('lamp', 'Lamp', (StatusPart('/lamp', titles={'a': 1}),))]", "its texts must be strings"),
         ("[Screen('lamp', 'x' * 10_001, (StatusPart('/lamp'),))]", "its texts must be strings"),
         ("[Screen('lamp', 'Lamp', (StatusPart('/lamp'),), order='first')]", "order must be a number"),
+        ("[Screen('lamp', 'Lamp', (FormPart('/lamp', method='GET'),))]", "the method of a form is one of POST"),
+        ("[Screen('lamp', 'Lamp', (ChartPart({'load': 'Load'}, unit='miles'),))]", "the unit of a chart is one of"),
         ("[Screen('lamp', 'Lamp', (TextPart('Hello'),))]", "it needs a part with a path"),
         ("[Screen('lamp', 'Lamp', path='/lamp')]", "it needs parts, or a module"),
         ("[Screen('lamp', 'Lamp', path='/lamp', module='https://x.example/a.js')]", "its module must lie below"),

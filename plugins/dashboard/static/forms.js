@@ -82,8 +82,9 @@ export class Fields {
 
   /** The value that a field begins with: what is in force, or its default. */
   value(schema, pointer) {
-    const known = pointer.slice(1).split("/").reduce((value, key) => value?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], this.initial);
-    return known ?? schema.default ?? "";
+    const keys = pointer.slice(1).split("/").map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+    const own = (value, key) => (typeof value === "object" && value !== null && Object.hasOwn(value, key) ? value[key] : undefined);
+    return keys.reduce(own, this.initial) ?? schema.default ?? "";
   }
 
   /** What has fields of its own is asked for only when it is wanted, as some of them may be needed then. */

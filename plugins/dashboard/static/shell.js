@@ -191,7 +191,7 @@ function draw() {
         </nav>
         <main id="content" tabindex="-1"></main>
       </div>
-      <footer><a href="/docs">${t("API manual")}</a>${frame.site.support ? html` · ${frame.site.support}` : nothing}</footer>`,
+      <footer><a href="/docs">${t("API manual")}</a>${frame.site.support ? html` · <span>${frame.site.support}</span>` : nothing}</footer>`,
     frame.root,
   );
 }

@@ -82,6 +82,14 @@ class Paged {
     }
   }
 
+  /** The titles of columns; roles keep a table one where its rows are shown one below the other. */
+  head(titles) {
+    const { html } = this.ctx;
+    return html`<thead role="rowgroup">
+      <tr role="row">${titles.map((each) => html`<th scope="col" role="columnheader">${each}</th>`)}</tr>
+    </thead>`;
+  }
+
   /** What is shown of the list, `rows` of which there are some; `nothing` is said where there are none. */
   frame(title, nothing, rows) {
     const { html, t, alert, nothing: none } = this.ctx;
@@ -126,12 +134,9 @@ class Jobs extends Paged {
     const { html, t } = this.ctx;
     return this.frame(t("Jobs"), t("No job has run here yet. Updates, backups and changes of settings are listed here."), () => html`
       <div class="wide" tabindex="0" role="region" aria-label=${t("Jobs")}>
-        <table>
-          <thead><tr>
-            <th scope="col">${t("What")}</th><th scope="col">${t("State")}</th><th scope="col">${t("Begun")}</th>
-            <th scope="col">${t("Took")}</th><th scope="col">${t("Who")}</th><th scope="col"><span class="unseen">${t("Actions")}</span></th>
-          </tr></thead>
-          <tbody>${this.items.map((job) => this.row(job))}</tbody>
+        <table class="stacked" role="table">
+          ${this.head([t("What"), t("State"), t("Begun"), t("Took"), t("Who"), html`<span class="unseen">${t("Actions")}</span>`])}
+          <tbody role="rowgroup">${this.items.map((job) => this.row(job))}</tbody>
         </table>
       </div>`);
   }
@@ -141,18 +146,18 @@ class Jobs extends Paged {
     const running = job.status === "running";
     const open = this.opened === job.id;
     const took = Math.max(0, (running ? Date.now() / 1000 : job.finished) - job.started);
-    return html`<tr data-job=${job.id}>
-        <th scope="row">${jobTitle(job.type)}${job["error-message"] ? html`<p class="reason">${job["error-message"]}</p>` : nothing}</th>
-        <td>${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>
-        <td class="when">${dateTime(job.started)}</td>
-        <td class="when">${duration(took)}</td>
-        <td>${userTitle(job.user)}${job.client && job.client !== "-" ? html`<p class="hint">${t("from {address}", { address: job.client })}</p>` : nothing}</td>
-        <td>
+    return html`<tr role="row" data-job=${job.id}>
+        <th scope="row" role="rowheader">${jobTitle(job.type)}${job["error-message"] ? html`<p class="reason">${job["error-message"]}</p>` : nothing}</th>
+        <td role="cell">${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>
+        <td role="cell" class="when">${dateTime(job.started)}</td>
+        <td role="cell" class="when">${duration(took)}</td>
+        <td role="cell">${userTitle(job.user)}${job.client && job.client !== "-" ? html`<p class="hint">${t("from {address}", { address: job.client })}</p>` : nothing}</td>
+        <td role="cell">
           <button type="button" aria-expanded=${open} aria-label=${t("Details of {title}, {when}", { title: jobTitle(job.type), when: dateTime(job.started) })}
             @click=${() => this.toggle(job)}>${t("Details")}</button>
         </td>
       </tr>
-      ${open ? html`<tr><td colspan="6" class="details">${this.place}</td></tr>` : nothing}`;
+      ${open ? html`<tr role="row"><td role="cell" colspan="6" class="details">${this.place}</td></tr>` : nothing}`;
   }
 
   /** Open the details of a job, where it can be cancelled, too, or close them. */
@@ -188,24 +193,21 @@ class Audit extends Paged {
     return this.frame(t("Requests"), t("Nothing was done here yet."), () => html`
       <p class="hint">${t("Who changed something, or tried to.")}</p>
       <div class="wide" tabindex="0" role="region" aria-label=${t("Requests")}>
-        <table>
-          <thead><tr>
-            <th scope="col">${t("When")}</th><th scope="col">${t("What")}</th><th scope="col">${t("Outcome")}</th>
-            <th scope="col">${t("Who")}</th><th scope="col">${t("From")}</th>
-          </tr></thead>
-          <tbody>${entries(this.items).map((entry) => this.row(entry))}</tbody>
+        <table class="stacked" role="table">
+          ${this.head([t("When"), t("What"), t("Outcome"), t("Who"), t("From")])}
+          <tbody role="rowgroup">${entries(this.items).map((entry) => this.row(entry))}</tbody>
         </table>
       </div>`);
   }
 
   row({ time, what, outcome, kind, user, client, more }) {
     const { html, dateTime, nothing } = this.ctx;
-    return html`<tr>
-      <td class="when">${dateTime(time)}</td>
-      <td class="what">${what}</td>
-      <td><span class="state ${kind}">${outcome}</span>${more ? html`<p class="hint">${more}</p>` : nothing}</td>
-      <td>${userTitle(user)}</td>
-      <td>${client}</td>
+    return html`<tr role="row">
+      <td role="cell" class="when">${dateTime(time)}</td>
+      <td role="cell" class="what">${what}</td>
+      <td role="cell"><span class="state ${kind}">${outcome}</span>${more ? html`<p class="hint">${more}</p>` : nothing}</td>
+      <td role="cell">${userTitle(user)}</td>
+      <td role="cell">${client}</td>
     </tr>`;
   }
 }

@@ -29,5 +29,5 @@ export function place({ html, t }, { address }) {
   }
   return html`
     <p>${t("If this page stops answering, open the new address. Your browser may warn about the certificate there, and you have to sign in again:")}</p>
-    <p><a href=${address} rel="noreferrer">${address}</a></p>`;
+    <p class="address"><a href=${address} rel="noreferrer">${address}</a></p>`;
 }

@@ -172,7 +172,7 @@ class Certificates {
     const { t } = this.ctx;
     const host = location.hostname.replace(/^\[|\]$/g, "");
     if (names.length === 0) {
-      return [...warnings, t("It holds no name and no address: browsers refuse it.")];
+      return warnings.length ? warnings : [t("It holds no name and no address: browsers refuse it.")];
     }
     return names.some((name) => covers(name, host))
       ? warnings

@@ -30,7 +30,7 @@ export async function page(root, { html, nothing, look, render, may, live, signa
   };
 
   const facts = (network) => html`<dl class="facts">
-    ${Object.entries(network).map(([name, value]) => html`<dt>${LABELS[name] ? t(LABELS[name]) : name}</dt><dd>${shown(value)}</dd>`)}
+    ${Object.entries(network).map(([name, value]) => html`<dt>${Object.hasOwn(LABELS, name) ? t(LABELS[name]) : name}</dt><dd>${shown(value)}</dd>`)}
   </dl>`;
 
   const list = (services) => html`<ul class="services">

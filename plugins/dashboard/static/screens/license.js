@@ -1,18 +1,19 @@
 // What the license says, and the way to another one.
 
+import { phrase } from "../text.js";
 import { onlyLooking } from "./changes.js";
 
 const LABELS = {
-  app: "Product",
-  product: "Product",
-  name: "Licensed to",
-  company: "Company",
-  contact: "Contact",
-  email: "E-mail",
-  users: "Users",
-  expires: "Valid until",
-  expiry: "Valid until",
-  type: "Kind",
+  app: phrase("Product"),
+  product: phrase("Product"),
+  name: phrase("Licensed to"),
+  company: phrase("Company"),
+  contact: phrase("Contact"),
+  email: phrase("E-mail"),
+  users: phrase("Users"),
+  expires: phrase("Valid until"),
+  expiry: phrase("Valid until"),
+  type: phrase("Kind"),
 };
 
 /** Show the screen. */

@@ -1,5 +1,6 @@
 // The network settings. What is sent is all that GET /settings shows, with the fields of the form in their places.
 
+import { phrase } from "../text.js";
 import { place, whereTo } from "./address.js";
 import { Changes, onlyLooking, told } from "./changes.js";
 import { LABELS } from "./home.js";
@@ -173,8 +174,9 @@ class Network {
 
   list(changes) {
     const { html, t } = this.ctx;
-    const name = (path) => (LABELS[path.replace(/^network\./, "")] ? t(LABELS[path.replace(/^network\./, "")]) : path);
-    const value = (each) => (each === undefined || each === null ? t("nothing") : VALUES[each] ? t(VALUES[each]) : shown(each));
+    const known = (table, key, otherwise) => (Object.hasOwn(table, key) ? t(table[key]) : otherwise);
+    const name = (path) => known(LABELS, path.replace(/^network\./, ""), path);
+    const value = (each) => (each === undefined || each === null ? t("nothing") : known(VALUES, each, shown(each)));
     return html`<dl class="facts">
       ${changes.map((each) => html`<dt>${name(each.path)}</dt>
         <dd>${t("{to}, before: {from}", { to: value(each.to), from: value(each.from) })}</dd>`)}
@@ -182,7 +184,7 @@ class Network {
   }
 }
 
-const VALUES = { dhcp: "Automatic (DHCP)", static: "Fixed address" };
+const VALUES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed address") };
 const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** What a change changes: as the appliance says, where it does. */

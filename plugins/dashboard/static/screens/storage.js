@@ -1,27 +1,28 @@
 // Where the appliance keeps its data. Types and fields are those of the appliance's own description.
 
 import { Changes, onlyLooking } from "./changes.js";
+import { phrase } from "../text.js";
 import { parameter } from "./description.js";
 
 /** What stands for a stored secret, in answers and in requests. */
 const MASK = "********";
 const TYPES = {
-  local: ["Local disk", "The data stay on the disk of the appliance itself."],
-  nfs: ["Network share (NFS)", "A directory that a file server shares over the network."],
-  iscsi: ["Network disk (iSCSI)", "A disk that a storage system lends over the network. All four fields are needed."],
-  nbd: ["Network disk (NBD)", "A disk that a Linux server lends over the network."],
-  aoe: ["Network disk (ATA over Ethernet)", "A disk in the same network segment, found by its number."],
+  local: [phrase("Local disk"), phrase("The data stay on the disk of the appliance itself.")],
+  nfs: [phrase("Network share (NFS)"), phrase("A directory that a file server shares over the network.")],
+  iscsi: [phrase("Network disk (iSCSI)"), phrase("A disk that a storage system lends over the network. All four fields are needed.")],
+  nbd: [phrase("Network disk (NBD)"), phrase("A disk that a Linux server lends over the network.")],
+  aoe: [phrase("Network disk (ATA over Ethernet)"), phrase("A disk in the same network segment, found by its number.")],
 };
 const FIELDS = {
-  ip: ["Address of the server", "Its IPv4 or IPv6 address, such as 192.168.1.100."],
-  share: ["Shared directory", "Its path on the server, such as /exports/data."],
-  mount_options: ["Mount options", "Separated by commas, such as noacl,sync."],
-  device: ["Device", "Shelf and slot of the disk, such as e0.1."],
-  target: ["Target", "The name of the disk, such as iqn.2016-01.com.example:storage.lun1."],
-  username: ["User name", "At least 3 characters."],
-  password: ["Password", "At least 3 characters."],
-  export_name: ["Name of the disk", "The name that the server exports it by."],
-  port: ["Port", "The port of the server, such as 1043."],
+  ip: [phrase("Address of the server"), phrase("Its IPv4 or IPv6 address, such as 192.168.1.100.")],
+  share: [phrase("Shared directory"), phrase("Its path on the server, such as /exports/data.")],
+  mount_options: [phrase("Mount options"), phrase("Separated by commas, such as noacl,sync.")],
+  device: [phrase("Device"), phrase("Shelf and slot of the disk, such as e0.1.")],
+  target: [phrase("Target"), phrase("The name of the disk, such as iqn.2016-01.com.example:storage.lun1.")],
+  username: [phrase("User name"), phrase("At least 3 characters.")],
+  password: [phrase("Password"), phrase("At least 3 characters.")],
+  export_name: [phrase("Name of the disk"), phrase("The name that the server exports it by.")],
+  port: [phrase("Port"), phrase("The port of the server, such as 1043.")],
 };
 
 /** Show the screen. */
@@ -86,7 +87,8 @@ class Storage {
   }
 
   label(name) {
-    return name === "type" ? this.ctx.t("Kind of storage") : FIELDS[name] ? this.ctx.t(FIELDS[name][0]) : name;
+    const { t } = this.ctx;
+    return name === "type" ? t("Kind of storage") : Object.hasOwn(FIELDS, name) ? t(FIELDS[name][0]) : name;
   }
 
   value(name, value) {
@@ -132,7 +134,7 @@ class Storage {
     const stored = this.shown?.storage?.type === type ? this.shown.storage[name] : undefined;
     const secret = isSecret(name, schema);
     const kept = secret && stored === MASK;
-    const hint = kept ? t("Leave it empty to keep the present one.") : FIELDS[name] ? t(FIELDS[name][1]) : (schema.description ?? "");
+    const hint = kept ? t("Leave it empty to keep the present one.") : Object.hasOwn(FIELDS, name) ? t(FIELDS[name][1]) : (schema.description ?? "");
     return field({
       name: `${type}-${name}`,
       label: this.label(name),
