@@ -146,7 +146,10 @@ class Network {
     for (const name of SHOWN) {
       const value = form.elements[name].value.trim();
       const counts = value && (this.mode === "static" || !FIXED.includes(name));
-      counts ? (network[name] = name === "netmask" ? value.replace(/^\d$/, "/$&") : value) : delete network[name];
+      delete network[name];
+      if (counts) {
+        network[name] = name === "netmask" ? value.replace(/^\d$/, "/$&") : value;
+      }
     }
     return network;
   }

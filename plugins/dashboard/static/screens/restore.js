@@ -77,7 +77,9 @@ export class Restore {
       throw error;
     } finally {
       this.sending = false;
-      signal.aborted || this.screen.draw();
+      if (!signal.aborted) {
+        this.screen.draw();
+      }
     }
     document.getElementById("preview")?.focus();
   }
@@ -179,7 +181,9 @@ export class Restore {
       this.preview = null;
     } finally {
       this.before = null;
-      this.ctx.signal.aborted || this.screen.draw();
+      if (!this.ctx.signal.aborted) {
+        this.screen.draw();
+      }
     }
   }
 

@@ -98,7 +98,7 @@ export class Trial {
 
   /** The question whether to keep the change, or that it was put back; `more` is what the screen says beside it. */
   view(more) {
-    const { html, nothing, alert, may, message, t } = this.ctx;
+    const { html, nothing, alert, may, message } = this.ctx;
     if (!this.pending) {
       return this.isRestored ? message("warn", this.words.restored) : nothing;
     }

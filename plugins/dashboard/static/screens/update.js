@@ -110,7 +110,9 @@ class Screen {
       throw error;
     } finally {
       this.state = this.state === "sending" ? "choosing" : this.state;
-      signal.aborted || this.draw();
+      if (!signal.aborted) {
+        this.draw();
+      }
     }
     this.place("preview").focus();
   }
