@@ -108,6 +108,22 @@ def test_key_is_not_stored_unless_asked_for(dashboard_browser: Browser, jidoteki
     assert tab.page.evaluate(KEPT) is None
 
 
+def test_reload_does_not_sign_out_and_coming_back_later_does(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login()
+    for _ in range(2):
+        tab.page.reload()
+        tab.page.wait_for_selector("nav")
+    assert tab.page.evaluate(KEPT) is None
+
+    tab.page.add_init_script("const now = Date.now; Date.now = () => now() + 31_000")
+    tab.page.reload()
+    tab.page.wait_for_selector("#token")
+    assert tab.page.evaluate(KEPT) is None
+    tab.assert_quiet()
+
+
 def test_second_tab_is_signed_in_and_both_are_signed_out_together(
     dashboard_browser: Browser, jidoteki_host: MakeHost
 ) -> None:

@@ -4,8 +4,8 @@ const DATABASE = "jidoteki";
 const STORE = "keys";
 const NAME = "key";
 const DAYS_KEPT = 30;
-/** Seconds for which the key outlives a reload that the page itself asked for. */
-const HANDOVER = 60;
+/** Seconds for which the key outlives this page, so that a reload does not sign out. */
+const HANDOVER = 30;
 const ASK_OTHERS = 300;
 const LONGEST_REPLACEMENT = 60_000;
 
@@ -91,11 +91,23 @@ export async function recover() {
   return askOthers();
 }
 
-/** Keep the key over a reload of this page. */
-export async function handOver() {
-  if (key !== null && !(await read())) {
-    await store(HANDOVER, true);
+/** Keep the key over a reload of this page, unless it is kept anyway. */
+export function handOver() {
+  if (key === null) {
+    return Promise.resolve();
   }
+  const given = { key, handover: true, until: Date.now() + HANDOVER * 1000 };
+  // One transaction, as a page that is being left has no time for a second one.
+  return run("readwrite", (all) => {
+    const asking = all.get(NAME);
+    asking.onsuccess = () => {
+      const record = asking.result;
+      if (!record || record.handover || record.until < Date.now()) {
+        all.put(given, NAME);
+      }
+    };
+    return asking;
+  }).catch(() => undefined);
 }
 
 /** Sign out in all tabs; `dead` is a reason that others show. */

@@ -17,6 +17,8 @@ const KINDS = {
 };
 /** Milliseconds after which what is shown is asked for again, while somebody looks. */
 const AGAIN = 60_000;
+/** Milliseconds after which the next part is asked for, though the one before has not come. */
+const PATIENCE = 5_000;
 /** Milliseconds between two requests because of what a job tells. */
 const PAUSE = 1000;
 
@@ -39,9 +41,8 @@ export async function page(root, ctx) {
   const parts = screen.parts.filter((part) => KINDS[part.kind]).map((part, index) => KINDS[part.kind](state, part, `part-${index}`, operation(ctx, part)));
   state.draw = () => signal.aborted || render(html`
     ${screen.summary ? html`<p>${t(screen.summary)}</p>` : nothing}
-    ${parts.map((part) => part.view())}`);
-  await load(parts);
-  state.draw();
+    ${parts.map((part) => view(ctx, part))}`);
+  await load(parts, state);
   resume(state, parts);
   await follow(state, parts, news);
 }
@@ -55,11 +56,22 @@ function jobTypes(ctx) {
   return new Set([...started, ctx.screen.path.split("/")[1]]);
 }
 
-/** Ask for what is shown, one after the other. */
-async function load(parts) {
-  for (const part of parts) {
-    await part.load?.();
+/** What a part shows; an answer that it can make nothing of takes down that part alone. */
+function view({ message, t }, part) {
+  try {
+    return part.view();
+  } catch {
+    return message("bad", t("What the appliance answered cannot be shown here."));
   }
+}
+
+/** Ask for what is shown, one after the other, and show each; who is slow is not waited for. */
+async function load(parts, state) {
+  for (const part of parts.filter((each) => each.load)) {
+    const loading = part.load().then(state.draw);
+    await Promise.race([loading, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  }
+  state.draw();
 }
 
 /** Show the job that is running already, whoever started it. */
@@ -86,8 +98,7 @@ async function follow(state, parts, news) {
   for (;;) {
     await news.within(AGAIN, signal);
     if (document.visibilityState === "visible") {
-      await load(parts);
-      state.draw();
+      await load(parts, state);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   }

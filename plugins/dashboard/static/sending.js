@@ -55,6 +55,9 @@ addEventListener("pagehide", () => kept?.abandon());
  * @throws {api.UnreachableError} it does not answer for long; the same file goes on where it broke.
  */
 export async function sendFile(place, file, signal) {
+  if (file.size === 0) {
+    throw new Error(t("The file {name} is empty.", { name: file.name }));
+  }
   return shown(place, file, signal, async (draw, ended) => {
     const upload = await begun(file, ended);
     try {

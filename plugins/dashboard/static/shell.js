@@ -29,7 +29,7 @@ let leaving = new AbortController();
  * @param {(message?: string) => Promise<void>} leave signs out.
  */
 export async function start(root, site, session, leave) {
-  const served = new Served(await (await fetch("/docs/openapi.json")).json());
+  const served = new Served(await description());
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
   frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(draw, may, ending.signal), ending };
@@ -46,6 +46,15 @@ export async function start(root, site, session, leave) {
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
   await show();
+}
+
+/** What this appliance serves. */
+async function description() {
+  const response = await fetch("/docs/openapi.json").catch(() => null);
+  if (!response?.ok) {
+    throw new api.UnreachableError();
+  }
+  return response.json();
 }
 
 /** Go to a screen, as its links do. */

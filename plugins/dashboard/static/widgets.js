@@ -1,6 +1,7 @@
 // Parts that screens share: fields, messages, dialogs, and the view of a job.
 
 import * as api from "./api.js";
+import { readable } from "./labels.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
 import { dateTime, duration, percent, phrase, plural, t } from "./text.js";
@@ -45,7 +46,7 @@ export function showError(form, error) {
   const input = error.field ? nearest(form, error.field) : null;
   if (input) {
     input.setAttribute("aria-invalid", "true");
-    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = withoutName(error.message);
+    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = readable(error.message, t, true);
     input.closest("details")?.setAttribute("open", "");
     input.focus();
     return;
@@ -55,12 +56,6 @@ export function showError(form, error) {
   place.scrollIntoView({ block: "nearest" });
   place.tabIndex = -1;
   place.focus();
-}
-
-/** What the appliance says of a field, without the name that programs have for it: the label stands above. */
-function withoutName(message) {
-  const text = message.replace(/^[a-z0-9_]+([.-][a-z0-9_]+)* (?=must |is |are |has )/, "");
-  return text[0].toUpperCase() + text.slice(1);
 }
 
 /** Return the field that a JSON pointer names, or the nearest one above. */
@@ -87,7 +82,7 @@ export function clearErrors(form) {
 /** What went wrong, in the words of the appliance, with its code for the support. */
 export const alert = (error) => html`
   <div class="message bad" role="alert">
-    <p>${error instanceof api.UnreachableError ? t("The appliance does not answer. Please try again.") : error.message}</p>
+    <p>${error instanceof api.UnreachableError ? t("The appliance does not answer. Please try again.") : readable(error.message, t)}</p>
     ${error.code ? html`<p class="code">${t("Error code for the support: {code}", { code: error.code })}</p>` : nothing}
   </div>`;
 

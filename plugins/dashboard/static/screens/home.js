@@ -1,6 +1,6 @@
 // What the appliance is and how it is.
 
-import { phrase } from "../text.js";
+import { LABELS, MODES } from "../labels.js";
 
 /** Show the screen. */
 export async function page(root, { html, nothing, look, render, may, live, signal, t }) {
@@ -13,11 +13,12 @@ export async function page(root, { html, nothing, look, render, may, live, signa
       <div class="cards">
         <section class="card">
           <h2>${t("This appliance")}</h2>
-          <dl class="facts"><dt>${t("Version")}</dt><dd>${version?.version ?? t("unknown")}</dd></dl>
+          <dl class="facts"><dt>${t("Version")}</dt><dd>${version?.version ?? t("unknown")}</dd>
+            <dt>${t("Address of this page")}</dt><dd>${location.host}</dd></dl>
         </section>
         <section class="card">
           <h2>${t("Network")}</h2>
-          ${settings?.network ? facts(settings.network) : html`<p class="hint">${t("No network settings were made here yet.")}</p>`}
+          ${settings?.network ? facts(inUse(settings.network)) : html`<p class="hint">${t("No network settings were made here yet.")}</p>`}
         </section>
         ${services.length ? html`<section class="card"><h2>${t("Services")}</h2>${list(services)}</section>` : nothing}
       </div>
@@ -30,7 +31,7 @@ export async function page(root, { html, nothing, look, render, may, live, signa
   };
 
   const facts = (network) => html`<dl class="facts">
-    ${Object.entries(network).map(([name, value]) => html`<dt>${Object.hasOwn(LABELS, name) ? t(LABELS[name]) : name}</dt><dd>${shown(value)}</dd>`)}
+    ${Object.entries(network).map(([name, value]) => html`<dt>${Object.hasOwn(LABELS, name) ? t(LABELS[name]) : name}</dt><dd>${name === "mode" && Object.hasOwn(MODES, value) ? t(MODES[value]) : shown(value)}</dd>`)}
   </dl>`;
 
   const list = (services) => html`<ul class="services">
@@ -45,18 +46,10 @@ export async function page(root, { html, nothing, look, render, may, live, signa
   draw();
 }
 
-const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+/** What of the network settings counts: with DHCP addresses come from the network. */
+const inUse = (network) =>
+  network.mode === "static" ? network : Object.fromEntries(Object.entries(network).filter(([name]) => !FIXED.includes(name)));
 
-/** What the keys of the network settings are called on all screens. */
-export const LABELS = {
-  mode: phrase("Address"),
-  hostname: phrase("Hostname"),
-  interface: phrase("Interface"),
-  ip_address: phrase("IP address"),
-  netmask: phrase("Netmask"),
-  prefix: phrase("Prefix length"),
-  gateway: phrase("Gateway"),
-  dns1: phrase("DNS server 1"),
-  dns2: phrase("DNS server 2"),
-  ntpserver: phrase("NTP server"),
-};
+const FIXED = ["ip_address", "netmask", "gateway", "dns1", "dns2"];
+
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));

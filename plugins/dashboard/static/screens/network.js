@@ -1,10 +1,9 @@
 // The network settings. What is sent is all of `network` that GET /settings shows, with the fields of the form in their
 // places; the settings of the application stay as they are.
 
-import { phrase } from "../text.js";
 import { place, whereTo } from "./address.js";
 import { Changes, onlyLooking, told } from "./changes.js";
-import { LABELS } from "./home.js";
+import { LABELS, MODES } from "../labels.js";
 import { Trial } from "./trial.js";
 
 const FIXED = ["ip_address", "netmask", "gateway"];
@@ -210,7 +209,7 @@ class Network {
     const { html, t } = this.ctx;
     const known = (table, key, otherwise) => (Object.hasOwn(table, key) ? t(table[key]) : otherwise);
     const name = (path) => known(LABELS, path.replace(/^network\./, ""), path);
-    const value = (each) => (each === undefined || each === null ? t("nothing") : known(VALUES, each, shown(each)));
+    const value = (each) => (each === undefined || each === null ? t("nothing") : known(MODES, each, shown(each)));
     return html`<dl class="facts">
       ${changes.map((each) => html`<dt>${name(each.path)}</dt>
         <dd>${t("{to}, before: {from}", { to: value(each.to), from: value(each.from) })}</dd>`)}
@@ -218,7 +217,6 @@ class Network {
   }
 }
 
-const VALUES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed address") };
 const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** What a change changes: as the appliance says, where it does. */
