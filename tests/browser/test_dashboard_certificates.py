@@ -113,7 +113,7 @@ def test_pasted_text_is_as_good_as_a_file_and_the_key_does_not_stay_in_the_page(
     tab.page.fill("#field-public-text", "")
     tab.page.click("form button.primary")
     tab.page.click("dialog button:has-text('Use it')")
-    tab.wait_for("The new certificate is in use.")
+    tab.page.wait_for_selector("[data-guide]")
 
     assert tab.page.input_value("#field-private-text") == ""
     assert fingerprint(host.certificate) == fingerprint(made)

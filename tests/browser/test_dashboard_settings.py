@@ -67,6 +67,11 @@ def save(tab: Tab, button: str = "Save", confirm: str = "Change") -> None:
     tab.page.click(f"dialog button:has-text('{confirm}')")
 
 
+def keep(tab: Tab) -> None:
+    """Confirm the settings on trial."""
+    tab.page.click("button:has-text('Keep this change')")
+
+
 def test_dhcp_and_back_keeps_everything_else(dashboard_browser: Browser, host: Host) -> None:
     preset(host)
     tab = dashboard_browser.tab(host).login(path="/dashboard/network")
@@ -76,6 +81,7 @@ def test_dhcp_and_back_keeps_everything_else(dashboard_browser: Browser, host: H
     tab.page.click("form button.primary")
     tab.wait_for("dns1 and dns2 have no effect with DHCP")
     tab.page.click("dialog button:has-text('Change')")
+    keep(tab)
     tab.wait_for("The new settings are in force.")
     network = stored(host, "network.json")
     assert network == {name: FIXED[name] for name in ("interface", "hostname", "ntpserver", "dns1")} | {"mode": "dhcp"}
@@ -85,6 +91,7 @@ def test_dhcp_and_back_keeps_everything_else(dashboard_browser: Browser, host: H
     for name in ("ip_address", "netmask", "gateway"):
         tab.page.fill(f"#field-{name}", FIXED[name])
     save(tab)
+    keep(tab)
     wait_until(lambda: stored(host, "network.json") == {**FIXED, "mode": "static"})
     assert stored(host, "app.json") == APP
     tab.assert_quiet()
@@ -97,6 +104,7 @@ def test_empty_field_is_a_key_that_is_not_there(dashboard_browser: Browser, host
     tab.page.fill("#field-ntpserver", "")
     tab.page.fill("#field-dns2", "192.0.2.54")
     save(tab)
+    keep(tab)
     tab.wait_for("The new settings are in force.")
 
     expected = {**FIXED, "dns2": "192.0.2.54", "mode": "static"}
@@ -171,6 +179,7 @@ def test_refused_field_is_marked_keeps_its_value_and_the_next_click_saves(
     button = tab.page.locator("form button.primary").bounding_box()
     tab.page.mouse.click(button["x"] + button["width"] / 2, button["y"] + button["height"] / 2)
     tab.page.click("dialog button:has-text('Change')")
+    keep(tab)
     tab.wait_for("The new settings are in force.")
     assert stored(host, "network.json")["hostname"] == "other.example"
     tab.assert_quiet(REFUSED)
@@ -197,6 +206,7 @@ def test_first_settings_of_an_appliance_without_any(dashboard_browser: Browser, 
     tab.page.fill("#field-hostname", "first.example")
     tab.page.fill("#field-interface", "eth0")
     save(tab)
+    keep(tab)
     tab.wait_for("The new settings are in force.")
 
     assert stored(host, "network.json") == {"hostname": "first.example", "interface": "eth0", "mode": "dhcp"}
@@ -206,7 +216,8 @@ def test_first_settings_of_an_appliance_without_any(dashboard_browser: Browser, 
 
 def test_failure_of_the_vendors_script_is_told_in_its_words(dashboard_browser: Browser, host: Host) -> None:
     preset(host)
-    vendor_command(host, "network.sh", "echo the cable is cut; exit 3")
+    failed = host.appliance.root / "failed"  # the former settings can be put into force again
+    vendor_command(host, "network.sh", f"[ -e {failed} ] && exit; touch {failed}; echo the cable is cut; exit 3")
     tab = dashboard_browser.tab(host).login(path="/dashboard/network")
 
     tab.page.fill("#field-hostname", "other.example")

@@ -65,7 +65,8 @@ def network_script(host: Host, content: str) -> None:
 
 def test_network(look: Look) -> None:
     tab = look.tab.login(path="/dashboard/network")
-    network_script(tab.host, "echo applying; sleep 3; echo the cable is cut >&2; exit 3")
+    failed = tab.host.appliance.root / "failed"
+    network_script(tab.host, f"[ -e {failed} ] && exit; touch {failed}; sleep 3; echo the cable is cut >&2; exit 3")
 
     tab.page.fill("#field-gateway", "nowhere")
     tab.page.click("form button.primary")

@@ -1,6 +1,7 @@
 // Sending big files: in pieces that go on after a broken connection, with progress; https://tus.io/protocols/resumable-upload.
 
 import * as api from "./api.js";
+import { t } from "./text.js";
 import { sendingView } from "./sending_view.js";
 import { nothing, render } from "./vendor/lit-html.js";
 
