@@ -22,8 +22,8 @@ KEPT = """async () => {
     opening.onsuccess = () => done(opening.result);
   });
   const record = await new Promise((done) => {
-    const getting = opened.transaction("keys").objectStore("keys").get("key");
-    getting.onsuccess = () => done(getting.result);
+    const getting = opened.transaction("keys").objectStore("keys").getAll();
+    getting.onsuccess = () => done(getting.result[0]);
   });
   opened.close();
   return record && { extractable: record.key.extractable, type: record.key.constructor.name,

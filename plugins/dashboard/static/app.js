@@ -35,7 +35,7 @@ async function begin() {
   root.replaceChildren(); // what the page shows until here
   api.on("denied", () => leave(t("The token was changed or is no longer valid. Please sign in again.")));
   key.onForgotten((message) => leave(message, true));
-  addEventListener("pagehide", () => key.handOver());
+  addEventListener("beforeunload", () => key.handOver()); // at pagehide it is too late to store anything
   key.onFound(() => root.querySelector("form[data-login]") && resume());
   if (site.setup !== "done") {
     document.title = `${t("Set up")} – ${site.name}`;

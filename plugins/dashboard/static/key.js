@@ -2,7 +2,9 @@
 
 const DATABASE = "jidoteki";
 const STORE = "keys";
+/** The names of the key that is kept because somebody wants that, and of that of a page that was left. */
 const NAME = "key";
+const LEFT = "left";
 const DAYS_KEPT = 30;
 /** Seconds for which the key outlives this page, so that a reload does not sign out. */
 const HANDOVER = 30;
@@ -30,7 +32,7 @@ export async function hash(method, path, signer = undefined) {
   await (signer === undefined && replacing?.promise);
   const given = signer ?? key;
   if (given === null) {
-    throw new DOMException("Not signed in", "NotAllowedError");
+    throw new DOMException("Not signed in", "AbortError");
   }
   return hex(await crypto.subtle.sign("HMAC", given, encoder.encode(method + path)));
 }
@@ -56,8 +58,8 @@ export async function replace(given, change) {
   try {
     await change(key);
     key = given;
-    const record = await read();
-    if (record && !record.handover) {
+    const record = await read(NAME);
+    if (record) {
       await store((record.until - Date.now()) / 1000);
     }
   } finally {
@@ -77,37 +79,20 @@ function wait() {
 
 /** Find the key that another tab has, or that was kept; true if there is one. */
 export async function recover() {
-  const record = await read();
-  if (record && record.until > Date.now() && record.key.extractable === false) {
+  const [kept, handedOver] = [await read(NAME), await read(LEFT)];
+  await erase(LEFT);
+  const record = [kept, handedOver].find((each) => each?.until > Date.now() && each.key.extractable === false);
+  if (record) {
     key = record.key;
-    if (record.handover) {
-      await erase();
-    }
     return true;
   }
-  if (record) {
-    await erase();
-  }
+  await erase(NAME);
   return askOthers();
 }
 
-/** Keep the key over a reload of this page, unless it is kept anyway. */
+/** Keep the key over a reload of this page. It is one request: a page that is being left has no time for a second one. */
 export function handOver() {
-  if (key === null) {
-    return Promise.resolve();
-  }
-  const given = { key, handover: true, until: Date.now() + HANDOVER * 1000 };
-  // One transaction, as a page that is being left has no time for a second one.
-  return run("readwrite", (all) => {
-    const asking = all.get(NAME);
-    asking.onsuccess = () => {
-      const record = asking.result;
-      if (!record || record.handover || record.until < Date.now()) {
-        all.put(given, NAME);
-      }
-    };
-    return asking;
-  }).catch(() => undefined);
+  return key === null ? Promise.resolve() : store(HANDOVER, LEFT);
 }
 
 /** Sign out in all tabs; `dead` is a reason that others show. */
@@ -167,22 +152,21 @@ function open() {
   });
 }
 
+// Opened once: a page that is being left has no time for it.
+const database = open();
+database.catch(() => undefined);
+
 async function run(mode, action) {
-  const database = await open();
-  try {
-    return await new Promise((resolve, reject) => {
-      const transaction = database.transaction(STORE, mode);
-      const request = action(transaction.objectStore(STORE));
-      transaction.oncomplete = () => resolve(request.result);
-      transaction.onabort = () => reject(transaction.error);
-    });
-  } finally {
-    database.close();
-  }
+  const transaction = (await database).transaction(STORE, mode);
+  return new Promise((resolve, reject) => {
+    const request = action(transaction.objectStore(STORE));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => reject(transaction.error);
+  });
 }
 
 // A browser that keeps nothing, as in some private windows, loses the comfort and not the dashboard.
-const read = () => run("readonly", (store) => store.get(NAME)).catch(() => undefined);
-const erase = () => run("readwrite", (store) => store.delete(NAME)).catch(() => undefined);
-const store = (seconds, handover = false) =>
-  run("readwrite", (all) => all.put({ key, handover, until: Date.now() + seconds * 1000 }, NAME)).catch(() => undefined);
+const read = (name) => run("readonly", (all) => all.get(name)).catch(() => undefined);
+const erase = (name) => run("readwrite", (all) => (name ? all.delete(name) : all.clear())).catch(() => undefined);
+const store = (seconds, name = NAME) =>
+  run("readwrite", (all) => all.put({ key, until: Date.now() + seconds * 1000 }, name)).catch(() => undefined);
