@@ -29,12 +29,15 @@ def command() -> None:
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--version", required=True, help="The version that the appliance has afterwards.")
 @click.option("--key", type=readable, required=True, help="updates.key, the passphrase file of the appliances.")
-@click.option("--sign-key", type=readable, required=True, help="The RSA private key in PEM that updates.pub verifies.")
+@click.option(
+    "--sign-key", "sign_keys", type=readable, required=True, multiple=True,
+    help="The private key (RSA, Ed25519) in PEM that updates.pub verifies; more of them sign as well.",
+)  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write it.  [default: software_package-VERSION.enc]",
 )  # fmt: skip
-def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | None) -> None:
+def build(source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], output: Path | None) -> None:
     """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package.
 
     Refuses private keys and the vendor's key files in SOURCE, and tells on standard error what may fail later.
@@ -48,12 +51,13 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
     if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
         raise click.UsageError(f"--output {target} lies in {source}, and would become a part of the next package")
     try:
-        build_package(source, version, key, sign_key, target)
+        build_package(source, version, key, sign_keys[0], target, *sign_keys[1:])
         remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
     except VersionError as error:
         raise CommandError(f"--version: {error}") from error
     except PackageError as error:
-        raise CommandError(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
+        signing = next((each for each in sign_keys if str(error).startswith(f"{each.name} ")), sign_keys[0])
+        raise CommandError(with_option(str(error), {"--key": key, "--sign-key": signing})) from error
     except OSError as error:
         # The package is written to a temporary file beside it.
         is_target = not error.filename or Path(error.filename).parent == target.parent

@@ -7,21 +7,15 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from isal import igzip
 
 from jidoteki.core.archives.openssl import EncryptingWriter, read_passphrase
-from jidoteki.core.endpoints.update import key_files, lint, versions
-from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURE, PackageError
+from jidoteki.core.endpoints.update import key_files, lint, signing_keys, versions
+from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURES, PackageError
 from jidoteki.hookspecs.restorable import can_restore
 
 VERSION = "version.txt"
@@ -42,7 +36,9 @@ class _Writer(io.RawIOBase):
         return len(data)
 
 
-def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
+def build_package(
+    source: Path, version: str, key_file: Path, private_key: Path, output: Path, *more_keys: Path
+) -> None:
     """Pack a directory as an encrypted, signed update package.
 
     The inner archive is reproducible: sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds) as the time of
@@ -52,27 +48,28 @@ def build_package(source: Path, version: str, key_file: Path, private_key: Path,
         replaced.
     :param version: the content of `version.txt`.
     :param key_file: `updates.key`, the passphrase file.
-    :param private_key: RSA key in PEM, without a passphrase, whose public half is `updates.pub`.
+    :param private_key: RSA or Ed25519 key in PEM, without a passphrase, whose public half is `updates.pub`.
     :param output: the path of the package, which is created only when complete.
+    :param more_keys: further such keys, which sign as well.
     :raises PackageError: a key cannot be used, or the directory contains a file that a package must not.
     :raises VersionError: the version is not valid.
     :raises OSError: a file cannot be read or written.
     """
     version = versions.parse(version)
-    passphrase, key = _keys(key_file, private_key)
-    for remark in lint.keys_in(source, key_file, private_key):
+    passphrase = _passphrase(key_file)
+    signing = signing_keys.load_all((private_key, *more_keys))
+    for remark in lint.keys_in(source, key_file, private_key, *more_keys):
         raise PackageError(f"{remark.message}: remove it from {source}")
     with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
         archive, package = Path(work, ARCHIVE), Path(work, "package")
         _pack(source, version, archive)
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        signature = key.sign(digest, PKCS1v15(), Prehashed(SHA256()))
-        _seal(archive, signature, passphrase, package)
+        _seal(archive, [key.sign(digest) for key in signing], passphrase, package)
         package.replace(output)
 
 
-def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
+def _passphrase(key_file: Path) -> bytes:
     try:
         passphrase = read_passphrase(key_file)
     except ValueError as error:
@@ -80,15 +77,7 @@ def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
     wrong = key_files.passphrase_problem(key_file.read_bytes()[: key_files.MAX_SIZE])
     if wrong and wrong.fatal:
         raise PackageError(f"{key_file.name} cannot be used: {wrong.message}")
-    try:
-        key = load_pem_private_key(private_key.read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PackageError(f"{private_key.name} is not a private key in PEM without a passphrase") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise PackageError(f"{private_key.name} is not an RSA key")
-    if key.key_size < key_files.MIN_BITS:
-        raise PackageError(f"{private_key.name} has {key.key_size} bits: use a key of {key_files.MIN_BITS} at least")
-    return passphrase, key
+    return passphrase
 
 
 def _pack(source: Path, version: str, archive: Path) -> None:
@@ -142,14 +131,15 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int | None) -> None
         tar.addfile(info, file)
 
 
-def _seal(archive: Path, signature: bytes, passphrase: bytes, package: Path) -> None:
+def _seal(archive: Path, signatures: Sequence[bytes], passphrase: bytes, package: Path) -> None:
     with package.open("wb") as target:
         writer = EncryptingWriter(target, passphrase)
         outer = _Writer(writer)
         with tarfile.open(fileobj=outer, mode="w|", bufsize=BUFFER, format=tarfile.GNU_FORMAT) as tar:
             with archive.open("rb") as file:
                 tar.addfile(_member(ARCHIVE, archive.stat().st_size), file)
-            tar.addfile(_member(SIGNATURE, len(signature)), io.BytesIO(signature))
+            for name, signature in zip(SIGNATURES, signatures, strict=False):
+                tar.addfile(_member(name, len(signature)), io.BytesIO(signature))
         writer.close()
 
 

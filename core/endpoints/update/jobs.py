@@ -103,7 +103,9 @@ def _check_package(job: Job) -> None:
         )
     # From here on only the decrypted archive is used.
     job.progress(40)
-    package.verify(decrypted, keys)
+    key = package.verify(decrypted, keys)
+    for name in keys.public.problems:
+        job.log(f"{name} holds no key that can be used, and is passed over")
     job.progress(50)
     directory = unpacked.make(job)
     package.unpack(decrypted.archive, directory, _policy(job))
@@ -114,7 +116,7 @@ def _check_package(job: Job) -> None:
     if version is not None:
         _compare(job, version)
     installed = _valid(_installed, job, lambda told: None)
-    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key=keys.public))
+    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key_id=key.id))
 
 
 def _policy(job: Job) -> Policy:
