@@ -33,14 +33,23 @@ def command() -> None:
     "--sign-key", "sign_keys", type=readable, required=True, multiple=True,
     help="The private key (RSA, Ed25519) in PEM that updates.pub verifies; more of them sign as well.",
 )  # fmt: skip
+@click.option("--name", help="What the package is called, in its package.json.")
+@click.option("--product", help="The product that it is for: others refuse it.")
+@click.option("--minimum-version", help="The oldest version that it can be installed over.")
+@click.option("--free-space", type=int, help="Bytes of disk that must be free.")
+@click.option("--notes", help="What a dry run shows of it.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write it.  [default: software_package-VERSION.enc]",
 )  # fmt: skip
-def build(source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], output: Path | None) -> None:
+def build(
+    source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], output: Path | None,
+    **described: str | int | None,
+) -> None:  # fmt: skip
     """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package.
 
-    Refuses private keys and the vendor's key files in SOURCE, and tells on standard error what may fail later.
+    What is told of it goes to its package.json, in place of the keys of one in SOURCE. Refuses private keys and the
+    vendor's key files in SOURCE, and tells on standard error what may fail later.
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.build import build_package
@@ -50,8 +59,9 @@ def build(source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], ou
     target = output or Path(f"software_package-{version}.enc")
     if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
         raise click.UsageError(f"--output {target} lies in {source}, and would become a part of the next package")
+    said = {name.replace("_", "-"): value for name, value in described.items()}
     try:
-        build_package(source, version, key, sign_keys[0], target, *sign_keys[1:])
+        build_package(source, version, key, sign_keys[0], target, *sign_keys[1:], described=said)
         remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
     except VersionError as error:
         raise CommandError(f"--version: {error}") from error

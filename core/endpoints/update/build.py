@@ -7,14 +7,15 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from isal import igzip
 
 from jidoteki.core.archives.openssl import EncryptingWriter, read_passphrase
-from jidoteki.core.endpoints.update import key_files, lint, signing_keys, versions
+from jidoteki.core.endpoints.update import description, key_files, lint, signing_keys, versions
 from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURES, PackageError
 from jidoteki.hookspecs.restorable import can_restore
 
@@ -37,8 +38,9 @@ class _Writer(io.RawIOBase):
 
 
 def build_package(
-    source: Path, version: str, key_file: Path, private_key: Path, output: Path, *more_keys: Path
-) -> None:
+    source: Path, version: str, key_file: Path, private_key: Path, output: Path, *more_keys: Path,
+    described: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Pack a directory as an encrypted, signed update package.
 
     The inner archive is reproducible: sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds) as the time of
@@ -51,6 +53,7 @@ def build_package(
     :param private_key: RSA or Ed25519 key in PEM, without a passphrase, whose public half is `updates.pub`.
     :param output: the path of the package, which is created only when complete.
     :param more_keys: further such keys, which sign as well.
+    :param described: keys of the package's `package.json`, in place of those in the directory's.
     :raises PackageError: a key cannot be used, or the directory contains a file that a package must not.
     :raises VersionError: the version is not valid.
     :raises OSError: a file cannot be read or written.
@@ -60,9 +63,15 @@ def build_package(
     signing = signing_keys.load_all((private_key, *more_keys))
     for remark in lint.keys_in(source, key_file, private_key, *more_keys):
         raise PackageError(f"{remark.message}: remove it from {source}")
+    written = {VERSION: f"{version}\n".encode()}
+    try:
+        if said := description.content(source, described):
+            written[description.FILE] = said
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"The {description.FILE} is not valid: {error}") from error
     with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
         archive, package = Path(work, ARCHIVE), Path(work, "package")
-        _pack(source, version, archive)
+        _pack(source, written, archive)
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         _seal(archive, [key.sign(digest) for key in signing], passphrase, package)
@@ -80,16 +89,16 @@ def _passphrase(key_file: Path) -> bytes:
     return passphrase
 
 
-def _pack(source: Path, version: str, archive: Path) -> None:
+def _pack(source: Path, written: Mapping[str, bytes], archive: Path) -> None:
     epoch = _epoch()
-    content = f"{version}\n".encode()
     # The gzip header contains neither file name nor time.
     with archive.open("wb") as file, _gzip("", "wb", 2, file, mtime=0) as compressed:
         with tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            info = tarfile.TarInfo(VERSION)
-            info.size, info.mtime = len(content), epoch or 0
-            tar.addfile(info, io.BytesIO(content))
-            for path in _below(source):
+            for name, content in written.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = len(content), epoch or 0
+                tar.addfile(info, io.BytesIO(content))
+            for path in _below(source, {source / name for name in written}):
                 _add(tar, path, path.relative_to(source).as_posix(), epoch)
 
 
@@ -103,12 +112,12 @@ def _epoch() -> int | None:
         raise PackageError("$SOURCE_DATE_EPOCH must be a whole number of seconds") from error
 
 
-def _below(source: Path) -> Iterator[Path]:
+def _below(source: Path, but: Container[Path]) -> Iterator[Path]:
     for directory, names, leaves in os.walk(source):
         names.sort()
         for name in sorted(names + leaves):
             path = Path(directory, name)
-            if path != source / VERSION:
+            if path not in but:
                 yield path
 
 
