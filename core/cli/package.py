@@ -92,8 +92,8 @@ def _report(remark: Remark) -> None:
 def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     """Say whether the appliance at --root would accept the package FILE; nothing of it is applied.
 
-    Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not, and where --lint
-    finds an error.
+    Its preflight.sh is not run: a dry run of the appliance does that. Needs to read that appliance's updates.key.
+    Exits 1 with the reason and its code when it would not, and where --lint finds an error.
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.jobs import CHANGELOG, VERSION
@@ -142,6 +142,7 @@ def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
     job_type = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
         appliance, Record("verify", job_type.name), job_type, Plugins(appliance, config),
-        config={}, host_config=config.values, input={"package": str(file.resolve())}, workspace=work, log=None,
+        config={}, host_config=config.values, workspace=work, log=None,
+        input={"package": str(file.resolve()), "preflight": False},
     )  # fmt: skip
     jobs.check(context)

@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import description, highest_version, inbox, package, script, unpacked, versions
+from jidoteki.core.endpoints.update import (
+    description,
+    highest_version,
+    inbox,
+    package,
+    programs_of_package,
+    script,
+    unpacked,
+    versions,
+)
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
@@ -123,6 +132,8 @@ def _check_package(job: Job) -> None:
     job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key_id=key.id))
     if os.path.lexists(directory / description.FILE):
         job.preview({"package": told.shown()})
+    if job.input.get("preflight", True):
+        programs_of_package.preflight(job, directory, programs_of_package.environment(installed, version))
 
 
 def _policy(job: Job) -> Policy:
