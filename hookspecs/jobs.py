@@ -131,11 +131,22 @@ class Job(Protocol):
         :raises JobError: as `command` does, or it printed more.
         """
 
-    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
+    def script(
+        self,
+        path: Path,
+        *arguments: str,
+        timeout: float,
+        cwd: Path | None = None,
+        umask: int = 0o022,
+        env: Mapping[str, str] | None = None,
+        listen: Callable[[bytes], None] | None = None,
+    ) -> int:
         """Run a script with the interpreter named in its first line, or else `/bin/sh`; it need not be executable.
 
         Otherwise as `command` with `privileged`.
 
+        :param env: variables to add to the minimal environment.
+        :param listen: called with each piece of its output, up to 8 MiB, which is in the log as well.
         :raises JobError: it cannot be run, or timed out.
         """
 

@@ -35,7 +35,7 @@ class FakeJob:
     :param confirmed: whether somebody confirms it.
     :param pending: what `await_confirmation` was told is to be confirmed; None if it was not called.
     :param exit_statuses: of programs and scripts, by file name; 0 for others.
-    :param outputs: of programs run by `output`, by file name; empty for others.
+    :param outputs: of programs run by `output`, and of scripts that are listened to, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
     :param cancelled: whether the job is cancelled: its next step raises JobCancelledError, once.
     :param previewed: the facts passed to `preview`.
@@ -129,8 +129,19 @@ class FakeJob:
             raise JobError(f"{name} printed more than {limit} bytes")
         return status, printed
 
-    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
-        """Record the call, and return the status in `exit_statuses`."""
+    def script(
+        self,
+        path: Path,
+        *arguments: str,
+        timeout: float,
+        cwd: Path | None = None,
+        umask: int = 0o022,
+        env: Mapping[str, str] | None = None,
+        listen: Callable[[bytes], None] | None = None,
+    ) -> int:
+        """Record the call, and return the status in `exit_statuses`; tell `listen` what `outputs` has."""
+        if listen and (printed := self.outputs.get(path.name)):
+            listen(printed)
         return self._ran("script", path, path, *arguments)
 
     def vendor_command(self, name: str, *arguments: str) -> bool:

@@ -9,11 +9,15 @@ import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.files.ownership import user_name
 from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
+
+if TYPE_CHECKING:
+    from jidoteki.core.endpoints.update.verifying_keys import VerifyingKeys
 
 EXPIRES_SOON = datetime.timedelta(days=30)
 NEW_CERTIFICATE = "Send a new certificate with POST /certs."
@@ -92,8 +96,10 @@ def _update_keys(appliance: Appliance) -> Iterator[Finding]:
         package.load_keys(appliance.etc)
     except package.PackageError as error:
         message = str(error)
-        name = next((each for each in ("updates.key", "updates.pub") if each in message), "updates.key")
+        name = next((each for each in ("updates.key", "updates.revoked") if each in message), "updates.pub")
         advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
+        if name == "updates.revoked" and (appliance.etc / name).exists():
+            advice = "Let root own it, with an id of a revoked key in each line; else the appliance takes no updates."
         yield Finding("error", "updates", message, advice, str(appliance.etc / name))
 
 
@@ -111,37 +117,57 @@ def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
-    from jidoteki.core.archives import openssl
     from jidoteki.core.endpoints.update import key_files
 
-    key, public = appliance.etc / "updates.key", appliance.etc / "updates.pub"
+    key = appliance.etc / "updates.key"
     content = _content(key)
     if content and (problem := key_files.passphrase_problem(content)):
         advice = "Put the vendor's updates.key there: one line of text, with which the packages are encrypted."
         yield Finding("error" if problem.fatal else "warning", "updates", problem.message, advice, str(key))
+    yield from _odd_verifying_keys(appliance)
+
+
+def _odd_verifying_keys(appliance: Appliance) -> Iterator[Finding]:
+    from jidoteki.core.endpoints.update import key_files
+
+    found = _verifying_keys(appliance)
+    for name, error in found.problems.items() if found.valid else ():
+        message = f"it holds no key that counts: {getattr(error, 'strerror', None) or error}"
+        advice = "Put a public key of the vendor's there, as root, or remove it."
+        yield Finding("warning", "updates", message, advice, str(appliance.etc / name))
+    for each in found.valid:
+        path = str(appliance.etc / each.name)
+        if each.bits is not None and each.bits < key_files.MIN_BITS:
+            message = f"it is an RSA key of {each.bits} bits, which can be broken: packages are only as safe as it is"
+            yield Finding("warning", "updates", message, f"Use one of {key_files.MIN_BITS} bits at least.", path)
+        elif each.bits is None and each.name == "updates.pub":
+            message = "it is no RSA key: it verifies updates, and debug bundles cannot be encrypted to it"
+            yield Finding("warning", "updates", message, "Put it into updates.pub.d, and an RSA key here.", path)
+    for each in found.revoked:
+        message = f"this key is revoked, and no package counts that it signed ({each.id})"
+        yield Finding("note", "updates", message, "Remove it, or replace it.", str(appliance.etc / each.name))
+
+
+def _verifying_keys(appliance: Appliance) -> VerifyingKeys:
+    from jidoteki.core.endpoints.update import verifying_keys
+
     try:
-        bits = openssl.load_public_key(_content(public) or b"").key_size
-    except ValueError:
-        return
-    if bits < key_files.MIN_BITS:
-        message = f"it is an RSA key of {bits} bits, which can be broken: packages are only as safe as it is"
-        yield Finding("warning", "updates", message, f"Use one of {key_files.MIN_BITS} bits at least.", str(public))
+        return verifying_keys.load(appliance.etc)
+    except (OSError, ValueError):  # told as a problem of updates
+        return verifying_keys.VerifyingKeys()
 
 
 def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
     """Check for the vendor's private keys, with which anybody could sign packages that the appliance accepts."""
-    from jidoteki.core.archives import openssl
     from jidoteki.core.endpoints.update import key_files
 
-    try:
-        public = openssl.load_public_key(_content(appliance.etc / "updates.pub") or b"")
-    except ValueError:
-        public = None
+    found = _verifying_keys(appliance)
+    public = [each.key for each in (*found.valid, *found.revoked)]
     for path in _files_beside(appliance):
         content = _content(path)
         if content is None or not key_files.holds_private_key(content):
             continue
-        if path.name == "private.pem" or (public and key_files.signs_for(content, public)):
+        if path.name == "private.pem" or key_files.signs_for(content, public):
             message = "the key that signs updates lies on the appliance: who reads it signs updates for all of them"
             yield Finding("error", "updates", message, "Remove it, and use another one if it got out.", str(path))
 

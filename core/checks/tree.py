@@ -72,7 +72,7 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
 
 def _owners(appliance: Appliance) -> Iterator[Finding]:
     """Check the owners of files that are ignored if somebody else can have created them."""
-    for name in ("api.token.setup", named_tokens.FILE, "debug.txt", "logs.txt", "updates.pub"):
+    for name in ("api.token.setup", named_tokens.FILE, "debug.txt", "logs.txt", "updates.pub", "updates.revoked"):
         path = appliance.etc / name
         try:
             os.close(paths.open_trusted(path))

@@ -29,15 +29,27 @@ def command() -> None:
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--version", required=True, help="The version that the appliance has afterwards.")
 @click.option("--key", type=readable, required=True, help="updates.key, the passphrase file of the appliances.")
-@click.option("--sign-key", type=readable, required=True, help="The RSA private key in PEM that updates.pub verifies.")
+@click.option(
+    "--sign-key", "sign_keys", type=readable, required=True, multiple=True,
+    help="The private key (RSA, Ed25519) in PEM that updates.pub verifies; more of them sign as well.",
+)  # fmt: skip
+@click.option("--name", help="What the package is called, in its package.json.")
+@click.option("--product", help="The product that it is for: others refuse it.")
+@click.option("--minimum-version", help="The oldest version that it can be installed over.")
+@click.option("--free-space", type=int, help="Bytes of disk that must be free.")
+@click.option("--notes", help="What a dry run shows of it.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write it.  [default: software_package-VERSION.enc]",
 )  # fmt: skip
-def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | None) -> None:
+def build(
+    source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], output: Path | None,
+    **described: str | int | None,
+) -> None:  # fmt: skip
     """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package.
 
-    Refuses private keys and the vendor's key files in SOURCE, and tells on standard error what may fail later.
+    What is told of it goes to its package.json, in place of the keys of one in SOURCE. Refuses private keys and the
+    vendor's key files in SOURCE, and tells on standard error what may fail later.
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.build import build_package
@@ -47,13 +59,15 @@ def build(source: Path, version: str, key: Path, sign_key: Path, output: Path | 
     target = output or Path(f"software_package-{version}.enc")
     if target.absolute().resolve().is_relative_to(source.absolute().resolve()):
         raise click.UsageError(f"--output {target} lies in {source}, and would become a part of the next package")
+    said = {name.replace("_", "-"): value for name, value in described.items()}
     try:
-        build_package(source, version, key, sign_key, target)
+        build_package(source, version, key, sign_keys[0], target, *sign_keys[1:], described=said)
         remarks = [*lint.remarks(source, version), *lint.replaced_version(source, version), *lint.odd_key(key)]
     except VersionError as error:
         raise CommandError(f"--version: {error}") from error
     except PackageError as error:
-        raise CommandError(with_option(str(error), {"--key": key, "--sign-key": sign_key})) from error
+        signing = next((each for each in sign_keys if str(error).startswith(f"{each.name} ")), sign_keys[0])
+        raise CommandError(with_option(str(error), {"--key": key, "--sign-key": signing})) from error
     except OSError as error:
         # The package is written to a temporary file beside it.
         is_target = not error.filename or Path(error.filename).parent == target.parent
@@ -78,8 +92,8 @@ def _report(remark: Remark) -> None:
 def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     """Say whether the appliance at --root would accept the package FILE; nothing of it is applied.
 
-    Needs to read that appliance's updates.key. Exits 1 with the reason and its code when it would not, and where --lint
-    finds an error.
+    Its preflight.sh is not run: a dry run of the appliance does that. Needs to read that appliance's updates.key.
+    Exits 1 with the reason and its code when it would not, and where --lint finds an error.
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.jobs import CHANGELOG, VERSION
@@ -128,6 +142,7 @@ def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
     job_type = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
         appliance, Record("verify", job_type.name), job_type, Plugins(appliance, config),
-        config={}, host_config=config.values, input={"package": str(file.resolve())}, workspace=work, log=None,
+        config={}, host_config=config.values, workspace=work, log=None,
+        input={"package": str(file.resolve()), "preflight": False},
     )  # fmt: skip
     jobs.check(context)

@@ -185,6 +185,11 @@ SECTIONS: dict[str, Section] = {
                 _or_null(vol.All(str, vol.Length(min=1, max=64))),
                 "A version that is accepted although it cannot be compared with the installed one",
             ),
+            "product": (
+                None,
+                _or_null(vol.All(str, vol.Length(min=1, max=128))),
+                "What this appliance is: packages that say they are for another product are refused; null for any",
+            ),
         },
     ),
     "files": _section(

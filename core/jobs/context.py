@@ -166,14 +166,29 @@ class Context:
         return status, bytes(said)
 
     def script(
-        self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = programs.UMASK
+        self,
+        path: Path,
+        *arguments: str,
+        timeout: float,
+        cwd: Path | None = None,
+        umask: int = programs.UMASK,
+        env: Mapping[str, str] | None = None,
+        listen: Callable[[bytes], None] | None = None,
     ) -> int:
         """Run a script by its first line, with privileges and its output in the log."""
         try:
             argv = scripts.command_of(path, directly=bool(self._prefix))
         except scripts.ScriptError as error:
             raise JobError(str(error)) from error
-        return self._run([*self._prefix, *argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name)
+        write = self._log.write if self._log else _ignore
+
+        def both(chunk: bytes) -> None:
+            write(chunk)
+            if listen:
+                listen(chunk)
+
+        words = [*self._prefix, *argv, *arguments]
+        return self._run(words, timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {}, output=both)
 
     @property
     def _prefix(self) -> list[str]:

@@ -117,6 +117,26 @@ def test_an_update_is_previewed(host: Host, tmp_path: Path) -> None:
     assert host.get("/version").json["version"] == "1.0.0"
 
 
+def test_the_preflight_of_an_update_runs_in_its_dry_run(host: Host, tmp_path: Path) -> None:
+    source, vendor = tmp_path / "source", host.appliance.root / "vendor"
+    source.mkdir()
+    (source / "preflight.sh").write_text(
+        'echo "$JIDO_FORMER_VERSION and $JIDO_NEW_VERSION"; exit $(cat $JIDO_ROOT/said)\n'
+    )
+    package = tmp_path / "package.enc"
+    keys = (vendor / "updates.key", vendor / "private.pem")
+    build_package(source, "2.0.0", *keys, package, described={"name": "app", "notes": "Read this."})
+    (host.appliance.root / "said").write_text("0")
+
+    shown = dry(host, "/update", "-F", f"update=@{package}").json
+    (host.appliance.root / "said").write_text("4")
+    refused = host.post("/update", "-F", f"update=@{package}", query="dry-run=1")
+
+    assert (shown["preflight"], shown["package"]["name"]) == ("1.0.0 and 2.0.0\n", "app")
+    assert refused.status == 400
+    assert "preflight.sh failed with exit status 4: 1.0.0 and 2.0.0. Nothing was changed" in refused.text
+
+
 def test_a_restore_is_previewed(host: Host, tmp_path: Path) -> None:
     data = host.appliance.data / "app"
     (data / "more").mkdir()

@@ -122,6 +122,11 @@ BEGUN = Described(
             "changelog": {"type": ["string", "null"], "description": "What the package says of it, up to 64 KiB"},
             "size": {"type": "integer", "description": "Bytes of the package"},
             "key-id": {"type": "string", "description": "SHA-256 of the key that the signature was made with"},
+            "preflight": {"type": "string", "description": "What the package's preflight.sh printed, the last 64 KiB"},
+            "package": {
+                "type": "object",
+                "description": "What the package says of itself: name, product, minimum-version, free-space, notes",
+            },
         },
     ),
     ({"Status": "202 Accepted", "Location": f"{PREFIX}/update"},),

@@ -7,21 +7,16 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from isal import igzip
 
 from jidoteki.core.archives.openssl import EncryptingWriter, read_passphrase
-from jidoteki.core.endpoints.update import key_files, lint, versions
-from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURE, PackageError
+from jidoteki.core.endpoints.update import description, key_files, lint, signing_keys, versions
+from jidoteki.core.endpoints.update.package import ARCHIVE, SIGNATURES, PackageError
 from jidoteki.hookspecs.restorable import can_restore
 
 VERSION = "version.txt"
@@ -42,7 +37,10 @@ class _Writer(io.RawIOBase):
         return len(data)
 
 
-def build_package(source: Path, version: str, key_file: Path, private_key: Path, output: Path) -> None:
+def build_package(
+    source: Path, version: str, key_file: Path, private_key: Path, output: Path, *more_keys: Path,
+    described: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Pack a directory as an encrypted, signed update package.
 
     The inner archive is reproducible: sorted, without owners, and with `$SOURCE_DATE_EPOCH` (seconds) as the time of
@@ -52,27 +50,35 @@ def build_package(source: Path, version: str, key_file: Path, private_key: Path,
         replaced.
     :param version: the content of `version.txt`.
     :param key_file: `updates.key`, the passphrase file.
-    :param private_key: RSA key in PEM, without a passphrase, whose public half is `updates.pub`.
+    :param private_key: RSA or Ed25519 key in PEM, without a passphrase, whose public half is `updates.pub`.
     :param output: the path of the package, which is created only when complete.
+    :param more_keys: further such keys, which sign as well.
+    :param described: keys of the package's `package.json`, in place of those in the directory's.
     :raises PackageError: a key cannot be used, or the directory contains a file that a package must not.
     :raises VersionError: the version is not valid.
     :raises OSError: a file cannot be read or written.
     """
     version = versions.parse(version)
-    passphrase, key = _keys(key_file, private_key)
-    for remark in lint.keys_in(source, key_file, private_key):
+    passphrase = _passphrase(key_file)
+    signing = signing_keys.load_all((private_key, *more_keys))
+    for remark in lint.keys_in(source, key_file, private_key, *more_keys):
         raise PackageError(f"{remark.message}: remove it from {source}")
+    written = {VERSION: f"{version}\n".encode()}
+    try:
+        if said := description.content(source, described):
+            written[description.FILE] = said
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"The {description.FILE} is not valid: {error}") from error
     with tempfile.TemporaryDirectory(prefix=".jidoteki-", dir=output.parent) as work:
         archive, package = Path(work, ARCHIVE), Path(work, "package")
-        _pack(source, version, archive)
+        _pack(source, written, archive)
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        signature = key.sign(digest, PKCS1v15(), Prehashed(SHA256()))
-        _seal(archive, signature, passphrase, package)
+        _seal(archive, [key.sign(digest) for key in signing], passphrase, package)
         package.replace(output)
 
 
-def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
+def _passphrase(key_file: Path) -> bytes:
     try:
         passphrase = read_passphrase(key_file)
     except ValueError as error:
@@ -80,27 +86,19 @@ def _keys(key_file: Path, private_key: Path) -> tuple[bytes, rsa.RSAPrivateKey]:
     wrong = key_files.passphrase_problem(key_file.read_bytes()[: key_files.MAX_SIZE])
     if wrong and wrong.fatal:
         raise PackageError(f"{key_file.name} cannot be used: {wrong.message}")
-    try:
-        key = load_pem_private_key(private_key.read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PackageError(f"{private_key.name} is not a private key in PEM without a passphrase") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise PackageError(f"{private_key.name} is not an RSA key")
-    if key.key_size < key_files.MIN_BITS:
-        raise PackageError(f"{private_key.name} has {key.key_size} bits: use a key of {key_files.MIN_BITS} at least")
-    return passphrase, key
+    return passphrase
 
 
-def _pack(source: Path, version: str, archive: Path) -> None:
+def _pack(source: Path, written: Mapping[str, bytes], archive: Path) -> None:
     epoch = _epoch()
-    content = f"{version}\n".encode()
     # The gzip header contains neither file name nor time.
     with archive.open("wb") as file, _gzip("", "wb", 2, file, mtime=0) as compressed:
         with tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            info = tarfile.TarInfo(VERSION)
-            info.size, info.mtime = len(content), epoch or 0
-            tar.addfile(info, io.BytesIO(content))
-            for path in _below(source):
+            for name, content in written.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = len(content), epoch or 0
+                tar.addfile(info, io.BytesIO(content))
+            for path in _below(source, {source / name for name in written}):
                 _add(tar, path, path.relative_to(source).as_posix(), epoch)
 
 
@@ -114,12 +112,12 @@ def _epoch() -> int | None:
         raise PackageError("$SOURCE_DATE_EPOCH must be a whole number of seconds") from error
 
 
-def _below(source: Path) -> Iterator[Path]:
+def _below(source: Path, but: Container[Path]) -> Iterator[Path]:
     for directory, names, leaves in os.walk(source):
         names.sort()
         for name in sorted(names + leaves):
             path = Path(directory, name)
-            if path != source / VERSION:
+            if path not in but:
                 yield path
 
 
@@ -142,14 +140,15 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int | None) -> None
         tar.addfile(info, file)
 
 
-def _seal(archive: Path, signature: bytes, passphrase: bytes, package: Path) -> None:
+def _seal(archive: Path, signatures: Sequence[bytes], passphrase: bytes, package: Path) -> None:
     with package.open("wb") as target:
         writer = EncryptingWriter(target, passphrase)
         outer = _Writer(writer)
         with tarfile.open(fileobj=outer, mode="w|", bufsize=BUFFER, format=tarfile.GNU_FORMAT) as tar:
             with archive.open("rb") as file:
                 tar.addfile(_member(ARCHIVE, archive.stat().st_size), file)
-            tar.addfile(_member(SIGNATURE, len(signature)), io.BytesIO(signature))
+            for name, signature in zip(SIGNATURES, signatures, strict=False):
+                tar.addfile(_member(name, len(signature)), io.BytesIO(signature))
         writer.close()
 
 

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
-from jidoteki.core.endpoints.update import highest_version, inbox, package, script, unpacked, versions
+from jidoteki.core.endpoints.update import (
+    description,
+    highest_version,
+    inbox,
+    package,
+    programs_of_package,
+    script,
+    unpacked,
+    versions,
+)
+from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
@@ -104,18 +114,27 @@ def _check_package(job: Job) -> None:
         )
     # From here on only the decrypted archive is used.
     job.progress(40)
-    package.verify(decrypted, keys)
+    key = package.verify(decrypted, keys)
+    for name in keys.public.problems:
+        job.log(f"{name} holds no key that can be used, and is passed over")
     job.progress(50)
     directory = unpacked.make(job)
     package.unpack(decrypted.archive, directory, _policy(job))
     decrypted.archive.unlink()
     changelog = _read(directory / CHANGELOG, MAX_CHANGELOG)
+    told = _description(directory)
     job.progress(60)
     version = _version(job, directory)
     if version is not None:
         _compare(job, version)
     installed = _valid(_installed, job, lambda told: None)
-    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key=keys.public))
+    description.require_suitable(told, installed, job.host_config["update"]["product"])
+    _require_space(directory, told.free_space + job.host_config["limits"]["free-space"] if told.free_space else 0)
+    job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key_id=key.id))
+    if os.path.lexists(directory / description.FILE):
+        job.preview({"package": told.shown()})
+    if job.input.get("preflight", True):
+        programs_of_package.preflight(job, directory, programs_of_package.environment(installed, version))
 
 
 def _policy(job: Job) -> Policy:
@@ -139,6 +158,21 @@ def _read(path: Path, limit: int) -> bytes | None:
     if len(content) > limit:
         raise PackageError(f"The package's {path.name} is longer than {limit} bytes")
     return content
+
+
+def _description(directory: Path) -> Description:
+    content = _read(directory / description.FILE, description.MAX_SIZE)
+    try:
+        return Description() if content is None else description.parse(content)
+    except ValueError as error:
+        raise PackageError(f"The package's {description.FILE} is not valid: {error}") from error
+
+
+def _require_space(directory: Path, needed: int) -> None:
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise JobError(f"The package needs {needed} bytes of free disk, and {free} are free", "E1000")
 
 
 def _nested_hint(directory: Path) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 MIN_BITS = 2048
@@ -43,10 +44,11 @@ def passphrase_problem(content: bytes) -> WrongPassphrase | None:
     return None
 
 
-def signs_for(private: bytes, public: rsa.RSAPublicKey) -> bool:
-    """Return whether a private key in PEM and a public key are a pair; False if that is unknown."""
+def signs_for(private: bytes, public: Iterable[PublicKeyTypes]) -> bool:
+    """Return whether a private key in PEM and one of these public keys are a pair; False if that is unknown."""
     try:
         key = load_pem_private_key(private, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted
         return False
-    return isinstance(key, rsa.RSAPrivateKey) and key.public_key().public_numbers() == public.public_numbers()
+    half = key.public_key()
+    return any(half == each for each in public)

@@ -1,6 +1,7 @@
 """Update packages: decrypting in one pass, verifying the signature, and only then unpacking.
 
 A package is `openssl enc` of a tar archive of two files: `software_package.tar.gz`, and with `.sign` its signature.
+There may be more signatures, of other keys: `.sign-2` to `.sign-8`. One that is valid is enough.
 """
 
 from __future__ import annotations
@@ -9,29 +10,25 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from jidoteki.core.archives import unpacking
-from jidoteki.core.archives.openssl import HEADER, DecryptingReader, DecryptionError, load_public_key, read_passphrase
+from jidoteki.core.archives.openssl import HEADER, DecryptingReader, DecryptionError, read_passphrase
 from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead, Source
 from jidoteki.core.archives.tar import ArchiveError, TarReader, is_tar, refuse
-from jidoteki.hookspecs import paths
+from jidoteki.core.endpoints.update import verifying_keys
+from jidoteki.core.endpoints.update.verifying_keys import VerifyingKey, VerifyingKeys
 from jidoteki.hookspecs.restorable import can_restore
 
 ARCHIVE = "software_package.tar.gz"
 SIGNATURE = "software_package.tar.gz.sign"
+#: The names of all signatures that a package may carry.
+SIGNATURES = (SIGNATURE, *(f"{SIGNATURE}-{number}" for number in range(2, 9)))
 MAX_SIGNATURE = 8 * 1024
-MAX_KEY = 64 * 1024
 #: The bytes that identify the encryption: the header, and that of the archive in it.
 BEGINNING = HEADER + 2 * tarfile.BLOCKSIZE
 #: Small, as the headers of the two members are read before the signature is verified.
@@ -63,9 +60,14 @@ class Keys:
         return _load(self._etc / "updates.key", read_passphrase)
 
     @cached_property
-    def public(self) -> rsa.RSAPublicKey:
-        """The key in `updates.pub`."""
-        return _load(self._etc / "updates.pub", _read_public_key)
+    def public(self) -> VerifyingKeys:
+        """The keys in `updates.pub` and `updates.pub.d`, at least one of which counts."""
+        found = _load(self._etc / verifying_keys.REVOKED, lambda path: verifying_keys.load(path.parent))
+        if not found.valid:
+            for name, problem in found.problems.items():
+                raise _unusable(name, problem) from problem
+            raise PackageError(f"The appliance has no key that verifies updates: {verifying_keys.REVOKED} lists all")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Decrypted:
     archive: Path
     digest: bytes
     """SHA-256 of the archive."""
-    signature: bytes
+    signatures: tuple[bytes, ...]
 
 
 def load_keys(etc: Path) -> Keys:
@@ -91,16 +93,16 @@ def load_keys(etc: Path) -> Keys:
 def _load(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
-    except FileNotFoundError as error:
-        raise PackageError(f"The appliance has no {path.name}, without which it cannot take updates") from error
-    except OSError as error:
-        raise PackageError(f"The appliance's {path.name} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise PackageError(f"The appliance's {path.name} cannot be used: {error}") from error
+    except (OSError, ValueError) as error:
+        raise _unusable(path.name, error) from error
 
 
-def _read_public_key(path: Path) -> rsa.RSAPublicKey:
-    return load_public_key(paths.read_trusted(path, MAX_KEY))
+def _unusable(name: str, error: OSError | ValueError) -> PackageError:
+    if isinstance(error, FileNotFoundError):
+        return PackageError(f"The appliance has no {name}, without which it cannot take updates")
+    if isinstance(error, OSError):
+        return PackageError(f"The appliance's {name} cannot be read: {error.strerror}")
+    return PackageError(f"The appliance's {name} cannot be used: {error}")
 
 
 def decrypt(
@@ -169,24 +171,25 @@ def _is_decrypted(plain: DecryptingReader) -> bool:
 
 
 def _split(reader: TarReader, archive: Path, free_space: int, checkpoint: Callable[[], None]) -> Decrypted:
-    """Separate the two members, which come in either order."""
-    digest = signature = None
+    """Separate the members, which come in any order."""
+    digest: bytes | None = None
+    signatures: dict[str, bytes] = {}
     while (info := reader.next()) is not None:
         name = info.name.removeprefix("./")
-        if name not in (ARCHIVE, SIGNATURE):
+        if name not in (ARCHIVE, *SIGNATURES):
             raise refuse(info.name, _unexpected(name))
         reason = can_restore(info.name, info, None) or _has_damage(info, reader.header)
         if reason or info.isdir() or info.issym():
             raise refuse(info.name, reason or "is not a file")
-        if (digest if name == ARCHIVE else signature) is not None:
+        if name in signatures or (name == ARCHIVE and digest is not None):
             raise refuse(info.name, "comes twice")
-        if name == SIGNATURE:
-            signature = _read_signature(info, reader)
-        else:
+        if name == ARCHIVE:
             digest = _store(info, reader.data(), archive, free_space, checkpoint)
-    if digest is None or signature is None:
+        else:
+            signatures[name] = _read_signature(info, reader)
+    if digest is None or not signatures:
         raise ArchiveError(f"There is no {SIGNATURE if digest else ARCHIVE} in it")
-    return Decrypted(archive, digest, signature)
+    return Decrypted(archive, digest, tuple(signatures.values()))
 
 
 def _unexpected(name: str) -> str:
@@ -229,15 +232,22 @@ def _store(
     return digest.digest()
 
 
-def verify(decrypted: Decrypted, keys: Keys) -> None:
-    """Verify the signature (RSA, PKCS#1 v1.5, SHA-256) of the archive.
+def verify(decrypted: Decrypted, keys: Keys) -> VerifyingKey:
+    """Verify the signatures of the archive, and return a key with which one of them was made.
 
-    :raises PackageError: it was not made with the private half of `updates.pub`, or not for this archive.
+    :raises PackageError: there is none with a key of this appliance that is not revoked, or not for this archive.
     """
-    try:
-        keys.public.verify(decrypted.signature, decrypted.digest, PKCS1v15(), Prehashed(SHA256()))
-    except InvalidSignature as error:
-        raise PackageError("The package's signature is not valid: it was changed or signed with another key") from error
+    found = keys.public
+    if key := _signer(decrypted, found.valid):
+        return key
+    if key := _signer(decrypted, found.revoked):
+        raise PackageError(f"The package's signature was made with a key that is revoked: {key.id}")
+    raise PackageError("The package's signature is not valid: it was changed or signed with another key")
+
+
+def _signer(decrypted: Decrypted, keys: Sequence[VerifyingKey]) -> VerifyingKey | None:
+    made = ((key, signature) for key in keys for signature in decrypted.signatures)
+    return next((key for key, signature in made if key.verifies(signature, decrypted.digest)), None)
 
 
 def unpack(archive: Path, into: Path, policy: unpacking.Policy) -> unpacking.Summary:

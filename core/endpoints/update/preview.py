@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
-
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jidoteki.hookspecs import differences
 
@@ -14,23 +10,18 @@ MAX_CHANGELOG: Final = 64 * 1024
 
 
 def preview(
-    *, installed: str | None, candidate: str | None, changelog: bytes | None, size: int, key: rsa.RSAPublicKey
+    *, installed: str | None, candidate: str | None, changelog: bytes | None, size: int, key_id: str
 ) -> dict[str, Any]:
     """Return the preview.
 
     :param size: bytes of the package.
-    :param key: the key that verified its signature.
+    :param key_id: of the key that verified its signature.
     """
     return {
         "from-version": installed,
         "to-version": candidate,
         "changelog": None if changelog is None else changelog[:MAX_CHANGELOG].decode("utf-8", "replace"),
         "size": size,
-        "key-id": key_id(key),
+        "key-id": key_id,
         "changes": differences.between(installed, candidate, "version"),
     }
-
-
-def key_id(key: rsa.RSAPublicKey) -> str:
-    """Return the SHA-256 of a public key (SubjectPublicKeyInfo in DER), in hexadecimal digits."""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

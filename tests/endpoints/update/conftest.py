@@ -74,13 +74,24 @@ class UpdateJob(FakeJob):
         """Return the distinct percentages in order."""
         return list(dict.fromkeys(self.percentages))
 
-    def script(self, path: Path, *arguments: str, timeout: float, cwd: Path | None = None, umask: int = 0o022) -> int:
-        environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin)}
+    def script(
+        self,
+        path: Path,
+        *arguments: str,
+        timeout: float,
+        cwd: Path | None = None,
+        umask: int = 0o022,
+        env: Mapping[str, str] | None = None,
+        listen: Callable[[bytes], None] | None = None,
+    ) -> int:
+        environment = {"PATH": "/usr/bin:/bin", "JIDO_ADMIN_PATH": str(self.appliance.admin), **(env or {})}
         argv = [*scripts.command_of(path), *arguments]
         ran = subprocess.run(
             argv, timeout=timeout, cwd=cwd, env=environment, umask=umask, capture_output=True, check=False
         )
         self.lines += ran.stdout.decode().splitlines()
+        if listen:
+            listen(ran.stdout)
         return ran.returncode
 
 

@@ -68,7 +68,7 @@ def test_both_members_come_out_with_the_digest_of_the_archive(decrypt: Decrypt, 
     for plain in (GOOD, member("./" + SIGNATURE, b"signature") + member("./" + ARCHIVE, b"archive")):
         found = decrypt(plain + END)
 
-        assert found == Decrypted(into / ARCHIVE, hashlib.sha256(b"archive").digest(), b"signature")
+        assert found == Decrypted(into / ARCHIVE, hashlib.sha256(b"archive").digest(), (b"signature",))
         assert [each.name for each in into.iterdir()] == [ARCHIVE]
         assert found.archive.read_bytes() == b"archive"
         found.archive.unlink()
@@ -140,11 +140,11 @@ def test_a_link_is_no_file(decrypt: Decrypt) -> None:
 
 
 def test_owners_names_are_nobodys(decrypt: Decrypt) -> None:
-    assert decrypt(member(ARCHIVE, uname="root", gname="wheel") + member(SIGNATURE) + END).signature == b""
+    assert decrypt(member(ARCHIVE, uname="root", gname="wheel") + member(SIGNATURE) + END).signatures[0] == b""
 
 
 def test_a_signature_has_8192_bytes(decrypt: Decrypt) -> None:
-    assert decrypt(member(ARCHIVE) + member(SIGNATURE, b"s" * 8192) + END).signature == b"s" * 8192
+    assert decrypt(member(ARCHIVE) + member(SIGNATURE, b"s" * 8192) + END).signatures[0] == b"s" * 8192
 
 
 # The text fields of a ustar header, and the others: the version, the device numbers.
@@ -228,7 +228,7 @@ def test_a_package_of_old_is_refused_unless_it_is_allowed(vendor: Any, into: Pat
         "The package cannot be decrypted: it was encrypted with -md md5, which is too weak unless 'legacy-packages' "
         "allows it"
     )
-    assert decrypt(GOOD + END, "-md", "md5", legacy=True).signature == b"signature"
+    assert decrypt(GOOD + END, "-md", "md5", legacy=True).signatures[0] == b"signature"
 
 
 def test_a_good_passphrase_is_told_by_an_archive_or_by_nothing_at_all(decrypt: Decrypt, quick: list[bytes]) -> None:
@@ -291,12 +291,12 @@ def test_a_signature_is_of_the_very_archive(vendor: Any, tmp_path: Path, spoil: 
     signature = bytearray(vendor.sign(archive).read_bytes())
     digest = bytearray(hashlib.sha256(archive.read_bytes()).digest())
     if spoil == "neither":
-        package.verify(Decrypted(archive, bytes(digest), bytes(signature)), Keys(vendor.directory))
+        package.verify(Decrypted(archive, bytes(digest), (bytes(signature),)), Keys(vendor.directory))
         return
     (digest if spoil == "digest" else signature)[-1] ^= 1
 
     with pytest.raises(PackageError, match="not valid: it was changed or signed with another key"):
-        package.verify(Decrypted(archive, bytes(digest), bytes(signature)), Keys(vendor.directory))
+        package.verify(Decrypted(archive, bytes(digest), (bytes(signature),)), Keys(vendor.directory))
 
 
 def test_disk_is_left_free(decrypt: Decrypt, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
