@@ -95,8 +95,8 @@ check: $(READY) types check-scripts ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p jidoteki.hookspecs -p jidoteki.core -p jidoteki.plugins -p jidoteki.testing -p jidoteki.client
 	@# What is imported from beside a test, and conftest.py that there may be one of in each folder.
-	MYPYPATH=deb:tests $(BIN)/mypy deb docs tests --exclude 'tests/(faults|mutants|vm|endpoints/update)/'
-	for each in faults mutants vm endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
+	MYPYPATH=deb:tests $(BIN)/mypy deb docs tests --exclude 'tests/(browser|faults|mutants|vm|endpoints/update)/'
+	for each in browser faults mutants vm endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
 

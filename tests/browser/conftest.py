@@ -24,7 +24,8 @@ def dashboard_browser(_chromium: Any, request: pytest.FixtureRequest) -> Iterato
     """A Browser of dashboardkit; its profiles end with the test."""
     yield _chromium
     directory = os.environ.get("JIDOTEKI_SCREENSHOTS")
-    for number, context in enumerate(_chromium.contexts):
-        for page in context.pages if directory else ():
+    for number, context in enumerate(_chromium.contexts if directory else ()):
+        for page in context.pages:
+            assert directory
             page.screenshot(path=str(Path(directory, f"{request.node.name}-{number}.png")), full_page=True)
     _chromium.close()
