@@ -14,7 +14,7 @@ export async function page(root, { html, nothing, look, render, may, live, signa
         <section class="card">
           <h2>${t("This appliance")}</h2>
           <dl class="facts"><dt>${t("Version")}</dt><dd>${version?.version ?? t("unknown")}</dd>
-            <dt>${t("Address of this page")}</dt><dd>${location.host}</dd></dl>
+            <dt>${t("Address of this page")}</dt><dd>${location.hostname}</dd></dl>
         </section>
         <section class="card">
           <h2>${t("Network")}</h2>
