@@ -79,7 +79,7 @@ def test_one_that_is_not_verified_is_rolled_back(prepared: Prepared, appliance: 
     assert job.lines[-1] == "Failed updating..."
 
 
-def test_one_that_the_vendors_own_program_does_not_verify_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+def test_one_that_the_vendors_program_does_not_verify_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
     job = prepared(update=INTO_TREE, verify="exit 0\n", rollback=WAY_BACK)
     job.host_config["update"]["verify"] = ["/opt/vendor/verify", "--all"]
     job.exit_statuses = {"verify": 4}
