@@ -73,6 +73,13 @@ class Job(Protocol):
         :raises JobError: E2001, nobody confirmed it in time, or the system goes down; let it through.
         """
 
+    def begin_trial(self) -> None:
+        """Begin a change that `JobType.resume` ends if this run dies: from here on nothing cancels it.
+
+        :raises JobCancelledError: the run was cancelled before.
+        :raises JobError: that cannot be recorded, so nothing may be changed.
+        """
+
     @property
     def workspace(self) -> Path:
         """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
@@ -237,6 +244,10 @@ class JobType:
     what the run stored, in files `ID.NAME` in `ADMIN/jobs` (`former_files` does). It must be repeatable: it is called
     again after it was killed or raised, at once and at the next start; where nothing was changed, too. `recover` is not
     called for these runs."""
+    resume: Callable[[Job, str], None] | None = None
+    """Go on with a run that died after `Job.begin_trial`: in a new process, under its id, with no input, and with the
+    reason of its death. It ends the run as `run` does, and is called again where it dies itself, up to five times and
+    at the next start. `recover` is not called for these runs. For a job type without `revert`."""
     persist: bool = False
     """Whether a success changes data that must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; it cannot start while the system is shutting down."""

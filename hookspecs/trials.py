@@ -24,6 +24,12 @@ from jidoteki.hookspecs.appliance import Appliance
 
 CODE: Final = "E2001"
 """The error code of a job whose change was put back."""
+FAILED: Final = "E2003"
+"""The error code of an update that was not verified."""
+LOST: Final = "E2004"
+"""The error code of a job whose change failed, and whose way back did, too."""
+TOLD: Final = (CODE, FAILED, LOST)
+"""The codes that `/health` and the audit log tell of."""
 MIN_SECONDS: Final = 10
 MAX_SECONDS: Final = 3600
 SECONDS: Final = vol.All(int, vol.Any(0, vol.Range(MIN_SECONDS, MAX_SECONDS)))
@@ -31,6 +37,8 @@ SECONDS: Final = vol.All(int, vol.Any(0, vol.Range(MIN_SECONDS, MAX_SECONDS)))
 
 State = Literal["trial", "confirmed", "reverting"]
 _PENDING: Final = "pending"
+_STATE: Final = "state"
+"""Where a job that goes on by itself keeps how far it is."""
 _MAX_SIZE: Final = 4 * 1024 * 1024
 
 
@@ -117,7 +125,7 @@ def unended(jobs: Path, job_type: str) -> list[str]:
 
 def forget(jobs: Path, id: str) -> None:
     """Remove the record of a trial, once the outcome of its run is recorded."""
-    for ending in (_PENDING, *get_args(State)):
+    for ending in (_PENDING, _STATE, *get_args(State)):
         (jobs / f"{id}.{ending}").unlink(missing_ok=True)
     paths.sync_directory(jobs)
 

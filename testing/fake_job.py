@@ -73,6 +73,10 @@ class FakeJob:
         """Be cancelled if that was told before; then nothing cancels it."""
         self._step()
 
+    def begin_trial(self) -> None:
+        """Be cancelled if that was told before; then nothing cancels it."""
+        self._step()
+
     def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
         """Set `pending`, and wait for nothing.
 

@@ -178,6 +178,12 @@ SECTIONS: dict[str, Section] = {
                 "Whether packages without version.txt are accepted, any of them at any time",
             ),
             "script-timeout": (3600, seconds, "Seconds for update.sh"),
+            "verify": (
+                None,
+                _or_null(command),
+                "A program that verifies each update after its update.sh; null for none",
+            ),
+            "verify-timeout": (300, seconds, "Seconds for that, and for the verify.sh of a package"),
             "max-unpacked-size": (16 * 1024 * MIB, _count(1, 1 << 50), "Bytes that a package may unpack to"),
             "max-members": (1_000_000, _count(1, 100_000_000), "Files and directories that a package may hold"),
             "allow-scheme-change-to": (

@@ -73,6 +73,11 @@ class Context:
         """Let nothing cancel the job any more, as it puts back what it changed."""
         self._protected = True
 
+    def begin_trial(self) -> None:
+        """Begin a change that is ended by another process if this one dies."""
+        trying.begin(self)
+        self.protect()
+
     @property
     def confirm(self) -> int:
         """Seconds within which the change must be confirmed."""

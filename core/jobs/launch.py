@@ -262,7 +262,7 @@ def _problem(job: JobType) -> str | None:
     """Return what is wrong with a job type, of which no value can be trusted, or None."""
     if not isinstance(job.name, str) or not TYPE_NAME.fullmatch(job.name):
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
-    if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover, job.revert)):
+    if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover, job.revert, job.resume)):
         return f"the handlers of the job {job.name} must not be async"
     if not _is_number(job.timeout) or not 0 < job.timeout < math.inf:
         return f"the timeout of the job {job.name} must be a number of seconds above 0"

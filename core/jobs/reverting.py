@@ -10,7 +10,7 @@ from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import exit_reasons
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.jobs.trying import CONFIRMED, NOT_PUT_BACK
-from jidoteki.hookspecs import paths, trials, tried_files
+from jidoteki.hookspecs import JobType, paths, trials, tried_files
 from jidoteki.hookspecs.free_space import FULL
 
 if TYPE_CHECKING:
@@ -30,16 +30,20 @@ def is_due(launcher: Launcher, record: Record) -> bool:
     """Return whether what a dead run changed must be put back."""
     _, job = launcher.job_types.get(record.type, (None, None))
     on_trial = trials.state(launcher.appliance.jobs, record.id) in ("trial", "reverting")
-    return on_trial and job is not None and job.revert is not None
+    return on_trial and job is not None and _goes_on(job)
+
+
+def _goes_on(job: JobType) -> bool:
+    return job.revert is not None or job.resume is not None
 
 
 def any_due(launcher: Launcher, job_type: str) -> Record | None:
     """Return the last run of a type if what it changed must be put back, and nobody does so yet."""
     _, job = launcher.job_types.get(job_type, (None, None))
-    if job is None or job.revert is None or locks.is_held(launcher.lock(job_type)):
+    if job is None or not _goes_on(job) or locks.is_held(launcher.lock(job_type)):
         return None
     record = launcher.records.latest(job_type)
-    return record if record and record.confirm and is_due(launcher, record) else None
+    return record if record and is_due(launcher, record) else None
 
 
 def begin_again(launcher: Launcher, record: Record) -> None:
@@ -65,7 +69,8 @@ def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) 
             return False  # it was confirmed at this moment
         attempts = trials.note_attempt(jobs, record.id, first=again)
         if attempts > MAX_ATTEMPTS:
-            record.fail(f"{reason}. {NOT_PUT_BACK}: {MAX_ATTEMPTS} processes for that died", trials.CODE)
+            code = trials.CODE if record.confirm else trials.LOST
+            record.fail(f"{reason}. {NOT_PUT_BACK}: {MAX_ATTEMPTS} processes for that died", code)
             record.unrecovered = True
             return False
         if record.status != "running":

@@ -25,7 +25,7 @@ from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import manager
-from jidoteki.hookspecs import JobCancelledError, JobError, JobType
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType, trials
 
 #: Characters of a traceback in a verdict.
 MAX_DETAILS = 16 * 1024
@@ -114,23 +114,26 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     record.pid = os.getpid()
     records.write(record, durable=False)
     if run.reverting is None:
-        _run(run, limit)
+        _run(run, limit, _perform)
         if record.confirm:
             trying.end(run, limit)
+    elif run.job.resume:
+        context.protect()
+        _run(run, limit, _resume)
     else:
         trying.put_back(run, limit, run.reverting)
     if run.log:
         run.log.store()
     status_files.save(context.appliance.etc, run.job, record, records)
-    if record.confirm:
+    if record.confirm or trials.state(context.appliance.jobs, record.id):
         trying.forget(context.appliance, record)
 
 
-def _run(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> None:
+def _run(run: Run, limit: Callable[[float], AbstractContextManager[None]], perform: Callable[[Run], None]) -> None:
     context, record = run.context, run.record
     try:
         with limit(run.job.timeout + record.confirm):
-            _perform(run)
+            perform(run)
         record.end("success")
     except JobCancelledError:
         record.end("cancelled")
@@ -149,7 +152,7 @@ def _run(run: Run, limit: Callable[[float], AbstractContextManager[None]]) -> No
 
 def _perform(run: Run) -> None:
     _check(run)
-    if run.job.revert:
+    if run.job.revert or run.job.resume:
         trying.forget_others(run.context.appliance, run.record)
     if run.record.confirm:
         trying.begin(run.context)
@@ -157,6 +160,16 @@ def _perform(run: Run) -> None:
     if run.context.was_told:
         raise JobCancelledError  # the job caught the exception
     run.context.await_confirmation()
+    _keep(run)
+
+
+def _resume(run: Run) -> None:
+    assert run.job.resume and run.reverting is not None
+    run.job.resume(run.context, run.reverting)
+    _keep(run)
+
+
+def _keep(run: Run) -> None:
     if run.job.persist:
         run.context.persist()
         disks.store(run.context)

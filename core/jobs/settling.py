@@ -42,7 +42,8 @@ def recover(launcher: Launcher) -> None:
     with leftovers.tolerated(f"{launcher.appliance.tmp} cannot be cleared"):
         for name in os.listdir(launcher.appliance.tmp):
             # `NUMBER-KIND` is the work space of a run, `TYPE` what all runs of a type share.
-            if not locks.is_held(launcher.lock(name.partition("-")[2] or name)):
+            job_type = name.partition("-")[2] or name
+            if job_type not in on_trial and not locks.is_held(launcher.lock(job_type)):
                 launcher.clear(name)
     with leftovers.tolerated("Which jobs run cannot be found out"):
         if not any(locks.is_held(launcher.lock(job_type)) for job_type in job_types):

@@ -131,7 +131,8 @@ def _make_room(appliance: Appliance, cause: BaseException | None) -> None:
 
 def forget(appliance: Appliance, record: Record) -> None:
     """Forget the trial of a run whose outcome is recorded, unless its change still is to be put back."""
-    if record.confirm and not record.unrecovered:
+    on_trial = record.confirm or trials.state(appliance.jobs, record.id)
+    if on_trial and not record.unrecovered:
         tried_files.forget(appliance, record.id)
         trials.forget(appliance.jobs, record.id)
 

@@ -45,9 +45,9 @@ TELL_EACH = 5
 PASSPHRASE_AFTER = 1.0
 
 
-def put_back_entry(id: str, ended: float | None, message: str | None) -> dict[str, Any]:
-    """Return what `/health` tells of a change that was put back."""
-    return {"job": id, "time": int(ended or 0), "error-code": trials.CODE, "error-message": message}
+def put_back_entry(id: str, ended: float | None, message: str | None, code: str = trials.CODE) -> dict[str, Any]:
+    """Return what `/health` tells of a change that was put back, or was to be."""
+    return {"job": id, "time": int(ended or 0), "error-code": code, "error-message": message}
 
 
 class Service:
@@ -133,19 +133,23 @@ class Service:
     def _note_outcome(self, event: Event) -> None:
         """Keep for `/health` which changes were put back, and audit that one was."""
         job_type = event.id.partition("-")[2]
-        if event.code != trials.CODE:
+        if event.code not in trials.TOLD:
             if event.outcome == "success":
                 self.put_back.pop(job_type, None)
             return
-        self.put_back[job_type] = put_back_entry(event.id, event.time, event.message)
+        self.put_back[job_type] = put_back_entry(event.id, event.time, event.message, event.code)
+        action = {trials.CODE: "change.reverted", trials.LOST: "change.lost"}.get(event.code, "change.failed")
+        if event.code == trials.LOST:
+            logger.error("%s: %s", event.id, event.message)
         with suppress(AuditUnavailableError):  # which the audit log reports itself
-            self.audit.write(event.id, event.client, event.user, "change.reverted", f"{job_type} {event.code}", True)
+            self.audit.write(event.id, event.client, event.user, action, f"{job_type} {event.code}", True)
 
     def _recall_put_back(self) -> None:
         for job_type in self.jobs.launcher.job_types:
             record = self.jobs.launcher.records.latest(job_type)
-            if record and record.status == "failed" and record.error_code == trials.CODE:
-                self.put_back[job_type] = put_back_entry(record.id, record.ended, record.error_message)
+            if record and record.status == "failed" and record.error_code in trials.TOLD:
+                told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
+                self.put_back[job_type] = told
 
     async def start(self) -> None:
         """Start the plugins and find running jobs; called once."""

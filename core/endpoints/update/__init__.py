@@ -50,6 +50,13 @@ def run(job: Job) -> None:
     updates.run(job)
 
 
+def resume(job: Job, reason: str) -> None:
+    """Go on with an update that died on trial."""
+    from jidoteki.core.endpoints.update import jobs as updates
+
+    updates.resume(job, reason)
+
+
 def recover(appliance: Appliance) -> None:
     """Remove what a killed run had unpacked."""
     from jidoteki.core.endpoints.update import unpacked
@@ -68,6 +75,7 @@ UPDATE = JobType(
     busy_code="E1004",
     timeout=TIMEOUT,
     recover=recover,
+    resume=resume,
     cancellable=True,
     persist=True,
 )

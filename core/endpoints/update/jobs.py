@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
@@ -15,16 +15,19 @@ from jidoteki.core.endpoints.update import (
     inbox,
     package,
     programs_of_package,
+    recorded_versions,
     script,
+    trial,
     unpacked,
     versions,
 )
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
+from jidoteki.core.endpoints.update.trial import Trial
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.core.jobs import disks
-from jidoteki.hookspecs import Appliance, Job, JobError
+from jidoteki.hookspecs import Job, JobError, trials
 from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
@@ -126,8 +129,8 @@ def _check_package(job: Job) -> None:
     job.progress(60)
     version = _version(job, directory)
     if version is not None:
-        _compare(job, version)
-    installed = _valid(_installed, job, lambda told: None)
+        recorded_versions.compare(job, version)
+    installed = recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
     description.require_suitable(told, installed, job.host_config["update"]["product"])
     _require_space(directory, told.free_space + job.host_config["limits"]["free-space"] if told.free_space else 0)
     job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key_id=key.id))
@@ -196,49 +199,6 @@ def _version(job: Job, directory: Path) -> str | None:
         raise VersionError(f"The package's {VERSION} is not valid: {error}") from error
 
 
-def _installed(appliance: Appliance) -> str | None:
-    """Return the installed version, or None.
-
-    :raises VersionError: it is not valid.
-    """
-    try:
-        text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
-        return versions.parse(text.splitlines()[0]) if text else None  # the first of several lines, as in the original
-    except OSError as error:
-        raise VersionError(f"The installed {VERSION} cannot be read ({error.strerror})") from error
-    except VersionError as error:
-        raise VersionError(f"The installed {VERSION} is not valid") from error
-
-
-def _valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str], None]) -> str | None:
-    """Return the version in a record, or None: an invalid record must not prevent a repair by an update."""
-    try:
-        return read(job.appliance)
-    except VersionError as error:
-        log(f"{error}: it does not count")
-        return None
-
-
-def _compare(job: Job, candidate: str) -> None:
-    """Check that a version is newer than the installed one and the recorded ones.
-
-    :raises VersionError: it is not.
-    """
-    allowed = job.host_config["update"]["allow-scheme-change-to"]
-    installed, mark = _valid(_installed, job, job.log), _valid(highest_version.read, job, job.log)
-    if installed is not None:
-        versions.require_newer(candidate, installed, f"the installed version {installed}", allowed)
-    if mark is not None:
-        named = f"{mark}, the highest version that was installed here ({highest_version.path(job.appliance)})"
-        versions.require_newer(candidate, mark, named, allowed)
-    begun = _valid(highest_version.read_begun, job, job.log)
-    if begun is not None and candidate != begun:  # the same one may be tried again
-        where = (
-            f"{begun}, whose installation was begun here ({highest_version.path(job.appliance, highest_version.BEGUN)})"
-        )
-        versions.require_newer(candidate, begun, where, allowed)
-
-
 def _install(job: Job, directory: Path) -> bool:
     """Run the script and install version and changelog; return whether there is a script."""
     # Read before the script runs, which may move the files.
@@ -246,44 +206,75 @@ def _install(job: Job, directory: Path) -> bool:
     has_script = os.path.lexists(directory / script.SCRIPT)
     job.progress(70)
     job.commit()
-    _record_installed(job)
+    recorded_versions.record_installed(job)
     begun = highest_version.path(job.appliance, highest_version.BEGUN)
+    former = recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
+    tried = trial.begin(job, directory, former, version) if trial.is_wanted(job, directory) else None
     if version is not None:
         job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
-    if has_script:
-        try:
+    try:
+        if has_script:
             script.run(job, directory)
-        except JobError:  # the script itself reports that it did not install this version
-            begun.unlink(missing_ok=True)
-            raise
+        else:
+            job.progress(90, final=True)
+    except JobError as failure:
+        if tried:
+            raise _rolled_back(job, tried, failure) from failure
+        begun.unlink(missing_ok=True)  # the script itself reports that it did not install this version
+        raise
+    if has_script:
         disks.store(job)  # a version counts only once all of it is there
-    else:
-        job.progress(90, final=True)
-    etc, mark = job.appliance.etc, highest_version.path(job.appliance)
-    if changelog is not None:
-        try:
-            job.appliance.replace_file(etc / CHANGELOG, changelog)
-        except OSError as error:  # the version must be recorded nevertheless
-            job.log(f"The changelog cannot be written: {error.strerror or error}")
-    if version is not None:
-        contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
-        _record(job, version, contents, mark)
-    begun.unlink(missing_ok=True)
+    if tried:
+        _verify(job, tried)
+    recorded_versions.record(job, version, changelog)
+    if tried:
+        tried.end()
     return has_script
 
 
-def _record(job: Job, version: str, contents: dict[Path, str | bytes], mark: Path) -> None:
+def _verify(job: Job, tried: Trial) -> None:
     try:
-        job.appliance.replace_files(contents, modes={mark: highest_version.MODE})
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise JobError(f"The update was carried out, but version {version} cannot be recorded: {reason}") from error
+        tried.verify()
+    except JobError as failure:
+        raise _rolled_back(job, tried, failure) from failure
 
 
-def _record_installed(job: Job) -> None:
-    """Record the installed version as the highest if there is no record: the script may change `version.txt`."""
-    installed, mark = (_valid(read, job, lambda told: None) for read in (_installed, highest_version.read))
-    if installed is not None and mark is None:
-        job.appliance.replace_file(highest_version.path(job.appliance), f"{installed}\n", highest_version.MODE)
+def _rolled_back(job: Job, tried: Trial, failure: JobError) -> JobError:
+    """Go back to the former version, record that, and return what the job fails with."""
+    outcome = tried.back(failure)
+    if tried.is_back or (not tried.state.way_back and failure.code != trials.FAILED):
+        highest_version.path(job.appliance, highest_version.BEGUN).unlink(missing_ok=True)
+    former, now = tried.state.former, recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
+    if tried.is_back and former is not None and now != former:
+        job.appliance.replace_file(job.appliance.etc / VERSION, f"{former}\n")
+    tried.end(outcome)
+    return outcome
+
+
+def resume(job: Job, reason: str) -> None:
+    """Go on with an update that died on trial: one that was verified succeeds, any other is rolled back."""
+    directory = unpacked.directory(job)
+    with _failures(job):
+        try:
+            _go_on(job, directory, trial.found(job, directory), reason)
+        finally:
+            unpacked.clear(job.appliance)
+    for line in SUCCESS:
+        job.log(line)
+
+
+def _go_on(job: Job, directory: Path, tried: Trial, reason: str) -> None:
+    state = tried.state
+    said = JobError(state.message, state.code)
+    match state.step:
+        case "updating":
+            raise _rolled_back(job, tried, JobError(reason, "E1002"))
+        case "verifying":
+            raise _rolled_back(job, tried, JobError(reason, trials.FAILED))
+        case "rolling back":
+            raise _rolled_back(job, tried, said)
+        case "verified":
+            recorded_versions.record(job, state.new, _read(directory / CHANGELOG, MAX_CHANGELOG))
+            tried.end()
+        case "ended" if state.message:
+            raise said

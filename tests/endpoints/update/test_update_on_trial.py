@@ -1,0 +1,230 @@
+"""Updates that are verified, and rolled back where that fails."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Vendor
+from places import ROOT
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.endpoints.update import UPDATE
+from jidoteki.core.endpoints.update.build import build_package
+from jidoteki.hookspecs import JobError
+from jidoteki.testing import Host, MakeHost, wait_until
+
+NewJob = Callable[..., Any]
+Drop = Callable[..., Path]
+Prepared = Callable[..., Any]
+
+INTO_TREE = 'echo new > "$JIDO_ADMIN_PATH/live"\n'
+WAY_BACK = 'echo "$JIDO_FORMER_VERSION" > "$JIDO_ADMIN_PATH/live"\n'
+
+
+@pytest.fixture
+def prepared(new_job: NewJob, drop: Drop, vendor: Vendor, tmp_path: Path) -> Prepared:
+    """Return a function that makes the job of a package with these programs."""
+
+    def make(**programs: str) -> Any:
+        files = {name if "/" in name else f"{name}.sh": text for name, text in programs.items()}
+        return new_job(drop(vendor.package(tmp_path / "made", {"version.txt": "1.1.0\n", **files})))
+
+    return make
+
+
+def install(job: Any) -> None:
+    assert UPDATE.check
+    UPDATE.check(job)
+    UPDATE.run(job)
+
+
+def failure(job: Any) -> tuple[str, str]:
+    with pytest.raises(JobError) as caught:
+        install(job)
+    return caught.value.code, caught.value.message
+
+
+def live(appliance: Appliance) -> str:
+    return (appliance.admin / "live").read_text().strip()
+
+
+def version(appliance: Appliance) -> str:
+    return (appliance.etc / "version.txt").read_text().strip()
+
+
+def test_an_update_that_is_verified_stays(prepared: Prepared, appliance: Appliance) -> None:
+    verify = 'echo verified $JIDO_NEW_VERSION; grep -q new "$JIDO_ADMIN_PATH/live"\n'
+
+    job = prepared(update=INTO_TREE, verify=verify, rollback=WAY_BACK)
+    install(job)
+
+    assert (live(appliance), version(appliance)) == ("new", "1.1.0")
+    assert "verified 1.1.0" in job.lines and job.lines[-1] == "Updating system successful"
+    assert not (appliance.jobs / "begun-version").exists()
+
+
+def test_one_that_is_not_verified_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, verify="exit 3\n", rollback=WAY_BACK)
+
+    assert failure(job) == ("E2003", "verify.sh failed with exit status 3. The former version is back")
+    assert (live(appliance), version(appliance)) == ("1.0.0", "1.0.0")
+    assert not (appliance.jobs / "begun-version").exists()
+    assert job.lines[-1] == "Failed updating..."
+
+
+def test_one_that_the_vendors_program_does_not_verify_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, verify="exit 0\n", rollback=WAY_BACK)
+    job.host_config["update"]["verify"] = ["/opt/vendor/verify", "--all"]
+    job.exit_statuses = {"verify": 4}
+
+    assert failure(job) == ("E2003", "/opt/vendor/verify failed with exit status 4. The former version is back")
+    assert live(appliance) == "1.0.0"
+    assert ("command", "/opt/vendor/verify", "--all") in job.calls
+
+
+def test_a_failing_update_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+    wrote = 'echo 9 > "$JIDO_ADMIN_PATH/etc/version.txt"\n'
+
+    assert failure(prepared(update=f"{INTO_TREE}{wrote}exit 7\n", rollback=WAY_BACK)) == (
+        "E1002",
+        "update.sh failed with exit status 7. The former version is back",
+    )
+    assert (live(appliance), version(appliance)) == ("1.0.0", "1.0.0")
+
+
+def test_without_a_way_back_it_is_said_that_there_is_none(prepared: Prepared, appliance: Appliance) -> None:
+    assert failure(prepared(update=INTO_TREE, verify="exit 1\n")) == (
+        "E2003",
+        "verify.sh failed with exit status 1. The package has no rollback.sh: what it changed stays",
+    )
+    assert (live(appliance), version(appliance)) == ("new", "1.0.0")
+    assert (appliance.jobs / "begun-version").read_text() == "1.1.0\n"
+
+
+def test_a_way_back_that_fails_is_said(prepared: Prepared, appliance: Appliance) -> None:
+    assert failure(prepared(update=INTO_TREE, verify="exit 1\n", rollback="exit 5\n")) == (
+        "E2004",
+        "verify.sh failed with exit status 1. The way back failed, too: rollback.sh failed with exit status 5",
+    )
+    assert live(appliance) == "new"
+
+
+def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, verify="exit 1\n", rollback="exit 0\n")
+    state = {"former": "1.0.0", "new": "1.1.0", "way_back": True, "step": "rolling back", "ways_back": 3}
+    (appliance.jobs / f"{job.id}.state").write_text(json.dumps({**state, "message": "It failed", "code": "E2003"}))
+    assert UPDATE.resume
+
+    with pytest.raises(JobError) as caught:
+        UPDATE.resume(job, "It was killed")
+
+    assert (caught.value.code, caught.value.message) == ("E2004", "It failed. rollback.sh did not end, 3 times")
+
+
+# In the service, with processes that die
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host()
+
+
+WAIT = 'echo $$ > "$JIDO_ADMIN_PATH/at-{0}"; [ -e "$JIDO_ADMIN_PATH/go" ] || sleep 60\n'
+STEPS = {
+    "update": ("E1002", "The former version is back"),
+    "verify": ("E2003", "The former version is back"),
+    "rollback": ("E2003", "verify.sh failed with exit status 1. The former version is back"),
+}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_job_that_is_killed_at_any_step_is_rolled_back(host: Host, tmp_path: Path, step: str, restart: bool) -> None:
+    admin, vendor, source = host.appliance.admin, host.appliance.root / "vendor", tmp_path / "source"
+    source.mkdir()
+    waits = {name: WAIT.format(name) if name == step else "" for name in STEPS}
+    fails = "exit 1\n" if step == "rollback" else ""
+    (source / "update.sh").write_text(waits["update"] + INTO_TREE)
+    (source / "verify.sh").write_text(waits["verify"] + fails)
+    (source / "rollback.sh").write_text(waits["rollback"] + WAY_BACK)
+    build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", tmp_path / "package.enc")
+    id = host.post("/update", "-F", f"update=@{tmp_path / 'package.enc'}").headers["Job-Id"]
+    wait_until((admin / f"at-{step}").exists)
+
+    if restart:
+        host.stop(signal.SIGKILL)
+    pid = json.loads((host.appliance.jobs / f"{id}.json").read_text())["pid"]
+    assert pid > 1
+    (admin / "go").touch()
+    os.kill(pid, signal.SIGKILL)
+    if restart:
+        host.start()
+
+    wait_until(lambda: host.get(f"/jobs/{id}").json["status"] != "running", 120)
+    job = host.get(f"/jobs/{id}").json
+    code, message = STEPS[step]
+    assert (job["status"], job["error-code"]) == ("failed", code)
+    assert job["error-message"].endswith(message)
+    assert (admin / "live").read_text() == "1.0.0\n"
+    assert host.get("/version").json == {"version": "1.0.0"}
+    left = (".state", ".trial", ".reverting")
+    wait_until(lambda: not [each for each in host.appliance.jobs.iterdir() if each.suffix in left])
+    assert not (host.appliance.tmp / "update").exists()
+
+
+def test_a_lost_update_is_told_everywhere(host: Host, tmp_path: Path) -> None:
+    vendor, source = host.appliance.root / "vendor", tmp_path / "source"
+    source.mkdir()
+    for name, ending in {"update.sh": 0, "verify.sh": 1, "rollback.sh": 2}.items():
+        (source / name).write_text(f"exit {ending}\n")
+    build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", tmp_path / "package.enc")
+
+    id = host.post("/update", "-F", f"update=@{tmp_path / 'package.enc'}").headers["Job-Id"]
+    status = host.wait_for_job("/update")
+
+    message = "verify.sh failed with exit status 1. The way back failed, too: rollback.sh failed with exit status 2"
+    assert (status["error-code"], status["error-message"]) == ("E2004", message)
+    wait_until(lambda: "reverted" in host.get("/health").text)
+    assert "E2004" in host.get("/health").text
+    audit = host.appliance.log / "jidoteki-audit.log"
+    wait_until(lambda: 'change.lost,"update E2004"' in audit.read_text())
+    assert f"{id}: {message}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+
+
+# The example of the documentation
+
+
+def documented(name: str, slots: Path) -> str:
+    """Return a program of the A/B appliance in `docs/vendors.md`."""
+    page = (ROOT / "docs/vendors.md").read_text()
+    lines = page[page.index(f"    # {name}") :].splitlines()[1:]
+    block = itertools.takewhile(lambda line: line.startswith("    ") and not line.startswith("    # "), lines)
+    return "\n".join(line[4:] for line in block).replace("/slots", str(slots)) + "\n"
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_an_a_b_appliance_is_switched_back(prepared: Prepared, appliance: Appliance, healthy: bool) -> None:
+    slots = appliance.admin / "slots"
+    for tree in ("a", "b"):
+        (slots / tree).mkdir(parents=True)
+    (slots / "a/version").write_text("1.0.0\n")
+    (slots / "b/version").write_text("0.9.0\n")
+    (slots / "current").symlink_to("a")
+    programs = {name: documented(f"{name}.sh", slots) for name in ("update", "verify", "rollback")}
+    job = prepared(**programs, **{"system/version": "1.1.0\n", "system/healthy": f"#!/bin/sh\nexit {not healthy:d}\n"})
+
+    if healthy:
+        install(job)
+    else:
+        assert failure(job) == ("E2003", "verify.sh failed with exit status 1. The former version is back")
+
+    assert (slots / "b/version").read_text() == "1.1.0\n"
+    assert (slots / "current").readlink() == Path("b" if healthy else "a")
+    assert version(appliance) == ("1.1.0" if healthy else "1.0.0")
