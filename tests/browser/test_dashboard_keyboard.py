@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 import pytest
-
 from dashboardkit import Browser, Tab, needs_browser
 
 from jidoteki.testing.fixtures import MakeHost
