@@ -56,6 +56,7 @@ def test_no_request_makes_the_server_fail_or_answer_what_is_not_documented(jidot
         enable=("tokens",),
         authentication={"named-tokens": True, "signatures": True},
         limits={"failed-authentication-pause": 0.1},
+        plugins={"dashboard": {"enabled": False}},  # it brings along answers that have no end
     )
 
     cases = 0
