@@ -104,7 +104,10 @@ class Transport:
         timeout = aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             async with self._open_session.get(
-                URL(f"{self._base}{path}"), timeout=timeout, allow_redirects=False
+                URL(f"{self._base}{path}"),
+                headers={"Accept-Encoding": "identity"},
+                timeout=timeout,
+                allow_redirects=False,
             ) as response:
                 body = await answers.read(response, answers.MAX_JSON) if response.status == 200 else b""
                 return body or b""

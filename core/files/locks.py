@@ -63,7 +63,7 @@ def is_held(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError as error:
-        if error.errno in (errno.ENOENT, *_NO_FILE):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, *_NO_FILE):
             return False
         raise
     try:

@@ -113,7 +113,9 @@ SETTINGS: Final = json_document(
             {
                 vol.Optional("network", description=Label("Network")): NETWORK,
                 vol.Optional("app", description=Label("Application")): dict,
-                vol.Optional("pending", description="What GET shows meanwhile; it has no effect"): dict,
+                vol.Optional(
+                    "pending", description=Label("On trial", "What GET shows meanwhile; it has no effect")
+                ): dict,
             },
             empty_is_absent=True,
         ),

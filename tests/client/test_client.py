@@ -106,7 +106,8 @@ async def test_what_update_sh_says_of_its_progress_is_what_everybody_is_told(hos
         await api.post("/update", files={"update": package(host, tmp_path, says)})
         await api.wait("/update", lambda status: seen.append(status["percentage"]), interval=0.2)
 
-    assert [each for each in seen if each in (21, 52, 83)] == [21, 52, 83]
+    # A status that is told again, as by a slow machine, is no other one.
+    assert list(dict.fromkeys(each for each in seen if each in (21, 52, 83))) == [21, 52, 83]
     assert seen[-1] == 100
 
 

@@ -92,11 +92,17 @@ def test_the_program_is_there_and_takes_the_option(tmp_path: Path) -> None:
 def test_a_job_that_changes_the_system_stores_it_at_last(monkeypatch: pytest.MonkeyPatch, persist: bool) -> None:
     order: list[str] = []
     context = SimpleNamespace(
-        checkpoint=lambda: None, was_told=False, persist=lambda: order.append("persist"), final_percentage=100
+        checkpoint=lambda: None,
+        was_told=False,
+        persist=lambda: order.append("persist"),
+        final_percentage=100,
+        await_confirmation=lambda: None,
     )
-    job = SimpleNamespace(check=None, run=lambda context: order.append("run"), persist=persist)
+    job = SimpleNamespace(
+        check=None, run=lambda context: order.append("run"), persist=persist, revert=None, resume=None
+    )
     monkeypatch.setattr(disks, "store", lambda job: order.append("store"))
 
-    runner._perform(SimpleNamespace(job=job, context=context, record=SimpleNamespace()))  # type: ignore[arg-type]
+    runner._perform(SimpleNamespace(job=job, context=context, record=SimpleNamespace(confirm=0)))  # type: ignore[arg-type]
 
     assert order == (["run", "persist", "store"] if persist else ["run"])

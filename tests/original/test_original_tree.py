@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,7 @@ def test_somebody_elses_file_is_no_model_for_the_one_in_its_place(host: Host) ->
     assert access(path) == (0, ADMIN, "0o640")
 
 
+@pytest.mark.skipif(shutil.which("setfacl") is None, reason="the program setfacl is not here")
 def test_an_access_control_list_is_kept(host: Host) -> None:
     path = host.appliance.etc / "api.token"
     subprocess.run(["setfacl", "-m", "u:4000:r", path], check=True)

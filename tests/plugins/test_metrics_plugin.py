@@ -100,7 +100,8 @@ async def test_what_is_shown(jidoteki_client: MakeClient, tmp_path: Path) -> Non
     for _ in range(3):
         await client.get("/version")
     await client.get("/adds")
-    while "jidoteki_jobs_total{" not in (answer := (await client.get("/metrics")).text):
+    counted = "jidoteki_jobs_total{outcome=success,type=backup}"
+    while samples(answer := (await client.get("/metrics")).text).get(counted) != 1:
         pass
 
     found = samples(answer)

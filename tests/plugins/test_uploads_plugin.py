@@ -309,7 +309,7 @@ def test_what_is_no_upload_cannot_be_used(host: Host, name: str) -> None:
 
 
 def test_where_the_plugin_is_not_enabled_a_text_is_a_text(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host()
+    host = jidoteki_host(plugins={"dashboard": {"enabled": False}})
 
     assert host.post("/uploads", *TUS).status == 404
     assert host.post("/update", "-d", "update=upload:" + "0" * 32).status == 400
