@@ -183,8 +183,8 @@ def test_every_cell_of_an_appliance_with_everything_enabled(
 def test_every_cell_of_an_appliance_with_nothing_enabled(
     jidoteki_host: MakeHost, addresses: Iterator[str], tally: Tally
 ) -> None:
-    sections = {"endpoints": [], "plugins": {"dashboard": {"enabled": False}}}
-    host = jidoteki_host(start=False, **sections).start("--http-port", "0")
+    host = jidoteki_host(start=False, endpoints=[], plugins={"dashboard": {"enabled": False}})
+    host.start("--http-port", "0")
     one_of_each = {"right": RIGHT["hash"], "wrong": WRONG["wrong token"], "none": WRONG["none"]}
 
     for route in OPTIONAL:
