@@ -29,5 +29,5 @@ export const MODES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed a
 export function readable(message, t, atField = false) {
   const text = atField ? message.replace(/^[a-z0-9_]+([.-][a-z0-9_]+)* (?=must |is |are |has |holds )/, "") : message;
   const named = text.replace(/(settings\.network\.)?\b(ip_address|ntpserver|dns1|dns2)\b/g, (_, path, name) => t(LABELS[name]));
-  return named.charAt(0).toUpperCase() + named.slice(1);
+  return text === message ? named : named.charAt(0).toUpperCase() + named.slice(1);
 }
