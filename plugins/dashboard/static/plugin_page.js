@@ -68,7 +68,7 @@ function view({ message, t }, part) {
 /** Ask for what is shown, one after the other, and show each; who is slow is not waited for. */
 async function load(parts, state) {
   for (const part of parts.filter((each) => each.load)) {
-    const loading = part.load().then(state.draw);
+    const loading = Promise.resolve(part.load()).then(state.draw);
     await Promise.race([loading, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
   }
   state.draw();
