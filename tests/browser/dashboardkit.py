@@ -31,6 +31,34 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: The names of the screens, in the order of the menu.
+SCREENS = (
+    "home",
+    "update",
+    "network",
+    "certificates",
+    "storage",
+    "license",
+    "backup",
+    "access",
+    "monitor",
+    "activity",
+    "support",
+)
+#: Settings of an appliance in use.
+SETTINGS = {
+    "network": {
+        "mode": "static",
+        "hostname": "shop.example.com",
+        "interface": "eth0",
+        "ip_address": "192.168.1.5",
+        "netmask": "255.255.255.0",
+        "gateway": "192.168.1.1",
+        "dns1": "192.168.1.1",
+        "ntpserver": "pool.example.org",
+    },
+    "app": {"name": "Shop"},
+}
 #: Tells of violations of the content security policy, which a page's own handlers would not hear before it is loaded.
 _WATCH = """
 addEventListener("securitypolicyviolation", (event) =>

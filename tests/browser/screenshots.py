@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import SCREENS, SETTINGS, Browser, Tab, needs_browser
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import MakeHost
@@ -25,32 +25,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "wide-dark": {"color_scheme": "dark"},
     "narrow-light": {"width": 390, "height": 844},
     "narrow-dark": {"width": 390, "height": 844, "color_scheme": "dark"},
-}
-SCREENS = (
-    "home",
-    "update",
-    "network",
-    "certificates",
-    "storage",
-    "license",
-    "backup",
-    "access",
-    "monitor",
-    "activity",
-    "support",
-)
-SETTINGS = {
-    "network": {
-        "mode": "static",
-        "hostname": "files.example.com",
-        "interface": "eth0",
-        "ip_address": "192.168.1.5",
-        "netmask": "255.255.255.0",
-        "gateway": "192.168.1.1",
-        "dns1": "192.168.1.1",
-        "ntpserver": "pool.example.org",
-    },
-    "app": {},
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axekit import violations
-from dashboardkit import Browser, needs_browser
+from dashboardkit import SCREENS, SETTINGS, Browser, needs_browser
 from places import ROOT
 
 from jidoteki.testing import Host
@@ -16,32 +16,6 @@ from jidoteki.testing.fixtures import MakeHost
 pytestmark = needs_browser
 
 GERMAN = ROOT / "plugins/dashboard/static/languages/de.json"
-SCREENS = (
-    "home",
-    "update",
-    "network",
-    "certificates",
-    "storage",
-    "license",
-    "backup",
-    "access",
-    "monitor",
-    "activity",
-    "support",
-)
-SETTINGS = {
-    "network": {
-        "mode": "static",
-        "hostname": "shop.example.com",
-        "interface": "eth0",
-        "ip_address": "192.168.1.5",
-        "netmask": "255.255.255.0",
-        "gateway": "192.168.1.1",
-        "dns1": "192.168.1.1",
-        "ntpserver": "pool.example.org",
-    },
-    "app": {"name": "Shop"},
-}
 #: Markup, templates, addresses with scripts, the other direction, and a lot, as a name or a value.
 NASTY = (
     "<img src=x onerror=alert(1)>",
