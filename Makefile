@@ -65,9 +65,7 @@ browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the prog
 	JIDOTEKI_BROWSER=long $(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
 
 browser-quick: $(BROWSER) ## the same in four minutes, as CI does
-	@# A browser on a busy machine may miss a moment: what failed is tried once more, alone.
-	$(BIN)/python -m pytest -n 2 --dist loadscope tests/browser || \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
 
 .PHONY: screenshots
 screenshots: $(BROWSER) ## pictures of every screen in build/screenshots, to be looked at
