@@ -96,18 +96,22 @@ def test_section_that_is_right_is_used_and_check_says_nothing_of_it(jidoteki_hos
     assert "dashboard" not in findings(host)
 
 
-@pytest.mark.parametrize("kind", ["link to the file", "link to its directory", "copy"])
+@pytest.mark.parametrize("kind", ["link to the file", "link to a picture", "link to its directory", "copy"])
 def test_logo_that_leads_to_a_secret_is_not_shown(jidoteki_host: MakeHost, kind: str) -> None:
     host = jidoteki_host(start=False, plugins={"dashboard": {"logo": "/data/pictures/logo.png"}})
     secret = host.appliance.root / KEY
     pictures = host.appliance.data / "pictures"
     host.start()
+    elsewhere = host.appliance.root / "secrets"
+    elsewhere.mkdir()
+    (elsewhere / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n and a secret")
     if kind == "link to its directory":
-        elsewhere = host.appliance.root / "secrets"
-        elsewhere.mkdir()
-        (elsewhere / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n and a secret")
         pictures.symlink_to(elsewhere)
         host.appliance.data.chmod(0o777)
+    elif kind == "link to a picture":
+        pictures.mkdir(parents=True)
+        (pictures / "logo.png").symlink_to(elsewhere / "logo.png")
+        pictures.chmod(0o777)
     else:
         pictures.mkdir(parents=True)
         if kind == "copy":
