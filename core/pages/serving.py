@@ -38,9 +38,8 @@ class Pages:
     """The pages in force, each made at its first request and kept until the configuration is reloaded."""
 
     def __init__(self) -> None:
-        self._making = asyncio.Lock()
         self._table: PageTable | None = None
-        self._made: dict[tuple[str, Visit | None], _Made] = {}
+        self._made: dict[tuple[str, Visit | None], asyncio.Future[_Made]] = {}
 
     async def answer(self, request: web.BaseRequest, table: PageTable, visit: Visit) -> web.StreamResponse | None:
         """Send the page for a request; return None if there is none.
@@ -61,13 +60,17 @@ class Pages:
         return await send_in_pieces(request, made.body, headers)
 
     async def _content(self, page: Page, table: PageTable, visit: Visit | None) -> _Made:
-        async with self._making:
-            if self._table is not table:
-                self._table, self._made = table, {}
-            key = page.path, visit
-            if key not in self._made:
-                self._made[key] = await asyncio.to_thread(_make, page, visit)
-            return self._made[key]
+        if self._table is not table:
+            self._table, self._made = table, {}
+        made, key = self._made, (page.path, visit)
+        making = made.get(key)
+        if making is None:
+            making = made[key] = asyncio.ensure_future(asyncio.to_thread(_make, page, visit))
+        try:
+            return await asyncio.shield(making)  # others may wait for it, too
+        except Exception:
+            made.pop(key, None)  # the next request tries again
+            raise
 
 
 def _make(page: Page, visit: Visit | None) -> _Made:

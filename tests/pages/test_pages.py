@@ -6,6 +6,8 @@ import gzip
 import http.client
 import json
 import ssl
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -148,3 +150,16 @@ def test_client_that_asks_for_204_gets_it_where_there_is_nothing_to_show(jidotek
     answer = host.get("/settings", "-H", "Prefer: nothing=204")
     assert (answer.status, answer.headers["Preference-Applied"], answer.body) == (204, "nothing=204", b"")
     assert host.get("/nowhere", "-H", "Prefer: nothing=204").status == 404
+
+
+def test_page_that_is_slow_to_make_keeps_nobody_from_the_others(make: Callable[[str], Host]) -> None:
+    host = make(PLUGIN.replace("return f", "time.sleep(8); return f"))
+    asking = threading.Thread(target=fetch, args=(host, "/shop"))
+    asking.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+
+    assert fetch(host, "/shelf")[0] == 200
+    assert fetch(host, "/")[0] == 200
+    assert time.monotonic() - began < 5
+    asking.join()
