@@ -93,6 +93,7 @@ def test_restart_is_not_offered_while_an_update_runs(
     assert "The appliance cannot restart now" in tab.page.inner_text("dialog")
     assert "Update" in tab.page.inner_text("dialog li")
     tab.page.click("dialog >> text=Close")
+    tab.until("!document.querySelector('dialog')")
     assert tab.page.locator("dialog").count() == 0
     assert tab.asked("POST .*/reboot") == []
     assert tab.page.evaluate("document.activeElement.textContent") == "Restart"

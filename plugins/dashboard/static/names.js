@@ -44,8 +44,11 @@ export function prettified(name) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Return what a type of job is called. */
-export const jobTitle = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : prettified(type));
+/** Return what a type of job is called; one of a plugin by its own name. */
+export const jobName = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : type);
+
+/** Return what a type of job is called, as a title. */
+export const jobTitle = (type) => (Object.hasOwn(JOBS, type) ? jobName(type) : prettified(type));
 
 /** Return what a request is called: one of a plugin after its path. */
 export function requestTitle(method, path) {

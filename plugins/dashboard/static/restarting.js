@@ -3,9 +3,10 @@
 import * as api from "./api.js";
 import { follow } from "./jobs.js";
 import * as live from "./live.js";
+import { jobName } from "./names.js";
 import * as notes from "./notes.js";
 import { duration, t } from "./text.js";
-import { alert, ask, jobName } from "./widgets.js";
+import { alert, ask } from "./widgets.js";
 import { html, nothing } from "./vendor/lit-html.js";
 
 const TYPE = "reboot";

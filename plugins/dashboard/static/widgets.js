@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { readable } from "./labels.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { dateTime, duration, percent, phrase, plural, t } from "./text.js";
+import { dateTime, duration, percent, phrase, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 /** Seconds between two announcements of a job's progress to a screen reader. */
@@ -167,21 +167,6 @@ const STATES = {
 };
 const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled: "warn" };
 
-const JOBS = {
-  backup: phrase("Backup"),
-  "backup-delete": phrase("Deletion of the backup"),
-  certs: phrase("Change of the certificate"),
-  license: phrase("Change of the license"),
-  reboot: phrase("Restart"),
-  restore: phrase("Restore"),
-  settings: phrase("Change of the settings"),
-  storage: phrase("Change of the storage"),
-  update: phrase("Update"),
-};
-
-/** What a type of job is called; those of plugins by their own name. */
-export const jobName = (type) => (Object.hasOwn(JOBS, type) ? t(JOBS[type]) : type);
-
 /** The name of a job's state, beside a mark that is not colour alone. */
 export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
 
@@ -284,6 +269,3 @@ function hold(log) {
 export function lastJob(type) {
   return [...live.state.jobs.values()].filter((job) => job.type === type).sort((a, b) => (a.id < b.id ? 1 : -1))[0];
 }
-
-/** How many there are, in words, for the head of a list. */
-export const count = (number) => plural(number, "{count} entry", "{count} entries");
