@@ -28,7 +28,7 @@ from jidoteki.hookspecs import (
     hookimpl,
     previewing,
 )
-from jidoteki.plugins.backup import examples, jobs, metrics, preview, restore_log, restoring, stored_backup
+from jidoteki.plugins.backup import examples, jobs, metrics, preview, removals, restore_log, restoring, stored_backup
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -88,7 +88,7 @@ async def log(request: Request) -> Response:
 
 RESTORED = Described(
     "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
-    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES),
+    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES | removals.PROPERTIES),
     examples.RESTORED,
 )
 
