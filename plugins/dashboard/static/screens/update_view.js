@@ -1,5 +1,6 @@
 // What the parts of the screen for updates look like.
 
+import { changelogView } from "../changelog.js";
 import { fileField } from "../choosing.js";
 import { Course } from "../course.js";
 
@@ -50,7 +51,7 @@ function facts({ html, nothing, bytes, t }, told) {
     </dl>
     ${told.changelog
       ? html`<h3 id="news">${t("What is new")}</h3>
-          <pre class="text" tabindex="0" role="region" aria-labelledby="news">${told.changelog}</pre>`
+          <div class="changelog" tabindex="0" role="region" aria-labelledby="news">${changelogView(told.changelog)}</div>`
       : nothing}`;
 }
 
