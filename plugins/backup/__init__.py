@@ -67,7 +67,15 @@ async def status(request: Request) -> Response:
     found = await asyncio.to_thread(stored_backup.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
+    if found.get("error-message") == jobs.INTERRUPTED and await _was_stopped(request):
+        return {**found, "error-message": jobs.STOPPED}  # it had to be killed, before it could say so itself
     return found
+
+
+async def _was_stopped(request: Request) -> bool:
+    backups = (each for each in await request.job_records() if each.type == "backup")
+    last = next(backups, None)
+    return last is not None and last.status == "cancelled"
 
 
 async def download(request: Request) -> Response:
