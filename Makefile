@@ -104,6 +104,7 @@ faults: $(READY) ## every attack and fault in large numbers, with a table in doc
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(LONG_FAULTS) $(MEASURED)
 	-$(LONG_FAULTS) -n 2 --dist loadscope tests/faults $(addprefix --ignore ,$(MEASURED))
+	-$(LONG_FAULTS) $(PARALLEL) tests/plugins/backup
 	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/endpoints/update --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
