@@ -96,7 +96,8 @@ class Guest:
             [*enter, *argv], capture_output=True, text=True, timeout=timeout, input=input, check=False
         )
         if check:
-            assert done.returncode == 0, f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}"
+            said = f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}"
+            assert done.returncode == 0, f"{said}\n{self.journal(30)}"
         return done
 
     def sh(self, script: str, timeout: float = 60, check: bool = True) -> str:
@@ -114,9 +115,9 @@ class Guest:
         assert pid > 1, self.journal()
         return pid
 
-    def journal(self) -> str:
-        """Return what the journal has of the service."""
-        return self.run("journalctl", "--no-pager", "--unit", SERVICE, check=False).stdout
+    def journal(self, lines: int | str = "all") -> str:
+        """Return what the journal has of the service, its last lines."""
+        return self.run("journalctl", "--no-pager", "--unit", SERVICE, "--lines", str(lines), check=False).stdout
 
     def request(self, method: str, path: str, *arguments: str, token: str | None = TOKEN) -> tuple[int, str]:
         """Make a request with curl in the guest; return its status, 0 without an answer, and the body."""

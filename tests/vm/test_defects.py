@@ -80,16 +80,10 @@ LEFT = {
 @pytest.mark.parametrize("kind", LEFT)
 def test_files_of_roots_in_the_way_are_named_and_the_rest_is_served(guest: Guest, kind: str) -> None:
     directory, command = LEFT[kind]
-    guest.sh(f"""
-        systemctl stop {SERVICE}
-        cd {ADMIN}
-        cp -a {directory} {directory}.kept
-        cd {directory}
-        {command}
-        systemctl start {SERVICE}
-    """)
+    guest.sh(f"systemctl stop {SERVICE}; cd {ADMIN}; cp -a {directory} {directory}.kept; cd {directory}; {command}")
 
     try:
+        guest.run("systemctl", "start", SERVICE)
         assert guest.serves()
         assert guest.request("GET", "/health")[0] == 200
         said = guest.request("POST", "/update", "-F", "update=@/etc/hostname")[1] + guest.journal()
