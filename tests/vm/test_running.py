@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from conftest import BuildUpdate, Update
 from guestkit import ADMIN, SERVICE, Guest
 
@@ -37,6 +38,7 @@ def test_an_update_is_installed(guest: Guest, build_update: BuildUpdate) -> None
     assert_updated(guest, update)
 
 
+@pytest.mark.short
 def test_an_update_outlives_a_restart_of_the_service(guest: Guest, build_update: BuildUpdate) -> None:
     update = build_update(SLOW)
     begin_update(guest, update)
@@ -70,6 +72,7 @@ def test_an_update_outlives_an_upgrade_of_the_product(guest: Guest, build_update
     assert_updated(guest, update)
 
 
+@pytest.mark.short
 def test_it_stops_within_two_seconds(guest: Guest) -> None:
     started = time.monotonic()
 
@@ -86,6 +89,7 @@ def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
         assert guest.serves()
 
 
+@pytest.mark.short
 def test_a_reload_ends_once_the_configuration_is_read(guest: Guest) -> None:
     before = guest.main_pid
     configuration = guest.path("/usr/local/etc/jidoteki-admin-api.json")
