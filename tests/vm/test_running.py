@@ -122,3 +122,27 @@ def test_a_process_that_hangs_is_restarted(guest: Guest) -> None:
     assert "Watchdog timeout" in guest.journal()
     guest.sh(f"rm -r /run/systemd/system/{SERVICE}.service.d; systemctl daemon-reload; systemctl restart {SERVICE}")
     assert guest.show("WatchdogUSec") == "30s"
+
+
+#: Uses /tmp and /var/tmp before and after the restart that comes while it runs.
+KEEPS = """#!/bin/sh
+set -e
+echo {version} >/tmp/kept
+echo {version} >/var/tmp/kept
+touch $JIDO_ADMIN_PATH/log/begun
+sleep 4
+new=$(mktemp)
+cat /tmp/kept >$new
+cmp /tmp/kept /var/tmp/kept
+cat $new >$JIDO_ADMIN_PATH/log/updated
+"""
+
+
+def test_a_script_keeps_its_temporary_files_over_a_restart(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(KEEPS)
+    begin_update(guest, update)
+
+    guest.run("systemctl", "restart", SERVICE)
+
+    assert_updated(guest, update)
+    assert guest.run("ls", "/tmp/kept", "/var/tmp/kept", check=False).returncode
