@@ -130,6 +130,7 @@ def _copy_files(stage: Path, version: str) -> None:
     if command not in unit:
         raise SystemExit(f"etc/{UNIT} has no line {command}")
     _add(stage, f"usr/lib/systemd/system/{UNIT}", unit.replace(command, command.replace("/usr/local/", "/usr/")))
+    _add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
     for kind in ("sysusers", "tmpfiles"):
         _add(stage, f"usr/lib/{kind}.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.{kind}.conf").read_text())
     share = f"usr/share/doc/{PACKAGE}"

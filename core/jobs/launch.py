@@ -28,7 +28,8 @@ from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 RELEASE_TRIES = 200
-
+#: Where the modules of jobs are; no directory where the service was started from an archive.
+MODULES = Path(__file__).parent
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +244,12 @@ class Launcher:
         :param order: the file that describes the job.
         :raises OSError: it cannot be started.
         """
+        if not MODULES.is_dir():
+            archive = next(each for each in MODULES.parents if each.exists())
+            raise OSError(
+                f"a job is a Python process of its own, which cannot import this service from the archive {archive}: "
+                "install the service into a virtual environment"
+            )
         argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
         return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 
