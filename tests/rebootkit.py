@@ -49,20 +49,25 @@ class Rebooting:
         new.write_text(f"{secrets.token_hex(16)}\n")
         new.replace(self._boot)
 
-    def post(self, directory: Path, described: dict[str, Any] | None = None, **programs: str) -> str:
-        """Post a package, and return the id of its job.
+    def package(self, directory: Path, described: dict[str, Any] | None = None, **programs: str) -> Path:
+        """Make a package.
 
-        :param programs: the shell commands at the end of each; those without `verify` and `rollback` have none.
+        :param programs: the shell commands at the end of each; those that are not named are not there.
         """
         vendor = self.host.appliance.root / "vendor"
         source = directory / f"source-{secrets.token_hex(4)}"
         source.mkdir(parents=True)
         (source / "changelog.txt").write_text("What is new\n")
         for name, commands in programs.items():
-            (source / f"{name}.sh").write_text(PROGRAMS[name] + commands)
+            (source / f"{name}.sh").write_text(PROGRAMS.get(name, "") + commands)
         package = source.with_suffix(".enc")
         keys = vendor / "updates.key", vendor / "private.pem"
         build_package(source, "2.0.0", *keys, package, described={"reboot": True, **(described or {})})
+        return package
+
+    def post(self, directory: Path, described: dict[str, Any] | None = None, **programs: str) -> str:
+        """Post what `package` makes, and return the id of its job."""
+        package = self.package(directory, described, **programs)
         answer = self.host.post("/update", "-F", f"update=@{package}")
         assert answer.status == 202, answer.text
         return answer.headers["Job-Id"]
@@ -93,16 +98,24 @@ class Rebooting:
         with contextlib.suppress(ProcessLookupError):
             kill_job(self.host, id)
 
-    def restart(self, id: str, new_boot: bool = True) -> None:
-        """Let service and job die at once, and start the service.
-
-        :param new_boot: whether the system went down, too.
-        """
+    def go_down(self, id: str) -> None:
+        """Let service and job die at once."""
         self.host.stop(signal.SIGKILL)
         self.kill(id)
+
+    def come_back(self, new_boot: bool = True) -> None:
+        """Start the service, at the port where it was.
+
+        :param new_boot: whether the system was down, too.
+        """
         if new_boot:
             self.boot()
-        self.host.start()
+        self.host.start("--port", self.host.url.rpartition(":")[2])
+
+    def restart(self, id: str) -> None:
+        """Restart the system, whose power fails."""
+        self.go_down(id)
+        self.come_back()
 
     def ended(self, id: str) -> dict[str, Any]:
         """Return the record of a job once it has ended."""

@@ -73,7 +73,8 @@ class Description:
 
     def shown(self) -> dict[str, Any]:
         """Return what a dry run shows."""
-        return {key.replace("_", "-"): value for key, value in asdict(self).items()}
+        told = {**asdict(self), "rollback_reboot": self.restarts_back}
+        return {key.replace("_", "-"): value for key, value in told.items()}
 
 
 def parse(content: bytes | str) -> Description:

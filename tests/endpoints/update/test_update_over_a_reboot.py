@@ -146,11 +146,9 @@ def test_a_way_back_without_its_restart_is_told(jidoteki_host: MakeHost, tmp_pat
 def test_a_package_that_was_lost_on_the_way_is_told(rebooting: Rebooting, tmp_path: Path) -> None:
     id = rebooting.post(tmp_path, update="", verify="", rollback="")
     rebooting.goes_down()
-    rebooting.host.stop(signal.SIGKILL)
-    rebooting.kill(id)
+    rebooting.go_down(id)
     (rebooting.host.appliance.tmp / "update").rename(tmp_path / "lost")
-    rebooting.boot()
-    rebooting.host.start()
+    rebooting.come_back()
 
     job = rebooting.ended(id)
     lost = "The package's verify.sh is not a file. The way back failed, too: The package's rollback.sh is not a file"
