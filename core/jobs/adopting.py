@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import exit_reasons, processes, settling
 from jidoteki.core.jobs.launch import Launcher
-from jidoteki.core.jobs.records import Record, boot_id
+from jidoteki.core.jobs.records import Record
+from jidoteki.hookspecs.boots import boot_id
 
 logger = logging.getLogger(__name__)
 

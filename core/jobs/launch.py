@@ -18,7 +18,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
-from jidoteki.core.jobs import changes, commands, exit_reasons, reverting, settling, status_files
+from jidoteki.core.jobs import cancelling, changes, commands, exit_reasons, reverting, settling, status_files
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
@@ -222,6 +222,8 @@ class Launcher:
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
+        if reverting is not None:
+            cancelling.decide(directory, "committed")
         sections = self._config.values["plugins"]
         order = Order(
             self.appliance.root,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes, reverting, trying
-from jidoteki.core.jobs.records import Record, boot_id
+from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
 from jidoteki.hookspecs import programs, trials, tried_files
+from jidoteki.hookspecs.boots import boot_id
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import ApiError, Appliance, paths
+from jidoteki.hookspecs.boots import boot_id
 
 DIRECTORY: Final = "uploads"
 #: The header of every response, including errors.
@@ -211,11 +212,3 @@ def _parsed(id: str, known: Any) -> Partial | None:
     sound = all(type(each) is int and each >= 0 for each in numbers)
     texts = all(isinstance(each, str) for each in (partial.owner, partial.metadata, partial.boot))
     return partial if sound and texts and partial.id == id else None
-
-
-def boot_id() -> str:
-    """Return the kernel's id of this boot, or an empty string."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

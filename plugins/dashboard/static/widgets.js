@@ -182,6 +182,13 @@ const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled
 /** The name of a job's state, beside a mark that is not colour alone. */
 export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
 
+const RESTARTS = new Set([phrase("Restarting the appliance to try the update"), phrase("Restarting the appliance to go back to the former version")]);
+
+/** Why a job waits for a restart of the appliance, of which it comes back. */
+export function restartOf({ restarting }) {
+  return restarting ? html`<p class="message info" role="status">${RESTARTS.has(restarting) ? t(restarting) : restarting} …</p>` : nothing;
+}
+
 /**
  * Follow a job in a place of the screen: progress, time, log and the way to cancel it.
  *
@@ -249,6 +256,7 @@ function jobView({ record, log }, { title, done, may = true, cancel, trouble, an
   const elapsed = (running ? Date.now() / 1000 : record.finished) - record.started;
   return html`<section class="job" aria-labelledby="job-${record.id}">
     <h3 id="job-${record.id}">${title} ${stateOf(record.status)}</h3>
+    ${restartOf(record)}
     ${running
       ? html`<p class="progress">
           <progress max="100" .value=${record.percentage} aria-labelledby="job-${record.id}"></progress>
