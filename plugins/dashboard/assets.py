@@ -31,7 +31,7 @@ def pages(branding: Branding) -> list[Page]:
     `/` and everything below `/dashboard` is one page, whose scripts show the screen of the address.
     """
     files = _files(branding)
-    build = _build(files)
+    build = _build(files, branding)
     base = f"/dashboard/assets/{build}/"
     content = partial(_index, branding, files, build, base)
     return [
@@ -67,9 +67,9 @@ def _shipped(directory: Traversable, prefix: str = "") -> Iterator[tuple[str, by
             yield name, each.read_bytes()
 
 
-def _build(files: dict[str, bytes]) -> str:
-    """Return a digest of all files."""
-    digest = hashlib.sha256()
+def _build(files: dict[str, bytes], branding: Branding) -> str:
+    """Return a digest of all that a page is made of."""
+    digest = hashlib.sha256(as_json([branding.name, branding.support]).encode())
     for name, body in sorted(files.items()):
         digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(body).digest())
     return digest.hexdigest()[:16]
@@ -105,9 +105,10 @@ def _index(branding: Branding, files: dict[str, bytes], build: str, base: str, v
 <script type="module" src="{base}app.js"></script>
 </head>
 <body>
-<div id="app"><main class="welcome"><h1>{name}</h1><p>Loading …</p>
+<div id="app"></div>
+<main class="welcome" id="loading"><h1>{name}</h1><p>Loading …</p>
 <noscript><p>This page needs JavaScript. <a href="/docs">The manual</a> shows how to administer the appliance
-without a browser.</p></noscript></main></div>
+without a browser.</p></noscript></main>
 </body>
 </html>
 """.encode()

@@ -130,18 +130,19 @@ def _logo(appliance: Appliance, path: Any) -> tuple[str, bytes]:
 def _catalogue(appliance: Appliance, path: str) -> bytes:
     content = _file(appliance, path)
     try:
-        catalogue = strict_json.loads(content)
+        catalogue = strict_json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise _UnusableError(f"{path} is no JSON: {error}") from error
+        raise _UnusableError(f"{path} is no JSON in UTF-8: {error}") from error
     if not isinstance(catalogue, dict) or not all(map(_is_translation, catalogue.values())):
         raise _UnusableError(f"{path} is not an object of translations by the English text")
     return content
 
 
 def _is_translation(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, dict) and "other" in value and all(isinstance(each, str) for each in value.values())
-    )
+    """Return whether people can read it: an empty text would be shown as nothing at all."""
+    if isinstance(value, dict):
+        return "other" in value and all(isinstance(each, str) and each.strip() for each in value.values())
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _file(appliance: Appliance, path: str) -> bytes:

@@ -44,6 +44,20 @@ def findings(host: Host) -> str:
 
 
 @pytest.mark.parametrize(
+    "content",
+    ['{"Sign in": ""}', '{"Sign in": {"other": " "}}', '{"Sign in": 5}', '{"Sign in": "Anmelden"}'.encode("utf-16")],
+    ids=["empty", "blank", "number", "UTF-16"],
+)
+def test_a_catalogue_that_browsers_cannot_use_is_told_of(jidoteki_host: MakeHost, content: str | bytes) -> None:
+    host = jidoteki_host(plugins={"dashboard": {"languages": {"fr": "/usr/local/etc/fr.json"}}}, start=False)
+    host.appliance.replace_file(host.appliance.system_etc / "fr.json", content)
+    host.start()
+
+    assert "languages: fr: /usr/local/etc/fr.json is " in findings(host)
+    assert "fr" not in state(host)["languages"]
+
+
+@pytest.mark.parametrize(
     ("section", "told"),
     [
         ({"nmae": "Shop"}, "nmae is not one of"),

@@ -5,12 +5,17 @@ import * as key from "./key.js";
 import { load, t } from "./text.js";
 import { showLogin, showSetup } from "./welcome.js";
 
+/** Milliseconds after which an appliance that does not answer is asked again. */
+const AGAIN = 2_000;
+
 const root = document.getElementById("app");
 const site = JSON.parse(document.getElementById("state").textContent);
 
 /** Sign in with a key that the appliance has accepted. */
 async function signedIn(session) {
-  const { start } = await import("./shell.js");
+  const { start } = await import("./shell.js").catch(() => {
+    throw new api.UnreachableError();
+  });
   await start(root, site, session, leave);
 }
 
@@ -32,7 +37,6 @@ function welcome(message = "") {
 
 async function begin() {
   await load(site.languages);
-  root.replaceChildren(); // what the page shows until here
   api.on("denied", () => leave(t("The token was changed or is no longer valid. Please sign in again.")));
   key.onForgotten((message) => leave(message, true));
   addEventListener("beforeunload", () => key.handOver()); // at pagehide it is too late to store anything
@@ -52,8 +56,8 @@ async function resume() {
   try {
     await signedIn(await api.call("GET", "/session"));
   } catch (error) {
-    if (error instanceof api.UnreachableError) {
-      setTimeout(resume, 2000);
+    if (error instanceof api.UnreachableError || error.status === 429 || error.status >= 500) {
+      setTimeout(resume, AGAIN);
     } else if (key.isPresent()) {
       welcome(error.message);
     }

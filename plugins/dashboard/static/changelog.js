@@ -2,7 +2,9 @@
 
 import { html } from "./vendor/lit-html.js";
 
-const HEADING = /^#{1,6}\s+(.+?)\s*#*$/;
+const HEADING = /^#{1,6}\s+(\S.*)$/;
+/** The line below a heading in the older of the two ways. */
+const UNDERLINE = /^(={3,}|-{3,})\s*$/;
 const ITEM = /^\s*[-*+]\s+(.+)$/;
 
 /** Return the parts of a text: `{kind: "heading" | "list" | "text", lines}`. */
@@ -13,7 +15,11 @@ function parts(text) {
     const [, heading] = HEADING.exec(line) ?? [];
     const [, item] = ITEM.exec(line) ?? [];
     const last = found.at(-1);
-    if (heading) {
+    if (last?.kind === "text" && UNDERLINE.test(line)) {
+      const above = last.lines.pop();
+      found.splice(-1, last.lines.length ? 0 : 1);
+      add("heading", above);
+    } else if (heading) {
       add("heading", heading);
     } else if (item) {
       add("list", item);
@@ -27,7 +33,7 @@ function parts(text) {
 }
 
 /** Text without the marks of Markdown for emphasis and code. */
-const plain = (text) => text.replace(/\*\*(.+?)\*\*/g, "$1").replace(/`([^`]+)`/g, "$1");
+const plain = (text) => text.replace(/(?<![\w*])\*\*(?=\S)(.{1,200}?)(?<=\S)\*\*(?![\w*])/g, "$1").replace(/`([^`]{1,200})`/g, "$1");
 
 const VIEWS = {
   heading: ([line]) => html`<h3>${plain(line)}</h3>`,

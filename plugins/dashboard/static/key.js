@@ -81,7 +81,7 @@ function wait() {
 export async function recover() {
   const [kept, handedOver] = [await read(NAME), await read(LEFT)];
   await erase(LEFT);
-  const record = [kept, handedOver].find((each) => each?.until > Date.now() && each.key.extractable === false);
+  const record = [kept, handedOver].find((each) => isValid(each) && each.key.extractable === false);
   if (record) {
     key = record.key;
     return true;
@@ -89,6 +89,9 @@ export async function recover() {
   await erase(NAME);
   return askOthers();
 }
+
+/** A clock that was put back must not give a key more time than it had. */
+const isValid = (record) => record?.until > Date.now() && record.until - Date.now() <= record.seconds * 1000;
 
 /** Keep the key over a reload of this page. It is one request: a page that is being left has no time for a second one. */
 export function handOver() {
@@ -169,4 +172,4 @@ async function run(mode, action) {
 const read = (name) => run("readonly", (all) => all.get(name)).catch(() => undefined);
 const erase = (name) => run("readwrite", (all) => (name ? all.delete(name) : all.clear())).catch(() => undefined);
 const store = (seconds, name = NAME) =>
-  run("readwrite", (all) => all.put({ key, until: Date.now() + seconds * 1000 }, name)).catch(() => undefined);
+  run("readwrite", (all) => all.put({ key, until: Date.now() + seconds * 1000, seconds }, name)).catch(() => undefined);

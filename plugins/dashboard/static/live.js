@@ -16,7 +16,13 @@ const LOCK = "jidoteki-live";
 /** @type {{jobs: Map<string, any>, health: any, services: any[] | null, reached: boolean, since: number, streaming: boolean}} */
 export const state = { jobs: new Map(), health: null, services: null, reached: true, since: 0, streaming: false };
 
+/** Milliseconds between two signs of a tab that somebody looks at it. */
+const SEEN_EACH = 10_000;
+
 const listeners = new Map();
+const seen = new EventTarget();
+/** When another tab was looked at last. */
+let lookedAt = 0;
 const channel = new BroadcastChannel(LOCK);
 let running = null;
 
@@ -48,7 +54,13 @@ function dispatch(kind, data) {
   } else if (kind === "streaming") {
     state.streaming = data;
   }
-  listeners.get(kind)?.forEach((listener) => listener(data));
+  listeners.get(kind)?.forEach((listener) => {
+    try {
+      listener(data);
+    } catch (error) {
+      reportError(error); // one that fails keeps nothing from the others
+    }
+  });
 }
 
 /** Dispatch in all tabs. */
@@ -67,7 +79,10 @@ channel.onmessage = ({ data }) => {
   if (running === null) {
     return;
   }
-  if (data.ask && running.leads) {
+  if (data.visible) {
+    lookedAt = Date.now();
+    seen.dispatchEvent(new Event("visible"));
+  } else if (data.ask && running.leads) {
     channel.postMessage({ snapshot: snapshot() });
   } else if (data.snapshot) {
     dispatch("state", data.snapshot.state);
@@ -89,6 +104,11 @@ export function start(may) {
   running = { ending, may, leads: false };
   const mine = running;
   channel.postMessage({ ask: true });
+  const tell = () => document.visibilityState === "visible" && channel.postMessage({ visible: true });
+  const telling = setInterval(tell, SEEN_EACH);
+  ending.signal.addEventListener("abort", () => clearInterval(telling));
+  document.addEventListener("visibilitychange", tell, { signal: ending.signal });
+  tell();
   api.on("reach", (reached) => running === mine && dispatch("reach", reached));
   navigator.locks
     .request(LOCK, { signal: ending.signal }, async () => {
@@ -152,7 +172,7 @@ async function lead(signal, may) {
 class NoStreamError extends Error {}
 
 /** Read one stream to its end; fetch and not EventSource, which gives up at the first 503 and shows no status. */
-async function stream(signal, last, seen) {
+async function stream(signal, last, took) {
   const silent = new AbortController();
   const hush = () => silent.abort(new NoStreamError());
   let timer = setTimeout(hush, SILENCE);
@@ -173,7 +193,7 @@ async function stream(signal, last, seen) {
       if (rest.length > LONGEST_EVENT) {
         throw new NoStreamError();
       }
-      blocks.forEach((block) => take(block, seen));
+      blocks.forEach((block) => take(block, took));
     }
   } finally {
     clearTimeout(timer);
@@ -181,7 +201,7 @@ async function stream(signal, last, seen) {
 }
 
 /** Take one event; https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream. */
-function take(block, seen) {
+function take(block, took) {
   const fields = { event: "message", data: "", id: null };
   for (const line of block.split("\n")) {
     const [name, value] = [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).replace(/^ /, "")];
@@ -192,7 +212,7 @@ function take(block, seen) {
     }
   }
   if (fields.id !== null) {
-    seen(fields.id);
+    took(fields.id);
   }
   if (fields.data && fields.event !== "reset" && fields.event !== "bye") {
     try {
@@ -208,11 +228,10 @@ async function poll(signal, until, may) {
   let otherAt = 0;
   while (!signal.aborted && Date.now() < until) {
     try {
-      const visible = document.visibilityState === "visible";
       if (may("GET", "/jobs")) {
         await askJobs(signal);
       }
-      if (visible && Date.now() - otherAt >= HEALTH_EACH) {
+      if (isLookedAt() && Date.now() - otherAt >= HEALTH_EACH) {
         otherAt = Date.now();
         await askState(signal, may);
       }
@@ -224,9 +243,12 @@ async function poll(signal, until, may) {
         publish("reach", false);
       }
     }
-    await sleep(document.visibilityState === "visible" ? POLL.visible : POLL.hidden, signal, true);
+    await sleep(isLookedAt() ? POLL.visible : POLL.hidden, signal, true);
   }
 }
+
+/** Whether somebody looks at this tab, which reads for all, or at another one. */
+const isLookedAt = () => document.visibilityState === "visible" || Date.now() - lookedAt < 1.5 * SEEN_EACH;
 
 async function askJobs(signal) {
   const { jobs } = await api.call("GET", "/jobs", { query: { limit: 20 }, signal });
@@ -262,18 +284,21 @@ function isNews(job) {
   return known === undefined || known.status !== job.status || known.percentage !== job.percentage || known.restarting !== job.restarting;
 }
 
-/** Wait; `wakes` when the tab is looked at. */
+/** Wait; `wakes` when a tab is looked at. */
 function sleep(milliseconds, signal, wakes = false) {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
       document.removeEventListener("visibilitychange", shown);
+      seen.removeEventListener("visible", other);
       resolve();
     };
     const shown = () => wakes && document.visibilityState === "visible" && end();
+    const other = () => wakes && milliseconds > POLL.visible && end();
     const timer = setTimeout(end, milliseconds);
     signal.addEventListener("abort", end);
+    seen.addEventListener("visible", other);
     document.addEventListener("visibilitychange", shown);
   });
 }

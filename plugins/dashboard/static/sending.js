@@ -82,16 +82,23 @@ export function sendForm(place, file, signal, path, fields) {
   );
 }
 
+let number = 0;
+
+/** Return whether a file is being sent. */
+export const isSending = () => number > 0;
+
 /** Do something about which a place of the screen shows how far it is. */
 async function shown(place, file, signal, action) {
   const ending = new AbortController();
   const view = sendingView(place, file, () => ending.abort());
   const warn = (event) => event.preventDefault();
   addEventListener("beforeunload", warn);
+  number += 1;
   view(0);
   try {
     return await action(view, AbortSignal.any([signal, ending.signal]));
   } finally {
+    number -= 1;
     removeEventListener("beforeunload", warn);
     render(nothing, place);
   }

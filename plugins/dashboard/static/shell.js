@@ -7,6 +7,7 @@ import * as live from "./live.js";
 import { pluginScreens } from "./plugin_screens.js";
 import { Restarting } from "./restarting.js";
 import { SCREENS } from "./screens.js";
+import { isSending } from "./sending.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
 import { html, nothing, render, svg } from "./vendor/lit-html.js";
@@ -32,7 +33,7 @@ export async function start(root, site, session, leave) {
   const served = new Served(await description());
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, isEdited: false, isOutdated: false, restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start(may);
   for (const kind of ["health", "state", "reach"]) {
@@ -40,8 +41,10 @@ export async function start(root, site, session, leave) {
   }
   live.on("reach", found, ending.signal);
   api.on("denied", () => ending.abort());
-  addEventListener("popstate", show, { signal: ending.signal });
+  addEventListener("popstate", () => location.pathname === frame.path || show(), { signal: ending.signal });
   root.addEventListener("click", follow, { signal: ending.signal });
+  root.addEventListener("input", edited, { signal: ending.signal });
+  root.addEventListener("submit", edited, { signal: ending.signal });
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
@@ -66,10 +69,30 @@ export function go(path) {
 function follow(event) {
   const link = event.target.closest?.("a[href]");
   const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-  if (link && plain && link.origin === location.origin && !link.download && `${link.pathname}/`.startsWith(`${BASE}/`)) {
+  const isScreen = link && link.origin === location.origin && !link.hash && `${link.pathname}/`.startsWith(`${BASE}/`);
+  if (isScreen && plain && !link.download) {
     event.preventDefault();
     toggle(false);
-    go(link.pathname);
+    leaveFor(link.pathname).catch(reportError);
+  }
+}
+
+/** Go to a screen, unless somebody wants to stay with what was entered or is being sent here. */
+async function leaveFor(path) {
+  const question = {
+    title: t("Leave this page?"),
+    body: isSending() ? t("The file that is being sent is thrown away.") : t("What you entered here is not saved."),
+    action: t("Leave the page"),
+  };
+  if (!(frame.isEdited || isSending()) || (await widgets.ask(question))) {
+    await go(path);
+  }
+}
+
+/** Note that something was entered in a form, or sent. */
+function edited(event) {
+  if (event.target.closest?.("main form")) {
+    frame.isEdited = event.type === "input";
   }
 }
 
@@ -90,11 +113,9 @@ async function show() {
   leaving = new AbortController();
   const { signal } = leaving;
   const screen = current();
-  if (screen === undefined) {
-    return;
-  }
-  const title = t(screen.title);
+  const title = screen ? t(screen.title) : t("Nothing to see");
   document.title = `${title} – ${frame.site.name}`;
+  Object.assign(frame, { path: location.pathname, isEdited: false });
   draw();
   const main = frame.root.querySelector("main");
   const place = document.createElement("div");
@@ -103,6 +124,10 @@ async function show() {
   render(view(title, html`<p class="hint" role="status">${t("Loading …")}</p>`), place);
   place.querySelector("h1").focus();
   scrollTo(0, 0);
+  if (screen === undefined) {
+    render(view(title, html`<p>${t("The token that you signed in with opens none of the pages here.")}</p>`), place);
+    return;
+  }
   try {
     const module = await import(screen.module ?? `./screens/${screen.name}.js`);
     if (!signal.aborted) {
@@ -171,10 +196,15 @@ async function found(reached) {
   }
   const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
   if (response?.ok && (await response.json()).build !== frame.site.build) {
-    frame.restarting.handOver();
-    await key.handOver();
-    location.reload();
+    frame.isOutdated = true;
+    await (frame.isEdited ? draw() : loadAgain());
   }
+}
+
+async function loadAgain() {
+  frame.restarting.handOver();
+  await key.handOver();
+  location.reload();
 }
 
 function draw() {
@@ -219,9 +249,9 @@ function menu(chosen) {
 function figures() {
   const { cpu, disk, memory } = live.state.health ?? {};
   const shown = [
-    cpu && { name: t("Load"), value: cpu.load?.split(",")[0], bad: cpu.cpu5min >= cpu.num },
-    disk && { name: t("Disk"), value: text.percent(disk.percentage / 100), bad: disk.percentage >= FULL.disk },
-    memory && { name: t("Memory"), value: text.percent(memory.percentage / 100), bad: memory.percentage >= FULL.memory },
+    cpu?.load !== undefined && { name: t("Load"), value: String(cpu.load).split(",")[0], bad: cpu.cpu5min >= cpu.num },
+    share(t("Disk"), disk?.percentage, FULL.disk),
+    share(t("Memory"), memory?.percentage, FULL.memory),
   ].filter(Boolean);
   return html`<dl class="figures" aria-label=${t("State of the appliance")}>
     ${shown.map((each) => html`<div class=${each.bad ? "bad" : ""}>
@@ -230,10 +260,20 @@ function figures() {
   </dl>`;
 }
 
+/** What is in use of something; nothing where the appliance does not say it in figures. */
+const share = (name, percentage, full) =>
+  Number.isFinite(percentage) && { name, value: text.percent(percentage / 100), bad: percentage >= full };
+
 /** What is to be said of the connection; empty while all is well. */
 function connection() {
-  return html`<div class="connection" role="status">${frame.restarting.since || live.state.reached ? frame.restarting.view() : lost()}</div>`;
+  const told = frame.restarting.since || live.state.reached ? frame.restarting.view() : lost();
+  return html`<div class="connection" role="status">${frame.isOutdated && told === nothing ? outdated() : told}</div>`;
 }
+
+const outdated = () => html`<p>
+  ${t("This page is of a version that the appliance has no more. What you entered is lost when it is loaded again.")}
+  <button type="button" @click=${loadAgain}>${t("Load it again")}</button>
+</p>`;
 
 const lost = () => html`<p>${t("The appliance does not answer. Trying again …")} ${since(live.state.since)}</p>`;
 const since = (start) => html`<span aria-hidden="true">${text.duration((Date.now() - start) / 1000)}</span>`;

@@ -1,5 +1,7 @@
 // Texts in the language of the browser. The English text is the key of its translation.
 
+const CATALOGUE_TRIES = 2;
+
 let catalogue = {};
 let language = "en";
 
@@ -10,16 +12,31 @@ export async function load(languages) {
     if (found === undefined) {
       continue;
     }
-    if (found !== "en" || "en" in languages) {
-      const response = await fetch(languages[found]);
-      if (response.ok) {
-        catalogue = await response.json();
-      }
+    if (found === "en" && !("en" in languages)) {
+      language = wanted;
+      break;
     }
-    language = wanted;
-    break;
+    const read = await fetched(languages[found]);
+    if (read !== null) {
+      catalogue = read;
+      language = wanted;
+      break;
+    }
   }
   document.documentElement.lang = language;
+}
+
+/** Return a catalogue; null where it cannot be had, and English does. */
+async function fetched(address) {
+  for (let left = CATALOGUE_TRIES; left > 0; left -= 1) {
+    try {
+      const response = await fetch(address);
+      return response.ok ? await response.json() : null;
+    } catch {
+      // lost on the way, or no JSON
+    }
+  }
+  return null;
 }
 
 /**
@@ -30,7 +47,7 @@ export async function load(languages) {
  * @returns {string}
  */
 export function t(english, values = {}) {
-  const translated = own(catalogue, english) ?? english;
+  const translated = own(catalogue, english) || english;
   return fill(typeof translated === "string" ? translated : translated.other, values);
 }
 
