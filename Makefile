@@ -162,7 +162,7 @@ lock: $(READY) ## pin, with hashes, what the product, its developers and the sit
 SUITES := bookworm trixie
 .PHONY: vm-test
 vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; as root; SUITES=trixie for one alone
-	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm
+	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm tests/project/test_deb.py
 
 .PHONY: vm-quick
 vm-quick: $(READY) ## the most important of them on one system, in three minutes, as CI does
