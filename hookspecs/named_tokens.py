@@ -22,8 +22,9 @@ RESERVED: Final = (ADMINISTRATOR, "first-run", "first-setup", "local", "root")
 CLOSED: Final = ("/setup", "/tokens")
 """Paths that no named token may use, whatever its scopes: with these it could grant itself all rights."""
 
-OPEN: Final = ("/session",)
-"""Paths that every named token may read, whatever its scopes: what it may do is its holder's business."""
+OPEN: Final = ("/session", "/downloads")
+"""Paths that every named token may use, whatever its scopes: what it may do is its holder's business, and an address
+for a download is made only of what it may read."""
 
 NAME: Final = f"(?!({'|'.join(RESERVED)})$)[a-z][a-z0-9-]{{0,31}}"
 SCOPE: Final = "all|read|((GET|POST|PUT|PATCH|DELETE) )?(/[a-z0-9][a-z0-9._-]*)+"

@@ -32,7 +32,7 @@ class User:
             return True
         if any(_covers(reserved, path) for reserved in named_tokens.CLOSED):
             return False
-        if path in named_tokens.OPEN and not changes:
+        if path in named_tokens.OPEN:
             return True
         return any(_allows(scope, method, path, changes) for scope in self.scopes)
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +84,24 @@ def read(appliance: Appliance, config: Mapping[str, Any]) -> Branding:
 def check(appliance: Appliance, config: Mapping[str, Any]) -> list[Finding]:
     """Return what of the configuration cannot be used."""
     advice = "correct it below plugins.dashboard; until then the default is used"
-    return [Finding("error", "dashboard", problem, advice) for problem in read(appliance, config).problems]
+    branding = read(appliance, config)
+    errors = [Finding("error", "dashboard", problem, advice) for problem in branding.problems]
+    return errors + [_coverage(language, content) for language, content in branding.languages.items()]
+
+
+def _coverage(language: str, content: bytes) -> Finding:
+    """Return how many of the dashboard's own texts a catalogue has; the German one has all."""
+    german = resources.files("jidoteki.plugins.dashboard").joinpath("static/languages/de.json")
+    texts = json.loads(german.read_bytes()).keys()
+    own = json.loads(content.decode("utf-8-sig")).keys()
+    others = sorted(own - texts)
+    named = (
+        f"; {len(others)} are of no screen of its own: {', '.join(repr(each[:40]) for each in others[:5])}"
+        if others
+        else ""
+    )
+    message = f"languages: {language} has {len(own & texts)} of the dashboard's {len(texts)} texts{named}"
+    return Finding("note", "dashboard", message, "what it lacks is shown in English; plugins have texts of their own")
 
 
 def _text(value: Any, longest: int) -> str:
@@ -133,8 +151,13 @@ def _catalogue(appliance: Appliance, path: str) -> bytes:
         catalogue = strict_json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise _UnusableError(f"{path} is no JSON in UTF-8: {error}") from error
-    if not isinstance(catalogue, dict) or not all(map(_is_translation, catalogue.values())):
+    if not isinstance(catalogue, dict):
         raise _UnusableError(f"{path} is not an object of translations by the English text")
+    for english, translation in catalogue.items():
+        if not _is_translation(translation):
+            raise _UnusableError(
+                f"{path} is wrong: the translation of {english[:80]!r} must be a text, or one for each plural"
+            )
     return content
 
 

@@ -241,7 +241,7 @@ def test_while_the_first_run_is_pending_only_setup_takes_the_passphrase(
 
 CHANGES = {route for route in TABLE if route[0] in ("POST", "PATCH", "DELETE")} | {("GET", "/reboot")}
 RESERVED = {route for route in TABLE if route[1].startswith(("/setup", "/tokens"))}
-OPEN = {("GET", "/session")} & set(TABLE)
+OPEN = {("GET", "/session"), ("POST", "/downloads")} & set(TABLE)
 SCOPES = {
     "all": set(TABLE) - RESERVED,
     "read": set(TABLE) - RESERVED - CHANGES,

@@ -43,6 +43,15 @@ def findings(host: Host) -> str:
     return done.stdout + done.stderr
 
 
+def test_check_says_how_much_of_the_dashboard_a_catalogue_translates(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(plugins={"dashboard": {"languages": {"fr": "/usr/local/etc/fr.json"}}}, start=False)
+    host.appliance.replace_file(host.appliance.system_etc / "fr.json", '{"Sign in": "Se connecter", "Sign owt": "x"}')
+
+    assert re.search(
+        r"fr has 1 of the dashboard's \d{3} texts; 1 are of no screen of its own: 'Sign owt'", findings(host)
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     ['{"Sign in": ""}', '{"Sign in": {"other": " "}}', '{"Sign in": 5}', '{"Sign in": "Anmelden"}'.encode("utf-16")],
@@ -53,7 +62,9 @@ def test_a_catalogue_that_browsers_cannot_use_is_told_of(jidoteki_host: MakeHost
     host.appliance.replace_file(host.appliance.system_etc / "fr.json", content)
     host.start()
 
-    assert "languages: fr: /usr/local/etc/fr.json is " in findings(host)
+    assert re.search(
+        r"languages: fr: /usr/local/etc/fr.json is (wrong: the translation of 'Sign in'|no JSON)", findings(host)
+    )
     assert "fr" not in state(host)["languages"]
 
 
@@ -107,7 +118,7 @@ def test_section_that_is_right_is_used_and_check_says_nothing_of_it(jidoteki_hos
     assert fetch(host, shown["logo"]) == (200, SVG)
     assert fetch(host, shown["languages"]["fr"])[1] == '{"Home": "Accueil"}'
     assert "--brand-background:#004400;--brand-text:#FFFFFF" in fetch(host, f"{shown['base']}app.css")[1]
-    assert "dashboard" not in findings(host)
+    assert "error: dashboard" not in findings(host)
 
 
 @pytest.mark.parametrize("kind", ["link to the file", "link to a picture", "link to its directory", "copy"])

@@ -101,11 +101,11 @@ def named(host: Host, scopes: str) -> str:
 
 
 def test_it_opens_no_more_than_the_scopes_of_who_made_it(host: Host) -> None:
-    token = named(host, "POST /downloads,/backup")
+    token = named(host, "/backup")
 
     assert ticket(host, "/logs", token).status == 403
     assert use(host, ticket(host, token=token).json["url"]).status == 200
-    assert ticket(host, token=named_again(host, "read")).status == 403
+    assert use(host, ticket(host, token=named_again(host, "read")).json["url"]).status == 200
 
 
 def named_again(host: Host, scopes: str) -> str:

@@ -19,6 +19,9 @@ export const LABELS = {
 /** Where an address comes from. */
 export const MODES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed address") };
 
+/** The files of a certificate. */
+const FILES = { public: phrase("Certificate"), private: phrase("Private key"), ca: phrase("Authority") };
+
 /**
  * Return a sentence of the appliance with the names of fields as the screens have them.
  *
@@ -28,6 +31,7 @@ export const MODES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed a
  */
 export function readable(message, t, atField = false) {
   const text = atField ? message.replace(/^[a-z0-9_]+([.-][a-z0-9_]+)* (?=must |is |are |has |holds )/, "") : message;
-  const named = text.replace(/(settings\.network\.)?\b(ip_address|ntpserver|dns1|dns2)\b/g, (_, path, name) => t(LABELS[name]));
+  const named = text.replace(/^(public|private|ca) (?=holds |is )|(?<= in )(public|private|ca)\b/g, (_, first, later) =>
+    first ? `${t(FILES[first])}: ` : `“${t(FILES[later])}”`).replace(/(settings\.network\.)?\b(ip_address|ntpserver|dns1|dns2)\b/g, (_, path, name) => t(LABELS[name]));
   return text === message ? named : named.charAt(0).toUpperCase() + named.slice(1);
 }

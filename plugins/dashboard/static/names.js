@@ -21,6 +21,8 @@ const REQUESTS = {
   "POST /update": phrase("Install an update"),
   "POST /settings": phrase("Change the settings"),
   "POST /certs": phrase("Replace the certificate"),
+  "POST /certs/confirm": phrase("Keep the new certificate"),
+  "POST /settings/confirm": phrase("Keep the new settings"),
   "POST /storage": phrase("Change the storage"),
   "POST /license": phrase("Replace the license"),
   "POST /backup": phrase("Make or remove a backup"),

@@ -30,6 +30,11 @@ export const SENTENCES = [
   phrase("gateway {gateway} is not in the subnet of ip_address, {subnet}"),
   phrase("must not be empty: send a PEM file"),
   phrase("must not be empty: send the license file"),
+  phrase("The private key does not belong to the certificate in public"),
+  phrase("The license is not an OpenPGP message"),
+  phrase("The license is not encrypted to the key in license.key: it is for another appliance"),
+  phrase("The package cannot be decrypted: {reason}"),
+  phrase("The package is damaged or not an update package: {reason}"),
   phrase("The package's version {version} is not newer than {installed}"),
   phrase("The package's signature is not valid: it was changed or signed with another key"),
   phrase("There is no backup: make one with POST /backup and action=START"),
@@ -69,7 +74,8 @@ export function said(message, { atField = false, code } = {}) {
     const match = pattern.exec(message) ?? pattern.exec(text.charAt(0).toLowerCase() + text.slice(1));
     if (match && isTranslated(sentence)) {
       const translated = t(sentence, match.groups ?? {});
-      return { text: translated.charAt(0).toUpperCase() + translated.slice(1), lang: undefined, meaning };
+      const begins = sentence.startsWith("{") ? translated : translated.charAt(0).toUpperCase() + translated.slice(1);
+      return { text: begins, lang: undefined, meaning };
     }
   }
   return { text, lang: "en", meaning };

@@ -249,7 +249,7 @@ function menu(chosen) {
 function figures() {
   const { cpu, disk, memory } = live.state.health ?? {};
   const shown = [
-    cpu?.load !== undefined && { name: t("Load"), value: String(cpu.load).split(",")[0], bad: cpu.cpu5min >= cpu.num },
+    cpu?.load !== undefined && { name: t("Load"), value: load(cpu.load), bad: cpu.cpu5min >= cpu.num },
     share(t("Disk"), disk?.percentage, FULL.disk),
     share(t("Memory"), memory?.percentage, FULL.memory),
   ].filter(Boolean);
@@ -258,6 +258,12 @@ function figures() {
       <dt>${each.name}</dt><dd>${each.value}${each.bad ? html`<span class="unseen"> ${t("(high)")}</span>` : nothing}</dd>
     </div>`)}
   </dl>`;
+}
+
+/** The load of the last minute, as people write numbers. */
+function load(said) {
+  const first = Number.parseFloat(String(said).split(",")[0]);
+  return Number.isFinite(first) ? text.number(first, 2) : "–";
 }
 
 /** What is in use of something; nothing where the appliance does not say it in figures. */

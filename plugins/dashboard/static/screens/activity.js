@@ -2,6 +2,8 @@
 
 import { entries } from "../audit.js";
 import { jobTitle, userTitle } from "../names.js";
+import { said } from "../sentences.js";
+import { html, nothing } from "../vendor/lit-html.js";
 
 const PAGE = 20;
 /** How many are kept of a list that grows by itself; then it begins again with its first page. */
@@ -147,7 +149,7 @@ class Jobs extends Paged {
     const open = this.opened === job.id;
     const took = Math.max(0, (running ? Date.now() / 1000 : job.finished) - job.started);
     return html`<tr role="row" data-job=${job.id}>
-        <th scope="row" role="rowheader">${jobTitle(job.type)}${job["error-message"] ? html`<p class="reason">${job["error-message"]}</p>` : nothing}</th>
+        <th scope="row" role="rowheader">${jobTitle(job.type)}${job["error-message"] ? reason(job) : nothing}</th>
         <td role="cell">${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>
         <td role="cell" class="when">${dateTime(job.started)}</td>
         <td role="cell" class="when">${duration(took)}</td>
@@ -210,4 +212,10 @@ class Audit extends Paged {
       <td role="cell">${client}</td>
     </tr>`;
   }
+}
+
+/** Why a job failed: what its code means, and the words of the appliance where they are in the reader's language. */
+function reason(job) {
+  const { text, lang, meaning } = said(job["error-message"], { code: job["error-code"] });
+  return html`<p class="reason" lang=${lang && !meaning ? lang : nothing}>${lang && meaning ? meaning : text}</p>`;
 }
