@@ -157,6 +157,7 @@ class Certificates {
     const preview = await call("POST", "/certs", { query: { "dry-run": 1 }, fields });
     const warnings = this.warnings(preview);
     const sure = await ask({
+      signal: this.ctx.signal,
       title: warnings.length ? t("Use this certificate in spite of the warnings?") : t("Use this certificate?"),
       body: this.preview(preview, warnings),
       action: t("Use it"),

@@ -161,6 +161,7 @@ class Network {
     const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
     const target = whereTo(network, present);
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Change the network settings?"),
       body: this.question(preview, differences(preview, present, network), target),
       action: t("Change"),
