@@ -166,3 +166,33 @@ def test_restart_is_asked_for_once_however_often_its_button_is_clicked(
     tab.page.click("button.restart")  # and can be asked for again
     tab.page.wait_for_selector("dialog")
     tab.assert_quiet()
+
+
+@pytest.mark.parametrize("wanted", ["first-token", "other-token"])
+def test_setup_whose_answer_is_lost_is_known_by_the_token_in_force(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, wanted: str
+) -> None:
+    host = jidoteki_host(token=None)
+    tab = dashboard_browser.tab(host).open()
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    tab.page.route("**/admin/setup**", lose, times=1)
+    tab.page.route("**/admin/session**", lambda route: route.abort(), times=1)
+
+    def set_up(token: str) -> None:
+        tab.page.fill("#newtoken", token)
+        tab.page.fill("#again", token)
+        tab.page.click("button.primary")
+
+    set_up("first-token")
+    tab.wait_for("The appliance does not answer. Please try again.")
+    set_up(wanted)
+
+    if wanted == "first-token":
+        tab.page.wait_for_selector("nav")
+    else:
+        tab.wait_for("The appliance has taken the token that you chose before. Use that one.")
+    tab.assert_quiet(LOST, REFUSED)
