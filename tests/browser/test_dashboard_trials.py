@@ -140,3 +140,55 @@ def test_certificate_comes_back_when_nobody_confirms(dashboard_browser: Browser,
 
     assert fingerprint(host.certificate) == before
     tab.assert_quiet(LOST)
+
+
+def test_question_says_which_settings_wait_and_that_somebody_else_changed_them(
+    dashboard_browser: Browser, host: Host
+) -> None:
+    mine = dashboard_browser.tab(host).login(path="/dashboard/network")
+    other = dashboard_browser.tab(host).login(path="/dashboard/network")
+    other.page.fill("#field-dns1", "192.0.2.53")
+    mine.page.fill("#field-hostname", "renamed.example")
+    mine.page.click("form button.primary")
+    mine.page.click("dialog button:has-text('Change')")
+
+    for tab in (mine, other):
+        tab.page.locator("[data-trial]").wait_for()
+        told = tab.page.inner_text("[data-trial]")
+        assert "renamed.example, before: appliance.example" in told
+        assert "127.0.0.254" not in told
+        assert ("Somebody else changed it" in told) == (tab is other)
+    mine.page.reload()
+    mine.page.locator("[data-trial]").wait_for()
+    assert "Somebody else changed it" not in mine.page.inner_text("[data-trial]")
+    other.page.click("button:has-text('Keep this change')")
+
+    for tab in (mine, other):
+        tab.wait_for("The new settings are in force.")
+        tab.until("document.querySelector('#field-hostname').value === 'renamed.example'")
+    assert other.page.input_value("#field-dns1") == "192.0.2.53"  # what was typed there
+
+
+def test_form_shows_the_former_settings_once_they_are_in_force_again(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login(path="/dashboard/network")
+    impatiently(tab, "/settings")
+    tab.page.fill("#field-hostname", "renamed.example")
+    tab.page.click("form button.primary")
+    tab.page.click("dialog button:has-text('Change')")
+
+    tab.wait_for("The change was taken back: the former settings are in force again.", 60)
+    tab.until("document.querySelector('#field-hostname').value === 'appliance.example'")
+
+
+def test_question_says_which_certificate_waits(dashboard_browser: Browser, host: Host, tmp_path: Path) -> None:
+    made, key = certificate(tmp_path, "new.example")
+    other = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+    mine = dashboard_browser.tab(host).login(path="/dashboard/certificates")
+    choose(mine, made, key)
+    mine.page.click("dialog button:has-text('Use it')")
+
+    other.page.locator("[data-trial]").wait_for(timeout=30_000)
+
+    told = other.page.inner_text("[data-trial]")
+    assert "Somebody else changed it" in told and "new.example" in told
+    assert fingerprint(made) in told.replace("\n", "")

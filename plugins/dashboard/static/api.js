@@ -43,6 +43,9 @@ export function on(event, listener) {
   return () => listeners[event].delete(listener);
 }
 
+/** Return the signal that is aborted once the login of this moment ends. */
+export const untilSignedOut = () => traffic.signal;
+
 /** End all requests; for somebody who signs out. */
 export function endAll() {
   traffic.abort();
@@ -166,12 +169,12 @@ export async function call(method, path, options = {}) {
  */
 async function sendOnce(method, path, options) {
   const headers = { "Idempotency-Key": crypto.randomUUID(), ...options.headers };
-  for (let left = TRIES; ; left -= 1) {
+  for (let left = TRIES; ; ) {
     try {
       return await send(method, path, { ...options, headers });
     } catch (error) {
-      const passing = error instanceof UnreachableError || (error.status === 409 && error.retryAfter);
-      if (!passing || left <= 1) {
+      left = isBeingMade(error) ? TRIES : left - 1;
+      if (left < 1 || !(error instanceof UnreachableError || isBeingMade(error))) {
         throw error;
       }
     }
@@ -179,6 +182,9 @@ async function sendOnce(method, path, options) {
     options.signal?.throwIfAborted();
   }
 }
+
+/** The appliance still carries out what was asked before with this key, however long that takes. */
+const isBeingMade = (error) => error.status === 409 && error.retryAfter > 0;
 
 /** Return the text of an answer, which may break off. */
 async function body(response, signal) {

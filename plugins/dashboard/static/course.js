@@ -30,7 +30,8 @@ export class Course {
   }
 
   /** Show how something goes of which this credential may see no record, by what a path shows of it. */
-  async watch(path, title, cancel) {
+  async watch(path, titled, cancel) {
+    const title = typeof titled === "function" ? titled() : titled;
     this.begin(true);
     const place = this.place.querySelector(".course");
     for (;;) {

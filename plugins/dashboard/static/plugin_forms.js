@@ -111,10 +111,10 @@ class Form {
   }
 
   async agreed() {
-    const { ask, t } = this.state.ctx;
+    const { ask, signal, t } = this.state.ctx;
     const { question, method } = this.part;
     const asked = question ? t(question) : method === "DELETE" ? t("This cannot be taken back.") : "";
-    return !asked || (await ask({ title: `${this.action()}?`, body: asked, action: this.action(), danger: true }));
+    return !asked || (await ask({ signal, title: `${this.action()}?`, body: asked, action: this.action(), danger: true }));
   }
 
   async upload(path, fields) {

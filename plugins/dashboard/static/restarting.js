@@ -37,6 +37,8 @@ export class Restarting {
     this.lost = false;
     /** Whether it is asked for here just now: the event of the job may come before the answer. */
     this.asked = false;
+    /** Whether somebody is asked, or told why not. */
+    this.asking = false;
     /** @type {any} */
     this.note = nothing;
     live.on("job", (job) => job.type === TYPE && job.status === "running" && this.begun(job.id), signal);
@@ -65,13 +67,17 @@ export class Restarting {
     }
   }
 
-  /** Ask, and restart. */
+  /** Ask, and restart; once at a time, however often the button is clicked. */
   async start() {
+    if (this.asking) {
+      return;
+    }
+    this.asking = true;
     try {
       const running = await this.running();
       if (running.some((job) => REFUSING.includes(job.type))) {
-        await ask({ title: t("The appliance cannot restart now"), body: refusal(running), action: t("Close"), cancel: false });
-      } else if (await ask({ title: t("Restart {machine}?", { machine: this.machine }), body: meaning(running), action: t("Restart"), danger: true })) {
+        await ask({ signal: this.signal, title: t("The appliance cannot restart now"), body: refusal(running), action: t("Close"), cancel: false });
+      } else if (await ask({ signal: this.signal, title: t("Restart {machine}?", { machine: this.machine }), body: meaning(running), action: t("Restart"), danger: true })) {
         this.asked = true;
         this.begun((await api.call("POST", "/reboot")).job);
       }
@@ -79,6 +85,7 @@ export class Restarting {
       await this.failed(error);
     } finally {
       this.asked = false;
+      this.asking = false;
     }
   }
 
@@ -158,7 +165,7 @@ export class Restarting {
 
   async failed(error) {
     if (!this.signal.aborted && error.name !== "AbortError") {
-      await ask({ title: t("The appliance was not restarted"), body: alert(error), action: t("Close"), cancel: false });
+      await ask({ signal: this.signal, title: t("The appliance was not restarted"), body: alert(error), action: t("Close"), cancel: false });
     }
   }
 }

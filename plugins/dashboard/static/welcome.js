@@ -133,6 +133,9 @@ export function showSetup(root, site, signedIn) {
   root.querySelector("input").focus();
 }
 
+/** Tokens that were sent by the setup without an answer: the appliance may have taken one of them. */
+const unanswered = new Set();
+
 async function choose(form, needed, signedIn) {
   const token = form.elements.newtoken.value;
   if (!/^[!-~]{1,255}$/.test(token)) {
@@ -145,7 +148,27 @@ async function choose(form, needed, signedIn) {
   try {
     await api.call("POST", "/setup", { fields: { newtoken: token }, signer });
   } catch (error) {
+    if (error instanceof api.UnreachableError) {
+      unanswered.add(token);
+    }
+    if (await isInForce(token)) {
+      return enter(token, false, signedIn);
+    }
     throw needed && error.status === 403 ? at("passphrase", t("This passphrase is not the right one.")) : error;
   }
   await enter(token, false, signedIn);
+}
+
+/** Return whether the appliance took a token although it could not say so; it takes one only, so others are refused since. */
+async function isInForce(token) {
+  for (const each of unanswered) {
+    const signer = await key.fromToken(each);
+    if (await api.call("GET", "/session", { signer }).catch(() => null)) {
+      if (each !== token) {
+        throw at("newtoken", t("The appliance has taken the token that you chose before. Use that one."));
+      }
+      return true;
+    }
+  }
+  return false;
 }

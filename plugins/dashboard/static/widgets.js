@@ -127,13 +127,13 @@ export async function submit(event, action) {
 }
 
 /**
- * Ask before something that cannot be taken back.
+ * Ask before something that cannot be taken back. Leaving the screen or the login is no consent: it closes the question.
  *
- * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string, cancel?: boolean}} options `typed` is a word
- *   that has to be typed first; without `cancel` there is nothing to decide.
+ * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string, cancel?: boolean, signal?: AbortSignal}} options
+ *   `typed` is a word that has to be typed first; without `cancel` there is nothing to decide; `signal` is that of the screen.
  * @returns {Promise<boolean>} whether it was confirmed; the focus is back where it was.
  */
-export function ask({ title, body, action, danger = false, typed, cancel = true }) {
+export function ask({ title, body, action, danger = false, typed, cancel = true, signal }) {
   const dialog = document.createElement("dialog");
   document.body.append(dialog);
   const agreed = () => !typed || dialog.querySelector("input").value.trim() === typed;
@@ -162,13 +162,27 @@ export function ask({ title, body, action, danger = false, typed, cancel = true 
     </p>
   </form>`;
   render(content, dialog);
+  const closed = new AbortController();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
+      closed.abort();
       resolve(dialog.returnValue === "yes");
       dialog.remove();
     });
     dialog.showModal();
+    whenLeft(() => dialog.close(""), signal, closed.signal);
   });
+}
+
+/** Call a function once the screen or the login is left, in whichever way, until a signal says that it does not matter. */
+function whenLeft(action, screen, until) {
+  addEventListener("popstate", action, { signal: until });
+  for (const each of [api.untilSignedOut(), ...(screen ? [screen] : [])]) {
+    each.addEventListener("abort", action, { signal: until });
+    if (each.aborted) {
+      action();
+    }
+  }
 }
 
 const STATES = {
@@ -194,8 +208,8 @@ export function restartOf({ restarting }) {
  *
  * @param {Element} place
  * @param {string} id
- * @param {any} options `{title, signal, done, may}`: `done` says what a success means;
- *   `may` whether the credential may cancel jobs.
+ * @param {any} options `{title, signal, done, may}`: `title` may be a function, for one that changes; `done` says what
+ *   a success means; `may` whether the credential may cancel jobs.
  * @returns {Promise<any>} the record of the finished job.
  */
 export async function watchJob(place, id, options) {
@@ -212,7 +226,8 @@ export async function watchJob(place, id, options) {
   };
   const draw = () => {
     announced = announcement(shown.record, announced);
-    render(jobView(shown, { ...options, cancel, trouble, announced: announced.text }), place);
+    const title = typeof options.title === "function" ? options.title() : options.title;
+    render(jobView(shown, { ...options, title, cancel, trouble, announced: announced.text }), place);
     const log = place.querySelector("pre.log");
     if (log && !log.hasAttribute("data-held")) {
       log.scrollTop = log.scrollHeight;

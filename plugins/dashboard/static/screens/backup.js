@@ -139,6 +139,7 @@ class Screen {
     const { ask, showError, t } = this.ctx;
     const { form } = event.currentTarget;
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Delete the backup?"),
       body: t("It is removed from the appliance. Copies that you downloaded stay as they are."),
       action: t("Delete"),

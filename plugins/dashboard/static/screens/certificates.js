@@ -27,7 +27,9 @@ class Certificates {
     this.ctx = ctx;
     /** @type {any} */
     this.present = {};
+    /** What was chosen here, and the job that puts it into use. */
     this.coming = /** @type {any} */ (null);
+    this.job = "";
     this.trial = new Trial(ctx, () => this.draw(), "/certs", {
       title: t("Keep the new certificate?"),
       told: t("It is in use on trial. Unless somebody confirms it, the former one comes back."),
@@ -69,9 +71,9 @@ class Certificates {
   }
 
   draw() {
-    const { html, nothing, render, t } = this.ctx;
+    const { html, render, t } = this.ctx;
     render(html`
-      ${this.coming ? this.guide() : this.trial.view(nothing)}
+      ${this.coming && this.changes.id === this.job ? this.guide() : this.trial.view(this.pending())}
       ${Changes.card(t("Progress"))}
       <section class="card">
         <h2>${t("Certificate in use")}</h2>
@@ -81,6 +83,18 @@ class Certificates {
         <h2>${t("New certificate")}</h2>
         ${this.may ? this.form() : onlyLooking(this.ctx)}
       </section>`);
+  }
+
+  /** What tells the certificate on trial from others. */
+  pending() {
+    const { html, nothing, t } = this.ctx;
+    const { names, fingerprint } = this.trial.pending?.certificate ?? {};
+    return fingerprint
+      ? html`<dl class="facts">
+          <dt>${t("Valid for")}</dt><dd>${names?.length ? names.join(", ") : t("no name and no address")}</dd>
+          <dt>${t("Fingerprint (SHA-256)")}</dt><dd class="fingerprint">${this.fingerprint(fingerprint)}</dd>
+        </dl>`
+      : nothing;
   }
 
   facts({ subject, names, issuer, "not-after": end, fingerprint }) {
@@ -157,6 +171,7 @@ class Certificates {
     const preview = await call("POST", "/certs", { query: { "dry-run": 1 }, fields });
     const warnings = this.warnings(preview);
     const sure = await ask({
+      signal: this.ctx.signal,
       title: warnings.length ? t("Use this certificate in spite of the warnings?") : t("Use this certificate?"),
       body: this.preview(preview, warnings),
       action: t("Use it"),
@@ -165,7 +180,8 @@ class Certificates {
     if (sure) {
       const { job } = await call("POST", "/certs", { query: this.trial.query, fields });
       form.reset();
-      this.coming = preview;
+      this.trial.mine(job);
+      Object.assign(this, { coming: preview, job });
       this.draw();
       await this.changes.follow(job);
     }

@@ -110,11 +110,18 @@ export class NamedTokens {
     };
     this.made = await call("POST", "/tokens", { fields });
     this.copied = "";
+    this.trouble = null;
     form.reset();
     this.role = "read";
-    await this.read();
-    this.draw();
+    this.draw(); // the list may be lost, but not the token, which the appliance tells this once
     document.getElementById("made")?.focus();
+    await this.readAgain();
+  }
+
+  /** Show the list as it is now, or what keeps from reading it. */
+  async readAgain() {
+    await this.read().catch((error) => (this.trouble = error));
+    this.draw();
   }
 
   /** The token itself, this once. */
@@ -148,6 +155,7 @@ export class NamedTokens {
   async revoke(name) {
     const { ask, call, t } = this.ctx;
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Revoke the token {name}?", { name }),
       body: t("Whoever uses it is shut out at once. This cannot be taken back."),
       action: t("Revoke"),
@@ -166,8 +174,7 @@ export class NamedTokens {
       this.trouble = error;
     }
     this.made = this.made?.name === name ? null : this.made;
-    await this.read().catch((error) => (this.trouble = error));
-    this.draw();
+    await this.readAgain();
     document.getElementById("named")?.focus();
   }
 }

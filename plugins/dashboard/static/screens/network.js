@@ -22,7 +22,8 @@ class Network {
     this.settings = {};
     this.mode = "dhcp";
     this.moved = /** @type {any} */ (null);
-    this.isTyped = false;
+    /** Names of the fields that somebody changed and has not saved. */
+    this.typed = new Set();
     this.trial = new Trial(ctx, () => this.draw(), "/settings", {
       title: t("Keep the new settings?"),
       told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),
@@ -49,30 +50,55 @@ class Network {
   take(shown) {
     const { pending, ...settings } = shown ?? {};
     this.settings = settings;
-    this.mode = settings.network?.mode === "static" ? "static" : "dhcp";
+    if (!this.typed.has("mode")) {
+      this.mode = settings.network?.mode === "static" ? "static" : "dhcp";
+    }
     this.trial.take(pending);
   }
 
   async ended(record) {
     this.trial.end(record);
-    if (!this.isTyped) {
-      this.take(await this.ctx.look("/settings")); // what somebody is typing stays
+    const isDecided = record.status === "success" || this.trial.isRestored;
+    if (isDecided || !this.typed.size) {
+      this.take(await this.ctx.look("/settings"));
     }
     this.draw();
+    if (isDecided) {
+      this.refill();
+    }
+  }
+
+  /** Show what is in force, also where a field has what was saved and not kept; what somebody is typing stays. */
+  refill() {
+    const form = this.root.querySelector("form");
+    for (const name of SHOWN.filter((each) => !this.typed.has(each))) {
+      form.elements[name].value = this.value(name);
+    }
   }
 
   draw() {
     const { html, nothing, render, t } = this.ctx;
     render(html`
-      ${this.trial.pending || this.trial.isRestored ? this.trial.view(this.pendingPlace()) : this.whereItGoes()}
+      ${this.trial.pending || this.trial.isRestored ? this.trial.view(this.pending()) : this.whereItGoes()}
       ${Changes.card(t("Progress"))}
       <section class="card">
         <h2>${t("Network settings")}</h2>
         ${this.may ? nothing : onlyLooking(this.ctx)}
-        <form @input=${() => (this.isTyped = true)} @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>
+        <form @input=${(event) => this.typed.add(event.target.name)} @submit=${(event) => this.ctx.submit(event, (form) => this.save(form))}>
           ${this.fields()}
         </form>
       </section>`);
+  }
+
+  /** What the settings on trial change, and where they are to be confirmed. */
+  pending() {
+    const { html, nothing, t } = this.ctx;
+    const { pending } = this.trial;
+    if (!pending) {
+      return nothing;
+    }
+    const changes = compared(this.settings, pending.settings ?? {});
+    return html`${changes.length ? this.list(changes) : html`<p>${t("Nothing differs from the former settings.")}</p>`} ${this.pendingPlace()}`;
   }
 
   /** Where the settings on trial are to be confirmed. */
@@ -115,10 +141,14 @@ class Network {
       ${this.may ? html`<p class="actions"><button class="primary">${t("Save")}</button></p>` : nothing}`;
   }
 
-  field(name, more) {
+  /** Return what is in force, as text. */
+  value(name) {
     const value = this.settings.network?.[name];
-    const text = ["string", "number"].includes(typeof value) ? String(value) : "";
-    return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: text, pointer: `/settings/network/${name}`, ...more });
+    return ["string", "number"].includes(typeof value) ? String(value) : "";
+  }
+
+  field(name, more) {
+    return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: this.value(name), pointer: `/settings/network/${name}`, ...more });
   }
 
   choice() {
@@ -161,6 +191,7 @@ class Network {
     const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
     const target = whereTo(network, present);
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Change the network settings?"),
       body: this.question(preview, differences(preview, present, network), target),
       action: t("Change"),
@@ -175,7 +206,8 @@ class Network {
     this.moved = target;
     const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
     const { job } = await request.catch((error) => this.lost(error));
-    this.isTyped = false;
+    this.trial.mine(job);
+    this.typed.clear();
     this.draw();
     await this.changes.follow(job);
   }
@@ -187,7 +219,9 @@ class Network {
 
   /** Where no answer came, the change may have been made, and the address be another one: that is shown. */
   lost(error) {
-    if (error.name !== "UnreachableError") {
+    if (error.name === "UnreachableError") {
+      this.typed.clear();
+    } else {
       this.moved = null;
     }
     this.draw();
@@ -227,4 +261,20 @@ function differences(preview, present, network) {
   return ["mode", ...SHOWN]
     .map((name) => ({ path: `network.${name}`, from: present[name], to: network[name] }))
     .filter(({ from, to }) => String(from ?? "") !== String(to ?? ""));
+}
+
+/** Return `{path, from, to}` of each value that differs between two settings. */
+function compared(former, coming) {
+  const [from, to] = [former, coming].map((each) => new Map(leaves(each)));
+  return [...new Set([...from.keys(), ...to.keys()])]
+    .map((path) => ({ path, from: from.get(path), to: to.get(path) }))
+    .filter((each) => JSON.stringify(each.from) !== JSON.stringify(each.to));
+}
+
+/** Return the values of nested objects with their paths. */
+function leaves(value, path = "") {
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject
+    ? Object.entries(value).flatMap(([name, each]) => leaves(each, path ? `${path}.${name}` : name))
+    : [[path, value]];
 }

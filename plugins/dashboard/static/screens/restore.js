@@ -125,10 +125,12 @@ export class Restore {
       <p>${mode === "exact" ? t("Files of the same name will be replaced.") : t("Files of the same name will be replaced. All others stay.")}</p>
       <form @submit=${(event) => submit(event, () => this.bringBack())}>
         <div class="outcome"></div>
-        <p class="actions">
-          <button class="danger">${t("Restore")}</button>
-          <button type="button" @click=${() => this.discard()}>${t("Do not restore")}</button>
-        </p>
+        ${this.before === null
+          ? html`<p class="actions">
+              <button class="danger">${t("Restore")}</button>
+              <button type="button" @click=${() => this.discard()}>${t("Do not restore")}</button>
+            </p>`
+          : nothing}
         <div role="status">
           ${this.before === null ? nothing : html`<p>${t("The backup is being restored …")}</p><p class="progress"><progress aria-label=${t("Restore")}></progress></p>`}
         </div>
@@ -163,6 +165,7 @@ export class Restore {
     const { ask, t } = this.ctx;
     const exact = this.mode === "exact";
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Replace the data of this appliance?"),
       body: exact
         ? t("The data of this appliance become exactly those of the backup. What is not in it is removed. This cannot be taken back.")
@@ -187,15 +190,12 @@ export class Restore {
     try {
       await this.tell((await this.post(upload)).warnings);
     } catch (error) {
-      if (error instanceof UnreachableError) {
-        await this.findAgain(error, last);
-      } else if (this.screen.shown === this.before) {
+      const isLost = error instanceof UnreachableError;
+      if (isLost ? !(await this.isFoundAgain(last)) : this.screen.shown === this.before) {
         this.upload = upload;
-        throw error; // refused before a job began: what was sent is still there
-      } else {
-        await upload.discard();
+        throw error; // no job began: what was sent is still there
       }
-      this.preview = null;
+      this.preview = null; // and the appliance removes what the job used
     } finally {
       this.before = null;
       if (!this.ctx.signal.aborted) {
@@ -204,12 +204,21 @@ export class Restore {
     }
   }
 
-  post(upload) {
+  /** Start it, once for each upload; where no job tells how it goes, only its answer does, which is asked for until it comes. */
+  async post(upload) {
+    const { call, may, signal } = this.ctx;
     upload.key ??= crypto.randomUUID();
-    return this.ctx.call("POST", "/backup/restore", {
-      fields: { archive: upload.field, mode: this.mode },
-      headers: { "Idempotency-Key": upload.key },
-    });
+    const request = { fields: { archive: upload.field, mode: this.mode }, headers: { "Idempotency-Key": upload.key } };
+    for (;;) {
+      try {
+        return await call("POST", "/backup/restore", request);
+      } catch (error) {
+        if (may("GET", "/jobs") || !(error instanceof UnreachableError)) {
+          throw error;
+        }
+      }
+      await pause(signal);
+    }
   }
 
   /** Say how it ended; where the screen followed the job, that says so already. */
@@ -221,26 +230,28 @@ export class Restore {
     await this.screen.refresh();
   }
 
-  /** The answer was lost, which does not end a restore: show the job that was begun. */
-  async findAgain(lost, last) {
-    const { call, may, signal } = this.ctx;
-    if (!may("GET", "/jobs")) {
-      throw lost;
-    }
+  /** The answer was lost, which does not end a restore: show the job that was begun; return whether there is one. */
+  async isFoundAgain(last) {
+    const { call, signal } = this.ctx;
     for (;;) {
       try {
         const { jobs } = await call("GET", "/jobs", { query: { type: TYPE, limit: 1 } });
-        if (jobs[0] && jobs[0].id !== last) {
-          return jobs[0].id === this.screen.shown ? null : await this.screen.follow(jobs[0]);
+        const isNew = jobs[0] && jobs[0].id !== last;
+        if (isNew && jobs[0].id !== this.screen.shown) {
+          await this.screen.follow(jobs[0]);
         }
-        throw lost;
+        return Boolean(isNew);
       } catch (error) {
-        if (error === lost || !(error instanceof UnreachableError)) {
+        if (!(error instanceof UnreachableError)) {
           throw error;
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
-      signal.throwIfAborted();
+      await pause(signal);
     }
   }
+}
+
+async function pause(signal) {
+  await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  signal.throwIfAborted();
 }

@@ -173,6 +173,7 @@ class Storage {
     this.isSaved = false;
     await call("POST", "/storage", { query: { "dry-run": 1 }, fields: { settings } });
     const sure = await ask({
+      signal: this.ctx.signal,
       title: t("Change the storage?"),
       body: t("From its next restart on the appliance looks for its data on: {type}. Make a backup first if you are not sure that they are there.", { type: this.typeName(this.type) }),
       action: t("Change"),
@@ -197,11 +198,11 @@ class Storage {
   }
 
   async reboot() {
-    const { alert, ask, call, t } = this.ctx;
+    const { alert, ask, call, signal, t } = this.ctx;
     const body = t("It is away for about a minute, and so is what it serves.");
-    if (await ask({ title: t("Restart the appliance?"), body, action: t("Restart"), danger: true })) {
+    if (await ask({ signal, title: t("Restart the appliance?"), body, action: t("Restart"), danger: true })) {
       await call("POST", "/reboot").catch((error) =>
-        ask({ title: t("The appliance was not restarted"), body: alert(error), action: t("Close") }));
+        error.name === "AbortError" || ask({ signal, title: t("The appliance was not restarted"), body: alert(error), action: t("Close") }));
     }
   }
 }

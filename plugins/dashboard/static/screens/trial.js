@@ -1,5 +1,6 @@
 // Changes on trial: they come back unless somebody who reaches the appliance with them says that they shall stay.
 
+import * as notes from "../notes.js";
 import { takes } from "./description.js";
 
 /** Seconds to get in again, and to say that all is well. */
@@ -39,6 +40,16 @@ export class Trial {
   take(pending) {
     this.pending = pending ?? null;
     this.until = performance.now() + (pending?.["seconds-left"] ?? 0) * 1000;
+  }
+
+  /** Remember, over a load of the page too, that a job was started here. */
+  mine(id) {
+    notes.keep(`trial${this.path}`, id);
+  }
+
+  /** Whether the change on trial is known to be none that this page asked for. */
+  get isOfOthers() {
+    return this.id !== "" && notes.read(`trial${this.path}`) !== this.id;
   }
 
   /** A job began; ask until it says that it waits. */
@@ -98,13 +109,14 @@ export class Trial {
 
   /** The question whether to keep the change, or that it was put back; `more` is what the screen says beside it. */
   view(more) {
-    const { html, nothing, alert, may, message } = this.ctx;
+    const { html, nothing, alert, may, message, t } = this.ctx;
     if (!this.pending) {
       return this.isRestored ? message("warn", this.words.restored) : nothing;
     }
     return html`<section class="card" data-trial>
       <h2>${this.words.title}</h2>
       <p>${this.words.told}</p>
+      ${this.isOfOthers ? message("warn", t("Somebody else changed it, or you did so on another page. Look whether it is what you expect.")) : nothing}
       ${this.countdown()}
       ${more}
       ${this.trouble ? alert(this.trouble) : nothing}

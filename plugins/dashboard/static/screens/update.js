@@ -49,6 +49,10 @@ class Screen {
     this.file = null;
     this.upload = null;
     this.preview = null;
+    /** Whether the appliance was asked to install the package, and has not said yet whether it does. */
+    this.asked = false;
+    /** What is said of the package that was sent here, and how the last update ended. */
+    this.notice = ctx.nothing;
     this.outcome = ctx.nothing;
     this.ending = new AbortController();
     ctx.live.on("job", (job) => this.begun(job), ctx.signal);
@@ -60,12 +64,17 @@ class Screen {
     if (job.type !== TYPE || job.status !== "running" || this.state === "running") {
       return;
     }
-    if (this.upload || this.state === "sending") {
+    if (!this.asked && (this.state === "ready" || this.state === "sending")) {
       this.ending.abort();
-      this.outcome = this.ctx.message("warn", this.ctx.t("Somebody else has just started an update. Your package was not installed."));
-      this.drop();
+      this.giveWay();
     }
     this.follow(job).catch((error) => this.ctx.signal.aborted || reportError(error));
+  }
+
+  /** Somebody else was first. */
+  giveWay() {
+    this.notice = this.ctx.message("warn", this.ctx.t("Somebody else has just started an update. Your package was not installed."));
+    this.drop();
   }
 
   draw() {
@@ -73,7 +82,7 @@ class Screen {
     const choosing = this.state === "choosing" || this.state === "sending";
     render(html`
       ${this.version === null ? nothing : html`<p>${t("This appliance has version {version}.", { version: this.version })}</p>`}
-      <div id="outcome">${this.outcome}</div>
+      <div id="outcome">${this.notice}${this.outcome}</div>
       <div id="now"></div>
       ${choosing ? view.chooser(this.ctx, this.state === "sending", (form) => this.send(form)) : nothing}
       <div id="sending-place"></div>
@@ -89,6 +98,7 @@ class Screen {
   /** Send the package and ask what it would do; where it cannot be sent beforehand it is only named. */
   async send(form) {
     const { may, message, signal, t } = this.ctx;
+    this.notice = this.ctx.nothing;
     this.outcome = this.ctx.nothing;
     if (await this.refused()) {
       return;
@@ -181,6 +191,7 @@ class Screen {
     const { upload } = this;
     const to = this.preview?.["to-version"] ?? null;
     this.upload = null;
+    this.asked = true;
     try {
       const { job } = upload ? await this.post(upload) : await this.sendAndInstall();
       notes.keep(TYPE, { job, from: this.version, to });
@@ -188,10 +199,17 @@ class Screen {
         await this.follow({ id: job, type: TYPE, status: "running" });
       }
     } catch (error) {
-      if (this.state !== "running") {
-        this.upload = upload;
+      if (this.state !== "ready" && error instanceof UnreachableError) {
+        throw error; // the update that began meanwhile may be this one
       }
-      throw error;
+      this.upload = upload;
+      if (this.state === "ready") {
+        throw error;
+      }
+      this.giveWay(); // somebody else's began meanwhile, and this one was refused
+      this.draw();
+    } finally {
+      this.asked = false;
     }
   }
 
@@ -214,8 +232,11 @@ class Screen {
     this.state = running ? "running" : this.state;
     this.draw();
     const course = view.course(this.ctx, this.place(running || own(known.id) ? "now" : "before"));
-    const to = own(known.id)?.to ?? this.preview?.["to-version"];
-    const title = to ? t("Update to version {version}", { version: to }) : t("Update");
+    // Whose update it is may be known only later: its job can be told of before the answer that names it comes.
+    const title = () => {
+      const to = own(known.id)?.to;
+      return to ? t("Update to version {version}", { version: to }) : t("Update");
+    };
     this.preview = null;
     const record = may("GET", "/jobs") ? await course.follow(known, { title }) : await course.watch("/update", title);
     this.state = this.state === "running" ? "choosing" : this.state;
