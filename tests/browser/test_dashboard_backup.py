@@ -153,7 +153,7 @@ def test_restore_is_previewed_confirmed_by_a_word_and_brings_the_data_back(
     facts = tab.page.inner_text("section:has(#preview) .facts")
     assert "1.0.0" in facts and "3" in facts and "Free space" in facts
     confirm(tab, "yes")
-    assert "Please type restore." in tab.page.inner_text("dialog")
+    assert "Please type “restore”." in tab.page.inner_text("dialog")
     assert settings.read_text() == "spoilt"
     tab.page.fill("#dialog-typed", "restore")
     tab.page.keyboard.press("Enter")

@@ -36,7 +36,7 @@ export async function start(root, site, session, leave) {
   frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, isEdited: false, isOutdated: false, restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start(may);
-  for (const kind of ["health", "state", "reach"]) {
+  for (const kind of ["health", "state", "reach", "job"]) {
     live.on(kind, draw, ending.signal);
   }
   live.on("reach", found, ending.signal);
@@ -273,7 +273,19 @@ const share = (name, percentage, full) =>
 /** What is to be said of the connection; empty while all is well. */
 function connection() {
   const told = frame.restarting.since || live.state.reached ? frame.restarting.view() : lost();
-  return html`<div class="connection" role="status">${frame.isOutdated && told === nothing ? outdated() : told}</div>`;
+  return html`<div class="connection" role="status">${told !== nothing ? told : frame.isOutdated ? outdated() : changing()}</div>`;
+}
+
+/** The screens of changes that may wait for somebody who says that they shall stay. */
+const TRIED = { settings: "network", certs: "certificates" };
+
+/** What leads to a change that goes on elsewhere, as it comes back where nobody keeps it. */
+function changing() {
+  const job = [...live.state.jobs.values()].find(({ type, status }) => status === "running" && Object.hasOwn(TRIED, type));
+  const screen = job && frame.menu.find(({ name }) => name === TRIED[job.type]);
+  return screen && screen !== current()
+    ? html`<p>${t("A change is being made: {title}.", { title: t(screen.title) })} <a href="${BASE}/${screen.name}">${t("Look at it")}</a></p>`
+    : nothing;
 }
 
 const outdated = () => html`<p>

@@ -136,13 +136,14 @@ export async function submit(event, action) {
 export function ask({ title, body, action, danger = false, typed, cancel = true, signal }) {
   const dialog = document.createElement("dialog");
   document.body.append(dialog);
-  const agreed = () => !typed || dialog.querySelector("input").value.trim() === typed;
+  const same = (text) => text.trim().toLowerCase();
+  const agreed = () => !typed || same(dialog.querySelector("input").value) === same(typed);
   const confirm = (event) => {
     event.preventDefault();
     if (agreed()) {
       dialog.close("yes");
     } else {
-      dialog.querySelector(".problem").textContent = t("Please type {word}.", { word: typed });
+      dialog.querySelector(".problem").textContent = t("Please type “{word}”.", { word: typed });
       dialog.querySelector("input").focus();
     }
   };
@@ -151,7 +152,7 @@ export function ask({ title, body, action, danger = false, typed, cancel = true,
     ${typeof body === "string" ? html`<p>${body}</p>` : body}
     ${typed
       ? html`<p class="field">
-          <label for="dialog-typed">${t("Type {word} to confirm", { word: typed })}</label>
+          <label for="dialog-typed">${t("Type “{word}” to confirm", { word: typed })}</label>
           <input id="dialog-typed" autocomplete="off" spellcheck="false" aria-describedby="dialog-problem">
           <span class="problem" id="dialog-problem"></span>
         </p>`

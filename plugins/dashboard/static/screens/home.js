@@ -19,7 +19,8 @@ export async function page(root, { html, nothing, look, render, may, live, signa
         </section>
         <section class="card">
           <h2>${t("Network")}</h2>
-          ${settings?.network ? facts(inUse(settings.network)) : html`<p class="hint">${t("No network settings were made here yet.")}</p>`}
+          ${settings?.pending ? html`<p class="message warn">${t("Other settings are in force on trial.")} <a href="/dashboard/network">${t("Look at them")}</a></p>` : nothing}
+          ${settings?.network ? facts(inUse(settings.network)) : settings?.pending ? nothing : html`<p class="hint">${t("No network settings were made here yet.")}</p>`}
         </section>
         ${services.length ? html`<section class="card"><h2>${t("Services")}</h2>${list(services)}</section>` : nothing}
       </div>

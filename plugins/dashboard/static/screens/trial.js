@@ -71,9 +71,18 @@ export class Trial {
         if (shown?.pending && this.id === id) {
           this.take(shown.pending);
           this.draw();
+          this.show();
         }
       }
     }
+  }
+
+  /** Lead to the question: whoever does not see it does not answer in time. */
+  show() {
+    /** @type {HTMLElement | null} */
+    const title = document.querySelector("[data-trial] h2");
+    title?.focus();
+    title?.scrollIntoView({ block: "center" });
   }
 
   passing(error) {
@@ -114,7 +123,7 @@ export class Trial {
       return this.isRestored ? message("warn", this.words.restored) : nothing;
     }
     return html`<section class="card" data-trial>
-      <h2>${this.words.title}</h2>
+      <h2 tabindex="-1">${this.words.title}</h2>
       <p>${this.words.told}</p>
       ${this.isOfOthers ? message("warn", t("Somebody else changed it, or you did so on another page. Look whether it is what you expect.")) : nothing}
       ${this.countdown()}

@@ -231,6 +231,9 @@ class Screen {
     const running = known.status === "running";
     this.state = running ? "running" : this.state;
     this.draw();
+    if (running) {
+      this.ctx.draw(this.ctx.nothing, this.place("before")); // that is not the last one any more
+    }
     const course = view.course(this.ctx, this.place(running || own(known.id) ? "now" : "before"));
     // Whose update it is may be known only later: its job can be told of before the answer that names it comes.
     const title = () => {
