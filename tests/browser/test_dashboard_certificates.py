@@ -89,7 +89,7 @@ def test_key_that_does_not_match_is_refused_and_the_old_certificate_stays(
 
     told = tab.page.locator("form [role=alert], form .problem:not(:empty)").first
     told.wait_for()
-    assert "The private key does not belong to the certificate in public" in told.inner_text()
+    assert "The private key does not belong to the certificate in “Certificate”" in told.inner_text()
     assert tab.page.locator("dialog").count() == 0
     assert fingerprint(host.certificate) == before
     tab.assert_quiet(REFUSED)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from certificates import choose
 from dashboardkit import SETTINGS, Browser, needs_browser
 from updatekit import install, package, update_screen
 
@@ -74,7 +75,7 @@ def test_secret_can_be_looked_at_while_it_is_typed(dashboard_browser: Browser, j
 def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked_as_english(
     dashboard_browser: Browser, jidoteki_host: MakeHost
 ) -> None:
-    host = jidoteki_host(enable=("settings", "license"))
+    host = jidoteki_host(enable=("settings", "certs"))
     answer = host.post("/settings", "-F", f"settings={json.dumps(SETTINGS)}")
     host.wait_for_job(f"/jobs/{answer.headers['Job-Id']}")
     tab = dashboard_browser.tab(host, locale="de-DE").login(path="/dashboard/network")
@@ -95,5 +96,11 @@ def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked
     told = tab.go("update").page.locator("main [role=alert]:has-text('E1005')")
     told.wait_for()
     assert "Die Datei ist kein Updatepaket" in told.inner_text()
-    assert told.locator("[lang=en]").inner_text().startswith("The package cannot be decrypted")
+    assert "Das Paket lässt sich nicht entschlüsseln" in told.inner_text() and told.locator("[lang=en]").count() == 0
+
+    tab.go("certificates")
+    choose(tab, nothing, nothing)
+    refused = tab.page.locator("form [lang=en]").first
+    refused.wait_for()
+    assert "PEM" in refused.inner_text() and "public" not in refused.inner_text()
     tab.assert_quiet("status of 400 ")

@@ -58,17 +58,17 @@ class Network {
 
   async ended(record) {
     this.trial.end(record);
-    const isDecided = record.status === "success" || this.trial.isRestored;
-    if (isDecided || !this.typed.size) {
+    const isKept = record.status === "success";
+    if (isKept || (this.trial.isOfOthers && !this.typed.size)) {
       this.take(await this.ctx.look("/settings"));
     }
     this.draw();
-    if (isDecided) {
-      this.refill();
+    if (isKept) {
+      this.refill(); // where it failed, what was entered stays, to be corrected
     }
   }
 
-  /** Show what is in force, also where a field has what was saved and not kept; what somebody is typing stays. */
+  /** Show what is in force, also where a field has what somebody else changed; what is being typed stays. */
   refill() {
     const form = this.root.querySelector("form");
     for (const name of SHOWN.filter((each) => !this.typed.has(each))) {

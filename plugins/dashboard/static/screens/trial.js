@@ -68,7 +68,7 @@ export class Trial {
       const job = live.state.jobs.get(id);
       if (document.visibilityState === "visible" && (job === undefined || job.status === "running")) {
         const shown = await look(this.path).catch((error) => this.passing(error));
-        if (shown?.pending && this.id === id) {
+        if (shown?.pending && this.id === id && this.outcome === null) {
           this.take(shown.pending);
           this.draw();
           this.show();
