@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,11 @@ def test_data_are_those_before_or_after_a_restore(machine: Machine, tmp_path: Pa
     archive = tmp_path / "backup.tar"
     assert machine.request("GET", "/backup/download", "-o", str(archive))[0] == 200
     fill(machine, "newer")
-    succeeded = cut(machine, machine.begin("/backup/restore", "-F", f"archive=@{archive}"), moment)
+    sending = threading.Thread(target=machine.request, args=("POST", "/backup/restore", "-F", f"archive=@{archive}"))
+    sending.start()  # the answer comes when all is done, or never
+    (begun,) = wait_until(lambda: machine.json("/jobs?type=restore&status=running")["jobs"], 120, 0.1)
+    succeeded = cut(machine, begun["id"], moment)
+    sending.join()
 
     machine.sh("cd /data/app && sha256sum --quiet -c sum")
     found = set(machine.sh("cd /data/app && cat [0-9]* | sort -u").split())
