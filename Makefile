@@ -168,6 +168,14 @@ vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; 
 vm-quick: $(READY) ## the most important of them on one system, in three minutes, as CI does
 	JIDOTEKI_VM=bookworm $(BIN)/python -m pytest --timeout 600 -m short tests/vm
 
+VM_CUTS := build/vm/cuts.xml
+.PHONY: vm-cuts
+vm-cuts: $(READY) ## power cuts and reboots of a machine in qemu, with a table in docs/faults.md (half an hour; as root)
+	@mkdir -p $(dir $(VM_CUTS)) && rm -f $(VM_CUTS)
+	-JIDOTEKI_VM=bookworm JIDOTEKI_VM_CUTS=1 $(BIN)/python -m pytest --timeout 1200 --junitxml $(VM_CUTS) \
+		tests/vm/test_power_cuts.py tests/vm/test_reboots.py
+	$(BIN)/python tests/vm/report.py $(VM_CUTS)
+
 SUITE := bookworm
 ARCHITECTURE := amd64
 .PHONY: deb

@@ -40,6 +40,9 @@ STATES = Described(
     ({"services": [{"openssh": "running"}, {"jidoteki-admin-api": "running"}]},),
 )
 PARALLEL = 8
+#: Exit statuses of a shell that cannot run a script, and of a `systemctl` that reaches no systemd.
+CANNOT_RUN = frozenset((126, 127))
+NO_SYSTEMD = frozenset((1, 2, 126, 127))
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 #: The output of a status script for a running service, as whole words.
 _RUNNING = re.compile(rb"(?<!\w)(?:is running|(?<!not )(?<!n't )online)(?!\w)")
@@ -53,6 +56,8 @@ class Services:
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
         self._answer: list[dict[str, str]] = []
+        #: What is wrong with whom, which is logged once as long as it stays so.
+        self._wrong: dict[str, str] = {}
 
     async def show(self, request: Request) -> Response:
         """Return the names and states."""
@@ -86,21 +91,33 @@ class Services:
         if script.is_file():
             own = [str(script)] if os.access(script, os.X_OK) else ["sh", str(script)]
             # Only the standard output counts, whatever the exit status is.
-            _, said = self._ask("sh", "-c", 'exec "$@" 2>/dev/null', "sh", *own, "status")
+            _, said = self._ask(name, CANNOT_RUN, "sh", "-c", 'exec "$@" 2>/dev/null', "sh", *own, "status")
             return _RUNNING.search(said) is not None
         if str(self._appliance.root) == "/" and Path("/run/systemd/system").is_dir():
-            return self._ask("systemctl", "is-active", "--quiet", "--", name)[0] == 0
+            return self._ask(name, NO_SYSTEMD, "systemctl", "is-active", "--", name)[0] == 0
         return False
 
-    def _ask(self, *argv: str) -> tuple[int | None, bytes]:
-        """Return the exit status and the output of a command; None if it timed out."""
+    def _ask(self, name: str, faults: frozenset[int], *argv: str) -> tuple[int | None, bytes]:
+        """Return the exit status and the output of a command that tells of a service; None if it did not end.
+
+        :param faults: the exit statuses that say that the command itself failed.
+        """
         said = bytearray()
         environment = commands.environment(self._appliance)
         try:
             status = commands.run(argv, timeout=STATUS_TIMEOUT, output=said.extend, env=environment, max_output=65536)
-        except JobError:
+        except JobError as error:
+            self._note(name, error.message)
             return None, b""
+        text = said.decode("utf-8", "replace").strip()
+        self._note(name, text or f"exit status {status}" if status in faults else "")
         return status, bytes(said)
+
+    def _note(self, name: str, problem: str) -> None:
+        """Log why nobody knows the state of a service, which counts as not running."""
+        if problem and self._wrong.get(name) != problem:
+            logger.error("Whether %s runs cannot be found out, so it is not running: %s", name, problem)
+        self._wrong[name] = problem
 
 
 def _pairs(answer: Any) -> list[tuple[str, bool]]:

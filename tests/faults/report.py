@@ -61,7 +61,8 @@ def main(results: Path, packages: Path) -> int:
     lines += [f"| {name} | {value} |" for name, value in sorted(figures.items())]
     machine = f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
     lines += ["", f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine}."]
-    TARGET.write_text(HEAD + "\n".join(lines) + "\n")
+    _, section, of_machines = TARGET.read_text().partition("\n## ")  # `make vm-cuts` writes that
+    TARGET.write_text(HEAD + "\n".join(lines) + "\n" + section + of_machines)
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if total[1] else 0
 

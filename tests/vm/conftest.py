@@ -6,17 +6,20 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import pytest
 from guestkit import ADMIN, TOKEN, CannotBootError, Guest, base, booted, copied, probed
+from machinekit import Machine, make_image, running
 from places import ROOT
 
 SUITES = os.environ.get("JIDOTEKI_VM", "").split()
 NOT_BOOTED = "NO GUEST CAN BE BOOTED HERE"
-collect_ignore_glob = [] if SUITES else ["test_*.py"]
+CUTS = ["test_power_cuts.py", "test_reboots.py"]
+collect_ignore_glob = ([] if os.environ.get("JIDOTEKI_VM_CUTS") else CUTS) if SUITES else ["test_*.py"]
 
 
 class Update(NamedTuple):
@@ -26,7 +29,10 @@ class Update(NamedTuple):
     path: Path
 
 
-BuildUpdate = Callable[[str], Update]
+class BuildUpdate(Protocol):
+    """Builds an update package of a script, in which `{version}` is its version, and of further programs."""
+
+    def __call__(self, script: str, others: Mapping[str, str] = ...) -> Update: ...
 
 
 @pytest.fixture(scope="session", params=SUITES)
@@ -75,19 +81,32 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def build_update(vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildUpdate:
-    """Builds an update package of a script, in which `{version}` is its version."""
     numbers = itertools.count(1)
 
-    def build(script: str) -> Update:
+    def build(script: str, others: Mapping[str, str] = MappingProxyType({})) -> Update:
         source = tmp_path_factory.mktemp("source")
         update = Update(f"1.{next(numbers)}.0", source.with_suffix(".enc"))
-        (source / "update.sh").write_text(script.format(version=update.version))
+        for name, content in {"update.sh": script, **others}.items():
+            (source / name).write_text(content.format(version=update.version))
         keys = ("--key", vendor / "updates.key", "--sign-key", vendor / "private.pem")
         argv: list[str | Path] = [Path(sys.executable).with_name("jidoteki"), "package", "build", source, *keys]
         subprocess.run([*argv, "--version", update.version, "-o", update.path], check=True, capture_output=True)
         return update
 
     return build
+
+
+@pytest.fixture(scope="session")
+def machine(tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine that qemu emulates, which the tests share: it runs at the start of each, after all cuts before."""
+    directory = tmp_path_factory.mktemp("machine")
+    try:
+        image = make_image(directory, deb, vendor)
+    except CannotBootError as error:
+        pytest.skip(f"{NOT_BOOTED}: {error}")
+    (directory / "own").mkdir()
+    with running(image, directory / "own") as machine:
+        yield machine
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""Writes what machines survived whose power was cut into `docs/faults.md`: `python report.py RESULTS.xml`.
+
+RESULTS.xml is pytest's own report, in which each test is a case.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from pathlib import Path
+
+TARGET = Path(__file__).parents[2] / "docs/faults.md"
+HEADING = "\n## On a machine whose power is cut\n"
+INTRODUCTION = """
+Written by `make vm-cuts`: the Debian package on a machine that qemu emulates, with Debian's kernel and ext4 on a disk.
+SIGKILL of qemu is the power cut, after which the machine boots again and is looked at.
+
+"""
+
+
+def rows_of(report: Path) -> dict[str, list[int]]:
+    """Return the cases and the failures of each test, by its name in words."""
+    rows: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314  # our own report
+        if case.find("skipped") is None:
+            row = rows[case.get("name", "").partition("[")[0].removeprefix("test_").replace("_", " ")]
+            row[0] += 1
+            row[1] += case.find("failure") is not None or case.find("error") is not None
+    return dict(rows)
+
+
+def main(report: Path) -> int:
+    """Replace the section of the page, and return the exit status."""
+    rows = rows_of(report)
+    if not rows:
+        sys.stderr.write("Nothing was run: docs/faults.md stays as it is\n")
+        return 1
+    lines = ["| what is so after the cut | cases run | failed |", "|---|---:|---:|"]
+    lines += [f"| {name} | {cases} | {failed} |" for name, (cases, failed) in sorted(rows.items())]
+    total = [sum(each[column] for each in rows.values()) for column in (0, 1)]
+    lines += [f"| **all** | **{total[0]}** | **{total[1]}** |", ""]
+    lines += [
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, Debian 12 in qemu without acceleration, {platform.machine()}."
+    ]
+    others = TARGET.read_text().partition(HEADING)[0]
+    TARGET.write_text(others + HEADING + INTRODUCTION + "\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
