@@ -71,9 +71,16 @@ def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> Non
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
         JobType(
-            "reboot", run, check, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT, makes_room=True
+            "reboot",
+            run,
+            check,
+            exclusive_with=("update", "restore"),
+            location="",
+            timeout=TIMEOUT,
+            makes_room=True,
+            privileged=True,
         ),
-        JobType("persist", run_persist, location="", timeout=600, persist=True),
+        JobType("persist", run_persist, location="", timeout=600, persist=True, privileged=True),
     ]
 
 

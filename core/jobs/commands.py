@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jidoteki.core.jobs import priority
-from jidoteki.hookspecs import Appliance, JobError, programs
+from jidoteki.hookspecs import Appliance, JobError, privileges, programs
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
@@ -28,9 +29,11 @@ def run(
     name: str = "",
     checkpoint: Callable[[], None] = lambda: None,
     max_output: int = MAX_OUTPUT,
+    privileged: bool = False,
 ) -> int:
     """Run a program with the usual priority and pass on the beginning of its output.
 
+    :param privileged: as root, where this job runs in a unit of its own.
     :param max_output: bytes; longer output is truncated.
     :raises JobError: it cannot be started, or timed out.
     """
@@ -47,7 +50,7 @@ def run(
     try:
         return programs.run(
             argv, timeout=timeout, output=beginning, env=env, cwd=cwd, umask=umask, name=name, checkpoint=checkpoint,
-            starting=priority.usual,
+            starting=lambda start: priority.usual(partial(privileges.as_root, start) if privileged else start),
         )  # fmt: skip
     except programs.ProgramError as error:
         raise JobError(str(error)) from error

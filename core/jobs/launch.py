@@ -18,16 +18,17 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
-from jidoteki.core.jobs import changes, commands, exit_reasons, reverting, settling, status_files
+from jidoteki.core.jobs import changes, commands, exit_reasons, processes, reverting, settling, status_files, units
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records, boot_id
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-RELEASE_TRIES = 200
+#: Seconds.
+RELEASE_TIMEOUT = 2.0
 
 
 logger = logging.getLogger(__name__)
@@ -89,14 +90,31 @@ class Launcher:
         return record.status == "running" and (held or exit_reasons.is_awaited(self.records.path(record.id)))
 
     def _is_busy(self, job_type: str) -> bool:
-        """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
-        for _ in range(RELEASE_TRIES):
-            if self.is_running(job_type):
-                return True
-            if not locks.is_held(self.lock(job_type)):
+        """Return whether a job of this type is running; one that recorded its outcome gets time to end."""
+        deadline = time.monotonic() + RELEASE_TIMEOUT
+        while not self.is_running(job_type) and time.monotonic() < deadline:
+            if not locks.is_held(self.lock(job_type)) and not self._has_live_unit(job_type):
                 return False
             time.sleep(0.01)
         return True
+
+    def _has_live_unit(self, job_type: str) -> bool:
+        return self.has_unit(job_type) and units.is_any_active(job_type)
+
+    def has_unit(self, job_type: str) -> bool:
+        """Return whether jobs of a type run as units of systemd."""
+        _, job = self.job_types.get(job_type, (None, None))
+        return job is not None and job.privileged and self._config.values["jobs"]["run-as"] == "unit"
+
+    def found(self, record: Record) -> JobProcess | None:
+        """Return the process of a run that another process started, if it lives."""
+        if record.boot != boot_id():
+            return None
+        if processes.leads(record.pid, self.lock(record.type)):
+            return JobProcess(record.pid)
+        if self.has_unit(record.type) and units.is_active(record.id):
+            return units.UnitProcess(record.id, record.pid)
+        return None
 
     def _excluded(self, job_type: str) -> list[str]:
         own = set(self.job_types[job_type][1].exclusive_with)
@@ -181,25 +199,58 @@ class Launcher:
         if blocking:
             raise BusyError(blocking)
         record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
-        with open(os.devnull, "rb") as null:
-            process = self.process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
         try:
-            outcome = process.communicate(timeout)
+            said, status = self._ask(record, input, timeout, dry_run=True)
         except TimeoutError as error:
             raise TimeoutError("The check did not end in time") from error
+        if said is None:
+            message = f"The check ended unexpectedly: its process {exit_reasons.described(status)}"
+            logger.error("The job %s: %s", job_type, message)
+            return {"status": "failed", "error_message": message, "error_code": "E1000"}
+        if details := said.pop("details", None):
+            logger.error("The check of %s failed:\n%s", job_type, details)
+        return said
+
+    def recover(self, record: Record, timeout: float) -> dict[str, Any]:
+        """Have the job's `recover` called in a process that has the rights of the dead one.
+
+        :return: `{"said"?}`, or `{"failed"}` with the reason.
+        """
+        self.clear(record.id)
+        try:
+            said, status = self._ask(record, {}, timeout, recovering=True)
+        except OSError as error:
+            return {"failed": str(error)}
+        return {"failed": f"Its process {exit_reasons.described(status)}"} if said is None else said
+
+    def _ask(
+        self,
+        record: Record,
+        input: Mapping[str, Any],
+        timeout: float,
+        *,
+        dry_run: bool = False,
+        recovering: bool = False,
+    ) -> tuple[dict[str, Any] | None, int]:
+        """Run a process that prints a JSON object; return that, None if it printed none, and the exit status.
+
+        :raises TimeoutError: it timed out.
+        """
+        with open(os.devnull, "rb") as null:
+            process = self.process(
+                record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL,
+                dry_run=dry_run, recovering=recovering,
+            )  # fmt: skip
+        try:
+            outcome = process.communicate(timeout)
         finally:
             process.kill()
             process.wait()
             self.clear(record.id)
         try:
-            said = dict(json.loads(outcome))
-            if details := said.pop("details", None):
-                logger.error("The check of %s failed:\n%s", job_type, details)
-            return said
+            return dict(json.loads(outcome)), 0
         except (ValueError, TypeError):
-            message = f"The check ended unexpectedly: its process {exit_reasons.described(process.poll() or 0)}"
-            logger.error("The job %s: %s", job_type, message)
-            return {"status": "failed", "error_message": message, "error_code": "E1000"}
+            return None, process.poll() or 0
 
     def process(
         self,
@@ -211,6 +262,7 @@ class Launcher:
         *,
         dry_run: bool = False,
         reverting: str | None = None,
+        recovering: bool = False,
     ) -> JobProcess:
         """Start the process of a run: see `Order`.
 
@@ -233,9 +285,13 @@ class Launcher:
             workspace,
             dry_run,
             reverting,
+            recovering,
         )
-        order.write(directory / "order.json")
-        return self.start_process(directory / "order.json", lock, out, errors)
+        path = directory / "order.json"
+        order.write(path)
+        if self.has_unit(record.type):
+            return units.UnitProcess.begin(record.id, path, lock, out, errors)
+        return self.start_process(path, lock, out, errors)
 
     def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
         """Start the process of a job; the test kit overrides this with a thread.

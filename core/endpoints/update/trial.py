@@ -131,7 +131,7 @@ class Trial:
 
 def path(job: Job) -> Path:
     """Return the path of the file in which the trial of this run is recorded."""
-    return job.appliance.jobs / f"{job.id}.state"
+    return job.appliance.guarded / f"{job.id}.state"
 
 
 def begin(job: Job, directory: Path, former: str | None, new: str | None) -> Trial:
