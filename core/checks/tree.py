@@ -59,7 +59,8 @@ def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
         mode = stat.S_IMODE(status.st_mode)
         if name == "api.token.setup" and not status.st_size:
             continue  # the original empties it
-        shared = status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
+        of_root = status.st_uid == 0 and status.st_gid == os.getegid()  # that the service may read
+        shared = of_root or status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
         if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {shlex.quote(str(path))}"

@@ -19,7 +19,7 @@ def test_the_first_certificate_names_the_addresses_of_the_machine(guest: Guest) 
     """The sandbox lets the service ask for them: without that it was restarted for ever."""
     guest.sh(f"""
         ip address replace 192.0.2.7/32 dev lo
-        rm -rf /usr/local/etc/pki {ADMIN}/jobs/self-signed.sha256
+        rm -rf /usr/local/etc/pki/tls {ADMIN}/jobs/self-signed.sha256
         systemctl restart {SERVICE}
     """)
 
@@ -35,7 +35,7 @@ def test_a_sandbox_without_netlink_serves_nevertheless(guest: Guest) -> None:
         mkdir -p {drop_in}
         families=RestrictAddressFamilies=
         printf "[Service]\\n$families\\n${{families}}AF_UNIX AF_INET AF_INET6\\n" >{drop_in}/no.conf
-        rm -rf /usr/local/etc/pki
+        rm -rf /usr/local/etc/pki/tls
         systemctl daemon-reload
         systemctl restart {SERVICE}
     """)
