@@ -104,6 +104,7 @@ faults: $(READY) ## every attack and fault in large numbers, with a table in doc
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(LONG_FAULTS) $(MEASURED)
 	-$(LONG_FAULTS) -n 2 --dist loadscope tests/faults $(addprefix --ignore ,$(MEASURED))
+	-$(LONG_FAULTS) $(PARALLEL) tests/plugins/backup
 	-JIDOTEKI_TEST_BIT_FLIPS=10000 $(BIN)/python -m pytest $(PARALLEL) tests/endpoints/update --junitxml $(FAULTS)/packages.xml
 	$(BIN)/python tests/faults/report.py $(FAULTS)/results $(FAULTS)/packages.xml
 
@@ -162,6 +163,10 @@ SUITES := bookworm trixie
 .PHONY: vm-test
 vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; as root; SUITES=trixie for one alone
 	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm
+
+.PHONY: vm-quick
+vm-quick: $(READY) ## the most important of them on one system, in three minutes, as CI does
+	JIDOTEKI_VM=bookworm $(BIN)/python -m pytest --timeout 600 -m short tests/vm
 
 SUITE := bookworm
 ARCHITECTURE := amd64

@@ -216,7 +216,8 @@ class Client:
     ) -> Mapping[str, Any]:
         """Follow a job to its end and return its last status.
 
-        The service may be restarted at the same time: lost connections are retried for two minutes.
+        The service may be restarted at the same time: lost connections are retried for two minutes, and for half an
+        hour after the job said that the appliance restarts.
 
         :param path: the path of the request, such as `/update`: the job that this client's last request there started
             is followed at `/jobs/ID`, if that is served, else at the path itself. A `Location` in a response is

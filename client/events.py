@@ -195,6 +195,10 @@ class JobEvents:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
+        return self.news()
+
+    def news(self) -> Mapping[str, Any] | None:
+        """Return what was told last of the job, if that is new."""
         told = self._told if self._news.is_set() else None
         self._news.clear()
         return told

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which an appliance may be unreachable, for example while its service is restarted.
 AWAY_TIMEOUT = 120.0
+#: The same while it says that it restarts.
+RESTART_TIMEOUT = 1800.0
 #: Seconds for which an appliance may report no job: it may show a job only some time after its start.
 UNKNOWN_JOB_TIMEOUT = 10.0
 #: Seconds between two looks at a job that events tell of.
@@ -141,12 +143,13 @@ async def _follow(
         told = await _news(events, interval)
         status: Mapping[str, Any] | None
         try:
-            status = told if told is not None and told["status"] == "running" else await _looked(look, told, events)
+            status = told if told is not None and _is_newer(told, shown) else await _looked(look, told, events)
             seen = time.monotonic()
             if events is not None and status.get("id") == events.job and status["status"] == "running":
                 events.begin()
         except (UnreachableError, ApiResponseError) as error:
-            if not is_temporary(error) or time.monotonic() - seen > AWAY_TIMEOUT:
+            patience = RESTART_TIMEOUT if shown and shown.get("restarting") else AWAY_TIMEOUT
+            if not is_temporary(error) or time.monotonic() - seen > patience:
                 raise
             status = shown
         if status is not None and _differs(status, shown):
@@ -182,7 +185,19 @@ async def _news(events: JobEvents | None, interval: float) -> Mapping[str, Any] 
     if events is not None and events.are_there:
         return await events.next(max(interval, LOOK_INTERVAL))
     await asyncio.sleep(interval)
-    return None
+    # What came meanwhile is known before the next look, and not taken for something newer after that.
+    return events.news() if events is not None else None
+
+
+def _is_newer(told: Mapping[str, Any], shown: Mapping[str, Any] | None) -> bool:
+    """Return whether an event may count without a look at the job.
+
+    One that tells of less than what is known may have been made before the last look, and came after it.
+    """
+    if told["status"] != "running":
+        return False
+    done, before = (each.get("percentage") for each in (told, shown or {}))
+    return not (isinstance(done, int) and isinstance(before, int)) or done >= before
 
 
 def is_temporary(error: Exception) -> bool:

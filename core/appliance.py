@@ -81,7 +81,7 @@ class Appliance:
         """
         for directory in (self.etc, self.log, self.uploads, self.system_etc):
             with leftovers.tolerated(f"{directory} cannot be made"):
-                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+                paths.make_directories(directory)
         for directory in (self.tmp, self.jobs, self.spool):
             with leftovers.tolerated(f"{directory} cannot be made, or not be closed to other users"):
                 _make_private(directory)
@@ -174,7 +174,7 @@ def _below(root: Path, path: str) -> Path:
 def _make_private(directory: Path) -> None:
     """Make a directory of the service's own, or take possession of the one that is there."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        paths.make_directories(directory, 0o700)
     except FileExistsError:
         leftovers.set_aside(directory)
         directory.mkdir(mode=0o700)

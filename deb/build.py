@@ -134,6 +134,7 @@ def _copy_files(stage: Path, version: str) -> None:
     _add(stage, f"usr/lib/systemd/system/{UNIT}", unit.replace(command, command.replace("/usr/local/", "/usr/")))
     _add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
     _add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
+    _add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
     for kind in ("sysusers", "tmpfiles"):
         _add(stage, f"usr/lib/{kind}.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.{kind}.conf").read_text())
     share = f"usr/share/doc/{PACKAGE}"

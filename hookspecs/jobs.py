@@ -80,6 +80,12 @@ class Job(Protocol):
         :raises JobError: that cannot be recorded, so nothing may be changed.
         """
 
+    def restarting(self, why: str) -> None:
+        """Tell clients that the system restarts in a moment, for they wait longer then; for a job with `resume`.
+
+        :param why: a sentence for people.
+        """
+
     @property
     def workspace(self) -> Path:
         """A temporary directory of this run, empty at first; removed after it, whatever its outcome."""
@@ -295,6 +301,8 @@ class JobRecord:
     error_code: str | None = None
     cancellable: bool = False
     """Whether `Request.cancel_run` can cancel it now."""
+    restarting: str | None = None
+    """A sentence, while it waits for the system to restart: see `Job.restarting`."""
 
 
 @dataclass(frozen=True, slots=True)

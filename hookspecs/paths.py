@@ -65,6 +65,28 @@ def sync_directory(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def make_directories(path: Path, mode: int = 0o755) -> None:
+    """Make a directory, and those above it that are missing, if it is not there.
+
+    Others may enter those above, whatever the umask is: the service's and that of jobs keep new files to themselves,
+    but other programs and users have to get to the files that are for them.
+
+    :param mode: of the directory itself.
+    :raises OSError: one cannot be made, or something else is in its place.
+    """
+    if path.is_dir():
+        return
+    if not path.parent.is_dir():
+        make_directories(path.parent)
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(mode)
+
+
 @contextmanager
 def directory(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
     """Open a directory in a `with` block; symbolic links are followed only where nobody else can have put them.

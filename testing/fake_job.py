@@ -77,6 +77,11 @@ class FakeJob:
         """Be cancelled if that was told before; then nothing cancels it."""
         self._step()
 
+    def restarting(self, why: str) -> None:
+        """Add to `calls`."""
+        self._step()
+        self.calls.append(("restarting", why))
+
     def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
         """Set `pending`, and wait for nothing.
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,14 @@ def kept(appliance: Appliance, tmp_path: Path) -> Path:
 
 
 STEPS = ("fsync", "fdatasync", "rename", "replace", "unlink", "mkdir", "rmdir")
+
+
+def kills(most: int) -> Iterable[int]:
+    """Return at which steps something is killed, one after the other: each in `make faults`, each third one in CI.
+
+    :param most: a number that it has not.
+    """
+    return range(1, most, 1 if os.environ.get("JIDOTEKI_FAULTS") == "long" else 3)
 
 
 def killed(what: Callable[[], object], when: int, steps: tuple[str, ...] = STEPS) -> bool:

@@ -178,9 +178,15 @@ async def _follow(client: Client, call: Call, answer: Answer) -> Any:
     told = answer.status == 202 and not answer.is_dry_run and (call.status or answer.job or answer.location)
     if not told:
         return answer.data
+    restarting = ""
     with Meter("Waiting", "%") as meter:
 
         def show(status: Mapping[str, Any]) -> None:
+            nonlocal restarting
+            if (why := str(status.get("restarting") or "")) and why != restarting:
+                restarting = why
+                meter.close()
+                click.echo(sentence(why), err=True)
             meter.show(_percentage(status), 100)
 
         return await (client.wait(call.status, show) if call.status else client.wait_for(answer, show))

@@ -37,6 +37,12 @@ def command() -> None:
 @click.option("--product", help="The product that it is for: others refuse it.")
 @click.option("--minimum-version", help="The oldest version that it can be installed over.")
 @click.option("--free-space", type=int, help="Bytes of disk that must be free.")
+@click.option("--reboot/--no-reboot", default=None, help="Restart the appliance to verify the update once more.")
+@click.option(
+    "--rollback-reboot/--no-rollback-reboot",
+    default=None,
+    help="Restart it again after a way back, as it does by default where --reboot did.",
+)
 @click.option("--notes", help="What a dry run shows of it.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -44,7 +50,7 @@ def command() -> None:
 )  # fmt: skip
 def build(
     source: Path, version: str, key: Path, sign_keys: tuple[Path, ...], output: Path | None,
-    **described: str | int | None,
+    **described: str | int | bool | None,
 ) -> None:  # fmt: skip
     """Pack the directory SOURCE, with its update.sh and changelog.txt, as a signed and encrypted update package.
 
@@ -103,7 +109,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     service_user.become(appliance)
     with tempfile.TemporaryDirectory(prefix="jidoteki-verify-") as work:
         try:
-            _check_package(appliance, file, Path(work))
+            restarts = _check_package(appliance, file, Path(work)).get("package", {}).get("reboot", False)
         except JobError as failure:
             if as_json:
                 click.echo(json.dumps({"accepted": False, "code": failure.code, "reason": failure.message}, indent=2))
@@ -115,6 +121,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         remarks = list(lint.remarks(unpacked, version)) if linted else []
     if as_json:
         told: dict[str, Any] = {"accepted": True, "version": version, "changelog": has_changelog}
+        told |= {"reboot": True} if restarts else {}
         if linted:
             told["remarks"] = [dataclasses.asdict(each) for each in remarks]
         click.echo(json.dumps(told, indent=2))
@@ -122,13 +129,14 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         for remark in remarks:
             _report(remark)
         named = f"version {version}" if version else "without a version"
-        click.echo(f"{file} would be accepted: {named}{'' if has_changelog else ', without a changelog'}")
+        changelog = "" if has_changelog else ", without a changelog"
+        click.echo(f"{file} would be accepted: {named}{changelog}{', with a restart to try it' if restarts else ''}")
     if any(each.level == "error" for each in remarks):
         raise click.exceptions.Exit(1)
 
 
-def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
-    """Run the check of the update job.
+def _check_package(appliance: Appliance, file: Path, work: Path) -> dict[str, Any]:
+    """Run the check of the update job, and return what a dry run shows.
 
     :raises JobError: the package is refused.
     """
@@ -146,3 +154,4 @@ def _check_package(appliance: Appliance, file: Path, work: Path) -> None:
         input={"package": str(file.resolve()), "preflight": False},
     )  # fmt: skip
     jobs.check(context)
+    return context.previewed

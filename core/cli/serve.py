@@ -107,13 +107,17 @@ def _given_options(options: Mapping[str, object]) -> str:
 def _binding(service: Service, host: str | None, port: int | None, http_port: int | None, http_host: str) -> Binding:
     """Return the addresses to listen on from options, configuration and environment."""
     from jidoteki.core.http.listener import EVERYWHERE
+    from jidoteki.core.service import handed_sockets
     from jidoteki.core.service.server import Binding
 
     listen = service.generation.config.values["listen"]
     default = EVERYWHERE if str(service.appliance.root) == "/" else ("127.0.0.1",)
-    chosen = next(each for each in (port, listen["port"], PORT) if each is not None)
+    handed = handed_sockets.take()
+    # Sockets that were handed over take the place of the default addresses, and stand beside chosen ones.
+    unchosen = -1 if handed.https and not (host or listen["host"]) else PORT
+    chosen = next(each for each in (port, listen["port"], unchosen) if each is not None)
     plain = http_port if http_port is not None else _port_of_environment()
-    return Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain))
+    return Binding(_hosts(host or listen["host"], default), _served(chosen), http_host, _served(plain), handed)
 
 
 def _hosts(chosen: str | list[str] | None, default: Sequence[str]) -> Sequence[str]:

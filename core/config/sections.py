@@ -189,6 +189,7 @@ SECTIONS: dict[str, Section] = {
                 "A program that verifies each update after its update.sh; null for none",
             ),
             "verify-timeout": (300, seconds, "Seconds for that, and for the verify.sh of a package"),
+            "reboot-timeout": (600, seconds, "Seconds within which the system goes down where a package restarts it"),
             "max-unpacked-size": (16 * 1024 * MIB, _count(1, 1 << 50), "Bytes that a package may unpack to"),
             "max-members": (1_000_000, _count(1, 100_000_000), "Files and directories that a package may hold"),
             "allow-scheme-change-to": (

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from jidoteki.core.jobs import persisting
+from jidoteki.core.jobs import going_down
 from jidoteki.core.jobs.changes import WAIT_TIMEOUT, Changes
 from jidoteki.hookspecs import (
     Appliance,
     Described,
     Endpoint,
     Job,
-    JobError,
     JobType,
     Request,
     Response,
@@ -19,7 +16,6 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 
-DEFAULT = ["reboot"]
 #: Twice the wait for changes, and the commands.
 TIMEOUT = 2 * WAIT_TIMEOUT + 600
 
@@ -45,26 +41,13 @@ def run(job: Job) -> None:
     """
     changes = Changes(job)
     changes.wait()
-    _run_commands(job, "persist", persisting.commands(job.host_config, job.appliance))
-    argv = job.host_config["commands"]["reboot"] or (DEFAULT if str(job.appliance.root) == "/" else None)
+    going_down.persist(job)
+    argv = going_down.command(job.host_config, job.appliance)
     if not argv:
-        job.log("No reboot command is configured: nothing to do")
+        job.log(going_down.NOTHING.format("reboot"))
         return
     with changes.none_begins():  # changes that started meanwhile end first, and persist themselves
-        _run_commands(job, "reboot", [argv])
-
-
-def _run_commands(job: Job, name: str, commands: Sequence[Sequence[str]]) -> None:
-    if not commands:
-        job.log(f"No {name} command is configured: nothing to do")
-    for argv in commands:
-        job.log(f"Running the {name} command")
-        try:
-            status = job.command(*argv, timeout=job.host_config["limits"]["command"], privileged=True)
-        except JobError as failure:
-            raise JobError(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
-        if status:
-            raise JobError(f"The {name} command failed with exit status {status}; the system does not reboot")
+        going_down.require(going_down.run(job, "reboot", argv), "reboot")
 
 
 @hookimpl

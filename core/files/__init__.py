@@ -55,7 +55,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = 
     :param durable: whether to sync it, so that the new content survives a power cut.
     :raises OSError: the old content is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_directories(path.parent)
     temporary = _write_temporary(path, content, mode, group, durable)
     try:
         temporary.replace(path)
@@ -68,7 +68,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644, durable: bool = 
 
 def create_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> bool:
     """Create a file atomically with its content; return False when it exists already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_directories(path.parent)
     temporary = _write_temporary(path, content, mode, group)
     try:
         os.link(temporary, path)
@@ -102,7 +102,7 @@ def _write_and_rename(
     temporaries: dict[Path, Path] = {}
     try:
         for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            paths.make_directories(path.parent)
             temporaries[path] = _write_temporary(path, content, modes[path], group)
         unrenamable.check(files)
         for directory in {path.parent for path in files}:

@@ -26,6 +26,8 @@ MAX_LINGER_TIMEOUT = 10.0
 MAX_DISCARDED = 8 * 1024 * 1024
 
 STREAM_END_TIMEOUT = 0.5
+#: As long as a service that ends waits for the first request of a new connection.
+FIRST_REQUEST_TIMEOUT = 0.5
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of 0: unsent data are discarded
 
 #: The receive buffer of all connections: its content is copied or decrypted before the event loop continues.
@@ -52,7 +54,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_keeper", "_last_moment",
+        "_allowance", "_budget", "_bulk", "_closing", "_discarded", "_file", "_first_until", "_keeper", "_last_moment",
         "_lingers_until", "_protocol", "_raw", "_reset", "_when_lost", "busy", "ended", "network", "on_gone",
     )  # fmt: skip
 
@@ -67,6 +69,7 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
         self._allowance = Allowance()
         self._bulk = self._closing = self._reset = self._file = False
         self._lingers_until = self._last_moment = 0.0
+        self._first_until = asyncio.get_running_loop().time() + FIRST_REQUEST_TIMEOUT
         self._discarded = 0
         #: Whether a request is being handled.
         self.busy = False
@@ -234,9 +237,17 @@ class Connection(asyncio.Transport, asyncio.BufferedProtocol):
 
     # Called by the reaper of all connections.
 
+    def note_request(self) -> None:
+        """Note that a request has come: the connection is no new one any more."""
+        self._first_until = 0.0
+
     def close_if_idle(self) -> None:
-        """Close immediately, unless a request is being handled or the last response is still being sent."""
-        if not self.busy and not self._closing:
+        """Close immediately, unless a request is being handled or the last response is still being sent.
+
+        The first request of a new connection may be on its way: that is waited for.
+        """
+        is_new = asyncio.get_running_loop().time() < self._first_until
+        if not self.busy and not self._closing and not is_new:
             self._close_now()
 
     def _close_now(self) -> None:

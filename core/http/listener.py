@@ -150,31 +150,50 @@ class Listener:
         return TlsConnection(protocol, reaper, reaper.budget, lost, self._context, reaper.handshakes)
 
 
-def sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def sockets(hosts: Sequence[str], port: int | None, handed: Sequence[socket.socket] = ()) -> list[socket.socket]:
     """Listen on one port of several addresses; `::` stands for all addresses of both IPv6 and IPv4.
 
     Each family has a socket of its own, because IPv4 addresses mapped to IPv6 would look different in every log. A
     socket for all addresses of a family serves the single ones, too. Addresses that fail are logged, as long as one
     works.
 
-    :param port: 0 for a free one, the same for all addresses.
+    :param port: 0 for a free one, the same for all addresses; None for none but the handed ones.
+    :param handed: sockets that listen already, which come first; what they serve is not opened again.
     :raises OSError: no address can be listened on.
     """
+    if port is None:
+        return list(handed)
     wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
+    wanted = [each for each in wanted if not any(_serves(listening, each, port) for listening in handed)]
     wanted.sort(key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
+    opened, failed = _open_all(wanted, port)
+    if failed and not opened and not handed:
+        raise next(iter(failed.values()))
+    for host, error in failed.items():
+        absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+        logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
+    return [*handed, *sorted(opened, key=lambda each: each.getsockname()[0] != hosts[0])]
+
+
+def _serves(listening: socket.socket, host: str, port: int) -> bool:
+    """Return whether a socket serves an address."""
+    address, its_port = listening.getsockname()[:2]
+    if its_port != port:
+        return False
+    both = address == ANY_IPV6 and not listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return both or (_family(host) == listening.family and address in (host, *EVERYWHERE))
+
+
+def _open_all(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[str, OSError]]:
+    """Open a socket for each address; those of a free port are tried until it is free at all of them."""
     for tries_left in range(TRIES, -1, -1):
-        opened, failed = _open(wanted, port)
+        opened, failed = _open(hosts, port)
         taken = any(each.errno == errno.EADDRINUSE for each in failed.values())
         if port or not opened or not taken or not tries_left:
             break
         for each in opened:  # the port is free only at the first address
             each.close()
-    if not opened:
-        raise next(iter(failed.values()))
-    for host, error in failed.items():
-        absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-        logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
-    return sorted(opened, key=lambda each: each.getsockname()[0] != hosts[0])
+    return opened, failed
 
 
 def _open(hosts: Sequence[str], port: int) -> tuple[list[socket.socket], dict[str, OSError]]:

@@ -119,6 +119,7 @@ class HttpProtocol(web.RequestHandler):
         self._busy = busy
         if self.transport is not None:
             self.transport.busy = busy
+            self.transport.note_request()
 
     def _count(self) -> None:
         size = 0 if self._known or self.transport is None else len(self._rest) + self._header

@@ -200,8 +200,9 @@ def make_self_signed(appliance: Appliance) -> None:
     """Create a key and a self-signed certificate for the names and addresses of this machine."""
     key, certificate = _self_signed()
     tls = bundle(appliance).parent
-    for directory in ("private", "certs", "cacerts"):
-        (tls / directory).mkdir(parents=True, exist_ok=True)
+    paths.make_directories(tls / "private", 0o700 if appliance.group is None else 0o755)
+    for directory in ("certs", "cacerts"):
+        paths.make_directories(tls / directory)
     appliance.replace_files(
         {
             bundle(appliance): key + certificate,

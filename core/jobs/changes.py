@@ -31,10 +31,14 @@ def are_over(jobs: Path) -> bool:
 
 
 class Changes:
-    """The running changes, as the job sees them that shuts the system down."""
+    """The running changes, as the job sees them that shuts the system down; one that is a change itself does not count.
 
-    def __init__(self, job: Job) -> None:
+    :param percentage: how far that job is.
+    """
+
+    def __init__(self, job: Job, percentage: int = 0) -> None:
         self._job = job
+        self._percentage = percentage
         self._directory = job.appliance.jobs
         self._records = Records(self._directory)
 
@@ -89,7 +93,7 @@ class Changes:
         """Yield the last record of each job type that changes persistent data, if it has no outcome."""
         for path in sorted(self._directory.glob("*.lock")):
             record = self._records.latest(path.stem) if TYPE_NAME.fullmatch(path.stem) else None
-            if record and record.persist and record.status == "running":
+            if record and record.persist and record.status == "running" and record.id != self._job.id:
                 yield record
 
     def _settle(self) -> None:
@@ -104,5 +108,5 @@ class Changes:
             self._job.log(f"{id} has ended: {record.status}")
 
     def _pause(self) -> None:
-        self._job.progress(0)
+        self._job.progress(self._percentage)
         time.sleep(LOOK_EACH)

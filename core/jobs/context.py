@@ -82,6 +82,12 @@ class Context:
             trying.begin(self)
         self.protect()
 
+    def restarting(self, why: str) -> None:
+        """Tell clients that the system restarts."""
+        self._record.restarting = why
+        with privileges.lowered():
+            status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
+
     @property
     def confirm(self) -> int:
         """Seconds within which the change must be confirmed."""

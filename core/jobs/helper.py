@@ -165,6 +165,9 @@ def _make_workspace(order: Order) -> None:
         directory = STATE / "runs" / order.record.id
         leftovers.remove(directory)
         directory.mkdir(parents=True)
+        if not (order.dry_run or order.recovering) and order.reverting is None:
+            for ended in STATE.glob(f"*-{order.record.type}.state"):  # of trials that this run takes the place of
+                ended.unlink()
 
 
 if __name__ == "__main__":

@@ -18,18 +18,30 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
-from jidoteki.core.jobs import changes, commands, exit_reasons, processes, reverting, settling, status_files, units
+from jidoteki.core.jobs import (
+    cancelling,
+    changes,
+    commands,
+    exit_reasons,
+    processes,
+    reverting,
+    settling,
+    status_files,
+    units,
+)
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import TYPE_NAME, Record, Records, boot_id
+from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 #: Seconds.
 RELEASE_TIMEOUT = 2.0
-
+#: Where the modules of jobs are; no directory where the service was started from an archive.
+MODULES = Path(__file__).parent
 
 logger = logging.getLogger(__name__)
 
@@ -273,6 +285,8 @@ class Launcher:
         directory = self.appliance.tmp / record.id
         workspace = directory / "work"
         workspace.mkdir(mode=0o700, parents=True)
+        if reverting is not None:
+            cancelling.decide(directory, "committed")
         sections = self._config.values["plugins"]
         order = Order(
             self.appliance.root,
@@ -299,6 +313,12 @@ class Launcher:
         :param order: the file that describes the job.
         :raises OSError: it cannot be started.
         """
+        if not MODULES.is_dir():
+            archive = next(each for each in MODULES.parents if each.exists())
+            raise OSError(
+                f"a job is a Python process of its own, which cannot import this service from the archive {archive}: "
+                "install the service into a virtual environment"
+            )
         argv = [sys.executable, "-I", "-m", "jidoteki.core.jobs.runner", str(order)]
         return JobProcess.start(argv, commands.environment(self.appliance), stdin, stdout, stderr)
 

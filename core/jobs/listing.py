@@ -119,6 +119,10 @@ def status(launcher: Launcher, type: str) -> dict[str, Any]:
     return shown | {"log": log} | errors
 
 
+def _restarting(record: Record | None) -> dict[str, str]:
+    return {"restarting": record.restarting} if record and record.restarting else {}
+
+
 def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
     records = launcher.records
     record = records.latest(type)
@@ -128,7 +132,8 @@ def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
         if record.status == "running":
             reason = exit_reasons.reason(records.path(record.id))
             return status_files.interrupted({"percentage": record.percentage}, reason)
-    return status_files.shown(launcher.appliance.etc, job, record, lambda: launcher.is_running(type))
+    told = status_files.shown(launcher.appliance.etc, job, record, lambda: launcher.is_running(type))
+    return {**told, **_restarting(record)}
 
 
 def ended(status: str) -> str:

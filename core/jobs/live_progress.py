@@ -39,6 +39,8 @@ def job_event(record: JobRecord) -> LiveEvent:
     }
     if record.status == "failed":
         told |= {"error-message": record.error_message, "error-code": record.error_code}
+    if record.restarting:
+        told["restarting"] = record.restarting
     return LiveEvent("job", told, JOBS)
 
 
@@ -60,7 +62,8 @@ class Following:
     """
 
     def __init__(self, record: JobRecord, launcher: Callable[[], Launcher], live: Live) -> None:
-        self._id, self._percentage = record.id, record.percentage
+        self._id = record.id
+        self._told = _changing(record)
         self._launcher, self._live = launcher, live
         self._offset = 0
         self._ended = asyncio.Event()
@@ -88,8 +91,8 @@ class Following:
             told = {"job": self._id, "offset": offset, "end": end, "text": text}
             self._live.publish(LiveEvent("log", told, JOBS))
         record = None if ended else listing.one(self._launcher(), self._id)
-        if record is not None and record.status == "running" and record.percentage != self._percentage:
-            self._percentage = record.percentage
+        if record is not None and record.status == "running" and _changing(record) != self._told:
+            self._told = _changing(record)
             self._live.publish(job_event(record))
 
     def _new_text(self, ended: bool) -> list[tuple[int, int, str]]:
@@ -116,6 +119,11 @@ class Following:
             self._offset = end
             content = content[len(piece) :]
         return found
+
+
+def _changing(record: JobRecord) -> tuple[int, str | None]:
+    """Return what changes of a run while it goes on."""
+    return record.percentage, record.restarting
 
 
 def _lines(content: bytes, ended: bool) -> bytes:

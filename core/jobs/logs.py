@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers
-from jidoteki.hookspecs import Appliance, JobType
+from jidoteki.hookspecs import Appliance, JobType, paths
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
@@ -86,7 +86,7 @@ def open_log(path: Path, mode: int = 0o600, group: int | None = None) -> int:
     :param group: as of `leftovers.append_own`.
     :raises OSError: it cannot be created or written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_directories(path.parent)
     with leftovers.tolerated(f"{path} is too long and stays"):
         if os.path.lexists(path) and path.lstat().st_size > MAX_LOG:
             path.replace(path.with_name(f"{path.name}.1"))

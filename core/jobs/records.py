@@ -21,6 +21,7 @@ import voluptuous as vol
 from jidoteki.core import files
 from jidoteki.core.files.reserve import Reserve
 from jidoteki.hookspecs import JobOutcome, JobRecord, paths, strict_json, trials
+from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import Status
 
@@ -64,6 +65,7 @@ _RECORD = vol.Schema(
         "persist": bool,
         "confirm": vol.All(_whole, vol.Range(min=0, max=trials.MAX_SECONDS)),
         "unrecovered": bool,
+        "restarting": vol.Any(_TEXT, None),
         "stuck": vol.All([_TEXT], vol.Length(max=4)),
     },
     extra=vol.REMOVE_EXTRA,
@@ -93,6 +95,8 @@ class Record:
     """Seconds within which its change must be confirmed; 0 if that is final at once."""
     unrecovered: bool = False
     """Whether the job type\'s `recover` raised after the run had died, and must be called again."""
+    restarting: str | None = None
+    """A sentence, while it waits for the system to restart."""
     stuck: list[str] = dataclasses.field(default_factory=list)
     """Status files that can be neither written nor removed: their content is older than the run."""
 
@@ -104,7 +108,7 @@ class Record:
         """Return the record for a request handler."""
         return JobRecord(
             self.id, self.type, self.status, self.percentage, self.started, self.ended, self.client, self.user,
-            self.error_message, self.error_code,
+            self.error_message, self.error_code, restarting=self.restarting,
         )  # fmt: skip
 
     def fail(self, message: str, code: str = "E1000") -> None:
@@ -114,7 +118,7 @@ class Record:
 
     def end(self, status: Status) -> None:
         """End the run."""
-        self.status, self.ended = status, time.time()
+        self.status, self.ended, self.restarting = status, time.time(), None
 
 
 class Records:
@@ -278,10 +282,3 @@ def parse(value: object) -> Record:
         return Record(type=fields.pop("kind"), **fields)
     except vol.Invalid as error:
         raise ValueError(str(error)) from error
-
-
-def boot_id() -> str:
-    """Return the kernel's id of this boot."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""

@@ -37,6 +37,11 @@ def _goes_on(job: JobType) -> bool:
     return job.revert is not None or job.resume is not None
 
 
+def _goes_how(launcher: Launcher, record: Record) -> str:
+    _, job = launcher.job_types[record.type]
+    return "What it changed is put back" if job.revert else "A new process goes on with it"
+
+
 def any_due(launcher: Launcher, job_type: str) -> Record | None:
     """Return the last run of a type if what it changed must be put back, and nobody does so yet."""
     _, job = launcher.job_types.get(job_type, (None, None))
@@ -77,7 +82,7 @@ def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) 
             record.status, record.ended, record.error_message, record.error_code = "running", None, None, None
             launcher.records.write(record)
             launcher.records.mark_untold(record.id)
-        logger.warning("%s: %s. What it changed is put back", record.id, reason)
+        logger.warning("%s: %s. %s", record.id, reason, _goes_how(launcher, record))
         with leftovers.tolerated(f"What {record.id} changed cannot be put back now"):
             _spawn(launcher, record, reason, lock)
         return True

@@ -121,7 +121,7 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     """
     context, record = run.context, run.record
     records = Records(context.appliance.jobs)
-    record.pid = os.getpid()
+    record.pid, record.restarting = os.getpid(), None
     records.write(record, durable=False)
     if run.reverting is None:
         _run(run, limit, _perform)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes, recovering, reverting, trying, units
-from jidoteki.core.jobs.records import Record, boot_id
+from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
 from jidoteki.hookspecs import programs, trials, tried_files
+from jidoteki.hookspecs.boots import boot_id
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
@@ -36,7 +37,7 @@ def recover(launcher: Launcher) -> None:
     with leftovers.tolerated("The records of jobs cannot be read"):
         job_types |= {id.partition("-")[2] for id in launcher.records.ids()}
     _forget_ended(launcher, job_types)
-    on_trial = {each for each in job_types if reverting.any_due(launcher, each)}
+    on_trial = _on_trial(launcher, job_types)
     _settle_dead(launcher, job_types - on_trial)
     with leftovers.tolerated(f"{launcher.appliance.tmp} cannot be cleared"):
         for name in os.listdir(launcher.appliance.tmp):
@@ -48,6 +49,16 @@ def recover(launcher: Launcher) -> None:
         if not any(locks.is_held(launcher.lock(job_type)) for job_type in job_types):
             launcher.appliance.recover()
     _settle_dead(launcher, on_trial)  # last, as processes begin that write files
+
+
+def _on_trial(launcher: Launcher, job_types: set[str]) -> set[str]:
+    """Return the types whose last run changed something that must be put back."""
+    found = set()
+    for job_type in job_types:
+        with leftovers.tolerated(f"Whether the last {job_type} is on trial cannot be found out"):
+            if reverting.any_due(launcher, job_type):
+                found.add(job_type)
+    return found
 
 
 def _forget_ended(launcher: Launcher, job_types: set[str]) -> None:

@@ -70,6 +70,7 @@ SCHEMAS: dict[str, Any] = {
             },
             "percentage": {"description": "A number from 0 to 100, or what another tool says"},
             "log": {"type": ["string", "null"], "description": "The last ten lines"},
+            "restarting": {**_STRING, "description": "There while the job waits for a restart of the appliance: why"},
             "error-message": _STRING,
             "error-code": _STRING,
         },

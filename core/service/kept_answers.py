@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jidoteki.core.files import leftovers
-from jidoteki.core.jobs.records import boot_id
 from jidoteki.hookspecs import paths
+from jidoteki.hookspecs.boots import boot_id
 
 if TYPE_CHECKING:
     import sqlite3

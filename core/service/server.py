@@ -9,7 +9,7 @@ import resource
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from jidoteki.core.http.reaper import Reaper
 from jidoteki.core.http.tls import Certificate
 from jidoteki.core.jobs import priority
 from jidoteki.core.plugin_manager.watchdog import Watchdog
+from jidoteki.core.service.handed_sockets import HandedSockets
 from jidoteki.core.service.health import HealthMonitor
 from jidoteki.core.service.pipeline import Pipeline
 from jidoteki.core.service.service import Service
@@ -48,6 +49,13 @@ class Binding:
     port: int | None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
+    handed: HandedSockets = field(default_factory=HandedSockets)
+    """They are served as well, whatever the addresses are."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether HTTPS is served."""
+        return self.port is not None or bool(self.handed.https)
 
 
 async def serve(service: Service, binding: Binding, announce: Callable[[str], None]) -> None:
@@ -62,7 +70,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     watchdog = Watchdog(lambda: service.generation.plugins.loaded, manager.turned)
     watchdog.start()
     server = web.Server(Pipeline(service), request_factory=make_request)
-    certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.port is not None else None
+    certificate = await asyncio.to_thread(Certificate, service.appliance) if binding.is_encrypted else None
     reaper = Reaper(lambda: service.generation.limits)
     listeners: list[Listener] = []
     try:
@@ -116,12 +124,11 @@ def _listen(
     connections = Connections(
         lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
     )
-    if certificate and binding.port is not None:
-        for each in sockets(binding.hosts, binding.port):
+    if certificate:
+        for each in sockets(binding.hosts, binding.port, binding.handed.https):
             listeners.append(Listener(server, each, connections, reaper, certificate.context))
-    if binding.http_port is not None:
-        for each in sockets((binding.http_host,), binding.http_port):
-            listeners.append(Listener(server, each, connections, reaper, None))
+    for each in sockets((binding.http_host,), binding.http_port, binding.handed.http):
+        listeners.append(Listener(server, each, connections, reaper, None))
 
 
 async def _renew(certificate: Certificate) -> None:

@@ -18,6 +18,7 @@ from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config import loading as configuration
+from jidoteki.core.files import leftovers
 from jidoteki.core.files.reserve import Reserve
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
@@ -146,7 +147,9 @@ class Service:
 
     def _recall_put_back(self) -> None:
         for job_type in self.jobs.launcher.job_types:
-            record = self.jobs.launcher.records.latest(job_type)
+            record = None
+            with leftovers.tolerated(f"Whether the last {job_type} was put back cannot be found out"):
+                record = self.jobs.launcher.records.latest(job_type)
             if record and record.status == "failed" and record.error_code in trials.TOLD:
                 told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
                 self.put_back[job_type] = told

@@ -28,7 +28,7 @@ from jidoteki.hookspecs import (
     hookimpl,
     previewing,
 )
-from jidoteki.plugins.backup import examples, jobs, metrics, preview, restore_log, restoring, stored_backup
+from jidoteki.plugins.backup import examples, jobs, metrics, preview, removals, restore_log, restoring, stored_backup
 from jidoteki.plugins.backup.validators import MERGE, action, mode
 
 LOCATION = f"{PREFIX}/backup"
@@ -67,7 +67,15 @@ async def status(request: Request) -> Response:
     found = await asyncio.to_thread(stored_backup.status, request.appliance)
     if found is None:
         raise ApiError(404, "There is no backup: make one with POST /backup and action=START")
+    if found.get("error-message") == jobs.INTERRUPTED and await _was_stopped(request):
+        return {**found, "error-message": jobs.STOPPED}  # it had to be killed, before it could say so itself
     return found
+
+
+async def _was_stopped(request: Request) -> bool:
+    backups = (each for each in await request.job_records() if each.type == "backup")
+    last = next(backups, None)
+    return last is not None and last.status == "cancelled"
 
 
 async def download(request: Request) -> Response:
@@ -88,7 +96,7 @@ async def log(request: Request) -> Response:
 
 RESTORED = Described(
     "Everything is restored, but for what `warnings` names; in a dry run, facts of the archive",
-    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES),
+    previewing("200 OK", restore_log.PROPERTIES | preview.PROPERTIES | removals.PROPERTIES),
     examples.RESTORED,
 )
 

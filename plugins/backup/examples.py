@@ -32,4 +32,5 @@ LOG = (
 RESTORED = (
     {"Status": "200 OK"},
     {"Status": "200 OK", "warnings": ["'cache' is left out: backup.txt does not list it"]},
+    {"Status": "200 OK", "files": 12, "bytes": 3072, "removes": {"files": 3, "paths": ["photos/new.jpg", "mail/"]}},
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +22,11 @@ from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.journal import DamagedJournalError, Journal
 from jidoteki.plugins.backup.kept_paths import Kept
 from jidoteki.plugins.backup.own_backups import Origin
+from jidoteki.plugins.backup.plan_lines import Line
 from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.preview import preview
 from jidoteki.plugins.backup.pruning import prune
+from jidoteki.plugins.backup.removals import removed
 from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes
@@ -65,7 +69,7 @@ def _unpack(job: Job, journal: Journal) -> None:
         made = volumes.make(MAIN, entry)
         disks = Disks(appliance.data, volumes, journal, listed)
         archive = Path(job.input["archive"])
-        origin = Origin(appliance, archive, lambda: job.progress(0))
+        origin = Origin(appliance, archive, partial(job.progress, 0))
         job.unpack(archive, made.new, appliance.data, origin.is_own, disks.directory, disks.room())
         made.staging.take_list()
         left_behind: list[str] = []
@@ -75,13 +79,21 @@ def _unpack(job: Job, journal: Journal) -> None:
             job.log(line)
 
         prune(volumes, listed, tell)
-        for _ in _planner(job, volumes, listed, reasons=disks.reasons).lines():
-            pass
+        plan = _planner(job, volumes, listed, reasons=disks.reasons).lines()
         if job.dry_run:
-            trees = [volume.new for volume in volumes]
-            job.preview(preview(appliance, trees, origin, lambda: job.progress(0)))
+            _preview(job, volumes, plan, origin)
             if left_behind:
                 job.preview({"warnings": left_behind})
+        else:
+            collections.deque(plan, maxlen=0)
+
+
+def _preview(job: Job, volumes: Volumes, plan: Iterable[Line], origin: Origin) -> None:
+    checkpoint = partial(job.progress, 0)
+    lost = removed(volumes, plan, checkpoint)
+    job.preview(preview(job.appliance, [volume.new for volume in volumes], origin, checkpoint))
+    if job.input["mode"] == EXACT:
+        job.preview(lost)
 
 
 def _make_data_directory(path: Path) -> None:

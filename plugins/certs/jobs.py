@@ -129,7 +129,7 @@ def _replace(job: Job) -> None:
     modes = dict.fromkeys(public, 0o644)
     try:
         private = 0o700 if job.appliance.group is None else 0o755
-        files.key.parent.mkdir(mode=private, parents=True, exist_ok=True)
+        paths.make_directories(files.key.parent, private)
         contents = _contents(files, new)
     except OSError as error:
         raise JobError(f"{CANNOT_STORE}: {error.strerror or error}") from error

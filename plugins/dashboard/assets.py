@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 from jidoteki.hookspecs import Page, Visit
-from jidoteki.plugins.dashboard.branding import LOGO_KINDS, Branding, as_json
+from jidoteki.plugins.dashboard.branding import DEFAULT_COLOURS, LOGO_KINDS, Branding, as_json
 
 HTML: Final = "text/html; charset=utf-8"
 KINDS: Final = {
@@ -48,6 +48,8 @@ def pages(branding: Branding) -> list[Page]:
 def _files(branding: Branding) -> dict[str, bytes]:
     files = dict(_shipped(resources.files("jidoteki.plugins.dashboard").joinpath("static")))
     colours = "".join(f"--brand-{name}:{value};" for name, value in branding.colours.items())
+    if branding.colours != DEFAULT_COLOURS:
+        colours += "--primary:var(--brand-background);--primary-ink:var(--brand-text);"
     files["app.css"] += f":root{{{colours}}}\n".encode()
     files.update({f"languages/{language}.json": body for language, body in branding.languages.items()})
     if branding.logo:

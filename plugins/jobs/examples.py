@@ -41,6 +41,10 @@ _PROPERTIES: dict[str, Any] = {
     "user": {"type": "string", "description": "Whose token started it"},
     "client": {"type": "string", "description": "The address that the request came from"},
     "cancellable": {"type": "boolean", "description": "Whether POST /jobs/ID/cancel ends it now"},
+    "restarting": {
+        "type": "string",
+        "description": "There while the job waits for the appliance to restart: a sentence that says why",
+    },
     "error-message": {"type": ["string", "null"]},
     "error-code": {"type": ["string", "null"]},
 }

@@ -23,6 +23,8 @@ def described(record: JobRecord) -> dict[str, Any]:
     }
     if record.status == "failed":
         shown |= {"error-message": record.error_message, "error-code": record.error_code}
+    if record.restarting:
+        shown["restarting"] = record.restarting
     return shown
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from jidoteki.hookspecs import ApiError, Request
+from jidoteki.hookspecs.boots import boot_id
 from jidoteki.plugins.uploads import protocol
-from jidoteki.plugins.uploads.store import State, Store, boot_id
+from jidoteki.plugins.uploads.store import State, Store
 
 #: Seconds after which received data are synced to disk, which takes no time on a slow line.
 SYNC_EACH: Final = 30.0

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import ApiError, Appliance, paths
+from jidoteki.hookspecs.boots import boot_id
 
 DIRECTORY: Final = "uploads"
 #: The header of every response, including errors.
@@ -95,11 +96,14 @@ class Store:
         with _MAKING:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             there = self.clear()
-            if sum(each.partial.owner == owner for each in there) >= MAX_OF_A_CREDENTIAL:
+            own = [each for each in there if each.partial.owner == owner]
+            if len(own) >= MAX_OF_A_CREDENTIAL and not self._remove_idlest(own):
                 message = f"There are {MAX_OF_A_CREDENTIAL} uploads of yours already: use or delete one"
                 raise ApiError(429, message, headers={**RESUMABLE, "Retry-After": "60"})
-            if len(there) >= self._most:
-                there = self._without_idlest(there)
+            if len(there) >= self._most and not self._remove_idlest(there):
+                message = "Too many uploads are there already: try again later"
+                raise ApiError(503, message, headers={**RESUMABLE, "Retry-After": "600"})
+            there = self.clear()
             free = shutil.disk_usage(self._directory).free - reserve
             free -= sum(each.partial.length - each.offset for each in there)
             if length > free:
@@ -168,13 +172,13 @@ class Store:
         # A clock that jumps back must not keep uploads for ever.
         return not -self._keep < time.time() - state.touched < self._keep
 
-    def _without_idlest(self, there: list[State]) -> list[State]:
+    def _remove_idlest(self, there: list[State]) -> bool:
+        """Remove the upload to which nothing came for longest, unless all are in use; return whether there was one."""
         idlest = min(there, key=lambda each: each.touched)
         if time.time() - idlest.touched < IDLE_TIMEOUT:
-            message = "Too many uploads are there already: try again later"
-            raise ApiError(503, message, headers={**RESUMABLE, "Retry-After": "600"})
+            return False
         self.remove(idlest.partial.id)
-        return [each for each in there if each is not idlest]
+        return True
 
     def _all(self) -> list[State]:
         if not self._directory.is_dir():
@@ -208,11 +212,3 @@ def _parsed(id: str, known: Any) -> Partial | None:
     sound = all(type(each) is int and each >= 0 for each in numbers)
     texts = all(isinstance(each, str) for each in (partial.owner, partial.metadata, partial.boot))
     return partial if sound and texts and partial.id == id else None
-
-
-def boot_id() -> str:
-    """Return the kernel's id of this boot, or an empty string."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

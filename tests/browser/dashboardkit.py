@@ -93,7 +93,7 @@ class Tab:
         self.page.fill("#token", token)
         if kept:
             self.page.check("#kept")
-        self.page.click("form[data-login] button")
+        self.page.click("form[data-login] button.primary")
         self.page.wait_for_selector("nav")
         return self
 

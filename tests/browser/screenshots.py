@@ -72,8 +72,7 @@ def test_pictures_of_an_appliance(dashboard_browser: Browser, jidoteki_host: Mak
     if kind.startswith("narrow"):
         tab.page.click("nav .toggle")
         take(tab, f"{kind}-menu")
-        tab.page.click("nav .toggle")
-    tab.page.click("header button:has-text('Restart')")
+    tab.page.click("nav button.restart")
     take(tab, f"{kind}-restart")
 
 

@@ -145,7 +145,7 @@ def test_wrong_token_costs_one_request_and_keeps_the_focus(dashboard_browser: Br
     tab = dashboard_browser.tab(jidoteki_host()).open()
     tab.page.fill("#token", "wrong")
     tab.page.press("#token", "Enter")
-    tab.wait_for("This token is not valid.")
+    tab.wait_for("This API token is not valid.")
 
     assert len(tab.asked("/api/v1/admin/")) == 1
     assert tab.page.evaluate("document.activeElement.id") == "token"
@@ -170,7 +170,7 @@ def test_token_changed_elsewhere_ends_all_tabs_without_throttling_the_address(
     assert 1 <= len(refused) <= 3, refused
     began = time.monotonic()
     tabs[0].page.fill("#token", "changed-elsewhere")
-    tabs[0].page.click("form[data-login] button")
+    tabs[0].page.click("form[data-login] button.primary")
     tabs[0].page.wait_for_selector("nav")
     assert time.monotonic() - began < 5
     for tab in tabs:
@@ -200,7 +200,7 @@ def test_menu_shows_only_what_a_named_token_may_do(dashboard_browser: Browser, j
     assert "/dashboard/backup" in links
     assert "/dashboard/network" not in links and "/dashboard/update" not in links
     assert "/dashboard/storage" not in links  # not enabled
-    assert tab.page.locator("header button:has-text('Restart')").count() == 0
+    assert tab.page.locator("nav button.restart").count() == 0
 
 
 def test_dashboard_that_is_switched_off_serves_nothing(jidoteki_host: MakeHost) -> None:

@@ -167,6 +167,8 @@ def test_logs_are_read_and_searched(dashboard_browser: Browser, host: Host) -> N
     assert tab.page.locator(".viewer mark").inner_text() == "It broke <"
     assert "Working" not in log.inner_text()
     tab.page.get_by_label("Search in this log").fill("[")
+    tab.wait_for("0 lines found")
+    tab.page.get_by_label("Search in this log").fill(":")
     tab.wait_for("2 lines found")
     tab.page.get_by_label("Search in this log").fill("nowhere")
     tab.wait_for("0 lines found")

@@ -147,6 +147,9 @@ def test_restore_is_previewed_confirmed_by_a_word_and_brings_the_data_back(
     tab.page.check(f"#{mode}")
     check(tab, saved)
     tab.page.wait_for_selector("#preview")
+    told = tab.page.inner_text("section:has(#preview)")
+    assert ("1 file that is not in the backup will be removed:" in told) == (mode == "exact")
+    assert ("app/later" in told) == (mode == "exact")
     facts = tab.page.inner_text("section:has(#preview) .facts")
     assert "1.0.0" in facts and "3" in facts and "Free space" in facts
     confirm(tab, "yes")

@@ -127,7 +127,7 @@ def test_new_certificate_leads_through_the_warning_of_the_browser_and_back_in(
     tab = strict(dashboard_browser, host)
     pass_warning(tab, f"{host.url}/dashboard/certificates")
     tab.page.fill("#token", TOKEN)
-    tab.page.click("form[data-login] button")
+    tab.page.click("form[data-login] button.primary")
     tab.wait_for("Certificate in use")
 
     choose(tab, made, key)

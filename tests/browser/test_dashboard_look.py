@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axekit import violations
-from dashboardkit import SCREENS, SETTINGS, Browser, needs_browser
+from dashboardkit import SCREENS, SETTINGS, Browser, Tab, needs_browser
 from places import ROOT
 
 from jidoteki.testing import Host
@@ -52,7 +52,7 @@ def test_axe_finds_nothing_on_any_screen(dashboard_browser: Browser, jidoteki_ho
     assert host.wait_for_job("/backup")["status"] == "success"
     for screen in SCREENS:
         found[f"{screen}, in use"] = violations(tab.go(screen))
-    tab.page.click("header button:has-text('Restart')")
+    tab.page.click("nav button.restart")
     found["dialog"] = violations(tab)
 
     assert {screen: each for screen, each in found.items() if each} == {}
@@ -102,6 +102,17 @@ def test_hostile_names_and_values_are_shown_as_text(dashboard_browser: Browser, 
     tab.assert_quiet()
 
 
+def colours(tab: Tab, selector: str) -> list[str]:
+    """Return the colours of the background and of the text of an element."""
+    found: list[str] = tab.page.locator(selector).first.evaluate(
+        """element => {
+            const { backgroundColor, color } = getComputedStyle(element);
+            return [backgroundColor, color];
+        }"""
+    )
+    return found
+
+
 def test_vendor_has_name_logo_colours_and_support_on_the_first_screen(
     dashboard_browser: Browser, jidoteki_host: MakeHost
 ) -> None:
@@ -125,12 +136,11 @@ def test_vendor_has_name_logo_colours_and_support_on_the_first_screen(
     tab = dashboard_browser.tab(host).open()
     tab.wait_for("Shop <b>of</b> Müller")
     tab.wait_for("Call 555-0100")
-    assert tab.page.evaluate("document.querySelector('img.logo').naturalWidth") == 80
-    tab.login()
-    colours = tab.page.evaluate(
-        "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.querySelector('header')))"
-    )
-    assert colours == ["rgb(0, 68, 0)", "rgb(255, 255, 238)"]
+    assert tab.page.evaluate("document.querySelector('header img.logo').naturalWidth") == 80
+    given = ["rgb(0, 68, 0)", "rgb(255, 255, 238)"]
+    assert (colours(tab, "header"), colours(tab, "button.primary")) == (given, given)
+    tab.login().go("update")
+    assert (colours(tab, "header"), colours(tab, "button.primary")) == (given, given)
     tab.assert_quiet()
 
 

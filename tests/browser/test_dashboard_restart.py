@@ -42,8 +42,11 @@ def rebooting(make: MakeHost, tmp_path: Path, script: str) -> Host:
 
 
 def ask_for_restart(tab: Tab) -> None:
-    tab.page.click("header >> text=Restart")
+    tab.page.click("nav button.restart")
     tab.page.wait_for_selector("dialog[open]")
+    assert "Restart Admin Dashboard (127.0.0.1)?" in tab.page.inner_text("dialog") or "cannot" in tab.page.inner_text(
+        "dialog"
+    )
 
 
 def restart(tab: Tab) -> None:
@@ -62,7 +65,9 @@ def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
     tab = dashboard_browser.tab(host).login()
     other = dashboard_browser.tab(host).login()
 
-    restart(tab)
+    ask_for_restart(tab)
+    assert tab.page.inner_text("dialog h2") == "Restart Admin Dashboard (127.0.0.1)?"
+    tab.page.click("dialog .danger")
     tab.wait_for("The appliance is going to restart.")
     other.wait_for("The appliance is going to restart.")
     port = wait_for_end_of(host)
@@ -154,7 +159,9 @@ def test_appliance_that_stays_there_has_not_restarted(
 ) -> None:
     tab = dashboard_browser.tab(rebooting(jidoteki_host, tmp_path, "exit 0")).login()
 
-    restart(tab)
+    ask_for_restart(tab)
+    assert tab.page.inner_text("dialog h2") == "Restart Admin Dashboard (127.0.0.1)?"
+    tab.page.click("dialog .danger")
     tab.wait_for("The appliance is going to restart.")
     tab.page.wait_for_timeout(2_000)
     assert "is going to restart" in tab.text()

@@ -71,7 +71,7 @@ def test_network_is_kept_by_whoever_signs_in_at_the_new_address(dashboard_browse
     new = dashboard_browser.tab(host)
     new.page.goto(link.get_attribute("href"))
     new.page.fill("#token", TOKEN)
-    new.page.click("form[data-login] button")
+    new.page.click("form[data-login] button.primary")
     new.page.click("button:has-text('Keep this change')")
     new.wait_for("The new settings are in force.")
 
@@ -111,7 +111,7 @@ def test_certificate_is_kept_by_whoever_got_through_its_warning(
     tab = strict(dashboard_browser, host)
     pass_warning(tab, f"{host.url}/dashboard/certificates")
     tab.page.fill("#token", TOKEN)
-    tab.page.click("form[data-login] button")
+    tab.page.click("form[data-login] button.primary")
     tab.wait_for("Certificate in use")
 
     choose(tab, made, key)

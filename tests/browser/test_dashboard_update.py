@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cutting_proxy import CuttingProxy
-from dashboardkit import Browser, Tab, needs_browser
-from updatekit import AWAY, REFUSED, check, install, package, slow_down, uploads, wait_for_end_of
+from dashboardkit import Browser, needs_browser
+from updatekit import AWAY, REFUSED, check, install, package, slow_down, update_screen, uploads, wait_for_end_of
 
-from jidoteki.testing import Host, wait_until
+from jidoteki.testing import wait_until
 from jidoteki.testing.fixtures import MakeHost
 
 pytestmark = needs_browser
@@ -21,12 +23,6 @@ LOGO = '<svg xmlns="http://www.w3.org/2000/svg" width="{}" height="30"><rect wid
 SENT = "document.querySelector('#sending-place progress')?.value ?? 0"
 GOOD = "document.querySelectorAll('main .message.good').length"
 LINES = "echo one; sleep 1; echo two; sleep 1; echo three; sleep 1"
-
-
-def update_screen(browser: Browser, host: Host, **options: Any) -> Tab:
-    tab = browser.tab(host, **options).login(path="/dashboard/update", kept=True)
-    tab.page.wait_for_selector("#field-package")
-    return tab
 
 
 def refuse(route: Any) -> None:
@@ -267,21 +263,24 @@ def test_package_that_was_sent_and_not_installed_is_removed_when_the_screen_is_l
     wait_until(lambda: uploads(host) == [])
 
 
-def test_left_uploads_of_a_dashboard_give_way_to_a_new_one(
+def test_uploads_of_others_stay_and_one_that_nobody_goes_on_with_gives_way(
     dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
 ) -> None:
     host = jidoteki_host()
-    for metadata in ("dashboard", "dashboard", "filename aWk=", "filename aWk="):
-        made = host.post("/uploads", "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Length: 10",
-                         "-H", f"Upload-Metadata: {metadata}")  # fmt: skip
-        assert made.status == 201
+    made = [host.post("/uploads", "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Length: 10") for _ in range(4)]
+    assert [each.status for each in made] == [201] * 4
     tab = update_screen(dashboard_browser, host)
 
     check(tab, package(host, tmp_path))
+    tab.page.wait_for_selector("main [role=alert]:has-text('use or delete one')")
+    assert len(host.get("/uploads").json["uploads"]) == 4
 
+    left = host.appliance.spool / "uploads" / made[2].headers["Location"].rpartition("/")[2]
+    long_ago = time.time() - 4000
+    os.utime(left, (long_ago, long_ago))
+    tab.page.click("form button.primary")
     tab.page.wait_for_selector("#preview")
-    left = [each["metadata"] for each in host.get("/uploads").json["uploads"]]
-    assert sorted(left)[:1] == ["dashboard"] and left.count("filename aWk=") == 2
+    assert not left.exists()
     tab.assert_quiet("status of 429 ")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from dashboardkit import Tab
+from dashboardkit import Browser, Tab
 
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.testing import Host, wait_until
@@ -34,6 +35,13 @@ def package(
     built = directory / name
     build_package(source, version, vendor / "updates.key", vendor / "private.pem", built)
     return built
+
+
+def update_screen(browser: Browser, host: Host, **options: Any) -> Tab:
+    """Return a tab that is signed in and shows the screen for updates."""
+    tab = browser.tab(host, **options).login(path="/dashboard/update", kept=True)
+    tab.page.wait_for_selector("#field-package")
+    return tab
 
 
 def check(tab: Tab, path: Path) -> None:

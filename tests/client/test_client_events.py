@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable
+
 import pytest
 from aiohttp import web
 from servers import serving
@@ -70,3 +74,59 @@ async def test_a_refusal_is_told_at_once_and_only_a_passing_one_is_waited_for(mo
     assert raised.value.status == 403
     assert found == [1, 3]
     assert asked == ["a-0", "a-1", "a-1", "a-3"]
+
+
+class Telling:
+    """An appliance with one job, whose events come when a test says so."""
+
+    def __init__(self, *looks: int) -> None:
+        self.events: asyncio.Queue[int] = asyncio.Queue()
+        self.looks = 0
+        self._looks = looks
+        self.on_look: Callable[[], None] = lambda: None
+
+    def _job(self, percentage: int) -> dict[str, object]:
+        status = "success" if percentage == 100 else "running"
+        return {"id": "000001-update", "type": "update", "status": status, "percentage": percentage}
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer as the appliance."""
+        if request.method == "POST":
+            return web.json_response({"Status": "202 Accepted"}, status=202, headers={"Job-Id": "000001-update"})
+        if not request.path.endswith("/events"):
+            told = self._job(self._looks[min(self.looks, len(self._looks) - 1)])
+            self.looks += 1
+            self.on_look()
+            return web.json_response(told)
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        while True:
+            told = self._job(await self.events.get())
+            await stream.write(f"event: job\ndata: {json.dumps(told)}\n\n".encode())
+
+
+async def _seen(telling: Telling) -> list[int]:
+    """Return the percentages that are told to who waits for the job."""
+    seen: list[int] = []
+    async with serving(telling.answer) as url, Client(url, TOKEN) as api:
+        await api.request("POST", "/update")
+        await api.wait("/update", lambda status: seen.append(status["percentage"]), seconds=20, interval=0.3)
+    return seen
+
+
+async def test_an_event_that_comes_after_a_newer_look_tells_nothing_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jidoteki.client.jobs.LOOK_INTERVAL", 0.3)
+    telling = Telling(0, 30, 52, 100)
+    telling.on_look = lambda: telling.events.put_nowait({1: 0, 2: 21}.get(telling.looks, 100))
+
+    assert list(dict.fromkeys(await _seen(telling))) == [0, 30, 52, 100]
+
+
+async def test_what_came_before_a_look_tells_nothing_older_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jidoteki.client.jobs.LOOK_INTERVAL", 0.3)
+    telling = Telling(0, 30, 100)
+    telling.events.put_nowait(21)
+
+    seen = await _seen(telling)
+
+    assert seen == sorted(seen) and seen[-1] == 100

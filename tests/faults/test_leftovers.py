@@ -20,7 +20,7 @@ from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
 HEX = "0123456789abcdef"
-PARTS = 4
+PARTS = 2
 
 #: Files, and where they are below the administration tree, or with a slash below the root.
 FILES = (
@@ -146,12 +146,12 @@ def test_with_every_file_obstructed_all_that_can_be_answered_is(
 
 
 def _alone() -> list[tuple[str, str]]:
-    """Every place with every obstacle in the long version; else each place with one and each obstacle in turn."""
+    """Every place with every obstacle in the long version; else each third place, with each obstacle in turn."""
     kinds = list(OBSTACLES)
     places = (*FILES, *DIRECTORIES, *GUARDS)
     if LONG:
         return [(name, kind) for name in places for kind in kinds]
-    return [(name, kinds[(number + (number // len(kinds))) % len(kinds)]) for number, name in enumerate(places)]
+    return [(name, kinds[(number + (number // len(kinds))) % len(kinds)]) for number, name in enumerate(places[::3])]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -64,7 +64,7 @@ def test_a_kill_at_any_step_leaves_the_former_license_or_the_new_one(
     assert content(license_of(host)) == in_the_end[-1]
 
     killed = 0
-    for number, (call, nth) in enumerate(points(counts, scaled(12, 10_000)), start=2):
+    for number, (call, nth) in enumerate(points(counts, scaled(5, 10_000)), start=2):
         prepare(host, former)
         injector.use(call, nth, "signal=KILL")
         status = post(host, sent)

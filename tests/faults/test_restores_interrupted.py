@@ -92,7 +92,7 @@ def test_what_was_interrupted_is_completed_as_soon_as_its_disk_is_there(host: Ho
 
 
 def test_a_restore_that_is_killed_says_what_became_of_the_data(host: Host, tmp_path: Path) -> None:
-    for number in range(4000):
+    for number in range(1500):
         (host.appliance.data / f"app/{number}").mkdir()
         (host.appliance.data / f"app/{number}/file").write_text("as backed up")
     kept = archive_of(host, tmp_path / "kept.tar")

@@ -20,7 +20,7 @@ from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("JIDOTEKI_FUZZ_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("JIDOTEKI_FUZZ_EXAMPLES", "10"))
 CASES = int(os.environ.get("JIDOTEKI_FUZZ_CASES", "1000"))
 SEED = int(os.environ.get("JIDOTEKI_FUZZ_SEED", "1") or time.time())
 SECONDS = 3600 if CASES > 1000 else 540

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -110,12 +113,15 @@ def test_a_backup_that_never_ended_does_not_run_for_ever(jidoteki_host: MakeHost
     assert "killed" in shown["error-message"] and "killed" in download.json["Error-Message"]
 
 
-def test_a_backup_that_was_stopped_and_is_not_deleted_yet_does_not_run(jidoteki_host: MakeHost) -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_backup_that_was_stopped_and_is_not_deleted_yet_does_not_run(jidoteki_host: MakeHost, hangs: bool) -> None:
     host = jidoteki_host()
     (host.appliance.data / "app/large").write_bytes(bytes(256 * 1024 * 1024))
     id = host.post("/backup", "-F", "action=START").headers["Job-Id"]
     while host.get(f"/jobs/{id}").json["percentage"] < 1:
         time.sleep(0.05)
+    if hangs:  # so that it has to be killed
+        os.kill(json.loads((host.appliance.jobs / f"{id}.json").read_text())["pid"], signal.SIGSTOP)
 
     with (host.appliance.jobs / "backup-delete.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # prevents the job that deletes the rest

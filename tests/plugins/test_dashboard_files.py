@@ -15,6 +15,7 @@ VENDORED = json.loads((ROOT / "plugins/dashboard/vendor.json").read_text())
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _PLAIN = re.compile(rf"\b(?:t|phrase)\(\s*{_TEXT}")
 _PLURAL = re.compile(rf"\bplural\(\s*[^\"]+?,\s*{_TEXT},\s*{_TEXT}")
+_VALUE = re.compile(r"\{[^{}\n\"]*\}")
 PLACES = re.compile(r"\{\w+\}")
 
 
@@ -40,6 +41,18 @@ def test_translations_have_the_same_places_for_values() -> None:
     for english, translated in german.items():
         for form in translated.values() if isinstance(translated, dict) else (translated,):
             assert set(PLACES.findall(form)) == set(PLACES.findall(english)), english
+
+
+def test_each_sentence_of_the_appliance_that_is_translated_is_still_said_by_it() -> None:
+    source = " ".join(
+        path.read_text() for room in ("core", "plugins", "hookspecs") for path in (ROOT / room).rglob("*.py")
+    )
+    said = _VALUE.sub("{}", source)
+    listed = (STATIC / "sentences.js").read_text().partition("SENTENCES = [")[2].partition("];")[0]
+    sentences = re.findall(rf"phrase\({_TEXT}\)", listed)
+
+    assert len(sentences) > 20
+    assert [each for each in sentences if _VALUE.sub("{}", each).removeprefix("must be ") not in said] == []
 
 
 @pytest.mark.parametrize("name", VENDORED)

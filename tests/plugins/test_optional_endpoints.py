@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -444,8 +443,9 @@ def test_a_download_goes_on_while_the_certificate_changes(host: Host, tmp_path: 
             tls.sendall(request.encode())
             while chunk := tls.recv(65536):
                 received.extend(chunk)
-                time.sleep(0.0005)
+                changed.wait(0.1)  # slowly, so that it cannot end before
 
+    changed = threading.Event()
     thread = threading.Thread(target=download)
     thread.start()
     wait_until(lambda: len(received) > 1_000_000, 60)
@@ -454,6 +454,7 @@ def test_a_download_goes_on_while_the_certificate_changes(host: Host, tmp_path: 
     assert wait_for(host, "certs")["status"] == "success"
     new = served_certificate(host)
     still_running = thread.is_alive()
+    changed.set()
     thread.join(60)
 
     head, _, body = bytes(received).partition(b"\r\n\r\n")

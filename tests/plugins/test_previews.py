@@ -177,6 +177,34 @@ def test_a_list_of_backups_in_the_former_form_still_counts(host: Host, tmp_path:
     assert host.post("/backup/restore", "-F", f"archive=@{archive}").status == 200
 
 
+def test_what_an_exact_restore_would_remove_is_previewed(host: Host, tmp_path: Path) -> None:
+    data = host.appliance.data / "app"
+    (data / "kept").mkdir(exist_ok=True)
+    (data / "kept/old").write_text("old")
+    host.post("/backup", "-F", "action=START")
+    host.wait_for_job("/backup")
+    archive = tmp_path / "backup.tar"
+    archive.write_bytes(host.get("/backup/download").body)
+    (data / "kept/new").write_text("since then")
+    (data / "made/inner").mkdir(parents=True)
+    for number in range(3):
+        (data / "made/inner" / str(number)).write_text("since then")
+    (host.appliance.data / "unlisted").write_text("not of the backup")
+    fields = ("-F", f"archive=@{archive}", "-F", "mode=exact")
+
+    before = sorted(path.relative_to(data) for path in data.rglob("*"))
+    shown = dry(host, "/backup/restore", *fields)
+
+    assert shown.json["removes"]["files"] == 4
+    assert sorted(shown.json["removes"]["paths"]) == ["app/kept/new", "app/made/"]
+    assert sorted(path.relative_to(data) for path in data.rglob("*")) == before
+    assert undocumented(document_of(host), "POST", f"{PREFIX}/backup/restore", shown) is None
+    assert "removes" not in dry(host, "/backup/restore", "-F", f"archive=@{archive}").json
+    assert host.post("/backup/restore", *fields).status == 200
+    assert not (data / "kept/new").exists() and not (data / "made").exists()
+    assert (host.appliance.data / "unlisted").exists()
+
+
 def test_what_a_restore_would_leave_out_is_previewed(host: Host, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app/file").write_text("x")

@@ -502,13 +502,16 @@ def test_who_is_revoked_while_sending_is_cut_off(host: Host) -> None:
 
 def test_uploads_are_bounded_in_number(host: Host) -> None:
     mine = token(host, "loader", "all")
-    for _ in range(4):
-        begin(host, 5, token=mine)
+    ids = [begin(host, 5, token=mine) for _ in range(4)]
 
     refused = post(host, "/uploads", *TUS, "-H", "Upload-Length: 5", token=mine)
 
     assert refused.status == 429
     assert begin(host, 5)
+    long_ago = time.time() - 4000
+    os.utime(stored(host, ids[2]), (long_ago, long_ago))
+    assert begin(host, 5, token=mine)
+    assert [stored(host, id).exists() for id in ids] == [True, True, False, True]
 
 
 def test_of_too_many_uploads_the_one_that_is_idle_longest_gives_way(jidoteki_host: MakeHost) -> None:

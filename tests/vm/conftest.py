@@ -15,6 +15,7 @@ from guestkit import ADMIN, TOKEN, CannotBootError, Guest, base, booted, copied,
 from places import ROOT
 
 SUITES = os.environ.get("JIDOTEKI_VM", "").split()
+NOT_BOOTED = "NO GUEST CAN BE BOOTED HERE"
 collect_ignore_glob = [] if SUITES else ["test_*.py"]
 
 
@@ -39,7 +40,15 @@ def tree(suite: str) -> Path:
     try:
         return probed(base(suite))
     except CannotBootError as error:
-        pytest.skip(f"NO GUEST CAN BE BOOTED HERE: {error}")
+        pytest.skip(f"{NOT_BOOTED}: {error}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that nothing was tested, where no guest can be booted."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.getreports("skipped") if report.longrepr}
+    for reason in sorted(each for each in reasons if NOT_BOOTED in each):
+        terminalreporter.section("NOT TESTED ON A WHOLE SYSTEM", "!", red=True)
+        terminalreporter.line(reason, red=True)
 
 
 @pytest.fixture(scope="session")

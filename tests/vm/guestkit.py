@@ -97,7 +97,8 @@ class Guest:
             [*enter, *argv], capture_output=True, text=True, timeout=timeout, input=input, check=False
         )
         if check:
-            assert done.returncode == 0, f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}"
+            said = f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}"
+            assert done.returncode == 0, f"{said}\n{self.journal(30)}"
         return done
 
     def sh(self, script: str, timeout: float = 60, check: bool = True) -> str:
@@ -115,9 +116,9 @@ class Guest:
         assert pid > 1, self.journal()
         return pid
 
-    def journal(self) -> str:
-        """Return what the journal has of the service."""
-        return self.run("journalctl", "--no-pager", "--unit", SERVICE, check=False).stdout
+    def journal(self, lines: int | str = "all") -> str:
+        """Return what the journal has of the service, its last lines."""
+        return self.run("journalctl", "--no-pager", "--unit", SERVICE, "--lines", str(lines), check=False).stdout
 
     def request(self, method: str, path: str, *arguments: str, token: str | None = TOKEN) -> tuple[int, str]:
         """Make a request with curl in the guest; return its status, 0 without an answer, and the body."""
@@ -288,28 +289,30 @@ def enter(tree: Path, *argv: str | Path) -> str:
     return done.stdout
 
 
-def base(suite: str) -> Path:
+def base(suite: str, name: str = "base", also: str = "") -> Path:
     """Return the tree of a suite, made at the first time from the mirror that this machine's apt uses.
 
+    :param name: of a tree with further packages.
+    :param also: those, behind commas.
     :raises CannotBootError: it cannot be made here.
     """
     missing = [program for program in NEEDED if not shutil.which(program)]
     if os.geteuid() != 0 or missing:
         raise CannotBootError(f"needs root, and: {', '.join(missing) or 'nothing else'}")
     BUILT.mkdir(parents=True, exist_ok=True)
-    tree = BUILT / f"base-{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
-    with (BUILT / f"{suite}.lock").open("w") as lock:
+    tree = BUILT / f"{name}-{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
+    with (BUILT / f"{name}-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (tree / "usr").exists():
-            _make_base(suite, tree)
+            _make_base(suite, tree, also)
     return tree
 
 
-def _make_base(suite: str, tree: Path) -> None:
+def _make_base(suite: str, tree: Path, also: str) -> None:
     partial = tree.with_name(f"{tree.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     source = f"deb [signed-by={KEYRING}] {_mirror()} {suite} main"
-    options = ("--quiet", "--variant=minbase", *_apt_options(), f"--include={PACKAGES}")
+    options = ("--quiet", "--variant=minbase", *_apt_options(), f"--include={PACKAGES}{also}")
     argv = ("mmdebstrap", *options, suite, str(partial), source)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=15 * MINUTES, check=False)
     if done.returncode:

@@ -15,6 +15,7 @@ from guestkit import ADMIN, SERVICE, Guest, booted
 from test_running import SLOW, assert_updated
 
 
+@pytest.mark.short
 def test_the_first_certificate_names_the_addresses_of_the_machine(guest: Guest) -> None:
     """The sandbox lets the service ask for them: without that it was restarted for ever."""
     guest.sh(f"""
@@ -51,6 +52,7 @@ def test_a_sandbox_without_netlink_serves_nevertheless(guest: Guest) -> None:
 COMMANDS = ("update --no-wait", "check", "plugins", "jobs list", "openapi", "config-schema", "package --help")
 
 
+@pytest.mark.short
 def test_commands_of_root_leave_nothing_of_roots(bare: Path, deb: Path) -> None:
     """Before the first start, too: the service found root's locks, and never started again."""
     (bare / "root/product.deb").write_bytes(deb.read_bytes())
@@ -77,19 +79,14 @@ LEFT = {
 }
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("kind", LEFT)
 def test_files_of_roots_in_the_way_are_named_and_the_rest_is_served(guest: Guest, kind: str) -> None:
     directory, command = LEFT[kind]
-    guest.sh(f"""
-        systemctl stop {SERVICE}
-        cd {ADMIN}
-        cp -a {directory} {directory}.kept
-        cd {directory}
-        {command}
-        systemctl start {SERVICE}
-    """)
+    guest.sh(f"systemctl stop {SERVICE}; cd {ADMIN}; cp -a {directory} {directory}.kept; cd {directory}; {command}")
 
     try:
+        guest.run("systemctl", "start", SERVICE)
         assert guest.serves()
         assert guest.request("GET", "/health")[0] == 200
         said = guest.request("POST", "/update", "-F", "update=@/etc/hostname")[1] + guest.journal()
@@ -143,6 +140,7 @@ def test_the_bundles_have_the_systems_logs_and_the_journal(guest: Guest, vendor:
     assert "a line of another service" in journal.read_text()
 
 
+@pytest.mark.short
 def test_the_unit_says_what_it_does(guest: Guest) -> None:
     assert guest.show("Type") == "notify"
     assert guest.show("StatusErrno") == "0"

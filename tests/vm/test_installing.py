@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 from conftest import BuildUpdate
 from guestkit import ADMIN, SERVICE, booted, enter
 from places import ROOT
@@ -62,6 +63,7 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
 WALK = re.search(r"^### On Debian\n.*?(?=^##)", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.short
 def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
     assert WALK
     blocks = re.findall(r"```sh\n(.*?)```", WALK[0], re.DOTALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from conftest import BuildUpdate, Update
 from guestkit import ADMIN, SERVICE, Guest
 
@@ -37,6 +38,7 @@ def test_an_update_is_installed(guest: Guest, build_update: BuildUpdate) -> None
     assert_updated(guest, update)
 
 
+@pytest.mark.short
 def test_an_update_outlives_a_restart_of_the_service(guest: Guest, build_update: BuildUpdate) -> None:
     update = build_update(SLOW)
     begin_update(guest, update)
@@ -70,6 +72,7 @@ def test_an_update_outlives_an_upgrade_of_the_product(guest: Guest, build_update
     assert_updated(guest, update)
 
 
+@pytest.mark.short
 def test_it_stops_within_two_seconds(guest: Guest) -> None:
     started = time.monotonic()
 
@@ -86,6 +89,7 @@ def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
         assert guest.serves()
 
 
+@pytest.mark.short
 def test_a_reload_ends_once_the_configuration_is_read(guest: Guest) -> None:
     before = guest.main_pid
     configuration = guest.path("/usr/local/etc/jidoteki-admin-api.json")
@@ -118,3 +122,27 @@ def test_a_process_that_hangs_is_restarted(guest: Guest) -> None:
     assert "Watchdog timeout" in guest.journal()
     guest.sh(f"rm -r /run/systemd/system/{SERVICE}.service.d; systemctl daemon-reload; systemctl restart {SERVICE}")
     assert guest.show("WatchdogUSec") == "30s"
+
+
+#: Uses /tmp and /var/tmp before and after the restart that comes while it runs.
+KEEPS = """#!/bin/sh
+set -e
+echo {version} >/tmp/kept
+echo {version} >/var/tmp/kept
+touch $JIDO_ADMIN_PATH/log/begun
+sleep 4
+new=$(mktemp)
+cat /tmp/kept >$new
+cmp /tmp/kept /var/tmp/kept
+cat $new >$JIDO_ADMIN_PATH/log/updated
+"""
+
+
+def test_a_script_keeps_its_temporary_files_over_a_restart(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(KEEPS)
+    begin_update(guest, update)
+
+    guest.run("systemctl", "restart", SERVICE)
+
+    assert_updated(guest, update)
+    assert guest.run("ls", "/tmp/kept", "/var/tmp/kept", check=False).returncode

@@ -137,7 +137,8 @@ BEGUN = Described(
             "preflight": {"type": "string", "description": "What the package's preflight.sh printed, the last 64 KiB"},
             "package": {
                 "type": "object",
-                "description": "What the package says of itself: name, product, minimum-version, free-space, notes",
+                "description": "What its package.json says: name, product, minimum-version, free-space, reboot, "
+                "rollback-reboot, notes",
             },
         },
     ),

@@ -39,6 +39,8 @@ _KNOWN: Final = vol.Schema(
         "product": _NAME,
         "minimum-version": vol.All(str, _version),
         "free-space": vol.All(_whole, vol.Range(min=0, max=1 << 50)),
+        "reboot": bool,
+        "rollback-reboot": bool,
         "notes": vol.All(str, vol.Length(max=16 * 1024)),
     },
     extra=vol.REMOVE_EXTRA,
@@ -52,17 +54,27 @@ class Description:
 
     :param minimum_version: the oldest version that the package can be installed over.
     :param free_space: bytes that it needs beside what it unpacks to.
+    :param reboot: whether the appliance restarts before the update is verified once more.
+    :param rollback_reboot: whether it restarts again after a way back, if it did before; None for as `reboot`.
     """
 
     name: str | None = None
     product: str | None = None
     minimum_version: str | None = None
     free_space: int = 0
+    reboot: bool = False
+    rollback_reboot: bool | None = None
     notes: str | None = None
+
+    @property
+    def restarts_back(self) -> bool:
+        """Whether the appliance restarts again after a way back, if it did before."""
+        return self.reboot and self.rollback_reboot is not False
 
     def shown(self) -> dict[str, Any]:
         """Return what a dry run shows."""
-        return {key.replace("_", "-"): value for key, value in asdict(self).items()}
+        told = {**asdict(self), "rollback_reboot": self.restarts_back}
+        return {key.replace("_", "-"): value for key, value in told.items()}
 
 
 def parse(content: bytes | str) -> Description:

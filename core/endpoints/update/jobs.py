@@ -10,12 +10,14 @@ from pathlib import Path
 
 from jidoteki.core.archives.unpacking import Policy
 from jidoteki.core.endpoints.update import (
+    course,
     description,
     highest_version,
     inbox,
     package,
     programs_of_package,
     recorded_versions,
+    restarting,
     script,
     trial,
     unpacked,
@@ -24,10 +26,9 @@ from jidoteki.core.endpoints.update import (
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
-from jidoteki.core.endpoints.update.trial import Trial
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.core.jobs import disks
-from jidoteki.hookspecs import Job, JobError, privileges, trials
+from jidoteki.hookspecs import Job, JobError, privileges
 from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
@@ -143,6 +144,7 @@ def _open(job: Job, found: inbox.Found) -> None:
     if os.path.lexists(directory / description.FILE):
         job.preview({"package": told.shown()})
     if job.input.get("preflight", True):
+        _require_restart(job, told)
         programs_of_package.preflight(job, directory, programs_of_package.environment(installed, version))
 
 
@@ -184,6 +186,12 @@ def _require_space(directory: Path, needed: int) -> None:
         raise JobError(f"The package needs {needed} bytes of free disk, and {free} are free", "E1000")
 
 
+def _require_restart(job: Job, told: Description) -> None:
+    problem = restarting.problem(job.host_config, job.appliance) if told.reboot else None
+    if problem:
+        raise JobError(f"The package restarts the appliance to try itself, and {problem}", "E1000")
+
+
 def _nested_hint(directory: Path) -> str:
     """Return a hint if a directory was packed in place of its content."""
     for found in sorted(itertools.islice(directory.iterdir(), MAX_LOOKED_AT)):
@@ -215,7 +223,8 @@ def _install(job: Job, directory: Path) -> bool:
     recorded_versions.record_installed(job)
     begun = highest_version.path(job.appliance, highest_version.BEGUN)
     former = recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
-    tried = trial.begin(job, directory, former, version) if trial.is_wanted(job, directory) else None
+    told = _description(directory)
+    tried = trial.begin(job, directory, told, former, version) if trial.is_wanted(job, directory, told) else None
     if version is not None:
         job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
     try:
@@ -225,62 +234,28 @@ def _install(job: Job, directory: Path) -> bool:
             job.progress(90, final=True)
     except JobError as failure:
         if tried:
-            raise _rolled_back(job, tried, failure) from failure
+            raise course.rolled_back(job, tried, failure) from failure
         begun.unlink(missing_ok=True)  # the script itself reports that it did not install this version
         raise
     if has_script:
         disks.store(job)  # a version counts only once all of it is there
+    if told.reboot:
+        inbox.discard(job)  # this process will not come back to it
     if tried:
-        _verify(job, tried)
+        course.try_out(job, tried)
     recorded_versions.record(job, version, changelog)
     if tried:
         tried.end()
     return has_script
 
 
-def _verify(job: Job, tried: Trial) -> None:
-    try:
-        tried.verify()
-    except JobError as failure:
-        raise _rolled_back(job, tried, failure) from failure
-
-
-def _rolled_back(job: Job, tried: Trial, failure: JobError) -> JobError:
-    """Go back to the former version, record that, and return what the job fails with."""
-    outcome = tried.back(failure)
-    if tried.is_back or (not tried.state.way_back and failure.code != trials.FAILED):
-        highest_version.path(job.appliance, highest_version.BEGUN).unlink(missing_ok=True)
-    former, now = tried.state.former, recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
-    if tried.is_back and former is not None and now != former:
-        job.appliance.replace_file(job.appliance.etc / VERSION, f"{former}\n")
-    tried.end(outcome)
-    return outcome
-
-
 def resume(job: Job, reason: str) -> None:
-    """Go on with an update that died on trial: one that was verified succeeds, any other is rolled back."""
+    """Go on with an update that died on trial, or for the restart of the appliance."""
     directory = unpacked.directory(job)
     with _failures(job), privileges.raised():
         try:
-            _go_on(job, directory, trial.found(job, directory), reason)
+            course.go_on(job, trial.found(job, directory), reason)
         finally:
             unpacked.clear(job.appliance)
     for line in SUCCESS:
         job.log(line)
-
-
-def _go_on(job: Job, directory: Path, tried: Trial, reason: str) -> None:
-    state = tried.state
-    said = JobError(state.message, state.code)
-    match state.step:
-        case "updating":
-            raise _rolled_back(job, tried, JobError(reason, "E1002"))
-        case "verifying":
-            raise _rolled_back(job, tried, JobError(reason, trials.FAILED))
-        case "rolling back":
-            raise _rolled_back(job, tried, said)
-        case "verified":
-            recorded_versions.record(job, state.new, _read(directory / CHANGELOG, MAX_CHANGELOG))
-            tried.end()
-        case "ended" if state.message:
-            raise said

@@ -1,33 +1,50 @@
 """The trial of an update: it is verified, and the package's `rollback.sh` brings the former version back.
 
 What is known of it lies in `ADMIN/jobs/ID.state` from before `update.sh` until the end, so that another process can go
-on where this one dies. There is one trial and one way back, which is begun three times at most if it dies.
+on where this one dies, or where the appliance restarts. There is one trial and one way back, which is begun three times
+at most if it dies; each of the two restarts the appliance once at most.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from jidoteki.core.endpoints.update import programs_of_package as programs
-from jidoteki.hookspecs import Job, JobError, paths, trials
+from jidoteki.core.endpoints.update import restarting
+from jidoteki.core.endpoints.update.description import Description
+from jidoteki.core.jobs import disks, going_down
+from jidoteki.core.jobs.records import Records
+from jidoteki.hookspecs import Job, JobError, paths, privileges, trials
+from jidoteki.hookspecs.boots import boot_id
+from jidoteki.hookspecs.free_space import FULL
 
 VERIFY: Final = "verify.sh"
 ROLLBACK: Final = "rollback.sh"
 MAX_WAYS_BACK: Final = 3
 MAX_STATE: Final = 64 * 1024
+#: Pieces of the reserve that are freed to record on a full disk how far it is.
+ROOM: Final = 4
 BACK: Final = "The former version is back"
 NO_WAY_BACK: Final = "The package has no rollback.sh: what it changed stays"
 
-Step = Literal["updating", "verifying", "verified", "rolling back", "ended"]
+Step = Literal["updating", "verifying", "rebooting", "verified", "rolling back", "rebooting back", "ended"]
 
 
 @dataclass(slots=True)
 class State:
-    """What is known of a trial; `message` and `code` are those of the failure that it is rolled back for."""
+    """What is known of a trial.
+
+    :param message: of the failure that it is rolled back for, as is `code`.
+    :param has_verify: whether the package has a `verify.sh`.
+    :param reboot: whether the appliance restarts to try it.
+    :param reboot_back: whether it restarts again to go back.
+    :param boot: the id of the boot which that restart ends.
+    :param deadline: the boot clock's time by which it must have ended; 0 until the reboot command is run.
+    """
 
     former: str | None
     new: str | None
@@ -36,12 +53,20 @@ class State:
     ways_back: int = 0
     message: str = ""
     code: str = ""
+    has_verify: bool = False
+    reboot: bool = False
+    reboot_back: bool = False
+    boot: str = ""
+    deadline: float = 0.0
 
 
-def is_wanted(job: Job, directory: Path) -> bool:
-    """Return whether an update is tried: its package or the configuration has a program for that."""
+_FIELDS: Final = frozenset(each.name for each in fields(State))
+
+
+def is_wanted(job: Job, directory: Path, told: Description) -> bool:
+    """Return whether an update is tried: its package or the configuration has a program for that, or it restarts."""
     own = any(programs.exists(directory, name) for name in (VERIFY, ROLLBACK))
-    return own or bool(job.host_config["update"]["verify"])
+    return own or told.reboot or bool(job.host_config["update"]["verify"])
 
 
 class Trial:
@@ -66,10 +91,64 @@ class Trial:
         failure = self._verify_by_package() or self._verify_by_vendor()
         if failure:
             raise JobError(failure, trials.FAILED)
+
+    def passed(self) -> None:
+        """Record that it is verified, and stays."""
         self._go_on("verified")
 
+    def restart(self) -> None:
+        """Restart the appliance to try the update, if it has to and has not; return only once it has.
+
+        :raises JobError: E2003, it does not.
+        """
+        if not self.state.reboot or self._has_restarted:
+            return
+        if self.state.step != "rebooting":
+            self._go_on("rebooting")
+        try:
+            self._restart(restarting.TO_TRY)
+        except JobError as failure:
+            raise JobError(failure.message, trials.FAILED) from failure
+
+    def restart_back(self, outcome: JobError) -> JobError:
+        """Restart the appliance after the way back, if it has to; return only once it has, what the job fails with."""
+        state = self.state
+        if not state.reboot or (state.step != "rebooting back" and not self._has_restarted):
+            return outcome  # the system that runs is the former one
+        try:
+            if not state.reboot_back:
+                going_down.persist(self._job)
+            elif state.step != "rebooting back":
+                state.boot, state.deadline = boot_id(self._job.appliance.root), 0.0
+                state.message, state.code = outcome.message, outcome.code
+                self._go_on("rebooting back")
+            if state.reboot_back and not self._has_restarted:
+                self._restart(restarting.TO_GO_BACK)
+        except (JobError, OSError) as error:
+            reason = error.message if isinstance(error, JobError) else f"It cannot be recorded: {error.strerror}"
+            said = "but not in force before the appliance restarts" if state.reboot_back else "but not saved"
+            return JobError(f"{outcome.message}, {said}: {reason}", trials.LOST)
+        return outcome
+
+    @property
+    def _has_restarted(self) -> bool:
+        return restarting.has_happened(self._job.appliance, self.state.boot)
+
+    def _restart(self, why: str) -> None:
+        """Run the reboot command once, whoever dies meanwhile, and wait."""
+        state = self.state
+        if state.deadline:
+            self._job.restarting(why)
+            restarting.wait(self._job, state.boot, state.deadline)
+        else:
+            restarting.restart(self._job, state.boot, why, self._ask)
+
+    def _ask(self) -> None:
+        self.state.deadline = trials.now() + restarting.limit(self._job)
+        self._go_on(self.state.step)
+
     def _verify_by_package(self) -> str | None:
-        if not programs.exists(self._directory, VERIFY):
+        if not self.state.has_verify:
             return None
         self._job.log(f"Verifying the update with {VERIFY}")
         return programs.run(self._job, self._directory / VERIFY, self._verify_timeout, self._environment)
@@ -118,7 +197,14 @@ class Trial:
 
     def _go_on(self, step: Step) -> None:
         self.state.step = step
-        self._job.appliance.replace_file(self._path, json.dumps(asdict(self.state)) + "\n", 0o600)
+        content = json.dumps(asdict(self.state)) + "\n"
+        with privileges.raised():
+            try:
+                self._job.appliance.replace_file(self._path, content, 0o600)
+            except OSError as error:
+                if error.errno not in FULL or not Records(self._job.appliance.jobs).reserve.release(ROOM):
+                    raise
+                self._job.appliance.replace_file(self._path, content, 0o600)
 
     @property
     def _verify_timeout(self) -> float:
@@ -134,13 +220,19 @@ def path(job: Job) -> Path:
     return job.appliance.guarded / f"{job.id}.state"
 
 
-def begin(job: Job, directory: Path, former: str | None, new: str | None) -> Trial:
-    """Begin a trial, before anything is changed.
+def begin(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:
+    """Begin a trial, before anything is changed; what it needs then is on disk.
 
+    :param told: what the package says of itself.
     :raises JobError: it cannot be recorded.
     :raises OSError: it cannot be recorded.
     """
-    begun = Trial(job, directory, State(former, new, programs.exists(directory, ROLLBACK)))
+    has_verify, way_back = (programs.exists(directory, name) for name in (VERIFY, ROLLBACK))
+    restarts: dict[str, Any] = {}
+    if told.reboot:
+        restarts = {"reboot": True, "reboot_back": told.restarts_back, "boot": boot_id(job.appliance.root)}
+    disks.store(job)
+    begun = Trial(job, directory, State(former, new, way_back, has_verify=has_verify, **restarts))
     begun._go_on("updating")
     try:
         job.begin_trial()
@@ -156,6 +248,8 @@ def found(job: Job, directory: Path) -> Trial:
     :raises JobError: E2004, what is known of it cannot be read.
     """
     try:
-        return Trial(job, directory, State(**json.loads(paths.read_own(path(job), MAX_STATE))))
-    except (OSError, ValueError, TypeError) as error:
+        known = json.loads(paths.read_own(path(job), MAX_STATE)).items()
+        # Another version of the service may have written more.
+        return Trial(job, directory, State(**{key: value for key, value in known if key in _FIELDS}))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise JobError(f"How far the update was cannot be read from {path(job)}", trials.LOST) from error

@@ -1,6 +1,7 @@
 // The frame of a job on a screen: its heading, what is said while the appliance is away, and its progress.
 
 import { bytes, phrase, t } from "./text.js";
+import { restartOf } from "./widgets.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 const POLL = { visible: 2_000, hidden: 30_000 };
@@ -76,6 +77,7 @@ function statusView({ alert, logView, percent, stateOf }, status, title, cancel)
   const running = status?.status === "running";
   return html`<section class="job" aria-labelledby="status">
     <h3 id="status">${title} ${status ? stateOf(status.status) : nothing}</h3>
+    ${status ? restartOf(status) : nothing}
     ${running
       ? html`<p class="progress">
           <progress max="100" .value=${status.percentage ?? nothing} aria-labelledby="status"></progress>

@@ -32,7 +32,7 @@ export function on(kind, listener, signal) {
 
 function dispatch(kind, data) {
   if (kind === "job") {
-    state.jobs.set(data.id, { ...state.jobs.get(data.id), ...data });
+    state.jobs.set(data.id, { ...state.jobs.get(data.id), restarting: undefined, ...data });
   } else if (kind === "state") {
     state.jobs = new Map((data.jobs ?? []).map((job) => [job.id, job]));
     state.health = data.health ?? state.health;
@@ -259,7 +259,7 @@ async function others(listed, signal) {
 
 function isNews(job) {
   const known = state.jobs.get(job.id);
-  return known === undefined || known.status !== job.status || known.percentage !== job.percentage;
+  return known === undefined || known.status !== job.status || known.percentage !== job.percentage || known.restarting !== job.restarting;
 }
 
 /** Wait; `wakes` when the tab is looked at. */

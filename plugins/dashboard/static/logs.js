@@ -1,6 +1,7 @@
 // The log viewer: a choice of logs, a search in what is shown, and new lines as they come.
 
 import { follow } from "./jobs.js";
+import { readableLog } from "./loglines.js";
 import { jobTitle } from "./names.js";
 import { phrase } from "./text.js";
 
@@ -156,7 +157,7 @@ export class LogViewer {
       return html`<p class="hint" role="status">${t("This log is empty.")}</p>`;
     }
     const pattern = this.wanted ? new RegExp(escaped(this.wanted), "giu") : null;
-    const found = pattern ? this.text.split("\n").filter((line) => line.search(pattern) >= 0) : [];
+    const found = pattern ? readableLog(this.text).split("\n").filter((line) => line.search(pattern) >= 0) : [];
     return html`
       <p class="hint" role="status">${pattern
         ? plural(found.length, "{count} line found", "{count} lines found")

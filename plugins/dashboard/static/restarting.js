@@ -21,11 +21,13 @@ const PATIENCE = 120_000;
 
 export class Restarting {
   /**
+   * @param {string} machine which appliance this is, for people.
    * @param {() => void} redraw draws the frame.
    * @param {(method: string, path: string) => boolean} may
    * @param {AbortSignal} signal of the login.
    */
-  constructor(redraw, may, signal) {
+  constructor(machine, redraw, may, signal) {
+    this.machine = machine;
     this.redraw = redraw;
     this.may = may;
     this.signal = signal;
@@ -69,7 +71,7 @@ export class Restarting {
       const running = await this.running();
       if (running.some((job) => REFUSING.includes(job.type))) {
         await ask({ title: t("The appliance cannot restart now"), body: refusal(running), action: t("Close"), cancel: false });
-      } else if (await ask({ title: t("Restart the appliance?"), body: meaning(running), action: t("Restart"), danger: true })) {
+      } else if (await ask({ title: t("Restart {machine}?", { machine: this.machine }), body: meaning(running), action: t("Restart"), danger: true })) {
         this.asked = true;
         this.begun((await api.call("POST", "/reboot")).job);
       }

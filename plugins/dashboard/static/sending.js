@@ -9,8 +9,6 @@ const TUS = { "Tus-Resumable": "1.0.0" };
 const PAUSE = 2_000;
 /** Milliseconds without a byte of progress after which sending gives up. */
 const PATIENCE = 5 * 60_000;
-/** What marks uploads of this page among those of the same credential. */
-const MARK = "dashboard";
 
 /** An upload on the appliance, which stands for its file in a form. */
 class Upload {
@@ -119,25 +117,9 @@ const isSame = (one, other) =>
 
 async function created(file, signal) {
   const name = btoa(String.fromCharCode(...new TextEncoder().encode(file.name.slice(0, 200))));
-  const headers = { ...TUS, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${name},${MARK}` };
-  const create = () => api.send("POST", "/uploads", { headers, signal });
-  const response = await create().catch(async (error) => {
-    if (error.status !== 429 || !(await removeIdlest(signal))) {
-      throw error;
-    }
-    return create();
-  });
+  const headers = { ...TUS, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${name}` };
+  const response = await api.send("POST", "/uploads", { headers, signal });
   return response.headers.get("Location").slice(api.PREFIX.length);
-}
-
-/** Remove the upload of such a page that stood still longest: a browser that crashed must not keep others waiting. */
-async function removeIdlest(signal) {
-  const { uploads } = await api.call("GET", "/uploads", { signal });
-  const own = uploads.filter(({ metadata }) => metadata.split(",").includes(MARK)).sort((a, b) => a.expires - b.expires);
-  if (own.length) {
-    await api.send("DELETE", `/uploads/${own[0].id}`, { headers: TUS, signal });
-  }
-  return own.length > 0;
 }
 
 async function sendAll({ path, file }, draw, signal) {

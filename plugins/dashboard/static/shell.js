@@ -32,7 +32,7 @@ export async function start(root, site, session, leave) {
   const served = new Served(await description());
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(draw, may, ending.signal), ending };
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start(may);
   for (const kind of ["health", "state", "reach"]) {
@@ -187,16 +187,14 @@ function draw() {
           <span>${frame.site.name}</span>
         </a>
         ${figures()}
-        <span class="account">
-          ${frame.may("POST", "/reboot") ? html`<button type="button" @click=${() => frame.restarting.start()}>${t("Restart")}</button>` : nothing}
-          <button type="button" @click=${frame.leave}>${t("Sign out")}</button>
-        </span>
+        <button type="button" class="leave" @click=${frame.leave}>${t("Sign out")}</button>
       </header>
       ${connection()}
       <div class="body">
         <nav aria-label=${t("Screens")} class=${frame.open ? "open" : ""}>
           <button type="button" class="toggle" aria-expanded=${frame.open} @click=${() => toggle(!frame.open)}>${t("Menu")}</button>
           ${menu(chosen)}
+          ${frame.may("POST", "/reboot") ? html`<button type="button" class="restart" @click=${() => frame.restarting.start()}>${t("Restart …")}</button>` : nothing}
         </nav>
         <main id="content" tabindex="-1"></main>
       </div>

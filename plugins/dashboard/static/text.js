@@ -34,6 +34,9 @@ export function t(english, values = {}) {
   return fill(typeof translated === "string" ? translated : translated.other, values);
 }
 
+/** Return whether the catalogue in use has a text. */
+export const isTranslated = (english) => Object.hasOwn(catalogue, english);
+
 /** Mark an English text that is translated where it is shown, as catalogues are made from such marks. */
 export const phrase = (english) => english;
 
@@ -73,6 +76,14 @@ export const percent = (share) =>
 /** Return seconds since the epoch as date and time in the browser's zone. */
 export const dateTime = (seconds) =>
   new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+
+let logFormat = null;
+
+/** Return the time of a line of a log, always of one length. */
+export function logTime(seconds) {
+  logFormat ??= new Intl.DateTimeFormat(language, { month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return logFormat.format(seconds * 1000);
+}
 
 /** Return seconds since the epoch as a date. */
 export const date = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(seconds * 1000);

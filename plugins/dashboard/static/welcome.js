@@ -2,15 +2,17 @@
 
 import * as api from "./api.js";
 import * as key from "./key.js";
+import { secretInput } from "./secret.js";
 import { plural, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 const LONGEST_TOKEN = 255;
 
 const frame = (site, title, content) => html`
+  <header>
+    <p class="brand">${site.logo ? html`<img class="logo" src=${site.logo} alt="">` : nothing}<span>${site.name}</span></p>
+  </header>
   <main class="welcome">
-    ${site.logo ? html`<img class="logo" src=${site.logo} alt="">` : nothing}
-    <p class="brand">${site.name}</p>
     <section class="card" aria-labelledby="title">
       <h1 id="title" tabindex="-1">${title}</h1>
       ${content}
@@ -21,8 +23,7 @@ const frame = (site, title, content) => html`
 const secret = (name, label, { hint = "", focus = false, autocomplete = "off" } = {}) => html`
   <p class="field">
     <label for=${name}>${label}</label>
-    <input id=${name} name=${name} type="password" required maxlength=${LONGEST_TOKEN} spellcheck="false"
-      autocomplete=${autocomplete} ?autofocus=${focus} aria-describedby="${name}-hint ${name}-problem">
+    ${secretInput({ id: name, name, required: true, maxlength: LONGEST_TOKEN, focus, autocomplete, described: `${name}-hint ${name}-problem` })}
     <span class="hint" id="${name}-hint">${hint}</span>
     <span class="problem" id="${name}-problem"></span>
   </p>`;
@@ -44,7 +45,7 @@ function point(form, name, message) {
 async function submit(event, name, action) {
   event.preventDefault();
   const form = event.currentTarget;
-  const button = form.querySelector("button");
+  const button = form.querySelector(".primary");
   if (button.getAttribute("aria-disabled") === "true") {
     return;
   }
@@ -80,7 +81,11 @@ export function showLogin(root, site, signedIn, message) {
   const content = html`
     ${message ? html`<p class="note" role="alert">${message}</p>` : nothing}
     <form data-login @submit=${(event) => submit(event, "token", login)}>
-      ${secret("token", t("API token"), { focus: true, autocomplete: "current-password" })}
+      ${secret("token", t("API token"), {
+        hint: t("It was chosen when the appliance was set up, or given to you by its administrator."),
+        focus: true,
+        autocomplete: "current-password",
+      })}
       <p class="choice">
         <input type="checkbox" id="kept" name="kept">
         <label for="kept">${t("Stay signed in for 30 days on this device")}</label>
@@ -97,7 +102,7 @@ async function enter(token, kept, signedIn) {
   try {
     session = await api.call("GET", "/session", { signer });
   } catch (error) {
-    throw error.status === 403 ? at("token", t("This token is not valid.")) : error;
+    throw error.status === 403 ? at("token", t("This API token is not valid.")) : error;
   }
   await key.use(signer, kept);
   await signedIn(session);
@@ -108,7 +113,7 @@ export function showSetup(root, site, signedIn) {
   const needed = site.setup === "passphrase";
   const setUp = (form) => choose(form, needed, signedIn);
   const content = html`
-    <p>${t("Choose the token with which this appliance is administered from now on.")}</p>
+    <p>${t("Choose the API token with which this appliance is administered from now on.")}</p>
     <form @submit=${(event) => submit(event, needed ? "passphrase" : "newtoken", setUp)}>
       ${needed
         ? secret("passphrase", t("Setup passphrase"), {
@@ -116,12 +121,12 @@ export function showSetup(root, site, signedIn) {
             focus: true,
           })
         : nothing}
-      ${secret("newtoken", t("New token"), {
+      ${secret("newtoken", t("New API token"), {
         hint: t("1 to 255 characters without spaces. Keep it in a safe place: it cannot be shown again."),
         focus: !needed,
         autocomplete: "new-password",
       })}
-      ${secret("again", t("New token, once more"), { autocomplete: "new-password" })}
+      ${secret("again", t("New API token, once more"), { autocomplete: "new-password" })}
       <p class="actions"><button class="primary">${t("Set up")}</button></p>
     </form>`;
   render(frame(site, t("Set up this appliance"), content), root);

@@ -1,9 +1,11 @@
 // Parts that screens share: fields, messages, dialogs, and the view of a job.
 
 import * as api from "./api.js";
-import { readable } from "./labels.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
+import { readableLog } from "./loglines.js";
+import { secretInput } from "./secret.js";
+import { said } from "./sentences.js";
 import { dateTime, duration, percent, phrase, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
@@ -28,7 +30,9 @@ export function field({ name, label, hint = "", type = "text", value = "", requi
     : type === "textarea"
       ? html`<textarea id=${id} name=${name} rows=${more.rows ?? 6} spellcheck="false" ?required=${required}
           data-pointer=${pointer} aria-describedby=${described} .value=${value}></textarea>`
-      : html`<input id=${id} name=${name} type=${type} ?required=${required} data-pointer=${pointer} spellcheck="false"
+      : type === "password"
+        ? secretInput({ id, name, required, maxlength: more.maxlength, autocomplete: more.autocomplete, described, pointer, value })
+        : html`<input id=${id} name=${name} type=${type} ?required=${required} data-pointer=${pointer} spellcheck="false"
           autocomplete=${more.autocomplete ?? "off"} aria-describedby=${described} inputmode=${more.inputmode ?? nothing}
           min=${more.min ?? nothing} max=${more.max ?? nothing} maxlength=${more.maxlength ?? nothing}
           accept=${more.accept ?? nothing} @change=${more.change} .value=${type === "file" ? nothing : value}>`;
@@ -46,7 +50,10 @@ export function showError(form, error) {
   const input = error.field ? nearest(form, error.field) : null;
   if (input) {
     input.setAttribute("aria-invalid", "true");
-    form.querySelector(`#${CSS.escape(input.id)}-problem`).textContent = readable(error.message, t, true);
+    const problem = form.querySelector(`#${CSS.escape(input.id)}-problem`);
+    const { text, lang = "" } = said(error.message, { atField: true });
+    problem.textContent = text;
+    problem.lang = lang;
     input.closest("details")?.setAttribute("open", "");
     input.focus();
     return;
@@ -82,9 +89,14 @@ export function clearErrors(form) {
 /** What went wrong, in the words of the appliance, with its code for the support. */
 export const alert = (error) => html`
   <div class="message bad" role="alert">
-    <p>${error instanceof api.UnreachableError ? t("The appliance does not answer. Please try again.") : readable(error.message, t)}</p>
+    ${error instanceof api.UnreachableError ? html`<p>${t("The appliance does not answer. Please try again.")}</p>` : sentence(error.message, error.code)}
     ${error.code ? html`<p class="code">${t("Error code for the support: {code}", { code: error.code })}</p>` : nothing}
   </div>`;
+
+function sentence(message, code) {
+  const { text, lang, meaning } = said(message, { code });
+  return html`${meaning ? html`<p>${meaning}</p>` : nothing}<p lang=${lang ?? nothing}>${text}</p>`;
+}
 
 /** A sentence that stays: `kind` is good, bad, warn or info. */
 export const message = (kind, text) => html`<div class="message ${kind}" role=${kind === "bad" ? "alert" : "status"}><p>${text}</p></div>`;
@@ -170,6 +182,13 @@ const STATE_KINDS = { running: "info", success: "good", failed: "bad", cancelled
 /** The name of a job's state, beside a mark that is not colour alone. */
 export const stateOf = (status) => html`<span class="state ${STATE_KINDS[status] ?? "info"}">${t(STATES[status] ?? status)}</span>`;
 
+const RESTARTS = new Set([phrase("Restarting the appliance to try the update"), phrase("Restarting the appliance to go back to the former version")]);
+
+/** Why a job waits for a restart of the appliance, of which it comes back. */
+export function restartOf({ restarting }) {
+  return restarting ? html`<p class="message info" role="status">${RESTARTS.has(restarting) ? t(restarting) : restarting} …</p>` : nothing;
+}
+
 /**
  * Follow a job in a place of the screen: progress, time, log and the way to cancel it.
  *
@@ -237,6 +256,7 @@ function jobView({ record, log }, { title, done, may = true, cancel, trouble, an
   const elapsed = (running ? Date.now() / 1000 : record.finished) - record.started;
   return html`<section class="job" aria-labelledby="job-${record.id}">
     <h3 id="job-${record.id}">${title} ${stateOf(record.status)}</h3>
+    ${restartOf(record)}
     ${running
       ? html`<p class="progress">
           <progress max="100" .value=${record.percentage} aria-labelledby="job-${record.id}"></progress>
@@ -257,7 +277,7 @@ function jobView({ record, log }, { title, done, may = true, cancel, trouble, an
 export const logView = (log, title) =>
   log
     ? html`<pre class="log" tabindex="0" aria-label=${t("Log of: {title}", { title })}
-        @scroll=${(event) => hold(event.currentTarget)}>${log}</pre>`
+        @scroll=${(event) => hold(event.currentTarget)}>${readableLog(log)}</pre>`
     : nothing;
 
 function hold(log) {

@@ -48,11 +48,13 @@ def test_a_dry_run_shows_it(checked: Any) -> None:
         "name": "app", "product": "box", "minimum-version": "1.0", "free-space": 10, "notes": "Read this.",
     }  # fmt: skip
 
-    assert checked({**said, "made-by": ["somebody"]}, "box") == said
+    shown = {**said, "reboot": False, "rollback-reboot": False}
+    assert checked({**said, "made-by": ["somebody"]}, "box") == shown
 
 
 def test_a_package_that_says_nothing_is_taken(checked: Any) -> None:
-    nothing = {"name": None, "product": None, "minimum-version": None, "free-space": 0, "notes": None}
+    nothing = {"name": None, "product": None, "minimum-version": None, "free-space": 0, "notes": None,
+               "reboot": False, "rollback-reboot": False}  # fmt: skip
 
     assert checked({}, "box") == nothing
 
@@ -67,6 +69,7 @@ def test_a_package_that_says_nothing_is_taken(checked: Any) -> None:
         ({"minimum-version": "1\n2"}, "minimum-version: must be a version"),
         ({"free-space": True}, "free-space: must be a whole number of bytes"),
         ({"free-space": -1}, "free-space: "),
+        ({"reboot": 1}, "reboot: expected bool"),
     ],
 )
 def test_one_that_makes_no_sense_is_refused(checked: Any, said: object, why: str) -> None:

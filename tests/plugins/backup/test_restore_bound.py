@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from backupkit import Job, back_up, kept, killed, listing, restore, write
+from backupkit import Job, back_up, kept, killed, kills, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
@@ -281,7 +281,7 @@ def test_a_disk_that_is_mounted_after_a_kill_stays_where_it_is(
     (appliance.data / "app/media").mkdir(parents=True)
     write_all(appliance, "as packed", "app/file", "app/new/file")
     archive = kept(appliance, tmp_path)
-    for when in range(1, 200):
+    for when in kills(200):
         write_all(appliance, "now", "app/file", "app/old/file")
         subprocess.run(["rm", "-rf", appliance.data / "app/new"], check=True)
         was_killed = killed(lambda: restore(Job(appliance, archive, mode=mode)), when)
@@ -314,7 +314,7 @@ def test_a_disk_that_is_away_for_a_later_restore_loses_nothing(
     archive = kept(appliance, tmp_path)
     aside = tmp_path / "aside"
     aside.mkdir()
-    for when in range(1, 200):
+    for when in kills(200):
         write_all(appliance, "now", *names)
         was_killed = killed(lambda: restore(Job(appliance, archive)), when)
         subprocess.run(["mount", "--bind", media, aside], check=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backupkit import Job, kept, killed, listing, restore, write
+from backupkit import Job, kept, killed, kills, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
@@ -181,7 +181,7 @@ def test_a_restore_that_is_killed_at_any_step_is_made_on_all_disks_or_on_none(
     appliance: Appliance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_back: bool
 ) -> None:
     archive = tmp_path / "kept.tar"
-    for when in range(1, 300):
+    for when in kills(300):
         for name in (*NAMES, *OWN):
             write(appliance.data / name, "now")
         with monkeypatch.context() as patched:
@@ -318,7 +318,7 @@ def test_a_file_that_is_mounted_is_written_or_not_wherever_the_restore_is_killed
     appliance: Appliance, tmp_path: Path, bound: Path, monkeypatch: pytest.MonkeyPatch, taken_back: bool
 ) -> None:
     archive = tmp_path / "kept.tar"
-    for when in range(1, 200):
+    for when in kills(200):
         write(bound, "changed")
         write(appliance.data / "app/file", "changed")
         with monkeypatch.context() as patched:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backupkit import Job, kept, killed, listing, restore, tree, write
+from backupkit import Job, kept, killed, kills, listing, restore, tree, write
 from namespaces import needs_mounts
 from places import ROOT
 
@@ -140,7 +140,7 @@ def test_a_restore_that_is_killed_at_any_step_is_made_or_not(image: Image, archi
     image.mount()
     before = restored(image)
     outcomes = []
-    for when in range(1, 400):
+    for when in kills(400):
         image.mount()
         was_killed = killed(lambda: restore(Job(image.appliance, archive, mode="exact")), when)
         swapping.finish_all(image.appliance, print)
@@ -168,7 +168,7 @@ def test_taking_back_can_be_killed_at_any_step_too(
         with pytest.raises(JobError, match="Input/output error"):
             restore(Job(image.appliance, archive, mode="exact"))
 
-    for when in range(1, 600):
+    for when in kills(600):
         image.mount()
         with monkeypatch.context() as patched:
             patched.setattr(renames.Renames, "make", failing)
@@ -276,7 +276,7 @@ def test_directories_that_cannot_be_renamed_are_there_or_not_wherever_it_is_kill
             restore(Job(appliance, archive))
 
     only_files_are_renamed(monkeypatch)
-    for when in range(1, 300):
+    for when in kills(300):
         reset(appliance)
         with monkeypatch.context() as patched:
             if taken_back:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backupkit import Job, kept, killed, listing, restore, write
+from backupkit import Job, kept, killed, kills, listing, restore, write
 from namespaces import Mount
 
 from jidoteki.core.appliance import Appliance
@@ -340,7 +340,7 @@ def test_owner_mode_and_lists_are_those_of_before_or_of_the_archive_wherever_it_
         MAKE(self, number, line)
         raise OSError(5, "Input/output error")
 
-    for when in range(1, 100):
+    for when in kills(100):
         write(mine / "file", "now")
         own(mine)
         os.setxattr(mine, posix_acl.ACCESS, HIS_LIST)

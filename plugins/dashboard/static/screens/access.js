@@ -30,14 +30,14 @@ class Access {
     const { html, message, nothing, render, submit, t } = this.ctx;
     render(html`
       <section class="card">
-        <h2>${t("Token of the administrator")}</h2>
+        <h2>${t("API token of the administrator")}</h2>
         <p>${t("It opens everything, here and for programs. Programs that use the present one need the new one from then on.")}</p>
         ${this.isNew ? message("good", t("The new token is in force. You stay signed in.")) : nothing}
         <form @submit=${(event) => submit(event, (form) => this.change(form))}>
-          ${this.secret("newtoken", t("New token"), t("1 to 255 characters without spaces. Keep it in a safe place: it cannot be shown again."))}
-          ${this.secret("again", t("New token, once more"), "")}
+          ${this.secret("newtoken", t("New API token"), t("1 to 255 characters without spaces. Keep it in a safe place: it cannot be shown again."))}
+          ${this.secret("again", t("New API token, once more"), "")}
           <div class="outcome"></div>
-          <p class="actions"><button class="primary">${t("Change the token")}</button></p>
+          <p class="actions"><button class="primary">${t("Change the API token")}</button></p>
         </form>
       </section>
       ${this.isServed ? this.tokens.view() : nothing}`);

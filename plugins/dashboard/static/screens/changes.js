@@ -1,7 +1,6 @@
 // The card of a screen that shows how its change goes: the running job of a type, whoever started it, or a failed one.
 
-import { readable } from "../labels.js";
-import { t } from "../text.js";
+import { said } from "../sentences.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
 /** Follows the jobs of one type in the element `[data-changes]` of a screen. */
@@ -84,7 +83,7 @@ export class Changes {
 /** A list of what was told about a change; nothing where there is nothing to tell. */
 export const told = (sentences) =>
   sentences?.length
-    ? html`<ul class="message warn told">${sentences.map((each) => html`<li>${readable(each, t)}</li>`)}</ul>`
+    ? html`<ul class="message warn told">${sentences.map((each) => html`<li>${said(each).text}</li>`)}</ul>`
     : nothing;
 
 /** What a credential of few rights reads in place of buttons. */

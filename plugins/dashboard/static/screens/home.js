@@ -1,5 +1,6 @@
 // What the appliance is and how it is.
 
+import { changelogView } from "../changelog.js";
 import { LABELS, MODES } from "../labels.js";
 
 /** Show the screen. */
@@ -25,7 +26,7 @@ export async function page(root, { html, nothing, look, render, may, live, signa
       ${changelog
         ? html`<section class="card">
             <h2>${t("What is new in this version")}</h2>
-            <pre class="text" tabindex="0" aria-label=${t("What is new in this version")}>${changelog}</pre>
+            <div class="changelog" tabindex="0" role="region" aria-label=${t("What is new in this version")}>${changelogView(changelog)}</div>
           </section>`
         : nothing}`);
   };

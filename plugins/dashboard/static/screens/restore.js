@@ -7,6 +7,8 @@ import { forget, sendFile } from "../sending.js";
 
 const TYPE = "restore";
 const PAUSE = 2_000;
+/** Of what is removed, how many paths are shown at once. */
+const SHOWN = 5;
 
 /** The part of the screen for backups that restores one. */
 export class Restore {
@@ -119,7 +121,8 @@ export class Restore {
         <dt>${t("Free space")}</dt><dd>${bytes(preview["free-space"])}</dd>
       </dl>
       ${this.screen.list(preview.warnings, t("What will be done otherwise"))}
-      <p>${mode === "exact" ? t("Data that are not in the backup will be removed.") : t("Files of the same name will be replaced. All others stay.")}</p>
+      ${mode === "exact" ? this.removes() : nothing}
+      <p>${mode === "exact" ? t("Files of the same name will be replaced.") : t("Files of the same name will be replaced. All others stay.")}</p>
       <form @submit=${(event) => submit(event, () => this.bringBack())}>
         <div class="outcome"></div>
         <p class="actions">
@@ -131,6 +134,20 @@ export class Restore {
         </div>
       </form>
     </section>`;
+  }
+
+  /** What is on the appliance and not in the backup. */
+  removes() {
+    const { html, message, nothing, plural, t } = this.ctx;
+    const { files, paths } = this.preview.removes ?? { files: 0, paths: [] };
+    if (!paths.length) {
+      return message("info", t("Nothing is removed: all that is on the appliance is in the backup, too."));
+    }
+    return html`<div class="message warn told">
+      <p>${plural(files, "{count} file that is not in the backup will be removed:", "{count} files that are not in the backup will be removed:")}</p>
+      <ul class="plain">${paths.slice(0, SHOWN).map((path) => html`<li><code>${path}</code></li>`)}</ul>
+      ${paths.length > SHOWN ? html`<details><summary>${t("Show more")}</summary><ul class="plain">${paths.slice(SHOWN).map((path) => html`<li><code>${path}</code></li>`)}</ul></details>` : nothing}
+    </div>`;
   }
 
   async discard() {

@@ -180,7 +180,7 @@ class Storage {
     });
     if (sure) {
       const { job } = await call("POST", "/storage", { fields: { settings } });
-      form.querySelectorAll("input[type=password]").forEach((input) => (input.value = ""));
+      form.querySelectorAll("input[data-secret]").forEach((input) => (input.value = ""));
       await this.changes.follow(job);
     }
   }

@@ -18,6 +18,9 @@ const FILES = [
   },
 ];
 
+/** Milliseconds for which it is said that a download begins. */
+const SAID_FOR = 30_000;
+
 /** Show the screen. */
 export async function page(root, ctx) {
   const { html, nothing, render, signal, site, t, may } = ctx;
@@ -46,6 +49,7 @@ function fileCard({ html, nothing, t, alert, download, message }, file, state, d
     try {
       await download(file.path);
       state.begun = true;
+      setTimeout(() => ((state.begun = false), draw()), SAID_FOR);
     } catch (error) {
       state.trouble = error;
     }

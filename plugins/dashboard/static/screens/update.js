@@ -221,6 +221,9 @@ class Screen {
     this.state = this.state === "running" ? "choosing" : this.state;
     if (record?.status === "success") {
       await this.verify(own(known.id), running);
+    } else if (record && (running || own(known.id))) {
+      this.version = await this.present();
+      this.outcome = view.failure(this.ctx, record, this.version) ?? this.ctx.nothing;
     }
     this.draw();
   }

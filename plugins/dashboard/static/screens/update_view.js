@@ -1,5 +1,6 @@
 // What the parts of the screen for updates look like.
 
+import { changelogView } from "../changelog.js";
 import { fileField } from "../choosing.js";
 import { Course } from "../course.js";
 
@@ -48,9 +49,17 @@ function facts({ html, nothing, bytes, t }, told) {
       <dt>${t("Size")}</dt><dd>${bytes(told.size)}</dd>
       ${told["key-id"] ? html`<dt>${t("Signature")}</dt><dd>${t("valid, made with the key")} <code>${told["key-id"].slice(0, 16)}</code></dd>` : nothing}
     </dl>
+    ${told.package?.reboot
+      ? html`<p>${t("The appliance restarts to try this update. If it does not work, the former version comes back by itself.")}</p>`
+      : nothing}
+    ${told.package?.notes ? html`<p class="notes">${told.package.notes}</p>` : nothing}
+    ${told.preflight
+      ? html`<h3 id="found">${t("What the package found on this appliance")}</h3>
+          <pre class="text" tabindex="0" role="region" aria-labelledby="found">${told.preflight}</pre>`
+      : nothing}
     ${told.changelog
       ? html`<h3 id="news">${t("What is new")}</h3>
-          <pre class="text" tabindex="0" role="region" aria-labelledby="news">${told.changelog}</pre>`
+          <div class="changelog" tabindex="0" role="region" aria-labelledby="news">${changelogView(told.changelog)}</div>`
       : nothing}`;
 }
 
@@ -74,6 +83,24 @@ export function outcome({ message, t }, before, version, expected) {
     return message("warn", t("The update ended without an error. The appliance has version {version}, as before.", { version }));
   }
   return message("good", t("The update is installed. The appliance now has version {version}.", { version }));
+}
+
+const BACK = "The former version is back";
+const UNCLEAR = "E2004";
+
+/** What is in force after an update that did not end with success. */
+export function failure({ message, t }, record, version) {
+  if (record["error-code"] === UNCLEAR) {
+    return message("bad", version === null
+      ? t("The update failed, and the way back did too. Please ask your vendor.")
+      : t("The update failed, and the way back did too. The appliance says that it has version {version}. Please ask your vendor.", { version }));
+  }
+  if (record["error-message"]?.endsWith(BACK)) {
+    return message("warn", version === null
+      ? t("The update was taken back. The former version is in force.")
+      : t("The update was taken back. Version {version} is in force.", { version }));
+  }
+  return version === null ? null : message("warn", t("The update was not completed. Version {version} is in force.", { version }));
 }
 
 /** The log of all updates, which is asked for when it is opened. */

@@ -1,0 +1,80 @@
+"""The course of an update on trial, which goes on in another process where one dies, and after a restart."""
+
+from __future__ import annotations
+
+import contextlib
+
+from jidoteki.core.endpoints.update import highest_version, recorded_versions, unpacked
+from jidoteki.core.endpoints.update.trial import Trial
+from jidoteki.hookspecs import Job, JobError, paths, trials
+
+MAX_CHANGELOG = 4 * 1024 * 1024
+
+
+def try_out(job: Job, tried: Trial) -> None:
+    """Verify an update, and once more after the restart that its package asks for.
+
+    :raises JobError: it was rolled back.
+    """
+    try:
+        if tried.state.step != "rebooting":
+            tried.verify()
+        if tried.state.reboot:
+            tried.restart()
+            tried.verify()
+        tried.passed()
+    except JobError as failure:
+        raise rolled_back(job, tried, failure) from failure
+    except OSError as error:
+        unrecorded = JobError(f"How far the update is cannot be recorded: {error.strerror or error}", trials.FAILED)
+        raise rolled_back(job, tried, unrecorded) from error
+
+
+def rolled_back(job: Job, tried: Trial, failure: JobError) -> JobError:
+    """Go back to the former version, record that, and return what the job fails with."""
+    outcome = tried.back(failure)
+    if tried.is_back or (not tried.state.way_back and failure.code != trials.FAILED):
+        highest_version.path(job.appliance, highest_version.BEGUN).unlink(missing_ok=True)
+    former, now = tried.state.former, recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
+    if tried.is_back and former is not None and now != former:
+        job.appliance.replace_file(job.appliance.etc / recorded_versions.FILE, f"{former}\n")
+    if tried.is_back:
+        outcome = tried.restart_back(outcome)
+    tried.end(outcome)
+    return outcome
+
+
+def go_on(job: Job, tried: Trial, reason: str) -> None:
+    """Go on where a process died.
+
+    :param reason: why it died.
+    :raises JobError: the update was rolled back.
+    """
+    state = tried.state
+    said = JobError(state.message, state.code)
+    match state.step:
+        case "updating":
+            raise rolled_back(job, tried, JobError(reason, "E1002"))
+        case "verifying":
+            raise rolled_back(job, tried, JobError(reason, trials.FAILED))
+        case "rebooting":
+            try_out(job, tried)
+            _record(job, tried)
+        case "rolling back":
+            raise rolled_back(job, tried, said)
+        case "rebooting back":
+            outcome = tried.restart_back(said)
+            tried.end(outcome)
+            raise outcome
+        case "verified":
+            _record(job, tried)
+        case "ended" if state.message:
+            raise said
+
+
+def _record(job: Job, tried: Trial) -> None:
+    changelog = None
+    with contextlib.suppress(OSError):  # there is none, or update.sh moved it
+        changelog = paths.read_regular(unpacked.directory(job) / recorded_versions.CHANGELOG, MAX_CHANGELOG)
+    recorded_versions.record(job, tried.state.new, changelog)
+    tried.end()

@@ -1,0 +1,76 @@
+// Sentences of the appliance in the language of the browser: those that its customers may meet.
+
+import { isTranslated, phrase, t } from "./text.js";
+import { readable } from "./labels.js";
+
+/** What error codes mean, for people; the sentence of the appliance, which is often for the vendor, stands below. */
+const CODES = {
+  E1001: phrase("The update package is not for the version that is installed."),
+  E1002: phrase("The program of the update package failed."),
+  E1003: phrase("There is no update package."),
+  E1004: phrase("Something else is running that this must wait for."),
+  E1005: phrase("The file is not an update package for this appliance, or it is damaged."),
+  E2001: phrase("The change was taken back: the former settings are in force again."),
+  E2002: phrase("The update package looked at the appliance and does not fit. Nothing was changed."),
+  E2003: phrase("The update was installed, and did not work."),
+  E2004: phrase("The update failed, and the way back to the former version failed, too. Please ask your vendor."),
+};
+
+/** What is said, with `{name}` for each part that changes. */
+export const SENTENCES = [
+  phrase("is required"),
+  phrase("must be an IPv4 or IPv6 address of 3 to 45 characters"),
+  phrase("must be an IPv{version} address as ip_address is"),
+  phrase("must be a netmask such as 255.255.255.0, or a prefix length such as 24 or /64, of 2 to 45 characters"),
+  phrase("must be 3 to 14 letters and digits"),
+  phrase("must be 3 to 255 letters, digits, '.' and '-'"),
+  phrase("must be 3 to 255 letters, digits, '.', '-' and ':'"),
+  phrase("must be 3 to 255 printable ASCII characters without spaces"),
+  phrase("must be a number from 1 to 65535"),
+  phrase("gateway {gateway} is not in the subnet of ip_address, {subnet}"),
+  phrase("must not be empty: send a PEM file"),
+  phrase("must not be empty: send the license file"),
+  phrase("The package's version {version} is not newer than {installed}"),
+  phrase("The package's signature is not valid: it was changed or signed with another key"),
+  phrase("There is no backup: make one with POST /backup and action=START"),
+  phrase("Nobody confirmed the change within {seconds} seconds"),
+  phrase("The job took too long"),
+  phrase("The disk is full: free some space, then update again"),
+  phrase("The package needs {needed} bytes of free disk, and {free} are free"),
+  phrase("{program} failed with exit status {status}"),
+  phrase("This token may not do that"),
+  phrase("Too many failed authentications from this address"),
+  phrase("No settings wait for a confirmation"),
+  phrase("No certificate waits for a confirmation"),
+  phrase("{path} is left out: backup.txt does not list it"),
+  phrase("The archive holds nothing that belongs to a backup of this appliance"),
+];
+
+const patterns = SENTENCES.map((sentence) => ({
+  sentence,
+  pattern: new RegExp(`^${sentence.replace(/[.*+?^$|()[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`, "su"),
+}));
+
+/**
+ * Return what the appliance said, for people.
+ *
+ * @param {string} message
+ * @param {{atField?: boolean, code?: string | null}} [options] `atField`: whether the field's label stands above it.
+ * @returns {{text: string, lang: string | undefined, meaning: string}} `lang` is that of the text where it is not that of
+ *   the page; `meaning` is what its code means.
+ */
+export function said(message, { atField = false, code } = {}) {
+  const text = readable(message, t, atField);
+  const meaning = code && Object.hasOwn(CODES, code) ? t(CODES[code]) : "";
+  if (document.documentElement.lang.startsWith("en")) {
+    return { text, lang: undefined, meaning };
+  }
+  for (const { sentence, pattern } of patterns) {
+    const match = pattern.exec(message) ?? pattern.exec(text.charAt(0).toLowerCase() + text.slice(1));
+    if (match && isTranslated(sentence)) {
+      const translated = t(sentence, match.groups ?? {});
+      return { text: translated.charAt(0).toUpperCase() + translated.slice(1), lang: undefined, meaning };
+    }
+  }
+  return { text, lang: "en", meaning };
+}

@@ -1,0 +1,99 @@
+"""What the appliance says, as people read it: times, changelogs, secrets, and sentences in their language."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from dashboardkit import SETTINGS, Browser, needs_browser
+from updatekit import install, package, update_screen
+
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = [needs_browser, pytest.mark.timeout(300)]
+
+CHANGELOG = """# Changelog
+
+## 1.0.0 (2026-11-28)
+
+Reads **mail** again.
+
+- `fast`, with an item
+  of two lines
+* second
+<b>no markup</b>
+"""
+
+
+def test_log_has_times_in_place_of_seconds_and_the_file_stays_as_it_is(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    tab = update_screen(dashboard_browser, host)
+
+    install(tab, package(host, tmp_path, "exit 3"))
+
+    tab.page.locator("main [role=alert]:has-text('E1002')").wait_for()
+    shown = tab.page.inner_text("main pre.log").splitlines()
+    assert all(re.match(r"[A-Z][a-z]{2} \d{2}, \d{2}:\d{2}:\d{2}.[AP]M  \S", line) for line in shown), shown
+    assert re.match(r"\[\d{10}\]\[[A-Z ]+\] ", host.get("/update/log").text)
+
+
+def test_changelog_is_shown_without_its_marks_and_markup_stays_text(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = jidoteki_host()
+    host.appliance.replace_file(host.appliance.etc / "changelog.txt", CHANGELOG)
+    tab = dashboard_browser.tab(host).login()
+
+    shown = tab.page.locator("main .changelog")
+    shown.wait_for()
+
+    assert shown.locator("h3").all_inner_texts() == ["1.0.0 (2026-11-28)"]
+    assert shown.locator("li").all_inner_texts() == ["fast, with an item of two lines", "second"]
+    assert "Reads mail again." in shown.inner_text() and "<b>no markup</b>" in shown.inner_text()
+    tab.assert_quiet()
+
+
+def test_secret_can_be_looked_at_while_it_is_typed(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).open()
+    tab.page.fill("#token", "seen")
+    assert tab.page.get_attribute("#token", "type") == "password"
+
+    show = tab.page.get_by_role("button", name="Show what is typed")
+    show.click()
+    assert (tab.page.get_attribute("#token", "type"), show.get_attribute("aria-pressed")) == ("text", "true")
+    assert tab.page.evaluate("document.activeElement.id") == "token"
+    show.click()
+    assert tab.page.get_attribute("#token", "type") == "password"
+    assert len(tab.asked("/api/v1/admin/")) == 0
+
+
+def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked_as_english(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = jidoteki_host(enable=("settings", "license"))
+    answer = host.post("/settings", "-F", f"settings={json.dumps(SETTINGS)}")
+    host.wait_for_job(f"/jobs/{answer.headers['Job-Id']}")
+    tab = dashboard_browser.tab(host, locale="de-DE").login(path="/dashboard/network")
+    tab.page.fill("[name=gateway]", "nowhere")
+    tab.page.click("form button.primary")
+
+    problem = tab.page.locator("#field-gateway-problem:not(:empty)")
+    problem.wait_for()
+    assert (problem.inner_text(), problem.get_attribute("lang")) == (
+        "Muss eine IPv4- oder IPv6-Adresse aus 3 bis 45 Zeichen sein",
+        "",
+    )
+
+    nothing = host.appliance.root / "no-package"
+    nothing.write_text("this is no package")
+    host.post("/update", "-F", f"update=@{nothing}")
+    host.wait_for_job("/update")
+    told = tab.go("update").page.locator("main [role=alert]:has-text('E1005')")
+    told.wait_for()
+    assert "Die Datei ist kein Updatepaket" in told.inner_text()
+    assert told.locator("[lang=en]").inner_text().startswith("The package cannot be decrypted")
+    tab.assert_quiet("status of 400 ")
