@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from jidoteki.core.files import rooted
 from jidoteki.core.jobs import priority
 from jidoteki.hookspecs import Appliance, JobError, privileges, programs
 from jidoteki.hookspecs.programs import UMASK
@@ -16,6 +17,20 @@ MAX_OUTPUT = 8 * 1024 * 1024
 def environment(appliance: Appliance) -> dict[str, str]:
     """Return the environment variables of every program of a job."""
     return programs.environment(**programs.script_environment(appliance))
+
+
+def require_roots(program: Path) -> None:
+    """Check that nobody but root decides what root executes, where this job can be root.
+
+    :raises JobError: somebody else may change it.
+    """
+    if not privileges.are_kept():
+        return
+    try:
+        with privileges.raised():
+            rooted.require(program)
+    except OSError as error:
+        raise JobError(f"{program.name} is not run as root: {error.strerror}") from error
 
 
 def run(

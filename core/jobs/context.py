@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.files import rooted
 from jidoteki.core.jobs import cancelling, commands, persisting, status_files, trying
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
@@ -209,7 +208,7 @@ class Context:
             if listen:
                 listen(chunk)
 
-        _require_roots(path)
+        commands.require_roots(path)
         return self._run(
             [*argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {}, output=both,
             privileged=True,
@@ -229,19 +228,12 @@ class Context:
         privileged: bool = False,
     ) -> int:
         if privileged and "/" in argv[0]:
-            _require_roots(Path(argv[0]))
+            commands.require_roots(Path(argv[0]))
         return commands.run(
-            argv,
-            timeout=timeout,
-            output=output or (self._log.write if self._log else _ignore),
-            env={**self._environment, **env},
-            cwd=cwd,
-            umask=umask,
-            name=name,
-            checkpoint=self.checkpoint,
-            max_output=max_output,
-            privileged=privileged,
-        )
+            argv, timeout=timeout, output=output or (self._log.write if self._log else _ignore),
+            env={**self._environment, **env}, cwd=cwd, umask=umask, name=name, checkpoint=self.checkpoint,
+            max_output=max_output, privileged=privileged,
+        )  # fmt: skip
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Run `ADMIN/bin/NAME` in the uploads directory if it exists."""
@@ -301,20 +293,6 @@ def _unpackable(into: Path | int) -> int:
     """Return the maximum size in bytes of an archive that can fit on a file system; headers take up space, too."""
     status = os.statvfs(into)
     return 2 * status.f_bavail * status.f_frsize + ROOM_FOR_HEADERS
-
-
-def _require_roots(program: Path) -> None:
-    """Check that nobody but root decides what root executes, where this job can be root.
-
-    :raises JobError: somebody else may change it.
-    """
-    if not privileges.are_kept():
-        return
-    try:
-        with privileges.raised():
-            rooted.require(program)
-    except OSError as error:
-        raise JobError(f"{program.name} is not run as root: {error.strerror}") from error
 
 
 def _ignore(output: bytes) -> None:

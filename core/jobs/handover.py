@@ -62,11 +62,14 @@ class Listener:
             raise RefusedError("no process came for it") from error
         with connection:
             connection.settimeout(TIMEOUT)
-            with contextlib.suppress(BrokenPipeError):  # it says why
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
                 socket.send_fds(connection, [b"\n"], descriptors)
                 connection.sendall(order)
                 connection.shutdown(socket.SHUT_WR)
-            answer = _read(connection, _MAX_ANSWER).decode("utf-8", "replace").strip()
+            said = b""
+            with contextlib.suppress(ConnectionResetError):  # it ended before it had read all
+                said = _read(connection, _MAX_ANSWER)
+            answer = said.decode("utf-8", "replace").strip()
         number = answer.removeprefix(_BEGINS)
         if number != answer and number.isascii() and number.isdecimal():
             return int(number)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
 from jidoteki.core.jobs import (
+    asking,
     cancelling,
     changes,
     commands,
@@ -201,68 +200,15 @@ class Launcher:
             raise
 
     def check(self, job_type: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Run the job's check of an input in a process, without changing anything.
+        """Run the job's check of an input, as `asking.check` does.
 
-        :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises BusyError: the job could not run now.
         :raises TimeoutError: the check timed out.
         """
         blocking = self.busy(job_type)
         if blocking:
             raise BusyError(blocking)
-        record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
-        try:
-            said, status = self._ask(record, input, timeout, dry_run=True)
-        except TimeoutError as error:
-            raise TimeoutError("The check did not end in time") from error
-        if said is None:
-            message = f"The check ended unexpectedly: its process {exit_reasons.described(status)}"
-            logger.error("The job %s: %s", job_type, message)
-            return {"status": "failed", "error_message": message, "error_code": "E1000"}
-        if details := said.pop("details", None):
-            logger.error("The check of %s failed:\n%s", job_type, details)
-        return said
-
-    def recover(self, record: Record, timeout: float) -> dict[str, Any]:
-        """Have the job's `recover` called in a process that has the rights of the dead one.
-
-        :return: `{"said"?}`, or `{"failed"}` with the reason.
-        """
-        self.clear(record.id)
-        try:
-            said, status = self._ask(record, {}, timeout, recovering=True)
-        except OSError as error:
-            return {"failed": str(error)}
-        return {"failed": f"Its process {exit_reasons.described(status)}"} if said is None else said
-
-    def _ask(
-        self,
-        record: Record,
-        input: Mapping[str, Any],
-        timeout: float,
-        *,
-        dry_run: bool = False,
-        recovering: bool = False,
-    ) -> tuple[dict[str, Any] | None, int]:
-        """Run a process that prints a JSON object; return that, None if it printed none, and the exit status.
-
-        :raises TimeoutError: it timed out.
-        """
-        with open(os.devnull, "rb") as null:
-            process = self.process(
-                record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL,
-                dry_run=dry_run, recovering=recovering,
-            )  # fmt: skip
-        try:
-            outcome = process.communicate(timeout)
-        finally:
-            process.kill()
-            process.wait()
-            self.clear(record.id)
-        try:
-            return dict(json.loads(outcome)), 0
-        except (ValueError, TypeError):
-            return None, process.poll() or 0
+        return asking.check(self, job_type, input, timeout)
 
     def process(
         self,

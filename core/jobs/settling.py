@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes, recovering, reverting, trying, units
+from jidoteki.core.jobs import asking, cancelling, exit_reasons, logs, processes, recovering, reverting, trying, units
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
@@ -180,7 +180,7 @@ def _recovered(launcher: Launcher, record: Record) -> str | None:
 
 def _recovered_in_unit(launcher: Launcher, record: Record) -> str | None:
     """Have a job recovered whose files root alone may put right."""
-    told = launcher.recover(record, RECOVERY_TIMEOUT)
+    told = asking.recover(launcher, record, RECOVERY_TIMEOUT)
     if failed := told.get("failed"):
         logger.error("What %s left half done could not be put right: %s", record.id, failed)
         record.unrecovered = True
