@@ -65,10 +65,10 @@ def main(id: str, user: str) -> None:
     except BaseException:
         received.refuse("An internal error ended its process; the journal has the details")
         raise
-    received.begin()
     for number, descriptor in enumerate(received.descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    received.begin()
     runner.perform(order)
 
 
@@ -85,9 +85,8 @@ def _order(appliance: Appliance, id: str, given: bytes) -> Order:
     except (vol.Invalid, ValueError, RecursionError) as error:
         raise RefusedError("The order of the job makes no sense") from error
     _check_type(id, record)
-    with privileges.raised():
-        config = _configuration(appliance)
-        wanted, job = _plugins(appliance, config, record.type)
+    config = _configuration(appliance)
+    wanted, job = _plugins(appliance, config, record.type)
     sections = config.values["plugins"]
     order = Order(
         appliance.root,
