@@ -6,12 +6,13 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from jidoteki.core import files
-from jidoteki.core.files import leftovers, ownership, publishing
-from jidoteki.hookspecs import paths, programs
+from jidoteki.core.files import leftovers, ownership, publishing, shell_files
+from jidoteki.hookspecs import paths, privileges, programs
 
 logger = logging.getLogger(__name__)
 
@@ -24,21 +25,36 @@ class Appliance:
     :param root: the appliance's root directory.
     :param admin: the administration tree; by default `$JIDO_ADMIN_PATH`, else `ROOT/opt/jidoteki/tinyadmin`.
     :param files_group: the name or number of the group that reads what is not for everybody, as configured.
+    :param guarded: a directory that root alone writes to, for a job that root runs; None for the service's own.
     """
 
-    def __init__(self, root: Path, admin: Path | None = None, files_group: str | int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        admin: Path | None = None,
+        files_group: str | int | None = None,
+        guarded: Path | None = None,
+    ) -> None:
         self.root = root.absolute()
         self.admin = admin or _below(self.root, os.environ.get(programs.ADMIN) or DEFAULT_ADMIN)
         self.etc = self.admin / "etc"
         self.log = self.admin / "log"
         self.bin = self.admin / "bin"
-        self.tmp = self.admin / "tmp"
         self.jobs = self.admin / "jobs"
+        self.tmp = guarded or self.admin / "tmp"
+        self.guarded = guarded or self.jobs
+        self.keys = self.admin / "keys" if guarded else self.etc
         self.uploads = self.admin / "home/sftp/uploads"
         self.spool = self.admin / "spool"
         self.system_etc = self.root / "usr/local/etc"
         self.data = self.root / "data"
         self.files_group = files_group
+
+    @property
+    def decided_by_root(self) -> list[Path]:
+        """What root's jobs read or execute, with all above: nobody else may change it."""
+        optional = (self.bin, self.admin / "keys")
+        return [self.configuration, self.admin, *(path for path in optional if os.path.lexists(path))]
 
     def with_group(self, files_group: str | int | None) -> Self:
         """Return this appliance, whose files another group reads."""
@@ -73,11 +89,23 @@ class Appliance:
     def recover(self) -> None:
         """Finish or clear what a killed service or job left half done; call it while no job runs. Never raises."""
         with leftovers.tolerated("Files that were being replaced together are old and new"):
-            files.finish_replacing(self.jobs)
+            self.finish()
         for directory in (self.jobs, self.spool, self.uploads):
             leftovers.remove_temporaries(directory)
         for directory in (self.etc, self.system_etc):
             leftovers.remove_temporaries(directory, below=True)
+
+    def finish(self) -> None:
+        """Complete the replacement of files that a killed process began.
+
+        :raises OSError: that is impossible.
+        """
+        files.finish_replacing(self._journals)
+
+    @property
+    def _journals(self) -> Path:
+        """The directory of the journal of files that are replaced together: each user finishes what he began."""
+        return self.guarded if os.geteuid() == 0 else self.jobs
 
     def publish(self, path: Path, name: str) -> Path:
         """Move a finished file to `spool/NAME`, and show a copy of it in the uploads directory."""
@@ -112,15 +140,29 @@ class Appliance:
 
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Replace one file atomically and durably."""
-        files.replace_file(path, _encoded(content), mode, group=self.group)
+        if not self._is_roots(path):
+            files.replace_file(path, _encoded(content), mode, group=self.group)
+            return
+        with privileges.raised():
+            shell_files.replace(path, _encoded(content), mode, self.group, self.guarded / "former")
 
     def replace_files(
         self, contents: Mapping[Path, str | bytes], mode: int = 0o644, modes: Mapping[Path, int] | None = None
     ) -> None:
         """Replace several files together."""
-        encoded = {path: _encoded(content) for path, content in contents.items()}
-        modes = {path: (modes or {}).get(path, mode) for path in encoded}
-        files.replace_files(encoded, self.jobs, modes, self.group)
+        encoded = {path: _encoded(content) for path, content in contents.items() if not self._is_roots(path)}
+        modes = {path: (modes or {}).get(path, mode) for path in contents}
+        files.replace_files(encoded, self._journals, modes, self.group)
+        for path in contents.keys() - encoded.keys():
+            self.replace_file(path, contents[path], modes[path])
+
+    def writing(self, path: Path) -> AbstractContextManager[None]:
+        """Be who may write there, in a `with` block."""
+        return privileges.raised() if self._is_roots(path) else nullcontext()
+
+    def _is_roots(self, path: Path) -> bool:
+        """Return whether root alone may write there, who runs this job."""
+        return self.guarded != self.jobs and path.parent == self.system_etc and os.geteuid() != 0
 
 
 def _below(root: Path, path: str) -> Path:

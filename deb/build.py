@@ -22,6 +22,8 @@ from command_pages import COMPLETIONS, manual_page
 ROOT: Final = Path(__file__).absolute().parent.parent
 PACKAGE: Final = "jidoteki-admin-api"
 UNIT: Final = f"{PACKAGE}.service"
+JOB_UNIT: Final = "jidoteki-job@.service"
+POLICY: Final = "jidoteki-job.rules"
 VENV: Final = Path("opt/jidoteki/venv")
 MAINTAINER: Final = "The Jidoteki Admin API contributors <jidoteki-admin-api@localhost>"
 
@@ -37,8 +39,8 @@ SUITES: Final = {"bookworm": Suite(12, "3.11"), "trixie": Suite(13, "3.13")}
 #: The architectures of Debian, as uv calls them. The glibc of both suites is newer.
 PLATFORMS: Final = {"amd64": "x86_64-manylinux_2_34", "arm64": "aarch64-manylinux_2_34"}
 
-#: `libgcc-s1` and `libstdc++6` are of the wheels; `dbus` carries `systemctl` of ordinary users.
-DEPENDS: Final = "python{python}, libc6 (>= 2.34), libgcc-s1, libstdc++6, openssl, dbus, systemd (>= 250)"
+#: `libgcc-s1` and `libstdc++6` are of the wheels; `dbus` carries what `polkitd` lets the service ask of systemd.
+DEPENDS: Final = "python{python}, libc6 (>= 2.34), libgcc-s1, libstdc++6, openssl, dbus, polkitd, systemd (>= 250)"
 
 LAUNCHER: Final = f"""#!/{VENV}/bin/python3 -I
 from jidoteki.core.cli import main
@@ -130,14 +132,15 @@ def _copy_files(stage: Path, version: str) -> None:
     if command not in unit:
         raise SystemExit(f"etc/{UNIT} has no line {command}")
     _add(stage, f"usr/lib/systemd/system/{UNIT}", unit.replace(command, command.replace("/usr/local/", "/usr/")))
+    _add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
+    _add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
     _add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
     for kind in ("sysusers", "tmpfiles"):
         _add(stage, f"usr/lib/{kind}.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.{kind}.conf").read_text())
     share = f"usr/share/doc/{PACKAGE}"
     _add(stage, f"{share}/copyright", (ROOT / "LICENSE").read_text())
     _add_compressed(stage, f"{share}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())
-    for name in ("jidoteki-admin-api-root.conf", "jidoteki-admin-api.json"):
-        _add(stage, f"{share}/examples/{name}", (ROOT / "etc" / name).read_text())
+    _add(stage, f"{share}/examples/jidoteki-admin-api.json", (ROOT / "etc/jidoteki-admin-api.json").read_text())
     _add_compressed(stage, "usr/share/man/man1/jidoteki.1.gz", manual_page(version, int(_epoch())))
     for path, completion in COMPLETIONS.items():
         _add(stage, path, completion())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,6 +40,18 @@ class Appliance(Protocol):
 
         Name such files of your own `ID.NAME`, after the job's id. Check what you read back as you would an input.
         """
+
+    @property
+    def tmp(self) -> Path:
+        """`ADMIN/tmp`, for the work spaces of jobs; where root runs the job, a directory of root's."""
+
+    @property
+    def guarded(self) -> Path:
+        """`ADMIN/jobs`, for what decides what a job may do; where root runs the job, a directory of root's."""
+
+    @property
+    def keys(self) -> Path:
+        """`ADMIN/etc`, for the keys of updates; where root runs the job, `ADMIN/keys`, which is root's."""
 
     @property
     def uploads(self) -> Path:
@@ -91,12 +104,17 @@ class Appliance(Protocol):
     def replace_file(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
         """Replace a file atomically: a power cut leaves the old or the new content, never a mixture.
 
-        An existing file keeps its owner, group, mode and access control list, if it is root's or the service's.
+        An existing file keeps its owner, group, mode and access control list, if it is root's or the service's. Where
+        root runs the job, files in `ROOT/usr/local/etc` are root's, whose shells source them: they may hold assignments
+        of literal values to variables in lower case, or what they held before.
 
         :param mode: permission bits of a new file, set before the content is written. If others may not read it, its
             group may only if the appliance has a `group`, to which the file then belongs.
         :raises OSError: nothing was changed.
         """
+
+    def writing(self, path: Path) -> AbstractContextManager[None]:
+        """Be who may write to the directory of a file, in a `with` block: where root runs the job it may be root."""
 
     def replace_files(
         self, contents: Mapping[Path, str | bytes], mode: int = 0o644, modes: Mapping[Path, int] | None = None

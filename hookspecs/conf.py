@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 
 _BARE = re.compile(r"[A-Za-z0-9_./:%+-]*")
+_QUOTED = r"""\"(?:[^\"\\$`\n\0]|\\[\"\\$`])*\"|'[^'\n\0]*'"""
+_LITERAL = re.compile(rf"[a-z][a-z0-9_]*=(?:{_BARE.pattern}|{_QUOTED})[ \t]*|[ \t]*(?:#[^\n\0]*)?".encode())
 
 
 def shell_conf(values: Mapping[str, str], *, bare: bool = False) -> str:
@@ -24,6 +26,14 @@ def shell_conf(values: Mapping[str, str], *, bare: bool = False) -> str:
             for key, value in values.items()
         )
     return "".join(f'{_name(key)}="{_quoted(key, value)}"\n' for key, value in values.items())
+
+
+def is_literal(content: bytes) -> bool:
+    """Return whether a shell that sources this only sets variables in lower case to literal values.
+
+    Those in upper case may mean something to the shell or to what it starts, such as `PATH`.
+    """
+    return all(_LITERAL.fullmatch(line) for line in content.split(b"\n"))
 
 
 def _name(key: str) -> str:

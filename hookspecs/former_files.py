@@ -246,7 +246,8 @@ def replace_all(appliance: Appliance, files: Mapping[Path, str | Former], mode: 
     appliance.replace_files(contents, mode, modes)
     for path, content in files.items():
         if content is None:
-            remove(path)
+            with appliance.writing(path):
+                remove(path)
         elif isinstance(content, Link):
             _link(path, content.target)
 

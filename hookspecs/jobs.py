@@ -123,7 +123,8 @@ class Job(Protocol):
 
         :param timeout: seconds; then the program and its children are killed.
         :param env: variables to add to the minimal environment.
-        :param privileged: start it with the configured `commands.prefix`, for example `sudo -n`.
+        :param privileged: start it as root, where this job runs in a unit of its own (`JobType.privileged`); otherwise
+            as the user of this process. Root starts nothing that somebody else may change.
         :return: its exit status; the negative signal number if a signal ended it.
         :raises JobError: it cannot be started, or timed out.
         """
@@ -254,6 +255,13 @@ class JobType:
     """Go on with a run that died after `Job.begin_trial`: in a new process, under its id, with no input, and with the
     reason of its death. It ends the run as `run` does, and is called again where it dies itself, up to five times and
     at the next start. `recover` is not called for these runs. For a job type without `revert`."""
+    privileged: bool = False
+    """Whether it needs root: with `jobs.run-as` of `unit` it runs as `jidoteki-job@ID.service`. There it acts as the
+    service's user nevertheless, but for scripts, vendor commands, privileged programs and `privileges.raised`; so does
+    `recover`, which is called in such a process, too."""
+    input: Callable[[Mapping[str, Any]], object] | None = None
+    """Checks the input of a privileged job once more in its process: a function that raises voluptuous.Invalid for
+    another one than the request handler gives it. Without it there is no input."""
     persist: bool = False
     """Whether a success changes data that must survive a reboot: the configured `persist` command runs after it, and a
     reboot waits for it; it cannot start while the system is shutting down."""

@@ -125,10 +125,12 @@ def read(argv: Sequence[str | Path], *, timeout: float, limit: int, **options: U
 def _start(
     argv: Sequence[str | Path], name: str, env: Mapping[str, str], cwd: Path | str | None, umask: int, errors: int
 ) -> Process:
+    # A job of root's that acts as the service's user leaves no way back to what it starts as him.
+    user, group = (None, None) if os.getuid() == os.geteuid() else (os.geteuid(), os.getegid())
     try:
         return subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            cwd=cwd, env=env, process_group=0, umask=umask,
+            cwd=cwd, env=env, process_group=0, umask=umask, user=user, group=group,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ProgramError(scripts.not_started(name, error)) from error

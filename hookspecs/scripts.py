@@ -47,12 +47,11 @@ def exists(script: Path) -> bool:
     return True
 
 
-def command_of(script: Path, *, directly: bool = False) -> list[str]:
+def command_of(script: Path) -> list[str]:
     """Return the command that runs a script: the interpreter of its first line, or else the shell; a binary itself.
 
     An interpreter can read a script on a file system mounted `noexec`, or one that is open for writing.
 
-    :param directly: execute an executable script itself, for `sudo` rules that name the script.
     :raises ScriptError: it is not a file, cannot be read, or has an invalid first line.
     """
     executable = os.access(script, os.X_OK)
@@ -69,6 +68,4 @@ def command_of(script: Path, *, directly: bool = False) -> list[str]:
     if named and end and first.endswith(b"\r"):
         raise ScriptError(script, "its first line ends with CR LF, as on Windows: save it with line ends of LF alone")
     interpreter = os.fsdecode(first[2:]).strip().split(maxsplit=1) if named else []
-    if directly and executable and interpreter:
-        return [str(script)]
     return [*(interpreter or [SHELL]), str(script)]

@@ -65,6 +65,8 @@ def _configuration(config: Config) -> Iterator[Finding]:
 def _advice(mistake: Mistake) -> str:
     if not mistake.keys:
         return "Correct the file; until then the last one that could be read counts, or first run is enabled."
+    if mistake.keys in loading.GONE:
+        return loading.GONE[mistake.keys]
     if "comes twice" in mistake.message:
         return "Remove one of them; until then the last one counts."
     if loading.UNKNOWN in mistake.message:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
+from jidoteki.core.files import rooted
 from jidoteki.core.jobs import script_faults
 from jidoteki.hookspecs import Finding, paths
 from jidoteki.hookspecs.programs import PATH
@@ -25,10 +26,29 @@ CALLED = ("network.sh", "storage.sh", "certs.sh", "license.sh")
 def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
     """Check whether the programs can be run, and that nobody else may change them."""
     found = [*itertools.islice(sorted(appliance.bin.glob("*.sh")), MAX_SCRIPTS)]
-    yield from _writable([appliance.bin, *found])
+    if config.values["jobs"]["run-as"] == "unit":
+        yield from _not_roots([*appliance.decided_by_root, *found])
+    else:
+        yield from _writable([appliance.bin, *found])
     for path in found:
         yield from _script(path)
     yield from _commands(config)
+
+
+def _not_roots(found: list[Path]) -> Iterator[Finding]:
+    """Check that root alone decides about what its jobs read and execute."""
+    parts: dict[Path, None] = {}
+    for path in found:
+        try:
+            rooted.require(path)
+        except rooted.NotRootedError as error:
+            parts[error.part] = None
+        except OSError:
+            continue
+    for part in parts:
+        message = "somebody else than root owns it or may write to it, so that root runs no jobs here"
+        place = shlex.quote(str(part))
+        yield Finding("error", "permissions", message, f"Run: chown root: {place} && chmod go-w {place}", str(part))
 
 
 def _writable(found: list[Path]) -> Iterator[Finding]:

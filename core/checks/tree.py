@@ -19,7 +19,7 @@ from jidoteki.hookspecs import Finding, named_tokens, paths
 def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
     """Check the files."""
     yield from _versions(appliance)
-    yield from _permissions(appliance)
+    yield from _permissions(appliance, config)
     yield from _owners(appliance)
     yield from _space(appliance, config)
 
@@ -49,7 +49,7 @@ def _versions(appliance: Appliance) -> Iterator[Finding]:
             yield Finding("warning", "updates", message, advice, str(appliance.etc / "version.txt"))
 
 
-def _permissions(appliance: Appliance) -> Iterator[Finding]:
+def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
     for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
         path = appliance.etc / name
         try:
@@ -59,12 +59,14 @@ def _permissions(appliance: Appliance) -> Iterator[Finding]:
         mode = stat.S_IMODE(status.st_mode)
         if name == "api.token.setup" and not status.st_size:
             continue  # the original empties it
-        shared = status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
+        of_root = status.st_uid == 0 and status.st_gid == os.getegid()  # that the service may read
+        shared = of_root or status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
         if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {shlex.quote(str(path))}"
             yield Finding("error", "permissions", message, advice, str(path))
-    for directory in (appliance.etc, appliance.log, appliance.spool, appliance.system_etc, appliance.tmp):
+    written = [appliance.etc, appliance.log, appliance.spool, appliance.tmp]
+    for directory in written if config.values["jobs"]["run-as"] == "unit" else [*written, appliance.system_etc]:
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))

@@ -22,6 +22,10 @@ from jidoteki.core.cli import CommandError, root_option
 SERVICE: Final = "jidoteki-admin-api"
 #: Lines of tmpfiles.d(5), which systemd itself makes too where it runs.
 DIRECTORIES: Final = f"{SERVICE}.tmpfiles.conf"
+#: Where the Debian package has it.
+JOB_UNIT: Final = "usr/lib/systemd/system/jidoteki-job@.service"
+#: What root's jobs verify updates with, in the administration tree.
+KEYS: Final = "keys"
 UPDATE_KEYS: Final = ("updates.key", "updates.pub")
 LICENSE_KEYS: Final = ("license.key", "license.pub")
 ENDPOINTS: Final = ("settings", "certs")
@@ -61,6 +65,8 @@ def command(root: Path, keys: Path | None, installed_version: str, user: str) ->
         provisioning.make_directories(appliance)
         for path, content in _files(appliance, installed_version, found).items():
             provisioning.make_file(appliance, path, content)
+        for path in _links(appliance):
+            provisioning.make_link(path, Path("..", KEYS, path.name))
     except OSError as error:
         raise CommandError(f"{error.filename or root} cannot be made: {error.strerror}") from error
     for path in provisioning.made:
@@ -89,8 +95,15 @@ class _Provisioning:
         for line in resources.files("jidoteki.etc").joinpath(DIRECTORIES).read_text().splitlines():
             if line.startswith("d "):
                 _, name, mode, user, _ = line.replace(":", "").split()
-                owner = Ids(0, 0) if user == "root" and self.owner else self.owner
-                self._make_directory(_place(appliance, name), int(mode, 8), owner)
+                path = _place(appliance, name)
+                if _runs_units(appliance) or path.name != KEYS:
+                    self._make_directory(path, int(mode, 8), self._owner_of(appliance, path, user))
+
+    def _owner_of(self, appliance: Appliance, path: Path, user: str) -> Ids | None:
+        """Return who owns a directory: what is root's where root runs jobs is the service's elsewhere."""
+        own = path.is_relative_to(appliance.admin) or path == appliance.system_etc
+        is_roots = user == "root" and (_runs_units(appliance) or not own)
+        return Ids(0, 0) if is_roots and self.owner else self.owner
 
     def _make_directory(self, path: Path, mode: int, owner: Ids | None) -> None:
         if path.is_dir():
@@ -110,8 +123,22 @@ class _Provisioning:
         """
         if os.path.lexists(path):
             return
-        with self._owning(path.parent):
+        with self._owning(path.parent) as is_service:
             appliance.replace_file(path, content, mode=0o600 if path.name in SECRET else 0o644)
+            if self.owner and not is_service and path.name in SECRET:  # of root, and the service reads it
+                os.chown(path, 0, self.owner.group)
+                path.chmod(0o640)
+        self.made[path] = None
+
+    def make_link(self, path: Path, target: Path) -> None:
+        """Make a symlink where there is nothing.
+
+        :raises OSError: it cannot be made.
+        """
+        if os.path.lexists(path):
+            return
+        with self._owning(path.parent):
+            path.symlink_to(target)
         self.made[path] = None
 
     @contextlib.contextmanager
@@ -137,6 +164,17 @@ def _place(appliance: Appliance, name: str) -> Path:
     return appliance.root / name.lstrip("/")
 
 
+def _runs_units(appliance: Appliance) -> bool:
+    """Return whether root runs jobs here, in units."""
+    return (appliance.root / JOB_UNIT).exists()
+
+
+def _links(appliance: Appliance) -> list[Path]:
+    """Return where the service looks for the keys that root keeps for its jobs."""
+    there = [name for name in UPDATE_KEYS if (appliance.admin / KEYS / name).exists()]
+    return [appliance.etc / name for name in there if _runs_units(appliance)]
+
+
 def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dict[Path, str | bytes]:
     """Return the files that the service and its vendor expect."""
     from jidoteki.core.config import schema
@@ -144,7 +182,11 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
 
     of_files = {"backup": appliance.etc / "backup.txt", "license": appliance.etc / "license.key"}
     endpoints = [*ENDPOINTS, *(name for name, file in of_files.items() if file.exists() or file.name in keys)]
-    configuration = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
+    configuration: dict[str, object] = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
+    of_updates = appliance.etc
+    if _runs_units(appliance):
+        of_updates = appliance.admin / KEYS
+        configuration["jobs"] = {"run-as": "unit"}
     return {
         appliance.configuration: json.dumps(configuration, indent=2) + "\n",
         appliance.system_etc / "jidoteki-admin-api.schema.json": schema.as_text(
@@ -154,7 +196,7 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
         appliance.etc / "version.txt": f"{version}\n",
         appliance.etc / "logs.txt": "/var/log\n",
         appliance.etc / "debug.txt": "uname -a\ndf -h\nps aux\n",
-        **{appliance.etc / name: content for name, content in keys.items()},
+        **{(of_updates if name in UPDATE_KEYS else appliance.etc) / name: each for name, each in keys.items()},
     }
 
 

@@ -23,6 +23,13 @@ MAX_SIZE = 1024 * 1024
 #: The key by which editors find the JSON Schema of the file; ignored by the service.
 SCHEMA_KEY = "$schema"
 UNKNOWN = "is unknown"
+#: Keys of earlier versions, and what is done in place of them.
+GONE: Mapping[Keys, str] = {
+    (
+        "commands",
+        "prefix",
+    ): 'Remove it; "jobs": {"run-as": "unit"} lets root run what needs root, as docs/vendors.md says.',
+}
 
 #: Parameters that the reference's endpoints need, but its example configuration does not list.
 MANDATORY_PARAMETERS = ("newtoken", "update", "settings")
@@ -194,6 +201,8 @@ def _errors(error: vol.Invalid) -> list[vol.Invalid]:
 
 def _mistake(name: str, error: vol.Invalid) -> tuple[Keys, str]:
     keys: Keys = (name, *(each if isinstance(each, int) else str(each) for each in error.path))
+    if keys in GONE:
+        return keys, f"{named(keys)} has no effect any more"
     message = explain(error, name)
     if message.endswith(UNKNOWN) and isinstance(SECTIONS[name].check, vol.Schema):
         message += nearest(str(keys[-1]), [str(key) for key in SECTIONS[name].check.schema])

@@ -161,10 +161,15 @@ SECTIONS: dict[str, Section] = {
                 "Keeps the system's data: before a reboot and after each change; null for the original's commands "
                 "where /usr/bin/symlinktool.sh is there",
             ),
-            "prefix": (
-                None,
-                _or_null(command),
-                "Starts the vendor's programs and update.sh, for example sudo -n where the service is no root",
+        },
+    ),
+    "jobs": _section(
+        "Jobs that run the vendor's programs, or need root for something else",
+        {
+            "run-as": (
+                "process",
+                vol.In(("process", "unit")),
+                "process: as a process of the service, with its rights; unit: as jidoteki-job@ID.service, with root's",
             ),
         },
     ),

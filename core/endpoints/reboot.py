@@ -54,9 +54,16 @@ def run(job: Job) -> None:
 def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
     return [
         JobType(
-            "reboot", run, check, exclusive_with=("update", "restore"), location="", timeout=TIMEOUT, makes_room=True
+            "reboot",
+            run,
+            check,
+            exclusive_with=("update", "restore"),
+            location="",
+            timeout=TIMEOUT,
+            makes_room=True,
+            privileged=True,
         ),
-        JobType("persist", run_persist, location="", timeout=600, persist=True),
+        JobType("persist", run_persist, location="", timeout=600, persist=True, privileged=True),
     ]
 
 

@@ -8,10 +8,10 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import exit_reasons, processes, settling
+from jidoteki.core.jobs import exit_reasons, settling
 from jidoteki.core.jobs.launch import Launcher
+from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import Record
-from jidoteki.hookspecs.boots import boot_id
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +20,12 @@ logger = logging.getLogger(__name__)
 class Found:
     """Runs that nobody watches here.
 
+    :param running: with their processes; None where a process puts back what a dead run changed.
     :param ended: those whose end nobody was told of.
     :param unclear: whether there are some that begin or end at this moment.
     """
 
-    running: list[Record] = field(default_factory=list)
+    running: list[tuple[Record, JobProcess | None]] = field(default_factory=list)
     ended: list[Record] = field(default_factory=list)
     unclear: bool = False
 
@@ -45,8 +46,10 @@ def find(launcher: Launcher, watched: Container[str]) -> Found:
             if record.status != "running" or not locks.is_held(lock):
                 if id in untold:
                     _sort_in(found, launcher, _settled(launcher, record))
-            elif id in launcher.reverting or (record.boot == boot_id() and processes.leads(record.pid, lock)):
-                found.running.append(record)
+            elif id in launcher.reverting:
+                found.running.append((record, None))
+            elif process := launcher.found(record):
+                found.running.append((record, process))
             else:
                 found.unclear = True
     return found
@@ -56,7 +59,7 @@ def _sort_in(found: Found, launcher: Launcher, settled: Record) -> None:
     if settled.status != "running":
         found.ended.append(settled)
     elif settled.id in launcher.reverting:
-        found.running.append(settled)
+        found.running.append((settled, None))
     else:
         found.unclear = True
 

@@ -15,7 +15,7 @@ from jidoteki.core.jobs import cancelling, commands, persisting, status_files, t
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelledError, JobError, JobType, paths, programs, scripts
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType, paths, privileges, programs, scripts
 
 ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
@@ -36,6 +36,7 @@ class Context:
         input: Mapping[str, Any],
         workspace: Path,
         log: Log | None,
+        directory: Path | None = None,
     ) -> None:
         self.id = record.id
         self.appliance = appliance
@@ -46,6 +47,7 @@ class Context:
         self.dry_run = log is None
         self.final_percentage = 100
         self.previewed: dict[str, Any] = {}
+        self._directory = directory or workspace.parent
         self._record = record
         self._job = job
         self._plugins = plugins
@@ -75,13 +77,15 @@ class Context:
 
     def begin_trial(self) -> None:
         """Begin a change that is ended by another process if this one dies."""
-        trying.begin(self)
+        with privileges.lowered():
+            trying.begin(self)
         self.protect()
 
     def restarting(self, why: str) -> None:
         """Tell clients that the system restarts."""
         self._record.restarting = why
-        status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
+        with privileges.lowered():
+            status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
 
     @property
     def confirm(self) -> int:
@@ -92,7 +96,8 @@ class Context:
         """Wait for the confirmation of the change, once."""
         self.checkpoint()
         if self.confirm and not self._confirmed:
-            trying.wait(self, self.confirm, pending or {})
+            with privileges.lowered():
+                trying.wait(self, self.confirm, pending or {})
             self._confirmed = True
 
     def preview(self, facts: Mapping[str, Any]) -> None:
@@ -104,7 +109,11 @@ class Context:
     def commit(self) -> None:
         """Pass the point of no return, unless this is a dry run."""
         self.checkpoint()
-        if not self.dry_run and not cancelling.decide(self.workspace.parent, "committed"):
+        if self.dry_run:
+            return
+        with privileges.lowered():
+            committed = cancelling.decide(self._directory, "committed")
+        if not committed:
             self._cancelled = True
             self.checkpoint()
 
@@ -121,7 +130,8 @@ class Context:
         if jump < 5 and now - self._written < PROGRESS_INTERVAL:
             return
         self._written = now
-        status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
+        with privileges.lowered():
+            status_files.save(self.appliance.etc, self._job, self._record, self._records, durable=False)
 
     def log(self, message: str) -> None:
         """Add a line to the log."""
@@ -150,8 +160,8 @@ class Context:
         privileged: bool = False,
     ) -> int:
         """Run a program with its output in the log."""
-        prefix = self._prefix if privileged else []
-        return self._run([*prefix, *(str(each) for each in argv)], timeout=timeout, cwd=cwd, env=env or {})
+        words = [str(each) for each in argv]
+        return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, privileged=privileged)
 
     def output(
         self,
@@ -170,9 +180,10 @@ class Context:
             if len(said) > limit:
                 raise JobError(f"{os.path.basename(argv[0])} printed more than {limit} bytes")
 
-        prefix = self._prefix if privileged else []
-        words = [*prefix, *(str(each) for each in argv)]
-        status = self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=keep, max_output=limit + 1)
+        status = self._run(
+            [str(each) for each in argv], timeout=timeout, cwd=cwd, env=env or {}, output=keep, max_output=limit + 1,
+            privileged=privileged,
+        )  # fmt: skip
         return status, bytes(said)
 
     def script(
@@ -187,7 +198,7 @@ class Context:
     ) -> int:
         """Run a script by its first line, with privileges and its output in the log."""
         try:
-            argv = scripts.command_of(path, directly=bool(self._prefix))
+            argv = scripts.command_of(path)
         except scripts.ScriptError as error:
             raise JobError(str(error)) from error
         write = self._log.write if self._log else _ignore
@@ -197,12 +208,11 @@ class Context:
             if listen:
                 listen(chunk)
 
-        words = [*self._prefix, *argv, *arguments]
-        return self._run(words, timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {}, output=both)
-
-    @property
-    def _prefix(self) -> list[str]:
-        return self.host_config["commands"]["prefix"] or []
+        commands.require_roots(path)
+        return self._run(
+            [*argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {}, output=both,
+            privileged=True,
+        )  # fmt: skip
 
     def _run(
         self,
@@ -215,18 +225,15 @@ class Context:
         name: str = "",
         output: Callable[[bytes], None] | None = None,
         max_output: int = commands.MAX_OUTPUT,
+        privileged: bool = False,
     ) -> int:
+        if privileged and "/" in argv[0]:
+            commands.require_roots(Path(argv[0]))
         return commands.run(
-            argv,
-            timeout=timeout,
-            output=output or (self._log.write if self._log else _ignore),
-            env={**self._environment, **env},
-            cwd=cwd,
-            umask=umask,
-            name=name,
-            checkpoint=self.checkpoint,
-            max_output=max_output,
-        )
+            argv, timeout=timeout, output=output or (self._log.write if self._log else _ignore),
+            env={**self._environment, **env}, cwd=cwd, umask=umask, name=name, checkpoint=self.checkpoint,
+            max_output=max_output, privileged=privileged,
+        )  # fmt: skip
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
         """Run `ADMIN/bin/NAME` in the uploads directory if it exists."""
@@ -245,7 +252,7 @@ class Context:
         output = self._log.write_own if self._log else _ignore
         for argv in persisting.commands(self.host_config, self.appliance):
             limit = self.host_config["limits"]["command"]
-            status = self._run([*self._prefix, *argv], timeout=limit, cwd=None, output=output)
+            status = self._run(argv, timeout=limit, cwd=None, output=output, privileged=True)
             if status:
                 message = f"The change is in force, but the persist command failed with exit status {status}"
                 self.log(message)

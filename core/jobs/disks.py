@@ -26,7 +26,7 @@ def store(job: Job) -> None:
     if str(job.appliance.root) != "/":
         return
     for place in _places():
-        status = job.command("sync", "--file-system", place, timeout=TIMEOUT)
+        status = job.command("sync", "--file-system", place, timeout=TIMEOUT, privileged=True)
         if status:
             raise JobError(f"What was changed is not stored: the file system at {place} fails")
 

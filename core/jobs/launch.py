@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,16 +16,29 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.files.reserve import FOR_A_JOB
-from jidoteki.core.jobs import cancelling, changes, commands, exit_reasons, reverting, settling, status_files
+from jidoteki.core.jobs import (
+    asking,
+    cancelling,
+    changes,
+    commands,
+    exit_reasons,
+    processes,
+    reverting,
+    settling,
+    status_files,
+    units,
+)
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
+from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
-RELEASE_TRIES = 200
+#: Seconds.
+RELEASE_TIMEOUT = 2.0
 #: Where the modules of jobs are; no directory where the service was started from an archive.
 MODULES = Path(__file__).parent
 
@@ -90,14 +101,31 @@ class Launcher:
         return record.status == "running" and (held or exit_reasons.is_awaited(self.records.path(record.id)))
 
     def _is_busy(self, job_type: str) -> bool:
-        """Return whether a job of this type is running; one that recorded its outcome gets time to release its lock."""
-        for _ in range(RELEASE_TRIES):
-            if self.is_running(job_type):
-                return True
-            if not locks.is_held(self.lock(job_type)):
+        """Return whether a job of this type is running; one that recorded its outcome gets time to end."""
+        deadline = time.monotonic() + RELEASE_TIMEOUT
+        while not self.is_running(job_type) and time.monotonic() < deadline:
+            if not locks.is_held(self.lock(job_type)) and not self._has_live_unit(job_type):
                 return False
             time.sleep(0.01)
         return True
+
+    def _has_live_unit(self, job_type: str) -> bool:
+        return self.has_unit(job_type) and units.is_any_active(job_type)
+
+    def has_unit(self, job_type: str) -> bool:
+        """Return whether jobs of a type run as units of systemd."""
+        _, job = self.job_types.get(job_type, (None, None))
+        return job is not None and job.privileged and self._config.values["jobs"]["run-as"] == "unit"
+
+    def found(self, record: Record) -> JobProcess | None:
+        """Return the process of a run that another process started, if it lives."""
+        if record.boot != boot_id():
+            return None
+        if processes.leads(record.pid, self.lock(record.type)):
+            return JobProcess(record.pid)
+        if self.has_unit(record.type) and units.is_active(record.id):
+            return units.UnitProcess(record.id, record.pid)
+        return None
 
     def _excluded(self, job_type: str) -> list[str]:
         own = set(self.job_types[job_type][1].exclusive_with)
@@ -172,35 +200,15 @@ class Launcher:
             raise
 
     def check(self, job_type: str, input: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Run the job's check of an input in a process, without changing anything.
+        """Run the job's check of an input, as `asking.check` does.
 
-        :return: `{"status", "error_message"?, "error_code"?, "preview"?}`.
         :raises BusyError: the job could not run now.
         :raises TimeoutError: the check timed out.
         """
         blocking = self.busy(job_type)
         if blocking:
             raise BusyError(blocking)
-        record = Record(f"dry-run-{os.urandom(8).hex()}", job_type)
-        with open(os.devnull, "rb") as null:
-            process = self.process(record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=True)
-        try:
-            outcome = process.communicate(timeout)
-        except TimeoutError as error:
-            raise TimeoutError("The check did not end in time") from error
-        finally:
-            process.kill()
-            process.wait()
-            self.clear(record.id)
-        try:
-            said = dict(json.loads(outcome))
-            if details := said.pop("details", None):
-                logger.error("The check of %s failed:\n%s", job_type, details)
-            return said
-        except (ValueError, TypeError):
-            message = f"The check ended unexpectedly: its process {exit_reasons.described(process.poll() or 0)}"
-            logger.error("The job %s: %s", job_type, message)
-            return {"status": "failed", "error_message": message, "error_code": "E1000"}
+        return asking.check(self, job_type, input, timeout)
 
     def process(
         self,
@@ -212,6 +220,7 @@ class Launcher:
         *,
         dry_run: bool = False,
         reverting: str | None = None,
+        recovering: bool = False,
     ) -> JobProcess:
         """Start the process of a run: see `Order`.
 
@@ -236,9 +245,13 @@ class Launcher:
             workspace,
             dry_run,
             reverting,
+            recovering,
         )
-        order.write(directory / "order.json")
-        return self.start_process(directory / "order.json", lock, out, errors)
+        path = directory / "order.json"
+        order.write(path)
+        if self.has_unit(record.type):
+            return units.UnitProcess.begin(record.id, path, lock, out, errors)
+        return self.start_process(path, lock, out, errors)
 
     def start_process(self, order: Path, stdin: int, stdout: int, stderr: int) -> JobProcess:
         """Start the process of a job; the test kit overrides this with a thread.

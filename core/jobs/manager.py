@@ -86,9 +86,9 @@ class JobManager:
                 return
             self._looked = 0 if found.unclear or changed > now - listing.SETTLED else changed
             self._known.update(record.id for record in found.ended)
-            for record in found.running:
-                process = self.launcher.reverting.pop(record.id, None)
-                self._watch(record, process if process else JobProcess(record.pid))
+            for record, process in found.running:
+                process = process or self.launcher.reverting.pop(record.id, None)
+                self._watch(record, process or JobProcess(record.pid))
         for record in found.ended:
             await self._tell("job.start", adopting.begun(record))
             await self._tell_end(record)
@@ -211,7 +211,7 @@ class JobManager:
                 return False
         if not watch.cancelled:  # a second signal would kill the programs that clean up
             watch.cancelled = True
-            watch.process.ask_to_end()
+            await asyncio.to_thread(watch.process.ask_to_end)
         await self._end(watch)
         return True
 

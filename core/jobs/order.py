@@ -30,6 +30,8 @@ class Order:
     :param workspace: an empty directory for this run.
     :param dry_run: whether only to check the input.
     :param reverting: why only to put back what an earlier process of this run changed; None to run the job.
+    :param recovering: whether only to put right what an earlier process of this run left half done.
+    :param guarded: a directory that root alone writes to, for a job that root runs; None for the service's own.
     """
 
     root: Path
@@ -42,11 +44,18 @@ class Order:
     workspace: Path
     dry_run: bool
     reverting: str | None = None
+    recovering: bool = False
+    guarded: Path | None = None
 
     @property
     def appliance(self) -> Appliance:
         """The appliance that the job works on."""
-        return Appliance(self.root, self.admin, self.host_config["files"]["group"])
+        return Appliance(self.root, self.admin, self.host_config["files"]["group"], self.guarded)
+
+    @property
+    def directory(self) -> Path:
+        """The directory of this run that the service knows."""
+        return self.admin / "tmp" / self.record.id
 
     def write(self, path: Path) -> None:
         """Write the order to a file, and each input of bytes to a file beside it, whose path replaces it.
@@ -59,7 +68,7 @@ class Order:
             for number, (name, value) in enumerate(self.input.items())
         }
         fields["record"] = stored(self.record)
-        fields |= {name: str(fields[name]) for name in PATHS}
+        fields |= {name: str(fields[name]) for name in PATHS} | {"guarded": None}
         content = json.dumps(fields).encode()
         if len(content) > MAX_SIZE:
             raise OSError("its input is too long")

@@ -75,7 +75,7 @@ class JobProcess:
         except ProcessLookupError:
             return
         except OSError:  # Linux before 5.3 has none, some containers forbid it, or there is no descriptor left
-            while self.poll() is None:  # noqa: ASYNC110  # nothing says when it has ended
+            while await asyncio.to_thread(self.poll) is None:  # noqa: ASYNC110  # nothing says when it has ended
                 await asyncio.sleep(LOOK_EACH)
             return
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from jidoteki.core.config.loading import Config
-from jidoteki.core.jobs import disks, logs, priority, status_files, trying
+from jidoteki.core.jobs import disks, logs, priority, recovering, status_files, trying
 from jidoteki.core.jobs.context import Context
 from jidoteki.core.jobs.exit_reasons import NOT_RECORDED
 from jidoteki.core.jobs.logs import Log
@@ -48,6 +48,11 @@ class Run:
 
 def main(path: Path) -> None:
     """Run the job that the file at `path` describes, record its outcome, and exit."""
+    perform(Order.take(path))
+
+
+def perform(order: Order) -> None:
+    """Run a job, with the lock of its type as descriptor 0, record its outcome, and exit."""
     _keep_lock()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be inherited as ignored, and a job waits for its children
     os.umask(0o077)
@@ -55,10 +60,10 @@ def main(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()  # prints the traceback of a crash to the log
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    run = load(path)
+    run = prepare(order)
     signal.signal(signal.SIGTERM, lambda number, frame: run.context.cancel())
-    if run.context.dry_run:
-        print(json.dumps(dry_run(run)), flush=True)
+    if order.recovering or order.dry_run:
+        print(json.dumps(recovering.recover(run) if order.recovering else dry_run(run)), flush=True)
         return
     status = 0
     try:
@@ -73,17 +78,22 @@ def main(path: Path) -> None:
 
 def load(path: Path) -> Run:
     """Take the file that describes a job, and load the plugins that it needs."""
-    order = Order.take(path)
+    return prepare(Order.take(path))
+
+
+def prepare(order: Order) -> Run:
+    """Load the plugins that a job needs."""
     appliance, record = order.appliance, order.record
     config = Config({**order.host_config, "plugins": order.sections})
     loaded = manager.load_for_job(appliance, config, order.plugins)
     job, section = _find(loaded, record.type)
     log = None
-    if not order.dry_run:
+    if not (order.dry_run or order.recovering):
         log = logs.of(appliance, job, Records(appliance.jobs).log(record.id))
     context = Context(
         appliance, record, job, loaded,
         config=section, host_config=order.host_config, input=order.input, workspace=order.workspace, log=log,
+        directory=order.directory,
     )  # fmt: skip
     return Run(job, record, context, log, order.reverting)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, exit_reasons, logs, processes, reverting, trying
+from jidoteki.core.jobs import asking, cancelling, exit_reasons, logs, processes, recovering, reverting, trying, units
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
@@ -104,6 +103,8 @@ def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Rec
     with locks.holding(launcher.appliance.jobs / "settle_job.lock", TRIES):
         record = launcher.records.read(record.id) or record
         if record.status == "running":
+            if launcher.has_unit(record.type):
+                units.stop(record.id)
             if record.boot == boot_id() and record.pid and not processes.is_alive(record.pid):
                 processes.kill_rest(record.pid, f"{programs.ADMIN}={launcher.appliance.admin}")
             reason = reason or exit_reasons.reason(launcher.records.path(record.id))
@@ -163,8 +164,9 @@ def _recovered(launcher: Launcher, record: Record) -> str | None:
     record.unrecovered = False
     if plugin is None or job is None or job.recover is None:
         return None
-    recover: Callable[..., object] = job.recover
-    given = (launcher.appliance, plugin.section) if _takes_config(recover) else (launcher.appliance,)
+    if launcher.has_unit(job.name):
+        return _recovered_in_unit(launcher, record)
+    recover, given = recovering.call_of(job.recover, launcher.appliance, plugin.section)
     calls = launcher.plugins.calls
     try:
         said = calls.within(plugin.name, f"the recovery of {job.name}", RECOVERY_TIMEOUT, lambda: recover(*given))
@@ -176,12 +178,12 @@ def _recovered(launcher: Launcher, record: Record) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def _takes_config(recover: Callable[..., Any]) -> bool:
-    """Return whether a recovery takes the configuration: as a required second parameter, or one named `config`."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    try:
-        parameters = inspect.signature(recover).parameters.values()
-    except (TypeError, ValueError):  # of what is not written in Python
-        return False
-    second = [each for each in parameters if each.kind in kinds][1:2]
-    return any(each.default is each.empty or each.name == "config" for each in second)
+def _recovered_in_unit(launcher: Launcher, record: Record) -> str | None:
+    """Have a job recovered whose files root alone may put right."""
+    told = asking.recover(launcher, record, RECOVERY_TIMEOUT)
+    if failed := told.get("failed"):
+        logger.error("What %s left half done could not be put right: %s", record.id, failed)
+        record.unrecovered = True
+        return UNRECOVERED
+    said = told.get("said")
+    return said if isinstance(said, str) else None

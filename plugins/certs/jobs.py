@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import voluptuous as vol
 from cryptography import x509
 
 from jidoteki.hookspecs import Appliance, Job, JobError, JobType, StatusFiles, differences, paths
@@ -214,5 +215,9 @@ CERTS: Final = JobType(
     timeout=300,
     recover=recovery("certs", lambda appliance: TlsFiles.of(appliance).all, PUT_BACK),
     persist=True,
+    privileged=True,
+    input=vol.Schema(
+        {vol.Required("public"): str, vol.Required("private"): str, vol.Optional("ca"): vol.Any(str, None)}
+    ),
     revert=revert,
 )

@@ -26,7 +26,7 @@ from jidoteki.hookspecs import (
     trials,
 )
 from jidoteki.plugins.settings import examples, jobs
-from jidoteki.plugins.settings.validators import SETTINGS
+from jidoteki.plugins.settings.validators import INPUT, SETTINGS
 from jidoteki.plugins.settings.warnings import warnings_of
 
 
@@ -80,6 +80,8 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
             exclusive_with=("restore",),
             log=jobs.LOG,
             persist=True,
+            privileged=True,
+            input=INPUT,
             recover=jobs.recover,
             revert=jobs.revert,
         ),

@@ -59,6 +59,13 @@ def one_family(network: dict[str, Any]) -> dict[str, Any]:
     return network
 
 
+def mode_as_set(network: dict[str, Any]) -> dict[str, Any]:
+    """Return the network settings, or raise voluptuous.Invalid if their mode is not the one that they set."""
+    if network.get("mode") != with_mode(network)["mode"]:
+        raise vol.Invalid("must be the one that the addresses set", path=["mode"])
+    return network
+
+
 def without_pending(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings without what GET shows beside them while a change waits for its confirmation."""
     return {name: value for name, value in settings.items() if name != "pending"}
@@ -105,6 +112,15 @@ NETWORK: Final = vol.All(
         empty_is_absent=True,
     ),
     one_family,
+)
+
+#: What the job is given: settings as `checked` returns them.
+INPUT: Final = vol.Schema(
+    {
+        vol.Optional("network"): vol.All(NETWORK, mode_as_set),
+        vol.Optional("app"): dict,
+        vol.Optional("warnings"): [str],
+    }
 )
 
 SETTINGS: Final = json_document(

@@ -23,7 +23,7 @@ from jidoteki.hookspecs import (
     hookimpl,
 )
 from jidoteki.plugins.storage import examples, jobs
-from jidoteki.plugins.storage.validators import SCHEMAS, settings
+from jidoteki.plugins.storage.validators import INPUT, SCHEMAS, settings
 
 
 async def change(request: Request) -> Response:
@@ -58,6 +58,8 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
             exclusive_with=("restore",),
             log=jobs.LOG,
             persist=True,
+            privileged=True,
+            input=INPUT,
             recover=jobs.recover,
         ),
     ]

@@ -50,6 +50,10 @@ OPTIONS: Final = vol.Optional(
 )
 
 
+#: What the job is given.
+INPUT: Final = vol.Schema({vol.Required("storage"): variants("type", SCHEMAS, label=Label("Type"))})
+
+
 def settings(offered: Callable[[], Collection[str]]) -> json_document:
     """Return the validator of the settings.
 

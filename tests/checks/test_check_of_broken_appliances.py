@@ -122,7 +122,8 @@ BROKEN: dict[str, tuple[Callable[[Appliance], Path], str, str]] = {
     "parameters of restores": (configured(parameters=[*OPTIONAL, "mode"]), "warning", "not list 'archive', without"),
     "persist": (configured(commands={"persist": ["/nonexistent/keep"]}), "error", "persist: /nonexistent/keep"),
     "reboot": (configured(commands={"reboot": ["no-such-reboot"]}), "error", "commands.reboot: no-such-reboot"),
-    "prefix": (configured(commands={"prefix": ["/etc/passwd", "-n"]}), "error", "is not executable"),
+    "not executable": (configured(commands={"reboot": ["/etc/passwd", "-n"]}), "error", "is not executable"),
+    "prefix": (configured(commands={"prefix": ["sudo", "-n"]}), "error", "commands.prefix has no effect any more"),
     "parameters": (configured(parameters=["pubic", "private"]), "warning", "no endpoint has 'pubic'; did you mean"),
     "sections": (configured(plugins={"wether": {}}), "warning", "plugins.wether has no effect"),
     "readable bundle": (made_readable("enterprise.pem"), "error", "the key of TLS"),
@@ -187,7 +188,7 @@ def test_scripts_that_run_are_in_order(appliance: Appliance, content: str | byte
 
 
 def test_programs_that_are_there_are_in_order(appliance: Appliance) -> None:
-    configured(commands={"prefix": ["env"], "persist": ["/bin/true"], "reboot": ["true"]})(appliance)
+    configured(commands={"persist": ["/bin/true"], "reboot": ["true"]})(appliance)
 
     assert findings(appliance) == []
 

@@ -148,7 +148,7 @@ def test_it_depends_on_what_it_needs(package: Path, tmp_path: Path) -> None:
     depends = {each.split()[0] for each in field(package, "Depends").split(", ")}
 
     assert len(modules) >= 10
-    assert needed | {"python3.11", "systemd", "dbus", "openssl"} == depends
+    assert needed | {"python3.11", "systemd", "dbus", "polkitd", "openssl"} == depends
 
 
 def test_its_unit_starts_its_command(package: Path) -> None:

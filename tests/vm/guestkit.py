@@ -7,6 +7,7 @@ outlives them: each is a part of a process namespace whose first process dies wi
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -29,7 +30,7 @@ MEMORY: Final = Path("/dev/shm")
 #: Bytes that a copy may need in memory.
 ROOM: Final = 3 << 30
 COPIES: Final = "jidoteki-guest-"
-PACKAGES: Final = "systemd,systemd-sysv,dbus,udev,iproute2,procps,ca-certificates,python3,openssl,curl,gnupg"
+PACKAGES: Final = "systemd,systemd-sysv,dbus,polkitd,udev,iproute2,procps,ca-certificates,python3,openssl,curl,gnupg"
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SOURCES: Final = Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")
 NEEDED: Final = ("systemd-nspawn", "mmdebstrap", "nsenter", "setpriv", "unshare", "dpkg-deb", "openssl")
@@ -299,7 +300,7 @@ def base(suite: str, name: str = "base", also: str = "") -> Path:
     if os.geteuid() != 0 or missing:
         raise CannotBootError(f"needs root, and: {', '.join(missing) or 'nothing else'}")
     BUILT.mkdir(parents=True, exist_ok=True)
-    tree = BUILT / f"{name}-{suite}"
+    tree = BUILT / f"{name}-{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
     with (BUILT / f"{name}-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (tree / "usr").exists():

@@ -27,6 +27,7 @@ from jidoteki.hookspecs import (
     Upload,
     hookimpl,
     previewing,
+    privileges,
 )
 
 LOOK_EACH = 1.0
@@ -61,7 +62,8 @@ def recover(appliance: Appliance) -> None:
     """Remove what a killed run had unpacked."""
     from jidoteki.core.endpoints.update import unpacked
 
-    unpacked.clear(appliance)
+    with privileges.raised():
+        unpacked.clear(appliance)
 
 
 UPDATE = JobType(
@@ -77,6 +79,8 @@ UPDATE = JobType(
     recover=recover,
     resume=resume,
     cancellable=True,
+    privileged=True,
+    input=vol.Schema({vol.Optional("package"): vol.All(str, vol.Length(max=4096))}),
     persist=True,
 )
 

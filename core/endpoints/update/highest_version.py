@@ -2,7 +2,7 @@
 
 `version.txt` contains the installed version, but `update.sh`, administrators and restored backups may change it. To
 prevent a downgrade by that, the update job keeps a second record: one line with a version in
-`ADMIN/jobs/highest-version`, in a directory that is closed to other users.
+`ADMIN/jobs/highest-version`, in a directory that is closed to other users; where root runs the job, in one of root's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_SIZE: Final = 4096
 
 def path(appliance: Appliance, name: str = NAME) -> Path:
     """Return the path of a record."""
-    return appliance.admin / "jobs" / name
+    return appliance.guarded / name
 
 
 def read_begun(appliance: Appliance) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from jidoteki.core.endpoints.update import unpacked
 from jidoteki.hookspecs import Job, paths
 
 PACKAGES = "software_package-*.enc"
@@ -92,7 +93,7 @@ def _opened(path: Path, descriptor: int) -> Found:
 def note(job: Job, found: Found) -> None:
     """Record in the workspace which package is used, for `discard`."""
     status = os.fstat(found.file.fileno())
-    (job.workspace / NOTE).write_text(json.dumps([str(found.path), status.st_dev, status.st_ino]))
+    (unpacked.workspace(job) / NOTE).write_text(json.dumps([str(found.path), status.st_dev, status.st_ino]))
 
 
 def discard(job: Job) -> None:
@@ -103,7 +104,7 @@ def discard(job: Job) -> None:
     if job.dry_run:
         return
     with contextlib.suppress(OSError):
-        used, device, inode = json.loads((job.workspace / NOTE).read_text())
+        used, device, inode = json.loads((unpacked.workspace(job) / NOTE).read_text())
         path = Path(used)
         if path.parent not in (job.appliance.uploads, job.appliance.spool) or not path.match(PACKAGES):
             return

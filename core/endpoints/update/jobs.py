@@ -28,7 +28,7 @@ from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.core.jobs import disks
-from jidoteki.hookspecs import Job, JobError
+from jidoteki.hookspecs import Job, JobError, privileges
 from jidoteki.hookspecs.free_space import FULL
 
 VERSION = "version.txt"
@@ -53,7 +53,7 @@ def check(job: Job) -> None:
 
 def run(job: Job) -> None:
     """Run the package's `update.sh` and install its version and changelog; the package is removed afterwards."""
-    with _failures(job):
+    with _failures(job), privileges.raised():
         try:
             has_script = _install(job, unpacked.directory(job))
         finally:
@@ -63,9 +63,10 @@ def run(job: Job) -> None:
 
 
 def _clear(job: Job) -> None:
-    inbox.discard(job)
-    if not job.dry_run:
-        unpacked.clear(job.appliance)
+    with privileges.raised():
+        inbox.discard(job)
+        if not job.dry_run:
+            unpacked.clear(job.appliance)
 
 
 @contextlib.contextmanager
@@ -103,19 +104,24 @@ def _check_package(job: Job) -> None:
         if not job.input.get("package"):
             job.log(f"There is no regular file called {inbox.PACKAGES} in {job.appliance.uploads}")
         raise JobError("Missing update package", "E1003")
-    with found:
-        inbox.note(job, found)
-        size = os.fstat(found.file.fileno()).st_size
-        keys = package.Keys(job.appliance.etc)
-        job.progress(30)
-        decrypted = package.decrypt(
-            found.file,
-            keys,
-            job.workspace,
-            legacy=job.host_config["update"]["legacy-packages"],
-            free_space=job.host_config["limits"]["free-space"],
-            checkpoint=lambda: job.progress(30),
-        )
+    with found, privileges.raised():
+        _open(job, found)
+
+
+def _open(job: Job, found: inbox.Found) -> None:
+    """Decrypt, verify and unpack a package, where root runs this to where nobody else can change what was verified."""
+    inbox.note(job, found)
+    size = os.fstat(found.file.fileno()).st_size
+    keys = package.Keys(job.appliance.keys)
+    job.progress(30)
+    decrypted = package.decrypt(
+        found.file,
+        keys,
+        unpacked.workspace(job),
+        legacy=job.host_config["update"]["legacy-packages"],
+        free_space=job.host_config["limits"]["free-space"],
+        checkpoint=lambda: job.progress(30),
+    )
     # From here on only the decrypted archive is used.
     job.progress(40)
     key = package.verify(decrypted, keys)
@@ -246,7 +252,7 @@ def _install(job: Job, directory: Path) -> bool:
 def resume(job: Job, reason: str) -> None:
     """Go on with an update that died on trial, or for the restart of the appliance."""
     directory = unpacked.directory(job)
-    with _failures(job):
+    with _failures(job), privileges.raised():
         try:
             course.go_on(job, trial.found(job, directory), reason)
         finally:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.changes import Changes
-from jidoteki.hookspecs import Appliance, Job, JobError, trials
+from jidoteki.hookspecs import Appliance, Job, JobError, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
 
 TO_TRY: Final = "Restarting the appliance to try the update"
@@ -56,16 +56,17 @@ def restart(job: Job, boot: str, why: str, asking: Callable[[], None]) -> None:
     job.progress(PERCENTAGE)
     job.restarting(why)
     job.log(why)
-    changes = Changes(job, PERCENTAGE)
-    changes.wait()
-    going_down.persist(job)
-    with changes.none_begins():  # nor while it goes down
-        disks.store(job)
-        asking()
-        status = going_down.run(job, "reboot", argv)
-        if status > 0:  # else it went down with the system
-            going_down.require(status, "reboot")
-        wait(job, boot, trials.now() + limit(job))
+    with privileges.lowered():  # the locks are the service's
+        changes = Changes(job, PERCENTAGE)
+        changes.wait()
+        going_down.persist(job)
+        with changes.none_begins():  # nor while it goes down
+            disks.store(job)
+            asking()
+            status = going_down.run(job, "reboot", argv)
+            if status > 0:  # else it went down with the system
+                going_down.require(status, "reboot")
+            wait(job, boot, trials.now() + limit(job))
 
 
 def wait(job: Job, boot: str, deadline: float) -> None:

@@ -18,7 +18,7 @@ from jidoteki.core.endpoints.update import restarting
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.records import Records
-from jidoteki.hookspecs import Job, JobError, paths, trials
+from jidoteki.hookspecs import Job, JobError, paths, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 
@@ -198,12 +198,13 @@ class Trial:
     def _go_on(self, step: Step) -> None:
         self.state.step = step
         content = json.dumps(asdict(self.state)) + "\n"
-        try:
-            self._job.appliance.replace_file(self._path, content, 0o600)
-        except OSError as error:
-            if error.errno not in FULL or not Records(self._job.appliance.jobs).reserve.release(ROOM):
-                raise
-            self._job.appliance.replace_file(self._path, content, 0o600)
+        with privileges.raised():
+            try:
+                self._job.appliance.replace_file(self._path, content, 0o600)
+            except OSError as error:
+                if error.errno not in FULL or not Records(self._job.appliance.jobs).reserve.release(ROOM):
+                    raise
+                self._job.appliance.replace_file(self._path, content, 0o600)
 
     @property
     def _verify_timeout(self) -> float:
@@ -216,7 +217,7 @@ class Trial:
 
 def path(job: Job) -> Path:
     """Return the path of the file in which the trial of this run is recorded."""
-    return job.appliance.jobs / f"{job.id}.state"
+    return job.appliance.guarded / f"{job.id}.state"
 
 
 def begin(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:

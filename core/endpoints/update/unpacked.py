@@ -11,9 +11,15 @@ from jidoteki.hookspecs import Appliance, Job
 UMASK = 0o027
 
 
+def workspace(job: Job) -> Path:
+    """Return the directory of this run that nobody else may change: where root runs the job one of root's."""
+    appliance = job.appliance
+    return job.workspace if appliance.guarded == appliance.jobs else appliance.tmp / "runs" / job.id
+
+
 def directory(job: Job) -> Path:
     """Return the directory of this run; dry runs, which may be concurrent, have their own."""
-    return job.workspace / "package" if job.dry_run else _shared(job.appliance)
+    return workspace(job) / "package" if job.dry_run else _shared(job.appliance)
 
 
 def make(job: Job) -> Path:
@@ -39,4 +45,4 @@ def clear(appliance: Appliance) -> None:
 
 
 def _shared(appliance: Appliance) -> Path:
-    return appliance.admin / "tmp" / "update"
+    return appliance.tmp / "update"

@@ -1,0 +1,173 @@
+"""The process of a job that root runs: `python -m jidoteki.core.jobs.helper ID USER`, in `jidoteki-job@ID.service`.
+
+It acts as the service's user, who starts it, and takes from him the order of the job, of which it believes nothing: the
+type must be one that `$JIDOTEKI_JOB_TYPES` lists, which only root sets; configuration and plugins are read anew, from
+files of root's; the input must be as the job type says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import voluptuous as vol
+
+from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import loading
+from jidoteki.core.config.loading import Config
+from jidoteki.core.files import leftovers, locks, rooted
+from jidoteki.core.jobs import handover, runner
+from jidoteki.core.jobs.handover import Received, RefusedError
+from jidoteki.core.jobs.order import Order
+from jidoteki.core.jobs.records import Record, parse
+from jidoteki.core.plugin_manager import manager
+from jidoteki.core.plugin_manager.sources import Source, sources
+from jidoteki.hookspecs import JobType, privileges, strict_json
+from jidoteki.hookspecs.explanations import explain
+
+#: Root's: work spaces, and what decides about updates.
+STATE: Final = Path("/var/lib/jidoteki-job")
+TYPES: Final = "JIDOTEKI_JOB_TYPES"
+_RUN: Final = re.compile(r"[0-9]{6,9}-([a-z][a-z0-9-]{0,63})")
+_DRY_RUN: Final = re.compile(r"dry-run-[0-9a-f]{16}")
+_GIVEN: Final = vol.Schema(
+    {
+        vol.Required("record"): dict,
+        vol.Required("input"): {str: object},
+        vol.Required("dry_run"): bool,
+        vol.Required("reverting"): vol.Any(None, vol.All(str, vol.Length(max=64 * 1024))),
+        vol.Required("recovering"): bool,
+    },
+    extra=vol.REMOVE_EXTRA,
+)
+
+
+def main(id: str, user: str) -> None:
+    """Run the job of this id, if it may be run, and exit."""
+    if not (_RUN.fullmatch(id) or _DRY_RUN.fullmatch(id)):
+        raise SystemExit(f"{id!r} is no id of a job")
+    os.umask(0o077)
+    appliance = Appliance(Path("/"))
+    privileges.act_as(user)
+    received = handover.receive(appliance.admin / "tmp" / id)
+    try:
+        order = _order(appliance, id, received.order)
+        _check_descriptors(received, order)
+        _make_workspace(order)
+    except (OSError, ValueError) as error:
+        received.refuse(str(error))
+        raise SystemExit(f"{id} is refused: {error}") from error
+    except BaseException:
+        received.refuse("An internal error ended its process; the journal has the details")
+        raise
+    for number, descriptor in enumerate(received.descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    received.begin()
+    runner.perform(order)
+
+
+def _order(appliance: Appliance, id: str, given: bytes) -> Order:
+    """Return the order of a run: of what was given only what may be believed.
+
+    :raises RefusedError: the job may not be run.
+    :raises OSError: root is not the only one who decides about something that it reads.
+    :raises ValueError: it makes no sense.
+    """
+    try:
+        fields = _GIVEN(strict_json.loads(given))
+        record = parse(fields["record"])
+    except (vol.Invalid, ValueError, RecursionError) as error:
+        raise RefusedError("The order of the job makes no sense") from error
+    _check_type(id, record)
+    config = _configuration(appliance)
+    wanted, job = _plugins(appliance, config, record.type)
+    sections = config.values["plugins"]
+    order = Order(
+        appliance.root,
+        appliance.admin,
+        record,
+        wanted,
+        {each.name: sections[each.name] for each in wanted if each.name in sections},
+        {key: value for key, value in config.values.items() if key != "plugins"},
+        fields["input"],
+        appliance.admin / "tmp" / id / "work",
+        fields["dry_run"],
+        fields["reverting"],
+        fields["recovering"],
+        STATE,
+    )
+    if fields["reverting"] is None and not fields["recovering"]:
+        _check_input(job, order.input)
+    return order
+
+
+def _check_type(id: str, record: Record) -> None:
+    match = _RUN.fullmatch(id)
+    if record.id != id or (match and match[1] != record.type):
+        raise RefusedError("The order is that of another job")
+    if record.type not in os.environ.get(TYPES, "").split():
+        raise RefusedError(f"Jobs of the type {record.type} are not among those that root runs ({TYPES})")
+
+
+def _configuration(appliance: Appliance) -> Config:
+    """Read the configuration, and check that root alone decides about what it and root's programs read."""
+    for path in (STATE, *appliance.decided_by_root):
+        rooted.require(path)
+    return loading.load(appliance.configuration)
+
+
+def _plugins(appliance: Appliance, config: Config, job_type: str) -> tuple[list[Source], JobType]:
+    """Return the plugin that has a job type and those that put settings into force, and the job type."""
+    directory = config.values["plugin-directory"]
+    if directory and (place := appliance.root / directory.lstrip("/")).exists():
+        for path in (place, *place.glob("*.py")):
+            rooted.require(path)
+    loaded = manager.load_for_job(appliance, config, list(sources(config, appliance.root)))
+    applying = {each.name: each.source for each, _ in loaded.implementations("jidoteki_apply")}
+    for plugin in loaded.loaded:
+        for job in plugin.jobs:
+            if job.name == job_type and job.privileged:
+                return list(({plugin.name: plugin.source} | applying).values()), job
+    raise RefusedError(f"No plugin has privileged jobs of the type {job_type}")
+
+
+def _check_input(job: JobType, input: Mapping[str, Any]) -> None:
+    if job.input is None:
+        if input:
+            raise RefusedError(f"Jobs of the type {job.name} take no input")
+        return
+    try:
+        job.input(input)
+    except vol.Invalid as error:
+        raise RefusedError(explain(error, "The job's input")) from error
+
+
+def _check_descriptors(received: Received, order: Order) -> None:
+    """Check that what was received is a lock and what is written to, and let nobody run a job of the type beside it."""
+    kinds = [os.fstat(each).st_mode for each in received.descriptors[1:]]
+    if not all(stat.S_ISREG(each) or stat.S_ISFIFO(each) or stat.S_ISCHR(each) for each in kinds):
+        raise RefusedError("The output of a job goes to a file")
+    if not (order.dry_run or order.recovering):
+        with privileges.raised():
+            locks.take(STATE / f"{order.record.type}.lock", tries=100)  # until the end of this process
+
+
+def _make_workspace(order: Order) -> None:
+    with privileges.raised():
+        order.appliance.finish()
+        directory = STATE / "runs" / order.record.id
+        leftovers.remove(directory)
+        directory.mkdir(parents=True)
+        if not (order.dry_run or order.recovering) and order.reverting is None:
+            for ended in STATE.glob(f"*-{order.record.type}.state"):  # of trials that this run takes the place of
+                ended.unlink()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

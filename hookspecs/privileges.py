@@ -1,0 +1,78 @@
+"""The two identities of a job's process that systemd started as root: the service's user, and root for moments.
+
+The process acts as the service's user (its effective ids), as every other job does: whatever that user put in its way,
+such as a symbolic link, leads no further than he may go himself. What needs root is done in a `raised` block. Where no
+such process is, as on a developer's machine, both blocks change nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+Started = TypeVar("Started")
+
+_service: pwd.struct_passwd | None = None
+
+
+def act_as(user: str) -> None:
+    """Act as this user from now on, except in `raised` blocks.
+
+    :raises KeyError: there is no such user.
+    :raises OSError: this process is not root's.
+    """
+    global _service
+    _service = pwd.getpwnam(user)
+    _become(_service)
+
+
+def are_kept() -> bool:
+    """Return whether this process can become root again."""
+    return _service is not None
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Be root in a `with` block, in all threads, where this process can be."""
+    if _service is None or os.geteuid() == 0:
+        yield
+        return
+    _become_root()
+    try:
+        yield
+    finally:
+        _become(_service)
+
+
+@contextmanager
+def lowered() -> Iterator[None]:
+    """Be the service's user in a `with` block within a `raised` one."""
+    if _service is None or os.geteuid() != 0:
+        yield
+        return
+    _become(_service)
+    try:
+        yield
+    finally:
+        _become_root()
+
+
+def as_root(start: Callable[[], Started]) -> Started:
+    """Call a function that starts a program, which is root's then, where this process can be root."""
+    with raised():
+        return start()
+
+
+def _become_root() -> None:
+    os.seteuid(0)
+    os.setegid(0)
+    os.setgroups([])
+
+
+def _become(user: pwd.struct_passwd) -> None:
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)

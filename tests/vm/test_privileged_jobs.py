@@ -1,0 +1,174 @@
+"""Jobs that root runs in units of their own, for a service that is an ordinary user in a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from conftest import BuildUpdate
+from guestkit import ADMIN, Guest
+from test_running import assert_updated, begin_update
+
+from jidoteki.testing import wait_until
+
+NETWORK = {"interface": "eth0", "hostname": "box"}
+CONF = "/usr/local/etc/network.conf"
+
+#: Says who runs it and where, and does what root alone may.
+AS_ROOT = """#!/bin/sh
+touch $JIDO_ADMIN_PATH/log/begun
+exec >$JIDO_ADMIN_PATH/log/seen
+id -u; id -ru; id -G; cat /proc/self/oom_score_adj; readlink /proc/self/ns/mnt; readlink /proc/1/ns/mnt
+sed -n 's/^CapEff:.*[0-9a-f]/full/p; s/^NoNewPrivs:.//p' /proc/self/status; pwd; grep ^0: /proc/self/cgroup
+echo {version} >/etc/written-by-update
+echo {version} >$JIDO_ADMIN_PATH/log/updated
+"""
+
+#: Leaves a process behind that left its session and ignores SIGTERM.
+LEAVING = """#!/bin/sh
+touch $JIDO_ADMIN_PATH/log/begun
+trap '' TERM
+setsid sleep 4711 &
+{then}
+"""
+
+
+def write_script(guest: Guest, name: str, script: str) -> None:
+    path = guest.path(f"{ADMIN}/bin/{name}")
+    path.write_text(script)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def scripts(guest: Guest) -> Iterator[Guest]:
+    """A guest whose scripts are removed at the end."""
+    yield guest
+    guest.sh(f"rm -f {ADMIN}/bin/*")
+
+
+def change_settings(guest: Guest) -> dict[str, object]:
+    """Change the settings, and return how that went."""
+    posted = json.dumps({"network": NETWORK, "app": {"name": "value"}})
+    status, body = guest.request("POST", "/settings", "-F", f"settings={posted}", "-D", "/root/headers")
+    assert status == 202, body
+    id = next(line.split()[1] for line in guest.path("/root/headers").read_text().splitlines() if "ob-" in line)
+    return guest.wait_for_job(f"/jobs/{id}")
+
+
+def left_behind(guest: Guest) -> str:
+    return guest.sh("pgrep -f 'sleep 471[1]' || true")
+
+
+def test_an_update_runs_as_root_in_a_unit_of_its_own(guest: Guest, build_update: BuildUpdate) -> None:
+    """It sees the machine as it is, /lib/modules included, so that it may install a kernel."""
+    update = build_update(AS_ROOT)
+
+    begin_update(guest, update)
+
+    assert_updated(guest, update)
+    seen = guest.path(f"{ADMIN}/log/seen").read_text().splitlines()
+    assert seen[:4] == ["0", "0", "0", "0"]
+    assert seen[4] == seen[5]
+    assert seen[6:9] == ["full", "0", "/var/lib/jidoteki-job/update"]
+    assert "/system.slice/jidoteki-job@" in seen[9]
+    assert guest.path("/etc/written-by-update").read_text().strip() == update.version
+
+
+def test_what_a_job_leaves_is_the_services(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(AS_ROOT)
+    begin_update(guest, update)
+    assert_updated(guest, update)
+
+    assert guest.sh(f"find {ADMIN}/jobs {ADMIN}/spool {ADMIN}/tmp -user root") == ""
+    wait_until(lambda: guest.sh(f"ls {ADMIN}/tmp /var/lib/jidoteki-job/runs | grep [0-9] || true") == "")
+    assert not guest.path("/var/lib/jidoteki-job/update").exists()
+
+
+def test_a_dry_run_is_one_of_root_too(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(AS_ROOT)
+    guest.path("/root/update.enc").write_bytes(update.path.read_bytes())
+
+    status, body = guest.request("POST", "/update?dry-run=1", "-F", "update=@/root/update.enc")
+
+    assert status == 202, body
+    assert json.loads(body)["to-version"] == update.version
+    assert guest.sh("ls /var/lib/jidoteki-job/runs | grep dry-run || true") == ""
+
+
+def test_settings_are_put_into_force_by_root(scripts: Guest) -> None:
+    write_script(scripts, "network.sh", "#!/bin/sh\necho $1 $(id -u) >$JIDO_ADMIN_PATH/log/applied\n")
+
+    assert change_settings(scripts)["status"] == "success"
+
+    assert scripts.path(f"{ADMIN}/log/applied").read_text() == "dhcp 0\n"
+    assert scripts.sh(f"stat -c '%U %a' {CONF}") == "root 644\n"
+    assert json.loads(scripts.request("GET", "/settings")[1])["network"]["hostname"] == "box"
+
+
+@pytest.mark.parametrize("former", ["HOSTNAME=old\n. /etc/more\n", None])
+def test_settings_that_fail_leave_what_was_there_before(scripts: Guest, former: str | None) -> None:
+    scripts.path(CONF).unlink(missing_ok=True)
+    if former:
+        scripts.path(CONF).write_text(former)
+    write_script(scripts, "network.sh", "#!/bin/sh\nexit 3\n")
+
+    try:
+        assert change_settings(scripts)["status"] == "failed"
+        assert (scripts.path(CONF).read_text() if scripts.path(CONF).exists() else None) == former
+    finally:
+        scripts.path(CONF).unlink(missing_ok=True)
+
+
+def test_a_killed_change_of_settings_is_put_back(scripts: Guest) -> None:
+    scripts.path(CONF).write_text("mode=static\n")
+    write_script(scripts, "network.sh", "#!/bin/sh\ntouch $JIDO_ADMIN_PATH/log/begun\nsleep 4711\n")
+    scripts.path(f"{ADMIN}/log/begun").unlink(missing_ok=True)
+    posted = json.dumps({"network": NETWORK})
+    assert scripts.request("POST", "/settings", "-F", f"settings={posted}")[0] == 202
+    wait_until(scripts.path(f"{ADMIN}/log/begun").exists)
+    assert "hostname" in scripts.path(CONF).read_text()
+
+    scripts.sh("systemctl kill --kill-whom=main --signal=KILL 'jidoteki-job@*-settings.service'")
+
+    wait_until(lambda: scripts.path(CONF).read_text() == "mode=static\n")
+    wait_until(lambda: not left_behind(scripts))
+    scripts.path(CONF).unlink()
+
+
+@pytest.mark.parametrize("end", ["success", "failure", "kill", "cancel"])
+def test_the_end_of_a_job_is_the_end_of_all_that_it_started(guest: Guest, build_update: BuildUpdate, end: str) -> None:
+    then = {"success": f"echo {{version}} >{ADMIN}/log/updated", "failure": "exit 1"}.get(end, "sleep 60")
+    update = build_update(LEAVING.replace("{then}", then))
+    begin_update(guest, update)
+    if end == "kill":
+        guest.sh("systemctl kill --kill-whom=main --signal=KILL 'jidoteki-job@*-update.service'")
+    elif end == "cancel":
+        guest.sh("systemctl stop 'jidoteki-job@*-update.service'")
+
+    next_one = build_update(AS_ROOT)
+    guest.path("/root/next.enc").write_bytes(next_one.path.read_bytes())
+
+    def is_taken() -> bool:
+        status, body = guest.request("POST", "/update", "-F", "update=@/root/next.enc")
+        if status == 202:
+            assert not left_behind(guest)
+            return True
+        assert "E1004" in body
+        return False
+
+    wait_until(is_taken, 60, 0.2)
+    assert guest.wait_for_job("/update")["status"] == "success"
+
+
+def test_a_second_update_waits_for_all_of_the_first(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(LEAVING.replace("{then}", "sleep 60"))
+    begin_update(guest, update)
+    guest.sh("systemctl kill --kill-whom=main --signal=KILL 'jidoteki-job@*-update.service'")
+
+    status, body = guest.request("POST", "/update", "-F", "update=@/root/update.enc")
+
+    assert left_behind(guest)
+    assert (status, json.loads(body).get("error-code")) == (400, "E1004")
+    assert guest.wait_for_job("/update")["status"] == "failed"
+    assert not left_behind(guest)
