@@ -107,8 +107,8 @@ async def restore(request: Request) -> Response:
     outcome = await request.run_job("restore", archive=str(values["archive"].path), mode=values["mode"])
     if outcome.status != "success":
         raise ApiError(400, outcome.error_message or f"The restore ended as {outcome.status}")
-    warnings = restore_log.warnings(await request.job_log(outcome.id, restore_log.LINES)) if outcome.id else []
-    return {**outcome.preview, "Status": "200 OK", **({"warnings": warnings} if warnings else {})}
+    told = restore_log.told(await request.job_log(outcome.id, restore_log.LINES)) if outcome.id else {}
+    return {**outcome.preview, "Status": "200 OK", **told}
 
 
 @hookimpl

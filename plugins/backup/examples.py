@@ -32,5 +32,6 @@ LOG = (
 RESTORED = (
     {"Status": "200 OK"},
     {"Status": "200 OK", "warnings": ["'cache' is left out: backup.txt does not list it"]},
-    {"Status": "200 OK", "files": 12, "bytes": 3072, "removes": {"files": 3, "paths": ["photos/new.jpg", "mail/"]}},
+    {"Status": "200 OK", "removed": {"files": 4, "paths": ["mail/", "photos/new.jpg", "photos/newer.jpg"]}},
+    {"Status": "200 OK", "files": 12, "bytes": 3072, "removes": {"files": 3, "paths": ["mail/", "photos/new.jpg"]}},
 )

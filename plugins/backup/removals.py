@@ -1,10 +1,12 @@
-"""What a restore with `mode=exact` would remove, for its preview."""
+"""What a restore with `mode=exact` would remove, for its preview, and what it removed, for its log and its answer."""
 
 from __future__ import annotations
 
+import bisect
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
 from jidoteki.hookspecs.paths import DIRECTORY, directory_beneath
@@ -14,37 +16,90 @@ from jidoteki.plugins.backup.plan_lines import Line, components, joined
 from jidoteki.plugins.backup.stored_backup import some
 from jidoteki.plugins.backup.volumes import Volumes
 
-PROPERTIES: Final[dict[str, Any]] = {
-    "removes": {
-        "type": "object",
-        "required": ["files", "paths"],
-        "properties": {
-            "files": {"type": "integer", "description": "How many files, directories not counted"},
-            "paths": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": f"At most {MAX_NAMES} files, and directories of which nothing is left, which end in /",
-            },
+_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["files", "paths"],
+    "properties": {
+        "files": {"type": "integer", "description": "How many files, directories not counted"},
+        "paths": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": f"The first {MAX_NAMES} by name of the files, and of the directories of which nothing is "
+            "left, which end in /",
         },
-        "description": "In a dry run with mode=exact: what is on the appliance and not in the archive",
     },
 }
+PROPERTIES: Final[dict[str, Any]] = {
+    "removes": {
+        **_SCHEMA,
+        "description": "In a dry run with mode=exact: what the archive lacks",
+    },
+    "removed": {
+        **_SCHEMA,
+        "description": "What mode=exact removed, if anything",
+    },
+}
+_COUNT: Final = "Files removed that are not in the archive: "
+_PATH: Final = "Removed: "
 
 
-def removed(volumes: Volumes, lines: Iterable[Line], checkpoint: Callable[[], None]) -> dict[str, Any]:
-    """Return what a plan removes.
+class Removals:
+    """What the lines of a plan remove, counted as they pass.
 
     :param checkpoint: called often; an exception that it raises ends the search.
-    :raises OSError: the data were changed meanwhile.
     """
-    files = 0
+
+    def __init__(self, volumes: Volumes, checkpoint: Callable[[], None]) -> None:
+        self._volumes = volumes
+        self._checkpoint = checkpoint
+        self._files = 0
+        self._paths: list[str] = []
+
+    def counted(self, line: Line) -> None:
+        """Count what a line removes.
+
+        :raises OSError: the data were changed meanwhile.
+        """
+        for path, number in _of_line(self._volumes, line, self._checkpoint):
+            self._files += number
+            bisect.insort(self._paths, path)
+            del self._paths[MAX_NAMES:]
+
+    def passing(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Yield the lines of a plan that is carried out; what cannot be counted does not keep it from that."""
+        for line in lines:
+            with suppress(OSError):
+                self.counted(line)
+            yield line
+
+    def shown(self) -> dict[str, Any]:
+        """Return how many files there are, and the first paths."""
+        return {"files": self._files, "paths": some(self._paths, MAX_NAMES)}
+
+    def log(self, tell: Callable[[str], None]) -> None:
+        """Write them into a log, from which `logged` reads them; nothing if there are none."""
+        if self._paths:
+            tell(f"{_COUNT}{self._files}")
+            for path in some(self._paths, MAX_NAMES):
+                tell(f"{_PATH}{json.dumps(path)}")
+
+
+def is_logged(said: str) -> bool:
+    """Return whether a line of a log is one of these."""
+    return said.startswith((_COUNT, _PATH))
+
+
+def logged(lines: Iterable[str]) -> dict[str, Any]:
+    """Return what lines of a log say that a restore removed; empty if they say nothing of it."""
+    files: int | None = None
     paths: list[str] = []
     for line in lines:
-        for path, number in _of_line(volumes, line, checkpoint):
-            files += number
-            if len(paths) < MAX_NAMES:
-                paths.append(path)
-    return {"removes": {"files": files, "paths": some(paths, MAX_NAMES)}}
+        with suppress(ValueError):  # a path that is too long for a line is left out
+            if line.startswith(_COUNT):
+                files = int(line.removeprefix(_COUNT))
+            elif line.startswith(_PATH):
+                paths.append(str(json.loads(line.removeprefix(_PATH))))
+    return {} if files is None else {"removed": {"files": files, "paths": paths}}
 
 
 def _of_line(volumes: Volumes, line: Line, checkpoint: Callable[[], None]) -> Iterator[tuple[str, int]]:

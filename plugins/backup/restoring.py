@@ -26,7 +26,7 @@ from jidoteki.plugins.backup.plan_lines import Line
 from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.preview import preview
 from jidoteki.plugins.backup.pruning import prune
-from jidoteki.plugins.backup.removals import removed
+from jidoteki.plugins.backup.removals import Removals
 from jidoteki.plugins.backup.restore_space import Room
 from jidoteki.plugins.backup.validators import EXACT
 from jidoteki.plugins.backup.volumes import MAIN, VolumeAbsentError, Volumes
@@ -90,10 +90,12 @@ def _unpack(job: Job, journal: Journal) -> None:
 
 def _preview(job: Job, volumes: Volumes, plan: Iterable[Line], origin: Origin) -> None:
     checkpoint = partial(job.progress, 0)
-    lost = removed(volumes, plan, checkpoint)
+    removals = Removals(volumes, checkpoint)
+    for line in plan:
+        removals.counted(line)
     job.preview(preview(job.appliance, [volume.new for volume in volumes], origin, checkpoint))
     if job.input["mode"] == EXACT:
-        job.preview(lost)
+        job.preview({"removes": removals.shown()})
 
 
 def _make_data_directory(path: Path) -> None:
@@ -152,7 +154,12 @@ def _commit(job: Job, journal: Journal) -> None:
             raise JobError(f"{_GONE} in {absent.path}" if absent.path else _GONE) from absent
         planner = _planner(job, volumes, selection(appliance), settle)
         job.commit()
-        swapping.commit(journal, volumes, planner.lines(), job.log)
+        if job.input["mode"] != EXACT:
+            swapping.commit(journal, volumes, planner.lines(), job.log)
+            return
+        removals = Removals(volumes, partial(job.progress, 60))
+        swapping.commit(journal, volumes, removals.passing(planner.lines()), job.log)
+        removals.log(job.log)
 
 
 def _refused(job: Job, error: JobError | OSError, what: str) -> JobError:

@@ -127,7 +127,6 @@ def test_backup_that_somebody_else_makes_is_shown_and_one_that_failed_says_why(
     assert "Nothing that backup.txt lists" in told.inner_text()
     assert tab.page.locator("main [role=alert]").count() == 1
     tab.page.reload()
-    tab.login(path="/dashboard/backup")
     tab.page.wait_for_selector("main [role=alert]:has-text('Nothing that backup.txt lists')")
     tab.assert_quiet()
 
@@ -164,6 +163,50 @@ def test_restore_is_previewed_confirmed_by_a_word_and_brings_the_data_back(
     assert later.exists() == (mode == "merge")
     assert tab.page.locator("#preview").count() == 0
     wait_until(lambda: uploads(host) == [])
+    tab.assert_quiet()
+
+
+def test_file_that_was_made_after_the_preview_and_removed_is_told(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    tab = backup_screen(dashboard_browser, host)
+    make_backup(tab)
+    saved = downloaded(tab, tmp_path / "backup.tar")
+    (host.appliance.data / "app/odd\n\u202egnp").write_text("made after the backup")
+    tab.page.check("#exact")
+    check(tab, saved)
+    tab.page.wait_for_selector("#preview")
+    shown = tab.page.inner_text("section:has(#preview) .told code")
+    assert shown == r"app/odd\u{a}\u{202e}gnp"
+    (host.appliance.data / "app/later").write_text("made after the preview")
+
+    confirm(tab)
+
+    told = tab.page.locator("#outcome .told")
+    told.wait_for()
+    assert "The data changed after the preview: 2 files were removed." in told.inner_text()
+    assert told.locator("code").all_inner_texts() == ["app/later", shown]
+    tab.assert_quiet()
+
+
+def test_backup_that_somebody_else_removed_cannot_be_downloaded_without_a_word(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = jidoteki_host()
+    tab = backup_screen(dashboard_browser, host)
+    make_backup(tab)
+    deaf = dashboard_browser.profile()
+    deaf.route("**/admin/events**", lambda route: route.abort())
+    deaf.route("**/admin/jobs?limit=20**", lambda route: route.fulfill(json={"jobs": [], "next": None}))
+    other = backup_screen(dashboard_browser, host, profile=deaf)
+
+    assert host.post("/backup", "-F", "action=STOP").status == 202
+
+    tab.wait_for("There is no backup on this appliance yet.")
+    other.page.click("main button:has-text('Download')")
+    other.wait_for("The backup is not there any more.")
+    assert not other.asked("POST .*/downloads")
     tab.assert_quiet()
 
 

@@ -196,13 +196,33 @@ def test_what_an_exact_restore_would_remove_is_previewed(host: Host, tmp_path: P
     shown = dry(host, "/backup/restore", *fields)
 
     assert shown.json["removes"]["files"] == 4
-    assert sorted(shown.json["removes"]["paths"]) == ["app/kept/new", "app/made/"]
+    assert shown.json["removes"]["paths"] == ["app/kept/new", "app/made/"]
     assert sorted(path.relative_to(data) for path in data.rglob("*")) == before
     assert undocumented(document_of(host), "POST", f"{PREFIX}/backup/restore", shown) is None
     assert "removes" not in dry(host, "/backup/restore", "-F", f"archive=@{archive}").json
-    assert host.post("/backup/restore", *fields).status == 200
+    (data / "odd\n\u202e").write_text("made after the preview")
+    done = host.post("/backup/restore", *fields)
+    removed = {"files": 5, "paths": ["app/kept/new", "app/made/", "app/odd\n\u202e"]}
+    assert done.json == {"Status": "200 OK", "removed": removed}
+    assert undocumented(document_of(host), "POST", f"{PREFIX}/backup/restore", done) is None
+    assert "Files removed that are not in the archive: 5" in host.get("/backup/log").text
+    assert host.post("/backup/restore", *fields).json == {"Status": "200 OK"}
     assert not (data / "kept/new").exists() and not (data / "made").exists()
     assert (host.appliance.data / "unlisted").exists()
+
+
+def test_the_first_hundred_by_name_of_what_is_removed_are_named(host: Host, tmp_path: Path) -> None:
+    data = host.appliance.data / "app"
+    host.post("/backup", "-F", "action=START")
+    host.wait_for_job("/backup")
+    archive = tmp_path / "backup.tar"
+    archive.write_bytes(host.get("/backup/download").body)
+    for number in range(300):
+        (data / f"{number:03}-{'ü' * 90}").write_text("")
+
+    removed = host.post("/backup/restore", "-F", f"archive=@{archive}", "-F", "mode=exact").json["removed"]
+
+    assert removed == {"files": 300, "paths": [f"app/{number:03}-{'ü' * 90}" for number in range(100)]}
 
 
 def test_what_a_restore_would_leave_out_is_previewed(host: Host, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
+import { whenLeft } from "./leaving.js";
 import { readableLog } from "./loglines.js";
 import { secretInput } from "./secret.js";
 import { said } from "./sentences.js";
@@ -173,17 +174,6 @@ export function ask({ title, body, action, danger = false, typed, cancel = true,
     dialog.showModal();
     whenLeft(() => dialog.close(""), signal, closed.signal);
   });
-}
-
-/** Call a function once the screen or the login is left, in whichever way, until a signal says that it does not matter. */
-function whenLeft(action, screen, until) {
-  addEventListener("popstate", action, { signal: until });
-  for (const each of [api.untilSignedOut(), ...(screen ? [screen] : [])]) {
-    each.addEventListener("abort", action, { signal: until });
-    if (each.aborted) {
-      action();
-    }
-  }
 }
 
 const STATES = {

@@ -4,6 +4,7 @@ import { Course, fromHuman } from "../course.js";
 import { Restore } from "./restore.js";
 
 const TYPES = ["backup", "restore"];
+const REMOVAL = "backup-delete";
 
 /** Show the screen. */
 export async function page(root, ctx) {
@@ -28,6 +29,14 @@ class Screen {
     this.outcome = ctx.nothing;
     this.restore = new Restore(ctx, this);
     ctx.live.on("job", (job) => this.begun(job), ctx.signal);
+    ctx.live.on("job", (job) => this.removed(job), ctx.signal);
+  }
+
+  /** Somebody, here or elsewhere, removed the backup. */
+  removed(job) {
+    if (job.type === REMOVAL && job.status !== "running" && !this.running) {
+      this.refresh().catch((error) => this.ctx.signal.aborted || reportError(error));
+    }
   }
 
   /** A backup or a restore began, here or elsewhere. */
@@ -127,9 +136,14 @@ class Screen {
   }
 
   async download(event) {
+    const { download, look, t } = this.ctx;
     const { form } = event.currentTarget;
     try {
-      await this.ctx.download("/backup/download");
+      // A browser says nothing of a download that fails.
+      if ((await look("/backup"))?.status !== "success") {
+        throw new Error(t("The backup is not there any more."));
+      }
+      await download("/backup/download");
     } catch (error) {
       this.ctx.showError(form, error);
     }

@@ -140,15 +140,34 @@ export class Restore {
 
   /** What is on the appliance and not in the backup. */
   removes() {
-    const { html, message, nothing, plural, t } = this.ctx;
+    const { html, message, plural, t } = this.ctx;
     const { files, paths } = this.preview.removes ?? { files: 0, paths: [] };
     if (!paths.length) {
       return message("info", t("Nothing is removed: all that is on the appliance is in the backup, too."));
     }
     return html`<div class="message warn told">
       <p>${plural(files, "{count} file that is not in the backup will be removed:", "{count} files that are not in the backup will be removed:")}</p>
-      <ul class="plain">${paths.slice(0, SHOWN).map((path) => html`<li><code>${path}</code></li>`)}</ul>
-      ${paths.length > SHOWN ? html`<details><summary>${t("Show more")}</summary><ul class="plain">${paths.slice(SHOWN).map((path) => html`<li><code>${path}</code></li>`)}</ul></details>` : nothing}
+      ${this.paths(paths)}
+    </div>`;
+  }
+
+  paths(paths) {
+    const { html, nothing, t } = this.ctx;
+    const list = (some) => html`<ul class="plain">${some.map((path) => html`<li><code>${visible(path)}</code></li>`)}</ul>`;
+    return html`${list(paths.slice(0, SHOWN))}
+      ${paths.length > SHOWN ? html`<details><summary>${t("Show more")}</summary>${list(paths.slice(SHOWN))}</details>` : nothing}`;
+  }
+
+  /** What was removed, where that is something else than the preview said: data may change until it is confirmed. */
+  removed(removed = { files: 0, paths: [] }) {
+    const { html, nothing, plural } = this.ctx;
+    const foreseen = this.preview?.removes ?? { files: 0, paths: [] };
+    if (removed.files === foreseen.files && removed.paths.join("\n") === foreseen.paths.join("\n")) {
+      return nothing;
+    }
+    return html`<div class="message warn told">
+      <p>${plural(removed.files, "The data changed after the preview: {count} file was removed.", "The data changed after the preview: {count} files were removed.")}</p>
+      ${this.paths(removed.paths)}
     </div>`;
   }
 
@@ -188,7 +207,7 @@ export class Restore {
     forget(upload);
     this.screen.draw();
     try {
-      await this.tell((await this.post(upload)).warnings);
+      await this.tell(await this.post(upload));
     } catch (error) {
       const isLost = error instanceof UnreachableError;
       if (isLost ? !(await this.isFoundAgain(last)) : this.screen.shown === this.before) {
@@ -222,10 +241,10 @@ export class Restore {
   }
 
   /** Say how it ended; where the screen followed the job, that says so already. */
-  async tell(warnings) {
+  async tell({ warnings, removed }) {
     const { html, message, nothing, t } = this.ctx;
     const told = this.screen.shown === this.before ? message("good", t("The backup is restored.")) : nothing;
-    this.screen.outcome = html`${told}${this.screen.list(warnings, t("What was done otherwise"))}`;
+    this.screen.outcome = html`${told}${this.mode === "exact" ? this.removed(removed) : nothing}${this.screen.list(warnings, t("What was done otherwise"))}`;
     this.preview = null;
     await this.screen.refresh();
   }
@@ -255,3 +274,7 @@ async function pause(signal) {
   await new Promise((resolve) => setTimeout(resolve, PAUSE));
   signal.throwIfAborted();
 }
+
+/** Return a path with what is not to be seen in it, or changes how the rest reads, as an escape. */
+const visible = (path) =>
+  path.replace(/[\p{C}\u2028\u2029]/gu, (each) => `\\u{${/** @type {number} */ (each.codePointAt(0)).toString(16)}}`);
