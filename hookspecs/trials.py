@@ -92,7 +92,8 @@ def state(jobs: Path, id: str) -> State | None:
 
     :param jobs: the directory of the records.
     """
-    states: tuple[State, ...] = ("confirmed", "reverting", "trial")
+    # A trial that is decided meanwhile is renamed: whoever looks for its end first may find neither.
+    states: tuple[State, ...] = ("trial", "confirmed", "reverting")
     return next((each for each in states if _path(jobs, id, each).exists()), None)
 
 
