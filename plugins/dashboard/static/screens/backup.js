@@ -88,7 +88,7 @@ class Screen {
     return html`<section class="card" aria-labelledby="backup">
       <h2 id="backup">${t("Backup")}</h2>
       ${there ? this.facts() : failed ? alert({ message: this.backup["error-message"] ?? t("The last backup failed.") }) : html`<p class="hint">${t("There is no backup on this appliance yet.")}</p>`}
-      ${this.disk ? html`<p class="hint">${t("{used} of {total} of the disk are in use.", { used: fromHuman(this.disk.used), total: fromHuman(this.disk.total) })}</p>` : nothing}
+      ${this.disk?.used && this.disk.total ? html`<p class="hint">${t("{used} of {total} of the disk are in use.", { used: fromHuman(this.disk.used), total: fromHuman(this.disk.total) })}</p>` : nothing}
       ${may("POST", "/backup") ? this.actions(there) : there && may("POST", "/downloads") ? this.downloading() : nothing}
     </section>`;
   }
