@@ -163,6 +163,7 @@ function context(screen, title, place, signal) {
     document: frame.document,
     go,
     download: api.download,
+    ask: (given) => widgets.ask({ signal, ...given }),
     call: (method, path, given) => api.call(method, path, options(given)),
     look: (path, given) => api.look(path, options(given)),
     send: (method, path, given) => api.send(method, path, options(given)),
