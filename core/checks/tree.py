@@ -50,6 +50,7 @@ def _versions(appliance: Appliance) -> Iterator[Finding]:
 
 
 def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
+    in_units = config.values["jobs"]["run-as"] == "unit"
     for name in ("api.token", "api.token.setup", named_tokens.FILE, "updates.key", "license.key"):
         path = appliance.etc / name
         try:
@@ -59,14 +60,14 @@ def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
         mode = stat.S_IMODE(status.st_mode)
         if name == "api.token.setup" and not status.st_size:
             continue  # the original empties it
-        of_root = status.st_uid == 0 and status.st_gid == os.getegid()  # that the service may read
+        of_root = in_units and status.st_uid == 0 and status.st_gid == os.getegid()  # that the service may read
         shared = of_root or status.st_gid in (appliance.group, ownership.group_of(None, appliance.etc))
         if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {shlex.quote(str(path))}"
             yield Finding("error", "permissions", message, advice, str(path))
     written = [appliance.etc, appliance.log, appliance.spool, appliance.tmp]
-    for directory in written if config.values["jobs"]["run-as"] == "unit" else [*written, appliance.system_etc]:
+    for directory in written if in_units else [*written, appliance.system_etc]:
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))

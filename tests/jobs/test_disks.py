@@ -28,7 +28,7 @@ class Recorder:
     def appliance(self) -> Any:
         return SimpleNamespace(root=Path(self.root))
 
-    def command(self, *argv: str, timeout: float) -> int:
+    def command(self, *argv: str, timeout: float, privileged: bool = False) -> int:
         self.calls.append(argv)
         return subprocess.run(argv, timeout=timeout, check=False).returncode if self.status is None else self.status
 

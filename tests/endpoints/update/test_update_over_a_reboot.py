@@ -27,7 +27,8 @@ def is_told(rebooting: Rebooting, code: str, action: str, message: str) -> None:
     wait_until(lambda: code in host.get("/health").text)
     audit = host.appliance.log / "jidoteki-audit.log"
     wait_until(lambda: f'{action},"update {code}"' in audit.read_text())
-    assert message in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    log = host.appliance.log / "jidoteki-admin-api.log"
+    wait_until(lambda: message in log.read_text())
     assert message in host.get("/update/log").text
 
 
