@@ -480,7 +480,9 @@ def test_the_mode_decides_whether_what_the_archive_lacks_stays(
 ) -> None:
     answer = posted(host, tmp_path, *fields)
 
-    assert (answer.status, answer.json) == (200, {"Status": "200 OK"})
+    gone = ["app/current", "app/own", "app/settings.json", "app/uploads/"]
+    removed = {} if own else {"removed": {"files": 4, "paths": gone}}
+    assert (answer.status, answer.json) == (200, {"Status": "200 OK", **removed})
     assert (host.appliance.data / "app/file").read_text() == "new"
     assert (host.appliance.data / "app/own").exists() == own
 
