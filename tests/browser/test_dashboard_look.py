@@ -185,7 +185,7 @@ UNTRANSLATED = r"""(() => {
       text = text.replace(/\[!!((?!\[!!|!!\]).)*!!\]/gs, "");
     }
     const data = parentElement.closest(
-      "dd, pre, code, td, time, .brand, .state, .figures, .services, [data-plain], option, footer, svg");
+      "dd, pre, code, td, time, .changelog, .brand, .state, .figures, .services, [data-plain], option, footer, svg");
     if (/[a-z]{3}/i.test(text.trim()) && !data && parentElement.checkVisibility()) {
       found.push(text.slice(0, 80));
     }

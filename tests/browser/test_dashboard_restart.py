@@ -101,7 +101,7 @@ def test_restart_is_not_offered_while_an_update_runs(
     tab.until("!document.querySelector('dialog')")
     assert tab.page.locator("dialog").count() == 0
     assert tab.asked("POST .*/reboot") == []
-    assert tab.page.evaluate("document.activeElement.textContent") == "Restart"
+    assert tab.page.evaluate("document.activeElement.textContent") == "Restart …"
     tab.assert_quiet()
 
 

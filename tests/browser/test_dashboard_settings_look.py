@@ -148,7 +148,7 @@ def test_access(look: Look) -> None:
 
     tab.page.fill("#field-newtoken", "one")
     tab.page.fill("#field-again", "another")
-    tab.page.click("button:has-text('Change the token')")
+    tab.page.click("button:has-text('Change the API token')")
     look.at("access-refused")
     tab.page.fill("#field-name", "monitor")
     tab.page.select_option("#field-role", "paths")

@@ -28,7 +28,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 def change(tab: Tab, token: str, again: str) -> None:
     tab.page.fill("#field-newtoken", token)
     tab.page.fill("#field-again", again)
-    tab.page.click("button:has-text('Change the token')")
+    tab.page.click("button:has-text('Change the API token')")
 
 
 def test_session_goes_on_with_the_new_token_in_all_tabs(dashboard_browser: Browser, host: Host) -> None:

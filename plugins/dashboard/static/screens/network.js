@@ -57,14 +57,15 @@ class Network {
   }
 
   async ended(record) {
+    const hasWaited = this.trial.pending !== null;
     this.trial.end(record);
-    const isKept = record.status === "success";
-    if (isKept || (this.trial.isOfOthers && !this.typed.size)) {
+    const isDecided = record.status === "success" || hasWaited;
+    if (isDecided || (this.trial.isOfOthers && !this.typed.size)) {
       this.take(await this.ctx.look("/settings"));
     }
     this.draw();
-    if (isKept) {
-      this.refill(); // where it failed, what was entered stays, to be corrected
+    if (isDecided) {
+      this.refill(); // where it failed at once, what was entered stays, to be corrected
     }
   }
 
