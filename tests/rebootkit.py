@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +30,32 @@ PROGRAMS = {
 class Rebooting:
     """A host whose reboot command only says that it was called.
 
+    :param before: called with its root before it starts.
     :param options: of its configuration.
     """
 
-    def __init__(self, make: MakeHost, **options: Any) -> None:
+    def __init__(self, make: MakeHost, before: Callable[[Path], object] = lambda root: None, **options: Any) -> None:
         self.host = make(start=False)
+        before(self.host.appliance.root)
         self.admin = self.host.appliance.admin
         self._boot = self.host.appliance.root / boots.PATH
         self._boot.parent.mkdir(parents=True, exist_ok=True)
+        self._boot.touch()
         self.boot()
+        (self.admin / "reboots").write_text("begun\n")
         command = ["sh", "-c", f'echo asked >> "{self.admin}/reboots"; [ ! -e "{self.admin}/refuses" ]']
         update = {"reboot-timeout": SECONDS, **options.pop("update", {})}
         self.host.configure(commands={"reboot": command, **options.pop("commands", {})}, update=update, **options)
         self.host.start()
 
     def boot(self) -> None:
-        """Begin a new boot, as the kernel tells it."""
-        new = self._boot.with_name("new")
-        new.write_text(f"{secrets.token_hex(16)}\n")
-        new.replace(self._boot)
+        """Begin a new boot, as the kernel tells it; on a full disk, too."""
+        with self._boot.open("r+") as file:
+            file.write(f"{secrets.token_hex(16)}\n")
 
-    def package(self, directory: Path, described: dict[str, Any] | None = None, **programs: str) -> Path:
+    def package(
+        self, directory: Path, described: dict[str, Any] | None = None, version: str = "2.0.0", **programs: str
+    ) -> Path:
         """Make a package.
 
         :param programs: the shell commands at the end of each; those that are not named are not there.
@@ -62,12 +68,12 @@ class Rebooting:
             (source / f"{name}.sh").write_text(PROGRAMS.get(name, "") + commands)
         package = source.with_suffix(".enc")
         keys = vendor / "updates.key", vendor / "private.pem"
-        build_package(source, "2.0.0", *keys, package, described={"reboot": True, **(described or {})})
+        build_package(source, version, *keys, package, described={"reboot": True, **(described or {})})
         return package
 
-    def post(self, directory: Path, described: dict[str, Any] | None = None, **programs: str) -> str:
+    def post(self, directory: Path, described: dict[str, Any] | None = None, **options: str) -> str:
         """Post what `package` makes, and return the id of its job."""
-        package = self.package(directory, described, **programs)
+        package = self.package(directory, described, **options)
         answer = self.host.post("/update", "-F", f"update=@{package}")
         assert answer.status == 202, answer.text
         return answer.headers["Job-Id"]
@@ -75,8 +81,7 @@ class Rebooting:
     @property
     def reboots(self) -> int:
         """How often the reboot command was called."""
-        path = self.admin / "reboots"
-        return len(path.read_text().splitlines()) if path.exists() else 0
+        return len((self.admin / "reboots").read_text().splitlines()) - 1
 
     @property
     def ran(self) -> list[str]:

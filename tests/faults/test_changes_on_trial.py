@@ -7,8 +7,6 @@ being kept, or while the script runs for the former state again.
 from __future__ import annotations
 
 import itertools
-import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from faultkit import Scaled, Tally, some
 from injection import Injector, injected_host, points, ptrace_works
 from test_disk_full import Mount, fill, mount
 from trialcases import KINDS, Trial
+from trialfaults import FAULTS
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -28,57 +27,16 @@ KILLED_AT = ("write", "fsync", "rename", "renameat2", "unlink", "symlinkat", "mk
 AT_ONCE = 3
 #: Seconds that the processes of a job may take when each of their calls is watched.
 PATIENCE = 120
+BY_ANOTHER = "a confirmation by another client"
 #: Longer than the answer to a confirmation waits for the end of its job.
 PERSIST = ["sh", "-c", '[ ! -e "$JIDO_ADMIN_PATH/keep-slowly" ] || sleep 8']
 
 
-def _nothing(trial: Trial, id: str) -> None:
-    return None
-
-
-def _kill_the_service(trial: Trial, id: str) -> None:
-    trial.host.stop(signal.SIGKILL)
-    trial.host.start()
-
-
-def _restart_the_service(trial: Trial, id: str) -> None:
-    trial.host.stop()
-    trial.host.start()
-
-
-def _cut_the_power(trial: Trial, id: str) -> None:
-    trial.host.stop(signal.SIGKILL)
-    trial.kill(id)
-    trial.host.start()
-
-
-def _kill_twice(trial: Trial, id: str) -> None:
-    former = trial.record(id)["pid"]
-    trial.kill(id)
-    wait_until(lambda: trial.record(id)["pid"] != former or trial.record(id)["status"] != "running")
-    trial.kill(id)
-
-
-def _post_another(trial: Trial, id: str) -> None:
-    assert trial.post().status == 400
-
-
-def _reload(trial: Trial, id: str) -> None:
-    trial.host.reload()
-
-
-FAULTS: dict[str, Callable[[Trial, str], None]] = {
-    "nothing": _nothing,
-    "SIGKILL of the job": lambda trial, id: trial.kill(id),
-    "SIGTERM of the job": lambda trial, id: trial.kill(id, signal.SIGTERM),
-    "SIGKILL of the job, twice": _kill_twice,
-    "SIGKILL of the service": _kill_the_service,
-    "a restart of the service": _restart_the_service,
-    "a reload of the service": _reload,
-    "a power cut": _cut_the_power,
-    "another change meanwhile": _post_another,
-    "a confirmation by another client": lambda trial, id: _ignored(trial.confirm("127.0.0.2")),
-}
+def _strike(trial: Trial, id: str, fault: str) -> None:
+    if fault == BY_ANOTHER:
+        _ignored(trial.confirm("127.0.0.2"))
+    else:
+        FAULTS[fault](trial, id)
 
 
 def _ignored(status: int) -> None:
@@ -115,7 +73,7 @@ def _reverting(trial: Trial) -> str:
 
 
 STATES = {"changing": _changing, "waiting": _waiting, "kept": _kept, "reverting": _reverting}
-SHORT = ("nothing", "SIGKILL of the job", "a power cut", "a confirmation by another client")
+SHORT = ("nothing", "SIGKILL of the job", "a power cut", BY_ANOTHER)
 
 
 def _try(host: Host, tally: Tally, kind: str, state: str, fault: str) -> None:
@@ -124,9 +82,9 @@ def _try(host: Host, tally: Tally, kind: str, state: str, fault: str) -> None:
     trial.prepare()
     old = trial.case.state(host)
     id = STATES[state](trial)
-    FAULTS[fault](trial, id)
+    _strike(trial, id, fault)
     record = trial.ended(id)
-    stays = state == "kept" or (state == "waiting" and fault == "a confirmation by another client")
+    stays = state == "kept" or (state == "waiting" and fault == BY_ANOTHER)
     now = trial.case.state(host)
     tally.case((now != old) if stays else (now == old), f"{named}: in the files is something else: {record}")
     tally.case(trial.is_in_force(now), f"{named}: something else is in force: {record}")
@@ -149,7 +107,7 @@ def _try(host: Host, tally: Tally, kind: str, state: str, fault: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_in_each_state_leaves_what_was_confirmed(jidoteki_host: MakeHost, tally: Tally, kind: str) -> None:
-    cases = list(itertools.product(some(STATES, ("changing", "waiting")), some(FAULTS, SHORT)))
+    cases = list(itertools.product(some(STATES, ("changing", "waiting")), some((*FAULTS, BY_ANOTHER), SHORT)))
     hosts = [jidoteki_host(commands={"persist": PERSIST}) for _ in cases]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -235,7 +193,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_nothing_from_coming_back(
         tally.case(trial.confirm() in (200, 503), f"{kind}, full, {fault}: the confirmation")
     is_new = confirmed and (host.appliance.jobs / f"{id}.trial").exists() is False
 
-    FAULTS[fault](trial, id)
+    _strike(trial, id, fault)
     record = trial.ended(id)
 
     now = trial.case.state(host)

@@ -20,6 +20,8 @@ TO_GO_BACK: Final = "Restarting the appliance to go back to the former version"
 #: How far the job is meanwhile, in percent.
 PERCENTAGE: Final = 90
 LOOK_EACH: Final = 0.2
+#: Seconds between telling clients and going down: so they hear of it.
+NOTICE: Final = 1.0
 
 
 def problem(host_config: Mapping[str, Any], appliance: Appliance) -> str | None:
@@ -56,6 +58,7 @@ def restart(job: Job, boot: str, why: str, asking: Callable[[], None]) -> None:
     job.progress(PERCENTAGE)
     job.restarting(why)
     job.log(why)
+    time.sleep(NOTICE)
     with privileges.lowered():  # the locks are the service's
         changes = Changes(job, PERCENTAGE)
         changes.wait()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,8 @@ from conftest import Vendor
 from rebootkit import Rebooting
 
 from jidoteki.testing import MakeHost, wait_until
+from jidoteki.testing.fixtures import TOKEN
+from jidoteki.testing.host import COMMAND
 
 VERIFIED_ONCE = '[ "$(grep -c verify "$JIDO_ADMIN_PATH/ran")" = 1 ]\n'
 BACK = "verify.sh failed with exit status 1. The former version is back"
@@ -60,7 +67,7 @@ def test_an_update_is_verified_again_after_the_restart(rebooting: Rebooting, tmp
 
 def test_what_is_to_survive_is_saved_before_the_restart(jidoteki_host: MakeHost, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
-    keep = ["sh", "-c", f'cp "$JIDO_ADMIN_PATH"/jobs/*.state {saved}; [ ! -e "$JIDO_ADMIN_PATH/reboots" ]']
+    keep = ["sh", "-c", f'cp "$JIDO_ADMIN_PATH"/jobs/*.state {saved}; ! grep -q asked "$JIDO_ADMIN_PATH/reboots"']
     rebooting = Rebooting(jidoteki_host, commands={"persist": keep})
 
     id = rebooting.post(tmp_path, update="")
@@ -166,6 +173,28 @@ def test_an_appliance_without_a_reboot_command_refuses_it(vendor: Vendor, new_jo
     assert UPDATE.check
     with pytest.raises(JobError, match="no reboot command is configured"):
         UPDATE.check(job)
+
+
+def test_who_waits_for_one_is_told_its_end_after_the_restart(rebooting: Rebooting, tmp_path: Path) -> None:
+    host = rebooting.host
+    package = rebooting.package(tmp_path, update="", verify="", rollback="")
+    trust = host.appliance.system_etc / "pki/tls/certs/enterprise.crt"
+    argv = [*COMMAND, "call", "POST", "/update", "-F", f"update=@{package}", "--wait", "--cacert", str(trust)]
+    environment = {**os.environ, "JIDOTEKI_TOKEN": TOKEN, "JIDOTEKI_URL": host.url}
+    caller = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rebooting.goes_down()
+
+    with ThreadPoolExecutor() as pool:
+        polled = pool.submit(host.wait_for_job, "/update")
+        rebooting.go_down("000001-update")
+        time.sleep(3)  # the connections are lost, and refused
+        assert (caller.poll(), polled.done()) == (None, False)
+        rebooting.come_back()
+        status = polled.result(60)
+    printed, said = caller.communicate(timeout=60)
+
+    assert (status["status"], caller.returncode, json.loads(printed)["status"]) == ("success", 0, "success")
+    assert "Restarting the appliance to try the update\n" in said
 
 
 def test_nothing_cancels_one_that_goes_on(rebooting: Rebooting, tmp_path: Path) -> None:
