@@ -39,6 +39,8 @@ PROPERTIES: Final[dict[str, Any]] = {
         "description": "What mode=exact removed, if anything",
     },
 }
+#: Levels of directories below which nothing is counted: a tree may be deeper than this process can go.
+DEEPEST: Final = 100
 _COUNT: Final = "Files removed that are not in the archive: "
 _PATH: Final = "Removed: "
 
@@ -114,7 +116,9 @@ def _of_line(volumes: Volumes, line: Line, checkpoint: Callable[[], None]) -> It
                     yield from _replaced(path, name, data, new, checkpoint)
 
 
-def _replaced(path: str, name: str, data: int, new: int, checkpoint: Callable[[], None]) -> Iterator[tuple[str, int]]:
+def _replaced(
+    path: str, name: str, data: int, new: int, checkpoint: Callable[[], None], levels: int = DEEPEST
+) -> Iterator[tuple[str, int]]:
     """Yield what a directory that is replaced as a whole has, and the new entry lacks."""
     if not is_directory(name, new):
         yield _whole(path, name, data, checkpoint)
@@ -125,19 +129,28 @@ def _replaced(path: str, name: str, data: int, new: int, checkpoint: Callable[[]
             below = joined(path, entry.name)
             if not exists(entry.name, coming):
                 yield _whole(below, entry.name, former, checkpoint)
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _replaced(below, entry.name, former, coming, checkpoint)
+            elif levels and entry.is_dir(follow_symlinks=False):
+                yield from _replaced(below, entry.name, former, coming, checkpoint, levels - 1)
 
 
 def _whole(path: str, name: str, directory: int, checkpoint: Callable[[], None]) -> tuple[str, int]:
     """Return an entry as it is told of, and how many files it has."""
     if not is_directory(name, directory):
         return path, 1
+    return f"{path}/", _files(name, directory, checkpoint, DEEPEST)
+
+
+def _files(name: str, directory: int, checkpoint: Callable[[], None], levels: int) -> int:
+    """Count the files in a directory and this many levels below it, as far as it can be read."""
     files = 0
-    for _, _, names, _ in os.fwalk(name, dir_fd=directory, follow_symlinks=False):
-        checkpoint()
-        files += len(names)
-    return f"{path}/", files
+    with suppress(OSError), _opened(name, directory) as inner, os.scandir(inner) as entries:
+        for entry in entries:
+            checkpoint()
+            if not entry.is_dir(follow_symlinks=False):
+                files += 1
+            elif levels:
+                files += _files(entry.name, inner, checkpoint, levels - 1)
+    return files
 
 
 def _opened(name: str, directory: int) -> AbstractContextManager[int]:

@@ -123,7 +123,8 @@ def test_a_restored_tree_equals_the_original(host: Host, tmp_path: Path) -> None
 
     answer = host.post("/backup/restore", "-F", f"archive=@{tmp_path}/backup.tar", "-F", "mode=exact")
 
-    assert (answer.status, answer.body) == (200, b'{"Status":"200 OK"}')
+    removed = {"files": 1, "paths": ["db/new"]}
+    assert (answer.status, answer.json) == (200, {"Status": "200 OK", "removed": removed})
     assert tree(host.appliance.data) == original
     assert list(host.appliance.uploads.glob(".*")) == []
 
