@@ -102,7 +102,7 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
     Exits 1 with the reason and its code when it would not, and where --lint finds an error.
     """
     from jidoteki.core.endpoints.update import lint
-    from jidoteki.core.endpoints.update.jobs import CHANGELOG, VERSION
+    from jidoteki.core.endpoints.update.recorded_versions import CHANGELOG, VERSION
     from jidoteki.hookspecs import JobError
 
     appliance = Appliance(root)

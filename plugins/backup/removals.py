@@ -105,6 +105,8 @@ def logged(lines: Iterable[str]) -> dict[str, Any]:
 
 
 def _of_line(volumes: Volumes, line: Line, checkpoint: Callable[[], None]) -> Iterator[tuple[str, int]]:
+    if not {"remove", "replace"}.intersection(line.entries.values()):
+        return  # most lines of most plans: nothing is opened for them
     with closing(directory_beneath(volumes.data, components(line.directory))) as data:
         for name, action in line.entries.items():
             checkpoint()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.journal import DamagedJournalError, Journal
 from jidoteki.plugins.backup.kept_paths import Kept
 from jidoteki.plugins.backup.own_backups import Origin
-from jidoteki.plugins.backup.plan_lines import Line
 from jidoteki.plugins.backup.planning import Planner, Settle
 from jidoteki.plugins.backup.preview import preview
 from jidoteki.plugins.backup.pruning import prune
@@ -79,23 +77,18 @@ def _unpack(job: Job, journal: Journal) -> None:
             job.log(line)
 
         prune(volumes, listed, tell)
-        plan = _planner(job, volumes, listed, reasons=disks.reasons).lines()
+        checkpoint = partial(job.progress, 0)
+        removals = Removals(volumes, checkpoint)
+        is_shown = job.dry_run and job.input["mode"] == EXACT
+        for line in _planner(job, volumes, listed, reasons=disks.reasons).lines():
+            if is_shown:
+                removals.counted(line)
         if job.dry_run:
-            _preview(job, volumes, plan, origin)
+            job.preview(preview(appliance, [volume.new for volume in volumes], origin, checkpoint))
             if left_behind:
                 job.preview({"warnings": left_behind})
-        else:
-            collections.deque(plan, maxlen=0)
-
-
-def _preview(job: Job, volumes: Volumes, plan: Iterable[Line], origin: Origin) -> None:
-    checkpoint = partial(job.progress, 0)
-    removals = Removals(volumes, checkpoint)
-    for line in plan:
-        removals.counted(line)
-    job.preview(preview(job.appliance, [volume.new for volume in volumes], origin, checkpoint))
-    if job.input["mode"] == EXACT:
-        job.preview({"removes": removals.shown()})
+        if is_shown:
+            job.preview({"removes": removals.shown()})
 
 
 def _make_data_directory(path: Path) -> None:

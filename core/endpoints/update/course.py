@@ -8,8 +8,6 @@ from jidoteki.core.endpoints.update import highest_version, recorded_versions, u
 from jidoteki.core.endpoints.update.trial import Trial
 from jidoteki.hookspecs import Job, JobError, paths, trials
 
-MAX_CHANGELOG = 4 * 1024 * 1024
-
 
 def try_out(job: Job, tried: Trial) -> None:
     """Verify an update, and once more after the restart that its package asks for.
@@ -37,7 +35,7 @@ def rolled_back(job: Job, tried: Trial, failure: JobError) -> JobError:
         highest_version.path(job.appliance, highest_version.BEGUN).unlink(missing_ok=True)
     former, now = tried.state.former, recorded_versions.valid(recorded_versions.read_installed, job, lambda told: None)
     if tried.is_back and former is not None and now != former:
-        job.appliance.replace_file(job.appliance.etc / recorded_versions.FILE, f"{former}\n")
+        job.appliance.replace_file(job.appliance.etc / recorded_versions.VERSION, f"{former}\n")
     if tried.is_back:
         outcome = tried.restart_back(outcome)
     tried.end(outcome)
@@ -75,6 +73,7 @@ def go_on(job: Job, tried: Trial, reason: str) -> None:
 def _record(job: Job, tried: Trial) -> None:
     changelog = None
     with contextlib.suppress(OSError):  # there is none, or update.sh moved it
-        changelog = paths.read_regular(unpacked.directory(job) / recorded_versions.CHANGELOG, MAX_CHANGELOG)
+        path = unpacked.directory(job) / recorded_versions.CHANGELOG
+        changelog = paths.read_regular(path, recorded_versions.MAX_CHANGELOG)
     recorded_versions.record(job, tried.state.new, changelog)
     tried.end()

@@ -26,19 +26,17 @@ from jidoteki.core.endpoints.update import (
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
+from jidoteki.core.endpoints.update.recorded_versions import CHANGELOG, MAX_CHANGELOG, VERSION
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import Job, JobError, privileges
 from jidoteki.hookspecs.free_space import FULL
 
-VERSION = "version.txt"
 MAX_LOOKED_AT = 1000
-CHANGELOG = "changelog.txt"
 #: The last lines of `update.log`: those of the original's script and of its documentation.
 SUCCESS = ("Update successful", "Updating system successful")
 NO_SCRIPT = "No update script found, skipping."
 MAX_VERSION = 4096
-MAX_CHANGELOG = 4 * 1024 * 1024
 
 
 def check(job: Job) -> None:

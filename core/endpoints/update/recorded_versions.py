@@ -11,8 +11,9 @@ from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import Appliance, Job, JobError
 from jidoteki.hookspecs.free_space import FULL
 
-FILE: Final = "version.txt"
+VERSION: Final = "version.txt"
 CHANGELOG: Final = "changelog.txt"
+MAX_CHANGELOG: Final = 4 * 1024 * 1024
 
 
 def read_installed(appliance: Appliance) -> str | None:
@@ -21,12 +22,12 @@ def read_installed(appliance: Appliance) -> str | None:
     :raises VersionError: it is not valid.
     """
     try:
-        text = (appliance.read_text(appliance.etc / FILE) or "").strip()
+        text = (appliance.read_text(appliance.etc / VERSION) or "").strip()
         return versions.parse(text.splitlines()[0]) if text else None  # the first of several lines, as in the original
     except OSError as error:
-        raise VersionError(f"The installed {FILE} cannot be read ({error.strerror})") from error
+        raise VersionError(f"The installed {VERSION} cannot be read ({error.strerror})") from error
     except VersionError as error:
-        raise VersionError(f"The installed {FILE} is not valid") from error
+        raise VersionError(f"The installed {VERSION} is not valid") from error
 
 
 def valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str], None]) -> str | None:
@@ -67,7 +68,7 @@ def record(job: Job, version: str | None, changelog: bytes | None) -> None:
         except OSError as error:  # the version must be recorded nevertheless
             job.log(f"The changelog cannot be written: {error.strerror or error}")
     if version is not None:
-        contents: dict[Path, str | bytes] = {etc / FILE: f"{version}\n", mark: f"{version}\n"}
+        contents: dict[Path, str | bytes] = {etc / VERSION: f"{version}\n", mark: f"{version}\n"}
         _write(job, version, contents, mark)
     highest_version.path(job.appliance, highest_version.BEGUN).unlink(missing_ok=True)
 
