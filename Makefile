@@ -3,6 +3,8 @@ VENV := .venv
 PORT := 8443
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Each of the thousand hosts and jobs of the tests would compile all modules.
+unexport PYTHONDONTWRITEBYTECODE
 PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
 SOURCES := bench client core deb docs examples hookspecs plugins testing tests
 
@@ -101,6 +103,8 @@ check: $(READY) types check-scripts ## lint, formatting, types, import rules
 	for each in browser faults mutants vm endpoints/update; do MYPYPATH=tests/$$each:tests $(BIN)/mypy tests/$$each || exit 1; done
 	for each in examples/*; do MYPYPATH=$$each:$$each/tests $(BIN)/mypy $$each || exit 1; done
 	$(BIN)/lint-imports
+	@# A test that cannot be imported fails here, and not after all others.
+	@$(BIN)/python -m pytest --collect-only -qqq >build/collected || { cat build/collected; exit 1; }
 
 faults: $(READY) ## every attack and fault in large numbers, with a table in docs/faults.md (half an hour; as root for tmpfs)
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)

@@ -154,8 +154,10 @@ async function sendAll({ path, file }, draw, signal) {
   }
 }
 
-function pause(signal) {
+/** Wait before something is tried again; AbortError once the signal says so. */
+export function pause(signal) {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const end = () => (clearTimeout(timer), reject(signal.reason));
     const timer = setTimeout(() => (signal.removeEventListener("abort", end), resolve(undefined)), PAUSE);
     signal.addEventListener("abort", end, { once: true });

@@ -3,10 +3,9 @@
 import { UnreachableError } from "../api.js";
 import { fileField } from "../choosing.js";
 import { checking } from "../course.js";
-import { forget, sendFile } from "../sending.js";
+import { forget, pause, sendFile } from "../sending.js";
 
 const TYPE = "restore";
-const PAUSE = 2_000;
 /** Of what is removed, how many paths are shown at once. */
 const SHOWN = 5;
 
@@ -268,11 +267,6 @@ export class Restore {
       await pause(signal);
     }
   }
-}
-
-async function pause(signal) {
-  await new Promise((resolve) => setTimeout(resolve, PAUSE));
-  signal.throwIfAborted();
 }
 
 /** Return a path with what is not to be seen in it, or changes how the rest reads, as an escape. */

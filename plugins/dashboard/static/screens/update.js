@@ -3,11 +3,10 @@
 import { UnreachableError } from "../api.js";
 import { checking } from "../course.js";
 import * as notes from "../notes.js";
-import { forget, sendFile, sendForm } from "../sending.js";
+import { forget, pause, sendFile, sendForm } from "../sending.js";
 import * as view from "./update_view.js";
 
 const TYPE = "update";
-const PAUSE = 2_000;
 
 /** Show the screen. */
 export async function page(root, ctx) {
@@ -271,8 +270,7 @@ class Screen {
           throw error;
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
-      this.ctx.signal.throwIfAborted();
+      await pause(this.ctx.signal);
     }
   }
 }
