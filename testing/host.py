@@ -19,6 +19,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import processes
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import PREFIX, programs
+from jidoteki.testing import forked
 from jidoteki.testing.calls import Answer, audit_lines, configure, credential, is_audited
 from jidoteki.testing.forms import form
 
@@ -52,9 +53,9 @@ class Host:
         self.token = token
         self.url = ""
         self.plain_url = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | forked.ForkedProcess | None = None
         #: The same while it listens, as far as the test itself lets it.
-        self._up: subprocess.Popen[str] | None = None
+        self._up: subprocess.Popen[str] | forked.ForkedProcess | None = None
         self._own = tempfile.TemporaryDirectory(prefix="jidoteki-host-", ignore_cleanup_errors=True)
         self._directory = Path(self._own.name)
         self.error_file = self._directory / "errors"
@@ -70,12 +71,16 @@ class Host:
         :param arguments: more arguments of `jidoteki serve`.
         :param prefix: a command that runs it.
         """
-        argv = [*prefix, *COMMAND, "serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")} | dict(env or {})
+        argv = ["serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")}
         with self.error_file.open("ab") as errors:
-            self.process = subprocess.Popen(
-                argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
-            )
+            if env or prefix:
+                self.process = subprocess.Popen(
+                    [*prefix, *COMMAND, *argv], stdout=subprocess.PIPE, stderr=errors, text=True,
+                    env=environment | dict(env or {}), start_new_session=True,
+                )  # fmt: skip
+            else:
+                self.process = forked.start(argv, environment, errors.fileno())
         assert self.process.stdout
         for _ in range(2 if "--http-port" in arguments else 1):
             line = self.process.stdout.readline()

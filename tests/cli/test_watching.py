@@ -42,7 +42,8 @@ class Running:
 
     def __init__(self, host: Host, *arguments: str, token: str | None = None) -> None:
         environment = {**os.environ, "JIDOTEKI_URL": host.url, "JIDOTEKI_TOKEN": token or str(host.token)}
-        argv = [*COMMAND, *arguments, "--cacert", str(host.certificate)]
+        # A shell that started the tests in the background has them ignore Ctrl-C, and what they start as well.
+        argv = ["env", "--default-signal=INT", *COMMAND, *arguments, "--cacert", str(host.certificate)]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs.restorable import RESERVED
-from jidoteki.testing import Host, MakeHost
+from jidoteki.testing import Host, MakeHost, wait_until
 
 PAGE = (ROOT / "docs/vendors.md").read_text()
 SETTINGS = {"network": {"interface": "eth0", "hostname": "test.example"}, "app": {"theme": ["dark"]}}
@@ -27,9 +28,9 @@ def host(jidoteki_host: MakeHost) -> Host:
     host.request("POST", "/storage", {"settings": b'{"storage":{"type":"local"}}'})
     host.request("POST", "/tokens", {"name": "monitor", "scopes": "read"})
     host.request("POST", "/backup", {"action": "START"})
+    wait_until(lambda: all(record.ended for record in Records(host.appliance.jobs).all()))
     for path in ("/backup", "/settings", "/storage"):
         host.request("GET", path)
-    host.wait_for_job("/backup")
     return host
 
 
