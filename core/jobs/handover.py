@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -17,8 +18,10 @@ from typing import Final, Self
 from jidoteki.core.jobs.order import MAX_SIZE
 
 NAME: Final = "start.socket"
-#: Seconds for either side.
-TIMEOUT: Final = 20.0
+#: Seconds for either side. On a slow machine that just boots, the process needs half a minute before it begins.
+TIMEOUT: Final = 90.0
+#: Seconds between two looks whether the process lives that is to come.
+LOOK_EACH: Final = 1.0
 DESCRIPTORS: Final = 3
 _MAX_ANSWER: Final = 64 * 1024
 _CHUNK: Final = 64 * 1024
@@ -39,7 +42,6 @@ class Listener:
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(TIMEOUT)
         self._socket.bind(str(self._path))
         self._socket.listen(1)
 
@@ -50,17 +52,14 @@ class Listener:
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
-    def hand_over(self, order: bytes, descriptors: Sequence[int]) -> int:
+    def hand_over(self, order: bytes, descriptors: Sequence[int], lives: Callable[[], bool] = lambda: True) -> int:
         """Hand a job over, and return the number of the process that runs it.
 
+        :param lives: returns whether the process that is to come lives.
         :raises RefusedError: it is refused.
         :raises OSError: nobody takes it.
         """
-        try:
-            connection, _ = self._socket.accept()
-        except TimeoutError as error:
-            raise RefusedError("no process came for it") from error
-        with connection:
+        with self._accepted(lives) as connection:
             connection.settimeout(TIMEOUT)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
                 socket.send_fds(connection, [b"\n"], descriptors)
@@ -74,6 +73,15 @@ class Listener:
         if number != answer and number.isascii() and number.isdecimal():
             return int(number)
         raise RefusedError(answer or "its process ended at once")
+
+    def _accepted(self, lives: Callable[[], bool]) -> socket.socket:
+        self._socket.settimeout(LOOK_EACH)
+        deadline, may_come = time.monotonic() + TIMEOUT, True
+        while may_come and time.monotonic() < deadline:
+            may_come = lives()  # before the wait: one that came and went has still come
+            with contextlib.suppress(TimeoutError):
+                return self._socket.accept()[0]
+        raise RefusedError("no process came for it")
 
 
 @dataclass(slots=True)

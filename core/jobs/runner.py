@@ -132,6 +132,8 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
         _run(run, limit, _resume)
     else:
         trying.put_back(run, limit, run.reverting)
+    if run.job.persist and record.status != "success":
+        _store_former(run)
     if run.log:
         run.log.store()
     status_files.save(context.appliance.etc, run.job, record, records)
@@ -184,6 +186,17 @@ def _keep(run: Run) -> None:
         run.context.persist()
         disks.store(run.context)
     run.record.percentage = run.context.final_percentage
+
+
+def _store_former(run: Run) -> None:
+    """Write to disk what a failed change put back: a power cut a moment later must not leave neither state."""
+    run.context.protect()
+    try:
+        disks.store(run.context)
+    except JobError as error:
+        run.context.log_failure(error.message)
+        if run.record.error_message:
+            run.record.error_message += f". {error.message}"
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class UnitProcess(JobProcess):
                 content = order.read_bytes()
                 order.unlink()
                 _require(_systemctl("start", _unit(id)))
-                pid = listener.hand_over(content, (stdin, out, errors))
+                pid = listener.hand_over(content, (stdin, out, errors), lambda: is_active(id))
         except BaseException:
             if reading is not None:
                 os.close(reading)

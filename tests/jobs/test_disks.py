@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 
 from jidoteki.core.jobs import disks, runner
 from jidoteki.hookspecs import JobError
+from jidoteki.testing import MakeClient
 
 
 @dataclass
@@ -106,3 +108,31 @@ def test_a_job_that_changes_the_system_stores_it_at_last(monkeypatch: pytest.Mon
     runner._perform(SimpleNamespace(job=job, context=context, record=SimpleNamespace(confirm=0)))  # type: ignore[arg-type]
 
     assert order == (["run", "persist", "store"] if persist else ["run"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_failed_change_put_back_is_stored_before_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, jidoteki_client: MakeClient, fails: bool
+) -> None:
+    client = await jidoteki_client(enable=["settings"])
+    conf, script = client.appliance.system_etc / "network.conf", client.appliance.bin / "network.sh"
+    conf.write_text("hostname=former\n")
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    seen: list[tuple[str, str]] = []
+
+    def store(job: Any) -> None:
+        (record,) = client.appliance.jobs.glob("*-settings.json")
+        seen.append((conf.read_text(), json.loads(record.read_text())["status"]))
+        if fails:
+            raise JobError("What was changed is not stored: the file system at / fails")
+
+    monkeypatch.setattr(disks, "store", store)
+
+    posted = {"settings": json.dumps({"network": {"interface": "eth0", "hostname": "new.host", "mode": "dhcp"}})}
+    id = (await client.request("POST", "/settings", posted)).headers["Job-Id"]
+    job = await client.wait_for_job(f"/jobs/{id}")
+
+    assert job["status"] == "failed"
+    assert seen == [("hostname=former\n", "running")]
+    assert ("the file system at / fails" in job["error-message"]) == fails

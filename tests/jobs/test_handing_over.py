@@ -72,6 +72,29 @@ def test_an_order_that_is_too_long_is_not_taken(tmp_path: Path) -> None:
     assert isinstance(found[0], OSError)
 
 
+def test_a_process_that_dies_on_its_way_is_not_waited_for(tmp_path: Path) -> None:
+    with Listener(tmp_path) as listener, pytest.raises(RefusedError, match="^no process came for it$"):
+        listener.hand_over(b"{}", (0, 1, 2), lambda: False)
+
+
+def test_a_slow_process_is_waited_for_as_long_as_it_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(handover, "LOOK_EACH", 0.01)
+    looks, come = [], threading.Event()
+    with Listener(tmp_path) as listener:
+
+        def lives() -> bool:
+            looks.append(1)
+            if len(looks) == 5 and not come.is_set():
+                come.set()
+                threads.append(received(tmp_path, None)[0])
+            return True
+
+        threads: list[threading.Thread] = []
+        assert listener.hand_over(b"{}", (0, 1, 2), lives) == os.getpid()
+    threads[0].join()
+    assert len(looks) >= 5
+
+
 @pytest.mark.parametrize("descriptors", [(), (0,), (0, 1)])
 def test_an_order_without_its_descriptors_is_not_taken(tmp_path: Path, descriptors: tuple[int, ...]) -> None:
     with Listener(tmp_path) as listener:

@@ -236,7 +236,7 @@ def _install(job: Job, directory: Path) -> bool:
         begun.unlink(missing_ok=True)  # the script itself reports that it did not install this version
         raise
     if has_script:
-        disks.store(job)  # a version counts only once all of it is there
+        _store(job, tried)
     if told.reboot:
         inbox.discard(job)  # this process will not come back to it
     if tried:
@@ -245,6 +245,16 @@ def _install(job: Job, directory: Path) -> bool:
     if tried:
         tried.end()
     return has_script
+
+
+def _store(job: Job, tried: trial.Trial | None) -> None:
+    """Write what the script changed to disk: a version counts only once all of it is there."""
+    try:
+        disks.store(job)
+    except JobError as failure:
+        if tried:
+            raise course.rolled_back(job, tried, failure) from failure
+        raise
 
 
 def resume(job: Job, reason: str) -> None:

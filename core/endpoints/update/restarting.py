@@ -6,8 +6,11 @@ and the next start of the service goes on.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from jidoteki.core.jobs import disks, going_down
@@ -65,11 +68,12 @@ def restart(job: Job, boot: str, why: str, asking: Callable[[], None]) -> None:
         going_down.persist(job)
         with changes.none_begins():  # nor while it goes down
             disks.store(job)
-            asking()
-            status = going_down.run(job, "reboot", argv)
-            if status > 0:  # else it went down with the system
-                going_down.require(status, "reboot")
-            wait(job, boot, trials.now() + limit(job))
+            with _ended_by_the_system():
+                asking()
+                status = going_down.run(job, "reboot", argv)
+                if status > 0:  # else it went down with the system
+                    going_down.require(status, "reboot")
+                _wait(job, boot, trials.now() + limit(job))
 
 
 def wait(job: Job, boot: str, deadline: float) -> None:
@@ -78,7 +82,28 @@ def wait(job: Job, boot: str, deadline: float) -> None:
     :param deadline: by the boot clock.
     :raises JobError: it has not by then.
     """
+    with _ended_by_the_system():
+        _wait(job, boot, deadline)
+
+
+def _wait(job: Job, boot: str, deadline: float) -> None:
     while not has_happened(job.appliance, boot):
         if trials.now() >= deadline:
             raise JobError(f"The appliance did not restart within {limit(job):g} seconds")
         time.sleep(LOOK_EACH)
+
+
+@contextmanager
+def _ended_by_the_system() -> Iterator[None]:
+    """Let SIGTERM end this process at once in a `with` block, for a system that goes down waits for its processes.
+
+    The next start of the service goes on, as after any other end.
+    """
+    if threading.current_thread() is not threading.main_thread():  # the test kit's
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -17,6 +17,7 @@ from places import ROOT
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
 from jidoteki.core.endpoints.update.build import build_package
+from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import JobError
 from jidoteki.testing import Host, MakeHost, wait_until
 
@@ -57,6 +58,27 @@ def live(appliance: Appliance) -> str:
 
 def version(appliance: Appliance) -> str:
     return (appliance.etc / "version.txt").read_text().strip()
+
+
+def test_one_that_the_disk_does_not_take_is_rolled_back(
+    prepared: Prepared, appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, stored = prepared(update=INTO_TREE, rollback=WAY_BACK), []
+
+    def store(job: Any) -> None:
+        stored.append(job)
+        if len(stored) == 2:  # the first one is before update.sh
+            raise JobError("What was changed is not stored: the file system at / fails")
+
+    monkeypatch.setattr(disks, "store", store)
+
+    code, message = failure(job)
+
+    assert (code, message) == (
+        "E1000",
+        "What was changed is not stored: the file system at / fails. The former version is back",
+    )
+    assert live(appliance) == version(appliance) == "1.0.0"
 
 
 def test_an_update_that_is_verified_stays(prepared: Prepared, appliance: Appliance) -> None:

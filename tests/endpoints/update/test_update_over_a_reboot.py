@@ -14,6 +14,7 @@ import pytest
 from conftest import Vendor
 from rebootkit import Rebooting
 
+from jidoteki.core.jobs.processes import is_alive
 from jidoteki.testing import MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.host import COMMAND
@@ -195,6 +196,31 @@ def test_who_waits_for_one_is_told_its_end_after_the_restart(rebooting: Rebootin
 
     assert (status["status"], caller.returncode, json.loads(printed)["status"]) == ("success", 0, "success")
     assert "Restarting the appliance to try the update\n" in said
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_it_does_not_hold_up_a_system_that_goes_down(rebooting: Rebooting, tmp_path: Path, again: bool) -> None:
+    """systemd and init(8) wait for processes that ignore SIGTERM, a minute and a half."""
+    id = rebooting.post(tmp_path, update="", verify="")
+    rebooting.goes_down()
+    record = rebooting.host.appliance.jobs / f"{id}.json"
+    if again:  # by the process that goes on waiting
+        former = json.loads(record.read_text())["pid"]
+        rebooting.go_down(id)
+        rebooting.come_back(new_boot=False)
+        wait_until(lambda: json.loads(record.read_text())["pid"] != former)
+    wait_until(lambda: json.loads(record.read_text())["restarting"])
+    time.sleep(1)  # it goes on to wait
+    pid = json.loads(record.read_text())["pid"]
+    assert pid > 1
+    rebooting.host.stop(signal.SIGKILL)
+
+    os.kill(pid, signal.SIGTERM)
+
+    wait_until(lambda: not is_alive(pid), 10)
+    rebooting.come_back()
+    assert rebooting.ended(id)["status"] == "success"
+    assert (rebooting.live, rebooting.reboots) == ("new", 1)
 
 
 def test_nothing_cancels_one_that_goes_on(rebooting: Rebooting, tmp_path: Path) -> None:
