@@ -5,33 +5,45 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from jidoteki.hookspecs import Appliance, Finding, JobError, rooted
 from jidoteki.plugins.backup import backup_list
 
+FAILS: Final = "every backup and restore fails"
+
 
 def check(appliance: Appliance) -> Iterator[Finding]:
-    """Yield the error that makes every backup and restore fail."""
-    fails, path = "every backup and restore fails", appliance.etc / backup_list.NAME
+    """Yield the error that makes every backup and restore fail, or what is wrong with the list."""
+    path = appliance.etc / backup_list.NAME
+    if _are_roots(appliance):
+        found = list(_list_of_roots(path, appliance.admin / "keys" / backup_list.NAME))
+        if found:
+            yield from found
+            return
     try:
         backup_list.selection(appliance)
     except JobError as error:
         advice = f"List paths below {appliance.data}, one a line; a line with a single dot means all of it."
-        yield Finding("error", "backup", f"{fails}: {error}", advice, str(path))
-        return
-    if not _are_roots(appliance):
-        return
-    list_of_roots = appliance.admin / "keys" / backup_list.NAME
+        yield Finding("error", "backup", f"{FAILS}: {error}", advice, str(path))
+
+
+def _list_of_roots(path: Path, its: Path) -> Iterator[Finding]:
+    """Check that the list by which root goes is root's, and the one that the service sees.
+
+    :param path: where the service looks.
+    :param its: where root does.
+    """
     try:
-        rooted.require(list_of_roots)
+        rooted.require(its)
     except OSError as error:
-        advice = f"Let root own {list_of_roots}, and {path} be a link to it."
-        message = f"{fails}, for root goes by a list that root alone may change: {error.strerror}"
-        yield Finding("error", "backup", message, advice, str(list_of_roots))
+        message = f"{FAILS}, for root goes by this list, which it alone may change: {error.strerror}"
+        yield Finding("error", "backup", message, f"Let root own it, and {path} be a link to it.", str(its))
         return
-    if not _is_same(path, list_of_roots):
-        message = f"it counts for nothing: root goes by {list_of_roots}"
-        yield Finding("warning", "backup", message, "Make it a link to that.", str(path))
+    if not _is_same(path, its):
+        yield Finding(
+            "warning", "backup", f"it counts for nothing: root goes by {its}", f"Link it to {its}.", str(path)
+        )
 
 
 def _are_roots(appliance: Appliance) -> bool:

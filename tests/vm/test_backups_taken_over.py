@@ -97,11 +97,21 @@ def test_a_list_of_somebody_elses_is_refused(prey: Guest, owner: str) -> None:
     prey.sh(f"{owner} {path}" if owner else f"mv {path} {path}.kept")
     try:
         said = back_up(prey)
+        found = prey.run("jidoteki", "check", check=False).stdout
     finally:
         prey.sh(f"chown root {path}; chmod 644 {path}" if owner else f"mv {path}.kept {path}")
 
     assert said["status"] == "failed"
     assert ("Somebody else than root" if owner else "where root alone may write") in str(said["error-message"])
+    assert "root goes by this list, which it alone may change" in " ".join(found.split())
+
+
+def test_a_list_that_counts_for_nothing_is_told(prey: Guest) -> None:
+    as_service(prey, "sh", "-c", f"cd {ADMIN}/etc; rm -f backup.txt; echo app >backup.txt")
+
+    found = prey.run("jidoteki", "check", check=False).stdout
+
+    assert f"it counts for nothing: root goes by {ADMIN}/keys/backup.txt" in " ".join(found.split())
 
 
 @pytest.mark.parametrize(
