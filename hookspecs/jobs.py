@@ -173,7 +173,8 @@ class Job(Protocol):
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
-        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0, true_owners: bool = False,
+        seen: Callable[[bytes], object] = lambda chunk: None,
     ) -> None:  # fmt: skip
         """Unpack a tar archive into the empty directory `into`, with owners, modes, times, attributes and ACLs.
 
@@ -190,6 +191,8 @@ class Job(Protocol):
         :param elsewhere: called once for each directory with its path in the archive; returns a descriptor of another
             directory to receive its content, or None. It stays open; no space has to stay free there.
         :param room: bytes of space there.
+        :param true_owners: whether to refuse an archive with a member whose owner this process cannot set.
+        :param seen: called with all bytes of the file, as they are read, for its hash: it may change meanwhile.
         :raises JobError: the archive is damaged or holds a refused member; `into` is then incomplete.
         """
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 Started = TypeVar("Started")
 
 _service: pwd.struct_passwd | None = None
+_groups: list[int] = []
 
 
 def act_as(user: str) -> None:
@@ -26,6 +27,7 @@ def act_as(user: str) -> None:
     """
     global _service
     _service = pwd.getpwnam(user)
+    _groups[:] = os.getgrouplist(user, _service.pw_gid)
     _become(_service)
 
 
@@ -60,6 +62,19 @@ def lowered() -> Iterator[None]:
         _become_root()
 
 
+def in_reach(directory: int) -> bool:
+    """Return whether the service's user decides what lies in an open directory, where this process can be root.
+
+    Whoever may write there may have moved a file there that he may not read.
+    """
+    if _service is None:
+        return False
+    if os.fstat(directory).st_uid == _service.pw_uid:
+        return True
+    with lowered():
+        return os.access(".", os.W_OK, dir_fd=directory, effective_ids=True)
+
+
 def as_root(start: Callable[[], Started]) -> Started:
     """Call a function that starts a program, which is root's then, where this process can be root."""
     with raised():
@@ -73,6 +88,6 @@ def _become_root() -> None:
 
 
 def _become(user: pwd.struct_passwd) -> None:
-    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgroups(_groups)
     os.setegid(user.pw_gid)
     os.seteuid(user.pw_uid)

@@ -165,7 +165,8 @@ class FakeJob:
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
-        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0, true_owners: bool = False,
+        seen: Callable[[bytes], object] = lambda chunk: None,
     ) -> None:  # fmt: skip
         """Record the call; nothing is unpacked."""
         self._step()

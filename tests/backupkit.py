@@ -14,7 +14,7 @@ from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.archives import unpacking
-from jidoteki.core.archives.streams import gunzipped
+from jidoteki.core.archives.streams import Observed, gunzipped
 from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import jobs, restoring, stored_backup
 from jidoteki.testing import FakeJob
@@ -41,15 +41,18 @@ class Job(FakeJob):
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
-        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0, true_owners: bool = False,
+        seen: Callable[[bytes], object] = lambda chunk: None,
     ) -> None:  # fmt: skip
-        free_space = self.host_config["limits"]["free-space"]
         policy = unpacking.Policy.restore(
-            links_below=links_below, free_space=free_space, note=self.log, own=own, elsewhere=elsewhere
-        )
+            links_below=links_below, free_space=self.host_config["limits"]["free-space"], note=self.log, own=own,
+            elsewhere=elsewhere, true_owners=true_owners,
+        )  # fmt: skip
         try:
             with archive.open("rb") as file:
-                unpacking.unpack(gunzipped(file, 1 << 40), into, policy)
+                whole = Observed(file, seen)
+                unpacking.unpack(gunzipped(whole, 1 << 40), into, policy)
+                whole.read_rest()
         except unpacking.ArchiveError as error:
             raise JobError(str(error)) from error
 

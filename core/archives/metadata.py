@@ -17,6 +17,8 @@ from jidoteki.hookspecs.posix_acl import Acl
 MAX_NOTES = 100
 
 Tell = Callable[[str], None]
+Owner = tuple[int, int]
+"""A user and a group."""
 
 
 class Notes:
@@ -104,18 +106,28 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, more: Attributes, tell: Tell) -> None:
+def give(
+    descriptor: int,
+    mode: int,
+    owner: Owner | None,
+    time: int,
+    more: Attributes,
+    tell: Tell,
+    lost: Callable[[Owner, str], None],
+) -> None:
     """Set the metadata of a file or directory.
 
-    :param owner: user and group; None to leave it as it is.
+    :param owner: None to leave it as it is.
     :param time: modification time, in nanoseconds since the epoch.
     :param tell: called with a message for each attribute and list that cannot be set.
+    :param lost: called with an owner that cannot be set, and the reason.
     """
     for name in more.left_out:
         tell(f"its attribute {name} is left out")
     for name, value in more.extended.items():
         _set(descriptor, name, value, f"its attribute {name} cannot be restored", tell)
-    if owner and not give_owner(descriptor, owner, tell):
+    if owner and (reason := file_attributes.give_owner(descriptor, *owner)):
+        lost(owner, reason)
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
     os.fchmod(descriptor, mode)
     if more.access and not _set_list(descriptor, posix_acl.ACCESS, more.access, tell):
@@ -123,14 +135,6 @@ def give(descriptor: int, mode: int, owner: tuple[int, int] | None, time: int, m
     if more.default:
         _set_list(descriptor, posix_acl.DEFAULT, more.default, tell)
     os.utime(descriptor, ns=(time, time))
-
-
-def give_owner(file: int | str, owner: tuple[int, int], tell: Tell, directory: int | None = None) -> bool:
-    """Set the owner of a file, or of a link by its name in a directory; report a failure and return False."""
-    reason = file_attributes.give_owner(file, *owner, directory)
-    if reason:
-        tell(f"its owner {owner[0]}:{owner[1]} cannot be set, so it belongs to the service's user: {reason}")
-    return reason is None
 
 
 def _set_list(descriptor: int, kind: str, acl: Acl, tell: Tell) -> bool:

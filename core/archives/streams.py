@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
+from typing import Protocol, Self, cast
 
 from isal import igzip_lib
 
@@ -87,14 +88,46 @@ class GunzipReader:
         return True
 
 
-def gunzipped(file: BinaryIO, limit: int) -> Source:
+class Observed:
+    """A source whose bytes are shown to somebody else as they are read, each of them once."""
+
+    def __init__(self, source: Source, seen: Callable[[bytes], object]) -> None:
+        self._source = source
+        self._seen = seen
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; empty at the end."""
+        chunk = self._source.read(size)
+        self._seen(chunk)
+        return chunk
+
+    def read_rest(self) -> None:
+        """Read what nobody wanted."""
+        while self.read(CHUNK):
+            pass
+
+
+class _Begun:
+    """A source of which some bytes were read already."""
+
+    def __init__(self, begins: bytes, source: Source) -> None:
+        self._begins = begins
+        self._source = source
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; empty at the end."""
+        begins, self._begins = self._begins[:size], self._begins[size:]
+        return begins + self._source.read(size - len(begins)) if begins else self._source.read(size)
+
+
+def gunzipped(source: Source, limit: int) -> Source:
     """Return the content of a file, decompressed if it has the gzip signature (RFC 1952).
 
     :param limit: largest decompressed size in bytes.
     """
-    begins = file.read(len(GZIP))
-    file.seek(0)
-    return GunzipReader(file, limit) if begins == GZIP else file
+    begins = source.read(len(GZIP))
+    begun = _Begun(begins, source)
+    return GunzipReader(begun, limit) if begins == GZIP else begun
 
 
 class ReadAhead:

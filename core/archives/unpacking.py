@@ -11,7 +11,7 @@ import math
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -21,12 +21,13 @@ from typing import Self
 
 from jidoteki.core import files
 from jidoteki.core.archives import links, metadata, rules, sparse
-from jidoteki.core.archives.directories import Directories, Elsewhere
+from jidoteki.core.archives.directories import Directories
 from jidoteki.core.archives.metadata import Attributes, Notes
 from jidoteki.core.archives.names import Names
+from jidoteki.core.archives.policy import Policy
 from jidoteki.core.archives.postponed import Postponed
 from jidoteki.core.archives.space import SMALLEST_ON_DISK, Space
-from jidoteki.core.archives.tar import MAX_HEADER, ArchiveError, Source, TarReader, refuse
+from jidoteki.core.archives.tar import ArchiveError, Source, TarReader, refuse
 from jidoteki.hookspecs import file_attributes, sparse_files
 from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.paths import DIRECTORY
@@ -34,77 +35,8 @@ from jidoteki.hookspecs.restorable import parts
 
 __all__ = ["ArchiveError", "Policy", "Summary", "unpack"]
 
-NO_LIMIT = 1 << 62
-MAX_RESTORED_HEADER = 2 * file_attributes.MAX_SIZE
 COPIED_AT_ONCE = 1024 * 1024
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def _nothing(*arguments: object) -> None:
-    return None
-
-
-def _never() -> bool:
-    return False
-
-
-def nowhere(path: str) -> None:
-    """Return None: the content of no directory goes elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The limits and options of unpacking. Sizes are bytes."""
-
-    max_size: int
-    """Total size of all files."""
-    max_members: int
-    free_space: int
-    """Space that must stay free on the target's file system."""
-    links_below: Path | None = None
-    """The directory that absolute symbolic links must point into; None to refuse them."""
-    keep: bool = False
-    """Whether to restore owners, all mode bits, attributes, access control lists and the times of directories, beside
-    permissions and times of files. Reserved names, except for `LEFT_OUT`, are then refused."""
-    umask: int = 0
-    """Permissions to remove, unless `keep` is set."""
-    checkpoint: Callable[[], None] = _nothing
-    """Called often; an exception that it raises ends the unpacking."""
-    max_header: int = MAX_HEADER
-    """Total size of one member's headers."""
-    note: Callable[[str], None] = _nothing
-    """Called with a message for each thing that cannot be restored."""
-    own: Callable[[], bool] = _never
-    """Returns whether this appliance made the archive; called when that matters, possibly often."""
-    elsewhere: Elsewhere = nowhere
-    """Returns the target for the content of a directory that goes to another file system."""
-
-    @classmethod
-    def update(
-        cls, *, max_size: int, max_members: int, free_space: int, umask: int = 0,
-        checkpoint: Callable[[], None] = _nothing,
-    ) -> Policy:  # fmt: skip
-        """Return the policy for the content of an update package."""
-        return cls(max_size, max_members, free_space, umask=umask, checkpoint=checkpoint)
-
-    @classmethod
-    def restore(
-        cls,
-        *,
-        links_below: Path,
-        free_space: int,
-        max_members: int = 4_000_000,
-        checkpoint: Callable[[], None] = _nothing,
-        note: Callable[[str], None] = _nothing,
-        own: Callable[[], bool] = _never,
-        elsewhere: Elsewhere = nowhere,
-    ) -> Policy:
-        """Return the policy for a backup, whose size is not limited."""
-        return cls(
-            NO_LIMIT, max_members, free_space, links_below,
-            keep=True, checkpoint=checkpoint, max_header=MAX_RESTORED_HEADER, note=note, own=own,
-            elsewhere=elsewhere,
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -140,7 +72,7 @@ class _Tree:
         root = os.open(".", DIRECTORY, dir_fd=into) if isinstance(into, int) else os.open(into, DIRECTORY)
         self._directories = Directories(root, policy.keep, policy.elsewhere)
         self._later = Postponed(root)
-        self._owner = policy.keep and os.geteuid() == 0
+        self._owner = policy.keep and (policy.true_owners or os.geteuid() == 0)
         self._notes = Notes(policy.note)
         self._space = Space(root, policy.free_space)
         self.summary = Summary()
@@ -280,9 +212,9 @@ class _Tree:
     def _link(self, info: tarfile.TarInfo, name: str, parent: int) -> None:
         os.symlink(info.linkname, name, dir_fd=parent)
         if self._policy.keep:
-            if self._owner:
-                tell = partial(self._notes.add, info.name)
-                metadata.give_owner(name, (info.uid, info.gid), tell, parent)
+            owner = info.uid, info.gid
+            if self._owner and (reason := file_attributes.give_owner(name, *owner, parent)):
+                self._lose_owner(info.name, owner, reason)
             time = _nanoseconds(info)
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
@@ -290,7 +222,14 @@ class _Tree:
         self, name: str, descriptor: int, mode: int, owner: tuple[int, int], time: int, more: Attributes
     ) -> None:
         given = owner if self._owner else None
-        metadata.give(descriptor, mode, given, time, more, partial(self._notes.add, name))
+        tell, lost = partial(self._notes.add, name), partial(self._lose_owner, name)
+        metadata.give(descriptor, mode, given, time, more, tell, lost)
+
+    def _lose_owner(self, name: str, owner: metadata.Owner, reason: str) -> None:
+        user, group = owner
+        if self._policy.true_owners:
+            raise refuse(name, f"belongs to {user}:{group}, which cannot be set here: {reason}")
+        self._notes.add(name, f"its owner {user}:{group} cannot be set, so it belongs to the service's user: {reason}")
 
 
 def _nanoseconds(info: tarfile.TarInfo) -> int:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
-from jidoteki.core.files import rooted
 from jidoteki.core.jobs import script_faults
-from jidoteki.hookspecs import Finding, paths
+from jidoteki.hookspecs import Finding, paths, rooted
 from jidoteki.hookspecs.programs import PATH
 
 MAX_SCRIPTS = 100

@@ -27,6 +27,8 @@ JOB_UNIT: Final = "usr/lib/systemd/system/jidoteki-job@.service"
 #: What root's jobs verify updates with, in the administration tree.
 KEYS: Final = "keys"
 UPDATE_KEYS: Final = ("updates.key", "updates.pub")
+#: What belongs to a backup: where root makes it, root alone decides.
+BACKUP_LIST: Final = "backup.txt"
 LICENSE_KEYS: Final = ("license.key", "license.pub")
 ENDPOINTS: Final = ("settings", "certs")
 #: What others may not read.
@@ -101,7 +103,7 @@ class _Provisioning:
 
     def _owner_of(self, appliance: Appliance, path: Path, user: str) -> Ids | None:
         """Return who owns a directory: what is root's where root runs jobs is the service's elsewhere."""
-        own = path.is_relative_to(appliance.admin) or path == appliance.system_etc
+        own = path.is_relative_to(appliance.admin) or path in (appliance.system_etc, appliance.data)
         is_roots = user == "root" and (_runs_units(appliance) or not own)
         return Ids(0, 0) if is_roots and self.owner else self.owner
 
@@ -170,8 +172,8 @@ def _runs_units(appliance: Appliance) -> bool:
 
 
 def _links(appliance: Appliance) -> list[Path]:
-    """Return where the service looks for the keys that root keeps for its jobs."""
-    there = [name for name in UPDATE_KEYS if (appliance.admin / KEYS / name).exists()]
+    """Return where the service looks for what root keeps for its jobs."""
+    there = [name for name in (*UPDATE_KEYS, BACKUP_LIST) if (appliance.admin / KEYS / name).exists()]
     return [appliance.etc / name for name in there if _runs_units(appliance)]
 
 
@@ -180,7 +182,8 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
     from jidoteki.core.config import schema
     from jidoteki.core.plugin_manager import section_schemas
 
-    of_files = {"backup": appliance.etc / "backup.txt", "license": appliance.etc / "license.key"}
+    of_backups = (appliance.admin / KEYS if _runs_units(appliance) else appliance.etc) / BACKUP_LIST
+    of_files = {"backup": of_backups, "license": appliance.etc / "license.key"}
     endpoints = [*ENDPOINTS, *(name for name, file in of_files.items() if file.exists() or file.name in keys)]
     configuration: dict[str, object] = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
     of_updates = appliance.etc

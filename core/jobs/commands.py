@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from jidoteki.core.files import rooted
 from jidoteki.core.jobs import priority
-from jidoteki.hookspecs import Appliance, JobError, privileges, programs
+from jidoteki.hookspecs import Appliance, JobError, privileges, programs, rooted
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024

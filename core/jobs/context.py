@@ -15,9 +15,8 @@ from jidoteki.core.jobs import cancelling, commands, persisting, status_files, t
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
-from jidoteki.hookspecs import JobCancelledError, JobError, JobType, paths, privileges, programs, scripts
+from jidoteki.hookspecs import JobCancelledError, JobError, JobType, privileges, programs, scripts
 
-ROOM_FOR_HEADERS = 64 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2
 
 
@@ -260,39 +259,21 @@ class Context:
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
-        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0,
+        elsewhere: Callable[[str], int | None] = lambda path: None, room: int = 0, true_owners: bool = False,
+        seen: Callable[[bytes], object] = lambda chunk: None,
     ) -> None:  # fmt: skip
         """Unpack a tar archive, which may be compressed with gzip, safely."""
         # Imported late: few jobs unpack archives, and an import delays the start of every job.
-        from jidoteki.core.archives import unpacking
-        from jidoteki.core.archives.streams import GunzipError, gunzipped
+        from jidoteki.core.jobs import restorable_archives
 
-        policy = unpacking.Policy.restore(
-            links_below=links_below,
-            free_space=self.host_config["limits"]["free-space"],
-            checkpoint=self.checkpoint,
-            note=self.log,
-            own=own,
-            elsewhere=elsewhere,
+        restorable_archives.unpack(
+            self, archive, into, links_below, own, elsewhere, room, true_owners=true_owners, seen=seen
         )
-        try:
-            with open(paths.open_regular(archive), "rb") as file:
-                unpacking.unpack(gunzipped(file, _unpackable(into) + 2 * room), into, policy)
-        except unpacking.ArchiveError as error:
-            raise JobError(str(error)) from error
-        except GunzipError as error:
-            raise JobError(f"The archive cannot be decompressed: {error}") from error
 
     def apply(self, name: str, document: dict[str, Any]) -> bool:
         """Offer new settings to the plugins; the first that accepts them applies them."""
         implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
         return any(function(job=self, name=name, document=document) for _, function in implementations)
-
-
-def _unpackable(into: Path | int) -> int:
-    """Return the maximum size in bytes of an archive that can fit on a file system; headers take up space, too."""
-    status = os.statvfs(into)
-    return 2 * status.f_bavail * status.f_frsize + ROOM_FOR_HEADERS
 
 
 def _ignore(output: bytes) -> None:

@@ -20,14 +20,14 @@ import voluptuous as vol
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config
-from jidoteki.core.files import leftovers, locks, rooted
+from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import handover, runner
 from jidoteki.core.jobs.handover import Received, RefusedError
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, parse
 from jidoteki.core.plugin_manager import manager
 from jidoteki.core.plugin_manager.sources import Source, sources
-from jidoteki.hookspecs import JobType, privileges, strict_json
+from jidoteki.hookspecs import JobType, privileges, rooted, strict_json
 from jidoteki.hookspecs.explanations import explain
 
 #: Root's: work spaces, and what decides about updates.

@@ -113,14 +113,25 @@ async def restore(request: Request) -> Response:
 
 @hookimpl
 def jidoteki_config_schema() -> vol.Schema:
-    """Return the schema with the option `allow-incomplete`."""
+    """Return the schema of what may be allowed."""
     return vol.Schema(
         {
             vol.Optional(
                 "allow-incomplete",
                 default=False,
                 description="Whether a backup that lacks what cannot be packed is a success",
-            ): bool
+            ): bool,
+            vol.Optional(
+                "allow-other-owners",
+                default=False,
+                description="Whether a restore goes on where it cannot set the owners of files, "
+                "which then belong to the service's user",
+            ): bool,
+            vol.Optional(
+                "allow-foreign",
+                default=False,
+                description="Whether root, where it runs the jobs, restores backups that this appliance did not make",
+            ): bool,
         }
     )
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, JobError
+from jidoteki.hookspecs import Appliance, JobError, privileges, rooted
 from jidoteki.hookspecs.paths import read_regular
 from jidoteki.hookspecs.restorable import is_reserved, parts
 
 EVERYTHING: Final = "."
+NAME: Final = "backup.txt"
 _SEPARATORS: Final = re.compile("[ \t\r\n]+")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -87,9 +88,10 @@ def selection(appliance: Appliance) -> Selection:
     :raises JobError: it is missing or empty, or lists a path outside the data directory or with a reserved name.
     """
     try:
-        content = read_regular(appliance.etc / "backup.txt", follow=True)
+        content = _content(appliance)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise JobError("There is no backup.txt that says what belongs to a backup") from error
+        where = f" in {appliance.keys}, where root alone may write," if privileges.are_kept() else ""
+        raise JobError(f"There is no backup.txt{where} that says what belongs to a backup") from error
     except OSError as error:
         raise JobError(f"backup.txt cannot be read: {error.strerror}") from error
     lines = os.fsdecode(content.removeprefix(_BYTE_ORDER_MARK)).split("\n")
@@ -98,6 +100,15 @@ def selection(appliance: Appliance) -> Selection:
     if not texts:
         raise JobError("backup.txt lists nothing that belongs to a backup")
     return Selection(tuple(_word(text, appliance) for text in dict.fromkeys(texts)))
+
+
+def _content(appliance: Appliance) -> bytes:
+    """Read the list: where root runs the job, the one that root alone may change."""
+    path = appliance.keys / NAME
+    with privileges.raised():
+        if privileges.are_kept():
+            rooted.require(path)
+        return read_regular(path, follow=True)
 
 
 def _word(text: str, appliance: Appliance) -> Word:

@@ -7,9 +7,11 @@ import shutil
 from contextlib import suppress
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, JobCancelledError, JobError, JobType
+import voluptuous as vol
+
+from jidoteki.hookspecs import Appliance, Job, JobCancelledError, JobError, JobType, privileges
 from jidoteki.hookspecs.mounts import mounts_below
-from jidoteki.plugins.backup import packing, restoring, stored_backup, swapping
+from jidoteki.plugins.backup import believing, packing, restoring, stored_backup, swapping
 from jidoteki.plugins.backup.archive_file import Packed, Sink
 from jidoteki.plugins.backup.archive_size import Count
 from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
@@ -17,6 +19,7 @@ from jidoteki.plugins.backup.error_messages import reason
 from jidoteki.plugins.backup.matching import Matches, find
 from jidoteki.plugins.backup.notes import MAX_NAMES, Notes, Silent
 from jidoteki.plugins.backup.selection import Tree
+from jidoteki.plugins.backup.validators import mode
 
 LOG: Final = "update_backup.log"
 INTERRUPTED: Final = stored_backup.INTERRUPTED
@@ -35,9 +38,11 @@ def back_up(job: Job) -> None:
     """
     try:
         job.log("Validating backup file size")
-        swapping.finish_all(job.appliance, job.log)
-        swapping.check_finished(job.appliance)
-        found = _find(job.appliance)
+        with privileges.raised():
+            believing.check_place(job.appliance)
+            swapping.finish_all(job.appliance, job.log)
+            swapping.check_finished(job.appliance)
+            found = _find(job.appliance)
     except (JobError, OSError) as error:
         raise _failed(job, error) from error
     try:
@@ -84,7 +89,12 @@ def _make(job: Job, found: Matches) -> None:
     job.log("Starting backup")
     partial = appliance.spool / f"{stored_backup.PARTIAL}{secrets.token_hex(8)}"
     notes = _noted(job, found)
-    with Count(lambda: packing.estimated(Tree(appliance.data, found.names, Silent()))) as count:
+
+    def estimated() -> int:
+        with privileges.raised():
+            return packing.estimated(Tree(appliance.data, found.names, Silent()))
+
+    with Count(estimated) as count:
 
         def progress(written: int) -> None:
             size = count.result()
@@ -95,7 +105,8 @@ def _make(job: Job, found: Matches) -> None:
         try:
             with Sink(partial) as sink:
                 tree = Tree(appliance.data, found.names, notes)
-                packed = packing.pack(tree, sink, room, notes, progress)
+                with privileges.raised():
+                    packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
             size_shown = stored_backup.store(appliance, partial, packed, told)
         except packing.TooBigError as error:
@@ -175,6 +186,7 @@ JOBS: Final = [
         timeout=_TIMEOUT,
         recover=recover,
         cancellable=True,
+        privileged=True,
     ),
     JobType(
         "backup-delete", delete, exclusive_with=("backup",), log=LOG, source="LIVE IMAGE", timeout=600, makes_room=True
@@ -190,5 +202,7 @@ JOBS: Final = [
         persist=True,
         recover=restoring.recover,
         cancellable=True,
+        privileged=True,
+        input=vol.Schema({vol.Required("archive"): str, vol.Required("mode"): mode}),
     ),
 ]

@@ -1,7 +1,8 @@
 """The journal of a restore, by which it is recovered after a kill: its directory, and the state of its plan.
 
-The plan is a file beside the journal, which records when it is complete. Both are in `ADMIN/jobs`, which nobody else
-can write to, and are validated like external input all the same; invalid ones are set aside.
+The plan is a file beside the journal, which records when it is complete. Both are in `ADMIN/jobs`, or in a directory of
+root's where root restores, which nobody else can write to, and are validated like external input all the same; invalid
+ones are set aside.
 """
 
 from __future__ import annotations
@@ -98,9 +99,9 @@ class Journal:
     def __init__(self, appliance: Appliance, id: str) -> None:
         self.id = id
         self._appliance = appliance
-        self._path = appliance.jobs / f"{id}{_SUFFIX}"
-        self._plan = appliance.jobs / f"{id}{_PLAN}"
-        self._lock = appliance.jobs / f"{id}{_LOCK}"
+        self._path = appliance.guarded / f"{id}{_SUFFIX}"
+        self._plan = appliance.guarded / f"{id}{_PLAN}"
+        self._lock = appliance.guarded / f"{id}{_LOCK}"
 
     def create(self) -> Entry:
         """Create and lock the journal; the lock is released when this process ends.
@@ -270,7 +271,7 @@ def unfinished(appliance: Appliance) -> Iterator[str]:
 
 
 def _all(appliance: Appliance) -> Iterator[Journal]:
-    names = (path.name for path in appliance.jobs.iterdir())
+    names = (path.name for path in appliance.guarded.iterdir())
     ids = {name.removesuffix(end) for name in names for end in (_SUFFIX, _LOCK) if name.endswith(end)}
     return (Journal(appliance, id) for id in sorted(ids))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance
+from jidoteki.hookspecs import Appliance, JobError, privileges
 from jidoteki.hookspecs.paths import open_regular, read_own
 
 MAX_KNOWN: Final = 1000
@@ -34,7 +34,8 @@ def remember(appliance: Appliance, sha256: str) -> None:
     known = {key: each for key, each in _known(appliance).items() if key != sha256}
     known[sha256] = Made(int(time.time()), version or None)
     listed = [{"sha256": key, "time": each.time, "version": each.version} for key, each in known.items()]
-    appliance.replace_file(appliance.jobs / _FILE, json.dumps(listed[-MAX_KNOWN:]), mode=0o600)
+    with privileges.raised():
+        appliance.replace_file(appliance.guarded / _FILE, json.dumps(listed[-MAX_KNOWN:]), mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Origin:
         self._archive = archive
         self._checkpoint = checkpoint
         self._found: Made | None = None
-        self._looked = False
+        self._digest: str | None = None
+        self._restored = hashlib.sha256()
 
     def is_own(self) -> bool:
         """Return whether this appliance made the archive; reads all of it.
@@ -72,16 +74,30 @@ class Origin:
         """
         return self._look() or Made()
 
+    def saw(self, chunk: bytes) -> None:
+        """Note what is restored of it."""
+        self._restored.update(chunk)
+
+    def check_restored(self) -> None:
+        """Check that what was restored is what was judged, once all of it was seen.
+
+        :raises JobError: somebody has changed the archive meanwhile.
+        """
+        if self._found and self._restored.hexdigest() != self._digest:
+            raise JobError("The archive was changed while it was restored")
+
     def _look(self) -> Made | None:
-        if not self._looked:
+        if self._digest is None:
             known = _known(self._appliance)
-            self._found = known.get(self._sha256()) if known else None
-            self._looked = True
+            self._digest = self._sha256() if known else ""
+            self._found = known.get(self._digest)
         return self._found
 
     def _sha256(self) -> str:
         digest = hashlib.sha256()
-        with open(open_regular(self._archive), "rb", buffering=0) as file:
+        with privileges.lowered():  # it lies where he may have put anything
+            descriptor = open_regular(self._archive)
+        with open(descriptor, "rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
                 self._checkpoint()
                 digest.update(chunk)
@@ -90,7 +106,8 @@ class Origin:
 
 def _known(appliance: Appliance) -> dict[str, Made]:
     try:
-        listed: Any = json.loads(read_own(appliance.jobs / _FILE))
+        with privileges.raised():
+            listed: Any = json.loads(read_own(appliance.guarded / _FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     entries = (_entry(each) for each in (listed if isinstance(listed, list) else []))

@@ -15,13 +15,14 @@ from jidoteki.hookspecs import sparse_files
 from jidoteki.hookspecs.mounts import mounts_below
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import LEFT_OUT, can_restore
-from jidoteki.plugins.backup import headers
+from jidoteki.plugins.backup import believing, headers
 from jidoteki.plugins.backup.archive_file import CHUNK, Packed, Sink
 from jidoteki.plugins.backup.attributes import Attributes
 from jidoteki.plugins.backup.descriptors import closing
 from jidoteki.plugins.backup.hard_links import SecondNames
 from jidoteki.plugins.backup.selection import CHANGED, Files, Note, Other, Tree
 from jidoteki.plugins.backup.sizes import BLOCK
+from jidoteki.plugins.backup.unseen_owners import UnseenOwners
 
 SMALL = 64 * 1024
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -108,18 +109,20 @@ class _Packer:
         self._data = data
         self._note = note
         self._attributes = Attributes(note)
+        self._unseen = UnseenOwners()
         self._progress = progress
         self._second_names = SecondNames(mounts_below(data))
 
     def add_files(self, files: Files) -> None:
         """Add regular files, with the status that each has when it is open."""
-        prefix, parent, names = files
+        prefix, parent, names, within = files
         for base in names:
             try:
-                descriptor = os.open(base, FILE, dir_fd=parent)
+                with believing.reading(within):
+                    descriptor = os.open(base, FILE, dir_fd=parent)
             except OSError as error:
                 if error.errno == errno.ELOOP:  # it was replaced by a symbolic link
-                    self.add_other(Other(prefix + base, parent, base))
+                    self.add_other(Other(prefix + base, parent, base, within))
                 else:
                     self._unread(prefix + base, error)
                 continue
@@ -134,6 +137,8 @@ class _Packer:
     def _add_file(self, name: str, descriptor: int) -> None:
         status = os.fstat(descriptor)
         size = status.st_size
+        if self._is_nobodys(name, status):
+            return
         if status.st_nlink > 1 and stat.S_ISREG(status.st_mode) and self._add_second_name(name, status):
             return
         more = self._attributes.of(descriptor, name)
@@ -218,10 +223,12 @@ class _Packer:
         return True
 
     def _other_header(self, other: Other, opened: ExitStack) -> bytes | None:
-        name, parent, base = other
+        name, parent, base, within = other
         status = os.stat(base, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
             self._note.lost(name, "it changed meanwhile")
+            return None
+        if self._is_nobodys(name, status):
             return None
         if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
             kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a socket"
@@ -231,7 +238,8 @@ class _Packer:
             link = os.readlink(base, dir_fd=parent) if stat.S_ISLNK(status.st_mode) else ""
             return self._header(name, status, {}, link)
         try:
-            descriptor = os.open(base, DIRECTORY, dir_fd=parent)
+            with believing.reading(within):
+                descriptor = os.open(base, DIRECTORY, dir_fd=parent)
         except PermissionError:
             return self._header(name, status, {})
         opened.callback(os.close, descriptor)
@@ -264,6 +272,13 @@ class _Packer:
         padding = _PADDINGS[len(content) % tarfile.BLOCKSIZE]
         self._check_room(tarfile.BLOCKSIZE + len(content) + len(padding))
         self._sink.write(b"".join((headers.header(info), content, padding)))
+
+    def _is_nobodys(self, name: str, status: os.stat_result) -> bool:
+        """Return whether it is lost, as nobody knows whom it belongs to."""
+        if not self._unseen.hide(status):
+            return False
+        self._note.lost(name, "whom it belongs to cannot be seen in this user namespace")
+        return True
 
     def _unread(self, name: str, error: OSError) -> None:
         if error.errno in CHANGED:

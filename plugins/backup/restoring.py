@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from jidoteki.hookspecs import Appliance, Job, JobError
+from jidoteki.hookspecs import Appliance, Job, JobError, privileges
 from jidoteki.hookspecs.mounts import bound_below, mounts_below
-from jidoteki.plugins.backup import left_out, restore_log, swapping
+from jidoteki.plugins.backup import believing, left_out, restore_log, swapping
 from jidoteki.plugins.backup.backup_list import Selection, selection
 from jidoteki.plugins.backup.directory_metadata import settle
 from jidoteki.plugins.backup.disks import Disks
@@ -41,6 +41,11 @@ def check(job: Job) -> None:
 
     :raises JobError: it is refused; nothing is left of it.
     """
+    with privileges.raised():
+        _check(job)
+
+
+def _check(job: Job) -> None:
     job.log(f"{restore_log.BEGIN}{job.appliance.data}")
     journal = Journal(job.appliance, job.id)
     try:
@@ -56,7 +61,10 @@ def check(job: Job) -> None:
 
 def _unpack(job: Job, journal: Journal) -> None:
     appliance = job.appliance
+    believing.check_place(appliance)
     listed = selection(appliance)
+    origin = Origin(appliance, Path(job.input["archive"]), partial(job.progress, 0))
+    believing.check_origin(job, origin)
     swapping.finish_all(appliance, job.log, without=True)
     swapping.check_finished(appliance)
     swapping.remove_all(appliance, job.log)
@@ -66,9 +74,11 @@ def _unpack(job: Job, journal: Journal) -> None:
         volumes = Volumes(opened.enter_context(swapping.opened_data(appliance)), opened)
         made = volumes.make(MAIN, entry)
         disks = Disks(appliance.data, volumes, journal, listed)
-        archive = Path(job.input["archive"])
-        origin = Origin(appliance, archive, partial(job.progress, 0))
-        job.unpack(archive, made.new, appliance.data, origin.is_own, disks.directory, disks.room())
+        job.unpack(
+            Path(job.input["archive"]), made.new, appliance.data, origin.is_own, disks.directory, disks.room(),
+            true_owners=not job.config.get("allow-other-owners"), seen=origin.saw,
+        )  # fmt: skip
+        origin.check_restored()
         made.staging.take_list()
         left_behind: list[str] = []
 
@@ -120,6 +130,11 @@ def restore(job: Job) -> None:
 
     :raises JobError: that failed; the old data are still there.
     """
+    with privileges.raised():
+        _restore(job)
+
+
+def _restore(job: Job) -> None:
     journal = Journal(job.appliance, job.id)
     job.progress(60)
     try:
@@ -168,10 +183,14 @@ def recover(appliance: Appliance) -> str | None:
 
     :raises OSError: one can neither be completed nor rolled back now.
     """
-    complete = swapping.finish_all(appliance, logger.warning)
-    thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
-    thread.start()
-    thread.join(CLEARING_TIMEOUT)
+    with privileges.raised():
+        complete = swapping.finish_all(appliance, logger.warning)
+        if privileges.are_kept():  # in a process that ends now
+            swapping.remove_all(appliance, logger.warning)
+        else:
+            thread = threading.Thread(target=_go_on, args=(appliance,), daemon=True)
+            thread.start()
+            thread.join(CLEARING_TIMEOUT)
     return f"All of the archive of {', '.join(complete)} is restored all the same" if complete else None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from jidoteki.hookspecs import Appliance, JobError
 from jidoteki.hookspecs.paths import DIRECTORY
 from jidoteki.hookspecs.restorable import MAX_DEPTH, is_reserved
+from jidoteki.plugins.backup import believing
 from jidoteki.plugins.backup.backup_list import EVERYTHING, selection
 from jidoteki.plugins.backup.matching import below_a_link, find, outermost, parents
 
@@ -61,6 +62,8 @@ class Files(NamedTuple):
     parent: int
     """A descriptor of their directory, open until the next item is requested."""
     names: list[str]
+    within: bool = False
+    """Whether the service's user may have put them there: see `believing`."""
 
 
 class Other(NamedTuple):
@@ -72,6 +75,8 @@ class Other(NamedTuple):
     """A descriptor of its parent, open until the next item is requested."""
     base: str
     """Its name in its parent."""
+    within: bool = False
+    """Whether the service's user may have put it there."""
 
 
 class Tree:
@@ -109,34 +114,39 @@ class Tree:
                 return
             opened.callback(os.close, data)
             for name in self._names:
-                yield from self._below("", os.dup(data)) if name == EVERYTHING else self._selected(name, data, given)
+                within = believing.within(data)
+                if name == EVERYTHING:
+                    yield from self._below("", os.dup(data), within)
+                else:
+                    yield from self._selected(name, data, within, given)
 
-    def _selected(self, name: str, directory: int, given: set[str]) -> Iterator[Files | Other]:
+    def _selected(self, name: str, directory: int, within: bool, given: set[str]) -> Iterator[Files | Other]:
         """Yield the parents of a selected path, unless they were yielded before, and the path with its content."""
         with ExitStack() as opened:
             for parent in parents(name):
                 base = parent.rpartition("/")[2]
-                inner = self._open(base, directory, parent)
+                inner = self._open(base, directory, parent, within)
                 if inner is None:
                     return
                 opened.callback(os.close, inner)
                 if parent not in given:
                     given.add(parent)
-                    yield Other(parent, directory, base)
-                directory = inner
-            yield from self._last(name, directory)
+                    yield Other(parent, directory, base, within)
+                directory, within = inner, believing.within(inner, within)
+            yield from self._last(name, directory, within)
 
-    def _open(self, base: str, parent: int, name: str) -> int | None:
+    def _open(self, base: str, parent: int, name: str, within: bool) -> int | None:
         """Open a directory above a selected path."""
         try:
-            return os.open(base, DIRECTORY, dir_fd=parent)
+            with believing.reading(within):
+                return os.open(base, DIRECTORY, dir_fd=parent)
         except OSError as error:
             if error.errno == errno.ENOTDIR and stat.S_ISLNK(_mode(base, parent)):
                 raise JobError(below_a_link(name)) from error
             self._unread(name, error)
             return None
 
-    def _last(self, name: str, parent: int) -> Iterator[Files | Other]:
+    def _last(self, name: str, parent: int, within: bool) -> Iterator[Files | Other]:
         base = name.rpartition("/")[2]
         try:
             mode = _mode(base, parent)
@@ -144,18 +154,18 @@ class Tree:
             self._unread(name, error)
             return
         if stat.S_ISREG(mode):
-            yield Files(name.removesuffix(base), parent, [base])
+            yield Files(name.removesuffix(base), parent, [base], within)
             return
         self._skip = False
-        yield Other(name, parent, base)
+        yield Other(name, parent, base, within)
         if stat.S_ISDIR(mode) and not self._skip:
-            inner = self._enter(name, base, parent)
+            inner = self._enter(name, base, parent, within)
             if inner is not None:
-                yield from self._below(f"{name}/", inner)
+                yield from self._below(f"{name}/", inner, believing.within(inner, within))
 
-    def _below(self, prefix: str, descriptor: int) -> Iterator[Files | Other]:
+    def _below(self, prefix: str, descriptor: int, within: bool) -> Iterator[Files | Other]:
         """Yield the content of a directory in the file system's order, as tar does, and close its descriptor."""
-        stack = [_Level(prefix, descriptor, os.scandir(descriptor))]
+        stack = [_Level(prefix, descriptor, os.scandir(descriptor), within)]
         try:
             while stack:
                 level = stack[-1]
@@ -170,7 +180,7 @@ class Tree:
 
     def _content(self, level: _Level, descend: bool) -> Generator[Files | Other, None, _Level | None]:
         """Yield the rest of a directory's entries, up to a subdirectory, which is returned to be read next."""
-        prefix, descriptor, entries = level
+        prefix, descriptor, entries, within = level
         names: list[str] = []
         for entry in entries:
             if is_reserved(entry.name):
@@ -182,23 +192,24 @@ class Tree:
                 if len(names) < BATCH:
                     continue
             if names:
-                yield Files(prefix, descriptor, names)
+                yield Files(prefix, descriptor, names, within)
                 names = []
             if is_file:
                 continue
             self._skip = False
-            yield Other(prefix + entry.name, descriptor, entry.name)
+            yield Other(prefix + entry.name, descriptor, entry.name, within)
             if descend and not self._skip and entry.is_dir(follow_symlinks=False):
-                inner = self._enter(prefix + entry.name, entry.name, descriptor)
+                inner = self._enter(prefix + entry.name, entry.name, descriptor, within)
                 if inner is not None:
-                    return _Level(f"{prefix}{entry.name}/", inner, os.scandir(inner))
+                    return _Level(f"{prefix}{entry.name}/", inner, os.scandir(inner), believing.within(inner, within))
         if names:
-            yield Files(prefix, descriptor, names)
+            yield Files(prefix, descriptor, names, within)
         return None
 
-    def _enter(self, name: str, base: str, parent: int) -> int | None:
+    def _enter(self, name: str, base: str, parent: int, within: bool) -> int | None:
         try:
-            return os.open(base, DIRECTORY, dir_fd=parent)
+            with believing.reading(within):
+                return os.open(base, DIRECTORY, dir_fd=parent)
         except OSError as error:
             self._unread(name, error)
             return None
@@ -217,6 +228,7 @@ class _Level(NamedTuple):
     prefix: str
     descriptor: int
     entries: _Entries
+    within: bool
 
     def close(self) -> None:
         self.entries.close()

@@ -205,6 +205,18 @@ def test_backups_are_served_where_it_is_known_of_what(root: Path, provision: Pro
     assert configuration["endpoints"] == ["settings", "certs", "backup"]
 
 
+def test_where_root_makes_backups_it_goes_by_its_own_list(root: Path, provision: Provision) -> None:
+    for name in ("usr/lib/systemd/system/jidoteki-job@.service", f"{ADMIN}/keys/backup.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("app\n")
+
+    provision()
+
+    configuration = json.loads((root / "usr/local/etc/jidoteki-admin-api.json").read_text())
+    assert configuration["endpoints"] == ["settings", "certs", "backup"]
+    assert os.readlink(root / ADMIN / "etc/backup.txt") == "../keys/backup.txt"
+
+
 def test_something_else_in_the_place_of_a_directory_is_named(root: Path, provision: Provision) -> None:
     (root / "data").write_text("")
 

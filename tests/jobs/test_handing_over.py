@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import voluptuous as vol
 
-from jidoteki.core.files import rooted
 from jidoteki.core.jobs import handover
 from jidoteki.core.jobs.handover import Listener, Received, RefusedError
 from jidoteki.core.jobs.order import MAX_SIZE
+from jidoteki.hookspecs import rooted
 from jidoteki.hookspecs.conf import is_literal, shell_conf
 from jidoteki.plugins.settings.validators import INPUT
 

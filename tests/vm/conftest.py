@@ -125,7 +125,7 @@ def _machine(tree: Path, deb: Path, vendor: Path) -> Iterator[Guest]:
         keys.mkdir()
         for name in ("updates.key", "updates.pub"):
             (keys / name).write_bytes((vendor / name).read_bytes())
-        guest.path(f"{ADMIN}/etc/backup.txt").write_text(".\n")
+        guest.path(f"{ADMIN}/keys/backup.txt").write_text(".\n")
         guest.run("jidoteki", "provision", "--keys", "/root/keys", timeout=120)
         assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200, guest.journal()
         yield guest

@@ -79,12 +79,12 @@ def _fill(tree: Path, deb: Path, vendor: Path, public_key: str) -> None:
     enter(tree, "systemctl", "enable", "--quiet", "systemd-networkd", "ssh")
     enter(tree, "jidoteki", "provision", "--keys", "/root/keys")
     admin = tree / ADMIN.lstrip("/")
-    (admin / "etc/backup.txt").write_text(".\n")
+    (admin / "keys/backup.txt").write_text(".\n")
     (admin / "etc/api.token").write_text(TOKEN)
     (admin / "etc/api.token").chmod(0o600)
     (admin / "bin/network.sh").write_text(NETWORK_SH)
     (admin / "bin/network.sh").chmod(0o755)
-    enter(tree, "chown", "jidoteki:", f"{ADMIN}/etc/backup.txt", f"{ADMIN}/etc/api.token")
+    enter(tree, "chown", "jidoteki:", f"{ADMIN}/etc/api.token")
     configuration = tree / "usr/local/etc/jidoteki-admin-api.json"
     configuration.write_text(configuration.read_text().replace('"certs"', '"certs", "backup"'))
 
