@@ -24,6 +24,12 @@ PACKAGE: Final = "jidoteki-admin-api"
 UNIT: Final = f"{PACKAGE}.service"
 JOB_UNIT: Final = "jidoteki-job@.service"
 POLICY: Final = "jidoteki-job.rules"
+#: For other supervisors: in the documentation, with what starts the service in each, as pip installs it.
+OTHERS: Final = {
+    f"{PACKAGE}.initd": "command=/usr/local/bin/jidoteki\n",
+    f"{PACKAGE}.openrc": "command=/usr/local/bin/jidoteki\n",
+    f"{PACKAGE}.runit": "exec /usr/local/bin/jidoteki serve\n",
+}
 VENV: Final = Path("opt/jidoteki/venv")
 MAINTAINER: Final = "The Jidoteki Admin API contributors <jidoteki-admin-api@localhost>"
 
@@ -127,11 +133,8 @@ def _forget_caches(packages: Path) -> None:
 
 def _copy_files(stage: Path, version: str) -> None:
     """Add what belongs outside of the environment."""
-    unit = (ROOT / "etc" / UNIT).read_text()
-    command = "ExecStart=/usr/local/bin/jidoteki serve\n"
-    if command not in unit:
-        raise SystemExit(f"etc/{UNIT} has no line {command}")
-    _add(stage, f"usr/lib/systemd/system/{UNIT}", unit.replace(command, command.replace("/usr/local/", "/usr/")))
+    unit = _of_package(UNIT, "ExecStart=/usr/local/bin/jidoteki serve\n")
+    _add(stage, f"usr/lib/systemd/system/{UNIT}", unit)
     _add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
     _add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
     _add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
@@ -141,11 +144,21 @@ def _copy_files(stage: Path, version: str) -> None:
     _add(stage, f"{share}/copyright", (ROOT / "LICENSE").read_text())
     _add_compressed(stage, f"{share}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())
     _add(stage, f"{share}/examples/jidoteki-admin-api.json", (ROOT / "etc/jidoteki-admin-api.json").read_text())
+    for name, command in OTHERS.items():
+        _add(stage, f"{share}/examples/{name}", _of_package(name, command))
     _add_compressed(stage, "usr/share/man/man1/jidoteki.1.gz", manual_page(version, int(_epoch())))
     for path, completion in COMPLETIONS.items():
         _add(stage, path, completion())
     (stage / "usr/bin").mkdir()
     (stage / "usr/bin/jidoteki").symlink_to(f"/{VENV}/bin/jidoteki")
+
+
+def _of_package(name: str, command: str) -> str:
+    """Return a file of `etc` that starts the command where the package has it."""
+    text = (ROOT / "etc" / name).read_text()
+    if command not in text:
+        raise SystemExit(f"etc/{name} has no line {command}")
+    return text.replace(command, command.replace("/usr/local/", "/usr/"))
 
 
 def _write_control(stage: Path, suite: Suite, architecture: str, version: str) -> None:

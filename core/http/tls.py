@@ -112,9 +112,11 @@ class Certificate:
         try:
             if not self.path.exists() or _is_due(appliance):
                 make_self_signed(appliance)
+            self._digest = _digest(self.path)
             self._context = _tried(self.path)
         except Exception as error:  # a way to a certificate that fails must not take the other endpoints with it
             logger.error("%s cannot be used, a temporary self-signed certificate is: %s", self.path, error)
+            self._digest = b""
             self._context = _context_of(b"".join(_self_signed()))
         else:
             self._warn()
@@ -129,9 +131,16 @@ class Certificate:
         return self._context
 
     def reload(self) -> None:
-        """Read the bundle again; it takes over once a handshake with it has succeeded."""
+        """Read the bundle again; another one takes over once a handshake with it has succeeded.
+
+        With the one that is in use, connections go on: they would end with the context that they were made with.
+        """
         try:
+            digest = _digest(self.path)
+            if digest == self._digest:
+                return
             self._context = _tried(self.path)
+            self._digest = digest
             logger.info("The certificate in %s is used from now on", self.path)
         except OSError as error:
             logger.error("%s cannot be used, the certificate stays as it was: %s", self.path, error)
@@ -194,6 +203,14 @@ def _is_due(appliance: Appliance) -> bool:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     made_too_early = _is_set(now) and begins < EARLIEST - datetime.timedelta(days=2)
     return bool(made_too_early or now < begins or now > ends - RENEWED_BEFORE)
+
+
+def _digest(pem: Path) -> bytes:
+    """Return what tells a bundle from others, for the key in it need not be kept.
+
+    :raises OSError: it cannot be read.
+    """
+    return hashlib.sha256(paths.read_regular(pem, MAX_BUNDLE, follow=True)).digest()
 
 
 def make_self_signed(appliance: Appliance) -> None:

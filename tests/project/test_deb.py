@@ -95,6 +95,7 @@ def test_everything_is_in_its_place(members: dict[str, tarfile.TarInfo]) -> None
         "usr/share/bash-completion/completions/jidoteki", "usr/share/zsh/vendor-completions/_jidoteki",
         "usr/share/fish/vendor_completions.d/jidoteki.fish", "usr/share/man/man1/jidoteki.1.gz",
         "usr/share/doc/jidoteki-admin-api/copyright", "usr/share/doc/jidoteki-admin-api/changelog.gz",
+        *(f"usr/share/doc/jidoteki-admin-api/examples/jidoteki-admin-api.{x}" for x in ("initd", "openrc", "runit")),
         f"{VENV}/lib/python3.11/site-packages/jidoteki/core/cli/__init__.py",
         f"{VENV}/lib/python3.11/site-packages/jidoteki/etc/jidoteki-admin-api.tmpfiles.conf",
     }  # fmt: skip

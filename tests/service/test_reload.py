@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
+import ssl
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import wait_until
 from jidoteki.testing.fixtures import MakeHost
 
@@ -80,3 +85,21 @@ def test_a_new_configuration_is_in_force_as_a_whole(jidoteki_host: MakeHost, tmp
     wait_until(lambda: host.request("GET", "/echo").json == {"refresh": 51})
 
     assert "/api/v1/admin/slow" in host.request("GET", "/endpoints").json["endpoints"]
+
+
+def test_a_reload_ends_no_connection(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host()
+    server = urlsplit(host.url)
+    context = ssl._create_unverified_context()
+    with closing(http.client.HTTPSConnection("127.0.0.1", server.port, timeout=30, context=context)) as connection:
+        connection.request("GET", f"{PREFIX}/version")
+        connection.getresponse().read()
+        kept = connection.sock
+
+        host.configure(health={"refresh": 51})
+        host.reload()
+
+        for _ in range(2):
+            connection.request("GET", f"{PREFIX}/version")
+            connection.getresponse().read()
+            assert connection.sock is kept

@@ -31,6 +31,10 @@ MEMORY: Final = Path("/dev/shm")
 ROOM: Final = 3 << 30
 COPIES: Final = "jidoteki-guest-"
 PACKAGES: Final = "systemd,systemd-sysv,dbus,polkitd,udev,iproute2,procps,ca-certificates,python3,openssl,curl,gnupg"
+#: Of a tree that boots without systemd.
+WITHOUT_SYSTEMD: Final = (
+    "sysvinit-core,openrc,runit,iproute2,procps,ca-certificates,python3,openssl,curl,busybox-static"
+)
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SOURCES: Final = Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")
 NEEDED: Final = ("systemd-nspawn", "mmdebstrap", "nsenter", "setpriv", "unshare", "dpkg-deb", "openssl")
@@ -158,6 +162,10 @@ class Guest:
             time.sleep(0.1)
         raise CannotBootError(f"The guest does not come up: {self._console.read_text(errors='replace')[-2000:]}")
 
+    def is_there(self) -> bool:
+        """Return whether it has a process 1."""
+        return bool(self._leader(0))
+
     def _leader(self, must: int = 1) -> int:
         """Return this machine's number of the guest's process 1."""
         if not self._first:
@@ -190,10 +198,11 @@ def _child(pid: int) -> int:
 
 
 @contextmanager
-def booted(tree: Path, wait: bool = True) -> Iterator[Guest]:
+def booted(tree: Path, wait: bool = True, init: str = "--boot") -> Iterator[Guest]:
     """Boot a tree, and end the guest afterwards.
 
     :param wait: whether to wait until all units are started.
+    :param init: what is process 1, if it is not systemd; there is nothing to wait for then.
     """
     console = tree.with_name(f"{tree.name}.console")
     # With control groups of version 2, and with a /tmp on disk, for that in memory is small.
@@ -201,12 +210,15 @@ def booted(tree: Path, wait: bool = True) -> Iterator[Guest]:
     with _control_group(tree.parent.name) as group, console.open("wb") as output:
         argv = (
             "sh", "-c", 'echo $$ >"$0"/cgroup.procs && exec "$@"', group, *NEVER_LEFT, *NSPAWN, "--directory", tree,
-            "--machine", tree.parent.name, "--hostname=guest", "--boot", "--console=pipe",
+            "--machine", tree.parent.name, "--hostname=guest", "--console=pipe", init,
         )  # fmt: skip
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
         guest = Guest(tree, console, process)
         try:
-            guest.wait_until_booted(("running", "degraded") if wait else ("starting", "running", "degraded"))
+            if init == "--boot":
+                guest.wait_until_booted(("running", "degraded") if wait else ("starting", "running", "degraded"))
+            else:
+                wait_until(guest.is_there)
             yield guest
         finally:
             guest.cut()
@@ -289,30 +301,31 @@ def enter(tree: Path, *argv: str | Path) -> str:
     return done.stdout
 
 
-def base(suite: str, name: str = "base", also: str = "") -> Path:
+def base(suite: str, name: str = "base", also: str = "", packages: str = PACKAGES) -> Path:
     """Return the tree of a suite, made at the first time from the mirror that this machine's apt uses.
 
     :param name: of a tree with further packages.
     :param also: those, behind commas.
+    :param packages: what all trees of one kind have.
     :raises CannotBootError: it cannot be made here.
     """
     missing = [program for program in NEEDED if not shutil.which(program)]
     if os.geteuid() != 0 or missing:
         raise CannotBootError(f"needs root, and: {', '.join(missing) or 'nothing else'}")
     BUILT.mkdir(parents=True, exist_ok=True)
-    tree = BUILT / f"{name}-{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
+    tree = BUILT / f"{name}-{suite}-{hashlib.sha256(packages.encode()).hexdigest()[:8]}"
     with (BUILT / f"{name}-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (tree / "usr").exists():
-            _make_base(suite, tree, also)
+            _make_base(suite, tree, packages + also)
     return tree
 
 
-def _make_base(suite: str, tree: Path, also: str) -> None:
+def _make_base(suite: str, tree: Path, packages: str) -> None:
     partial = tree.with_name(f"{tree.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     source = f"deb [signed-by={KEYRING}] {_mirror()} {suite} main"
-    options = ("--quiet", "--variant=minbase", *_apt_options(), f"--include={PACKAGES}{also}")
+    options = ("--quiet", "--variant=minbase", *_apt_options(), f"--include={packages}")
     argv = ("mmdebstrap", *options, suite, str(partial), source)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=15 * MINUTES, check=False)
     if done.returncode:

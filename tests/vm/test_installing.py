@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
 import pytest
 from conftest import BuildUpdate
 from guestkit import ADMIN, SERVICE, booted, enter
-from places import ROOT
+from walks import commands
 
 from jidoteki.testing import wait_until
 
@@ -60,13 +59,9 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
         assert (bare / f"{ADMIN}/etc/version.txt".lstrip("/")).read_text() == "1.0.0\n"
 
 
-WALK = re.search(r"^### On Debian\n.*?(?=^##)", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.short
 def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
-    assert WALK
-    blocks = re.findall(r"```sh\n(.*?)```", WALK[0], re.DOTALL)
+    blocks = commands("vendors.md", "On Debian")
     root = bare / "root"
     (root / "product").mkdir()
     (root / "product" / deb.name).write_bytes(deb.read_bytes())
