@@ -125,7 +125,12 @@ def test_what_was_sent_and_not_taken_is_asked_for_too(dashboard_browser: Browser
 def test_page_that_is_left_altogether_asks_in_the_words_of_the_browser(dashboard_browser: Browser, host: Host) -> None:
     tab = entered(dashboard_browser, host)
     kinds: list[str] = []
-    tab.page.on("dialog", lambda dialog: (kinds.append(dialog.type), dialog.accept()))
+
+    def agree(dialog: Any) -> None:
+        kinds.append(dialog.type)
+        dialog.accept()
+
+    tab.page.on("dialog", agree)
 
     tab.page.reload()
 
