@@ -1,9 +1,10 @@
-// What the appliance does and did: its jobs, and who asked for what.
+// What the appliance does and did: its jobs, what was sent to it for them, and who asked for what.
 
 import { entries } from "../audit.js";
 import { jobTitle, userTitle } from "../names.js";
 import { said } from "../sentences.js";
 import { now } from "../text.js";
+import { Uploads } from "./uploads.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
 const PAGE = 20;
@@ -15,13 +16,18 @@ export async function page(root, ctx) {
   const { html, nothing, render, live, signal, may } = ctx;
   const jobs = new Jobs(ctx);
   const audit = may("GET", "/audit") ? new Audit(ctx) : null;
-  const draw = () => signal.aborted || render(html`${jobs.view()}${audit?.view() ?? nothing}`);
+  const uploads = may("GET", "/uploads") ? new Uploads(ctx) : null;
+  const draw = () => signal.aborted || render(html`${jobs.view()}${uploads?.view() ?? nothing}${audit?.view() ?? nothing}`);
   jobs.draw = draw;
   live.on("job", (job) => jobs.hear(job), signal);
   live.on("state", () => jobs.again(), signal);
   const clock = setInterval(() => jobs.anyRuns() && draw(), 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
   await jobs.read();
+  if (uploads) {
+    uploads.draw = draw;
+    await uploads.read();
+  }
   if (audit) {
     audit.draw = draw;
     live.on("audit", (line) => audit.hear(line), signal);
