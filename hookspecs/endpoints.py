@@ -129,7 +129,7 @@ class Request(Protocol):
         :param path: without the prefix; it need not be served.
         """
 
-    def issue_ticket(self, path: str, seconds: float) -> str:
+    def issue_ticket(self, path: str, seconds: float, filename: str = "") -> str:
         """Return a ticket: `PATH?ticket=TICKET` can be downloaded with it once, without another credential.
 
         Its bearer has the rights of this request's credential, and only those that the credential still has then. A
@@ -138,8 +138,19 @@ class Request(Protocol):
 
         :param path: of a GET endpoint whose 200 response is described as something other than JSON; without the prefix.
         :param seconds: its lifetime.
+        :param filename: what the file is called in place of its usual name, of letters, digits and `.`, `_`, `-`.
         :raises ApiError: 400, that is not a download; 403, not for this credential; 404, there is none; 429, too many
             are unused.
+        """
+
+    async def check_download(self, path: str) -> None:
+        """Raise what a GET request of a download would be answered, before a ticket for it is issued.
+
+        Nothing is done for a download whose endpoint describes no 404 response, such as one that is packed at each
+        request.
+
+        :param path: as for `issue_ticket`.
+        :raises ApiError: as `issue_ticket`, and what the handler of the download raises.
         """
 
     async def metrics(self) -> list[Metric]:

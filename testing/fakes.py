@@ -134,11 +134,14 @@ class FakeRequest:
         for each in self.chunks:
             yield each
 
-    def issue_ticket(self, path: str, seconds: float) -> str:
+    def issue_ticket(self, path: str, seconds: float, filename: str = "") -> str:
         """Add to `tickets`, and return the same for each."""
         if not self.dry_run:
             self.tickets.append(path)
         return "" if self.dry_run else "ticket"
+
+    async def check_download(self, path: str) -> None:
+        """Do nothing: there is something to download."""
 
     async def metrics(self) -> list[Metric]:
         """Return `figures`."""

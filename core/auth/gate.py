@@ -59,10 +59,14 @@ class AuthenticationRequest:
 
 @dataclass(slots=True)
 class Authenticated:
-    """The holder of an authenticated request's credential, and the signature of a signed request."""
+    """The holder of an authenticated request's credential, and the signature of a signed request.
+
+    :param filename: what the ticket of the request says that the downloaded file is called.
+    """
 
     holder: Holder
     signed: Signed | None = None
+    filename: str = ""
 
     @property
     def user(self) -> str:
@@ -180,10 +184,10 @@ class Gate:
         shown = attempt.request.query.getall("ticket")
         if attempt.request.method != "GET" or len(shown) != 1:
             return None
-        holder = self.tickets.redeem(shown[0], attempt.path.removesuffix("/"))
-        if holder is None or self.authenticator.holder(holder.user.name) != holder:
+        ticket = self.tickets.redeem(shown[0], attempt.path.removesuffix("/"))
+        if ticket is None or self.authenticator.holder(ticket.holder.user.name) != ticket.holder:
             return None
-        return Authenticated(holder)
+        return Authenticated(ticket.holder, filename=ticket.filename)
 
     def _check_authority(self, request: web.BaseRequest) -> None:
         """Accept a signature only if it was made for this appliance, as others may have the same token.

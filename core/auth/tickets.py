@@ -23,23 +23,31 @@ class TooManyTicketsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ticket:
+class Ticket:
+    """What a ticket authorizes.
+
+    :param until: monotonic time in seconds.
+    :param filename: what the downloaded file is called in place of its usual name; empty for that.
+    """
+
     holder: Holder
     path: str
     until: float
+    filename: str
 
 
 class Tickets:
     """The issued tickets that were not used yet."""
 
     def __init__(self) -> None:
-        self._unused: dict[bytes, _Ticket] = {}
+        self._unused: dict[bytes, Ticket] = {}
 
-    def issue(self, holder: Holder, path: str, seconds: float) -> str:
+    def issue(self, holder: Holder, path: str, seconds: float, filename: str = "") -> str:
         """Return a new ticket.
 
         :param path: without the prefix and without a trailing slash.
         :param seconds: its lifetime.
+        :param filename: of the downloaded file; empty for its usual one.
         :raises TooManyTicketsError: the credential has too many, or all together.
         """
         self._drop_expired()
@@ -47,11 +55,11 @@ class Tickets:
         if own >= MAX_OF_A_CREDENTIAL or len(self._unused) >= MAX_IN_ALL:
             raise TooManyTicketsError
         ticket = secrets.token_urlsafe(32)
-        self._unused[_digest(ticket)] = _Ticket(holder, path, time.monotonic() + seconds)
+        self._unused[_digest(ticket)] = Ticket(holder, path, time.monotonic() + seconds, filename)
         return ticket
 
-    def redeem(self, ticket: str, path: str) -> Holder | None:
-        """Invalidate a ticket and return its holder; None if it is not valid for this path."""
+    def redeem(self, ticket: str, path: str) -> Ticket | None:
+        """Invalidate a ticket and return it; None if it is not valid for this path."""
         if not ticket.isascii() or len(ticket) > MAX_LENGTH:
             return None
         self._drop_expired()
@@ -60,7 +68,7 @@ class Tickets:
         if found is None or found.path != path:
             return None
         del self._unused[digest]
-        return found.holder
+        return found
 
     def _drop_expired(self) -> None:
         now = time.monotonic()

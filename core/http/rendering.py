@@ -34,9 +34,10 @@ CHUNK = 256 * 1024
 DESCRIPTORS = "/proc/self/fd"
 
 
-async def render(response: Response, dry_run: bool = False) -> web.StreamResponse:
+async def render(response: Response, dry_run: bool = False, filename: str = "") -> web.StreamResponse:
     """Convert the result of a handler to a response.
 
+    :param filename: of a download, in place of the name that the handler gave it.
     :raises ApiError: 404, the file to serve is missing.
     :raises TypeError: it is none of the types that a handler may return.
     """
@@ -54,7 +55,7 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
     if isinstance(response, TextFile):
         return await _file(response.path, {"Content-Type": "text/plain; charset=utf-8"})
     if isinstance(response, FileDownload):
-        name = "".join(c for c in response.filename if c.isascii() and (c.isalnum() or c in "._-"))
+        name = "".join(c for c in filename or response.filename if c.isascii() and (c.isalnum() or c in "._-"))
         disposition = f'attachment; filename="{name}"'
         return await _file(
             response.path,
@@ -64,6 +65,20 @@ async def render(response: Response, dry_run: bool = False) -> web.StreamRespons
     if isinstance(response, StreamingResponse):
         return Streamed(response, SECURITY_HEADERS)
     raise TypeError(f"A handler returned {type(response).__name__}, which is not a response")
+
+
+async def discard(response: Response) -> None:
+    """Release what a handler returned, which nobody is sent.
+
+    :raises ApiError: 404, the file to serve is missing.
+    """
+    if isinstance(response, TextFile | FileDownload):
+        file = response.file if isinstance(response, FileDownload) else None
+        if file is None:
+            file = await asyncio.to_thread(_opened, response.path)
+        await asyncio.to_thread(file.close)
+    elif isinstance(response, StreamingResponse) and (close := getattr(response.chunks, "aclose", None)):
+        await close()
 
 
 def _body(data: Any, dry_run: bool) -> bytes:
@@ -179,14 +194,18 @@ def _with_range(request: web.BaseRequest, found: tuple[int | None, int | None] |
 
 async def _file(path: Path, headers: Mapping[str, str], file: IO[bytes] | None = None) -> web.FileResponse:
     if file is None:
-        try:
-            file = await asyncio.to_thread(_open, path)
-        except OSError as error:
-            raise ApiError(404, f"There is no {path.name}") from error
+        file = await asyncio.to_thread(_opened, path)
     if not os.path.exists(DESCRIPTORS):
         raise ApiError(503, "Files cannot be sent: /proc is not mounted")
     return Attachment(file, {**SECURITY_HEADERS, **headers})
 
 
-def _open(path: Path) -> IO[bytes]:
-    return open(paths.open_regular(path), "rb", buffering=0)
+def _opened(path: Path) -> IO[bytes]:
+    """Return an open file.
+
+    :raises ApiError: 404, it is missing.
+    """
+    try:
+        return open(paths.open_regular(path), "rb", buffering=0)
+    except OSError as error:
+        raise ApiError(404, f"There is no {path.name}") from error

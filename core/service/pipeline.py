@@ -112,7 +112,7 @@ class Pipeline:
             await admission.check()
             original = route.endpoint.audited_as(values) if route.endpoint.audited_as else None
             await admission.note("download", original)
-        rendered = await render(response)
+        rendered = await render(response, filename=admission.found.filename)
         if type(rendered) is Attachment:  # isinstance would ask the abstract base classes of every other answer
             rendered.watch = admission.watch
             if isinstance(response, FileDownload):

@@ -20,7 +20,7 @@ from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError
-from jidoteki.core.service import confirmations
+from jidoteki.core.service import confirmations, downloads
 from jidoteki.core.service.refusals import refusal
 from jidoteki.hookspecs import (
     PREFIX,
@@ -143,23 +143,21 @@ class ApiRequest:
         """Number of responses since the start, by method and status."""
         return self.service.answered
 
-    def issue_ticket(self, path: str, seconds: float) -> str:
+    def issue_ticket(self, path: str, seconds: float, filename: str = "") -> str:
         """Return a ticket for one download."""
         path = path.removesuffix("/")
-        route = (self.service.generation.routes.find(path) or {}).get("GET")
-        if not isinstance(route, Route):
-            raise ApiError(404, f"There is no {path} to download")
-        if not route.is_download:
-            raise ApiError(400, f"{path} is no download")
-        if not self.holder.user.may("GET", route.path, route.changes):
-            raise ApiError(403, "This token may not do that")
+        downloads.route_of(self, path)
         if self.dry_run:
             return ""
         try:
-            return self.service.tickets.issue(self.holder, path, seconds)
+            return self.service.tickets.issue(self.holder, path, seconds, filename)
         except TooManyTicketsError as error:
             headers = {"Retry-After": str(int(seconds))}
             raise ApiError(429, "Too many tickets wait for their use", headers=headers) from error
+
+    async def check_download(self, path: str) -> None:
+        """Check that there is something to download."""
+        await downloads.check(self, path.removesuffix("/"))
 
     async def metrics(self) -> list[Metric]:
         """Return the metrics."""

@@ -26,6 +26,7 @@ from jidoteki.hookspecs import (
 
 SECONDS: Final = 60
 PATH: Final = Label("Download", "The path of a download, such as /backup/download")
+FILENAME: Final = Label("File name", "What the file is called, in place of its usual name")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._-]{1,128}){1,8}")
 MADE = Described(
     "An address that works once; for a dry run, the status",
@@ -49,11 +50,15 @@ def path(value: Any) -> str:
     return value.removeprefix(PREFIX) or value
 
 
+filename = validators.Text("A-Za-z0-9._-", 1, 128, "up to 128 letters, digits, '.', '_' and '-'")
+
+
 async def make(request: Request) -> Response:
     """Return the URL."""
     wanted = request.values["path"]
     try:
-        ticket = request.issue_ticket(wanted, SECONDS)
+        await request.check_download(wanted)
+        ticket = request.issue_ticket(wanted, SECONDS, request.values.get("filename", ""))
     except ApiError as error:
         if error.status in (400, 404):
             error.field = "/path"
@@ -70,8 +75,11 @@ def jidoteki_endpoints(appliance: Appliance) -> list[Endpoint]:
             "POST",
             "/downloads",
             make,
-            parameters={vol.Required("path", description=PATH): path},
-            responses={200: MADE, 400: "That is no download", 404: "There is no such path"},
+            parameters={
+                vol.Required("path", description=PATH): path,
+                vol.Optional("filename", description=FILENAME): filename,
+            },
+            responses={200: MADE, 400: "That is no download", 404: "There is no such path, or nothing to download yet"},
             summary="Make an address from which a browser can download, once",
             examples={"The backup": {"path": "/backup/download"}},
         )

@@ -32,5 +32,6 @@ SHOWN_SCHEMA = {
     "properties": {
         "storage": {"type": "object", "description": "What is set, and what other tools put beside it"},
         "options": {"type": "array", "items": {"type": "string"}},
+        "restart-needed": {"const": True, "description": "Only where what is set is not in force before a reboot"},
     },
 }

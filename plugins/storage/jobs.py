@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, Job, JobError, differences
+from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.conf import shell_conf
 from jidoteki.hookspecs.former_files import recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
@@ -19,6 +21,7 @@ FAILURE: Final = "Invalid or missing settings file"
 
 MASK: Final = differences.MASK
 """The replacement of a password in responses; when posted back, it stands for the stored one."""
+RESTART_NEEDED: Final = "restart-needed"
 
 
 def _offer(appliance: Appliance) -> dict[str, Any]:
@@ -55,7 +58,16 @@ def shown(appliance: Appliance) -> dict[str, Any] | None:
     if document is None:
         return None
     masked: dict[str, Any] = json.loads(json.dumps(document), object_hook=_masked)
-    return {**_offer(appliance), **{key: each for key, each in masked.items() if key != "options"}}
+    told = {RESTART_NEEDED: True} if _needs_restart(appliance) else {}
+    return {**_offer(appliance), **{key: each for key, each in masked.items() if key != "options"}, **told}
+
+
+def _needs_restart(appliance: Appliance) -> bool:
+    """Return whether the settings were changed in this boot: they come into force with the next one."""
+    with contextlib.suppress(OSError, ValueError):
+        changed_in = (appliance.read_text(_changed_in(appliance)) or "").strip()
+        return bool(changed_in) and changed_in == boot_id(appliance.root)
+    return False
 
 
 def _masked(value: dict[str, Any]) -> dict[str, Any]:
@@ -95,8 +107,13 @@ def change(job: Job) -> None:
     job.progress(100)
 
 
-def _paths(appliance: Appliance) -> tuple[Path, Path]:
-    return appliance.etc / "storage.json", appliance.system_etc / "storage.conf"
+def _changed_in(appliance: Appliance) -> Path:
+    """Return the path of the file with the id of the boot in which the settings were changed."""
+    return appliance.etc / "storage.boot"
+
+
+def _paths(appliance: Appliance) -> tuple[Path, Path, Path]:
+    return appliance.etc / "storage.json", appliance.system_etc / "storage.conf", _changed_in(appliance)
 
 
 recover: Final = recovery("storage", _paths)
@@ -108,11 +125,13 @@ def _change(job: Job) -> None:
         storage = unmasked(appliance, job.input["storage"])
     except ValueError as error:
         raise JobError(str(error)) from error
-    document, conf = _paths(appliance)
+    document, conf, boot = _paths(appliance)
     files = {
         document: json.dumps({"storage": storage}, separators=(",", ":")) + "\n",
         conf: shell_conf(storage),
     }
+    if storage != stored(appliance):
+        files[boot] = f"{boot_id(appliance.root)}\n"
     with replaced(job, files, 0o640, cannot_write="The storage settings cannot be written and stay as they were"):
         job.progress(50)
         if not job.apply("storage", storage):

@@ -50,6 +50,10 @@ OPTIONS: Final = vol.Optional(
 )
 
 
+RESTART_NEEDED: Final = vol.Optional(
+    "restart-needed", description=Label("Restart needed", "As GET /storage shows it; it makes no difference here")
+)
+
 #: What the job is given.
 INPUT: Final = vol.Schema({vol.Required("storage"): variants("type", SCHEMAS, label=Label("Type"))})
 
@@ -60,4 +64,8 @@ def settings(offered: Callable[[], Collection[str]]) -> json_document:
     :param offered: returns the types of storage that the appliance offers.
     """
     storage = variants("type", SCHEMAS, label=Label("Type"), offered=offered)
-    return json_document(strict({vol.Required("storage", description=Label("Storage")): storage, OPTIONS: object}))
+    return json_document(
+        strict(
+            {vol.Required("storage", description=Label("Storage")): storage, OPTIONS: object, RESTART_NEEDED: object}
+        )
+    )

@@ -102,7 +102,8 @@ def test_a_ticket_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (waiting.issue(holder("a"), "/logs", 60) for _ in range(2))
 
     now[0] += 60
-    assert waiting.redeem(first, "/logs") == holder("a")
+    redeemed = waiting.redeem(first, "/logs")
+    assert redeemed and redeemed.holder == holder("a")
     now[0] += 0.001
     assert waiting.redeem(second, "/logs") is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,56 @@ def test_jobs_and_requests_appear_while_they_happen(dashboard_browser: Browser, 
     requests.locator("tbody tr").first.get_by_text("Started").wait_for()
     assert "Tools" in requests.inner_text()
     assert tab.page.locator("main img").count() == 0
+    tab.assert_quiet()
+
+
+def begin(host: Host, name: str, content: bytes, length: int) -> str:
+    """Send the beginning of a file in pieces; return its id."""
+    tus = ("-H", "Tus-Resumable: 1.0.0")
+    metadata = f"Upload-Metadata: filename {base64.b64encode(name.encode()).decode()}"
+    made = host.post("/uploads", *tus, "-H", f"Upload-Length: {length}", "-H", metadata)
+    id = str(made.json["id"])
+    part = ("-H", "Upload-Offset: 0", "-H", "Content-Type: application/offset+octet-stream")
+    file = host.appliance.root / "part"
+    file.write_bytes(content)
+    assert host.curl("PATCH", f"/uploads/{id}", *tus, *part, "--data-binary", f"@{file}").status == 204
+    return id
+
+
+def test_files_that_were_sent_and_not_used_are_listed_and_can_be_removed(
+    dashboard_browser: Browser, host: Host
+) -> None:
+    half = begin(host, f"half {MARKUP}.enc", bytes(300_000), 1_000_000)
+    whole = begin(host, "Päckchen.tar", bytes(2_000), 2_000)
+    tab = dashboard_browser.tab(host).login().go("activity")
+    listed = tab.page.locator("[data-upload]")
+    listed.nth(1).wait_for()
+    shown = {each.get_attribute("data-upload"): each.inner_text() for each in listed.all()}
+    assert f"half {MARKUP}.enc" in shown[half] and "300 kB of 1" in shown[half]
+    assert "Päckchen.tar" in shown[whole] and "All of it has arrived: 2 kB." in shown[whole]
+
+    tab.page.locator(f"[data-upload='{half}'] button").click()
+    tab.page.click("dialog button:has-text('Cancel')")
+    assert len(host.get("/uploads").json["uploads"]) == 2
+    tab.page.locator(f"[data-upload='{half}'] button").click()
+    tab.page.click("dialog .danger")
+    tab.until("document.querySelectorAll('[data-upload]').length === 1")
+    assert [each["id"] for each in host.get("/uploads").json["uploads"]] == [whole]
+    assert tab.page.evaluate("document.activeElement.id") == "uploads"
+
+    host.curl("DELETE", f"/uploads/{whole}", "-H", "Tus-Resumable: 1.0.0")
+    tab.wait_for("No file waits here for its use.")
+    tab.assert_quiet()
+
+
+def test_sent_files_are_not_shown_to_whom_they_are_closed(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("tokens", "uploads"), authentication={"named-tokens": True})
+    token = host.post("/tokens", "-F", "name=jobs", "-F", "scopes=/jobs").json["token"]
+
+    tab = dashboard_browser.tab(host).login(token).go("activity")
+
+    tab.wait_for("No job has run here yet.")
+    assert "Sent files" not in tab.text() and not tab.asked("admin/uploads")
     tab.assert_quiet()
 
 

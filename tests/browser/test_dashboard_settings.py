@@ -290,6 +290,31 @@ def test_storage_before_the_first_save_and_restart_to_use_it(dashboard_browser: 
     tab.assert_quiet()
 
 
+def test_storage_that_waits_for_a_restart_is_told_until_then_over_a_reload_too(
+    dashboard_browser: Browser, host: Host
+) -> None:
+    (host.appliance.etc / "storage.json").write_text('{"storage": {"type": "local"}}')
+    tab = dashboard_browser.tab(host).login(path="/dashboard/storage")
+    tab.wait_for("Where the data are kept")
+    assert tab.page.locator("[data-restart]").count() == 0
+    tab.page.select_option("#field-type", "aoe")
+    tab.page.fill("#field-aoe-device", "e0.1")
+    save(tab)
+    tab.page.wait_for_selector("[data-restart]")
+
+    tab.page.reload()
+
+    waiting = tab.page.locator("[data-restart]")
+    waiting.wait_for()
+    assert "take effect after a restart" in waiting.inner_text()
+    assert tab.page.get_by_role("heading", name="Where the data are kept after a restart").count() == 1
+    (host.appliance.etc / "storage.boot").write_text("of the boot before\n")
+    tab.page.reload()
+    tab.page.get_by_role("heading", name="Where the data are kept", exact=True).wait_for()
+    assert waiting.count() == 0
+    tab.assert_quiet()
+
+
 ISCSI = {
     "target": "iqn.2016-01.com.example:storage.lun1",
     "ip": "192.0.2.9",

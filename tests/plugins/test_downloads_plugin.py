@@ -50,6 +50,18 @@ def test_an_address_works_once(host: Host) -> None:
     assert ("admin", "download") in [(line[3], line[4]) for line in host.audit()]
 
 
+def test_the_file_has_the_name_that_was_asked_for_whatever_else_the_address_says(host: Host) -> None:
+    asked = ("-F", "path=/backup/download", "-F", "filename=shop-2026-11-28-backup.tar")
+
+    url = host.post("/downloads", *asked).json["url"]
+
+    named = use(host, f"{url}&filename=evil").headers["Content-Disposition"]
+    assert named == 'attachment; filename="shop-2026-11-28-backup.tar"'
+    assert "backup.tar" in host.get("/backup/download", query="filename=evil").headers["Content-Disposition"]
+    refused = host.post("/downloads", "-F", "path=/backup/download", "-F", 'filename=a"; b/..')
+    assert (refused.status, refused.json["error-field"]) == (400, "/filename")
+
+
 @pytest.mark.parametrize("path", ["/backup/log", f"{PREFIX}/backup/download"])
 def test_texts_and_full_paths_are_served_too(host: Host, path: str) -> None:
     assert use(host, ticket(host, path).json["url"]).status == 200
@@ -148,6 +160,36 @@ def test_a_restart_makes_it_void(host: Host) -> None:
     assert use(host, url).status == 403
 
 
+@pytest.mark.parametrize("query", ["", "dry-run=1"])
+def test_what_is_not_there_gets_the_answer_of_its_get_and_no_ticket(host: Host, query: str) -> None:
+    host.post("/backup", "-F", "action=STOP")
+    wanted = host.get("/backup/download")
+
+    answer = host.post("/downloads", "-F", "path=/backup/download", query=query)
+
+    assert (answer.status, wanted.status) == (404, 404)
+    assert answer.json["Error-Message"] == wanted.json["Error-Message"]
+    assert answer.json["error-field"] == "/path"
+
+
+def test_a_log_that_is_not_there_gets_no_ticket(host: Host) -> None:
+    (host.appliance.log / "update_backup.log").unlink()
+
+    assert (host.get("/backup/log").status, ticket(host, "/backup/log").status) == (404, 404)
+    assert ticket(host, "/jobs/nothing/log").status == 404
+
+
+def test_asking_for_tickets_keeps_no_file_open(host: Host) -> None:
+    assert host.process
+    assert ticket(host).status == 200
+    before = len(list(Path(f"/proc/{host.process.pid}/fd").iterdir()))
+
+    for _ in range(20):
+        assert ticket(host).status == 200
+
+    assert len(list(Path(f"/proc/{host.process.pid}/fd").iterdir())) <= before + 2
+
+
 def test_a_dry_run_makes_none(host: Host) -> None:
     answer = host.post("/downloads", "-F", "path=/backup/download", query="dry-run=1")
 
@@ -194,4 +236,5 @@ def test_tickets_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tickets, "time", SimpleNamespace(monotonic=lambda: now + 61))
 
     assert made.redeem(old, "/x") is None
-    assert made.redeem(made.issue(third, "/x", 60), "/x") == third
+    redeemed = made.redeem(made.issue(third, "/x", 60), "/x")
+    assert redeemed and redeemed.holder == third

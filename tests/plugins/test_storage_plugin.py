@@ -121,6 +121,39 @@ def test_the_options_that_are_shown_may_be_posted_back(appliance: Appliance, opt
     assert request.started == [("storage", {"storage": NFS})]
 
 
+def boot(appliance: Appliance, id: str) -> None:
+    path = appliance.root / "proc/sys/kernel/random/boot_id"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{id}\n")
+
+
+def test_a_change_is_shown_as_not_in_force_until_the_next_boot(appliance: Appliance) -> None:
+    boot(appliance, "one")
+    changed(appliance, NFS)
+    assert shown(appliance)["restart-needed"] is True
+    changed(appliance, NFS)  # once more
+    assert shown(appliance)["restart-needed"] is True
+
+    boot(appliance, "two")
+
+    assert "restart-needed" not in shown(appliance)
+    changed(appliance, NFS)  # which is in force
+    assert "restart-needed" not in shown(appliance)
+    changed(appliance, LOCAL)
+    assert shown(appliance)["restart-needed"] is True
+    posted_back = SETTINGS(json.dumps(shown(appliance)).encode())
+    assert posted_back["storage"] == LOCAL
+
+
+def test_a_change_that_fails_needs_no_restart(appliance: Appliance) -> None:
+    boot(appliance, "one")
+
+    with pytest.raises(JobError):
+        changed(appliance, NFS, exit_statuses={"storage.sh": 3})
+
+    assert not (appliance.etc / "storage.boot").exists()
+
+
 @pytest.mark.parametrize(
     ("storage", "key", "number"),
     [(NFS, "share", 2049), (AOE, "device", 100), (ISCSI, "username", 12345), (ISCSI, "password", 12345)],
@@ -141,7 +174,7 @@ def test_a_port_is_kept_as_a_string(port: object) -> None:
         ([], "settings must be an object"),
         ({"storage": []}, "settings.storage must be an object"),
         ({"storge": LOCAL}, "settings.storge is unknown; did you mean storage?"),
-        ({"storage": LOCAL, "network": {}}, "settings.network is unknown; known are: options, storage"),
+        ({"storage": LOCAL, "network": {}}, "settings.network is unknown; known are: options, restart-needed, storage"),
         ({"storage": {}}, "settings.storage.type is required"),
         ({"storage": {"type": "NFS"}}, "settings.storage.type must be one of local, nfs, aoe, iscsi, nbd"),
         ({"storage": {"type": None}}, "settings.storage.type must be one of local, nfs, aoe, iscsi, nbd"),
@@ -303,7 +336,11 @@ def test_settings_that_cannot_be_written_fail_the_job_and_the_old_ones_stay_in_f
 def test_the_password_is_masked_when_shown_and_never_logged(appliance: Appliance) -> None:
     job = changed(appliance, {**ISCSI, "password": "s3cret"})
 
-    assert shown(appliance) == {"storage": {**ISCSI, "password": "********"}, "options": NAMES}
+    assert shown(appliance) == {
+        "storage": {**ISCSI, "password": "********"},
+        "options": NAMES,
+        "restart-needed": True,
+    }
     assert "s3cret" not in "".join(job.lines)
 
 
@@ -423,7 +460,7 @@ def test_a_stored_type_that_is_no_longer_offered_is_still_shown(appliance: Appli
     changed(appliance, NFS)
     offer(appliance, '{"options": ["local"]}')
 
-    assert shown(appliance) == {"storage": NFS, "options": ["local"]}
+    assert shown(appliance) == {"storage": NFS, "options": ["local"], "restart-needed": True}
 
 
 @pytest.mark.parametrize("storage", EVERY_TYPE)

@@ -1,7 +1,7 @@
 // Requests to the API, signed with the key of this browser.
 
 import * as key from "./key.js";
-import { t } from "./text.js";
+import { hear, t } from "./text.js";
 
 export const PREFIX = "/api/v1/admin";
 /** What the service says to those whose token it does not know; other answers of 403 are about rights. */
@@ -104,6 +104,7 @@ const given = (options) => {
 export async function send(method, path, options = {}) {
   const signal = given(options);
   const url = await address(method, path, options.query, options.signer);
+  const sent = Date.now();
   let response;
   try {
     response = await fetch(url, {
@@ -121,6 +122,7 @@ export async function send(method, path, options = {}) {
     throw new UnreachableError();
   }
   tell("reach", true);
+  hear(response.headers.get("Date"), sent);
   if (!response.ok) {
     throw await refusal(response.status, response.headers, () => response.text(), options.signer);
   }

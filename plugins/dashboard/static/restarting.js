@@ -1,12 +1,13 @@
 // Restarting the appliance: the question before it, and what is said until it is back.
 
 import * as api from "./api.js";
+import { ask } from "./dialogs.js";
 import { follow } from "./jobs.js";
 import * as live from "./live.js";
 import { jobName } from "./names.js";
 import * as notes from "./notes.js";
 import { duration, t } from "./text.js";
-import { alert, ask } from "./widgets.js";
+import { alert } from "./widgets.js";
 import { html, nothing } from "./vendor/lit-html.js";
 
 const TYPE = "reboot";

@@ -5,7 +5,7 @@ import { t } from "./text.js";
 import { sendingView } from "./sending_view.js";
 import { nothing, render } from "./vendor/lit-html.js";
 
-const TUS = { "Tus-Resumable": "1.0.0" };
+export const TUS = { "Tus-Resumable": "1.0.0" };
 const PAUSE = 2_000;
 /** Milliseconds without a byte of progress after which sending gives up. */
 const PATIENCE = 5 * 60_000;

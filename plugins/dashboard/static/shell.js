@@ -4,10 +4,10 @@ import * as api from "./api.js";
 import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
+import { Navigation } from "./navigation.js";
 import { pluginScreens } from "./plugin_screens.js";
 import { Restarting } from "./restarting.js";
 import { SCREENS } from "./screens.js";
-import { isSending } from "./sending.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
 import { html, nothing, render, svg } from "./vendor/lit-html.js";
@@ -33,7 +33,7 @@ export async function start(root, site, session, leave) {
   const served = new Served(await description());
   const may = (method, path) => served.has(method, path) && api.allows(session, method, path);
   const ending = new AbortController();
-  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, isEdited: false, isOutdated: false, restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
+  frame = { root, site, session, leave: () => (ending.abort(), leave("")), may, document: served.document, menu: [], open: false, isOutdated: false, ways: new Navigation(root, BASE, show, ending.signal), restarting: new Restarting(`${site.name} (${location.hostname})`, draw, may, ending.signal), ending };
   frame.menu = [...SCREENS.filter((screen) => may(...screen.needs)), ...pluginScreens(served.document, may)];
   live.start(may);
   for (const kind of ["health", "state", "reach", "job"]) {
@@ -41,10 +41,6 @@ export async function start(root, site, session, leave) {
   }
   live.on("reach", found, ending.signal);
   api.on("denied", () => ending.abort());
-  addEventListener("popstate", () => location.pathname === frame.path || show(), { signal: ending.signal });
-  root.addEventListener("click", follow, { signal: ending.signal });
-  root.addEventListener("input", edited, { signal: ending.signal });
-  root.addEventListener("submit", edited, { signal: ending.signal });
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
@@ -61,40 +57,7 @@ async function description() {
 }
 
 /** Go to a screen, as its links do. */
-export function go(path) {
-  history.pushState(null, "", path);
-  return show();
-}
-
-function follow(event) {
-  const link = event.target.closest?.("a[href]");
-  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-  const isScreen = link && link.origin === location.origin && !link.hash && `${link.pathname}/`.startsWith(`${BASE}/`);
-  if (isScreen && plain && !link.download) {
-    event.preventDefault();
-    toggle(false);
-    leaveFor(link.pathname).catch(reportError);
-  }
-}
-
-/** Go to a screen, unless somebody wants to stay with what was entered or is being sent here. */
-async function leaveFor(path) {
-  const question = {
-    title: t("Leave this page?"),
-    body: isSending() ? t("The file that is being sent is thrown away.") : t("What you entered here is not saved."),
-    action: t("Leave the page"),
-  };
-  if (!(frame.isEdited || isSending()) || (await widgets.ask(question))) {
-    await go(path);
-  }
-}
-
-/** Note that something was entered in a form, or sent. */
-function edited(event) {
-  if (event.target.closest?.("main form")) {
-    frame.isEdited = event.type === "input";
-  }
-}
+export const go = (path) => frame.ways.go(path);
 
 /** Open or close the menu of narrow windows. */
 function toggle(open) {
@@ -115,7 +78,8 @@ async function show() {
   const screen = current();
   const title = screen ? t(screen.title) : t("Nothing to see");
   document.title = `${title} – ${frame.site.name}`;
-  Object.assign(frame, { path: location.pathname, isEdited: false });
+  frame.ways.arrived();
+  frame.open = false;
   draw();
   const main = frame.root.querySelector("main");
   const place = document.createElement("div");
@@ -171,6 +135,7 @@ function context(screen, title, place, signal) {
     job: (target, id, given) => widgets.watchJob(target, id, { may: frame.may("POST", `/jobs/${id}/cancel`), ...options(given) }),
     render: (content) => render(view(title, content), place),
     draw: render,
+    restart: () => frame.restarting.start(),
     handOver: key.handOver,
   };
 }
@@ -198,12 +163,13 @@ async function found(reached) {
   const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
   if (response?.ok && (await response.json()).build !== frame.site.build) {
     frame.isOutdated = true;
-    await (frame.isEdited ? draw() : loadAgain());
+    await (frame.ways.isEdited ? draw() : loadAgain());
   }
 }
 
 async function loadAgain() {
   frame.restarting.handOver();
+  frame.ways.arrived();
   await key.handOver();
   location.reload();
 }

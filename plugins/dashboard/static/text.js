@@ -1,4 +1,4 @@
-// Texts in the language of the browser. The English text is the key of its translation.
+// Texts in the language of the browser, whose key is the English text; times, by the clock of the appliance.
 
 const CATALOGUE_TRIES = 2;
 
@@ -105,9 +105,36 @@ export function logTime(seconds) {
 /** Return seconds since the epoch as a date. */
 export const date = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(seconds * 1000);
 
+/** Return the day of a time in the browser's zone as files and date fields have it, 2026-11-28. */
+export function day(seconds) {
+  const time = new Date(seconds * 1000);
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
+}
+
+/** Seconds by which the appliance is ahead of this browser, whose clock may be wrong by hours; unknown until it answered. */
+let ahead = null;
+
+/**
+ * Take what a response says of the time; it is of whole seconds, and of a moment between request and response.
+ *
+ * @param {string | null} date the header Date.
+ * @param {number} sent when the request was sent, by `Date.now()`.
+ */
+export function hear(date, sent) {
+  const said = Date.parse(date ?? "") / 1000;
+  if (Number.isFinite(said)) {
+    const earliest = said - Date.now() / 1000;
+    const latest = said + 1 - sent / 1000;
+    ahead = Math.min(Math.max(ahead ?? earliest, earliest), latest);
+  }
+}
+
+/** Return the time of the appliance, in seconds since the epoch. */
+export const now = () => Date.now() / 1000 + (ahead ?? 0);
+
 /** Return how long ago, or how far ahead, a time is. */
 export function fromNow(seconds) {
-  const away = seconds - Date.now() / 1000;
+  const away = seconds - now();
   const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   for (const [unit, length] of Object.entries({ day: 86400, hour: 3600, minute: 60 })) {
     if (Math.abs(away) >= length) {

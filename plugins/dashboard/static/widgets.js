@@ -1,14 +1,16 @@
 // Parts that screens share: fields, messages, dialogs, and the view of a job.
 
 import * as api from "./api.js";
+import { ask, declined } from "./dialogs.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { whenLeft } from "./leaving.js";
 import { readableLog } from "./loglines.js";
 import { secretInput } from "./secret.js";
 import { said } from "./sentences.js";
-import { dateTime, duration, percent, phrase, t } from "./text.js";
+import { dateTime, duration, now, percent, phrase, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
+
+export { ask };
 
 /** Seconds between two announcements of a job's progress to a screen reader. */
 const ANNOUNCED_EACH = 5;
@@ -48,6 +50,7 @@ export function field({ name, label, hint = "", type = "text", value = "", requi
 /** Show an error: at the field that it names, otherwise above the buttons. */
 export function showError(form, error) {
   clearErrors(form);
+  keep(form);
   const input = error.field ? nearest(form, error.field) : null;
   if (input) {
     input.setAttribute("aria-invalid", "true");
@@ -102,6 +105,9 @@ function sentence(message, code) {
 /** A sentence that stays: `kind` is good, bad, warn or info. */
 export const message = (kind, text) => html`<div class="message ${kind}" role=${kind === "bad" ? "alert" : "status"}><p>${text}</p></div>`;
 
+/** Say that what is in a form was sent and not taken. */
+const keep = (form) => form.dispatchEvent(new CustomEvent("unsaved", { bubbles: true }));
+
 /**
  * Run what a form does, once at a time; what fails is shown in the form, whose values stay.
  *
@@ -116,8 +122,12 @@ export async function submit(event, action) {
   }
   form.setAttribute("aria-busy", "true");
   clearErrors(form);
+  const before = declined;
   try {
     await action(form);
+    if (declined !== before) {
+      keep(form);
+    }
   } catch (error) {
     if (error.name !== "AbortError") {
       showError(form, error);
@@ -125,55 +135,6 @@ export async function submit(event, action) {
   } finally {
     form.removeAttribute("aria-busy");
   }
-}
-
-/**
- * Ask before something that cannot be taken back. Leaving the screen or the login is no consent: it closes the question.
- *
- * @param {{title: string, body: any, action: string, danger?: boolean, typed?: string, cancel?: boolean, signal?: AbortSignal}} options
- *   `typed` is a word that has to be typed first; without `cancel` there is nothing to decide; `signal` is that of the screen.
- * @returns {Promise<boolean>} whether it was confirmed; the focus is back where it was.
- */
-export function ask({ title, body, action, danger = false, typed, cancel = true, signal }) {
-  const dialog = document.createElement("dialog");
-  document.body.append(dialog);
-  const same = (text) => text.trim().toLowerCase();
-  const agreed = () => !typed || same(dialog.querySelector("input").value) === same(typed);
-  const confirm = (event) => {
-    event.preventDefault();
-    if (agreed()) {
-      dialog.close("yes");
-    } else {
-      dialog.querySelector(".problem").textContent = t("Please type “{word}”.", { word: typed });
-      dialog.querySelector("input").focus();
-    }
-  };
-  const content = html`<form method="dialog" @submit=${confirm} aria-labelledby="dialog-title">
-    <h2 id="dialog-title">${title}</h2>
-    ${typeof body === "string" ? html`<p>${body}</p>` : body}
-    ${typed
-      ? html`<p class="field">
-          <label for="dialog-typed">${t("Type “{word}” to confirm", { word: typed })}</label>
-          <input id="dialog-typed" autocomplete="off" spellcheck="false" aria-describedby="dialog-problem">
-          <span class="problem" id="dialog-problem"></span>
-        </p>`
-      : nothing}
-    <p class="actions">
-      ${cancel ? html`<button type="button" @click=${() => dialog.close("")}>${t("Cancel")}</button>` : nothing}
-      <button class=${danger ? "danger" : "primary"}>${action}</button>
-    </p>
-  </form>`;
-  render(content, dialog);
-  const closed = new AbortController();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      closed.abort();
-      resolve(dialog.returnValue === "yes");
-      dialog.remove();
-    });
-    dialog.showModal();
-    whenLeft(() => dialog.close(""), signal, closed.signal);
-  });
 }
 
 const STATES = {
@@ -204,7 +165,7 @@ export function restartOf({ restarting }) {
  * @returns {Promise<any>} the record of the finished job.
  */
 export async function watchJob(place, id, options) {
-  let shown = { record: live.state.jobs.get(id) ?? { id, status: "running", percentage: 0, started: Date.now() / 1000 }, log: "" };
+  let shown = { record: live.state.jobs.get(id) ?? { id, status: "running", percentage: 0, started: now() }, log: "" };
   let trouble = null;
   let announced = { at: 0, text: "" };
   const cancel = async () => {
@@ -259,7 +220,7 @@ function announcement(record, last) {
 
 function jobView({ record, log }, { title, done, may = true, cancel, trouble, announced }) {
   const running = record.status === "running";
-  const elapsed = (running ? Date.now() / 1000 : record.finished) - record.started;
+  const elapsed = (running ? now() : record.finished) - record.started;
   return html`<section class="job" aria-labelledby="job-${record.id}">
     <h3 id="job-${record.id}">${title} ${stateOf(record.status)}</h3>
     ${restartOf(record)}

@@ -1,8 +1,10 @@
-// What the appliance does and did: its jobs, and who asked for what.
+// What the appliance does and did: its jobs, what was sent to it for them, and who asked for what.
 
 import { entries } from "../audit.js";
 import { jobTitle, userTitle } from "../names.js";
 import { said } from "../sentences.js";
+import { now } from "../text.js";
+import { Uploads } from "./uploads.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
 const PAGE = 20;
@@ -14,17 +16,22 @@ export async function page(root, ctx) {
   const { html, nothing, render, live, signal, may } = ctx;
   const jobs = new Jobs(ctx);
   const audit = may("GET", "/audit") ? new Audit(ctx) : null;
-  const draw = () => signal.aborted || render(html`${jobs.view()}${audit?.view() ?? nothing}`);
+  const uploads = may("GET", "/uploads") ? new Uploads(ctx) : null;
+  const draw = () => signal.aborted || render(html`${jobs.view()}${uploads?.view() ?? nothing}${audit?.view() ?? nothing}`);
   jobs.draw = draw;
   live.on("job", (job) => jobs.hear(job), signal);
-  live.on("state", () => jobs.read(), signal);
+  live.on("state", () => jobs.again(), signal);
   const clock = setInterval(() => jobs.anyRuns() && draw(), 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
   await jobs.read();
+  if (uploads) {
+    uploads.draw = draw;
+    await uploads.read();
+  }
   if (audit) {
     audit.draw = draw;
     live.on("audit", (line) => audit.hear(line), signal);
-    live.on("state", () => audit.read(), signal);
+    live.on("state", () => audit.again(), signal);
     await audit.read();
   }
 }
@@ -48,6 +55,11 @@ class Paged {
     return this.ask({ limit: PAGE }, (found) => {
       this.items = found;
     });
+  }
+
+  /** Read it for nobody who waits; who leaves the screen ends that. */
+  again() {
+    this.read().catch((error) => this.ctx.signal.aborted || reportError(error));
   }
 
   /** Read the page after the last one that is shown. */
@@ -80,7 +92,7 @@ class Paged {
   add(item) {
     this.items.unshift(item);
     if (this.items.length > KEPT) {
-      this.read();
+      this.again();
     }
   }
 
@@ -147,7 +159,7 @@ class Jobs extends Paged {
     const { html, nothing, t, stateOf, dateTime, duration, percent } = this.ctx;
     const running = job.status === "running";
     const open = this.opened === job.id;
-    const took = Math.max(0, (running ? Date.now() / 1000 : job.finished) - job.started);
+    const took = Math.max(0, (running ? now() : job.finished) - job.started);
     return html`<tr role="row" data-job=${job.id}>
         <th scope="row" role="rowheader">${jobTitle(job.type)}${job["error-message"] ? reason(job) : nothing}</th>
         <td role="cell">${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>

@@ -1,6 +1,7 @@
 // The certificate that browsers see: what it says, and the way to another one, which ends with a load of the page.
 
 import { Changes, onlyLooking, told } from "./changes.js";
+import { now } from "../text.js";
 import { Trial } from "./trial.js";
 
 const DAY = 86400;
@@ -116,7 +117,7 @@ class Certificates {
 
   end(seconds) {
     const { html, date, plural, t } = this.ctx;
-    const days = Math.floor((seconds - Date.now() / 1000) / DAY);
+    const days = Math.floor((seconds - now()) / DAY);
     const left = days < 0 ? t("expired") : plural(days, "{count} day left", "{count} days left");
     const kind = days < 0 ? "bad" : days < SOON ? "warn" : "good";
     return html`${date(seconds)} <span class="state ${kind}">${left}</span>`;

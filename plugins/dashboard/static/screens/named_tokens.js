@@ -1,6 +1,7 @@
 // Named tokens: what each may do and until when; made, shown once and revoked.
 
 import { told } from "./changes.js";
+import { day, now } from "../text.js";
 
 const NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
@@ -68,7 +69,7 @@ export class NamedTokens {
     if (!expires) {
       return t("no end");
     }
-    const isOver = expires <= Date.now() / 1000;
+    const isOver = expires <= now();
     return isOver ? html`<span class="state bad">${t("expired")}</span>` : dateTime(expires);
   }
 
@@ -185,7 +186,4 @@ const at = (field, message) => Object.assign(new Error(message), { field });
 const endOf = (day) => Math.floor(new Date(`${day}T23:59:59`).getTime() / 1000);
 
 /** Today, as `<input type=date>` has it. */
-function today() {
-  const now = new Date();
-  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
-}
+const today = () => day(now());

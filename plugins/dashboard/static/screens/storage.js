@@ -38,11 +38,10 @@ class Storage {
     this.shown = /** @type {any} */ (null);
     this.types = new Map();
     this.type = "";
-    this.isSaved = false;
     this.changes = new Changes(root, ctx, "storage", {
       title: t("Change of the storage"),
       done: t("The new storage settings are saved."),
-      ended: (record) => this.ended(record),
+      ended: () => this.ended(),
     });
   }
 
@@ -58,19 +57,23 @@ class Storage {
     await this.changes.open();
   }
 
-  async ended(record) {
-    this.isSaved = record.status === "success";
+  async ended() {
     this.shown = await this.ctx.look("/storage");
     this.draw();
+  }
+
+  /** Whether what is saved is not in force yet. */
+  get waits() {
+    return this.shown?.["restart-needed"] === true;
   }
 
   draw() {
     const { html, nothing, render, t } = this.ctx;
     render(html`
-      ${this.isSaved ? this.restart() : nothing}
+      ${this.waits ? this.restart() : nothing}
       ${Changes.card(t("Progress"))}
       <section class="card">
-        <h2>${t("Where the data are kept")}</h2>
+        <h2>${this.waits ? t("Where the data are kept after a restart") : t("Where the data are kept")}</h2>
         ${this.present()}
       </section>
       <section class="card">
@@ -187,23 +190,14 @@ class Storage {
   }
 
   restart() {
-    const { html, nothing, may, t } = this.ctx;
+    const { html, nothing, may, restart, t } = this.ctx;
     return html`<section class="card" data-restart>
       <h2>${t("Restart to use the new storage")}</h2>
-      <p>${t("The new settings are saved. Until the appliance is restarted it uses the storage of before.")}</p>
+      <p>${t("The settings below are saved and take effect after a restart. Until then the appliance uses the storage of before.")}</p>
       ${may("POST", "/reboot")
-        ? html`<p class="actions"><button type="button" class="primary" @click=${() => this.reboot()}>${t("Restart now")}</button></p>`
+        ? html`<p class="actions"><button type="button" class="primary" @click=${restart}>${t("Restart now")}</button></p>`
         : nothing}
     </section>`;
-  }
-
-  async reboot() {
-    const { alert, ask, call, signal, t } = this.ctx;
-    const body = t("It is away for about a minute, and so is what it serves.");
-    if (await ask({ signal, title: t("Restart the appliance?"), body, action: t("Restart"), danger: true })) {
-      await call("POST", "/reboot").catch((error) =>
-        error.name === "AbortError" || ask({ signal, title: t("The appliance was not restarted"), body: alert(error), action: t("Close") }));
-    }
   }
 }
 
