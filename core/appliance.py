@@ -56,6 +56,13 @@ class Appliance:
         optional = (self.bin, self.admin / "keys")
         return [self.configuration, self.admin, *(path for path in optional if os.path.lexists(path))]
 
+    def keys_of_updates(self, run_as: str) -> Path:
+        """Return the directory of the keys that updates are verified with.
+
+        :param run_as: `jobs.run-as` of the configuration.
+        """
+        return self.admin / "keys" if run_as == "unit" else self.etc
+
     def with_group(self, files_group: str | int | None) -> Self:
         """Return this appliance, whose files another group reads."""
         return type(self)(self.root, self.admin, files_group)

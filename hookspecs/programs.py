@@ -48,6 +48,7 @@ def script_environment(appliance: Appliance) -> dict[str, str]:
         ADMIN: str(appliance.admin),
         "JIDO_ROOT": str(appliance.root),
         "JIDO_ETC": str(appliance.system_etc),
+        "JIDO_KEYS": str(appliance.keys),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.config.loading import Config
 from jidoteki.core.files.ownership import user_name
 from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
@@ -25,14 +26,15 @@ MAX_FILES = 1000
 MAX_KEY = 64 * 1024
 
 
-def check(appliance: Appliance) -> Iterator[Finding]:
+def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
     """Check the appliance's credentials, and the keys that it trusts."""
+    keys = appliance.keys_of_updates(config.values["jobs"]["run-as"])
     yield from _token(appliance)
     yield from _certificate(appliance)
     yield from _tls_keys(appliance)
-    yield from _update_keys(appliance)
-    yield from _wrong_keys(appliance)
-    yield from _signing_keys(appliance)
+    yield from _update_keys(keys)
+    yield from _wrong_keys(keys)
+    yield from _signing_keys(appliance, keys)
 
 
 def _token(appliance: Appliance) -> Iterator[Finding]:
@@ -88,19 +90,19 @@ def _certificate(appliance: Appliance) -> Iterator[Finding]:
         )
 
 
-def _update_keys(appliance: Appliance) -> Iterator[Finding]:
+def _update_keys(keys: Path) -> Iterator[Finding]:
     # Imported late, as are other modules that only one check needs.
     from jidoteki.core.endpoints.update import package
 
     try:
-        package.load_keys(appliance.etc)
+        package.load_keys(keys)
     except package.PackageError as error:
         message = str(error)
         name = next((each for each in ("updates.key", "updates.revoked") if each in message), "updates.pub")
         advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
-        if name == "updates.revoked" and (appliance.etc / name).exists():
+        if name == "updates.revoked" and (keys / name).exists():
             advice = "Let root own it, with an id of a revoked key in each line; else the appliance takes no updates."
-        yield Finding("error", "updates", message, advice, str(appliance.etc / name))
+        yield Finding("error", "updates", message, advice, str(keys / name))
 
 
 def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
@@ -116,27 +118,27 @@ def _tls_keys(appliance: Appliance) -> Iterator[Finding]:
             yield Finding("error", "permissions", message, advice, str(path))
 
 
-def _wrong_keys(appliance: Appliance) -> Iterator[Finding]:
+def _wrong_keys(keys: Path) -> Iterator[Finding]:
     from jidoteki.core.endpoints.update import key_files
 
-    key = appliance.etc / "updates.key"
+    key = keys / "updates.key"
     content = _content(key)
     if content and (problem := key_files.passphrase_problem(content)):
         advice = "Put the vendor's updates.key there: one line of text, with which the packages are encrypted."
         yield Finding("error" if problem.fatal else "warning", "updates", problem.message, advice, str(key))
-    yield from _odd_verifying_keys(appliance)
+    yield from _odd_verifying_keys(keys)
 
 
-def _odd_verifying_keys(appliance: Appliance) -> Iterator[Finding]:
+def _odd_verifying_keys(keys: Path) -> Iterator[Finding]:
     from jidoteki.core.endpoints.update import key_files
 
-    found = _verifying_keys(appliance)
+    found = _verifying_keys(keys)
     for name, error in found.problems.items() if found.valid else ():
         message = f"it holds no key that counts: {getattr(error, 'strerror', None) or error}"
         advice = "Put a public key of the vendor's there, as root, or remove it."
-        yield Finding("warning", "updates", message, advice, str(appliance.etc / name))
+        yield Finding("warning", "updates", message, advice, str(keys / name))
     for each in found.valid:
-        path = str(appliance.etc / each.name)
+        path = str(keys / each.name)
         if each.bits is not None and each.bits < key_files.MIN_BITS:
             message = f"it is an RSA key of {each.bits} bits, which can be broken: packages are only as safe as it is"
             yield Finding("warning", "updates", message, f"Use one of {key_files.MIN_BITS} bits at least.", path)
@@ -145,25 +147,25 @@ def _odd_verifying_keys(appliance: Appliance) -> Iterator[Finding]:
             yield Finding("warning", "updates", message, "Put it into updates.pub.d, and an RSA key here.", path)
     for each in found.revoked:
         message = f"this key is revoked, and no package counts that it signed ({each.id})"
-        yield Finding("note", "updates", message, "Remove it, or replace it.", str(appliance.etc / each.name))
+        yield Finding("note", "updates", message, "Remove it, or replace it.", str(keys / each.name))
 
 
-def _verifying_keys(appliance: Appliance) -> VerifyingKeys:
+def _verifying_keys(keys: Path) -> VerifyingKeys:
     from jidoteki.core.endpoints.update import verifying_keys
 
     try:
-        return verifying_keys.load(appliance.etc)
+        return verifying_keys.load(keys)
     except (OSError, ValueError):  # told as a problem of updates
         return verifying_keys.VerifyingKeys()
 
 
-def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
+def _signing_keys(appliance: Appliance, keys: Path) -> Iterator[Finding]:
     """Check for the vendor's private keys, with which anybody could sign packages that the appliance accepts."""
     from jidoteki.core.endpoints.update import key_files
 
-    found = _verifying_keys(appliance)
+    found = _verifying_keys(keys)
     public = [each.key for each in (*found.valid, *found.revoked)]
-    for path in _files_beside(appliance):
+    for path in _files_beside(appliance, keys):
         content = _content(path)
         if content is None or not key_files.holds_private_key(content):
             continue
@@ -172,9 +174,10 @@ def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
             yield Finding("error", "updates", message, "Remove it, and use another one if it got out.", str(path))
 
 
-def _files_beside(appliance: Appliance) -> Iterator[Path]:
+def _files_beside(appliance: Appliance, keys: Path) -> Iterator[Path]:
     """Yield the files in the directories where keys are usually put."""
-    for directory in (appliance.admin, appliance.etc, appliance.bin, appliance.system_etc, appliance.uploads):
+    places = {appliance.admin, appliance.etc, keys, appliance.bin, appliance.system_etc, appliance.uploads}
+    for directory in sorted(places):
         try:
             found = sorted(itertools.islice(directory.iterdir(), MAX_FILES))
         except OSError:

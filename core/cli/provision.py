@@ -173,7 +173,10 @@ def _runs_units(appliance: Appliance) -> bool:
 
 def _links(appliance: Appliance) -> list[Path]:
     """Return where the service looks for what root keeps for its jobs."""
-    there = [name for name in (*UPDATE_KEYS, BACKUP_LIST) if (appliance.admin / KEYS / name).exists()]
+    from jidoteki.core.endpoints.update import verifying_keys
+
+    names = (*UPDATE_KEYS, verifying_keys.DIRECTORY, verifying_keys.REVOKED, BACKUP_LIST)
+    there = [name for name in names if (appliance.admin / KEYS / name).exists()]
     return [appliance.etc / name for name in there if _runs_units(appliance)]
 
 

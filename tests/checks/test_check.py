@@ -284,6 +284,18 @@ def test_a_missing_key_for_updates_is_told(appliance: Appliance, name: str) -> N
     assert (found["subject"], found["file"]) == ("updates", str(appliance.etc / name))
 
 
+def test_where_root_runs_jobs_the_keys_are_those_of_root(appliance: Appliance) -> None:
+    appliance.replace_file(appliance.configuration, '{"jobs": {"run-as": "unit"}}')
+    (appliance.admin / "keys").mkdir()
+    for name in ("updates.key", "updates.pub"):
+        (appliance.admin / "keys" / name).write_bytes((appliance.etc / name).read_bytes())
+    (appliance.admin / "keys/updates.revoked").write_text("not an id\n")
+
+    told = {each["file"] for each in findings(appliance) if each["subject"] == "updates"}
+
+    assert told == {str(appliance.admin / "keys/updates.revoked")}
+
+
 def test_a_public_key_that_is_none_is_told(appliance: Appliance) -> None:
     (appliance.etc / "updates.pub").write_text("nonsense\n")
 

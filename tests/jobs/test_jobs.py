@@ -310,7 +310,19 @@ def test_a_command_runs_without_a_terminal_in_a_small_environment_and_is_logged(
     log = (host.appliance.log / "worker.log").read_text().splitlines()
     assert log[1:3] == ["out", "err"]
     names = {line.split("=")[0] for line in log[4:] if "=" in line}
-    assert names <= {"PATH", "LANG", "HOME", "JIDO_ADMIN_PATH", "JIDO_ROOT", "JIDO_ETC", "PWD", "SHLVL", "_", "OLDPWD"}
+    assert names <= {
+        "PATH",
+        "LANG",
+        "HOME",
+        "JIDO_ADMIN_PATH",
+        "JIDO_ROOT",
+        "JIDO_ETC",
+        "JIDO_KEYS",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+    }
 
 
 def niceness(level: int) -> tuple[str, ...]:
