@@ -23,7 +23,7 @@ EATS = {
 }
 KILLED = {
     "a program of it": "update.sh failed with exit status 137",
-    "itself": "update.sh was killed",
+    "itself": "update.sh failed with exit status -9",
 }
 
 
