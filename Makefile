@@ -176,10 +176,10 @@ vm-quick: $(READY) ## the most important of them on one system, in three minutes
 
 VM_CUTS := build/vm/cuts.xml
 .PHONY: vm-cuts
-vm-cuts: $(READY) ## power cuts and reboots of a machine in qemu, with a table in docs/faults.md (half an hour; as root)
+vm-cuts: $(READY) ## power cuts and reboots of a machine in qemu, with a table in docs/faults.md (an hour; as root)
 	@mkdir -p $(dir $(VM_CUTS)) && rm -f $(VM_CUTS)
 	-JIDOTEKI_VM=bookworm JIDOTEKI_VM_CUTS=1 $(BIN)/python -m pytest --timeout 1200 --junitxml $(VM_CUTS) \
-		tests/vm/test_power_cuts.py tests/vm/test_reboots.py
+		$(addprefix tests/vm/test_,power_cuts.py reboots.py update_restarts.py updates_of_the_system.py)
 	$(BIN)/python tests/vm/report.py $(VM_CUTS)
 
 SUITE := bookworm

@@ -18,7 +18,7 @@ from places import ROOT
 
 SUITES = os.environ.get("JIDOTEKI_VM", "").split()
 NOT_BOOTED = "NO GUEST CAN BE BOOTED HERE"
-CUTS = ["test_power_cuts.py", "test_reboots.py"]
+CUTS = [f"test_{name}.py" for name in ("power_cuts", "reboots", "update_restarts", "updates_of_the_system")]
 collect_ignore_glob = ([] if os.environ.get("JIDOTEKI_VM_CUTS") else CUTS) if SUITES else ["test_*.py"]
 
 
@@ -97,8 +97,7 @@ def build_update(vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Buil
 
 
 @pytest.fixture(scope="session")
-def machine(tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine that qemu emulates, which the tests share: it runs at the start of each, after all cuts before."""
+def _emulated(tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     directory = tmp_path_factory.mktemp("machine")
     try:
         image = make_image(directory, deb, vendor)
@@ -107,6 +106,13 @@ def machine(tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPa
     (directory / "own").mkdir()
     with running(image, directory / "own") as machine:
         yield machine
+
+
+@pytest.fixture
+def machine(_emulated: Machine) -> Machine:
+    """A machine that qemu emulates, which the tests share: it serves at the start of each, after all cuts before."""
+    _emulated.go_on()
+    return _emulated
 
 
 @pytest.fixture

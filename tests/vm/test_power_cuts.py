@@ -111,16 +111,28 @@ def test_settings_are_the_former_or_the_new_ones(machine: Machine, moment: float
     assert not succeeded or in_force(machine) == "new"
 
 
-def test_settings_on_trial_are_put_back(machine: Machine) -> None:
+def reboot(machine: Machine, by_api: bool) -> None:
+    """Restart the machine, by the API or by whoever else may."""
+    before = machine.restarts
+    if by_api:
+        assert machine.request("POST", "/reboot")[0] == 202
+    else:
+        machine.sh("systemctl --no-block reboot")
+    machine.restarted(before)
+
+
+@pytest.mark.parametrize("end", ["cut", "reboot by the API", "reboot"])
+def test_settings_on_trial_are_put_back(machine: Machine, end: str) -> None:
     assert machine.ended(change(machine, "former"))["status"] == "success"
     id = change(machine, "new", "?confirm=600")
     wait_until(lambda: "pending" in machine.json("/settings"), 60, 0.2)
-    cut(machine, id, 0.0)
+    machine.cut_and_boot() if end == "cut" else reboot(machine, end == "reboot by the API")
 
     record = machine.ended(id)
     assert (record["status"], record["error-code"]) == ("failed", "E2001")
     assert stored(machine) == in_force(machine) == "former"
     assert "pending" not in machine.json("/settings")
+    machine.is_told("settings", "E2001", record["error-message"])
 
 
 def pair(directory: Path, name: str) -> tuple[str, ...]:
