@@ -188,6 +188,10 @@ ARCHITECTURE := amd64
 deb: $(READY) ## the Debian package, in dist; SUITE=trixie, ARCHITECTURE=arm64
 	$(BIN)/python deb/build.py --suite $(SUITE) --architecture $(ARCHITECTURE)
 
+.PHONY: tcz
+tcz: $(READY) ## the extension for TinyCore, in dist; needs mksquashfs
+	$(BIN)/python deb/tcz.py
+
 dist: $(READY) ## the source distribution and the wheel, in dist
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation

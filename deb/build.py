@@ -69,57 +69,60 @@ def main() -> None:
 
 def build(work: Path, suite: Suite, architecture: str, output: Path) -> Path:
     """Build the package for one suite and architecture below `output`, and return its path."""
-    os.environ["SOURCE_DATE_EPOCH"] = _epoch()
+    os.environ["SOURCE_DATE_EPOCH"] = epoch()
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] + f"+deb{suite.number}"
     stage = work / "stage"
-    _make_environment(stage, suite, PLATFORMS[architecture], _wheel(work))
+    make_environment(stage, suite.python, PLATFORMS[architecture], make_wheel(work))
     _copy_files(stage, version)
     _write_control(stage, suite, architecture, version)
     for path in (stage, *stage.rglob("*")):
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or _is_program(path) else 0o644)
+            path.chmod(0o755 if path.is_dir() or is_program(path) else 0o644)
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"{PACKAGE}_{version}_{architecture}.deb"
-    _run("dpkg-deb", "--root-owner-group", "-Zxz", "-z3", "--build", stage, target)
+    run("dpkg-deb", "--root-owner-group", "-Zxz", "-z3", "--build", stage, target)
     return target
 
 
-def _epoch() -> str:
+def epoch() -> str:
     """Return the time that all files get."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
-    return given or _run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
+    return given or run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
 
 
-def _wheel(work: Path) -> Path:
+def make_wheel(work: Path) -> Path:
     """Build the service's wheel of the files that git knows, in a copy, because building leaves files behind."""
     source = work / "source"
-    for name in _run("git", "-C", ROOT, "ls-files", "-z").split("\0"):
+    for name in run("git", "-C", ROOT, "ls-files", "-z").split("\0"):
         if name and (ROOT / name).is_file() and not name.startswith(("tests/", "bench/")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
-    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work / "wheel", source)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work / "wheel", source)
     return work / "wheel"
 
 
-def _make_environment(stage: Path, suite: Suite, platform: str, wheel: Path) -> None:
-    """Make the virtual environment, with the versions of the lock and no others."""
+def make_environment(stage: Path, python: str, platform: str, wheel: Path, home: str = "/usr/bin") -> None:
+    """Make the virtual environment, with the versions of the lock and no others.
+
+    :param python: the version of Python that it is for, which lies in `home`.
+    """
     environment = stage / VENV
-    packages = environment / f"lib/python{suite.python}/site-packages"
+    packages = environment / f"lib/python{python}/site-packages"
     install = (
         shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv", "pip", "install",
-        "--quiet", "--no-config", "--target", packages, "--python-version", suite.python, "--python-platform", platform,
+        "--quiet", "--no-config", "--target", packages, "--python-version", python, "--python-platform", platform,
         "--only-binary", ":all:", "--link-mode", "copy",
     )  # fmt: skip
-    _run(*install, "--require-hashes", "-r", ROOT / "requirements-runtime.txt")
-    _run(*install, "--no-deps", "--no-index", "--find-links", wheel, PACKAGE)
+    run(*install, "--require-hashes", "-r", ROOT / "requirements-runtime.txt")
+    run(*install, "--no-deps", "--no-index", "--find-links", wheel, PACKAGE)
     shutil.rmtree(packages / "bin", ignore_errors=True)  # commands of the dependencies, which nobody calls
     (packages / ".lock").unlink(missing_ok=True)
     _forget_caches(packages)
     (environment / "bin").mkdir()
-    (environment / "bin/python3").symlink_to(f"/usr/bin/python{suite.python}")
+    (environment / "bin/python3").symlink_to(f"{home}/python{python}")
     (environment / "bin/python").symlink_to("python3")
     (environment / "bin/jidoteki").write_text(LAUNCHER)
-    (environment / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+    (environment / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n")
 
 
 def _forget_caches(packages: Path) -> None:
@@ -134,21 +137,21 @@ def _forget_caches(packages: Path) -> None:
 def _copy_files(stage: Path, version: str) -> None:
     """Add what belongs outside of the environment."""
     unit = _of_package(UNIT, "ExecStart=/usr/local/bin/jidoteki serve\n")
-    _add(stage, f"usr/lib/systemd/system/{UNIT}", unit)
-    _add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
-    _add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
-    _add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
+    add(stage, f"usr/lib/systemd/system/{UNIT}", unit)
+    add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
+    add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
+    add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
     for kind in ("sysusers", "tmpfiles"):
-        _add(stage, f"usr/lib/{kind}.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.{kind}.conf").read_text())
+        add(stage, f"usr/lib/{kind}.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.{kind}.conf").read_text())
     share = f"usr/share/doc/{PACKAGE}"
-    _add(stage, f"{share}/copyright", (ROOT / "LICENSE").read_text())
+    add(stage, f"{share}/copyright", (ROOT / "LICENSE").read_text())
     _add_compressed(stage, f"{share}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())
-    _add(stage, f"{share}/examples/jidoteki-admin-api.json", (ROOT / "etc/jidoteki-admin-api.json").read_text())
+    add(stage, f"{share}/examples/jidoteki-admin-api.json", (ROOT / "etc/jidoteki-admin-api.json").read_text())
     for name, command in OTHERS.items():
-        _add(stage, f"{share}/examples/{name}", _of_package(name, command))
-    _add_compressed(stage, "usr/share/man/man1/jidoteki.1.gz", manual_page(version, int(_epoch())))
+        add(stage, f"{share}/examples/{name}", _of_package(name, command))
+    _add_compressed(stage, "usr/share/man/man1/jidoteki.1.gz", manual_page(version, int(epoch())))
     for path, completion in COMPLETIONS.items():
-        _add(stage, path, completion())
+        add(stage, path, completion())
     (stage / "usr/bin").mkdir()
     (stage / "usr/bin/jidoteki").symlink_to(f"/{VENV}/bin/jidoteki")
 
@@ -176,26 +179,26 @@ def _write_control(stage: Path, suite: Suite, architecture: str, version: str) -
         "Description": "administration API of an appliance\n"
         " Set up, update, configure, back up, diagnose and reboot an appliance over HTTPS, with nothing but curl.",
     }
-    _add(stage, "DEBIAN/control", "".join(f"{key}: {value}\n" for key, value in control.items()))
+    add(stage, "DEBIAN/control", "".join(f"{key}: {value}\n" for key, value in control.items()))
     for script in ("postinst", "prerm", "postrm"):
-        _add(stage, f"DEBIAN/{script}", (ROOT / "deb" / script).read_text())
+        add(stage, f"DEBIAN/{script}", (ROOT / "deb" / script).read_text())
 
 
-def _is_program(path: Path) -> bool:
+def is_program(path: Path) -> bool:
     return path.parent.name == "bin" or (path.parent.name == "DEBIAN" and path.name != "control")
 
 
-def _add(stage: Path, name: str, content: str | bytes) -> None:
+def add(stage: Path, name: str, content: str | bytes) -> None:
     path = stage / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _add_compressed(stage: Path, name: str, content: str) -> None:
-    _add(stage, name, gzip.compress(content.encode(), 9, mtime=0))
+    add(stage, name, gzip.compress(content.encode(), 9, mtime=0))
 
 
-def _run(*argv: str | Path) -> str:
+def run(*argv: str | Path) -> str:
     """Run a program and return its standard output; what it says else is shown if it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:

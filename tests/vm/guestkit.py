@@ -227,7 +227,9 @@ def booted(tree: Path, wait: bool = True, init: str = "--boot") -> Iterator[Gues
 @contextmanager
 def _control_group(name: str) -> Iterator[Path]:
     """Make a control group, for guests in the same one would end each other's services; remove it afterwards."""
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [
+        line.split() for line in Path("/proc/self/mountinfo").read_text(errors="replace").rstrip("\n").split("\n")
+    ]
     kinds = {Path(fields[4]): fields[fields.index("-") + 1] for fields in mounts}
     group = next((place / name for place, kind in kinds.items() if kind == "cgroup2"), None)
     if group is None:
