@@ -17,6 +17,8 @@ Schema = dict[str, Any]
 #: A file, for tools that know OpenAPI 3.0 (`format`) and for those that know 3.1 (`contentMediaType`).
 FILE: Schema = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream", "minLength": 1}
 
+#: What all validators that `vol.Boolean()` makes wrap.
+_BOOLEAN = getattr(vol.Boolean(), "__wrapped__", None)
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
 
 
@@ -62,6 +64,8 @@ def _serialize(validator: Any) -> Any:
         return _with_empty(schema) if validator.empty_is_absent else schema
     if isinstance(validator, variants):
         return _variants(validator)
+    if _BOOLEAN is not None and getattr(validator, "__wrapped__", None) is _BOOLEAN:
+        return {"type": "boolean"}  # and words such as `yes`, which people need not know
     if isinstance(validator, Mapping):
         return _object(validator, closed=vol.Extra not in validator)
     return _combined(validator)

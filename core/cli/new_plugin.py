@@ -42,6 +42,7 @@ def command(name: str, directory: Path | None) -> None:
     click.echo("  pip install -e '.[test]'")
     click.echo("  pytest")
     click.echo("  mypy --strict .")
+    click.echo(f"Once an appliance serves {name} (README.md says how), it has a page in the dashboard, under More.")
 
 
 def check(name: str) -> None:

@@ -98,11 +98,14 @@ class Tab:
         return self
 
     def go(self, screen: str) -> Tab:
-        """Go to a screen by its link in the menu."""
+        """Go to a screen by its link in the menu; what was entered and not saved is left."""
         toggle = self.page.locator("nav .toggle")
         if toggle.is_visible():
             toggle.click()
         self.page.click(f"nav a[href='/dashboard/{screen}']")
+        leave = self.page.locator("dialog[open] button.primary")
+        if leave.count():
+            leave.click()
         self.page.wait_for_selector(".screen:not(:has-text('Loading …'))")
         return self
 

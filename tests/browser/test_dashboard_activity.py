@@ -42,19 +42,19 @@ def ended(host: Host, id: str) -> None:
 def test_new_appliance_says_that_nothing_has_run(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login().go("activity")
 
-    tab.wait_for("No job has run here yet.")
+    tab.wait_for("Nothing has run here yet.")
     tab.assert_quiet()
 
 
 def test_jobs_and_requests_appear_while_they_happen(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login().go("activity")
-    tab.wait_for("No job has run here yet.")
+    tab.wait_for("Nothing has run here yet.")
 
     work(host, "badly")
     row(tab).get_by_text("Failed").wait_for()
     assert f"It broke {MARKUP}" in row(tab).inner_text()
     assert "Administrator" in row(tab).inner_text() and "from 127.0.0.1" in row(tab).inner_text()
-    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Requests"))
+    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Who did what"))
     requests.locator("tbody tr").first.get_by_text("Started").wait_for()
     assert "Tools" in requests.inner_text()
     assert tab.page.locator("main img").count() == 0
@@ -106,7 +106,7 @@ def test_sent_files_are_not_shown_to_whom_they_are_closed(dashboard_browser: Bro
 
     tab = dashboard_browser.tab(host).login(token).go("activity")
 
-    tab.wait_for("No job has run here yet.")
+    tab.wait_for("Nothing has run here yet.")
     assert "Sent files" not in tab.text() and not tab.asked("admin/uploads")
     tab.assert_quiet()
 
@@ -151,7 +151,7 @@ def test_older_jobs_come_in_pages(dashboard_browser: Browser, host: Host) -> Non
     row(tab, 19).wait_for()
     assert tab.page.locator("tr[data-job]").count() == 20
 
-    jobs = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Jobs"))
+    jobs = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Tasks"))
     jobs.get_by_role("button", name="Show older ones").click()
     row(tab, 21).wait_for()
     assert tab.page.locator("tr[data-job]").count() == 22
@@ -164,7 +164,7 @@ def test_requests_are_told_in_words_and_once_each(dashboard_browser: Browser, ho
     host.curl("POST", "/reboot", auth="hash")
     host.token = "another"
     tab = dashboard_browser.tab(host).login(token="another").go("activity")
-    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Requests"))
+    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Who did what"))
     requests.locator("tbody tr").first.wait_for()
 
     rows = [each.inner_text() for each in requests.locator("tbody tr").all()]
@@ -232,7 +232,7 @@ def test_log_of_a_running_job_goes_on(dashboard_browser: Browser, host: Host, tm
     work(host, "slowly")
     tab.go("support")
     tab.page.get_by_label("Log", exact=True).select_option(index=1)
-    tab.wait_for("The job is running: new lines appear by themselves.")
+    tab.wait_for("It is running: new lines appear by themselves.")
     tab.page.locator(".viewer pre.log").get_by_text("Working").wait_for()
     tab.wait_for("These are the last lines of the log.", 30)
     tab.assert_quiet()

@@ -66,6 +66,59 @@ def test_plugin_of_python_alone_has_a_page_a_form_its_job_and_the_result(
     tab.assert_quiet()
 
 
+LAMP = """
+import voluptuous as vol
+from jidoteki.hookspecs import Endpoint, hookimpl, validators
+
+
+async def switch(request):
+    return {"host": request.values["host"], "lit": request.values["lit"]}
+
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    parameters = {vol.Required("host"): validators.hostname, vol.Optional("lit", default=True): vol.Boolean()}
+    return [Endpoint("POST", "/lamp", switch, parameters=parameters)]
+"""
+
+
+def test_boolean_of_voluptuous_is_a_checkbox_and_the_api_takes_what_it_took(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "lamp.py"
+    plugin.write_text(LAMP)
+    host = jidoteki_host(load=[plugin], enable=("lamp",), parameters=None)
+    tab = dashboard_browser.tab(host).login().go("lamp")
+
+    lit = tab.page.get_by_label("Lit")
+    assert (lit.get_attribute("type"), lit.is_checked()) == ("checkbox", True)
+    lit.uncheck()
+    tab.page.get_by_label("Host").fill("lamp.example")
+    tab.page.locator("main form button").click()
+    tab.page.locator(".facts dd", has_text="No").wait_for()
+    tab.assert_quiet()
+    for word, meant in {"yes": True, "off": False, "1": True, "true": True, "enable": True}.items():
+        assert host.post("/lamp", "-F", "host=lamp.example", "-F", f"lit={word}").json["lit"] is meant
+
+
+def test_hints_made_of_validators_are_in_the_language_of_the_page(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "lamp.py"
+    plugin.write_text(LAMP)
+    host = jidoteki_host(load=[plugin], enable=("lamp",), parameters=None)
+    tab = dashboard_browser.tab(host, locale="de-DE").login().go("lamp")
+
+    tab.wait_for("Muss aus 3 bis 255 Buchstaben, Ziffern, '.' und '-' bestehen")
+    tab.page.get_by_label("Host").fill("?")
+    tab.page.locator("main form button").click()
+    problem = tab.page.locator(".problem:not(:empty)")
+    problem.wait_for()
+    assert problem.inner_text() == "Muss aus 3 bis 255 Buchstaben, Ziffern, '.' und '-' bestehen"
+    assert "letters" not in tab.text()
+    tab.assert_quiet()
+
+
 def test_job_that_somebody_else_started_is_shown(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     host = workshop(jidoteki_host)
     tab = dashboard_browser.tab(host).login(kept=True).go("tools")

@@ -72,6 +72,23 @@ def keep(tab: Tab) -> None:
     tab.page.click("button:has-text('Keep this change')")
 
 
+def test_address_of_an_appliance_with_dhcp_is_told_as_far_as_it_is_known(
+    dashboard_browser: Browser, host: Host
+) -> None:
+    preset(host, {"mode": "dhcp", "hostname": "appliance.example", "interface": "eth0"})
+    tab = dashboard_browser.tab(host).login(path="/dashboard/network")
+    tab.wait_for("At present this page reaches the appliance at 127.0.0.1.")
+
+    tab.page.check("#mode-static")
+    assert "At present" not in tab.text()
+
+    preset(host)
+    tab = dashboard_browser.tab(host).login(path="/dashboard/network")
+    tab.page.check("#mode-dhcp")
+    assert "The address comes from your network." in tab.text() and "At present" not in tab.text()
+    tab.assert_quiet()
+
+
 def test_dhcp_and_back_keeps_everything_else(dashboard_browser: Browser, host: Host) -> None:
     preset(host)
     tab = dashboard_browser.tab(host).login(path="/dashboard/network")

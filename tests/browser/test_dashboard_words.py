@@ -95,7 +95,7 @@ def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked
     host.wait_for_job("/update")
     told = tab.go("update").page.locator("main [role=alert]:has-text('E1005')")
     told.wait_for()
-    assert "Die Datei ist kein Updatepaket" in told.inner_text()
+    assert "Die Datei ist kein Aktualisierungspaket" in told.inner_text()
     assert "Das Paket lässt sich nicht entschlüsseln" in told.inner_text() and told.locator("[lang=en]").count() == 0
 
     tab.go("certificates")

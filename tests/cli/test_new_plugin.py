@@ -68,10 +68,11 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_to_do_next_installs_what_it_needs(tmp_path: Path) -> None:
     told = new_plugin("disk", directory=tmp_path).stdout.partition("Next:\n")[2]
-    commands = [line.strip() for line in told.splitlines()]
+    commands = [line.strip() for line in told.splitlines() if line.startswith("  ")]
     extra = tomllib.loads((tmp_path / "jidoteki-disk/pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     assert commands == ["cd jidoteki-disk", "pip install -e '.[test]'", "pytest", "mypy --strict ."]
+    assert "it has a page in the dashboard" in told
     assert {requirement.partition(">")[0] for requirement in extra["test"]} == {"pytest", "pytest-aiohttp", "mypy"}
     pages = [(ROOT / "docs/plugins.md").read_text(), (tmp_path / "jidoteki-disk/README.md").read_text()]
     assert [all(command in page for command in commands[1:]) for page in pages] == [True, True]

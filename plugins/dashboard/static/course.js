@@ -1,6 +1,6 @@
 // The frame of a job on a screen: its heading, what is said while the appliance is away, and its progress.
 
-import { bytes, phrase, t } from "./text.js";
+import { phrase, t } from "./text.js";
 import { restartOf } from "./widgets.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
@@ -99,8 +99,8 @@ export const checking = (title, text, cancel) => html`<section class="card" aria
   <p class="actions"><button type="button" @click=${cancel}>${t("Cancel")}</button></p>
 </section>`;
 
-/** Bytes of a size as `du -h` writes it, such as 28K. */
+/** Return the bytes of a size as `du -h` writes it, such as 28K; not a number where it is none. */
 export function fromHuman(size) {
-  const [, number, unit] = /^([0-9.]+)([KMGTPE]?)$/.exec(size) ?? [];
-  return number === undefined ? size : bytes(Number(number) * 1024 ** (unit ? "KMGTPE".indexOf(unit) + 1 : 0));
+  const [, number, unit] = /^([0-9.]+)([KMGTPE]?)$/.exec(size ?? "") ?? [];
+  return Number(number) * 1024 ** (unit ? "KMGTPE".indexOf(unit) + 1 : 0);
 }

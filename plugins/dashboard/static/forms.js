@@ -2,6 +2,7 @@
 
 import { prettified } from "./names.js";
 import { kindOf, objects, options, plain } from "./schemas.js";
+import { rule } from "./sentences.js";
 import { t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 import { field } from "./widgets.js";
@@ -56,7 +57,7 @@ export class Fields {
   /** What belongs to one value of a schema. */
   node(schema, pointer, name, required) {
     const kind = kindOf(schema, this.document);
-    const given = { pointer, name: this.name(pointer), label: this.title(schema, pointer, name), hint: schema.description ?? "", required, value: this.value(schema, pointer) };
+    const given = { pointer, name: this.name(pointer), label: this.title(schema, pointer, name), hint: rule(schema.description ?? ""), required, value: this.value(schema, pointer) };
     const draw = { fixed: () => nothing, object: () => this.group(schema, given), choice: () => this.choice(schema, given), list: () => this.list(schema, given), checks: () => this.checks(schema, given), check: () => check(given) };
     if (draw[kind]) {
       return isOptional(kind, required) ? this.optional(given, draw[kind]) : draw[kind]();
@@ -282,7 +283,8 @@ function json(text, pointer) {
 /** A text that has the pattern of its schema; the appliance decides about all else. */
 function fitting({ pattern, minLength = 0, description }, text, pointer) {
   if (text.length < minLength || (pattern && !matches(pattern, text))) {
-    return invalid(pointer, description ? t("This must be: {what}", { what: description }) : t("This is not valid."));
+    const what = rule(description ?? "");
+    return invalid(pointer, what && what === description ? t("This must be: {what}", { what }) : what || t("This is not valid."));
   }
   return text;
 }

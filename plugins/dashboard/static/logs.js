@@ -161,7 +161,7 @@ export class LogViewer {
     return html`
       <p class="hint" role="status">${pattern
         ? plural(found.length, "{count} line found", "{count} lines found")
-        : this.runs ? t("The job is running: new lines appear by themselves.") : t("These are the last lines of the log.")}</p>
+        : this.runs ? t("It is running: new lines appear by themselves.") : t("These are the last lines of the log.")}</p>
       ${pattern
         ? found.length
           ? html`<pre class="log" tabindex="0" aria-label=${t("Lines found")}>${found.map((line) => html`${marked(html, line, pattern)}${"\n"}`)}</pre>`

@@ -33,7 +33,7 @@ const REQUESTS = {
   "POST /tokens/revoke": phrase("Revoke a token"),
   "POST /downloads": phrase("Begin a download"),
   "POST /uploads": phrase("Begin an upload"),
-  "POST /jobs/{id}/cancel": phrase("Cancel a job"),
+  "POST /jobs/{id}/cancel": phrase("Cancel a task"),
   "PATCH /uploads/{id}": phrase("Send a part of an upload"),
   "DELETE /uploads/{id}": phrase("Remove an upload"),
   "GET /logs": phrase("Download the logs"),

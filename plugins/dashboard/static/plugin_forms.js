@@ -61,6 +61,9 @@ class Form {
     const { html, nothing, t, submit, message, bytes, percent } = ctx;
     const { part, progress } = this;
     const title = part.title || this.action();
+    if (!this.wasRead) {
+      return nothing; // what is in force would take the place of what is typed meanwhile
+    }
     return card(ctx, title, html`
       <form @submit=${(event) => submit(event, (form) => this.send(form))} aria-label=${t(title)}>
         ${this.fields.view()}

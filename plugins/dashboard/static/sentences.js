@@ -22,11 +22,6 @@ export const SENTENCES = [
   phrase("must be an IPv4 or IPv6 address of 3 to 45 characters"),
   phrase("must be an IPv{version} address as ip_address is"),
   phrase("must be a netmask such as 255.255.255.0, or a prefix length such as 24 or /64, of 2 to 45 characters"),
-  phrase("must be 3 to 14 letters and digits"),
-  phrase("must be 3 to 255 letters, digits, '.' and '-'"),
-  phrase("must be 3 to 255 letters, digits, '.', '-' and ':'"),
-  phrase("must be 3 to 255 printable ASCII characters without spaces"),
-  phrase("must be a number from 1 to 65535"),
   phrase("gateway {gateway} is not in the subnet of ip_address, {subnet}"),
   phrase("must not be empty: send a PEM file"),
   phrase("must not be empty: send the license file"),
@@ -51,10 +46,35 @@ export const SENTENCES = [
   phrase("The archive holds nothing that belongs to a backup of this appliance"),
 ];
 
-const patterns = SENTENCES.map((sentence) => ({
+/** Rules as the authors of plugins write them, too. */
+const RULES = [
+  phrase("must be {least} to {most} letters and digits"),
+  phrase("must be {least} to {most} letters, digits, spaces and {sign}"),
+  phrase("must be {least} to {most} letters, digits, {sign} and {other}"),
+  phrase("must be {least} to {most} letters, digits and {sign}"),
+  phrase("must be {least} to {most} printable ASCII characters without spaces"),
+  phrase("must be a number from {least} to {most}"),
+  phrase("must be at least {least}"),
+  phrase("must be at most {most}"),
+  phrase("must be one of {choices}"),
+  phrase("must be a whole number"),
+  phrase("must be a number"),
+  phrase("must be true or false"),
+];
+
+const patterns = [...SENTENCES, ...RULES].map((sentence) => ({
   sentence,
   pattern: new RegExp(`^${sentence.replace(/[.*+?^$|()[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`, "su"),
 }));
+
+/** Return what a field may hold: as its author or a translation has it, or as a validator describes itself. */
+export function rule(description) {
+  if (!description || isTranslated(description) || document.documentElement.lang.startsWith("en")) {
+    return t(description);
+  }
+  const { text, lang } = said(`must be ${description.charAt(0).toLowerCase()}${description.slice(1)}`);
+  return lang ? description : text;
+}
 
 /**
  * Return what the appliance said, for people.

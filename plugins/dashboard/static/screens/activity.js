@@ -146,8 +146,8 @@ class Jobs extends Paged {
 
   view() {
     const { html, t } = this.ctx;
-    return this.frame(t("Jobs"), t("No job has run here yet. Updates, backups and changes of settings are listed here."), () => html`
-      <div class="wide" tabindex="0" role="region" aria-label=${t("Jobs")}>
+    return this.frame(t("Tasks"), t("Nothing has run here yet. Updates, backups and changes of settings are listed here."), () => html`
+      <div class="wide" tabindex="0" role="region" aria-label=${t("Tasks")}>
         <table class="stacked" role="table">
           ${this.head([t("What"), t("State"), t("Begun"), t("Took"), t("Who"), html`<span class="unseen">${t("Actions")}</span>`])}
           <tbody role="rowgroup">${this.items.map((job) => this.row(job))}</tbody>
@@ -204,9 +204,9 @@ class Audit extends Paged {
 
   view() {
     const { html, t } = this.ctx;
-    return this.frame(t("Requests"), t("Nothing was done here yet."), () => html`
+    return this.frame(t("Who did what"), t("Nothing was done here yet."), () => html`
       <p class="hint">${t("Who changed something, or tried to.")}</p>
-      <div class="wide" tabindex="0" role="region" aria-label=${t("Requests")}>
+      <div class="wide" tabindex="0" role="region" aria-label=${t("Who did what")}>
         <table class="stacked" role="table">
           ${this.head([t("When"), t("What"), t("Outcome"), t("Who"), t("From")])}
           <tbody role="rowgroup">${entries(this.items).map((entry) => this.row(entry))}</tbody>

@@ -1,6 +1,7 @@
 // Backups of the appliance's data, and bringing them back.
 
 import { Course, fromHuman } from "../course.js";
+import { day, now } from "../text.js";
 import { Restore } from "./restore.js";
 
 const TYPES = ["backup", "restore"];
@@ -88,21 +89,31 @@ class Screen {
     return html`<section class="card" aria-labelledby="backup">
       <h2 id="backup">${t("Backup")}</h2>
       ${there ? this.facts() : failed ? alert({ message: this.backup["error-message"] ?? t("The last backup failed.") }) : html`<p class="hint">${t("There is no backup on this appliance yet.")}</p>`}
-      ${this.disk?.used && this.disk.total ? html`<p class="hint">${t("{used} of {total} of the disk are in use.", { used: fromHuman(this.disk.used), total: fromHuman(this.disk.total) })}</p>` : nothing}
+      ${this.room()}
       ${may("POST", "/backup") ? this.actions(there) : there && may("POST", "/downloads") ? this.downloading() : nothing}
     </section>`;
   }
 
   facts() {
-    const { html, nothing, dateTime, fromNow, t } = this.ctx;
+    const { html, nothing, bytes, dateTime, fromNow, t } = this.ctx;
     const { backup } = this;
+    const size = fromHuman(backup.filesize);
     return html`<dl class="facts">
         ${this.made ? html`<dt>${t("Made")}</dt><dd>${dateTime(this.made)} (${fromNow(this.made)})</dd>` : nothing}
-        <dt>${t("Size")}</dt><dd>${backup.filesize ? fromHuman(backup.filesize) : t("unknown")}</dd>
+        <dt>${t("Size")}</dt><dd>${Number.isFinite(size) ? bytes(size) : (backup.filesize ?? t("unknown"))}</dd>
         <dt>${t("SHA-256 checksum")}</dt><dd><code>${backup.sha256}</code></dd>
       </dl>
       ${this.list(backup.missing, t("What the backup should contain and was not there"))}
       ${this.list(backup.incomplete, t("What could not be saved"))}`;
+  }
+
+  /** How much room there is for a backup, in the units of its size. */
+  room() {
+    const { html, nothing, bytes, t } = this.ctx;
+    const [used, total] = [this.disk?.used, this.disk?.total].map(fromHuman);
+    return Number.isFinite(total - used)
+      ? html`<dl class="facts"><dt>${t("Free space")}</dt><dd>${t("{free} of {total}", { free: bytes(Math.max(0, total - used)), total: bytes(total) })}</dd></dl>`
+      : nothing;
   }
 
   list(entries, title) {
@@ -136,16 +147,13 @@ class Screen {
   }
 
   async download(event) {
-    const { download, look, t } = this.ctx;
+    const { download, look, may, showError, t } = this.ctx;
     const { form } = event.currentTarget;
     try {
-      // A browser says nothing of a download that fails.
-      if ((await look("/backup"))?.status !== "success") {
-        throw new Error(t("The backup is not there any more."));
-      }
-      await download("/backup/download");
+      const settings = may("GET", "/settings") ? await look("/settings") : null;
+      await download("/backup/download", archiveName(settings?.network?.hostname ?? location.hostname, this.made));
     } catch (error) {
-      this.ctx.showError(form, error);
+      showError(form, error.status === 404 ? new Error(t("The backup is not there any more.")) : error);
     }
   }
 
@@ -197,3 +205,6 @@ class Screen {
     return record;
   }
 }
+
+/** Return what a downloaded backup is called: of which appliance it is, and of which day. */
+const archiveName = (host, made) => `${host.replace(/[^A-Za-z0-9.-]+/g, "-").replace(/^[.-]+/, "")}-${day(made ?? now())}-backup.tar`.slice(-128);

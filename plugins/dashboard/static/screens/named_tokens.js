@@ -86,7 +86,7 @@ export class NamedTokens {
       ${field({ name: "role", label: t("May do"), options: roles, value: this.role, required: true, pointer: "/role", change: choose })}
       <fieldset ?hidden=${this.role !== "paths"} ?disabled=${this.role !== "paths"}>
         <legend class="unseen">${t("Parts")}</legend>
-        ${field({ name: "scopes", label: t("Parts"), required: true, hint: t("Paths of the API, separated by commas: /backup for all of it, GET /backup to look only.") })}
+        ${field({ name: "scopes", label: t("Parts"), required: true, hint: t("As the API manual names them, separated by commas: /backup for all of it, GET /backup to look only.") })}
       </fieldset>
       ${field({ name: "expires", label: t("Last day"), type: "date", min: today(), hint: t("Without one it is valid until it is revoked.") })}
       <div class="outcome"></div>

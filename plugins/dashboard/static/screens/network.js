@@ -152,8 +152,13 @@ class Network {
     return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: this.value(name), pointer: `/settings/network/${name}`, ...more });
   }
 
+  /** Whether the settings in force have an address. */
+  get isFixed() {
+    return this.settings.network?.mode === "static";
+  }
+
   choice() {
-    const { html, t } = this.ctx;
+    const { html, nothing, t } = this.ctx;
     const option = (value, label) => html`<p class="choice">
       <input type="radio" id="mode-${value}" name="mode" value=${value} .checked=${this.mode === value}
         @change=${() => this.choose(value)}>
@@ -162,6 +167,7 @@ class Network {
     return html`<fieldset ?disabled=${!this.may}>
       <legend>${t("Where the address comes from")}</legend>
       <div class="choices">${option("dhcp", t("Automatic (DHCP)"))} ${option("static", t("Fixed address"))}</div>
+      ${this.mode === "static" ? nothing : html`<p class="hint">${this.isFixed ? t("The address comes from your network.") : t("The address comes from your network. At present this page reaches the appliance at {address}.", { address: location.hostname })}</p>`}
     </fieldset>`;
   }
 
