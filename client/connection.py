@@ -249,11 +249,12 @@ class Client:
         told = self._jobs.events_of(answer.job)
         return await jobs.follow(jobs.looking(self._shown, answer.job, place), on_progress, DAY, 0.5, told)
 
-    async def confirm(self, path: str, *, seconds: float = DAY, interval: float = 1.0) -> Answer:
+    async def confirm(self, path: str, *, seconds: float | None = None, interval: float = 1.0) -> Answer:
         """Confirm a change that was made with `confirm=N` in the query, as soon as it is complete.
 
-        :param path: of the request that made the change, such as `/settings`.
-        :param seconds: how long to try at most, also where the appliance cannot be reached.
+        :param path: of the request that made the change, such as `/settings?confirm=90`.
+        :param seconds: how long to try at most, also where the appliance cannot be reached; by default a minute
+            longer than the path's `confirm=N`, or than an hour without it, since the change was last being made.
         :raises ApiResponseError: nothing waits for a confirmation, or not any more.
         :raises ClientError: as `request` does.
         """

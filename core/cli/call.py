@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jidoteki.client import Answer, ApiResponseError, Client, ClientError, Unrea
 from jidoteki.client.confirming import trying
 from jidoteki.client.downloads import make_sure_of_room
 from jidoteki.client.errors import sentence
+from jidoteki.client.jobs import is_temporary
 from jidoteki.core.cli.completion import request_arguments
 from jidoteki.core.cli.progress import Meter
 from jidoteki.core.cli.remote import Remote, printable, remote_options
@@ -26,8 +28,7 @@ from jidoteki.core.http.responses import encode
 from jidoteki.hookspecs.trials import MAX_SECONDS, MIN_SECONDS
 
 MAX_TEXT = 64 * 1024
-#: Seconds beside those of the trial that the change itself may take, and the appliance be away.
-CONFIRM_TIMEOUT = 600
+Status = Mapping[str, Any]
 STANDARD_OUTPUT = Path("-")
 """The value of `--output` that stands for it, as in curl; a terminal then gets any content."""
 
@@ -156,21 +157,54 @@ async def _send(client: Client, call: Call) -> Answer:
 
 async def _try(client: Client, call: Call) -> Any:
     """Return the final status of the job of a change that was confirmed, at the new address if there is one."""
-    answer = await _send(client, replace(call, path=trying(call.path, call.confirm)))
+    path = trying(call.path, call.confirm)
+    answer = await _send(client, replace(call, path=path))
     if answer.status != 202 or answer.is_dry_run:
         return answer.data
+    where = f" at {sentence(call.confirm_at)}" if call.confirm_at else ""
+    click.echo(f"Waiting until the change can be confirmed{where}", err=True)
     async with AsyncExitStack() as opened:
         there = await opened.enter_async_context(client.at(call.confirm_at)) if call.confirm_at else client
+        ended = asyncio.create_task(client.wait_for(answer)) if call.confirm_at else None
         try:
-            await there.confirm(call.path, seconds=call.confirm + CONFIRM_TIMEOUT)
+            if status := await _confirm(there, path, ended):
+                return status
+        finally:
+            if ended:
+                ended.cancel()
+                await asyncio.gather(ended, return_exceptions=True)
+        return await _follow(there, call, answer)
+
+
+async def _confirm(there: Client, path: str, ended: asyncio.Task[Status] | None) -> Status | None:
+    """Confirm a change; return the final status of its job if the old address told that before.
+
+    :param path: of the request that made it.
+    :param ended: follows the job at the old address; None if there is no other.
+    :raises JobOutcomeError: the job failed meanwhile.
+    """
+    while True:
+        confirming = asyncio.create_task(there.confirm(path))
+        try:
+            await asyncio.wait({confirming, ended} if ended else {confirming}, return_when=asyncio.FIRST_COMPLETED)
+            if ended and ended.done() and not confirming.done():
+                with suppress(ApiResponseError, UnreachableError):  # the change may have moved it
+                    return ended.result()
+                ended = None
+            await confirming
         except ApiResponseError as error:
             if error.status == 404:
                 raise ClientError("The appliance knows no confirmations: the change is final") from error
             if error.status != 400:
                 raise  # else the job tells why there is nothing to confirm
         except UnreachableError as error:
+            if ended and not ended.done() and is_temporary(error):
+                continue  # the old address says that it still is being made
             raise ClientError(f"{error}; so the change was not confirmed, and is put back") from error
-        return await _follow(there, call, answer)
+        finally:
+            confirming.cancel()
+            await asyncio.gather(confirming, return_exceptions=True)
+        return None
 
 
 async def _follow(client: Client, call: Call, answer: Answer) -> Any:

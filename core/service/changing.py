@@ -85,7 +85,7 @@ async def _check_startable(admission: Admission, route: Route) -> None:
     if route.endpoint.starts:
         running = await asyncio.to_thread(jobs.launcher.busy, route.endpoint.starts)
         if running:
-            raise refusal(jobs.job_type(route.endpoint.starts), running)
+            raise await refusal(admission.service, jobs.job_type(route.endpoint.starts), running)
 
 
 def _ask_for_body(request: web.BaseRequest) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +171,7 @@ class ApiRequest:
         if self.dry_run:
             body = {**await self._check_job(job, values), **body}
         else:
-            with _refusing(job, "started"):
+            async with _refusing(self.service, job, "started"):
                 started = await self.service.jobs.start(
                     job_type, values, self.client, self.user, self.permit, self._confirm(job)
                 )
@@ -185,7 +185,7 @@ class ApiRequest:
     async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
         job = self.service.jobs.job_type(job_type)
-        with _refusing(job, "started"):
+        async with _refusing(self.service, job, "started"):
             if self.dry_run:
                 return await self.service.jobs.check(job_type, values)
             outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
@@ -264,19 +264,19 @@ class ApiRequest:
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
     async def _check_job(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        with _refusing(job, "checked"):
+        async with _refusing(self.service, job, "checked"):
             outcome = await self.service.jobs.check(job.name, values)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
         return outcome.preview
 
 
-@contextmanager
-def _refusing(job: JobType, done: str) -> Iterator[None]:
+@asynccontextmanager
+async def _refusing(service: Service, job: JobType, done: str) -> AsyncIterator[None]:
     try:
         yield
     except BusyError as busy:
-        raise refusal(job, busy.job_type) from busy
+        raise await refusal(service, job, busy.job_type) from busy
     except OSError as error:
         file = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
         raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}{file}") from error

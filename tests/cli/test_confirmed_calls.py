@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import trialkit
 from trialkit import NEW, OLD, prepare
 
-from jidoteki.client import ApiResponseError, Client, UnreachableError
+from jidoteki.client import ApiResponseError, Client, UnreachableError, confirming
 from jidoteki.testing import Host, MakeHost
 from jidoteki.testing.host import COMMAND
 
@@ -62,6 +63,16 @@ def test_a_change_is_confirmed_at_another_address(host: Host, settings: Path) ->
     assert host.request("GET", "/settings").json == NEW
 
 
+def test_nobody_at_the_new_address_ends_with_what_the_old_one_says(host: Host, settings: Path) -> None:
+    done = post(host, settings, "--confirm", "10", "--confirm-at", NOWHERE)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"Waiting until the change can be confirmed at {NOWHERE}"
+    told = "jidoteki: Nobody confirmed the change within 10 seconds. What was changed is back as it was (E2001)"
+    assert done.stderr.splitlines()[-1] == told
+    assert host.request("GET", "/settings").json == OLD
+
+
 def test_a_change_that_fails_tells_why_it_was_put_back(host: Host, settings: Path) -> None:
     trialkit.vendor_script(host, f"grep -q new.host {host.appliance.system_etc}/network.conf && exit 3")
 
@@ -104,6 +115,13 @@ async def test_the_client_confirms_what_waits_and_nothing_else(host: Host, setti
 
         assert confirmed.data == {"Status": "200 OK"}
         assert (await api.wait_for(answer))["status"] == "success"
+
+
+async def test_the_client_tries_no_longer_than_the_trial_takes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirming, "MARGIN", -9)
+    async with Client(host.url, host.token, cafile=host.certificate) as api, api.at(NOWHERE) as there:
+        with pytest.raises(UnreachableError):
+            await asyncio.wait_for(there.confirm("/settings?confirm=10", interval=0.1), 30)
 
 
 async def test_the_client_gives_up_where_the_appliance_is_away(host: Host) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,26 @@ def test_a_second_post_meanwhile_is_refused(host: Host) -> None:
     for query in ("", "confirm=20", "dry-run=1"):
         answer = post(host, NEW, query)
         assert (answer.status, answer.json["error-code"]) == (400, "E1004")
+        told = answer.json["Error-Message"]
+        waits = r"its change waits (5[0-9]{2}|600) seconds more for a confirmation, and is put back then"
+        makes = r"POST /settings/confirm makes it final"
+        assert re.fullmatch(f"Settings is already running; {waits}: {makes}", told), told
+
+
+def test_the_loop_of_the_page_confirms_a_change_and_ends_where_nothing_waits(host: Host, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text().partition("## Changes that come back")[2]
+    block = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)[0]
+    loop = "".join(block.splitlines(keepends=True)[1:])
+    loop = loop.replace("https://HOST:8443", host.url).replace("yourtoken", str(host.token))
+
+    def run() -> str:
+        return subprocess.run(["sh", "-c", loop], capture_output=True, text=True, timeout=60, check=False).stdout
+
+    prepare(host, "sleep 2")
+    id = post(host, NEW, "confirm=60").headers["Job-Id"]
+    assert "200 OK" in run()
+    assert ended(host, id)["status"] == "success"
+    assert "Nothing waits for a confirmation" in run()
 
 
 def test_a_confirmation_is_refused_where_nothing_waits_for_one(host: Host) -> None:
