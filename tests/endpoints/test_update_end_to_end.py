@@ -190,7 +190,7 @@ def test_e1002_when_the_script_fails(host: Host, make_package: MakePackage) -> N
     status = host.wait_for_job("/update")
 
     assert (status["status"], status["percentage"], status["error-code"]) == ("failed", 80, "E1002")
-    assert status["error-message"] == "update.sh failed with exit status 3"
+    assert status["error-message"] == "update.sh failed with exit status 3: planted"
     assert "planted" in status["log"]
     assert status["log"].endswith("Failed updating...")
     assert host.get("/version").json == {"version": "1.0.0"}

@@ -98,6 +98,14 @@ def test_what_is_shown_meanwhile_can_be_posted_back(host: Host) -> None:
     assert host.request("GET", "/settings").json == OLD
 
 
+def test_a_script_that_fails_is_quoted(host: Host) -> None:
+    prepare(host, "printf 'Link\\tis \\033[1mdown.\\n\\n'; exit 9")
+
+    job = ended(host, post(host, NEW).headers["Job-Id"])
+
+    assert job["error-message"].startswith("network.sh failed with exit status 9: Link is [1mdown")
+
+
 def test_a_second_post_meanwhile_is_refused(host: Host) -> None:
     prepare(host)
     begin(host, "confirm=600")
