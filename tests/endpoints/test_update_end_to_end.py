@@ -213,7 +213,7 @@ def test_e1003_when_nothing_was_dropped(host: Host) -> None:
     done = subprocess.run(_jidoteki("update", host), capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr == "jidoteki: E1003: Missing update package\n"
+    assert done.stderr == "jidoteki: Missing update package (E1003)\n"
     status = host.get("/update").json
     assert (status["status"], status["percentage"]) == ("failed", 20)
     assert (status["error-message"], status["error-code"]) == ("Missing update package", "E1003")
