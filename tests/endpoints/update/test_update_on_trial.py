@@ -265,5 +265,6 @@ def test_an_a_b_appliance_is_switched_back(prepared: Prepared, appliance: Applia
         assert failure(job) == ("E2003", "verify.sh failed with exit status 1. The former version is back")
 
     assert (slots / "b/version").read_text() == "1.1.0\n"
+    assert [(slots / each).stat().st_mode & 0o055 for each in ("b", "b/version")] == [0o055, 0o044]
     assert (slots / "current").readlink() == Path("b" if healthy else "a")
     assert version(appliance) == ("1.1.0" if healthy else "1.0.0")
