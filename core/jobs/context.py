@@ -12,6 +12,7 @@ from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import cancelling, commands, persisting, status_files, trying
+from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
@@ -241,9 +242,11 @@ class Context:
             return False
         uploads = self.appliance.uploads
         cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None
-        status = self.script(path, *arguments, timeout=self.host_config["limits"]["command"], cwd=cwd)
+        words = LastWords()
+        limit = self.host_config["limits"]["command"]
+        status = self.script(path, *arguments, timeout=limit, cwd=cwd, listen=words.keep)
         if status:
-            raise JobError(f"{name} failed with exit status {status}")
+            raise JobError(words.failure(name, status))
         return True
 
     def persist(self) -> None:
