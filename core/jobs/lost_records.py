@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
 
 #: What a run leaves in `ADMIN/jobs` that died before its change was final, or was put back.
-UNENDED: Final = ("trial", "reverting", "confirmed", "pending", "former", "state")
+UNENDED: Final = ("trial", "reverting", "confirmed", "pending", "former", "noted", "state")
 #: Pieces of the reserve that are freed to write one on a full disk.
 ROOM: Final = 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, p
 from jidoteki.testing import Host, MakeHost, wait_until
 
 BACK = "What was changed is back as it was"
+NOT_BACK = "What was changed could not be put back, which is tried again when the service starts"
 NOTHING_WAITS = "Nothing waits for a confirmation"
 
 
@@ -103,3 +105,39 @@ def test_a_record_that_is_lost_while_the_job_lives_is_left_to_that(host: Host) -
 
     wait_until(lambda: (host.appliance.jobs / f"{id}.json").stat().st_size, 60)
     assert_told_in_five_places(host, id, f"Nobody confirmed the change within 20 seconds. {BACK}")
+
+
+@pytest.mark.parametrize("damage", ["removed", "truncated", "empty"])
+def test_it_is_said_that_settings_cannot_be_put_back_where_the_former_are_lost(host: Host, damage: str) -> None:
+    prepare(host)
+    id = begin(host, "confirm=3600")
+    note = host.appliance.jobs / f"{id}.former"
+    content = note.read_text()
+    note.unlink()
+    if damage != "removed":
+        note.write_text("" if damage == "empty" else content[:40])
+
+    kill_job(host, id)
+
+    message = ended(host, id, 90)["error-message"]
+    assert f". {NOT_BACK}: The former files could not be put back: " in message
+    assert BACK not in message
+    assert json.loads((host.appliance.jobs / f"{id}.json").read_text())["unrecovered"] is True
+    assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
+    wait_until(lambda: leftovers(host) == [])
+
+
+def test_a_change_that_failed_before_it_replaced_a_file_is_as_it_was(host: Host) -> None:
+    prepare(host)
+    former = files(host)
+    conf = host.appliance.system_etc / "network.conf"
+    conf.unlink()
+    conf.mkdir()
+
+    job = ended(host, post(host, NEW, "confirm=10").headers["Job-Id"])
+
+    assert job["error-message"].startswith("The settings cannot be written and stay as they were")
+    assert job["error-message"].endswith(BACK)
+    conf.rmdir()
+    conf.write_bytes(former["network.conf"])
+    assert files(host) == former
