@@ -141,3 +141,24 @@ def test_a_change_that_failed_before_it_replaced_a_file_is_as_it_was(host: Host)
     conf.rmdir()
     conf.write_bytes(former["network.conf"])
     assert files(host) == former
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_settings_come_back_where_the_note_of_their_trial_is_lost(host: Host, killed: bool) -> None:
+    live = prepare(host)
+    former = files(host)
+    id = begin(host, "confirm=3600")
+    if killed:
+        kill_job(host, id, signal.SIGSTOP)
+    (host.appliance.jobs / f"{id}.trial").unlink()
+    if killed:
+        kill_job(host, id)
+
+    job = ended(host, id)
+
+    reason = "The job ended unexpectedly" if killed else "The record of the trial is lost"
+    assert job["error-message"].startswith(reason) and job["error-message"].endswith(BACK), job["error-message"]
+    assert job["error-code"] == "E2001"
+    assert files(host) == former
+    assert "old.host" in live.read_text()
+    wait_until(lambda: leftovers(host) == [])
