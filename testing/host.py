@@ -49,7 +49,7 @@ class Host:
     """
 
     #: What is run as `jidoteki`.
-    command = COMMAND
+    _command = COMMAND
 
     def __init__(self, appliance: Appliance, token: str | None) -> None:
         self.appliance = appliance
@@ -77,9 +77,9 @@ class Host:
         argv = ["serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")}
         with self.error_file.open("ab") as errors:
-            if env or prefix or self.command is not COMMAND:
+            if env or prefix or self._command is not COMMAND:
                 self.process = subprocess.Popen(
-                    [*prefix, *self.command, *argv], stdout=subprocess.PIPE, stderr=errors, text=True,
+                    [*prefix, *self._command, *argv], stdout=subprocess.PIPE, stderr=errors, text=True,
                     env=environment | dict(env or {}), start_new_session=True,
                 )  # fmt: skip
             else:

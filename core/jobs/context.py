@@ -56,7 +56,7 @@ class Context:
         self._written = 0.0
         self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
-        self._protected = self._confirmed = False
+        self._protected = self.on_trial = self.confirmed = False
         self.was_told = False
         """Whether the cancellation was reported to the job."""
         self._environment = commands.environment(appliance)
@@ -95,10 +95,10 @@ class Context:
     def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
         """Wait for the confirmation of the change, once."""
         self.checkpoint()
-        if self.confirm and not self._confirmed:
+        if self.confirm and not self.confirmed:
             with privileges.lowered():
                 trying.wait(self, self.confirm, pending or {})
-            self._confirmed = True
+            self.confirmed = True
 
     def preview(self, facts: Mapping[str, Any]) -> None:
         """Add to the result of a dry run."""

@@ -92,7 +92,7 @@ class Gate:
 def injected_host(host: Host, injector: Injector | Gate, *arguments: str) -> None:
     """Start a host whose jobs run under the injector."""
     program = f"import sys; sys.executable = {str(injector.python)!r}; from jidoteki.core.cli import main; main()"
-    with mock.patch.object(Host, "command", (sys.executable, "-c", program)):
+    with mock.patch.object(Host, "_command", (sys.executable, "-c", program)):
         host.start(*arguments)
 
 

@@ -122,7 +122,7 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
         "from jidoteki.core.cli import main; main()"
     )
 
-    with mock.patch.object(Host, "command", (sys.executable, "-c", hasty)):
+    with mock.patch.object(Host, "_command", (sys.executable, "-c", hasty)):
         host.start()
 
     assert "The plugin good is left out" in host.errors()
