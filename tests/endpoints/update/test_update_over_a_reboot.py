@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Vendor
-from rebootkit import Rebooting
+from rebootkit import Rebooting, is_told
 
 from jidoteki.core.jobs.processes import is_alive
 from jidoteki.testing import MakeHost, wait_until
@@ -27,17 +27,6 @@ LEFT = (".state", ".trial", ".reverting", ".pending")
 @pytest.fixture
 def rebooting(jidoteki_host: MakeHost) -> Rebooting:
     return Rebooting(jidoteki_host)
-
-
-def is_told(rebooting: Rebooting, code: str, action: str, message: str) -> None:
-    """Assert that a failure is told in all places but its record."""
-    host = rebooting.host
-    wait_until(lambda: code in host.get("/health").text)
-    audit = host.appliance.log / "jidoteki-audit.log"
-    wait_until(lambda: f'{action},"update {code}"' in audit.read_text())
-    log = host.appliance.log / "jidoteki-admin-api.log"
-    wait_until(lambda: message in log.read_text())
-    assert message in host.get("/update/log").text
 
 
 def test_an_update_is_verified_again_after_the_restart(rebooting: Rebooting, tmp_path: Path) -> None:
