@@ -197,14 +197,7 @@ class Trial:
 
     def _go_on(self, step: Step) -> None:
         self.state.step = step
-        content = json.dumps(asdict(self.state)) + "\n"
-        with privileges.raised():
-            try:
-                self._job.appliance.replace_file(self._path, content, 0o600)
-            except OSError as error:
-                if error.errno not in FULL or not Records(self._job.appliance.jobs).reserve.release(ROOM):
-                    raise
-                self._job.appliance.replace_file(self._path, content, 0o600)
+        replace_file(self._job, self._path, json.dumps(asdict(self.state)) + "\n", 0o600)
 
     @property
     def _verify_timeout(self) -> float:
@@ -213,6 +206,20 @@ class Trial:
     @property
     def _environment(self) -> dict[str, str]:
         return programs.environment(self.state.former, self.state.new)
+
+
+def replace_file(job: Job, path: Path, content: str, mode: int = 0o644) -> None:
+    """Replace a file durably, on a full disk by means of the reserve.
+
+    :raises OSError: that is impossible.
+    """
+    with privileges.raised():
+        try:
+            job.appliance.replace_file(path, content, mode)
+        except OSError as error:
+            if error.errno not in FULL or not Records(job.appliance.jobs).reserve.release(ROOM):
+                raise
+            job.appliance.replace_file(path, content, mode)
 
 
 def path(job: Job) -> Path:

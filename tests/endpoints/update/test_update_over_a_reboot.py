@@ -223,3 +223,18 @@ def test_nothing_cancels_one_that_goes_on(rebooting: Rebooting, tmp_path: Path) 
     assert rebooting.host.post(f"/jobs/{id}/cancel").status == 400
 
     assert rebooting.ended(id)["status"] == "success"
+
+
+def test_a_way_back_restarts_whatever_is_wrong_with_the_version(rebooting: Rebooting, tmp_path: Path) -> None:
+    spoil = 'rm "$JIDO_ADMIN_PATH/etc/version.txt"; mkdir "$JIDO_ADMIN_PATH/etc/version.txt"\n'
+    id = rebooting.post(tmp_path, update=spoil, verify=VERIFIED_ONCE, rollback="")
+    rebooting.goes_down()
+    rebooting.restart(id)
+    rebooting.goes_down(2)
+    rebooting.restart(id)
+
+    job = rebooting.ended(id)
+    message = f"{BACK}, but version.txt cannot be written: Is a directory"
+    assert (job["error-code"], job["error-message"]) == ("E2004", message)
+    assert (rebooting.live, rebooting.reboots) == ("old", 2)
+    is_told(rebooting, "E2004", "change.lost", message)
