@@ -9,58 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from jidoteki.core.endpoints.update import programs_of_package as programs
-from jidoteki.core.endpoints.update import restarting
+from jidoteki.core.endpoints.update import restarting, trial_state
 from jidoteki.core.endpoints.update.description import Description
+from jidoteki.core.endpoints.update.trial_state import State, Step
 from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.records import Records
-from jidoteki.hookspecs import Job, JobError, paths, privileges, trials
+from jidoteki.hookspecs import Job, JobError, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 
 VERIFY: Final = "verify.sh"
 ROLLBACK: Final = "rollback.sh"
 MAX_WAYS_BACK: Final = 3
-MAX_STATE: Final = 64 * 1024
 #: Pieces of the reserve that are freed to record on a full disk how far it is.
 ROOM: Final = 4
 BACK: Final = "The former version is back"
 NO_WAY_BACK: Final = "The package has no rollback.sh: what it changed stays"
-
-Step = Literal["updating", "verifying", "rebooting", "verified", "rolling back", "rebooting back", "ended"]
-
-
-@dataclass(slots=True)
-class State:
-    """What is known of a trial.
-
-    :param message: of the failure that it is rolled back for, as is `code`.
-    :param has_verify: whether the package has a `verify.sh`.
-    :param reboot: whether the appliance restarts to try it.
-    :param reboot_back: whether it restarts again to go back.
-    :param boot: the id of the boot which that restart ends.
-    :param deadline: the boot clock's time by which it must have ended; 0 until the reboot command is run.
-    """
-
-    former: str | None
-    new: str | None
-    way_back: bool
-    step: Step = "updating"
-    ways_back: int = 0
-    message: str = ""
-    code: str = ""
-    has_verify: bool = False
-    reboot: bool = False
-    reboot_back: bool = False
-    boot: str = ""
-    deadline: float = 0.0
-
-
-_FIELDS: Final = frozenset(each.name for each in fields(State))
 
 
 def is_wanted(job: Job, directory: Path, told: Description) -> bool:
@@ -139,7 +108,7 @@ class Trial:
         state = self.state
         if state.deadline:
             self._job.restarting(why)
-            restarting.wait(self._job, state.boot, state.deadline)
+            restarting.wait(self._job, state.boot, min(state.deadline, trials.now() + restarting.limit(self._job)))
         else:
             restarting.restart(self._job, state.boot, why, self._ask)
 
@@ -252,11 +221,13 @@ def begin(job: Job, directory: Path, told: Description, former: str | None, new:
 def found(job: Job, directory: Path) -> Trial:
     """Return the trial of a run that died.
 
-    :raises JobError: E2004, what is known of it cannot be read.
+    :raises DamagedError: what is known of it cannot be read.
     """
-    try:
-        known = json.loads(paths.read_own(path(job), MAX_STATE)).items()
-        # Another version of the service may have written more.
-        return Trial(job, directory, State(**{key: value for key, value in known if key in _FIELDS}))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise JobError(f"How far the update was cannot be read from {path(job)}", trials.LOST) from error
+    return Trial(job, directory, trial_state.read(path(job)))
+
+
+def unknown(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:
+    """Return a trial of which no more is known than what its package says: it can only be rolled back."""
+    way_back = programs.exists(directory, ROLLBACK)
+    # No boot is known that the restart would have ended, so it counts as done.
+    return Trial(job, directory, State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back))

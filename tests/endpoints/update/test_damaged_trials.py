@@ -17,6 +17,8 @@ State = dict[str, Any]
 GOOD = '[ ! -e "$JIDO_ADMIN_PATH/bad" ]\n'
 DAMAGES: dict[str, Callable[[State], str]] = {
     "a step of another version": lambda state: json.dumps({**state, "step": "probing"}),
+    "something that is nested too deeply": lambda state: "[" * 60_000,
+    "a count that is a text": lambda state: json.dumps({**state, "step": "rolling back", "ways_back": "1"}),
 }
 
 
