@@ -14,6 +14,7 @@ from jidoteki.core.endpoints.update import (
     description,
     highest_version,
     inbox,
+    kept_programs,
     package,
     programs_of_package,
     recorded_versions,
@@ -285,6 +286,8 @@ def _found(job: Job, directory: Path) -> trial.Trial:
 def _known_of_package(job: Job, directory: Path) -> tuple[Description, str | None, str | None]:
     """Return what a package says of itself, the former version and its own, of whatever is left of it."""
     told, former, new = Description(), None, None
+    with contextlib.suppress(OSError):
+        kept_programs.put_back(job, directory)
     with contextlib.suppress(PackageError, OSError):
         told = _description(directory)
     with contextlib.suppress(PackageError, VersionError, OSError):

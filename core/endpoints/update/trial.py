@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from jidoteki.core.endpoints.update import description, kept_programs, recorded_versions, restarting, trial_state
 from jidoteki.core.endpoints.update import programs_of_package as programs
-from jidoteki.core.endpoints.update import restarting, trial_state
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.trial_state import State, Step
 from jidoteki.core.jobs import disks, going_down
@@ -25,6 +25,8 @@ from jidoteki.hookspecs.free_space import FULL
 
 VERIFY: Final = "verify.sh"
 ROLLBACK: Final = "rollback.sh"
+#: What is kept of a package, whatever its update.sh does to the rest.
+KEPT: Final = (VERIFY, ROLLBACK, description.FILE, recorded_versions.VERSION)
 MAX_WAYS_BACK: Final = 3
 #: Pieces of the reserve that are freed to record on a full disk how far it is.
 ROOM: Final = 4
@@ -120,7 +122,15 @@ class Trial:
         if not self.state.has_verify:
             return None
         self._job.log(f"Verifying the update with {VERIFY}")
-        return programs.run(self._job, self._directory / VERIFY, self._verify_timeout, self._environment)
+        return self._run(VERIFY, self._verify_timeout)
+
+    def _run(self, name: str, limit: float) -> str | None:
+        """Run a program of the package, wherever it is left; return why it failed, or None."""
+        try:
+            kept_programs.put_back(self._job, self._directory)
+            return programs.run(self._job, self._directory / name, limit, self._environment)
+        except OSError as error:
+            return f"{name} cannot run: {error.strerror or error}"
 
     def _verify_by_vendor(self) -> str | None:
         argv = self._job.host_config["update"]["verify"]
@@ -151,8 +161,7 @@ class Trial:
             self._go_on("rolling back")
         self._job.log(failure.message)
         self._job.log(f"Going back to the former version with {ROLLBACK}")
-        limit = self._job.host_config["update"]["script-timeout"]
-        problem = programs.run(self._job, self._directory / ROLLBACK, limit, self._environment)
+        problem = self._run(ROLLBACK, float(self._job.host_config["update"]["script-timeout"]))
         if problem:
             return JobError(f"{failure.message}. The way back failed, too: {problem}", trials.LOST)
         self.is_back = True
@@ -207,6 +216,7 @@ def begin(job: Job, directory: Path, told: Description, former: str | None, new:
     restarts: dict[str, Any] = {}
     if told.reboot:
         restarts = {"reboot": True, "reboot_back": told.restarts_back, "boot": boot_id(job.appliance.root)}
+    kept_programs.keep(job, directory, KEPT)
     disks.store(job)
     begun = Trial(job, directory, State(former, new, way_back, has_verify=has_verify, **restarts))
     begun._go_on("updating")
@@ -227,7 +237,10 @@ def found(job: Job, directory: Path) -> Trial:
 
 
 def unknown(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:
-    """Return a trial of which no more is known than what its package says: it can only be rolled back."""
+    """Return a trial of which no more is known than what its package says: it can only be rolled back.
+
+    :param told: what that says of itself, as are the others.
+    """
     way_back = programs.exists(directory, ROLLBACK)
     # No boot is known that the restart would have ended, so it counts as done.
     return Trial(job, directory, State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back))

@@ -150,6 +150,39 @@ def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance
     assert (caught.value.code, caught.value.message) == ("E2004", "It failed. rollback.sh did not end, 3 times")
 
 
+@pytest.mark.parametrize("remove", ['rm -rf "$PWD"', "rm *.sh", "rm *.sh; mkdir rollback.sh; ln -s gone verify.sh"])
+@pytest.mark.parametrize("verify", ["exit 0\n", "exit 3\n"])
+def test_an_update_may_remove_its_package(prepared: Prepared, appliance: Appliance, remove: str, verify: str) -> None:
+    job = prepared(update=f"{INTO_TREE}{remove}\n", verify=f"echo verified\n{verify}", rollback=WAY_BACK)
+
+    if verify == "exit 0\n":
+        install(job)
+    else:
+        assert failure(job) == ("E2003", "verify.sh failed with exit status 3. The former version is back")
+
+    assert "verified" in job.lines
+    assert live(appliance) == ("new" if verify == "exit 0\n" else "1.0.0")
+    assert not (appliance.tmp / "update").exists()
+    assert not (appliance.jobs / "update-programs").exists()
+
+
+def test_an_update_that_removes_its_package_and_fails_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+    assert failure(prepared(update=f'{INTO_TREE}rm -rf "$PWD"\nexit 1\n', rollback=WAY_BACK)) == (
+        "E1002",
+        "update.sh failed with exit status 1. The former version is back",
+    )
+    assert live(appliance) == "1.0.0"
+
+
+def test_what_lies_in_the_place_of_kept_programs_is_removed(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, rollback=WAY_BACK)
+    (appliance.jobs / "update-programs").symlink_to("/dev/null")
+
+    install(job)
+
+    assert live(appliance) == "new"
+
+
 # In the service, with processes that die
 
 

@@ -146,6 +146,7 @@ def test_a_package_that_was_lost_on_the_way_is_told(rebooting: Rebooting, tmp_pa
     rebooting.goes_down()
     rebooting.go_down(id)
     (rebooting.host.appliance.tmp / "update").rename(tmp_path / "lost")
+    (rebooting.host.appliance.jobs / "update-programs").rename(tmp_path / "lost too")
     rebooting.come_back()
 
     job = rebooting.ended(id)
