@@ -44,10 +44,12 @@ class Trial:
     """A trial that has begun.
 
     :param directory: of the unpacked package.
+    :param resumed: whether the process in which it began died.
     """
 
-    def __init__(self, job: Job, directory: Path, state: State) -> None:
+    def __init__(self, job: Job, directory: Path, state: State, *, resumed: bool = False) -> None:
         self.state = state
+        self._resumed = resumed
         self.is_back = False
         self._job = job
         self._directory = directory
@@ -155,10 +157,16 @@ class Trial:
             return JobError(f"{failure.message}{said}", failure.code)
         if state.ways_back >= MAX_WAYS_BACK:
             return JobError(f"{failure.message}. {ROLLBACK} did not end, {MAX_WAYS_BACK} times", trials.LOST)
+        if self._resumed and trial_state.is_last(self._path):
+            return JobError(f"{failure.message}. {ROLLBACK} did not end, nor can it be counted", trials.LOST)
         state.message, state.code = failure.message, failure.code
         state.ways_back += 1
-        with contextlib.suppress(OSError):  # a full disk must not keep it from its way back
+        try:
             self._go_on("rolling back")
+        except OSError as error:  # a full disk must not keep it from its way back, once
+            if not trial_state.mark_last(self._path) and self._resumed:
+                said = f"{ROLLBACK} is not begun, as it cannot be counted: {error.strerror or error}"
+                return JobError(f"{failure.message}. {said}", trials.LOST)
         self._job.log(failure.message)
         self._job.log(f"Going back to the former version with {ROLLBACK}")
         problem = self._run(ROLLBACK, float(self._job.host_config["update"]["script-timeout"]))
@@ -233,7 +241,7 @@ def found(job: Job, directory: Path) -> Trial:
 
     :raises DamagedError: what is known of it cannot be read.
     """
-    return Trial(job, directory, trial_state.read(path(job)))
+    return Trial(job, directory, trial_state.read(path(job)), resumed=True)
 
 
 def unknown(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:
@@ -243,4 +251,5 @@ def unknown(job: Job, directory: Path, told: Description, former: str | None, ne
     """
     way_back = programs.exists(directory, ROLLBACK)
     # No boot is known that the restart would have ended, so it counts as done.
-    return Trial(job, directory, State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back))
+    state = State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back)
+    return Trial(job, directory, state, resumed=True)

@@ -4,7 +4,9 @@ hand, a broken disk or another version of the service may have written it."""
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +18,8 @@ from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.hookspecs import paths
 
 MAX_SIZE: Final = 64 * 1024
+_LAST: Final = 0o400
+"""The mode that says that no way back may be begun any more."""
 
 Step = Literal["updating", "verifying", "rebooting", "verified", "rolling back", "rebooting back", "ended"]
 
@@ -107,3 +111,30 @@ def read(path: Path) -> State:
         raise DamagedError("It is no JSON") from error
     except vol.Invalid as error:
         raise DamagedError(f"{'.'.join(str(each) for each in error.path) or 'It'}: {error.msg}") from error
+
+
+def mark_last(path: Path) -> bool:
+    """Mark durably that no way back may be begun after the present one; return whether that was possible.
+
+    This is a mode of the file, whatever lies there: it needs no room on a full disk.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.fchmod(descriptor, _LAST)
+        os.fsync(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def is_last(path: Path) -> bool:
+    """Return whether the way back that was begun last is the last one."""
+    try:
+        return not path.lstat().st_mode & stat.S_IWUSR
+    except OSError:
+        return False

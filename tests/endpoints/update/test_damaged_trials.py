@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rebootkit import Rebooting, is_told
 
-from jidoteki.testing import MakeHost
+from jidoteki.testing import MakeHost, wait_until
 
 State = dict[str, Any]
 
@@ -65,4 +65,28 @@ def test_one_without_a_way_back_is_told_everywhere(rebooting: Rebooting, tmp_pat
     assert job["error-message"].endswith(". There is no rollback.sh: what was changed stays")
     assert (rebooting.live, rebooting.reboots) == ("new", 1)
     assert rebooting.host.get("/version").json == {"version": "1.0.0"}
+    is_told(rebooting, "E2004", "change.lost", job["error-message"])
+
+
+KILL = """
+pid=$(grep -o '"pid": *[0-9]*' "$JIDO_ADMIN_PATH"/jobs/*-update.json | grep -o '[0-9]*$')
+[ "$pid" -gt 1 ] && kill -9 "$pid"
+sleep 1
+"""
+
+
+def test_a_way_back_that_cannot_be_counted_is_begun_once(rebooting: Rebooting, tmp_path: Path) -> None:
+    id = rebooting.post(tmp_path, {"reboot": False}, update="", verify="sleep 60\n", rollback=KILL)
+    wait_until(lambda: "verify" in rebooting.ran)
+    rebooting.go_down(id)
+    path = rebooting.host.appliance.jobs / f"{id}.state"
+    path.unlink()
+    (path / "in-the-way").mkdir(parents=True)
+
+    rebooting.come_back()
+
+    job = rebooting.ended(id)
+    assert job["error-code"] == "E2004"
+    assert job["error-message"].endswith(". rollback.sh did not end, nor can it be counted")
+    assert rebooting.ran.count("rollback") == 1
     is_told(rebooting, "E2004", "change.lost", job["error-message"])
