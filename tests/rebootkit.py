@@ -125,3 +125,14 @@ class Rebooting:
     def ended(self, id: str) -> dict[str, Any]:
         """Return the record of a job once it has ended."""
         return ended(self.host, id, 120)
+
+
+def is_told(rebooting: Rebooting, code: str, action: str, message: str) -> None:
+    """Assert that a failure is told in all places but its record."""
+    host = rebooting.host
+    wait_until(lambda: code in host.get("/health").text)
+    audit = host.appliance.log / "jidoteki-audit.log"
+    wait_until(lambda: f'{action},"update {code}"' in audit.read_text())
+    log = host.appliance.log / "jidoteki-admin-api.log"
+    wait_until(lambda: message in log.read_text())
+    assert message in host.get("/update/log").text

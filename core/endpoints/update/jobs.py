@@ -14,6 +14,7 @@ from jidoteki.core.endpoints.update import (
     description,
     highest_version,
     inbox,
+    kept_programs,
     package,
     programs_of_package,
     recorded_versions,
@@ -27,6 +28,7 @@ from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.recorded_versions import CHANGELOG, MAX_CHANGELOG, VERSION
+from jidoteki.core.endpoints.update.trial_state import DamagedError
 from jidoteki.core.endpoints.update.versions import VersionError
 from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import Job, JobError, privileges
@@ -262,8 +264,34 @@ def resume(job: Job, reason: str) -> None:
     directory = unpacked.directory(job)
     with _failures(job), privileges.raised():
         try:
-            course.go_on(job, trial.found(job, directory), reason)
+            course.go_on(job, _found(job, directory), reason)
         finally:
             unpacked.clear(job.appliance)
     for line in SUCCESS:
         job.log(line)
+
+
+def _found(job: Job, directory: Path) -> trial.Trial:
+    """Return the trial of an update that died.
+
+    :raises JobError: how far it was cannot be read; it was rolled back.
+    """
+    try:
+        return trial.found(job, directory)
+    except DamagedError as error:
+        tried = trial.unknown(job, directory, *_known_of_package(job, directory))
+        raise course.unknown(job, tried, f"How far the update was cannot be read ({error})") from error
+
+
+def _known_of_package(job: Job, directory: Path) -> tuple[Description, str | None, str | None]:
+    """Return what a package says of itself, the former version and its own, of whatever is left of it."""
+    told, former, new = Description(), None, None
+    with contextlib.suppress(OSError):
+        kept_programs.put_back(job, directory)
+    with contextlib.suppress(PackageError, OSError):
+        told = _description(directory)
+    with contextlib.suppress(PackageError, VersionError, OSError):
+        new = _version(job, directory)
+    with contextlib.suppress(OSError):
+        former = recorded_versions.former(job, new)
+    return told, former, new

@@ -39,6 +39,12 @@ def valid(read: Callable[[Appliance], str | None], job: Job, log: Callable[[str]
         return None
 
 
+def former(job: Job, new: str | None) -> str | None:
+    """Return the version before an update that is not recorded yet, even where `update.sh` wrote the new one."""
+    installed, mark = (valid(read, job, lambda told: None) for read in (read_installed, highest_version.read))
+    return mark if installed in (None, new) else installed
+
+
 def compare(job: Job, candidate: str) -> None:
     """Check that a version is newer than the installed one and the recorded ones.
 

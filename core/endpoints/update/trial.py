@@ -9,58 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from jidoteki.core.endpoints.update import description, kept_programs, recorded_versions, restarting, trial_state
 from jidoteki.core.endpoints.update import programs_of_package as programs
-from jidoteki.core.endpoints.update import restarting
 from jidoteki.core.endpoints.update.description import Description
+from jidoteki.core.endpoints.update.trial_state import State, Step
 from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.records import Records
-from jidoteki.hookspecs import Job, JobError, paths, privileges, trials
+from jidoteki.hookspecs import Job, JobError, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
 from jidoteki.hookspecs.free_space import FULL
 
 VERIFY: Final = "verify.sh"
 ROLLBACK: Final = "rollback.sh"
+#: What is kept of a package, whatever its update.sh does to the rest.
+KEPT: Final = (VERIFY, ROLLBACK, description.FILE, recorded_versions.VERSION)
 MAX_WAYS_BACK: Final = 3
-MAX_STATE: Final = 64 * 1024
 #: Pieces of the reserve that are freed to record on a full disk how far it is.
 ROOM: Final = 4
 BACK: Final = "The former version is back"
 NO_WAY_BACK: Final = "The package has no rollback.sh: what it changed stays"
-
-Step = Literal["updating", "verifying", "rebooting", "verified", "rolling back", "rebooting back", "ended"]
-
-
-@dataclass(slots=True)
-class State:
-    """What is known of a trial.
-
-    :param message: of the failure that it is rolled back for, as is `code`.
-    :param has_verify: whether the package has a `verify.sh`.
-    :param reboot: whether the appliance restarts to try it.
-    :param reboot_back: whether it restarts again to go back.
-    :param boot: the id of the boot which that restart ends.
-    :param deadline: the boot clock's time by which it must have ended; 0 until the reboot command is run.
-    """
-
-    former: str | None
-    new: str | None
-    way_back: bool
-    step: Step = "updating"
-    ways_back: int = 0
-    message: str = ""
-    code: str = ""
-    has_verify: bool = False
-    reboot: bool = False
-    reboot_back: bool = False
-    boot: str = ""
-    deadline: float = 0.0
-
-
-_FIELDS: Final = frozenset(each.name for each in fields(State))
 
 
 def is_wanted(job: Job, directory: Path, told: Description) -> bool:
@@ -73,10 +44,12 @@ class Trial:
     """A trial that has begun.
 
     :param directory: of the unpacked package.
+    :param resumed: whether the process in which it began died.
     """
 
-    def __init__(self, job: Job, directory: Path, state: State) -> None:
+    def __init__(self, job: Job, directory: Path, state: State, *, resumed: bool = False) -> None:
         self.state = state
+        self._resumed = resumed
         self.is_back = False
         self._job = job
         self._directory = directory
@@ -139,7 +112,7 @@ class Trial:
         state = self.state
         if state.deadline:
             self._job.restarting(why)
-            restarting.wait(self._job, state.boot, state.deadline)
+            restarting.wait(self._job, state.boot, min(state.deadline, trials.now() + restarting.limit(self._job)))
         else:
             restarting.restart(self._job, state.boot, why, self._ask)
 
@@ -151,7 +124,15 @@ class Trial:
         if not self.state.has_verify:
             return None
         self._job.log(f"Verifying the update with {VERIFY}")
-        return programs.run(self._job, self._directory / VERIFY, self._verify_timeout, self._environment)
+        return self._run(VERIFY, self._verify_timeout)
+
+    def _run(self, name: str, limit: float) -> str | None:
+        """Run a program of the package, wherever it is left; return why it failed, or None."""
+        try:
+            kept_programs.put_back(self._job, self._directory)
+            return programs.run(self._job, self._directory / name, limit, self._environment)
+        except OSError as error:
+            return f"{name} cannot run: {error.strerror or error}"
 
     def _verify_by_vendor(self) -> str | None:
         argv = self._job.host_config["update"]["verify"]
@@ -176,14 +157,19 @@ class Trial:
             return JobError(f"{failure.message}{said}", failure.code)
         if state.ways_back >= MAX_WAYS_BACK:
             return JobError(f"{failure.message}. {ROLLBACK} did not end, {MAX_WAYS_BACK} times", trials.LOST)
+        if self._resumed and trial_state.is_last(self._path):
+            return JobError(f"{failure.message}. {ROLLBACK} did not end, nor can it be counted", trials.LOST)
         state.message, state.code = failure.message, failure.code
         state.ways_back += 1
-        with contextlib.suppress(OSError):  # a full disk must not keep it from its way back
+        try:
             self._go_on("rolling back")
+        except OSError as error:  # a full disk must not keep it from its way back, once
+            if not trial_state.mark_last(self._path) and self._resumed:
+                said = f"{ROLLBACK} is not begun, as it cannot be counted: {error.strerror or error}"
+                return JobError(f"{failure.message}. {said}", trials.LOST)
         self._job.log(failure.message)
         self._job.log(f"Going back to the former version with {ROLLBACK}")
-        limit = self._job.host_config["update"]["script-timeout"]
-        problem = programs.run(self._job, self._directory / ROLLBACK, limit, self._environment)
+        problem = self._run(ROLLBACK, float(self._job.host_config["update"]["script-timeout"]))
         if problem:
             return JobError(f"{failure.message}. The way back failed, too: {problem}", trials.LOST)
         self.is_back = True
@@ -197,14 +183,7 @@ class Trial:
 
     def _go_on(self, step: Step) -> None:
         self.state.step = step
-        content = json.dumps(asdict(self.state)) + "\n"
-        with privileges.raised():
-            try:
-                self._job.appliance.replace_file(self._path, content, 0o600)
-            except OSError as error:
-                if error.errno not in FULL or not Records(self._job.appliance.jobs).reserve.release(ROOM):
-                    raise
-                self._job.appliance.replace_file(self._path, content, 0o600)
+        replace_file(self._job, self._path, json.dumps(asdict(self.state)) + "\n", 0o600)
 
     @property
     def _verify_timeout(self) -> float:
@@ -213,6 +192,20 @@ class Trial:
     @property
     def _environment(self) -> dict[str, str]:
         return programs.environment(self.state.former, self.state.new)
+
+
+def replace_file(job: Job, path: Path, content: str, mode: int = 0o644) -> None:
+    """Replace a file durably, on a full disk by means of the reserve.
+
+    :raises OSError: that is impossible.
+    """
+    with privileges.raised():
+        try:
+            job.appliance.replace_file(path, content, mode)
+        except OSError as error:
+            if error.errno not in FULL or not Records(job.appliance.jobs).reserve.release(ROOM):
+                raise
+            job.appliance.replace_file(path, content, mode)
 
 
 def path(job: Job) -> Path:
@@ -231,6 +224,7 @@ def begin(job: Job, directory: Path, told: Description, former: str | None, new:
     restarts: dict[str, Any] = {}
     if told.reboot:
         restarts = {"reboot": True, "reboot_back": told.restarts_back, "boot": boot_id(job.appliance.root)}
+    kept_programs.keep(job, directory, KEPT)
     disks.store(job)
     begun = Trial(job, directory, State(former, new, way_back, has_verify=has_verify, **restarts))
     begun._go_on("updating")
@@ -245,11 +239,17 @@ def begin(job: Job, directory: Path, told: Description, former: str | None, new:
 def found(job: Job, directory: Path) -> Trial:
     """Return the trial of a run that died.
 
-    :raises JobError: E2004, what is known of it cannot be read.
+    :raises DamagedError: what is known of it cannot be read.
     """
-    try:
-        known = json.loads(paths.read_own(path(job), MAX_STATE)).items()
-        # Another version of the service may have written more.
-        return Trial(job, directory, State(**{key: value for key, value in known if key in _FIELDS}))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise JobError(f"How far the update was cannot be read from {path(job)}", trials.LOST) from error
+    return Trial(job, directory, trial_state.read(path(job)), resumed=True)
+
+
+def unknown(job: Job, directory: Path, told: Description, former: str | None, new: str | None) -> Trial:
+    """Return a trial of which no more is known than what its package says: it can only be rolled back.
+
+    :param told: what that says of itself, as are the others.
+    """
+    way_back = programs.exists(directory, ROLLBACK)
+    # No boot is known that the restart would have ended, so it counts as done.
+    state = State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back)
+    return Trial(job, directory, state, resumed=True)

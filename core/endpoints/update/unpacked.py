@@ -37,11 +37,16 @@ def make(job: Job) -> Path:
     return path
 
 
+def kept(appliance: Appliance) -> Path:
+    """Return the directory of the copies that an update on trial keeps, which its script does not know."""
+    return appliance.guarded / "update-programs"
+
+
 def clear(appliance: Appliance) -> None:
-    """Remove the directory, except what is mounted in it; call it while no update is running."""
-    path = _shared(appliance)
-    with leftovers.tolerated(f"{path} cannot be removed"):
-        leftovers.remove(path)
+    """Remove the directories, except what is mounted in them; call it while no update is running."""
+    for path in (_shared(appliance), kept(appliance)):
+        with leftovers.tolerated(f"{path} cannot be removed"):
+            leftovers.remove(path)
 
 
 def _shared(appliance: Appliance) -> Path:

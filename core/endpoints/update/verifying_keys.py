@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from jidoteki.core.endpoints.update import key_forms
 from jidoteki.hookspecs import paths
 
 FILE: Final = "updates.pub"
@@ -41,14 +42,16 @@ class VerifyingKey:
     """A public key that verifies packages.
 
     :param name: of its file, below `ADMIN/etc`.
-    :param id: SHA-256 of the key (SubjectPublicKeyInfo in DER), in hexadecimal digits.
+    :param id: SHA-256 of the key (SubjectPublicKeyInfo in DER, as openssl writes it), in hexadecimal digits.
     :param only_pss: whether it is an RSA key for signatures of RSA-PSS alone.
+    :param ids: those of all forms in which the same key may be listed as revoked.
     """
 
     name: str
     id: str
     key: rsa.RSAPublicKey | Ed25519PublicKey
     only_pss: bool = False
+    ids: frozenset[str] = frozenset()
 
     @property
     def bits(self) -> int | None:
@@ -95,8 +98,13 @@ def parse(name: str, pem: bytes) -> VerifyingKey:
         raise ValueError("not a public key in PEM") from error
     if not isinstance(key, rsa.RSAPublicKey | Ed25519PublicKey):
         raise ValueError("a public key of another kind than RSA and Ed25519")
-    der = _der(pem) or key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return VerifyingKey(name, hashlib.sha256(der).hexdigest(), key, is_for_pss(pem))
+    plain = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    raw, only_pss = _der(pem) or plain, is_for_pss(pem)
+    forms = [key_forms.canonical(raw) if only_pss else plain, plain, raw]
+    if isinstance(key, rsa.RSAPublicKey):
+        forms.append(key_forms.for_pss(plain))
+    ids = [hashlib.sha256(each).hexdigest() for each in forms]
+    return VerifyingKey(name, ids[0], key, only_pss, frozenset(ids))
 
 
 def is_for_pss(pem: bytes) -> bool:
@@ -117,10 +125,18 @@ def load(etc: Path) -> VerifyingKeys:
         except (OSError, ValueError) as error:
             found.problems[name] = error
         else:
-            (found.revoked if key.id in revoked else found.valid).append(key)
+            found.valid.append(key)
+    _sort_out(found, revoked)
     if found.valid and isinstance(found.problems.get(FILE), FileNotFoundError):
         del found.problems[FILE]
     return found
+
+
+def _sort_out(found: VerifyingKeys, revoked: frozenset[str]) -> None:
+    """Move the revoked keys to their list, in whatever forms there are files of them."""
+    listed = revoked.union(*(key.ids for key in found.valid if key.ids & revoked))
+    found.revoked = [key for key in found.valid if key.ids & listed]
+    found.valid = [key for key in found.valid if not key.ids & listed]
 
 
 def _beside(etc: Path, found: VerifyingKeys) -> list[str]:

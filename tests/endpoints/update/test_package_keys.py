@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Callable
@@ -28,6 +29,7 @@ KINDS = {
     "RSA-PSS": ("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"),
     "Ed25519": ("-algorithm", "ED25519"),
 }
+LIMITED = ("-pkeyopt", "rsa_pss_keygen_md:sha256", "-pkeyopt", "rsa_pss_keygen_mgf1_md:sha256")
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def new_key(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
 
     def make(kind: str, name: str) -> tuple[Path, Path]:
         private, public = tmp_path / f"{name}.pem", tmp_path / f"{name}.pub"
-        run("openssl", "genpkey", *KINDS[kind], "-out", private)
+        limits = LIMITED if kind == "RSA-PSS with SHA-256" else ()
+        run("openssl", "genpkey", *KINDS[kind.partition(" ")[0]], *limits, "-out", private)
         run("openssl", "pkey", "-in", private, "-pubout", "-out", public)
         return private, public
 
@@ -173,6 +176,74 @@ def test_a_revoked_key_is_refused_and_another_signature_counts(
     assert checked(new_job(drop(both))) == key_id(public)
     (appliance.etc / "updates.revoked").write_text(f"{key_id(vendor.public)}\n{key_id(public)}\n")
     assert refusal(new_job(drop(both))) == "The appliance has no key that verifies updates: updates.revoked lists all"
+
+
+NULL = "0500"
+#: Parts of keys in DER as openssl writes them, and as others may: without NULL for "no parameters".
+OTHER_FORMS = {
+    "RSA": [("300d06092a864886f70d010101" + NULL, "300b06092a864886f70d010101")],
+    "RSA-PSS with SHA-256": [
+        ("303c06092a864886f70d01010a302f", "303806092a864886f70d01010a302b"),
+        ("a00f300d0609608648016503040201" + NULL, "a00d300b0609608648016503040201"),
+        (
+            "a11c301a06092a864886f70d010108300d0609608648016503040201" + NULL,
+            "a11a301806092a864886f70d010108300b0609608648016503040201",
+        ),
+    ],
+}
+
+
+def other_form(public: Path, kind: str) -> bytes:
+    """Return a key in PEM in the form that openssl reads and does not write."""
+    der = run("openssl", "pkey", "-pubin", "-in", public, "-outform", "DER")
+    length = len(der)
+    for usual, other in OTHER_FORMS[kind]:
+        assert bytes.fromhex(usual) in der, der.hex()
+        der = der.replace(bytes.fromhex(usual), bytes.fromhex(other), 1)
+    assert length > len(der) > 256
+    der = b"\x30\x82" + (len(der) - 4).to_bytes(2, "big") + der[4:]
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
+
+
+def ids(keys: list[verifying_keys.VerifyingKey]) -> list[str]:
+    return [key.id for key in keys]
+
+
+@pytest.mark.parametrize("listed", ["as openssl tells it", "as the file has it"])
+@pytest.mark.parametrize("kind", OTHER_FORMS)
+def test_a_revoked_key_is_refused_in_any_form(appliance: Appliance, new_key: Any, kind: str, listed: str) -> None:
+    _, public = new_key(kind, "new")
+    usual, path = key_id(public), trust(appliance, public)
+    path.write_bytes(other_form(public, kind))
+    assert key_id(path) == usual
+    raw = base64.b64decode(b"".join(path.read_bytes().splitlines()[1:-1]))
+    id = usual if listed == "as openssl tells it" else hashlib.sha256(raw).hexdigest()
+    assert usual in ids(verifying_keys.load(appliance.etc).valid)
+
+    (appliance.etc / "updates.revoked").write_text(f"{id}\n")
+    trust(appliance, public).rename(path.with_name("as-usual.pub"))
+    path.write_bytes(other_form(public, kind))
+
+    found = verifying_keys.load(appliance.etc)
+    assert (ids(found.revoked), ids(found.valid)) == ([usual, usual], [key_id(appliance.etc / "updates.pub")])
+
+
+@pytest.mark.parametrize(("listed", "trusted"), [("RSA", "RSA-PSS"), ("RSA-PSS", "RSA")])
+def test_a_key_that_is_revoked_for_one_padding_is_for_the_other(
+    appliance: Appliance, new_key: Any, listed: str, trusted: str
+) -> None:
+    """They are one private key."""
+    _, public = new_key(trusted, "new")
+    der = run("openssl", "pkey", "-pubin", "-in", public, "-outform", "DER")
+    algorithms = {"RSA": "300d06092a864886f70d010101" + NULL, "RSA-PSS": "300b06092a864886f70d01010a"}
+    assert bytes.fromhex(algorithms[trusted]) in der
+    der = der.replace(bytes.fromhex(algorithms[trusted]), bytes.fromhex(algorithms[listed]))
+    der = b"\x30\x82" + (len(der) - 4).to_bytes(2, "big") + der[4:]
+    trust(appliance, public)
+
+    (appliance.etc / "updates.revoked").write_text(f"{hashlib.sha256(der).hexdigest()}\n")
+
+    assert ids(verifying_keys.load(appliance.etc).revoked) == [key_id(public)]
 
 
 @pytest.mark.parametrize("content", ["nonsense\n", "a" * 63, None])

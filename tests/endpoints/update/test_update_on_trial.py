@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ from conftest import Vendor
 from places import ROOT
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.endpoints.update import UPDATE
+from jidoteki.core.endpoints.update import UPDATE, trial
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import JobError
@@ -165,6 +166,75 @@ def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance
         UPDATE.resume(job, "It was killed")
 
     assert (caught.value.code, caught.value.message) == ("E2004", "It failed. rollback.sh did not end, 3 times")
+
+
+@pytest.mark.parametrize("remove", ['rm -rf "$PWD"', "rm *.sh", "rm *.sh; mkdir rollback.sh; ln -s gone verify.sh"])
+@pytest.mark.parametrize("verify", ["exit 0\n", "exit 3\n"])
+def test_an_update_may_remove_its_package(prepared: Prepared, appliance: Appliance, remove: str, verify: str) -> None:
+    job = prepared(update=f"{INTO_TREE}{remove}\n", verify=f"echo verified\n{verify}", rollback=WAY_BACK)
+
+    if verify == "exit 0\n":
+        install(job)
+    else:
+        assert failure(job) == ("E2003", "verify.sh failed with exit status 3. The former version is back")
+
+    assert "verified" in job.lines
+    assert live(appliance) == ("new" if verify == "exit 0\n" else "1.0.0")
+    assert not (appliance.tmp / "update").exists()
+    assert not (appliance.jobs / "update-programs").exists()
+
+
+def test_an_update_that_removes_its_package_and_fails_is_rolled_back(prepared: Prepared, appliance: Appliance) -> None:
+    assert failure(prepared(update=f'{INTO_TREE}rm -rf "$PWD"\nexit 1\n', rollback=WAY_BACK)) == (
+        "E1002",
+        "update.sh failed with exit status 1. The former version is back",
+    )
+    assert live(appliance) == "1.0.0"
+
+
+def test_what_lies_in_the_place_of_kept_programs_is_removed(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, rollback=WAY_BACK)
+    (appliance.jobs / "update-programs").symlink_to("/dev/null")
+
+    install(job)
+
+    assert live(appliance) == "new"
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_full_disk_leaves_one_way_back(
+    prepared: Prepared, appliance: Appliance, monkeypatch: pytest.MonkeyPatch, marked: bool
+) -> None:
+    job = prepared(update=INTO_TREE, rollback=WAY_BACK)
+    path, real, begun = appliance.jobs / f"{job.id}.state", trial.replace_file, []
+    state = {"former": "1.0.0", "new": "1.1.0", "way_back": True, "step": "updating"}
+    path.write_text(json.dumps(state))
+
+    def replace(job: Any, path: Path, content: str, mode: int = 0o644) -> None:
+        if path.suffix == ".state":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(job, path, content, mode)
+
+    def die(*argv: Any, **options: Any) -> int:
+        begun.append(argv)
+        raise SystemExit
+
+    monkeypatch.setattr(trial, "replace_file", replace)
+    job.script = die
+    if not marked:  # as on a file system that became read-only
+        monkeypatch.setattr(os, "fchmod", lambda descriptor, mode: os.close(-1))
+    said = []
+    for _ in range(3):
+        (appliance.tmp / "update").mkdir()
+        (appliance.tmp / "update/rollback.sh").write_text("exit 0\n")
+        assert UPDATE.resume
+        with pytest.raises((JobError, SystemExit)) as caught:
+            UPDATE.resume(job, "It was killed")
+        said.append(str(caught.value))
+
+    assert len(begun) == marked
+    end = "did not end, nor can it be counted" if marked else "is not begun, as it cannot be counted: No space left"
+    assert end in said[-1] and said[1] == said[-1]
 
 
 # In the service, with processes that die

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Vendor
-from rebootkit import Rebooting
+from rebootkit import Rebooting, is_told
 
 from jidoteki.core.jobs.processes import is_alive
 from jidoteki.testing import MakeHost, wait_until
@@ -27,17 +27,6 @@ LEFT = (".state", ".trial", ".reverting", ".pending")
 @pytest.fixture
 def rebooting(jidoteki_host: MakeHost) -> Rebooting:
     return Rebooting(jidoteki_host)
-
-
-def is_told(rebooting: Rebooting, code: str, action: str, message: str) -> None:
-    """Assert that a failure is told in all places but its record."""
-    host = rebooting.host
-    wait_until(lambda: code in host.get("/health").text)
-    audit = host.appliance.log / "jidoteki-audit.log"
-    wait_until(lambda: f'{action},"update {code}"' in audit.read_text())
-    log = host.appliance.log / "jidoteki-admin-api.log"
-    wait_until(lambda: message in log.read_text())
-    assert message in host.get("/update/log").text
 
 
 def test_an_update_is_verified_again_after_the_restart(rebooting: Rebooting, tmp_path: Path) -> None:
@@ -157,6 +146,7 @@ def test_a_package_that_was_lost_on_the_way_is_told(rebooting: Rebooting, tmp_pa
     rebooting.goes_down()
     rebooting.go_down(id)
     (rebooting.host.appliance.tmp / "update").rename(tmp_path / "lost")
+    (rebooting.host.appliance.jobs / "update-programs").rename(tmp_path / "lost too")
     rebooting.come_back()
 
     job = rebooting.ended(id)
@@ -234,3 +224,18 @@ def test_nothing_cancels_one_that_goes_on(rebooting: Rebooting, tmp_path: Path) 
     assert rebooting.host.post(f"/jobs/{id}/cancel").status == 400
 
     assert rebooting.ended(id)["status"] == "success"
+
+
+def test_a_way_back_restarts_whatever_is_wrong_with_the_version(rebooting: Rebooting, tmp_path: Path) -> None:
+    spoil = 'rm "$JIDO_ADMIN_PATH/etc/version.txt"; mkdir "$JIDO_ADMIN_PATH/etc/version.txt"\n'
+    id = rebooting.post(tmp_path, update=spoil, verify=VERIFIED_ONCE, rollback="")
+    rebooting.goes_down()
+    rebooting.restart(id)
+    rebooting.goes_down(2)
+    rebooting.restart(id)
+
+    job = rebooting.ended(id)
+    message = f"{BACK}, but version.txt cannot be written: Is a directory"
+    assert (job["error-code"], job["error-message"]) == ("E2004", message)
+    assert (rebooting.live, rebooting.reboots) == ("old", 2)
+    is_told(rebooting, "E2004", "change.lost", message)
