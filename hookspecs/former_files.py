@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,8 @@ MODE: Final = 0o640
 CANNOT_WRITE: Final = "The settings cannot be written and stay as they were"
 PUT_BACK: Final = "The former settings are back in their files"
 _SUFFIX: Final = ".former"
+_MARK: Final = ".noted"
+"""Of an empty file that says that a change on trial has a note, so that a lost one is not taken for none."""
 _MAX_NOTE: Final = 32 * 1024 * 1024
 _TEXT: Final = vol.All(str, vol.Length(max=4096))
 _OPTIONAL: Final = vol.Any(str, None)
@@ -75,6 +78,8 @@ def replaced(
         try:
             _check_restorable(job, former)
             job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
+            if job.confirm:
+                job.appliance.replace_file(mark_of(job.appliance, job.id), "", 0o600)
             _void_others(note)
             replace_all(job.appliance, files, mode, modes)
         except OSError as error:
@@ -108,16 +113,21 @@ def note_of(appliance: Appliance, id: str) -> Path:
     return appliance.jobs / f"{id}{_SUFFIX}"
 
 
+def mark_of(appliance: Appliance, id: str) -> Path:
+    """Return the path of the file that says that a run on trial has a note."""
+    return appliance.jobs / f"{id}{_MARK}"
+
+
 def read_note(note: Path, allowed: set[str]) -> dict[Path, tuple[bytes | Link | None, int]]:
     """Return the former content and the mode of each file in a note.
 
-    :raises OSError: there is none, or it cannot be read.
+    :raises OSError: there is none, it cannot be read, or it is damaged.
     """
     try:
         noted = _NOTE(json.loads(paths.read_own(note, _MAX_NOTE)))
         return {Path(path): (_former(each), each.get("mode", MODE)) for path, each in noted.items() if path in allowed}
-    except (ValueError, RecursionError, vol.Invalid):  # only the service writes there, so it is incomplete
-        return {}
+    except (ValueError, RecursionError, vol.Invalid) as error:
+        raise OSError(errno.EBADMSG, "It is damaged", str(note)) from error
 
 
 def recovery(
@@ -159,14 +169,15 @@ def _noted(former: Mapping[Path, Former], files: Mapping[Path, str | bytes | Non
 
 def _void_others(note: Path) -> None:
     """Remove the notes of earlier runs: what they hold is older than what the present run replaces."""
-    for each in _notes(note.parent, note.stem.partition("-")[2]):
-        if each != note:
-            remove(each)
+    for suffix in (_SUFFIX, _MARK):
+        for each in _notes(note.parent, note.stem.partition("-")[2], suffix):
+            if each.stem != note.stem:
+                remove(each)
 
 
-def _notes(directory: Path, job_type: str) -> list[Path]:
+def _notes(directory: Path, job_type: str, suffix: str = _SUFFIX) -> list[Path]:
     """Return the notes of a job type; another type's name may end with this one's."""
-    return sorted(each for each in directory.glob(f"*{_SUFFIX}") if each.stem.partition("-")[2] == job_type)
+    return sorted(each for each in directory.glob(f"*{suffix}") if each.stem.partition("-")[2] == job_type)
 
 
 def _digest(content: str | bytes | None) -> str | None:

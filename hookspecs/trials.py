@@ -75,6 +75,14 @@ def begin(appliance: Appliance, id: str) -> None:
     appliance.replace_file(_path(appliance.jobs, id, "trial"), "", 0o600)
 
 
+def lose(appliance: Appliance, id: str) -> None:
+    """Record durably that a change is put back the record of whose trial is lost.
+
+    :raises OSError: that is impossible.
+    """
+    appliance.replace_file(_path(appliance.jobs, id, "reverting"), "", 0o600)
+
+
 def wait(appliance: Appliance, id: str, seconds: float, pending: Mapping[str, Any]) -> float:
     """Record that a change is complete and waits for its confirmation; return the deadline.
 

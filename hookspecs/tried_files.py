@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jidoteki.hookspecs import former_files, paths
@@ -19,13 +20,11 @@ def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK)
     :raises JobError: they cannot be restored.
     """
     try:
-        noted = former_files.read_note(former_files.note_of(job.appliance, job.id), {str(path) for path in files})
+        noted = _noted(job, files)
         now = {path: former_files.content_of(path) for path in noted}
         former = {path: each for path, (each, _) in noted.items() if former_files.differs(each, now[path])}
         modes = {path: mode for path, (_, mode) in noted.items()}
         former_files.replace_all(job.appliance, former, former_files.MODE, modes)
-    except FileNotFoundError:
-        return {}
     except OSError as error:
         raise JobError(
             f"The former files could not be put back: {error.filename}: {error.strerror or error}"
@@ -33,6 +32,19 @@ def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK)
     if former:
         job.log(told)
     return {path: _resolved(path, content) for path, (content, _) in noted.items()}
+
+
+def _noted(job: Job, files: Iterable[Path]) -> Mapping[Path, tuple[bytes | former_files.Link | None, int]]:
+    """Return what is noted of the files that a change on trial replaced; nothing if it had not come so far.
+
+    :raises OSError: the note is lost, damaged, or cannot be read.
+    """
+    try:
+        return former_files.read_note(former_files.note_of(job.appliance, job.id), {str(path) for path in files})
+    except FileNotFoundError:
+        if os.path.lexists(former_files.mark_of(job.appliance, job.id)):
+            raise
+        return {}
 
 
 def former_contents(appliance: Appliance, id: str, files: Iterable[Path]) -> dict[Path, bytes | None]:
@@ -53,6 +65,7 @@ def forget(appliance: Appliance, id: str) -> None:
     :raises OSError: that is impossible.
     """
     former_files.remove(former_files.note_of(appliance, id))
+    former_files.remove(former_files.mark_of(appliance, id))
 
 
 def _resolved(path: Path, content: bytes | former_files.Link | None) -> bytes | None:

@@ -37,9 +37,12 @@ def credential(method: str, path: str, token: str | None, auth: str) -> str:
 
     :param path: without the prefix.
     :param auth: hash, token or none.
+    :raises ValueError: the path has a query, which would be signed with it.
     """
     if auth == "none" or token is None:
         return ""
+    if "?" in path:
+        raise ValueError(f"{path}: a query does not belong to the path, but is passed as query=")
     return f"token={token}" if auth == "token" else f"hash={request_hash(method, PREFIX + path, token)}"
 
 

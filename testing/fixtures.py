@@ -51,7 +51,7 @@ class MakeHost(Protocol):
 
     def __call__(
         self,
-        load: Iterable[ModuleType | Path] = (),
+        load: Iterable[ModuleType | Path | str] = (),
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         start: bool = True,
@@ -73,7 +73,7 @@ class MakeClient(Protocol):
 
     async def __call__(
         self,
-        load: Iterable[ModuleType | Path] = (),
+        load: Iterable[ModuleType | Path | str] = (),
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         raise_server_exceptions: bool = True,
@@ -128,7 +128,7 @@ def jidoteki_host(jidoteki_appliance: MakeAppliance, request: pytest.FixtureRequ
     hosts = request.node.stash.setdefault(HOSTS, [])
 
     def make_one(
-        load: Iterable[ModuleType | Path] = (),
+        load: Iterable[ModuleType | Path | str] = (),
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         start: bool = True,
@@ -176,7 +176,7 @@ def jidoteki_client(
     appliances = request.node.stash.setdefault(IN_PROCESS, [])
 
     async def make_one(
-        load: Iterable[ModuleType | Path] = (),
+        load: Iterable[ModuleType | Path | str] = (),
         enable: Iterable[str] = (),
         token: str | None = TOKEN,
         raise_server_exceptions: bool = True,

@@ -48,6 +48,9 @@ class Host:
     :param token: the valid API token.
     """
 
+    #: What is run as `jidoteki`.
+    _command = COMMAND
+
     def __init__(self, appliance: Appliance, token: str | None) -> None:
         self.appliance = appliance
         self.token = token
@@ -74,9 +77,9 @@ class Host:
         argv = ["serve", "--root", str(self.appliance.root), "--port", "0", *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JIDO")}
         with self.error_file.open("ab") as errors:
-            if env or prefix:
+            if env or prefix or self._command is not COMMAND:
                 self.process = subprocess.Popen(
-                    [*prefix, *COMMAND, *argv], stdout=subprocess.PIPE, stderr=errors, text=True,
+                    [*prefix, *self._command, *argv], stdout=subprocess.PIPE, stderr=errors, text=True,
                     env=environment | dict(env or {}), start_new_session=True,
                 )  # fmt: skip
             else:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from jidoteki.core.appliance import Appliance
 
-Plugin = ModuleType | Path
+Plugin = ModuleType | Path | str
 
 #: A plugin that runs another file, or exports the module in the process that imported it.
 LINK = """\
@@ -48,4 +48,4 @@ def link(appliance: Appliance, plugins: Iterable[Plugin]) -> None:
 
 
 def _path(plugin: Plugin) -> Path:
-    return Path(str(plugin.__file__)) if isinstance(plugin, ModuleType) else plugin
+    return Path(str(plugin.__file__)) if isinstance(plugin, ModuleType) else Path(plugin)

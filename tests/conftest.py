@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from documented import _comparison, _every_answer_is_documented
 from namespaces import mount
@@ -14,6 +15,10 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN
 from jidoteki.testing.reports import HOSTS
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("jidoteki", deadline=None)
+hypothesis.settings.load_profile("jidoteki")
 
 __all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host", "mount"]
 

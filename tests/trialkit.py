@@ -78,7 +78,7 @@ def files(host: Host) -> dict[str, bytes]:
 
 def leftovers(host: Host) -> list[str]:
     """Return what a trial left in the directory of the records."""
-    endings = (".former", ".trial", ".pending", ".confirmed", ".reverting")
+    endings = (".former", ".noted", ".trial", ".pending", ".confirmed", ".reverting")
     return [each.name for each in host.appliance.jobs.iterdir() if each.suffix in endings]
 
 

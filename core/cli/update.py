@@ -65,5 +65,5 @@ def _tell(outcome: JobOutcome, appliance: Appliance) -> None:
     if outcome.status != "success":
         if outcome.error_code == "E1003":
             click.echo(f"Looked for {inbox.PACKAGES} in {appliance.uploads}")
-        raise CommandError(f"{outcome.error_code}: {outcome.error_message}")
+        raise CommandError(f"{outcome.error_message} ({outcome.error_code})")
     click.echo("The update was installed")

@@ -26,7 +26,9 @@ def run_persist(job: Job) -> None:
 
 def check(job: Job) -> None:
     """Tell a dry run what would change."""
-    job.preview({"changes": [differences.change("system", "running", "rebooting")]})
+    pending = going_down.pending(job.appliance.jobs)
+    put_back = [differences.change(type, "waiting for a confirmation", "put back") for type in pending]
+    job.preview({"changes": [*put_back, differences.change("system", "running", "rebooting")]})
 
 
 async def reboot(request: Request) -> Response:

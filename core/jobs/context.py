@@ -12,6 +12,7 @@ from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.jobs import cancelling, commands, persisting, status_files, trying
+from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.core.jobs.logs import Log
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager.manager import Plugins
@@ -55,7 +56,7 @@ class Context:
         self._written = 0.0
         self._said: deque[str] = deque(maxlen=4)
         self._cancelled = False
-        self._protected = self._confirmed = False
+        self._protected = self.on_trial = self.confirmed = False
         self.was_told = False
         """Whether the cancellation was reported to the job."""
         self._environment = commands.environment(appliance)
@@ -94,10 +95,10 @@ class Context:
     def await_confirmation(self, pending: Mapping[str, Any] | None = None) -> None:
         """Wait for the confirmation of the change, once."""
         self.checkpoint()
-        if self.confirm and not self._confirmed:
+        if self.confirm and not self.confirmed:
             with privileges.lowered():
                 trying.wait(self, self.confirm, pending or {})
-            self._confirmed = True
+            self.confirmed = True
 
     def preview(self, facts: Mapping[str, Any]) -> None:
         """Add to the result of a dry run."""
@@ -241,9 +242,11 @@ class Context:
             return False
         uploads = self.appliance.uploads
         cwd = uploads if uploads.is_dir() and os.access(uploads, os.X_OK) else None
-        status = self.script(path, *arguments, timeout=self.host_config["limits"]["command"], cwd=cwd)
+        words = LastWords()
+        limit = self.host_config["limits"]["command"]
+        status = self.script(path, *arguments, timeout=limit, cwd=cwd, listen=words.keep)
         if status:
-            raise JobError(f"{name} failed with exit status {status}")
+            raise JobError(words.failure(name, status))
         return True
 
     def persist(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.core.jobs import persisting
-from jidoteki.hookspecs import Appliance, Job, JobError
+from jidoteki.hookspecs import Appliance, Job, JobError, trials
 
 DEFAULT: Final = ("reboot",)
 NOTHING: Final = "No {} command is configured: nothing to do"
@@ -18,6 +19,15 @@ def command(host_config: Mapping[str, Any], appliance: Appliance) -> list[str] |
     if configured:
         return list(configured)
     return list(DEFAULT) if str(appliance.root) == "/" else None
+
+
+def pending(jobs: Path) -> list[str]:
+    """Return the types of the jobs whose change waits for its confirmation, and is put back before the restart.
+
+    :param jobs: the directory of the records.
+    """
+    types = sorted({path.stem.partition("-")[2] for path in jobs.glob("*-*.trial")})
+    return [each for each in types if (trial := trials.find(jobs, each)) and trial.is_waiting]
 
 
 def persist(job: Job) -> None:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import exit_reasons
+from jidoteki.core.jobs import cancelling, exit_reasons
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.jobs.trying import CONFIRMED, NOT_PUT_BACK
 from jidoteki.hookspecs import JobType, paths, trials, tried_files
@@ -29,8 +29,18 @@ logger = logging.getLogger(__name__)
 def is_due(launcher: Launcher, record: Record) -> bool:
     """Return whether what a dead run changed must be put back."""
     _, job = launcher.job_types.get(record.type, (None, None))
-    on_trial = trials.state(launcher.appliance.jobs, record.id) in ("trial", "reverting")
-    return on_trial and job is not None and _goes_on(job)
+    if job is None or not _goes_on(job):
+        return False
+    state = trials.state(launcher.appliance.jobs, record.id)
+    return state in ("trial", "reverting") or (state is None and job.revert is not None and _is_lost(launcher, record))
+
+
+def _is_lost(launcher: Launcher, record: Record) -> bool:
+    """Return whether a dead run was on a trial whose record is lost."""
+    if not record.confirm or record.status != "running":
+        return False
+    left = any(os.path.lexists(launcher.appliance.jobs / f"{record.id}.{ending}") for ending in ("pending", "noted"))
+    return left or cancelling.decided(launcher.appliance.tmp / record.id) == "committed"
 
 
 def _goes_on(job: JobType) -> bool:
@@ -70,6 +80,8 @@ def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) 
     except locks.LockHeldError:
         return True
     try:
+        if trials.state(jobs, record.id) is None:
+            trials.lose(launcher.appliance, record.id)
         if not trials.decide(jobs, record.id, "reverting"):
             return False  # it was confirmed at this moment
         attempts = trials.note_attempt(jobs, record.id, first=again)

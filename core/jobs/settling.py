@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 from jidoteki.core import files
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import asking, cancelling, exit_reasons, logs, processes, recovering, reverting, trying, units
+from jidoteki.core.jobs import (
+    asking,
+    cancelling,
+    exit_reasons,
+    logs,
+    lost_records,
+    processes,
+    recovering,
+    reverting,
+    trying,
+    units,
+)
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
@@ -33,6 +44,7 @@ logger = logging.getLogger(__name__)
 def recover(launcher: Launcher) -> None:
     """Settle the runs that died, and clear away what they left; call it once, when the service starts."""
     launcher.records.reserve.keep()
+    lost_records.write_anew(launcher)
     job_types = set(launcher.job_types)
     with leftovers.tolerated("The records of jobs cannot be read"):
         job_types |= {id.partition("-")[2] for id in launcher.records.ids()}

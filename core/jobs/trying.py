@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
+from jidoteki.core.files import leftovers
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.hookspecs import Appliance, JobError, trials, tried_files
 from jidoteki.hookspecs.free_space import FULL
@@ -24,6 +25,7 @@ PAUSES: Final = (0, 1, 5, 15)
 #: Pieces of the reserve that are freed for what is put back on a full disk.
 ROOM: Final = 32
 GOES_DOWN: Final = "The system goes down before the change was confirmed"
+LOST: Final = "The record of the trial is lost"
 CONFIRMED: Final = "The change was confirmed and stays"
 PUT_BACK: Final = "What was changed is put back"
 RESTORED: Final = "What was changed is back as it was"
@@ -50,6 +52,7 @@ def begin(context: Context) -> None:
         trials.begin(context.appliance, context.id)
     except OSError as error:
         raise JobError(f"Nothing was changed, as the trial cannot be recorded: {error.strerror or error}") from error
+    context.on_trial = True
 
 
 def wait(context: Context, seconds: int, pending: Mapping[str, Any]) -> None:
@@ -70,7 +73,7 @@ def wait(context: Context, seconds: int, pending: Mapping[str, Any]) -> None:
             raise JobError(f"Nobody confirmed the change within {seconds} seconds", trials.CODE)
         time.sleep(LOOK_EACH)
     if state != "confirmed":
-        raise JobError(GOES_DOWN, trials.CODE)
+        raise JobError(GOES_DOWN if state else LOST, trials.CODE)
     context.log("The change is confirmed")
 
 
@@ -79,10 +82,14 @@ def end(run: Run, limit: Limit) -> None:
 
     :param limit: as of `runner.carry_out`.
     """
-    record, jobs = run.record, run.context.appliance.jobs
-    if trials.state(jobs, record.id) is None:
+    record, appliance = run.record, run.context.appliance
+    if not run.context.on_trial:
         return
-    if trials.decide(jobs, record.id, "reverting"):
+    is_lost = trials.state(appliance.jobs, record.id) is None and not run.context.confirmed
+    if is_lost:
+        with leftovers.tolerated("That the record of the trial is lost cannot be recorded"):
+            trials.lose(appliance, record.id)
+    if is_lost or trials.decide(appliance.jobs, record.id, "reverting"):
         put_back(run, limit, record.error_message or "The job was ended")
     elif record.status != "success":
         record.fail(f"{record.error_message or 'The job was ended'}. {CONFIRMED}", record.error_code or "E1000")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.service.refusals import BUSY, RetryLaterError
-from jidoteki.hookspecs import ApiError, trials
+from jidoteki.hookspecs import ApiError, Trial, trials
 
 if TYPE_CHECKING:
     from jidoteki.core.service.requests import ApiRequest
@@ -24,6 +24,8 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
     :raises ApiError: 400, none waits for that; 403, the credential was revoked meanwhile.
     """
     trial = await request.trial(job_type)
+    if trial and not await asyncio.to_thread(_can_end, request.service.jobs.launcher, trial):
+        raise ApiError(400, NOTHING_WAITS)
     if trial is None and not await asyncio.to_thread(_begins, request.service.jobs.launcher, job_type):
         raise ApiError(400, NOTHING_WAITS)
     if trial is None or not trial.is_waiting:
@@ -39,6 +41,13 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
         raise ApiError(400, NOTHING_WAITS)
     request.started(trial.id)
     await request.service.jobs.await_end(job_type, trial.id, END_TIMEOUT)
+
+
+def _can_end(launcher: Launcher, trial: Trial) -> bool:
+    """Return whether a change can still become final: its run is known, and there is time left."""
+    record = launcher.records.read(trial.id)
+    in_time = not trial.is_waiting or trials.now() < trial.deadline
+    return record is not None and record.status == "running" and in_time
 
 
 def _begins(launcher: Launcher, job_type: str) -> bool:

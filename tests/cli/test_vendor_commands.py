@@ -241,6 +241,19 @@ def test_verify_says_that_a_package_would_be_accepted_and_changes_nothing(
     assert sorted((str(path), path.lstat().st_mtime_ns) for path in appliance.root.rglob("*")) == before
 
 
+def test_verify_refuses_a_restart_that_the_appliance_cannot_make(
+    source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
+) -> None:
+    (source / "package.json").write_text('{"reboot": true}')
+    build(source, vendor, tmp_path / "package.enc")
+
+    done = jidoteki("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
+
+    assert done.returncode == 1
+    told = "The package restarts the appliance to try itself, and no reboot command is configured (E1000)"
+    assert told in done.stderr
+
+
 def test_verify_gives_the_reason_and_its_code_for_a_package_that_would_be_refused(
     source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
 ) -> None:

@@ -190,7 +190,7 @@ def test_e1002_when_the_script_fails(host: Host, make_package: MakePackage) -> N
     status = host.wait_for_job("/update")
 
     assert (status["status"], status["percentage"], status["error-code"]) == ("failed", 80, "E1002")
-    assert status["error-message"] == "update.sh failed with exit status 3"
+    assert status["error-message"] == "update.sh failed with exit status 3: planted"
     assert "planted" in status["log"]
     assert status["log"].endswith("Failed updating...")
     assert host.get("/version").json == {"version": "1.0.0"}
@@ -213,7 +213,7 @@ def test_e1003_when_nothing_was_dropped(host: Host) -> None:
     done = subprocess.run(_jidoteki("update", host), capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr == "jidoteki: E1003: Missing update package\n"
+    assert done.stderr == "jidoteki: Missing update package (E1003)\n"
     status = host.get("/update").json
     assert (status["status"], status["percentage"]) == ("failed", 20)
     assert (status["error-message"], status["error-code"]) == ("Missing update package", "E1003")

@@ -12,7 +12,6 @@ from pathlib import Path
 from unittest import mock
 
 from jidoteki.testing import Host, wait_until
-from jidoteki.testing import host as kit
 
 KILLED_AT = (
     *("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir"),
@@ -93,7 +92,7 @@ class Gate:
 def injected_host(host: Host, injector: Injector | Gate, *arguments: str) -> None:
     """Start a host whose jobs run under the injector."""
     program = f"import sys; sys.executable = {str(injector.python)!r}; from jidoteki.core.cli import main; main()"
-    with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", program)):
+    with mock.patch.object(Host, "_command", (sys.executable, "-c", program)):
         host.start(*arguments)
 
 

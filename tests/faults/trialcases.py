@@ -20,7 +20,7 @@ SECONDS = 10
 """The shortest trial."""
 KINDS = {"settings": "network.sh", "certs": "certs.sh"}
 """The job types whose changes can be tried, and the vendor's script of each."""
-_ENDINGS = (".former", ".trial", ".pending", ".confirmed", ".reverting")
+_ENDINGS = (".former", ".noted", ".trial", ".pending", ".confirmed", ".reverting")
 
 
 @dataclass(frozen=True)

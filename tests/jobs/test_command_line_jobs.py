@@ -153,7 +153,7 @@ def test_one_that_is_over_at_once_is_told_of_once(host: Host, update: Any, told:
     wait_until(lambda: len(told_of(told, command.id)) == 2)
     time.sleep(QUIET)
 
-    assert (status, errors) == (1, "jidoteki: E1003: Missing update package\n")
+    assert (status, errors) == (1, "jidoteki: Missing update package (E1003)\n")
     assert told_of(told, command.id) == ["job.start running local", "job.end failed local"]
     assert list(host.appliance.tmp.iterdir()) == []
 

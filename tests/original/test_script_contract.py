@@ -146,7 +146,7 @@ def test_what_a_script_prints_is_in_the_log_and_its_failure_in_the_record(jidote
 
     record = change(host, name)
 
-    assert (record["status"], record["error-message"]) == ("failed", f"{name} failed with exit status 3")
+    assert (record["status"], record["error-message"]) == ("failed", f"{name} failed with exit status 3: second")
     lines = (host.appliance.log / LOGS[name]).read_text().splitlines()
     assert lines.index("first") < lines.index("second")
     assert f"`{LOGS[name]}`" in PAGE and "`network.sh failed with exit status 3`" in PAGE

@@ -20,7 +20,6 @@ from jidoteki.core.plugin_manager.manager import Plugins
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import Hooks, hookspec
 from jidoteki.testing import Host, wait_until
-from jidoteki.testing import host as kit
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
@@ -123,7 +122,7 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
         "from jidoteki.core.cli import main; main()"
     )
 
-    with mock.patch.object(kit, "COMMAND", (sys.executable, "-c", hasty)):
+    with mock.patch.object(Host, "_command", (sys.executable, "-c", hasty)):
         host.start()
 
     assert "The plugin good is left out" in host.errors()

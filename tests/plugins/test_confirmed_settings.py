@@ -98,6 +98,24 @@ def test_what_is_shown_meanwhile_can_be_posted_back(host: Host) -> None:
     assert host.request("GET", "/settings").json == OLD
 
 
+def test_a_dry_run_of_a_reboot_says_what_it_puts_back(host: Host) -> None:
+    prepare(host)
+    begin(host, "confirm=600")
+
+    changes = host.request("POST", "/reboot", query="dry-run=1").json["changes"]
+
+    assert {"path": "settings", "from": "waiting for a confirmation", "to": "put back"} in changes
+    assert len(changes) == 2
+
+
+def test_a_script_that_fails_is_quoted(host: Host) -> None:
+    prepare(host, "printf 'Link\\tis \\033[1mdown.\\n\\n'; exit 9")
+
+    job = ended(host, post(host, NEW).headers["Job-Id"])
+
+    assert job["error-message"].startswith("network.sh failed with exit status 9: Link is [1mdown")
+
+
 def test_a_second_post_meanwhile_is_refused(host: Host) -> None:
     prepare(host)
     begin(host, "confirm=600")

@@ -241,3 +241,14 @@ def test_the_umask_of_the_test_is_as_it_was(request: pytest.FixtureRequest) -> N
 
     assert umask != 0o077
     os.umask(umask)
+
+
+async def test_a_plugin_may_be_named_by_a_string(jidoteki_client: MakeClient) -> None:
+    client = await jidoteki_client(load=[str(PLUGIN)], enable=["greeting", "greet"])
+
+    assert (await client.request("GET", "/greeting")).status == 200
+
+
+async def test_a_query_in_the_path_is_an_error_that_says_where_it_belongs(client: InProcessClient) -> None:
+    with pytest.raises(ValueError, match="is passed as query="):
+        await client.request("GET", "/greeting?a=b")

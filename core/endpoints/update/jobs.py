@@ -143,8 +143,8 @@ def _open(job: Job, found: inbox.Found) -> None:
     job.preview(preview(installed=installed, candidate=version, changelog=changelog, size=size, key_id=key.id))
     if os.path.lexists(directory / description.FILE):
         job.preview({"package": told.shown()})
+    _require_restart(job, told)
     if job.input.get("preflight", True):
-        _require_restart(job, told)
         programs_of_package.preflight(job, directory, programs_of_package.environment(installed, version))
 
 
@@ -229,7 +229,7 @@ def _install(job: Job, directory: Path) -> bool:
         job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
     try:
         if has_script:
-            script.run(job, directory)
+            script.run(job, directory, programs_of_package.environment(former, version))
         else:
             job.progress(90, final=True)
     except JobError as failure:

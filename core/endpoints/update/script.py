@@ -6,9 +6,10 @@ import contextlib
 import re
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from jidoteki.core.endpoints.update import unpacked
+from jidoteki.core.endpoints.update import programs_of_package
 from jidoteki.hookspecs import Job, JobError, paths
 
 SCRIPT = "update.sh"
@@ -19,15 +20,16 @@ _CODE = re.compile("[A-Za-z0-9_-]{1,16}")
 _Stamp = tuple[int, int, int] | None
 
 
-def run(job: Job, directory: Path) -> None:
+def run(job: Job, directory: Path, env: Mapping[str, str]) -> None:
     """Run the script of an unpacked package.
 
+    :param env: variables that tell it the versions.
     :raises JobError: it cannot be run, or failed; with the message and the code from its error files, if it wrote any.
     """
     etc = job.appliance.etc
     before = _stamps(etc)
     job.log(f"Starting update at: {_now()}")
-    failure = _failure_of_script(job, directory / SCRIPT)
+    failure = _failure_of_script(job, directory / SCRIPT, env)
     if failure:
         failure = _own_failure(etc, before) or failure
     job.progress(80)
@@ -36,17 +38,10 @@ def run(job: Job, directory: Path) -> None:
     job.log(f"Completed update at: {_now()}")
 
 
-def _failure_of_script(job: Job, script: Path) -> JobError | None:
+def _failure_of_script(job: Job, script: Path, env: Mapping[str, str]) -> JobError | None:
     """Run the script, and return its failure."""
-    if not script.is_file():
-        return JobError(f"The package's {SCRIPT} is not a file", "E1002")
-    try:
-        script.chmod(script.stat().st_mode | 0o111)  # it may be a binary, which no interpreter can start
-        limit = job.host_config["update"]["script-timeout"]
-        status = job.script(script, timeout=limit, cwd=script.parent, umask=unpacked.UMASK)
-    except JobError as error:
-        return JobError(error.message, "E1002")
-    return JobError(f"{SCRIPT} failed with exit status {status}", "E1002") if status else None
+    failure = programs_of_package.run(job, script, job.host_config["update"]["script-timeout"], env)
+    return JobError(failure, "E1002") if failure else None
 
 
 def _now() -> str:

@@ -131,6 +131,23 @@ def test_without_a_way_back_it_is_said_that_there_is_none(prepared: Prepared, ap
     assert (appliance.jobs / "begun-version").read_text() == "1.1.0\n"
 
 
+def test_each_program_knows_the_versions_and_is_quoted_when_it_fails(prepared: Prepared) -> None:
+    versions = 'printf "\\033[31m$JIDO_FORMER_VERSION to $JIDO_NEW_VERSION\\n"; exit 3\n'
+
+    assert failure(prepared(update=versions, rollback=f"echo No way.; {versions}")) == (
+        "E2004",
+        "update.sh failed with exit status 3: [31m1.0.0 to 1.1.0. "
+        "The way back failed, too: rollback.sh failed with exit status 3: [31m1.0.0 to 1.1.0",
+    )
+
+
+def test_what_verify_sh_says_last_is_told(prepared: Prepared) -> None:
+    assert failure(prepared(update="", verify="echo The new system is silent.; exit 3\n", rollback="")) == (
+        "E2003",
+        "verify.sh failed with exit status 3: The new system is silent. The former version is back",
+    )
+
+
 def test_a_way_back_that_fails_is_said(prepared: Prepared, appliance: Appliance) -> None:
     assert failure(prepared(update=INTO_TREE, verify="exit 1\n", rollback="exit 5\n")) == (
         "E2004",
@@ -159,7 +176,7 @@ def test_an_update_may_remove_its_package(prepared: Prepared, appliance: Applian
     if verify == "exit 0\n":
         install(job)
     else:
-        assert failure(job) == ("E2003", "verify.sh failed with exit status 3. The former version is back")
+        assert failure(job) == ("E2003", "verify.sh failed with exit status 3: verified. The former version is back")
 
     assert "verified" in job.lines
     assert live(appliance) == ("new" if verify == "exit 0\n" else "1.0.0")
@@ -318,5 +335,6 @@ def test_an_a_b_appliance_is_switched_back(prepared: Prepared, appliance: Applia
         assert failure(job) == ("E2003", "verify.sh failed with exit status 1. The former version is back")
 
     assert (slots / "b/version").read_text() == "1.1.0\n"
+    assert [(slots / each).stat().st_mode & 0o055 for each in ("b", "b/version")] == [0o055, 0o044]
     assert (slots / "current").readlink() == Path("b" if healthy else "a")
     assert version(appliance) == ("1.1.0" if healthy else "1.0.0")

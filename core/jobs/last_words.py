@@ -1,0 +1,34 @@
+"""What a program said last, for the message of the job that it failed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Bytes of its output that are looked at, and characters of its last line in a message.
+MAX_KEPT: Final = 4096
+MAX_LINE: Final = 200
+
+
+class LastWords:
+    """Keeps the end of a program's output."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def keep(self, chunk: bytes) -> None:
+        """Take the next piece of the output."""
+        self._kept.extend(chunk)
+        del self._kept[:-MAX_KEPT]
+
+    def failure(self, name: str, status: int) -> str:
+        """Return the sentence for a program that failed, with its last line if it printed any.
+
+        :param status: its exit status.
+        """
+        said = self._last_line()
+        return f"{name} failed with exit status {status}{f': {said}' if said else ''}"
+
+    def _last_line(self) -> str:
+        lines = (" ".join(line.split()) for line in reversed(self._kept.decode("utf-8", "replace").splitlines()))
+        last = next((line for line in lines if line), "")
+        return "".join(each for each in last if each.isprintable())[:MAX_LINE].rstrip(".")
