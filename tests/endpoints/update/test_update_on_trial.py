@@ -176,7 +176,7 @@ def test_an_update_may_remove_its_package(prepared: Prepared, appliance: Applian
     if verify == "exit 0\n":
         install(job)
     else:
-        assert failure(job) == ("E2003", "verify.sh failed with exit status 3. The former version is back")
+        assert failure(job) == ("E2003", "verify.sh failed with exit status 3: verified. The former version is back")
 
     assert "verified" in job.lines
     assert live(appliance) == ("new" if verify == "exit 0\n" else "1.0.0")
