@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,9 @@ from jidoteki.hookspecs.free_space import FULL
 if TYPE_CHECKING:
     from jidoteki.core.jobs.context import Context
     from jidoteki.core.jobs.runner import Run
+
+#: The endings of what a trial leaves in `ADMIN/jobs`.
+LEFT: Final = ("trial", "reverting", "confirmed", "pending", "former", "noted", "state")
 
 Limit = Callable[[float], AbstractContextManager[None]]
 
@@ -140,13 +143,25 @@ def forget(appliance: Appliance, record: Record) -> None:
     """Forget the trial of a run whose outcome is recorded, unless its change still is to be put back."""
     on_trial = record.confirm or trials.state(appliance.jobs, record.id)
     if on_trial and not record.unrecovered:
-        tried_files.forget(appliance, record.id)
-        trials.forget(appliance.jobs, record.id)
+        clear(appliance, record.id)
 
 
 def forget_others(appliance: Appliance, record: Record) -> None:
     """Forget the trials of earlier runs, which a new change takes the place of."""
     for id in trials.unended(appliance.jobs, record.type):
         if id != record.id:
-            tried_files.forget(appliance, id)
-            trials.forget(appliance.jobs, id)
+            clear(appliance, id)
+
+
+def clear(appliance: Appliance, id: str) -> None:
+    """Remove what a trial left; directories are set aside."""
+    set_aside(appliance, id, LEFT)
+    tried_files.forget(appliance, id)
+    trials.forget(appliance.jobs, id)
+
+
+def set_aside(appliance: Appliance, id: str, endings: Iterable[str]) -> None:
+    """Set aside each directory that somebody put in the place of a file of a trial."""
+    for path in (appliance.jobs / f"{id}.{ending}" for ending in endings):
+        if path.is_dir() and not path.is_symlink():
+            leftovers.set_aside(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, prepare
@@ -107,14 +108,16 @@ def test_a_record_that_is_lost_while_the_job_lives_is_left_to_that(host: Host) -
     assert_told_in_five_places(host, id, f"Nobody confirmed the change within 20 seconds. {BACK}")
 
 
-@pytest.mark.parametrize("damage", ["removed", "truncated", "empty"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "empty", "a directory"])
 def test_it_is_said_that_settings_cannot_be_put_back_where_the_former_are_lost(host: Host, damage: str) -> None:
     prepare(host)
     id = begin(host, "confirm=3600")
     note = host.appliance.jobs / f"{id}.former"
     content = note.read_text()
     note.unlink()
-    if damage != "removed":
+    if damage == "a directory":
+        note.mkdir()
+    elif damage != "removed":
         note.write_text("" if damage == "empty" else content[:40])
 
     kill_job(host, id)
@@ -162,3 +165,21 @@ def test_settings_come_back_where_the_note_of_their_trial_is_lost(host: Host, ki
     assert files(host) == former
     assert "old.host" in live.read_text()
     wait_until(lambda: leftovers(host) == [])
+
+
+@pytest.mark.parametrize("ending", ["trial", "pending"])
+def test_a_directory_in_the_place_of_a_file_of_a_trial_is_set_aside(host: Host, ending: str) -> None:
+    prepare(host)
+    former = files(host)
+    id = begin(host)
+    path: Path = host.appliance.jobs / f"{id}.{ending}"
+    path.unlink()
+    path.mkdir()
+
+    job = ended(host, id)
+
+    assert job["error-message"] == f"Nobody confirmed the change within 10 seconds. {BACK}"
+    assert files(host) == former
+    wait_until(lambda: leftovers(host) == [])
+    assert [each for each in host.appliance.jobs.iterdir() if each.name.startswith(id) and ".aside-" in each.name]
+    assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
