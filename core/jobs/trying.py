@@ -27,6 +27,7 @@ LOOK_EACH: Final = 0.1
 PAUSES: Final = (0, 1, 5, 15)
 #: Pieces of the reserve that are freed for what is put back on a full disk.
 ROOM: Final = 32
+NOBODY: Final = "Nobody confirmed the change within {} seconds"
 GOES_DOWN: Final = "The system goes down before the change was confirmed"
 LOST: Final = "The record of the trial is lost"
 CONFIRMED: Final = "The change was confirmed and stays"
@@ -73,7 +74,7 @@ def wait(context: Context, seconds: int, pending: Mapping[str, Any]) -> None:
     while (state := trials.state(jobs, context.id)) == "trial":
         context.checkpoint()
         if trials.now() >= deadline and trials.decide(jobs, context.id, "reverting"):
-            raise JobError(f"Nobody confirmed the change within {seconds} seconds", trials.CODE)
+            raise JobError(NOBODY.format(seconds), trials.CODE)
         time.sleep(LOOK_EACH)
     if state != "confirmed":
         raise JobError(GOES_DOWN if state else LOST, trials.CODE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, prepare
 
+from jidoteki.hookspecs import trials
 from jidoteki.testing import Host, MakeHost, wait_until
 
 BACK = "What was changed is back as it was"
@@ -183,3 +184,21 @@ def test_a_directory_in_the_place_of_a_file_of_a_trial_is_set_aside(host: Host, 
     wait_until(lambda: leftovers(host) == [])
     assert [each for each in host.appliance.jobs.iterdir() if each.name.startswith(id) and ".aside-" in each.name]
     assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
+
+
+def test_a_job_that_is_stopped_over_its_deadline_is_ended_and_its_change_put_back(host: Host) -> None:
+    live = prepare(host)
+    former = files(host)
+    id = begin(host)
+    deadline = json.loads((host.appliance.jobs / f"{id}.pending").read_text())["deadline"]
+    kill_job(host, id, signal.SIGSTOP)
+    wait_until(lambda: host.request("GET", "/settings").json.get("pending", {}).get("seconds-left") == 0, 30)
+    wait_until(lambda: trials.now() > deadline, 5, 0.01)
+
+    late = host.request("POST", "/settings/confirm")
+
+    assert (late.status, late.json["Error-Message"]) == (400, NOTHING_WAITS)
+    assert_told_in_five_places(host, id, f"Nobody confirmed the change within 10 seconds. {BACK}")
+    assert files(host) == former
+    assert "old.host" in live.read_text()
+    wait_until(lambda: leftovers(host) == [])
