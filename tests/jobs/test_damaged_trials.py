@@ -202,3 +202,26 @@ def test_a_job_that_is_stopped_over_its_deadline_is_ended_and_its_change_put_bac
     assert files(host) == former
     assert "old.host" in live.read_text()
     wait_until(lambda: leftovers(host) == [])
+
+
+def test_the_answer_that_nothing_waits_is_not_kept_for_the_same_request(host: Host) -> None:
+    prepare(host)
+    key = ("-H", "Idempotency-Key: one")
+    early = host.post("/settings/confirm", *key)
+    id = begin(host, "confirm=600")
+
+    again = host.post("/settings/confirm", *key)
+
+    assert (early.status, early.json["Error-Message"]) == (400, NOTHING_WAITS)
+    assert again.status == 200, again.text
+    assert ended(host, id)["status"] == "success"
+
+
+@pytest.mark.parametrize("deadline", ["1e400", "-1e400", "NaN", "9" * 400])
+def test_a_deadline_that_is_no_time_keeps_no_settings_from_being_shown(host: Host, deadline: str) -> None:
+    prepare(host)
+    id = begin(host, "confirm=600")
+    (host.appliance.jobs / f"{id}.pending").write_text(f'{{"deadline": {deadline}, "pending": {{"settings": {{}}}}}}')
+
+    assert host.request("GET", "/settings").json == OLD
+    assert host.request("POST", "/settings/confirm").status == 400
