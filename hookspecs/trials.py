@@ -144,7 +144,7 @@ def _path(jobs: Path, id: str, state: State) -> Path:
 
 
 def _read(jobs: Path, id: str) -> Trial:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         content = json.loads(paths.read_own(jobs / f"{id}.{_PENDING}", _MAX_SIZE))
         deadline = float(content["deadline"])
         return Trial(id, dict(content["pending"]), max(0, round(deadline - now())), deadline)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs.records import Record
+from jidoteki.core.jobs.trying import LEFT
 from jidoteki.hookspecs import trials
 from jidoteki.hookspecs.free_space import FULL
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
 
-#: What a run leaves in `ADMIN/jobs` that died before its change was final, or was put back.
-UNENDED: Final = ("trial", "reverting", "confirmed", "pending", "former", "noted", "state")
 #: Pieces of the reserve that are freed to write one on a full disk.
 ROOM: Final = 4
 
@@ -45,7 +44,7 @@ def _unended(launcher: Launcher) -> set[str]:
     """Return the ids of the runs that had not ended, or whose end is still to be told."""
     records = launcher.records
     untold = {id for id in records.untold() if os.path.lexists(records.path(id))}
-    return untold.union(*(records.ids(suffix=ending) for ending in UNENDED))
+    return untold.union(*(records.ids(suffix=ending) for ending in LEFT))
 
 
 def _write_anew(launcher: Launcher, id: str) -> None:
@@ -70,5 +69,5 @@ def _write_anew(launcher: Launcher, id: str) -> None:
 
 def _left(launcher: Launcher, id: str) -> Iterator[Path]:
     """Yield what lies there of an unended run."""
-    paths = (launcher.appliance.jobs / f"{id}.{ending}" for ending in UNENDED)
+    paths = (launcher.appliance.jobs / f"{id}.{ending}" for ending in LEFT)
     return (each for each in paths if os.path.lexists(each))

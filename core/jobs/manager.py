@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jidoteki.core.jobs import adopting, cancelling, exit_reasons, listing, reverting, settling, trying
+from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, reverting, settling
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.live_progress import Following, job_event, plugin_event
@@ -22,7 +22,6 @@ from jidoteki.hookspecs.jobs import DEFAULT_GRACE
 
 logger = logging.getLogger(__name__)
 
-EXTRA_TIMEOUT = 30.0
 CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
@@ -38,7 +37,7 @@ class Watch:
     process: JobProcess
     ended: asyncio.Future[Record]
     cancelled: bool = False
-    late: bool = False
+    why_killed: str | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -222,7 +221,7 @@ class JobManager:
             await asyncio.wait_for(asyncio.shield(watch.ended), grace)
         if not watch.ended.done():
             await asyncio.to_thread(watch.process.kill)
-            await asyncio.wait_for(asyncio.shield(watch.ended), EXTRA_TIMEOUT)
+            await asyncio.wait_for(asyncio.shield(watch.ended), awaiting.EXTRA_TIMEOUT)
 
     def _watch(self, record: Record, process: JobProcess) -> Watch:
         watch = Watch(record, process, asyncio.get_running_loop().create_future())
@@ -238,7 +237,7 @@ class JobManager:
         record = watch.record
         try:
             while record.status == "running":
-                await self._await_process(watch)
+                watch.why_killed = await awaiting.end(self.launcher, record, watch.process)
                 record = await self._put_back(watch, await asyncio.to_thread(self._settle, watch))
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
@@ -251,22 +250,12 @@ class JobManager:
         await following.end()
         await self._tell_end(record)
 
-    async def _await_process(self, watch: Watch) -> None:
-        """Wait for the end of a run's process, which is killed if it takes too long."""
-        _, job = self.launcher.job_types.get(watch.record.type, (None, None))
-        limit = trying.longest(job.timeout if job else 3600, watch.record.confirm) + EXTRA_TIMEOUT
-        try:
-            await asyncio.wait_for(watch.process.ended(), max(1.0, limit - watch.process.age()))
-        except TimeoutError:
-            watch.late = True
-            await asyncio.to_thread(watch.process.kill)
-
     async def _put_back(self, watch: Watch, record: Record) -> Record:
         """Watch the process that puts back what a dead run changed, or wait for another one to do that."""
         while record.status == "running":
             if process := self.launcher.reverting.pop(record.id, None):
                 exit_reasons.await_settling(self.launcher.records.path(record.id), process)
-                watch.process, watch.late = process, False
+                watch.process, watch.why_killed = process, None
                 break
             await asyncio.sleep(reverting.TRY_EACH)
             record = await asyncio.to_thread(settling.settle, self.launcher, record)
@@ -277,7 +266,7 @@ class JobManager:
         record = self.launcher.records.read(watch.record.id)
         if record is None or record.status == "running":
             watch.process.kill()
-        record = settling.settle(self.launcher, watch.record, "The job took too long" if watch.late else None)
+        record = settling.settle(self.launcher, watch.record, watch.why_killed)
         self.launcher.records.reserve.keep()
         return record
 

@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import cancelling, exit_reasons
+from jidoteki.core.jobs import cancelling, exit_reasons, trying
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.jobs.trying import CONFIRMED, NOT_PUT_BACK
-from jidoteki.hookspecs import JobType, paths, trials, tried_files
+from jidoteki.hookspecs import JobType, paths, trials
 from jidoteki.hookspecs.free_space import FULL
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) 
     except locks.LockHeldError:
         return True
     try:
+        trying.set_aside(launcher.appliance, record.id, ("trial", "reverting"))
         if trials.state(jobs, record.id) is None:
             trials.lose(launcher.appliance, record.id)
         if not trials.decide(jobs, record.id, "reverting"):
@@ -119,7 +120,4 @@ def _spawn(launcher: Launcher, record: Record, reason: str, lock: int) -> None:
 
 def confirmed(launcher: Launcher, record: Record) -> str | None:
     """Return what to say of a dead run whose change was confirmed, which stays; None for any other."""
-    if trials.state(launcher.appliance.jobs, record.id) != "confirmed":
-        return None
-    tried_files.forget(launcher.appliance, record.id)
-    return CONFIRMED
+    return CONFIRMED if trials.state(launcher.appliance.jobs, record.id) == "confirmed" else None

@@ -24,7 +24,7 @@ from jidoteki.core.jobs import (
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.plugin_manager.isolation import told
 from jidoteki.core.plugin_manager.manager import PluginError
-from jidoteki.hookspecs import programs, trials, tried_files
+from jidoteki.hookspecs import programs, trials
 from jidoteki.hookspecs.boots import boot_id
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _forget_ended(launcher: Launcher, job_types: set[str]) -> None:
         for id in (id for job_type in job_types for id in trials.unended(jobs, job_type)):
             record = launcher.records.read(id)
             if record and record.status != "running" and not record.unrecovered:
-                tried_files.forget(launcher.appliance, id)
-                trials.forget(jobs, id)
+                trying.clear(launcher.appliance, id)
 
 
 def _settle_dead(launcher: Launcher, job_types: set[str]) -> None:

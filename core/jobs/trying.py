@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jidoteki.core.jobs.context import Context
     from jidoteki.core.jobs.runner import Run
 
+#: The endings of what a trial leaves in `ADMIN/jobs`.
+LEFT: Final = ("trial", "reverting", "confirmed", "pending", "former", "noted", "state")
+
 Limit = Callable[[float], AbstractContextManager[None]]
 
 LOOK_EACH: Final = 0.1
@@ -24,6 +27,7 @@ LOOK_EACH: Final = 0.1
 PAUSES: Final = (0, 1, 5, 15)
 #: Pieces of the reserve that are freed for what is put back on a full disk.
 ROOM: Final = 32
+NOBODY: Final = "Nobody confirmed the change within {} seconds"
 GOES_DOWN: Final = "The system goes down before the change was confirmed"
 LOST: Final = "The record of the trial is lost"
 CONFIRMED: Final = "The change was confirmed and stays"
@@ -70,7 +74,7 @@ def wait(context: Context, seconds: int, pending: Mapping[str, Any]) -> None:
     while (state := trials.state(jobs, context.id)) == "trial":
         context.checkpoint()
         if trials.now() >= deadline and trials.decide(jobs, context.id, "reverting"):
-            raise JobError(f"Nobody confirmed the change within {seconds} seconds", trials.CODE)
+            raise JobError(NOBODY.format(seconds), trials.CODE)
         time.sleep(LOOK_EACH)
     if state != "confirmed":
         raise JobError(GOES_DOWN if state else LOST, trials.CODE)
@@ -140,13 +144,25 @@ def forget(appliance: Appliance, record: Record) -> None:
     """Forget the trial of a run whose outcome is recorded, unless its change still is to be put back."""
     on_trial = record.confirm or trials.state(appliance.jobs, record.id)
     if on_trial and not record.unrecovered:
-        tried_files.forget(appliance, record.id)
-        trials.forget(appliance.jobs, record.id)
+        clear(appliance, record.id)
 
 
 def forget_others(appliance: Appliance, record: Record) -> None:
     """Forget the trials of earlier runs, which a new change takes the place of."""
     for id in trials.unended(appliance.jobs, record.type):
         if id != record.id:
-            tried_files.forget(appliance, id)
-            trials.forget(appliance.jobs, id)
+            clear(appliance, id)
+
+
+def clear(appliance: Appliance, id: str) -> None:
+    """Remove what a trial left; directories are set aside."""
+    set_aside(appliance, id, LEFT)
+    tried_files.forget(appliance, id)
+    trials.forget(appliance.jobs, id)
+
+
+def set_aside(appliance: Appliance, id: str, endings: Iterable[str]) -> None:
+    """Set aside each directory that somebody put in the place of a file of a trial."""
+    for path in (appliance.jobs / f"{id}.{ending}" for ending in endings):
+        if path.is_dir() and not path.is_symlink():
+            leftovers.set_aside(path)

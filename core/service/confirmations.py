@@ -25,9 +25,9 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
     """
     trial = await request.trial(job_type)
     if trial and not await asyncio.to_thread(_can_end, request.service.jobs.launcher, trial):
-        raise ApiError(400, NOTHING_WAITS)
+        raise RetryLaterError(400, NOTHING_WAITS)
     if trial is None and not await asyncio.to_thread(_begins, request.service.jobs.launcher, job_type):
-        raise ApiError(400, NOTHING_WAITS)
+        raise RetryLaterError(400, NOTHING_WAITS)
     if trial is None or not trial.is_waiting:
         raise RetryLaterError(400, NOT_YET, BUSY)
     if request.dry_run:
@@ -38,7 +38,7 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
     except OSError as error:
         raise ApiError(400, f"The confirmation cannot be recorded: {error.strerror or error}") from error
     if not decided:
-        raise ApiError(400, NOTHING_WAITS)
+        raise RetryLaterError(400, NOTHING_WAITS)
     request.started(trial.id)
     await request.service.jobs.await_end(job_type, trial.id, END_TIMEOUT)
 

@@ -15,7 +15,7 @@ BUSY: Final = "E1004"
 
 
 class RetryLaterError(ApiError):
-    """A refusal because a conflicting job is running: nothing was done, and the request may be repeated."""
+    """A refusal because of what runs, or does not run yet: nothing was done, and the request may be repeated."""
 
 
 async def refusal(service: Service, job: JobType, running: str) -> RetryLaterError:

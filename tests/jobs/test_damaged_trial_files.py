@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, prepare
 
+from jidoteki.hookspecs import trials
 from jidoteki.testing import Host, MakeHost, wait_until
 
 BACK = "What was changed is back as it was"
@@ -107,14 +109,16 @@ def test_a_record_that_is_lost_while_the_job_lives_is_left_to_that(host: Host) -
     assert_told_in_five_places(host, id, f"Nobody confirmed the change within 20 seconds. {BACK}")
 
 
-@pytest.mark.parametrize("damage", ["removed", "truncated", "empty"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "empty", "a directory"])
 def test_it_is_said_that_settings_cannot_be_put_back_where_the_former_are_lost(host: Host, damage: str) -> None:
     prepare(host)
     id = begin(host, "confirm=3600")
     note = host.appliance.jobs / f"{id}.former"
     content = note.read_text()
     note.unlink()
-    if damage != "removed":
+    if damage == "a directory":
+        note.mkdir()
+    elif damage != "removed":
         note.write_text("" if damage == "empty" else content[:40])
 
     kill_job(host, id)
@@ -162,3 +166,62 @@ def test_settings_come_back_where_the_note_of_their_trial_is_lost(host: Host, ki
     assert files(host) == former
     assert "old.host" in live.read_text()
     wait_until(lambda: leftovers(host) == [])
+
+
+@pytest.mark.parametrize("ending", ["trial", "pending"])
+def test_a_directory_in_the_place_of_a_file_of_a_trial_is_set_aside(host: Host, ending: str) -> None:
+    prepare(host)
+    former = files(host)
+    id = begin(host)
+    path: Path = host.appliance.jobs / f"{id}.{ending}"
+    path.unlink()
+    path.mkdir()
+
+    job = ended(host, id)
+
+    assert job["error-message"] == f"Nobody confirmed the change within 10 seconds. {BACK}"
+    assert files(host) == former
+    wait_until(lambda: leftovers(host) == [])
+    assert [each for each in host.appliance.jobs.iterdir() if each.name.startswith(id) and ".aside-" in each.name]
+    assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
+
+
+def test_a_job_that_is_stopped_over_its_deadline_is_ended_and_its_change_put_back(host: Host) -> None:
+    live = prepare(host)
+    former = files(host)
+    id = begin(host)
+    deadline = json.loads((host.appliance.jobs / f"{id}.pending").read_text())["deadline"]
+    kill_job(host, id, signal.SIGSTOP)
+    wait_until(lambda: host.request("GET", "/settings").json.get("pending", {}).get("seconds-left") == 0, 30)
+    wait_until(lambda: trials.now() > deadline, 5, 0.01)
+
+    late = host.request("POST", "/settings/confirm")
+
+    assert (late.status, late.json["Error-Message"]) == (400, NOTHING_WAITS)
+    assert_told_in_five_places(host, id, f"Nobody confirmed the change within 10 seconds. {BACK}")
+    assert files(host) == former
+    assert "old.host" in live.read_text()
+    wait_until(lambda: leftovers(host) == [])
+
+
+def test_the_answer_that_nothing_waits_is_not_kept_for_the_same_request(host: Host) -> None:
+    prepare(host)
+    key = ("-H", "Idempotency-Key: one")
+    early = host.post("/settings/confirm", *key)
+    id = begin(host, "confirm=600")
+
+    again = host.post("/settings/confirm", *key)
+
+    assert (early.status, early.json["Error-Message"]) == (400, NOTHING_WAITS)
+    assert again.status == 200, again.text
+    assert ended(host, id)["status"] == "success"
+
+
+@pytest.mark.parametrize("deadline", ["1e400", "-1e400", "NaN", "9" * 400])
+def test_a_deadline_that_is_no_time_keeps_no_settings_from_being_shown(host: Host, deadline: str) -> None:
+    prepare(host)
+    id = begin(host, "confirm=600")
+    (host.appliance.jobs / f"{id}.pending").write_text(f'{{"deadline": {deadline}, "pending": {{"settings": {{}}}}}}')
+
+    assert host.request("GET", "/settings").json == OLD
+    assert host.request("POST", "/settings/confirm").status == 400
