@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import closing
 from importlib import import_module
@@ -28,6 +29,8 @@ COMMAND: Final = (sys.executable, "-c", "from jidoteki.testing.forked import mai
 _MAX_MESSAGE: Final = 64 * 1024
 
 _parent: Parent | None = None
+#: Threads of a test may start hosts at once: an answer is for the one that asked.
+_asking = threading.Lock()
 
 
 class ForkedProcess:
@@ -122,12 +125,13 @@ def start(argv: list[str], environment: Mapping[str, str], errors: int) -> Forke
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
     namespaces = [os.readlink(f"/proc/self/ns/{each}") for each in ("mnt", "net")]
     like = (environment, os.getcwd(), os.geteuid(), resource.getrlimit(resource.RLIMIT_NOFILE), namespaces)
-    if _parent is None or _parent.like != like:
-        if _parent:
-            _parent.stop()
-        _parent = Parent(like, environment)
-        atexit.register(_parent.stop)
-    return _parent.fork(argv, errors)
+    with _asking:
+        if _parent is None or _parent.like != like:
+            if _parent:
+                _parent.stop()
+            _parent = Parent(like, environment)
+            atexit.register(_parent.stop)
+        return _parent.fork(argv, errors)
 
 
 def main() -> None:

@@ -183,7 +183,7 @@ def test_one_that_is_killed_is_failed_and_told_of_once(
 
     wait_until(lambda: told_of(told, command.id)[-1:] == ["job.end failed local"])
     if beside:
-        assert command.end()[2].startswith("jidoteki: E1000: The job ended unexpectedly: it was killed")
+        assert command.end()[2].startswith("jidoteki: The job ended unexpectedly: it was killed")
     time.sleep(QUIET)
     assert len(told_of(told, command.id)) == 2
     assert list(host.appliance.tmp.glob(command.id)) == []
