@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,19 @@ from jidoteki.testing.reports import HOSTS
 # A busy machine is no failure.
 hypothesis.settings.register_profile("jidoteki", deadline=None)
 hypothesis.settings.load_profile("jidoteki")
+
+
+class _OwnMember(tarfile.TarInfo):
+    """A member that belongs to whoever runs the tests, unless a test says otherwise: others' are not restored."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+        self.uid, self.gid = os.geteuid(), os.getegid()
+
+
+if os.geteuid() != 0:
+    tarfile.TarInfo = _OwnMember  # type: ignore[misc]
+    tarfile.TarFile.tarinfo = _OwnMember
 
 __all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host", "mount"]
 
