@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+from jidoteki.hookspecs.free_space import FULL
+
+Written = TypeVar("Written")
 
 #: Each file takes one inode and this much space.
 PIECE: Final = 4096
@@ -41,6 +46,18 @@ class Reserve:
             raise
         finally:
             os.close(descriptor)
+
+    def using(self, pieces: int, write: Callable[[], Written]) -> Written:
+        """Call a function that writes, and where the disk is full once more with so many pieces freed.
+
+        :raises OSError: as the function does.
+        """
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in FULL or not self.release(pieces):
+                raise
+        return write()
 
     def release(self, pieces: int) -> bool:
         """Free some of it; return whether there was any."""

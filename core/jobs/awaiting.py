@@ -42,5 +42,6 @@ async def end(launcher: Launcher, record: Record, process: JobProcess) -> str | 
 def _is_overdue(launcher: Launcher, record: Record) -> bool:
     """Return whether a change that waits should long have been put back, as where its job was stopped."""
     trial = trials.find(launcher.appliance.jobs, record.type)
-    waits = trial is not None and trial.id == record.id and trial.is_waiting
-    return waits and trial is not None and trials.now() > trial.deadline + OVERDUE
+    if trial is None or trial.id != record.id or not trial.is_waiting:
+        return False
+    return trials.now() > trial.deadline + OVERDUE

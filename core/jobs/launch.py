@@ -34,7 +34,6 @@ from jidoteki.core.jobs.records import TYPE_NAME, Record, Records
 from jidoteki.core.plugin_manager.manager import Plugin, Plugins
 from jidoteki.hookspecs import JobType, paths
 from jidoteki.hookspecs.boots import boot_id
-from jidoteki.hookspecs.free_space import FULL
 from jidoteki.hookspecs.jobs import MAX_GRACE
 
 #: Seconds.
@@ -157,12 +156,8 @@ class Launcher:
                 raise BusyError(blocking)
             permit()
             job = self.job_types[job_type][1]
-            try:
-                return self._start(job, input, client, user, confirm)
-            except OSError as error:
-                if error.errno not in FULL or not job.makes_room or not self.records.reserve.release(FOR_A_JOB):
-                    raise
-            return self._start(job, input, client, user, confirm)
+            pieces = FOR_A_JOB if job.makes_room else 0
+            return self.records.reserve.using(pieces, lambda: self._start(job, input, client, user, confirm))
 
     def _put_back_first(self, job_type: str) -> str | None:
         """Have put back what a dead run changed on trial; return the type of that run, or None if there is none."""

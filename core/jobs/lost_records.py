@@ -16,7 +16,6 @@ from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs.records import Record
 from jidoteki.core.jobs.trying import LEFT
 from jidoteki.hookspecs import trials
-from jidoteki.hookspecs.free_space import FULL
 
 if TYPE_CHECKING:
     from jidoteki.core.jobs.launch import Launcher
@@ -58,12 +57,7 @@ def _write_anew(launcher: Launcher, id: str) -> None:
     logger.error("The record of %s cannot be read: it is written anew, as of a run that died", id)
     if path.is_dir() and not path.is_symlink():
         leftovers.set_aside(path)
-    try:
-        records.write(record)
-    except OSError as error:
-        if error.errno not in FULL or not records.reserve.release(ROOM):
-            raise
-        records.write(record)
+    records.reserve.using(ROOM, lambda: records.write(record))
     records.mark_untold(id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,22 +33,19 @@ def run(
     script: Path,
     timeout: float,
     env: Mapping[str, str],
-    listen: Callable[[bytes], None] | None = None,
+    words: LastWords | None = None,
 ) -> str | None:
-    """Run a program in the directory of its package; return why it failed, with its last line, or None."""
+    """Run a program in the directory of its package; return why it failed, with its last line, or None.
+
+    :param words: keeps what it prints.
+    """
     if not script.is_file():
         return f"The package's {script.name} is not a file"
     options: dict[str, Any] = {"timeout": timeout, "cwd": script.parent, "umask": unpacked.UMASK, "env": env}
-    words = LastWords()
-
-    def hear(chunk: bytes) -> None:
-        words.keep(chunk)
-        if listen:
-            listen(chunk)
-
+    words = words or LastWords()
     try:
         script.chmod(script.stat().st_mode | 0o111)  # it may be a binary, which no interpreter can start
-        status = job.script(script, listen=hear, **options)
+        status = job.script(script, listen=words.keep, **options)
     except JobError as error:
         return error.message
     return words.failure(script.name, status) if status else None
@@ -61,13 +58,8 @@ def preflight(job: Job, directory: Path, env: Mapping[str, str]) -> None:
     """
     if not exists(directory, PREFLIGHT):
         return
-    printed = bytearray()
-    failure = run(job, directory / PREFLIGHT, PREFLIGHT_TIMEOUT, env, lambda chunk: _keep(printed, chunk))
-    job.preview({"preflight": printed.decode("utf-8", "replace")})
+    words = LastWords(MAX_SHOWN)
+    failure = run(job, directory / PREFLIGHT, PREFLIGHT_TIMEOUT, env, words)
+    job.preview({"preflight": words.text})
     if failure:
         raise JobError(f"{failure}. Nothing was changed", PREFLIGHT_CODE)
-
-
-def _keep(printed: bytearray, chunk: bytes) -> None:
-    printed.extend(chunk)
-    del printed[:-MAX_SHOWN]

@@ -21,7 +21,6 @@ from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import Job, JobError, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
-from jidoteki.hookspecs.free_space import FULL
 
 VERIFY: Final = "verify.sh"
 ROLLBACK: Final = "rollback.sh"
@@ -199,13 +198,9 @@ def replace_file(job: Job, path: Path, content: str, mode: int = 0o644) -> None:
 
     :raises OSError: that is impossible.
     """
+    reserve = Records(job.appliance.jobs).reserve
     with privileges.raised():
-        try:
-            job.appliance.replace_file(path, content, mode)
-        except OSError as error:
-            if error.errno not in FULL or not Records(job.appliance.jobs).reserve.release(ROOM):
-                raise
-            job.appliance.replace_file(path, content, mode)
+        reserve.using(ROOM, lambda: job.appliance.replace_file(path, content, mode))
 
 
 def path(job: Job) -> Path:
