@@ -56,16 +56,12 @@ class Appliance:
         optional = (self.bin, self.admin / "keys")
         return [self.configuration, self.admin, *(path for path in optional if os.path.lexists(path))]
 
-    def keys_of_updates(self, run_as: str) -> Path:
-        """Return the directory of the keys that updates are verified with.
-
-        :param run_as: `jobs.run-as` of the configuration.
-        """
-        return self.admin / "keys" if run_as == "unit" else self.etc
-
-    def with_group(self, files_group: str | int | None) -> Self:
-        """Return this appliance, whose files another group reads."""
-        return type(self)(self.root, self.admin, files_group)
+    def configured(self, values: Mapping[str, Any]) -> Self:
+        """Return this appliance, with what the host's configuration says of its files."""
+        configured = type(self)(self.root, self.admin, values["files"]["group"])
+        if values["jobs"]["run-as"] == "unit":
+            configured.keys = self.admin / "keys"
+        return configured
 
     @property
     def configuration(self) -> Path:

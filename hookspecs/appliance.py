@@ -51,7 +51,7 @@ class Appliance(Protocol):
 
     @property
     def keys(self) -> Path:
-        """`ADMIN/etc`, for keys of updates and `backup.txt`; where root runs the job, `ADMIN/keys`, which is root's."""
+        """`ADMIN/etc`, for keys of updates and `backup.txt`; where root runs jobs, `ADMIN/keys`, which is root's."""
 
     @property
     def uploads(self) -> Path:

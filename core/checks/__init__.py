@@ -24,7 +24,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     assembly = assemble(appliance, config)
     appliance = assembly.appliance
     yield from configured.check(assembly)
-    yield from credentials.check(appliance, config)
+    yield from credentials.check(appliance)
     yield from tree.check(appliance, config)
     yield from lists.check(appliance)
     yield from programs.check(appliance, config)

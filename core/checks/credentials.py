@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.config.loading import Config
 from jidoteki.core.files.ownership import user_name
 from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
@@ -26,15 +25,14 @@ MAX_FILES = 1000
 MAX_KEY = 64 * 1024
 
 
-def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
+def check(appliance: Appliance) -> Iterator[Finding]:
     """Check the appliance's credentials, and the keys that it trusts."""
-    keys = appliance.keys_of_updates(config.values["jobs"]["run-as"])
     yield from _token(appliance)
     yield from _certificate(appliance)
     yield from _tls_keys(appliance)
-    yield from _update_keys(keys)
-    yield from _wrong_keys(keys)
-    yield from _signing_keys(appliance, keys)
+    yield from _update_keys(appliance.keys)
+    yield from _wrong_keys(appliance.keys)
+    yield from _signing_keys(appliance)
 
 
 def _token(appliance: Appliance) -> Iterator[Finding]:
@@ -159,13 +157,13 @@ def _verifying_keys(keys: Path) -> VerifyingKeys:
         return verifying_keys.VerifyingKeys()
 
 
-def _signing_keys(appliance: Appliance, keys: Path) -> Iterator[Finding]:
+def _signing_keys(appliance: Appliance) -> Iterator[Finding]:
     """Check for the vendor's private keys, with which anybody could sign packages that the appliance accepts."""
     from jidoteki.core.endpoints.update import key_files
 
-    found = _verifying_keys(keys)
+    found = _verifying_keys(appliance.keys)
     public = [each.key for each in (*found.valid, *found.revoked)]
-    for path in _files_beside(appliance, keys):
+    for path in _files_beside(appliance):
         content = _content(path)
         if content is None or not key_files.holds_private_key(content):
             continue
@@ -174,9 +172,9 @@ def _signing_keys(appliance: Appliance, keys: Path) -> Iterator[Finding]:
             yield Finding("error", "updates", message, "Remove it, and use another one if it got out.", str(path))
 
 
-def _files_beside(appliance: Appliance, keys: Path) -> Iterator[Path]:
+def _files_beside(appliance: Appliance) -> Iterator[Path]:
     """Yield the files in the directories where keys are usually put."""
-    places = {appliance.admin, appliance.etc, keys, appliance.bin, appliance.system_etc, appliance.uploads}
+    places = {appliance.admin, appliance.etc, appliance.keys, appliance.bin, appliance.system_etc, appliance.uploads}
     for directory in sorted(places):
         try:
             found = sorted(itertools.islice(directory.iterdir(), MAX_FILES))

@@ -147,6 +147,7 @@ def _check_package(appliance: Appliance, file: Path, work: Path) -> dict[str, An
     from jidoteki.hookspecs import JobType
 
     config = loading.load(appliance.configuration)
+    appliance = appliance.configured(config.values)
     job_type = JobType("update", run=jobs.run, check=jobs.check)
     context = Context(
         appliance, Record("verify", job_type.name), job_type, Plugins(appliance, config),

@@ -51,7 +51,7 @@ def assemble(appliance: Appliance, config: Config, calls: Calls | None = None) -
 
     :param calls: the guard of this process, if it loads plugins more than once.
     """
-    appliance = appliance.with_group(config.values["files"]["group"])
+    appliance = appliance.configured(config.values)
     plugins = manager.load_all(appliance, config, calls)
     launcher = Launcher(appliance, config, plugins)
     sources = file_sources.collect(plugins, appliance)

@@ -16,8 +16,8 @@ FAILS: Final = "every backup and restore fails"
 def check(appliance: Appliance) -> Iterator[Finding]:
     """Yield the error that makes every backup and restore fail, or what is wrong with the list."""
     path = appliance.etc / backup_list.NAME
-    if _are_roots(appliance):
-        found = list(_list_of_roots(path, appliance.admin / "keys" / backup_list.NAME))
+    if appliance.keys != appliance.etc:  # root makes backups here
+        found = list(_list_of_roots(path, appliance.keys / backup_list.NAME))
         if found:
             yield from found
             return
@@ -44,13 +44,6 @@ def _list_of_roots(path: Path, its: Path) -> Iterator[Finding]:
         yield Finding(
             "warning", "backup", f"it counts for nothing: root goes by {its}", f"Link it to {its}.", str(path)
         )
-
-
-def _are_roots(appliance: Appliance) -> bool:
-    """Return whether root makes backups here, in units of its own."""
-    configuration = appliance.read_json(appliance.system_etc / "jidoteki-admin-api.json")
-    jobs = configuration.get("jobs") if isinstance(configuration, dict) else None
-    return isinstance(jobs, dict) and jobs.get("run-as") == "unit"
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -241,6 +241,20 @@ def test_verify_says_that_a_package_would_be_accepted_and_changes_nothing(
     assert sorted((str(path), path.lstat().st_mtime_ns) for path in appliance.root.rglob("*")) == before
 
 
+def test_verify_goes_by_the_keys_of_root_where_root_runs_the_jobs(
+    appliance: Appliance, source: Path, vendor: Path, tmp_path: Path
+) -> None:
+    assert build(source, vendor, tmp_path / "package.enc").returncode == 0
+    appliance.replace_file(appliance.configuration, '{"jobs": {"run-as": "unit"}}')
+    (appliance.admin / "keys").mkdir()
+    for name in ("updates.key", "updates.pub"):
+        (appliance.etc / name).rename(appliance.admin / "keys" / name)
+
+    done = jidoteki("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_verify_refuses_a_restart_that_the_appliance_cannot_make(
     source: Path, appliance: Appliance, vendor: Path, tmp_path: Path
 ) -> None:

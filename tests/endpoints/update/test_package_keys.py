@@ -14,7 +14,6 @@ from conftest import Vendor, run
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.checks import credentials
-from jidoteki.core.config import loading
 from jidoteki.core.endpoints.update import UPDATE, signing_keys, verifying_keys
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.endpoints.update.package import PackageError
@@ -85,11 +84,7 @@ def refusal(job: Any) -> str:
 
 def told(appliance: Appliance) -> list[tuple[str, str | None]]:
     """Return level and file of what is found about the keys of updates."""
-    return [
-        (each.level, each.file)
-        for each in credentials.check(appliance, loading.load(appliance.configuration))
-        if each.subject == "updates"
-    ]
+    return [(each.level, each.file) for each in credentials.check(appliance) if each.subject == "updates"]
 
 
 @pytest.mark.parametrize("place", ["beside updates.pub", "as updates.pub", "alone"])
