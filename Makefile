@@ -69,7 +69,7 @@ browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the prog
 # The way in, and what may go wrong worst; the other screens, their states and words are in `make browser`.
 QUICK := access backup certificates keyboard look restart streams trials update
 browser-quick: $(BROWSER) ## the most important of them in some minutes, as CI does
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(patsubst %,tests/browser/test_dashboard_%.py,$(QUICK))
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" $(patsubst %,tests/browser/test_dashboard_%.py,$(QUICK))
 
 .PHONY: screenshots
 screenshots: $(BROWSER) ## pictures of every screen in build/screenshots, to be looked at
