@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -199,11 +199,15 @@ def _go_on(appliance: Appliance) -> None:
 
     Removals that take long are continued after a pause.
     """
-    swapping.remove_all(appliance, logger.warning)
+    tell: Callable[[str], None] = logger.warning
     pause = FIRST_PAUSE
-    while swapping.is_unfinished(appliance):
+    while True:
+        with suppress(OSError):  # of a disk that may be there again later
+            swapping.remove_all(appliance, tell)
+            if not swapping.is_unfinished(appliance):
+                return
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+        tell = logger.debug
         with suppress(OSError):
-            swapping.finish_all(appliance, logger.debug)
-            swapping.remove_all(appliance, logger.debug)
+            swapping.finish_all(appliance, tell)

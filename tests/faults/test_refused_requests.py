@@ -90,6 +90,12 @@ def test_curl_gets_the_answer_to_an_upload_that_is_refused(
     assert done.stdout.endswith("403"), done
 
 
+def kernel_buffers() -> int:
+    """Return how many bytes the kernel takes at most for both ends of a connection that nobody reads."""
+    limits = (Path("/proc/sys/net/ipv4", name).read_text().split() for name in ("tcp_rmem", "tcp_wmem"))
+    return sum(int(largest) for _, _, largest in limits)
+
+
 def test_a_body_behind_a_refusal_is_not_read_for_long(jidoteki_host: MakeHost, tally: Tally) -> None:
     host = jidoteki_host()
     before = cpu_seconds(host)
@@ -104,7 +110,7 @@ def test_a_body_behind_a_refusal_is_not_read_for_long(jidoteki_host: MakeHost, t
                 sent += 65536
 
     tally.case(time.monotonic() - started < 8, f"it was read for {time.monotonic() - started:.1f} s")
-    tally.case(sent <= 24 * MIB, f"{sent // MIB} MiB were taken")  # most of it by the kernel
+    tally.case(sent <= 16 * MIB + kernel_buffers(), f"{sent // MIB} MiB were taken")
     tally.case(cpu_seconds(host) - before <= 0.2, f"{cpu_seconds(host) - before:.2f} s of CPU")
     assert tally.failed == []
 

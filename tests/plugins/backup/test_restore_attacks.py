@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,25 @@ def test_a_staging_directory_that_was_moved_is_found_by_its_key(
 
     assert contents(appliance.data) == NEW
     assert not [*appliance.data.glob(".*"), *appliance.jobs.glob("*journal*")]
+
+
+def test_a_restore_is_completed_though_its_journal_could_not_be_read_for_a_while(
+    appliance: Appliance, restorable: Path, tmp_path: Path
+) -> None:
+    killed(lambda: restore(Job(appliance, restorable)), 4, ("rename",))
+    [staging] = appliance.data.glob(".jidoteki-restore-*")
+    staging.rename(tmp_path / "elsewhere")
+    restoring.recover(appliance)
+
+    appliance.jobs.rename(tmp_path / "jobs")
+    time.sleep(3 * restoring.FIRST_PAUSE)  # it was looked for meanwhile
+    (tmp_path / "elsewhere").rename(staging)
+    (tmp_path / "jobs").rename(appliance.jobs)
+
+    until = time.monotonic() + 20
+    while list(appliance.jobs.glob("*journal*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert contents(appliance.data) == NEW
 
 
 def test_what_could_not_be_put_back_is_kept_and_told(appliance: Appliance, restorable: Path) -> None:
