@@ -115,6 +115,7 @@ class Job(Protocol):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         privileged: bool = False,
+        listen: Callable[[bytes], None] | None = None,
     ) -> int:
         """Run a program without a shell, in a minimal environment; its output is added to the job's log.
 
@@ -125,6 +126,7 @@ class Job(Protocol):
         :param env: variables to add to the minimal environment.
         :param privileged: start it as root, where this job runs in a unit of its own (`JobType.privileged`); otherwise
             as the user of this process. Root starts nothing that somebody else may change.
+        :param listen: called with each piece of its output, up to 8 MiB, which is in the log as well.
         :return: its exit status; the negative signal number if a signal ended it.
         :raises JobError: it cannot be started, or timed out.
         """
@@ -159,8 +161,6 @@ class Job(Protocol):
 
         Otherwise as `command` with `privileged`.
 
-        :param env: variables to add to the minimal environment.
-        :param listen: called with each piece of its output, up to 8 MiB, which is in the log as well.
         :raises JobError: it cannot be run, or timed out.
         """
 

@@ -114,8 +114,10 @@ class FakeJob:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         privileged: bool = False,
+        listen: Callable[[bytes], None] | None = None,
     ) -> int:
-        """Record the call, and return the status in `exit_statuses`."""
+        """Record the call, and return the status in `exit_statuses`; tell `listen` what `outputs` has."""
+        self._tell(listen, argv[0])
         return self._ran("command", argv[0], *argv)
 
     def output(
@@ -149,8 +151,7 @@ class FakeJob:
         listen: Callable[[bytes], None] | None = None,
     ) -> int:
         """Record the call, and return the status in `exit_statuses`; tell `listen` what `outputs` has."""
-        if listen and (printed := self.outputs.get(path.name)):
-            listen(printed)
+        self._tell(listen, path)
         return self._ran("script", path, path, *arguments)
 
     def vendor_command(self, name: str, *arguments: str) -> bool:
@@ -177,6 +178,10 @@ class FakeJob:
         self._step()
         self.calls.append(("apply", name, document))
         return self.applied
+
+    def _tell(self, listen: Callable[[bytes], None] | None, program: str | Path) -> None:
+        if listen and (printed := self.outputs.get(os.path.basename(program))):
+            listen(printed)
 
     def _ran(self, method: str, program: str | Path, *arguments: str | Path) -> int:
         self._step()

@@ -158,10 +158,12 @@ class Context:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         privileged: bool = False,
+        listen: Callable[[bytes], None] | None = None,
     ) -> int:
         """Run a program with its output in the log."""
         words = [str(each) for each in argv]
-        return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, privileged=privileged)
+        output = self._logged(listen)
+        return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=output, privileged=privileged)
 
     def output(
         self,
@@ -201,6 +203,13 @@ class Context:
             argv = scripts.command_of(path)
         except scripts.ScriptError as error:
             raise JobError(str(error)) from error
+        commands.require_roots(path)
+        return self._run(
+            [*argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {},
+            output=self._logged(listen), privileged=True,
+        )  # fmt: skip
+
+    def _logged(self, listen: Callable[[bytes], None] | None) -> Callable[[bytes], None]:
         write = self._log.write if self._log else _ignore
 
         def both(chunk: bytes) -> None:
@@ -208,11 +217,7 @@ class Context:
             if listen:
                 listen(chunk)
 
-        commands.require_roots(path)
-        return self._run(
-            [*argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {}, output=both,
-            privileged=True,
-        )  # fmt: skip
+        return both
 
     def _run(
         self,
@@ -223,16 +228,15 @@ class Context:
         env: Mapping[str, str] = MappingProxyType({}),
         umask: int = programs.UMASK,
         name: str = "",
-        output: Callable[[bytes], None] | None = None,
+        output: Callable[[bytes], None],
         max_output: int = commands.MAX_OUTPUT,
         privileged: bool = False,
     ) -> int:
         if privileged and "/" in argv[0]:
             commands.require_roots(Path(argv[0]))
         return commands.run(
-            argv, timeout=timeout, output=output or (self._log.write if self._log else _ignore),
-            env={**self._environment, **env}, cwd=cwd, umask=umask, name=name, checkpoint=self.checkpoint,
-            max_output=max_output, privileged=privileged,
+            argv, timeout=timeout, output=output, env={**self._environment, **env}, cwd=cwd, umask=umask, name=name,
+            checkpoint=self.checkpoint, max_output=max_output, privileged=privileged,
         )  # fmt: skip
 
     def vendor_command(self, name: str, *arguments: str) -> bool:

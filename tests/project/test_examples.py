@@ -12,7 +12,7 @@ import pytest
 from environments import make_environment, run
 from places import ROOT
 
-EXAMPLES = ("probe", "metrics", "forwarder")
+EXAMPLES = ("probe", "metrics", "forwarder", "firewall")
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,7 +31,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-@pytest.mark.parametrize("example", ["metrics", "forwarder"])  # probe is that of the tutorial
+@pytest.mark.parametrize("example", ["metrics", "forwarder", "firewall"])  # probe is that of the tutorial
 def test_an_example_installed_by_pip_beside_the_others_passes_its_own_tests(example: str, environment: Path) -> None:
     done = run(environment, "pytest", "-q", environment.parent.parent / "projects" / example)
 

@@ -18,6 +18,7 @@ from jidoteki.core.endpoints.update import programs_of_package as programs
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.trial_state import State, Step
 from jidoteki.core.jobs import disks, going_down
+from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.core.jobs.records import Records
 from jidoteki.hookspecs import Job, JobError, privileges, trials
 from jidoteki.hookspecs.boots import boot_id
@@ -138,12 +139,13 @@ class Trial:
         if not argv:
             return None
         self._job.log(f"Verifying the update with {argv[0]}")
-        options: dict[str, Any] = {"timeout": self._verify_timeout, "env": self._environment, "privileged": True}
+        words = LastWords()
+        limit, environment = self._verify_timeout, self._environment
         try:
-            status = self._job.command(*argv, **options)
+            status = self._job.command(*argv, timeout=limit, env=environment, privileged=True, listen=words.keep)
         except JobError as error:
             return error.message
-        return f"{argv[0]} failed with exit status {status}" if status else None
+        return words.failure(argv[0], status) if status else None
 
     def back(self, failure: JobError) -> JobError:
         """Run `rollback.sh` once, and return what the job fails with.

@@ -106,8 +106,12 @@ def test_one_that_the_vendors_program_does_not_verify_is_rolled_back(prepared: P
     job = prepared(update=INTO_TREE, verify="exit 0\n", rollback=WAY_BACK)
     job.host_config["update"]["verify"] = ["/opt/vendor/verify", "--all"]
     job.exit_statuses = {"verify": 4}
+    job.outputs = {"verify": b"trying\nthe database does not answer.\n"}
 
-    assert failure(job) == ("E2003", "/opt/vendor/verify failed with exit status 4. The former version is back")
+    assert failure(job) == (
+        "E2003",
+        "/opt/vendor/verify failed with exit status 4: the database does not answer. The former version is back",
+    )
     assert live(appliance) == "1.0.0"
     assert ("command", "/opt/vendor/verify", "--all") in job.calls
 
