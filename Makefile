@@ -8,8 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PIN = $(BIN)/uv pip compile $(if $(UPGRADE),--upgrade) --quiet --universal --generate-hashes --no-header --python-version 3.11
 SOURCES := bench client core deb docs examples hookspecs plugins testing tests
 
-# Modules side by side; the tests of one may share its host.
-PARALLEL := -n 4 --dist loadscope
+# Modules side by side, in the order of tests/conftest.py; the tests of one may share its host.
+PARALLEL := -n 4 --dist loadscope --no-loadscope-reorder
 FAULTS := build/faults
 LONG_FAULTS = JIDOTEKI_FAULTS=long JIDOTEKI_FAULTS_RESULTS=$(FAULTS)/results $(BIN)/python -m pytest --timeout 3600
 # What is about times and memory has the machine for itself.

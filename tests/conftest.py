@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,16 @@ class _OwnMember(tarfile.TarInfo):
 if os.geteuid() != 0:
     tarfile.TarInfo = _OwnMember  # type: ignore[misc]
     tarfile.TarFile.tarinfo = _OwnMember
+
+#: Modules of few tests that take minutes: with the others begun last, one worker would be left to run them alone.
+LONG = ("test_fuzz.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, as far as that can be told: long modules, then those of many tests."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in LONG, -tests[item.path]))
+
 
 __all__ = ["_comparison", "_every_answer_is_documented", "jidoteki_module_host", "mount"]
 

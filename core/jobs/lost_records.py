@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Pieces of the reserve that are freed to write one on a full disk.
 ROOM: Final = 4
+#: Attempts, 10 ms apart, to take the lock of a run: its process may be dying.
+TRIES: Final = 500
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,9 @@ def write_anew(launcher: Launcher) -> None:
     with leftovers.tolerated("Whether records of jobs are lost cannot be found out"):
         for id in sorted(_unended(launcher)):
             with leftovers.tolerated(f"The record of {id} is lost, and cannot be written anew"):
-                if launcher.records.read(id) is None and not locks.is_held(launcher.lock(_type(id))):
-                    _write_anew(launcher, id)
+                if launcher.records.read(id) is None:
+                    with locks.holding(launcher.lock(_type(id)), TRIES):
+                        _write_anew(launcher, id)
 
 
 def _type(id: str) -> str:

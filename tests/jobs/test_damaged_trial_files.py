@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, prepare
 
+from jidoteki.core.files import locks
 from jidoteki.hookspecs import trials
 from jidoteki.testing import Host, MakeHost, wait_until
 
@@ -64,6 +67,21 @@ def test_settings_whose_record_is_lost_come_back_when_the_service_starts(host: H
     assert (answer.status, answer.json["Error-Message"]) == (400, NOTHING_WAITS)
     assert host.request("GET", "/settings").json == OLD
     assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
+
+
+def test_settings_whose_record_is_lost_come_back_though_their_process_takes_its_time_to_die(host: Host) -> None:
+    prepare(host)
+    former = files(host)
+    id = begin(host, "confirm=3600")
+    cut_power(host, id)
+    (host.appliance.jobs / f"{id}.json").write_text("")
+
+    held = locks.take(host.appliance.jobs / "settings.lock", 500)
+    threading.Timer(1, os.close, [held]).start()
+    host.start()
+
+    assert ended(host, id)["error-code"] == "E2001"
+    assert files(host) == former
 
 
 def test_settings_that_were_confirmed_stay_where_their_record_is_lost(host: Host) -> None:
