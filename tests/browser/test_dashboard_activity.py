@@ -124,10 +124,10 @@ def test_details_show_the_log_and_let_cancel_what_runs(dashboard_browser: Browse
     row(tab).get_by_text("Cancelled").wait_for()
     tab.wait_for("It was cancelled.")
     row(tab, 1).get_by_role("button", name="Details").click()
-    assert tab.page.locator("td.details").count() == 1
+    tab.until("document.querySelectorAll('td.details').length === 1")
     tab.page.locator("td.details pre.log").get_by_text(f"Working {MARKUP}").wait_for()
     row(tab, 1).get_by_role("button", name="Details").click()
-    assert tab.page.locator("td.details").count() == 0
+    tab.until("!document.querySelector('td.details')")
     tab.assert_quiet()
 
 

@@ -55,7 +55,7 @@ def test_an_update_that_takes_all_memory_is_killed_and_the_service_stays(
     assert (record["status"], record["error-code"]) == ("failed", "E1002")
     assert KILLED[eater] in record["error-message"]
     assert "Out of memory: Killed process" in machine.sh("dmesg")
-    assert machine.sh(main) == before
+    assert machine.sh(main) == before, machine.sh(f"journalctl --unit {SERVICE} --lines 40; dmesg | tail -60")
     assert machine.json("/version") == version
     assert record["error-message"] in machine.request("GET", "/update/log")[1]
     assert machine.sh(f"cat {ADMIN}/etc/status_update.txt").split()[:1] == ["failed"]
