@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 NICE = 10
-TRIES = 10
+TRIES = 30
 AUTOGROUP = Path("/proc/self/autogroup")
 #: How likely this process is to be killed when the memory is full, and all that it starts: 0 is the usual value.
 OOM_SCORE = Path("/proc/self/oom_score_adj")
