@@ -160,6 +160,27 @@ def test_a_way_back_that_fails_is_said(prepared: Prepared, appliance: Appliance)
     assert live(appliance) == "new"
 
 
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"rollback.sh/x": ""}, "rollback.sh is not a file"),
+        ({"verify.sh/x": ""}, "verify.sh is not a file"),
+        ({"rollback": "#!/bin/sh\r\nexit 0\r\n"}, "rollback.sh cannot be run: its first line ends with CR LF"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_program_that_can_run_nowhere_is_found_before_anything_is_changed(
+    prepared: Prepared, appliance: Appliance, programs: dict[str, str], reason: str, dry_run: bool
+) -> None:
+    job = prepared(update=INTO_TREE, **programs)
+    job.dry_run = dry_run
+
+    code, message = failure(job)
+
+    assert code == "E1005" and message.startswith(f"The package's {reason}")
+    assert not (appliance.admin / "live").exists()
+
+
 def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance: Appliance) -> None:
     job = prepared(update=INTO_TREE, verify="exit 1\n", rollback="exit 0\n")
     state = {"former": "1.0.0", "new": "1.1.0", "way_back": True, "step": "rolling back", "ways_back": 3}
