@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from jidoteki.core.files import leftovers
 from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, reverting, settling
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
@@ -275,7 +276,8 @@ class JobManager:
             except OSError as error:
                 if not await asyncio.to_thread(reverting.is_due, self.launcher, watch.record):
                     raise
-                logger.error("That %s is put back cannot be recorded, which is tried again: %s", watch.record.id, error)
+                what = "That %s is put back cannot be recorded, which is tried again: %s"
+                logger.error(what, watch.record.id, leftovers.reason(error))
             settle = partial(settling.settle, self.launcher, watch.record, watch.why_killed)
             await asyncio.sleep(pause)
             pause = min(2 * pause, reverting.TRY_EACH_AT_MOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,8 +54,14 @@ def run(
     options: dict[str, Any] = {"timeout": timeout, "cwd": script.parent, "umask": unpacked.UMASK, "env": env}
     words = words or LastWords()
     try:
-        script.chmod(script.stat().st_mode | 0o111)  # it may be a binary, which no interpreter can start
+        _let_execute(script)
         status = job.script(script, listen=words.keep, **options)
     except JobError as error:
         return error.message
     return words.failure(script.name, status) if status else None
+
+
+def _let_execute(script: Path) -> None:
+    """Let a program be executed: it may be a binary, which no interpreter can start."""
+    with contextlib.suppress(OSError):  # most are run by their interpreter, on a disk that became read-only, too
+        script.chmod(script.stat().st_mode | 0o111)

@@ -126,6 +126,19 @@ def test_a_failing_update_is_rolled_back(prepared: Prepared, appliance: Applianc
     assert (live(appliance), version(appliance)) == ("1.0.0", "1.0.0")
 
 
+def test_a_disk_that_becomes_read_only_keeps_no_way_back_from_its_run(
+    prepared: Prepared, appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    job = prepared(update=INTO_TREE, verify="exit 1\n", rollback=WAY_BACK)
+    monkeypatch.setattr(Path, "chmod", refuse)
+
+    assert failure(job) == ("E2003", "verify.sh failed with exit status 1. The former version is back")
+    assert live(appliance) == "1.0.0"
+
+
 def test_without_a_way_back_it_is_said_that_there_is_none(prepared: Prepared, appliance: Appliance) -> None:
     assert failure(prepared(update=INTO_TREE, verify="exit 1\n")) == (
         "E2003",
