@@ -9,7 +9,10 @@ from typing import Any, Final
 MASK: Final = "********"
 """What is shown in place of a secret; also of a value that the caller may not read."""
 MAX_CHANGES: Final = 1000
-_SECRET: Final = re.compile("passw|passphrase|secret|token|credential|private|api-?_?key", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"passw|passphrase|passcode|pwd|(?<![^\W_])(?:pass|psk)(?![^\W_])|secret|token|credential|private|api-?_?key",
+    re.IGNORECASE,
+)
 
 SCHEMA: Final[dict[str, Any]] = {
     "type": "array",

@@ -256,11 +256,22 @@ def replace_all(appliance: Appliance, files: Mapping[Path, str | Former], mode: 
     contents = {path: content for path, content in files.items() if isinstance(content, str | bytes)}
     appliance.replace_files(contents, mode, modes)
     for path, content in files.items():
-        if content is None:
-            with appliance.writing(path):
-                remove(path)
-        elif isinstance(content, Link):
-            _link(path, content.target)
+        if not isinstance(content, str | bytes):
+            replace_one(appliance, path, content, mode)
+
+
+def replace_one(appliance: Appliance, path: Path, content: str | Former, mode: int) -> None:
+    """Write a file that has a content, make a symlink, or remove what has neither.
+
+    :param mode: of a file that is not there.
+    """
+    if isinstance(content, str | bytes):
+        appliance.replace_file(path, content, mode)
+    elif content is None:
+        with appliance.writing(path):
+            remove(path)
+    elif isinstance(content, Link):
+        _link(path, content.target)
 
 
 def _link(path: Path, target: str) -> None:

@@ -126,7 +126,7 @@ class Job(Protocol):
         :param env: variables to add to the minimal environment.
         :param privileged: start it as root, where this job runs in a unit of its own (`JobType.privileged`); otherwise
             as the user of this process. Root starts nothing that somebody else may change.
-        :param listen: called with each piece of its output, up to 8 MiB, which is in the log as well.
+        :param listen: called with each piece of its output that is in the log, too: up to 8 MiB, and the last lines.
         :return: its exit status; the negative signal number if a signal ended it.
         :raises JobError: it cannot be started, or timed out.
         """

@@ -24,7 +24,7 @@ def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK)
         now = {path: former_files.content_of(path) for path in noted}
         former = {path: each for path, (each, _) in noted.items() if former_files.differs(each, now[path])}
         modes = {path: mode for path, (_, mode) in noted.items()}
-        former_files.replace_all(job.appliance, former, former_files.MODE, modes)
+        _replace(job.appliance, former, modes)
     except OSError as error:
         raise JobError(
             f"The former files could not be put back: {error.filename}: {error.strerror or error}"
@@ -32,6 +32,26 @@ def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK)
     if former:
         job.log(told)
     return {path: _resolved(path, content) for path, (content, _) in noted.items()}
+
+
+def _replace(
+    appliance: Appliance, former: Mapping[Path, bytes | former_files.Link | None], modes: Mapping[Path, int]
+) -> None:
+    """Replace files together; one by one where `ADMIN/jobs` takes no journal of that, as on a disk that is read-only.
+
+    :raises OSError: one cannot be replaced.
+    """
+    if os.access(appliance.jobs, os.W_OK):
+        former_files.replace_all(appliance, former, former_files.MODE, modes)
+        return
+    failure = None
+    for path, content in former.items():
+        try:
+            former_files.replace_one(appliance, path, content, modes[path])
+        except OSError as error:
+            failure = failure or error
+    if failure:
+        raise failure
 
 
 def _noted(job: Job, files: Iterable[Path]) -> Mapping[Path, tuple[bytes | former_files.Link | None, int]]:

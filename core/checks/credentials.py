@@ -98,7 +98,7 @@ def _update_keys(keys: Path) -> Iterator[Finding]:
         message = str(error)
         name = next((each for each in ("updates.key", "updates.revoked") if each in message), "updates.pub")
         advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
-        if name == "updates.revoked" and (keys / name).exists():
+        if name == "updates.revoked" and os.path.lexists(keys / name):
             advice = "Let root own it, with an id of a revoked key in each line; else the appliance takes no updates."
         yield Finding("error", "updates", message, advice, str(keys / name))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +41,13 @@ async def end(launcher: Launcher, record: Record, process: JobProcess) -> str | 
 
 
 def _is_overdue(launcher: Launcher, record: Record) -> bool:
-    """Return whether a change that waits should long have been put back, as where its job was stopped."""
+    """Decide that a change is put back which waits longer than it may, as where its job was stopped.
+
+    :return: whether it is. Where that cannot be recorded, its process may be at it nevertheless.
+    """
     trial = trials.find(launcher.appliance.jobs, record.type)
-    if trial is None or trial.id != record.id or not trial.is_waiting:
+    if trial is None or trial.id != record.id or not trial.is_waiting or trials.now() <= trial.deadline + OVERDUE:
         return False
-    return trials.now() > trial.deadline + OVERDUE
+    with contextlib.suppress(OSError):
+        return trials.decide(launcher.appliance.jobs, record.id, "reverting")
+    return False

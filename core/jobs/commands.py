@@ -11,6 +11,9 @@ from jidoteki.hookspecs import Appliance, JobError, privileges, programs, rooted
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
+#: Bytes of the end of a longer output.
+MAX_END = 4096
+CUT = b"\n[output cut here]\n"
 
 
 def environment(appliance: Appliance) -> dict[str, str]:
@@ -45,26 +48,48 @@ def run(
     max_output: int = MAX_OUTPUT,
     privileged: bool = False,
 ) -> int:
-    """Run a program with the usual priority and pass on the beginning of its output.
+    """Run a program with the usual priority and pass on its output.
 
     :param privileged: as root, where this job runs in a unit of its own.
-    :param max_output: bytes; longer output is truncated.
+    :param max_output: bytes; of a longer output the beginning and the last lines are passed on.
     :raises JobError: it cannot be started, or timed out.
     """
-    left = max_output
-
-    def beginning(chunk: bytes) -> None:
-        nonlocal left
-        if left > 0:
-            output(chunk[:left])
-            left -= len(chunk)
-            if left <= 0:
-                output(b"\n[output cut here]\n")
-
+    shortened = _Shortened(output, max_output)
     try:
         return programs.run(
-            argv, timeout=timeout, output=beginning, env=env, cwd=cwd, umask=umask, name=name, checkpoint=checkpoint,
+            argv, timeout=timeout, output=shortened.take, env=env, cwd=cwd, umask=umask, name=name,
+            checkpoint=checkpoint,
             starting=lambda start: priority.usual(partial(privileges.as_root, start) if privileged else start),
         )  # fmt: skip
     except programs.ProgramError as error:
         raise JobError(str(error)) from error
+    finally:
+        shortened.finish()
+
+
+class _Shortened:
+    """Passes on the beginning of an output, and where that is not all its end, which tells why a program failed.
+
+    :param size: bytes of the beginning.
+    """
+
+    def __init__(self, output: Callable[[bytes], None], size: int) -> None:
+        self._output = output
+        self._left = size
+        self._end = bytearray()
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next piece."""
+        beginning, rest = chunk[: self._left], chunk[self._left :]
+        self._left -= len(beginning)
+        if beginning:
+            self._output(beginning)
+        if rest and not self._end:
+            self._output(CUT)
+        self._end.extend(rest)
+        del self._end[:-MAX_END]
+
+    def finish(self) -> None:
+        """Pass on the end, once there is no more."""
+        if self._end:
+            self._output(bytes(self._end))

@@ -12,6 +12,8 @@ from jidoteki.hookspecs import Appliance, JobType, paths
 
 MAX_LOG = 1024 * 1024
 MAX_RUN_LOG = 16 * 1024 * 1024
+#: Bytes of lines of the job itself that still have room where programs have filled the rest: why it failed, above all.
+MAX_LINES = 1024 * 1024
 MAX_LINE = 4096
 
 
@@ -29,7 +31,7 @@ class Log:
             # A failure of one log must not prevent an update, so each is optional.
             with leftovers.tolerated(f"{each} cannot be written"):
                 into.append(open_log(each, group=readers))
-        self._left = MAX_RUN_LOG
+        self._left = MAX_RUN_LOG + MAX_LINES
         self._at_line_start = True
 
     def line(self, message: str, plain: bool = False) -> None:
@@ -40,17 +42,20 @@ class Log:
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
         start = "" if self._at_line_start else "\n"
         prefix = "" if plain else f"[{int(time.time())}][{self._source}] "
-        self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"))
+        self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"), spare=0)
 
-    def write(self, output: bytes) -> None:
-        """Append bytes unchanged; errors are ignored, so that a full disk does not end a job."""
-        output = self._write(output, [*self._shared, *self._own])
+    def write(self, output: bytes, spare: int = MAX_LINES) -> None:
+        """Append bytes unchanged; errors are ignored, so that a full disk does not end a job.
+
+        :param spare: bytes that are left to others.
+        """
+        output = self._write(output, [*self._shared, *self._own], spare)
         if output:
             self._at_line_start = output.endswith(b"\n")
 
     def write_own(self, output: bytes) -> None:
         """Append bytes to the log of this run only: other tools evaluate the last lines of the shared one."""
-        self._write(output, self._own)
+        self._write(output, self._own, MAX_LINES)
 
     def store(self) -> None:
         """Write to disk what was appended, so that a power cut takes nothing of it."""
@@ -62,8 +67,8 @@ class Log:
         for descriptor in (*self._shared, *self._own):
             os.close(descriptor)
 
-    def _write(self, output: bytes, descriptors: list[int]) -> bytes:
-        output = output[: self._left]
+    def _write(self, output: bytes, descriptors: list[int], spare: int) -> bytes:
+        output = output[: max(0, self._left - spare)]
         self._left -= len(output)
         for descriptor in descriptors:
             with leftovers.tolerated("What a job says cannot be written to a log"):

@@ -8,8 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from jidoteki.core.files import leftovers
 from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, reverting, settling
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
@@ -238,7 +240,7 @@ class JobManager:
         try:
             while record.status == "running":
                 watch.why_killed = await awaiting.end(self.launcher, record, watch.process)
-                record = await self._put_back(watch, await asyncio.to_thread(self._settle, watch))
+                record = await self._put_back(watch, await self._settled(watch, partial(self._settle, watch)))
         except OSError:
             logger.exception("The end of %s cannot be recorded", record.id)
             record.fail(exit_reasons.UNRECORDED)
@@ -258,8 +260,27 @@ class JobManager:
                 watch.process, watch.why_killed = process, None
                 break
             await asyncio.sleep(reverting.TRY_EACH)
-            record = await asyncio.to_thread(settling.settle, self.launcher, record)
+            record = await self._settled(watch, partial(settling.settle, self.launcher, record))
         return record
+
+    async def _settled(self, watch: Watch, settle: Callable[[], Record]) -> Record:
+        """Settle a run, one on trial as soon as the disk takes that: what it changed must not stay unsaid.
+
+        :param settle: does it the first time; later on nothing is killed whose id another process may have by then.
+        :raises OSError: that is impossible now, and it is on no trial.
+        """
+        pause = reverting.TRY_EACH
+        while True:
+            try:
+                return await asyncio.to_thread(settle)
+            except OSError as error:
+                if not await asyncio.to_thread(reverting.is_due, self.launcher, watch.record):
+                    raise
+                what = "That %s is put back cannot be recorded, which is tried again: %s"
+                logger.error(what, watch.record.id, leftovers.reason(error))
+            settle = partial(settling.settle, self.launcher, watch.record, watch.why_killed)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, reverting.TRY_EACH_AT_MOST)
 
     def _settle(self, watch: Watch) -> Record:
         watch.process.wait()

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS: Final = 5
 #: Pieces of the reserve that are freed to start one on a full disk.
 ROOM: Final = 32
-#: Seconds between two attempts to start one.
+#: Seconds between two attempts to start one, and between those on a disk that takes nothing for long.
 TRY_EACH: Final = 2.0
+TRY_EACH_AT_MOST: Final = 60.0
 
 logger = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ def wait(context: Context, seconds: int, pending: Mapping[str, Any]) -> None:
     context.log(f"Waiting for the confirmation for {seconds} seconds")
     while (state := trials.state(jobs, context.id)) == "trial":
         context.checkpoint()
-        if trials.now() >= deadline and trials.decide(jobs, context.id, "reverting"):
+        if trials.now() >= deadline and _is_to_go_back(context.appliance, context.id):
             raise JobError(NOBODY.format(seconds), trials.CODE)
         time.sleep(LOOK_EACH)
     if state != "confirmed":
@@ -93,10 +93,20 @@ def end(run: Run, limit: Limit) -> None:
     if is_lost:
         with leftovers.tolerated("That the record of the trial is lost cannot be recorded"):
             trials.lose(appliance, record.id)
-    if is_lost or trials.decide(appliance.jobs, record.id, "reverting"):
+    if is_lost or _is_to_go_back(appliance, record.id):
         put_back(run, limit, record.error_message or "The job was ended")
     elif record.status != "success":
         record.fail(f"{record.error_message or 'The job was ended'}. {CONFIRMED}", record.error_code or "E1000")
+
+
+def _is_to_go_back(appliance: Appliance, id: str) -> bool:
+    """Decide that a change is put back, unless it was confirmed.
+
+    What cannot be recorded, on a disk that takes nothing any more, nobody can confirm either.
+    """
+    with leftovers.tolerated(f"That {id} is put back cannot be recorded"):
+        return trials.decide(appliance.jobs, id, "reverting")
+    return trials.state(appliance.jobs, id) != "confirmed"
 
 
 def put_back(run: Run, limit: Limit, reason: str) -> None:

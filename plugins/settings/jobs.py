@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.hookspecs import Appliance, Job, Trial, differences
+from jidoteki.hookspecs import Appliance, Job, JobError, Trial, differences
 from jidoteki.hookspecs.conf import shell_conf
-from jidoteki.hookspecs.former_files import recovery, replaced
+from jidoteki.hookspecs.former_files import content_of, recovery, replaced
 from jidoteki.hookspecs.job_logs import failure_logged
 from jidoteki.hookspecs.tried_files import former_contents, put_back
 from jidoteki.plugins.settings.validators import with_mode
@@ -92,14 +93,31 @@ def revert(job: Job) -> None:
 
     :raises JobError: that is impossible, or the vendor's command failed.
     """
-    former = put_back(job, _paths(job.appliance))
-    network_json, conf, app_json = _paths(job.appliance)
+    try:
+        former = put_back(job, _paths(job.appliance))
+    except JobError:
+        _reach_again(job)
+        raise
+    network_json, _, app_json = _paths(job.appliance)
     app = _document(former.get(app_json))
     if isinstance(app, dict):
         job.apply("app", app)
     if network_json in former:
-        network = _document(former[network_json])
-        _put_into_force(job, with_mode(network) if isinstance(network, dict) else {"mode": _mode(former.get(conf))})
+        _put_former_into_force(job, former)
+
+
+def _reach_again(job: Job) -> None:
+    """Bring the former network into force where the file for that, and no other, could be put back."""
+    former = former_contents(job.appliance, job.id, _paths(job.appliance))
+    _, conf, _ = _paths(job.appliance)
+    if conf in former and content_of(conf) == former[conf]:
+        _put_former_into_force(job, former)
+
+
+def _put_former_into_force(job: Job, former: Mapping[Path, bytes | None]) -> None:
+    network_json, conf, _ = _paths(job.appliance)
+    network = _document(former.get(network_json))
+    _put_into_force(job, with_mode(network) if isinstance(network, dict) else {"mode": _mode(former.get(conf))})
 
 
 def _mode(conf: bytes | None) -> str:

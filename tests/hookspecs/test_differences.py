@@ -33,6 +33,24 @@ def test_what_differs_is_told_name_by_name(former: Any, new: Any, changes: list[
     assert [(each["path"], each["from"], each["to"]) for each in found] == changes
 
 
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("smtp-pass", True),
+        ("pass", True),
+        ("db_pass", True),
+        ("pwd", True),
+        ("wifi.psk", True),
+        ("passcode", True),
+        ("proxy-bypass", False),
+        ("passive", False),
+        ("compass", False),
+    ],
+)
+def test_short_names_of_secrets_are_known(name: str, is_secret: bool) -> None:
+    assert differences.change(name, None, "value")["to"] == ("********" if is_secret else "value")
+
+
 def test_very_many_changes_are_not_all_told() -> None:
     many = {str(number): number for number in range(5000)}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
+from namespaces import Mount
 from trialkit import NEW, OLD, begin, ended, files, kill_job, leftovers, post, prepare
 
 from jidoteki.core.files import locks
@@ -17,6 +19,7 @@ from jidoteki.testing import Host, MakeHost, wait_until
 
 BACK = "What was changed is back as it was"
 NOT_BACK = "What was changed could not be put back, which is tried again when the service starts"
+UNWRITABLE = "the disk is full, or cannot be written"
 NOTHING_WAITS = "Nothing waits for a confirmation"
 
 
@@ -243,3 +246,39 @@ def test_a_deadline_that_is_no_time_keeps_no_settings_from_being_shown(host: Hos
 
     assert host.request("GET", "/settings").json == OLD
     assert host.request("POST", "/settings/confirm").status == 400
+
+
+def make_read_only(mount: Mount, directory: Path) -> None:
+    mount(directory, "--bind", str(directory))
+    mount(directory, "-o", "remount,bind,ro")
+
+
+def test_a_disk_that_is_read_only_keeps_no_settings_from_coming_back(host: Host, mount: Mount) -> None:
+    live = prepare(host)
+    former = files(host)
+    jobs = host.appliance.jobs
+    id = begin(host)
+    make_read_only(mount, jobs)
+
+    wait_until(lambda: "old.host" in live.read_text(), 30)
+
+    assert files(host) == former
+    wait_until(lambda: "cannot be recorded" in (host.appliance.log / "jidoteki-admin-api.log").read_text(), 30)
+    subprocess.run(["umount", jobs], check=True)
+    assert_told_in_five_places(host, id, f"How the job ended could not be recorded: {UNWRITABLE}. {BACK}")
+    assert files(host) == former
+    wait_until(lambda: leftovers(host) == [])
+
+
+def test_where_all_but_network_conf_is_read_only_the_former_network_comes_back(host: Host, mount: Mount) -> None:
+    live = prepare(host)
+    former = files(host)
+    id = begin(host)
+    make_read_only(mount, host.appliance.admin)
+
+    wait_until(lambda: "old.host" in live.read_text(), 30)
+
+    assert files(host)["network.conf"] == former["network.conf"]
+    subprocess.run(["umount", host.appliance.admin], check=True)
+    assert ended(host, id)["error-code"] == "E2001"
+    wait_until(lambda: files(host) == former, 30)

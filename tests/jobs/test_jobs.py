@@ -22,6 +22,7 @@ from namespaces import mounted, needs_mounts
 from pace import slowness
 from places import SAMPLES
 
+from jidoteki.core.jobs.logs import MAX_LINES, MAX_RUN_LOG, Log
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
@@ -394,7 +395,25 @@ def test_the_log_of_a_noisy_command_is_cut(host: Host) -> None:
     assert host.wait_for_job("/worker")["status"] == "success"
     log = host.appliance.log / "worker.log"
     assert log.stat().st_size < 9 * 1024 * 1024
-    assert "[output cut here]" in log.read_text()
+    beginning, _, end = log.read_text().partition("\n[output cut here]\n")
+    assert len(beginning) > 8_000_000 and len(end) < 5000
+    assert end.endswith("x\nx\nthe end\n")
+
+
+def test_programs_leave_room_for_the_lines_of_their_job(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", tmp_path / "run.log", "SYSTEM")
+
+    for _ in range(3):
+        log.write(b"x" * 8 * 1024 * 1024)
+    for _ in range(300):
+        log.line("y" * 5000)
+    log.line("said too late")
+    log.close()
+
+    for path in (tmp_path / "log", tmp_path / "run.log"):
+        content = path.read_bytes()
+        assert len(content) == MAX_RUN_LOG + MAX_LINES
+        assert content[MAX_RUN_LOG:].startswith(b"\n[") and b"SYSTEM] yyyy" in content[MAX_RUN_LOG:]
 
 
 def test_no_message_forges_a_log_line(host: Host) -> None:

@@ -55,7 +55,7 @@ def run(job: Job) -> None:
                 job.log(f"own {os.getpriority(os.PRIO_PROCESS, 0)} {session_priority()}")
                 job.command("sh", "-c", "echo program $(nice) $(grep -o '[0-9]*$' /proc/self/autogroup)", timeout=5)
         case "noise":
-            job.command("sh", "-c", "yes x | head -c 50000000", timeout=30)
+            job.command("sh", "-c", "yes x | head -c 50000000; echo the end", timeout=30)
         case "lines":
             job.log("a\n[1][SYSTEM] forged\r\x1b[31m")
         case "stdin":

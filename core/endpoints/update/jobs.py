@@ -16,6 +16,7 @@ from jidoteki.core.endpoints.update import (
     inbox,
     kept_programs,
     package,
+    preflight,
     programs_of_package,
     recorded_versions,
     restarting,
@@ -144,8 +145,9 @@ def _open(job: Job, found: inbox.Found) -> None:
     if os.path.lexists(directory / description.FILE):
         job.preview({"package": told.shown()})
     _require_restart(job, told)
+    trial.require_programs(directory)
     if job.input.get("preflight", True):
-        programs_of_package.preflight(job, directory, programs_of_package.environment(installed, version))
+        preflight.run(job, directory, programs_of_package.environment(installed, version))
 
 
 def _policy(job: Job) -> Policy:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jidoteki.core.endpoints.update import unpacked
 from jidoteki.core.jobs.last_words import LastWords
-from jidoteki.hookspecs import Job, JobError
-
-PREFLIGHT: Final = "preflight.sh"
-PREFLIGHT_CODE: Final = "E2002"
-PREFLIGHT_TIMEOUT: Final = 300.0
-#: Bytes of what it prints that a dry run shows.
-MAX_SHOWN: Final = 64 * 1024
+from jidoteki.hookspecs import Job, JobError, scripts
 
 
 def environment(former: str | None, new: str | None) -> dict[str, str]:
@@ -26,6 +21,21 @@ def environment(former: str | None, new: str | None) -> dict[str, str]:
 def exists(directory: Path, name: str) -> bool:
     """Return whether a package has a program, whatever lies in its place."""
     return os.path.lexists(directory / name)
+
+
+def fault(script: Path) -> str | None:
+    """Return why a program of a package can run nowhere, or None."""
+    if not script.is_file():
+        return _no_file(script)
+    try:
+        scripts.command_of(script)
+    except scripts.ScriptError as error:
+        return f"The package's {error}"
+    return None
+
+
+def _no_file(script: Path) -> str:
+    return f"The package's {script.name} is not a file"
 
 
 def run(
@@ -40,26 +50,18 @@ def run(
     :param words: keeps what it prints.
     """
     if not script.is_file():
-        return f"The package's {script.name} is not a file"
+        return _no_file(script)
     options: dict[str, Any] = {"timeout": timeout, "cwd": script.parent, "umask": unpacked.UMASK, "env": env}
     words = words or LastWords()
     try:
-        script.chmod(script.stat().st_mode | 0o111)  # it may be a binary, which no interpreter can start
+        _let_execute(script)
         status = job.script(script, listen=words.keep, **options)
     except JobError as error:
         return error.message
     return words.failure(script.name, status) if status else None
 
 
-def preflight(job: Job, directory: Path, env: Mapping[str, str]) -> None:
-    """Run the `preflight.sh` of an unpacked package, if it has one, before anything is changed.
-
-    :raises JobError: E2002, it failed; the message has the last line that it printed.
-    """
-    if not exists(directory, PREFLIGHT):
-        return
-    words = LastWords(MAX_SHOWN)
-    failure = run(job, directory / PREFLIGHT, PREFLIGHT_TIMEOUT, env, words)
-    job.preview({"preflight": words.text})
-    if failure:
-        raise JobError(f"{failure}. Nothing was changed", PREFLIGHT_CODE)
+def _let_execute(script: Path) -> None:
+    """Let a program be executed: it may be a binary, which no interpreter can start."""
+    with contextlib.suppress(OSError):  # most are run by their interpreter, on a disk that became read-only, too
+        script.chmod(script.stat().st_mode | 0o111)

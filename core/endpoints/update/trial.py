@@ -16,6 +16,7 @@ from typing import Any, Final
 from jidoteki.core.endpoints.update import description, kept_programs, recorded_versions, restarting, trial_state
 from jidoteki.core.endpoints.update import programs_of_package as programs
 from jidoteki.core.endpoints.update.description import Description
+from jidoteki.core.endpoints.update.package import PackageError
 from jidoteki.core.endpoints.update.trial_state import State, Step
 from jidoteki.core.jobs import disks, going_down
 from jidoteki.core.jobs.last_words import LastWords
@@ -38,6 +39,17 @@ def is_wanted(job: Job, directory: Path, told: Description) -> bool:
     """Return whether an update is tried: its package or the configuration has a program for that, or it restarts."""
     own = any(programs.exists(directory, name) for name in (VERIFY, ROLLBACK))
     return own or told.reboot or bool(job.host_config["update"]["verify"])
+
+
+def require_programs(directory: Path) -> None:
+    """Refuse a package that could not be verified, or whose way back could not be begun, before anything is changed.
+
+    :raises PackageError: it has a program for that which can run nowhere.
+    """
+    for name in (VERIFY, ROLLBACK):
+        fault = programs.fault(directory / name) if programs.exists(directory, name) else None
+        if fault:
+            raise PackageError(fault)
 
 
 class Trial:

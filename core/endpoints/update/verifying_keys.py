@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -165,6 +166,8 @@ def read_revoked(etc: Path) -> frozenset[str]:
     try:
         content = paths.read_trusted(etc / REVOKED, _MAX_LIST)
     except FileNotFoundError:
+        if os.path.lexists(etc / REVOKED):
+            raise ValueError("it is a link that leads nowhere") from None
         return frozenset()
     lines = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
     ids = [words[0].lower().replace(":", "") for words in lines if words and not words[0].startswith("#")]

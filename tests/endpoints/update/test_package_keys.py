@@ -241,6 +241,17 @@ def test_a_key_that_is_revoked_for_one_padding_is_for_the_other(
     assert ids(verifying_keys.load(appliance.etc).revoked) == [key_id(public)]
 
 
+def test_a_list_of_revoked_keys_that_is_out_of_reach_lets_no_package_through(
+    appliance: Appliance, vendor: Vendor, new_job: NewJob, drop: Drop, tmp_path: Path
+) -> None:
+    path = appliance.etc / "updates.revoked"
+    path.symlink_to("not-mounted/updates.revoked")
+
+    said = "The appliance's updates.revoked cannot be used: it is a link that leads nowhere"
+    assert refusal(new_job(drop(made(vendor, tmp_path, vendor.private)))) == said
+    assert told(appliance) == [("error", str(path))]
+
+
 @pytest.mark.parametrize("content", ["nonsense\n", "a" * 63, None])
 def test_a_list_of_revoked_keys_that_makes_no_sense_lets_no_package_through(
     appliance: Appliance, vendor: Vendor, new_job: NewJob, drop: Drop, tmp_path: Path, content: str | None

@@ -85,3 +85,33 @@ def test_what_is_no_file_is_a_failure(new_job: NewJob, drop: Drop, vendor: Vendo
 
     with pytest.raises(JobError, match=r"The package's preflight.sh is not a file. Nothing was changed"):
         install(job)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("changing", "named"),
+    [
+        ("echo 9.9.9 > version.txt", "version.txt"),
+        ("echo exit 0 > update.sh", "update.sh"),
+        ("rm update.sh; touch verify.sh", "update.sh, verify.sh"),
+        ('rm -r "$PWD"', "version.txt, update.sh"),
+    ],
+)
+def test_a_package_that_it_changed_is_not_installed(
+    prepared: Any, appliance: Appliance, dry_run: bool, changing: str, named: str
+) -> None:
+    job = prepared(f"{changing}\n", dry_run)
+
+    with pytest.raises(JobError) as caught:
+        install(job)
+
+    said = f"preflight.sh changed {named} of its own package, which is not installed then. Nothing was changed"
+    assert (caught.value.code, caught.value.message) == ("E2002", said)
+    assert not (appliance.admin / "ran").exists()
+    assert (appliance.etc / "version.txt").read_text() == "1.0.0\n"
+
+
+def test_it_may_leave_notes_in_the_directory_of_its_package(prepared: Any, appliance: Appliance) -> None:
+    install(prepared("chmod +x update.sh; echo 10 > found-disks\n"))
+
+    assert (appliance.admin / "ran").exists()

@@ -126,6 +126,19 @@ def test_a_failing_update_is_rolled_back(prepared: Prepared, appliance: Applianc
     assert (live(appliance), version(appliance)) == ("1.0.0", "1.0.0")
 
 
+def test_a_disk_that_becomes_read_only_keeps_no_way_back_from_its_run(
+    prepared: Prepared, appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    job = prepared(update=INTO_TREE, verify="exit 1\n", rollback=WAY_BACK)
+    monkeypatch.setattr(Path, "chmod", refuse)
+
+    assert failure(job) == ("E2003", "verify.sh failed with exit status 1. The former version is back")
+    assert live(appliance) == "1.0.0"
+
+
 def test_without_a_way_back_it_is_said_that_there_is_none(prepared: Prepared, appliance: Appliance) -> None:
     assert failure(prepared(update=INTO_TREE, verify="exit 1\n")) == (
         "E2003",
@@ -158,6 +171,27 @@ def test_a_way_back_that_fails_is_said(prepared: Prepared, appliance: Appliance)
         "verify.sh failed with exit status 1. The way back failed, too: rollback.sh failed with exit status 5",
     )
     assert live(appliance) == "new"
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"rollback.sh/x": ""}, "rollback.sh is not a file"),
+        ({"verify.sh/x": ""}, "verify.sh is not a file"),
+        ({"rollback": "#!/bin/sh\r\nexit 0\r\n"}, "rollback.sh cannot be run: its first line ends with CR LF"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_program_that_can_run_nowhere_is_found_before_anything_is_changed(
+    prepared: Prepared, appliance: Appliance, programs: dict[str, str], reason: str, dry_run: bool
+) -> None:
+    job = prepared(update=INTO_TREE, **programs)
+    job.dry_run = dry_run
+
+    code, message = failure(job)
+
+    assert code == "E1005" and message.startswith(f"The package's {reason}")
+    assert not (appliance.admin / "live").exists()
 
 
 def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance: Appliance) -> None:
