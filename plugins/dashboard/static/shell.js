@@ -44,6 +44,7 @@ export async function start(root, site, session, leave) {
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
+  frame.restarting.recall();
   await show();
 }
 
