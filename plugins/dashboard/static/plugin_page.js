@@ -4,6 +4,7 @@ import { PREFIX } from "./api.js";
 import { Waiting } from "./jobs.js";
 import { answerPart, chartPart, downloadPart, textPart } from "./plugin_shown.js";
 import { formPart, questionPart } from "./plugin_forms.js";
+import { trialsOf } from "./plugin_trial.js";
 
 const KINDS = {
   form: formPart,
@@ -35,13 +36,17 @@ export async function page(root, ctx) {
     answers: new Map(),
     draw: () => {},
     reload: () => news.call(),
+    trials: trialsOf(ctx, () => state.draw()),
     /** How wide a chart may be in its card. */
     room: () => Math.max(240, root.clientWidth - 42),
   };
-  const parts = screen.parts.filter((part) => KINDS[part.kind]).map((part, index) => KINDS[part.kind](state, part, `part-${index}`, operation(ctx, part)));
+  const told = screen.parts.filter((part) => KINDS[part.kind]);
+  const parts = told.map((part, index) => KINDS[part.kind](state, part, `part-${index}`, operation(ctx, part)));
+  const isIdle = (index) => state.trials.some((trial) => trial.replaces(told[index].path));
   state.draw = () => signal.aborted || render(html`
     ${screen.summary ? html`<p>${t(screen.summary)}</p>` : nothing}
-    ${parts.map((part) => view(ctx, part))}`);
+    ${state.trials.map((trial) => trial.view())}
+    ${parts.map((part, index) => (isIdle(index) ? nothing : view(ctx, part)))}`);
   await load(parts, state);
   resume(state, parts);
   await follow(state, parts, news);
@@ -76,7 +81,9 @@ async function load(parts, state) {
 
 /** Show the job that is running already, whoever started it. */
 function resume(state, parts) {
-  const running = [...state.types].map((type) => state.ctx.lastJob(type)).find((job) => job?.status === "running");
+  const last = [...state.types].map((type) => state.ctx.lastJob(type)).filter(Boolean);
+  state.trials.forEach((trial) => last.forEach((job) => trial.hear(job)));
+  const running = last.find((job) => job.status === "running");
   if (running) {
     const form = parts.find((part) => part.starts?.has(running.type)) ?? parts.find((part) => part.follow);
     form?.follow(running.id);

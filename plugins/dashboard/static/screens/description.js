@@ -11,6 +11,13 @@ export function takes(document, method, path, name) {
   return parameters.map((each) => plain(each, document)).some((each) => each.in === "query" && each.name === name);
 }
 
+/** Return the type of the job that a POST starts; undefined where the description does not say it. */
+export const starts = (document, path) => operation(document, "POST", path)["x-starts"]?.job;
+
+/** Return whether what a POST changes may be on trial, until somebody confirms it beside it. */
+export const tries = (document, path) =>
+  takes(document, "POST", path, "confirm") && starts(document, path) !== undefined && document.paths[`${PREFIX}${path}/confirm`]?.post !== undefined;
+
 /** Return the schema of a form's parameter. */
 export function parameter(document, method, path, name) {
   const { requestBody } = operation(document, method, path);
