@@ -26,6 +26,8 @@ FIXED = {
     "netmask": "255.0.0.0",
     "gateway": "127.0.0.254",
 }
+#: What a change says of itself, from the most to the least important, however the appliance sorts it.
+ORDER = ("Address", "Hostname", "Interface", "IP address", "Netmask", "Gateway", "DNS server 1", "DNS server 2")
 #: What a browser says of requests to an address that is not there any more.
 LOST = r"ERR_(ABORTED|FAILED|CONNECTION_\w+|INCOMPLETE_CHUNKED_ENCODING|INTERNET_DISCONNECTED|CERT_\w+|EMPTY_RESPONSE)"
 
@@ -48,8 +50,12 @@ def stored(host: Host) -> dict[str, Any]:
 def move(tab: Tab) -> None:
     """Give the appliance another address, at which it is to be found at once."""
     tab.page.fill("#field-ip_address", "127.0.0.2")
+    tab.page.fill("#field-dns1", "127.0.0.53")
+    tab.page.fill("#field-hostname", "moved.example")
     tab.page.click("form button.primary")
     tab.wait_for("If you do not confirm the change within 3 minutes")
+    names = tab.page.locator("dialog dt").all_inner_texts()
+    assert names == [each for each in ORDER if each in names]
     tab.page.click("dialog button:has-text('Change')")
     tab.page.locator("[data-trial]").wait_for()
 
@@ -169,6 +175,20 @@ def test_question_says_which_settings_wait_and_that_somebody_else_changed_them(
         tab.wait_for("The new settings are in force.")
         tab.until("document.querySelector('#field-hostname').value === 'renamed.example'")
     assert other.page.input_value("#field-dns1") == "192.0.2.53"  # what was typed there
+
+
+def test_address_that_stays_is_not_called_new(dashboard_browser: Browser, host: Host) -> None:
+    elsewhere = {"mode": "static", "ip_address": "192.0.2.77", "gateway": "192.0.2.1", "netmask": "255.255.255.0"}
+    (host.appliance.etc / "network.json").write_text(json.dumps(FIXED | elsewhere))
+    tab = dashboard_browser.tab(host).login(path="/dashboard/network")  # by another address, as behind a router
+    tab.page.fill("#field-hostname", "renamed.example")
+    tab.page.click("form button.primary")
+    tab.page.click("dialog button:has-text('Change')")
+
+    tab.page.locator("[data-trial]").wait_for()
+
+    assert "renamed.example" in tab.page.inner_text("[data-trial]")
+    assert tab.page.locator("[data-trial] a").count() == 0
 
 
 def test_form_shows_the_former_settings_once_they_are_in_force_again(dashboard_browser: Browser, host: Host) -> None:
