@@ -1,14 +1,13 @@
 // The frame of all screens after login: head, menu, the state of the connection, and the way between screens.
 
 import * as api from "./api.js";
-import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
 import { Navigation } from "./navigation.js";
 import { pluginScreens } from "./plugin_screens.js";
 import { Restarting } from "./restarting.js";
 import { SCREENS } from "./screens.js";
-import { starts, tries } from "./screens/description.js";
+import { Served, starts, tries } from "./screens/description.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
 import { html, nothing, render, svg } from "./vendor/lit-html.js";

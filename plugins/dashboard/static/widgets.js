@@ -4,10 +4,9 @@ import * as api from "./api.js";
 import { ask, declined } from "./dialogs.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { readableLog } from "./loglines.js";
 import { secretInput } from "./secret.js";
 import { said } from "./sentences.js";
-import { dateTime, duration, now, percent, phrase, t } from "./text.js";
+import { dateTime, duration, now, percent, phrase, readableLog, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 export { ask };
