@@ -42,7 +42,7 @@ function outcome(action, status) {
   if (Object.hasOwn(OUTCOMES, action)) {
     return { outcome: t(OUTCOMES[action]), kind: action === "request.repeated" ? "info" : "bad" };
   }
-  if (action === "request.begun") {
+  if (action === "request.begun" || action === "download") {
     return { outcome: t("Begun"), kind: "info" };
   }
   if (action !== "request.done") {

@@ -93,10 +93,10 @@ export const sample = (index) => html`<svg class="sample" width="28" height="12"
 /**
  * Return the values at which the axis has labels, from 0 on.
  *
- * @param {{top?: number, lines: {values: (number | null)[]}[]}} chart
+ * @param {{top?: number, unit: any, lines: {values: (number | null)[]}[]}} chart
  */
-function heights({ top, lines }) {
-  const highest = top ?? Math.max(0, ...lines.flatMap((line) => line.values.filter((each) => each !== null)));
+function heights({ top, unit, lines }) {
+  const highest = top ?? Math.max(unit === rate ? 4 : 0, ...lines.flatMap((line) => line.values.filter((each) => each !== null)));
   const rough = (highest || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.999);

@@ -36,6 +36,7 @@ const REQUESTS = {
   "POST /jobs/{id}/cancel": phrase("Cancel a task"),
   "PATCH /uploads/{id}": phrase("Send a part of an upload"),
   "DELETE /uploads/{id}": phrase("Remove an upload"),
+  "GET /session": phrase("Sign in"),
   "GET /logs": phrase("Download the logs"),
   "GET /debug": phrase("Download the report for the support"),
 };

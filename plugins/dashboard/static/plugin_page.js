@@ -4,7 +4,10 @@ import { PREFIX } from "./api.js";
 import { Waiting } from "./jobs.js";
 import { answerPart, chartPart, downloadPart, textPart } from "./plugin_shown.js";
 import { formPart, questionPart } from "./plugin_forms.js";
-import { trialsOf } from "./plugin_trial.js";
+import { starts, tries } from "./screens/description.js";
+import { Trial } from "./screens/trial.js";
+import { now } from "./text.js";
+import { shown } from "./values.js";
 
 const KINDS = {
   form: formPart,
@@ -108,5 +111,59 @@ async function follow(state, parts, news) {
       await load(parts, state);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
+  }
+}
+
+/** Seconds until a change that tells no time may be confirmed all the same. */
+const WAITS = 5;
+
+/** Return a question for each request of a screen whose change may be tried. */
+function trialsOf(ctx, draw) {
+  const paths = ctx.screen.parts.filter(({ kind, method }) => kind === "form" && method === "POST").map(({ path }) => path);
+  return [...new Set(paths)].filter((path) => tries(ctx.document, path)).map((path) => new PluginTrial(ctx, draw, path));
+}
+
+/** The question whether a change on trial shall stay. */
+class PluginTrial {
+  constructor(ctx, draw, path) {
+    const { t } = ctx;
+    this.ctx = ctx;
+    this.path = path;
+    this.type = starts(ctx.document, path);
+    this.trial = new Trial(ctx, draw, path, {
+      title: t("Keep this change?"),
+      told: t("It is in force on trial. Unless somebody confirms it, what was before comes back."),
+      restored: "",
+      keep: t("Keep this change"),
+    });
+  }
+
+  /** A job began, goes on or ended. */
+  hear(job) {
+    if (job.type === this.type && job.status === "running" && job.id !== this.trial.id) {
+      this.trial.begin(job.id);
+    } else if (job.id === this.trial.id && job.status !== "running") {
+      this.trial.end(job);
+    }
+  }
+
+  /** Remember that this page asked for the change. */
+  mine(path, id) {
+    if (path === this.path) {
+      this.trial.mine(id);
+    }
+  }
+
+  view() {
+    const { nothing, t } = this.ctx;
+    const { "seconds-left": left, ...values } = this.trial.pending ?? {};
+    return left === undefined ? nothing : this.trial.view(Object.keys(values).length ? shown(values, { title: t("Keep this change?") }) : nothing);
+  }
+
+  /** Whether a part of the screen is this question over again, or asks of nothing. */
+  replaces(path) {
+    const job = this.ctx.lastJob(this.type);
+    const mayWait = job?.status === "running" && now() - job.started > WAITS;
+    return path === `${this.path}/confirm` && (this.trial.pending !== null || !mayWait);
   }
 }

@@ -244,7 +244,7 @@ function connection() {
   return html`<div class="connection" role="status">${told !== nothing ? told : frame.isOutdated ? outdated() : changing()}</div>`;
 }
 
-/** What changes on the built-in screens, beside those of plugins, may wait for somebody who says that it shall stay. */
+/** What built-in screens may put on trial. */
 const TRIED = { network: ["/settings"], certificates: ["/certs"] };
 
 /** The types of jobs whose changes wait on a screen. */

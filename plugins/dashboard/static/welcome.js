@@ -61,7 +61,7 @@ async function submit(event, name, action) {
   }
 }
 
-/** Return why it failed, for people; what is a fault of this page goes to the console. */
+/** Return why it failed, for people. */
 export function reason(error) {
   if (error instanceof api.UnreachableError) {
     return t("The appliance does not answer. Please try again.");

@@ -11,10 +11,10 @@ export function takes(document, method, path, name) {
   return parameters.map((each) => plain(each, document)).some((each) => each.in === "query" && each.name === name);
 }
 
-/** Return the type of the job that a POST starts; undefined where the description does not say it. */
+/** The type of the job that a POST starts. */
 export const starts = (document, path) => operation(document, "POST", path)["x-starts"]?.job;
 
-/** Return whether what a POST changes may be on trial, until somebody confirms it beside it. */
+/** Whether what a POST changes may be on trial. */
 export const tries = (document, path) =>
   takes(document, "POST", path, "confirm") && starts(document, path) !== undefined && document.paths[`${PREFIX}${path}/confirm`]?.post !== undefined;
 

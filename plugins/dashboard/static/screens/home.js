@@ -35,7 +35,7 @@ export async function page(root, { dateTime, html, nothing, look, render, may, l
         : nothing}`);
   };
 
-  /** A change that was put back, or could not be, and of which there was none since that succeeded. */
+  /** A change that was put back, or could not be. */
   const failure = ({ job, time, "error-code": code, "error-message": message }) => html`<div class="message ${code === "E2001" ? "warn" : "bad"}">
     <p><strong>${jobTitle(job.replace(/^\d+-/, ""))}, ${dateTime(time)}</strong></p>
     <p>${said(message, { code }).meaning || said(message).text}</p>
