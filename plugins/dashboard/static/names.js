@@ -65,5 +65,5 @@ export function requestTitle(method, path) {
   return method === "DELETE" ? t("Remove: {name}", { name }) : name;
 }
 
-/** Return who did something: the administrator of the appliance, the holder of a named token, or its console. */
-export const userTitle = (user) => (user === "admin" ? t("Administrator") : user === "-" || !user ? t("unknown") : user);
+/** Return who did something. */
+export const userTitle = (user) => (user === "admin" ? t("Administrator") : user === "first-run" ? t("First setup") : user === "-" || !user ? t("unknown") : user);

@@ -58,7 +58,7 @@ export async function page(root, ctx) {
 /** Return what the document says of the request of a part. */
 const operation = ({ document }, part) => (part.path ? document.paths[PREFIX + part.path]?.[part.method.toLowerCase()] : undefined);
 
-/** Return the types of job that the requests of this screen start, as far as that is known: by name if nothing else is. */
+/** Return the types of job that the requests of this screen start. */
 function jobTypes(ctx) {
   const started = ctx.screen.parts.map((part) => operation(ctx, part)?.["x-starts"]?.job).filter(Boolean);
   return new Set([...started, ctx.screen.path.split("/")[1]]);

@@ -175,5 +175,5 @@ export function bytes(amount) {
 /** How lines of jobs begin: the time, and who wrote it. */
 const BEGINNING = /^\[(\d{9,11})\](?:\[[A-Z ]{1,32}\])? ?/gm;
 
-/** Return a log as people read it, with times of the browser's zone; the file itself keeps its form. */
+/** Return a log as people read it. */
 export const readableLog = (log) => log.replace(BEGINNING, (_, seconds) => `${logTime(Number(seconds))}  `);
