@@ -99,15 +99,18 @@ class Pipeline:
 
     async def _read(self, admission: Admission, route: Route, form: Form) -> web.StreamResponse:
         """Answer a request that changes nothing."""
-        values = await form.query_values(admission.attempt.request)
-        api = admission.request(route.plugin, values)
         try:
-            response = await handled(route, api)
+            return await self._shown(admission, route, form)
         except ApiError as error:
             if error.status != 404 or not _prefers_no_content(admission.attempt.request):
                 raise
             _, reason = told(error)
             return web.Response(status=204, headers={**SECURITY_HEADERS, **reason, "Preference-Applied": NO_CONTENT})
+
+    async def _shown(self, admission: Admission, route: Route, form: Form) -> web.StreamResponse:
+        values = await form.query_values(admission.attempt.request)
+        api = admission.request(route.plugin, values)
+        response = await handled(route, api)
         if isinstance(response, FileDownload):
             await admission.check()
             original = route.endpoint.audited_as(values) if route.endpoint.audited_as else None

@@ -174,6 +174,37 @@ def test_requests_are_told_in_words_and_once_each(dashboard_browser: Browser, ho
     tab.assert_quiet()
 
 
+def test_who_is_on_two_lines_and_an_address_on_one(dashboard_browser: Browser, host: Host) -> None:
+    nonsense = host.appliance.root / "no-package"
+    nonsense.write_text("this is no package")
+    assert host.post("/update", "-F", f"update=@{nonsense}").status == 202
+    host.wait_for_job("/update")  # whose long reason wants the room
+    tab = dashboard_browser.tab(host).login().go("activity")
+
+    hint = tab.page.locator("td > .hint").first
+    hint.wait_for()
+
+    box = hint.bounding_box()
+    assert hint.inner_text() == "from 127.0.0.1" and box and box["height"] < 30
+    tab.assert_quiet()
+
+
+def test_change_that_came_back_is_told_in_words(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(enable=("audit", "settings"))
+    answer = host.post("/settings", "-F", 'settings={"app":{"name":"new"}}', query="confirm=10")
+    host.curl("GET", "/logs", "-o", "/dev/null")
+    wait_until(lambda: host.get(f"/jobs/{answer.headers['Job-Id']}").json["status"] == "failed", 30)
+    tab = dashboard_browser.tab(host).login().go("activity")
+
+    requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Who did what"))
+    requests.locator("tbody tr").first.wait_for()
+
+    rows = [" ".join(each.inner_text().split()) for each in requests.locator("tbody tr").all()]
+    assert any("Change of the settings Taken back" in each for each in rows), rows
+    assert not any("change." in each or "E2001" in each or "download" in each for each in rows), rows
+    tab.assert_quiet()
+
+
 def test_reader_may_not_cancel(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(
         load=[SAMPLES / "workshop.py"],

@@ -74,6 +74,7 @@ def test_backup_is_made_shown_and_downloaded_with_the_shown_checksum(
     assert re.search(r"Free space\s+[\d.]+ [GT]B of [\d.]+ [GT]B", tab.text())
 
     make_backup(tab)
+    assert tab.page.locator("[aria-labelledby=backup] .facts").count() == 1  # in one column of values
     with tab.page.expect_download() as downloading:
         tab.page.click("main button:has-text('Download')")
     saved = Path(downloading.value.path())

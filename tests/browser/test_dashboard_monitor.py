@@ -111,6 +111,19 @@ def test_labels_of_the_axes_are_whole_and_apart(dashboard_browser: Browser, jido
             assert cut == [], (width, name)
 
 
+def test_axis_of_an_idle_network_counts_each_number_once(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login()
+    idle = '{"range":"1d","step":300,"columns":{"time":[1,301],"load":[1,1],"memory":[1,1],' \
+        '"disk":[1,1],"received":[null,0],"sent":[null,1]}}'  # fmt: skip
+    tab.page.route("**/health/history*", lambda route: route.fulfill(body=idle, content_type="application/json"))
+    tab.go("monitor")
+
+    labels = tab.page.locator("[data-chart=network] svg text:has-text('/s')").all_text_contents()
+    assert len(labels) > 2
+    assert len(set(labels)) == len(labels), labels
+    tab.assert_quiet()
+
+
 def test_first_visit_says_that_there_is_no_history_yet(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     tab = dashboard_browser.tab(jidoteki_host()).login()
     nothing = '{"range":"1d","step":300,"columns":{"time":[1,301],"load":[null,null],"memory":[null,null],' \

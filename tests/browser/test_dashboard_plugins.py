@@ -54,8 +54,9 @@ def test_plugin_of_python_alone_has_a_page_a_form_its_job_and_the_result(
     assert tab.page.inner_text("h1") == "Probe"
     assert tab.page.get_by_label("Host").get_attribute("required") is not None
     assert "3 to 255 letters" in tab.text()
+    assert "It has not run yet." in part(tab, "State").inner_text()
     tab.page.get_by_label("Host").fill("there.example")
-    tab.page.get_by_role("button", name="Send").click()
+    tab.page.get_by_role("button", name="Start", exact=True).click()
     tab.page.locator(".job .state.good").wait_for()
     tab.wait_for("64 bytes from there.example")
 

@@ -86,6 +86,31 @@ def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
     tab.assert_quiet(AWAY)
 
 
+def test_restart_into_another_build_brings_the_page_back_signed_in(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    host = rebooting(jidoteki_host, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
+    assert host.process
+    pid.write_text(str(host.process.pid))
+    tab = dashboard_browser.tab(host).login()
+    other = dashboard_browser.tab(host).login()
+
+    restart(tab)
+    other.wait_for("The appliance is going to restart.")
+    port = wait_for_end_of(host)
+    tab.wait_for("The appliance is restarting.")
+    other.wait_for("The appliance is restarting.")
+    host.configure(plugins={"dashboard": {"name": "Shop Appliance"}})  # as an update changes what is served
+    host.start("--port", port)
+
+    for each in (tab, other):
+        each.wait_for("Shop Appliance", 30)
+        each.page.wait_for_selector("nav")
+        each.wait_for(BACK)
+        each.assert_quiet(AWAY)
+
+
 def test_restart_is_not_offered_while_an_update_runs(
     dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
 ) -> None:

@@ -141,6 +141,24 @@ def test_named_token_is_shown_once_copied_used_and_revoked(dashboard_browser: Br
     tab.assert_quiet()
 
 
+def test_named_tokens_fit_into_a_narrow_window(dashboard_browser: Browser, host: Host) -> None:
+    for name in ("monitoring", "deployment"):
+        assert host.post("/tokens", "-F", f"name={name}", "-F", "scopes=read").status == 200
+    tab = dashboard_browser.tab(host, width=320).login(path="/dashboard/access")
+    tab.wait_for("look at everything")
+
+    assert (
+        tab.page.evaluate(
+            "(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('.wide'))"
+        )
+        <= 0
+    )
+    revoke = tab.page.get_by_role("button", name="Revoke deployment").bounding_box()
+    assert revoke and revoke["x"] + revoke["width"] <= 320
+    assert tab.page.get_by_role("rowheader").count() == 2  # a table it stays
+    tab.assert_quiet()
+
+
 def test_refused_name_is_told_and_what_was_entered_stays(dashboard_browser: Browser, host: Host) -> None:
     host.post("/tokens", "-F", "name=monitor", "-F", "scopes=read")
     tab = dashboard_browser.tab(host).login(path="/dashboard/access")

@@ -15,6 +15,8 @@ from documented import document_of
 from jidoteki.testing import Host, MakeHost
 from jidoteki.testing.fixtures import BUILT_IN, TOKEN
 
+EXAMPLE = Path(__file__).parents[2] / "examples/firewall/jidoteki_firewall.py"
+
 pytestmark = needs_browser
 
 FIXED = {
@@ -24,6 +26,8 @@ FIXED = {
     "netmask": "255.0.0.0",
     "gateway": "127.0.0.254",
 }
+#: What a change says of itself, from the most to the least important, however the appliance sorts it.
+ORDER = ("Address", "Hostname", "Interface", "IP address", "Netmask", "Gateway", "DNS server 1", "DNS server 2")
 #: What a browser says of requests to an address that is not there any more.
 LOST = r"ERR_(ABORTED|FAILED|CONNECTION_\w+|INCOMPLETE_CHUNKED_ENCODING|INTERNET_DISCONNECTED|CERT_\w+|EMPTY_RESPONSE)"
 
@@ -46,8 +50,12 @@ def stored(host: Host) -> dict[str, Any]:
 def move(tab: Tab) -> None:
     """Give the appliance another address, at which it is to be found at once."""
     tab.page.fill("#field-ip_address", "127.0.0.2")
+    tab.page.fill("#field-dns1", "127.0.0.53")
+    tab.page.fill("#field-hostname", "moved.example")
     tab.page.click("form button.primary")
     tab.wait_for("If you do not confirm the change within 3 minutes")
+    names = tab.page.locator("dialog dt").all_inner_texts()
+    assert names == [each for each in ORDER if each in names]
     tab.page.click("dialog button:has-text('Change')")
     tab.page.locator("[data-trial]").wait_for()
 
@@ -169,6 +177,20 @@ def test_question_says_which_settings_wait_and_that_somebody_else_changed_them(
     assert other.page.input_value("#field-dns1") == "192.0.2.53"  # what was typed there
 
 
+def test_address_that_stays_is_not_called_new(dashboard_browser: Browser, host: Host) -> None:
+    elsewhere = {"mode": "static", "ip_address": "192.0.2.77", "gateway": "192.0.2.1", "netmask": "255.255.255.0"}
+    (host.appliance.etc / "network.json").write_text(json.dumps(FIXED | elsewhere))
+    tab = dashboard_browser.tab(host).login(path="/dashboard/network")  # by another address, as behind a router
+    tab.page.fill("#field-hostname", "renamed.example")
+    tab.page.click("form button.primary")
+    tab.page.click("dialog button:has-text('Change')")
+
+    tab.page.locator("[data-trial]").wait_for()
+
+    assert "renamed.example" in tab.page.inner_text("[data-trial]")
+    assert tab.page.locator("[data-trial] a").count() == 0
+
+
 def test_form_shows_the_former_settings_once_they_are_in_force_again(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login(path="/dashboard/network")
     impatiently(tab, "/settings")
@@ -192,3 +214,78 @@ def test_question_says_which_certificate_waits(dashboard_browser: Browser, host:
     told = other.page.inner_text("[data-trial]")
     assert "Somebody else changed it" in told and "new.example" in told
     assert fingerprint(made) in told.replace("\n", "")
+
+
+@pytest.fixture
+def wall(jidoteki_host: MakeHost, tmp_path: Path) -> Host:
+    """An appliance with a plugin of Python alone, whose change is tried for a minute."""
+    copied = tmp_path / "firewall.py"
+    copied.write_text(EXAMPLE.read_text())
+    host = jidoteki_host(load=[copied], enable=("firewall", *BUILT_IN), parameters=None)
+    script = host.appliance.bin / "firewall.sh"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text("#!/bin/sh\necho applied\n")
+    script.chmod(0o755)
+    return host
+
+
+def allow(tab: Tab, network: str) -> None:
+    tab.page.get_by_label("Allow").fill(network)
+    tab.page.get_by_role("button", name="Start", exact=True).click()
+    tab.page.locator("[data-trial]").wait_for()
+
+
+def test_change_of_a_plugin_asks_to_be_kept_on_its_page_and_leads_there_from_others(
+    dashboard_browser: Browser, wall: Host
+) -> None:
+    other = dashboard_browser.tab(wall).login(path="/dashboard/home")
+    mine = dashboard_browser.tab(wall).login(path="/dashboard/firewall")
+    mine.page.get_by_label("Allow").wait_for()
+    assert mine.page.locator("main h2:has-text('Confirm')").count() == 0  # nothing waits
+
+    allow(mine, "192.0.2.0/24")
+
+    told = mine.page.inner_text("[data-trial]")
+    assert "sec" in mine.page.inner_text(".countdown") and "192.0.2.0/24" in told
+    assert "Somebody else" not in told
+    assert mine.page.locator("main h2:has-text('Confirm')").count() == 0  # which is the question over again
+    other.wait_for("A change is being made that may have to be confirmed: Firewall.")
+    other.page.click(".connection a")
+    other.page.locator("[data-trial]").wait_for()
+    assert "Somebody else changed it" in other.page.inner_text("[data-trial]")
+    other.page.click("button:has-text('Keep this change')")
+    for tab in (mine, other):
+        tab.until("!document.querySelector('[data-trial]')")
+        tab.page.locator(".job .state:has-text('Done')").wait_for()
+        assert tab.page.evaluate("document.querySelector('.connection').innerText") == ""
+    assert "192.0.2.0/24" in (wall.appliance.etc / "firewall.conf").read_text()
+    for tab in (mine, other):
+        tab.assert_quiet()
+
+
+def test_change_of_a_plugin_that_nobody_keeps_says_that_it_was_taken_back(
+    dashboard_browser: Browser, wall: Host
+) -> None:
+    tab = dashboard_browser.tab(wall).login(path="/dashboard/firewall")
+    assert wall.post("/firewall", "-F", "allow=192.0.2.0/24", query="confirm=10").status == 202
+
+    tab.page.locator("[data-trial]").wait_for()
+    tab.wait_for("The change was taken back: the former settings are in force again.", 30)
+
+    assert tab.page.locator("[data-trial]").count() == 0
+    assert not (wall.appliance.etc / "firewall.conf").exists()
+    tab.assert_quiet()
+
+
+def test_each_of_two_changes_on_trial_is_led_to(dashboard_browser: Browser, wall: Host) -> None:
+    tab = dashboard_browser.tab(wall).login(path="/dashboard/network")
+    settings = json.dumps({"network": FIXED})
+    assert wall.post("/settings", "-F", f"settings={settings}", query="confirm=60").status == 202
+    tab.page.locator("[data-trial]").wait_for()
+
+    assert wall.post("/firewall", "-F", "allow=192.0.2.0/24", query="confirm=60").status == 202
+
+    tab.wait_for("A change is being made that may have to be confirmed: Firewall.")
+    tab.go("home")
+    tab.wait_for("A change is being made that may have to be confirmed: Network.")
+    tab.wait_for("A change is being made that may have to be confirmed: Firewall.")

@@ -61,3 +61,23 @@ def test_failed_update_says_which_version_is_in_force(
     tab.wait_for(told, 30)
     tab.page.locator(f"main [role=alert]:has-text('{code}')").first.wait_for()
     tab.assert_quiet()
+
+
+def test_first_screen_tells_of_an_update_that_is_in_pieces(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    rebooting = Rebooting(jidoteki_host)
+    tab = dashboard_browser.tab(rebooting.host).login(path="/dashboard/update", kept=True)
+    programs = {"update": "", "verify": "exit 1\n", "rollback": "exit 1\n"}
+    install(tab, rebooting.package(tmp_path, {"reboot": False}, **programs))
+    tab.wait_for("The update failed, and the way back did too.", 30)
+
+    other = dashboard_browser.tab(rebooting.host).login()
+
+    told = other.page.locator("main .message.bad")
+    told.wait_for()
+    assert "Update, " in told.inner_text()
+    assert "The update failed, and the way back to the former version failed, too." in told.inner_text()
+    told.locator("a").click()
+    other.page.wait_for_selector("h1:has-text('Activity')")
+    other.assert_quiet()

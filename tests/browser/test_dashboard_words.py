@@ -96,7 +96,8 @@ def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked
     told = tab.go("update").page.locator("main [role=alert]:has-text('E1005')")
     told.wait_for()
     assert "Die Datei ist kein Aktualisierungspaket" in told.inner_text()
-    assert "Das Paket lässt sich nicht entschlüsseln" in told.inner_text() and told.locator("[lang=en]").count() == 0
+    assert "Das Paket lässt sich nicht entschlüsseln" in told.inner_text() and "openssl enc und" in told.inner_text()
+    assert "it is not a file" not in told.inner_text().lower() and told.locator("[lang=en]").count() == 0
 
     tab.go("certificates")
     choose(tab, nothing, nothing)
@@ -104,3 +105,60 @@ def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked
     refused.wait_for()
     assert "PEM" in refused.inner_text() and "public" not in refused.inner_text()
     tab.assert_quiet("status of 400 ")
+
+
+def test_wrong_file_is_told_in_plain_words_until_another_one_is_chosen(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host(enable=("settings", "license", "backup"))
+    host.appliance.data.mkdir(exist_ok=True)
+    wrong = tmp_path / "letter.txt"
+    wrong.write_text("this is nothing of this appliance")
+    other = tmp_path / "other.txt"
+    other.write_text("neither is this")
+    told = {
+        "license": ("#field-license", "#field-license-problem", "This file is not a license."),
+        "backup": ("main input[type=file]", "main [role=alert]", "This file is not a backup."),
+        "update": ("#field-package", "main [role=alert]", "The file is not an update package for this appliance"),
+    }
+    tab = dashboard_browser.tab(host).login()
+
+    for screen, (field, place, sentence) in told.items():
+        tab.go(screen).page.set_input_files(field, wrong)
+        tab.page.click(f"form:has({field.removeprefix('main ')}) button.primary")
+        tab.page.locator(f"{place}:has-text('{sentence}')").wait_for()
+        tab.page.set_input_files(field, other)
+        assert sentence not in tab.page.inner_text("main")
+    tab.assert_quiet("status of 400 ", "status of 404 ")
+
+
+def test_what_must_wait_for_a_change_on_trial_says_so_without_the_words_of_programs(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host(enable=("settings", "backup"))
+    answer = host.post("/settings", "-F", f"settings={json.dumps(SETTINGS)}", query="confirm=60")
+    assert answer.status == 202
+    wrong = tmp_path / "letter.txt"
+    wrong.write_text("this is no backup")
+    tab = dashboard_browser.tab(host).login(path="/dashboard/backup")
+    tab.wait_for("A change is being made that may have to be confirmed: Network.")
+
+    tab.page.set_input_files("main input[type=file]", wrong)
+    tab.page.click("form:has(input[type=file]) button.primary")
+
+    told = tab.page.locator("main [role=alert]:has-text('E1004')")
+    told.wait_for()
+    assert "Another change is on trial. Keep it first, or wait until it is taken back." in told.inner_text()
+    assert "POST" not in told.inner_text()
+
+
+def test_log_of_an_appliance_that_was_never_updated_is_empty_and_no_error(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    tab = update_screen(dashboard_browser, jidoteki_host())
+
+    tab.page.click("text=Show full log")
+
+    tab.wait_for("No update was installed yet.")
+    assert tab.page.locator("main [role=alert]").count() == 0
+    tab.assert_quiet()

@@ -149,6 +149,7 @@ def test_client_that_asks_for_204_gets_it_where_there_is_nothing_to_show(jidotek
     assert host.get("/settings").status == 404
     answer = host.get("/settings", "-H", "Prefer: nothing=204")
     assert (answer.status, answer.headers["Preference-Applied"], answer.body) == (204, "nothing=204", b"")
+    assert host.get("/update/log", "-H", "Prefer: nothing=204").status == 204  # a file that is not there
     assert host.get("/nowhere", "-H", "Prefer: nothing=204").status == 404
 
 

@@ -264,7 +264,7 @@ export async function upload(method, path, fields, progress, options = {}) {
   });
 }
 
-/** Save what a path answers as a file, under a name of its own if one is given: by a ticket, as neither a key in an address nor gigabytes in a page will do. */
+/** Save what a path answers as a file: by a ticket, as neither a key in an address nor gigabytes in a page will do. */
 export async function download(path, filename = undefined) {
   const { url } = await call("POST", "/downloads", { fields: { path, filename } });
   const link = document.createElement("a");

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as key from "./key.js";
 import { load, t } from "./text.js";
-import { showLogin, showSetup } from "./welcome.js";
+import { reason, showLogin, showSetup } from "./welcome.js";
 
 /** Milliseconds after which an appliance that does not answer is asked again. */
 const AGAIN = 2_000;
@@ -59,7 +59,7 @@ async function resume() {
     if (error instanceof api.UnreachableError || error.status === 429 || error.status >= 500) {
       setTimeout(resume, AGAIN);
     } else if (key.isPresent()) {
-      welcome(error.message);
+      welcome(reason(error));
     }
   }
 }

@@ -1,12 +1,16 @@
 // The lines of the audit log in plain words, one for each thing that was done.
 
-import { requestTitle } from "./names.js";
+import { jobTitle, requestTitle } from "./names.js";
 import { phrase, plural, t } from "./text.js";
 
 /** Who is said to have done it in the lines that are written twice, for tools of the original API. */
 const ORIGINAL = "web";
 const TARGET = /^([A-Z]+) (\S+)(?: (\d{3}))?(?: (\d{6,}-\S+))?(?: and (\d+) more within .*)?$/;
+const CHANGE = /^(\S+) E\d{4}$/;
 const OUTCOMES = {
+  "change.reverted": phrase("Taken back"),
+  "change.failed": phrase("Failed"),
+  "change.lost": phrase("Failed, and not taken back"),
   "authentication.failure": phrase("Refused: wrong token"),
   "authorization.refused": phrase("Refused: the token may not do that"),
   "authorization.revoked": phrase("Ended: the token was changed or revoked"),
@@ -30,7 +34,7 @@ function entry(line) {
     time: line.time,
     client: line.client === "-" ? "" : line.client,
     user: line.user,
-    what: known ? requestTitle(method, path) : line.target,
+    what: known ? requestTitle(method, path) : line.target.replace(CHANGE, (_, type) => jobTitle(type)),
     job,
     more: more ? plural(Number(more), "and {count} more time within a minute", "and {count} more times within a minute") : "",
     ...outcome(line.action, status),
@@ -42,7 +46,7 @@ function outcome(action, status) {
   if (Object.hasOwn(OUTCOMES, action)) {
     return { outcome: t(OUTCOMES[action]), kind: action === "request.repeated" ? "info" : "bad" };
   }
-  if (action === "request.begun") {
+  if (action === "request.begun" || action === "download") {
     return { outcome: t("Begun"), kind: "info" };
   }
   if (action !== "request.done") {

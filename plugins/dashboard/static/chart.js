@@ -10,22 +10,24 @@ const GAP = 8;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
+/** @type {Record<string, Intl.DateTimeFormatOptions>} */
+const SHOWS = { time: { timeStyle: "short" }, day: { weekday: "short" }, date: { day: "numeric", month: "short" } };
 /**
  * Distances between the labels of the axis of time, and what a label shows.
  *
  * @type {{step: number, months?: number, shows: Intl.DateTimeFormatOptions}[]}
  */
 const STEPS = [
-  { step: 10 * MINUTE, shows: { timeStyle: "short" } },
-  { step: 15 * MINUTE, shows: { timeStyle: "short" } },
-  { step: 30 * MINUTE, shows: { timeStyle: "short" } },
-  { step: 3 * HOUR, shows: { timeStyle: "short" } },
-  { step: 6 * HOUR, shows: { timeStyle: "short" } },
-  { step: 12 * HOUR, shows: { timeStyle: "short" } },
-  { step: DAY, shows: { weekday: "short" } },
-  { step: 2 * DAY, shows: { weekday: "short" } },
-  { step: 7 * DAY, shows: { day: "numeric", month: "short" } },
-  { step: 14 * DAY, shows: { day: "numeric", month: "short" } },
+  { step: 10 * MINUTE, shows: SHOWS.time },
+  { step: 15 * MINUTE, shows: SHOWS.time },
+  { step: 30 * MINUTE, shows: SHOWS.time },
+  { step: 3 * HOUR, shows: SHOWS.time },
+  { step: 6 * HOUR, shows: SHOWS.time },
+  { step: 12 * HOUR, shows: SHOWS.time },
+  { step: DAY, shows: SHOWS.day },
+  { step: 2 * DAY, shows: SHOWS.day },
+  { step: 7 * DAY, shows: SHOWS.date },
+  { step: 14 * DAY, shows: SHOWS.date },
   { months: 2, step: 60 * DAY, shows: { month: "short" } },
   { months: 4, step: 120 * DAY, shows: { month: "short" } },
 ];
@@ -91,10 +93,10 @@ export const sample = (index) => html`<svg class="sample" width="28" height="12"
 /**
  * Return the values at which the axis has labels, from 0 on.
  *
- * @param {{top?: number, lines: {values: (number | null)[]}[]}} chart
+ * @param {{top?: number, unit: any, lines: {values: (number | null)[]}[]}} chart
  */
-function heights({ top, lines }) {
-  const highest = top ?? Math.max(0, ...lines.flatMap((line) => line.values.filter((each) => each !== null)));
+function heights({ top, unit, lines }) {
+  const highest = top ?? Math.max(unit === rate ? 4 : 0, ...lines.flatMap((line) => line.values.filter((each) => each !== null)));
   const rough = (highest || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.999);

@@ -1,6 +1,6 @@
 // Questions before something is done.
 
-import { whenLeft } from "./leaving.js";
+import { untilSignedOut } from "./api.js";
 import { t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
@@ -55,4 +55,15 @@ export function ask({ title, body, action, danger = false, typed, cancel = true,
     dialog.showModal();
     whenLeft(() => dialog.close(""), signal, closed.signal);
   });
+}
+
+/** Call a function once the screen or the login is left, in whichever way, until a signal says that it does not matter. */
+function whenLeft(action, screen, until) {
+  addEventListener("popstate", action, { signal: until });
+  for (const each of [untilSignedOut(), ...(screen ? [screen] : [])]) {
+    each.addEventListener("abort", action, { signal: until });
+    if (each.aborted) {
+      action();
+    }
+  }
 }

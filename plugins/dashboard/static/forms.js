@@ -38,10 +38,6 @@ export class Fields {
     this.places = new Map();
   }
 
-  get isEmpty() {
-    return Object.keys(this.schema.properties ?? {}).length === 0;
-  }
-
   /** The fields. */
   view() {
     return this.properties(this.schema, "");

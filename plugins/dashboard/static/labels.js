@@ -16,6 +16,10 @@ export const LABELS = {
   ntpserver: phrase("NTP server"),
 };
 
+/** Compare two keys of the network settings: as they follow in LABELS, others after them. */
+export const inOrder = (a, b) => rank(a) - rank(b);
+const rank = (name) => (Object.keys(LABELS).indexOf(name) + 1) || Infinity;
+
 /** Where an address comes from. */
 export const MODES = { dhcp: phrase("Automatic (DHCP)"), static: phrase("Fixed address") };
 

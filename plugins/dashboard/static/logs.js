@@ -1,9 +1,8 @@
 // The log viewer: a choice of logs, a search in what is shown, and new lines as they come.
 
 import { follow } from "./jobs.js";
-import { readableLog } from "./loglines.js";
 import { jobTitle } from "./names.js";
-import { phrase } from "./text.js";
+import { phrase, readableLog } from "./text.js";
 
 /** Bytes of a log that are shown, the last ones. */
 const SHOWN = 64 * 1024;

@@ -36,6 +36,7 @@ const REQUESTS = {
   "POST /jobs/{id}/cancel": phrase("Cancel a task"),
   "PATCH /uploads/{id}": phrase("Send a part of an upload"),
   "DELETE /uploads/{id}": phrase("Remove an upload"),
+  "GET /session": phrase("Sign in"),
   "GET /logs": phrase("Download the logs"),
   "GET /debug": phrase("Download the report for the support"),
 };
@@ -64,5 +65,5 @@ export function requestTitle(method, path) {
   return method === "DELETE" ? t("Remove: {name}", { name }) : name;
 }
 
-/** Return who did something: the administrator of the appliance, the holder of a named token, or its console. */
-export const userTitle = (user) => (user === "admin" ? t("Administrator") : user === "-" || !user ? t("unknown") : user);
+/** Return who did something. */
+export const userTitle = (user) => (user === "admin" ? t("Administrator") : user === "first-run" ? t("First setup") : user === "-" || !user ? t("unknown") : user);

@@ -105,6 +105,7 @@ class Form {
     const sends = Object.values(fields).some((value) => value instanceof File);
     const answer = await (sends ? this.upload(path, fields) : ctx.call(part.method, path, { fields }));
     if (answer?.job) {
+      this.state.trials.forEach((trial) => trial.mine(part.path, answer.job));
       this.follow(answer.job);
     } else {
       this.answer = answer;

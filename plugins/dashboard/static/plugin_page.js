@@ -4,6 +4,10 @@ import { PREFIX } from "./api.js";
 import { Waiting } from "./jobs.js";
 import { answerPart, chartPart, downloadPart, textPart } from "./plugin_shown.js";
 import { formPart, questionPart } from "./plugin_forms.js";
+import { starts, tries } from "./screens/description.js";
+import { Trial } from "./screens/trial.js";
+import { now } from "./text.js";
+import { shown } from "./values.js";
 
 const KINDS = {
   form: formPart,
@@ -35,13 +39,17 @@ export async function page(root, ctx) {
     answers: new Map(),
     draw: () => {},
     reload: () => news.call(),
+    trials: trialsOf(ctx, () => state.draw()),
     /** How wide a chart may be in its card. */
     room: () => Math.max(240, root.clientWidth - 42),
   };
-  const parts = screen.parts.filter((part) => KINDS[part.kind]).map((part, index) => KINDS[part.kind](state, part, `part-${index}`, operation(ctx, part)));
+  const told = screen.parts.filter((part) => KINDS[part.kind]);
+  const parts = told.map((part, index) => KINDS[part.kind](state, part, `part-${index}`, operation(ctx, part)));
+  const isIdle = (index) => state.trials.some((trial) => trial.replaces(told[index].path));
   state.draw = () => signal.aborted || render(html`
     ${screen.summary ? html`<p>${t(screen.summary)}</p>` : nothing}
-    ${parts.map((part) => view(ctx, part))}`);
+    ${state.trials.map((trial) => trial.view())}
+    ${parts.map((part, index) => (isIdle(index) ? nothing : view(ctx, part)))}`);
   await load(parts, state);
   resume(state, parts);
   await follow(state, parts, news);
@@ -50,7 +58,7 @@ export async function page(root, ctx) {
 /** Return what the document says of the request of a part. */
 const operation = ({ document }, part) => (part.path ? document.paths[PREFIX + part.path]?.[part.method.toLowerCase()] : undefined);
 
-/** Return the types of job that the requests of this screen start, as far as that is known: by name if nothing else is. */
+/** Return the types of job that the requests of this screen start. */
 function jobTypes(ctx) {
   const started = ctx.screen.parts.map((part) => operation(ctx, part)?.["x-starts"]?.job).filter(Boolean);
   return new Set([...started, ctx.screen.path.split("/")[1]]);
@@ -76,7 +84,9 @@ async function load(parts, state) {
 
 /** Show the job that is running already, whoever started it. */
 function resume(state, parts) {
-  const running = [...state.types].map((type) => state.ctx.lastJob(type)).find((job) => job?.status === "running");
+  const last = [...state.types].map((type) => state.ctx.lastJob(type)).filter(Boolean);
+  state.trials.forEach((trial) => last.forEach((job) => trial.hear(job)));
+  const running = last.find((job) => job.status === "running");
   if (running) {
     const form = parts.find((part) => part.starts?.has(running.type)) ?? parts.find((part) => part.follow);
     form?.follow(running.id);
@@ -101,5 +111,59 @@ async function follow(state, parts, news) {
       await load(parts, state);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
+  }
+}
+
+/** Seconds until a change that tells no time may be confirmed all the same. */
+const WAITS = 5;
+
+/** Return a question for each request of a screen whose change may be tried. */
+function trialsOf(ctx, draw) {
+  const paths = ctx.screen.parts.filter(({ kind, method }) => kind === "form" && method === "POST").map(({ path }) => path);
+  return [...new Set(paths)].filter((path) => tries(ctx.document, path)).map((path) => new PluginTrial(ctx, draw, path));
+}
+
+/** The question whether a change on trial shall stay. */
+class PluginTrial {
+  constructor(ctx, draw, path) {
+    const { t } = ctx;
+    this.ctx = ctx;
+    this.path = path;
+    this.type = starts(ctx.document, path);
+    this.trial = new Trial(ctx, draw, path, {
+      title: t("Keep this change?"),
+      told: t("It is in force on trial. Unless somebody confirms it, what was before comes back."),
+      restored: "",
+      keep: t("Keep this change"),
+    });
+  }
+
+  /** A job began, goes on or ended. */
+  hear(job) {
+    if (job.type === this.type && job.status === "running" && job.id !== this.trial.id) {
+      this.trial.begin(job.id);
+    } else if (job.id === this.trial.id && job.status !== "running") {
+      this.trial.end(job);
+    }
+  }
+
+  /** Remember that this page asked for the change. */
+  mine(path, id) {
+    if (path === this.path) {
+      this.trial.mine(id);
+    }
+  }
+
+  view() {
+    const { nothing, t } = this.ctx;
+    const { "seconds-left": left, ...values } = this.trial.pending ?? {};
+    return left === undefined ? nothing : this.trial.view(Object.keys(values).length ? shown(values, { title: t("Keep this change?") }) : nothing);
+  }
+
+  /** Whether a part of the screen is this question over again, or asks of nothing. */
+  replaces(path) {
+    const job = this.ctx.lastJob(this.type);
+    const mayWait = job?.status === "running" && now() - job.started > WAITS;
+    return path === `${this.path}/confirm` && (this.trial.pending !== null || !mayWait);
   }
 }

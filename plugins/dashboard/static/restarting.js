@@ -42,8 +42,14 @@ export class Restarting {
     this.asking = false;
     /** @type {any} */
     this.note = nothing;
+    /** Whether the note says that the appliance is back. */
+    this.isBack = false;
     live.on("job", (job) => job.type === TYPE && job.status === "running" && this.begun(job.id), signal);
     live.on("reach", (reached) => (this.lost = this.lost || !reached), signal);
+  }
+
+  /** Say after a reload of the page, once there is a frame to say it in, that a restart ended. */
+  recall() {
     if (notes.read(NOTE)) {
       notes.drop(NOTE);
       this.say(t("The appliance is back."), "good");
@@ -61,9 +67,9 @@ export class Restarting {
     return html`<p>${text} <span aria-hidden="true">${duration((Date.now() - this.since) / 1000)}</span></p>`;
   }
 
-  /** Remember over a reload of the page that a restart ended. */
+  /** Remember over a reload of the page that a restart ended, or has just ended. */
   handOver() {
-    if (this.since) {
+    if (this.since || this.isBack) {
       notes.keep(NOTE, true);
     }
   }
@@ -154,11 +160,11 @@ export class Restarting {
 
   say(text, kind) {
     const note = html`<p class=${kind}>${text}</p>`;
-    this.note = note;
+    Object.assign(this, { note, isBack: kind === "good" });
     this.redraw();
     setTimeout(() => {
       if (this.note === note) {
-        this.note = nothing;
+        Object.assign(this, { note: nothing, isBack: false });
         this.redraw();
       }
     }, SAID_FOR);

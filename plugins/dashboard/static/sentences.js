@@ -16,6 +16,15 @@ const CODES = {
   E2004: phrase("The update failed, and the way back to the former version failed, too. Please ask your vendor."),
 };
 
+/** What sentences of the appliance mean that speak of its insides. */
+const MEANINGS = /** @type {[RegExp, string][]} */ ([
+  [/ for a confirmation, and is put back then/, phrase("Another change is on trial. Keep it first, or wait until it is taken back.")],
+  [/^The archive is no tar archive/, phrase("This file is not a backup.")],
+  [/^The license is not an OpenPGP message/, phrase("This file is not a license.")],
+]);
+/** How the appliance tells programs what to ask of it next. */
+const ADVICE = /: [^:]*\b(GET|POST) \/[^:]*$/;
+
 /** What is said, with `{name}` for each part that changes. */
 export const SENTENCES = [
   phrase("is required"),
@@ -29,6 +38,7 @@ export const SENTENCES = [
   phrase("The license is not an OpenPGP message"),
   phrase("The license is not encrypted to the key in license.key: it is for another appliance"),
   phrase("The package cannot be decrypted: {reason}"),
+  phrase("It is not a file that was encrypted with a passphrase by openssl enc"),
   phrase("The package is damaged or not an update package: {reason}"),
   phrase("The package's version {version} is not newer than {installed}"),
   phrase("The package's signature is not valid: it was changed or signed with another key"),
@@ -64,7 +74,7 @@ const RULES = [
 
 const patterns = [...SENTENCES, ...RULES].map((sentence) => ({
   sentence,
-  pattern: new RegExp(`^${sentence.replace(/[.*+?^$|()[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`, "su"),
+  pattern: new RegExp(`^${sentence.replace(/[.*+?^$|()[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`, "sui"),
 }));
 
 /** Return what a field may hold: as its author or a translation has it, or as a validator describes itself. */
@@ -85,15 +95,16 @@ export function rule(description) {
  *   the page; `meaning` is what its code means.
  */
 export function said(message, { atField = false, code } = {}) {
-  const text = readable(message, t, atField);
-  const meaning = code && Object.hasOwn(CODES, code) ? t(CODES[code]) : "";
+  const means = MEANINGS.find(([pattern]) => pattern.test(message))?.[1] ?? (code && Object.hasOwn(CODES, code) ? CODES[code] : "");
+  const meaning = means && t(means);
+  const text = readable(message.replace(ADVICE, ""), t, atField);
   if (document.documentElement.lang.startsWith("en")) {
     return { text, lang: undefined, meaning };
   }
   for (const { sentence, pattern } of patterns) {
-    const match = pattern.exec(message) ?? pattern.exec(text.charAt(0).toLowerCase() + text.slice(1));
+    const match = pattern.exec(message) ?? pattern.exec(text);
     if (match && isTranslated(sentence)) {
-      const translated = t(sentence, match.groups ?? {});
+      const translated = t(sentence, Object.fromEntries(Object.entries(match.groups ?? {}).map(([name, value]) => [name, said(value).text])));
       const begins = sentence.startsWith("{") ? translated : translated.charAt(0).toUpperCase() + translated.slice(1);
       return { text: begins, lang: undefined, meaning };
     }

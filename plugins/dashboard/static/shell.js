@@ -1,13 +1,13 @@
 // The frame of all screens after login: head, menu, the state of the connection, and the way between screens.
 
 import * as api from "./api.js";
-import { Served } from "./served.js";
 import * as key from "./key.js";
 import * as live from "./live.js";
 import { Navigation } from "./navigation.js";
 import { pluginScreens } from "./plugin_screens.js";
 import { Restarting } from "./restarting.js";
 import { SCREENS } from "./screens.js";
+import { Served, starts, tries } from "./screens/description.js";
 import * as text from "./text.js";
 import * as widgets from "./widgets.js";
 import { html, nothing, render, svg } from "./vendor/lit-html.js";
@@ -44,6 +44,7 @@ export async function start(root, site, session, leave) {
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
   draw();
+  frame.restarting.recall();
   await show();
 }
 
@@ -243,15 +244,21 @@ function connection() {
   return html`<div class="connection" role="status">${told !== nothing ? told : frame.isOutdated ? outdated() : changing()}</div>`;
 }
 
-/** The screens of changes that may wait for somebody who says that they shall stay. */
-const TRIED = { settings: "network", certs: "certificates" };
+/** What built-in screens may put on trial. */
+const TRIED = { network: ["/settings"], certificates: ["/certs"] };
 
-/** What leads to a change that goes on elsewhere, as it comes back where nobody keeps it. */
+/** The types of jobs whose changes wait on a screen. */
+function waiting({ name, path, parts = [] }) {
+  const paths = TRIED[name] ?? [path, ...parts.map((part) => part.path)];
+  return paths.filter((each) => each && tries(frame.document, each)).map((each) => starts(frame.document, each));
+}
+
+/** What leads to changes that go on elsewhere, as they come back where nobody keeps them. */
 function changing() {
-  const job = [...live.state.jobs.values()].find(({ type, status }) => status === "running" && Object.hasOwn(TRIED, type));
-  const screen = job && frame.menu.find(({ name }) => name === TRIED[job.type]);
-  return screen && screen !== current()
-    ? html`<p>${t("A change is being made: {title}.", { title: t(screen.title) })} <a href="${BASE}/${screen.name}">${t("Look at it")}</a></p>`
+  const running = new Set([...live.state.jobs.values()].filter(({ status }) => status === "running").map(({ type }) => type));
+  const screens = running.size ? frame.menu.filter((screen) => screen !== current() && waiting(screen).some((type) => running.has(type))) : [];
+  return screens.length
+    ? screens.map((screen) => html`<p>${t("A change is being made that may have to be confirmed: {title}.", { title: t(screen.title) })} <a href="${BASE}/${screen.name}">${t("Look at it")}</a></p>`)
     : nothing;
 }
 

@@ -171,3 +171,9 @@ export function bytes(amount) {
   }
   return quantity(rest, units[unit], unit > 1 && rest < 100 ? 1 : 0);
 }
+
+/** How lines of jobs begin: the time, and who wrote it. */
+const BEGINNING = /^\[(\d{9,11})\](?:\[[A-Z ]{1,32}\])? ?/gm;
+
+/** Return a log as people read it. */
+export const readableLog = (log) => log.replace(BEGINNING, (_, seconds) => `${logTime(Number(seconds))}  `);

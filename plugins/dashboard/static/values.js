@@ -13,7 +13,7 @@ const MOST = 500;
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Return whether it is the state of a job, as `request.job_status` answers. */
-export const isJobState = (value) => isObject(value) && "status" in value && "percentage" in value && "log" in value;
+export const isJobState = (value) => isObject(value) && "status" in value && "log" in value && ("percentage" in value || value.status === null);
 
 /**
  * Show a value.

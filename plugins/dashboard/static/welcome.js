@@ -61,7 +61,8 @@ async function submit(event, name, action) {
   }
 }
 
-function reason(error) {
+/** Return why it failed, for people. */
+export function reason(error) {
   if (error instanceof api.UnreachableError) {
     return t("The appliance does not answer. Please try again.");
   }
@@ -69,7 +70,11 @@ function reason(error) {
     const seconds = Math.max(1, error.retryAfter);
     return plural(seconds, "Too many attempts. Please try again in {count} second.", "Too many attempts. Please try again in {count} seconds.");
   }
-  return error.message;
+  if (error instanceof api.ApiError || error.at) {
+    return error.message;
+  }
+  reportError(error);
+  return t("This page failed. Please load it again.");
 }
 
 /** An error at a field. */

@@ -4,10 +4,9 @@ import * as api from "./api.js";
 import { ask, declined } from "./dialogs.js";
 import * as live from "./live.js";
 import { follow } from "./jobs.js";
-import { readableLog } from "./loglines.js";
 import { secretInput } from "./secret.js";
 import { said } from "./sentences.js";
-import { dateTime, duration, now, percent, phrase, t } from "./text.js";
+import { dateTime, duration, now, percent, phrase, readableLog, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 export { ask };
@@ -38,7 +37,7 @@ export function field({ name, label, hint = "", type = "text", value = "", requi
         : html`<input id=${id} name=${name} type=${type} ?required=${required} data-pointer=${pointer} spellcheck="false"
           autocomplete=${more.autocomplete ?? "off"} aria-describedby=${described} inputmode=${more.inputmode ?? nothing}
           min=${more.min ?? nothing} max=${more.max ?? nothing} maxlength=${more.maxlength ?? nothing}
-          accept=${more.accept ?? nothing} @change=${more.change} .value=${type === "file" ? nothing : value}>`;
+          accept=${more.accept ?? nothing} @change=${type === "file" ? chosen : more.change} .value=${type === "file" ? nothing : value}>`;
   return html`<p class="field">
     <label for=${id}>${label}${optional ? html` <span class="optional">${t("(optional)")}</span>` : nothing}</label>
     ${input}
@@ -46,6 +45,9 @@ export function field({ name, label, hint = "", type = "text", value = "", requi
     <span class="problem" id="${id}-problem"></span>
   </p>`;
 }
+
+/** What was said of another file is not true of this one. */
+const chosen = (event) => clearErrors(event.target.form);
 
 /** Show an error: at the field that it names, otherwise above the buttons. */
 export function showError(form, error) {
@@ -55,9 +57,9 @@ export function showError(form, error) {
   if (input) {
     input.setAttribute("aria-invalid", "true");
     const problem = form.querySelector(`#${CSS.escape(input.id)}-problem`);
-    const { text, lang = "" } = said(error.message, { atField: true });
-    problem.textContent = text;
-    problem.lang = lang;
+    const { text, lang = "", meaning } = said(error.message, { atField: true });
+    problem.textContent = meaning || text;
+    problem.lang = meaning ? "" : lang;
     input.closest("details")?.setAttribute("open", "");
     input.focus();
     return;

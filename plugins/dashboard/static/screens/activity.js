@@ -165,7 +165,7 @@ class Jobs extends Paged {
         <td role="cell">${stateOf(job.status)}${running ? html`<p class="figures">${percent(job.percentage / 100)}</p>` : nothing}</td>
         <td role="cell" class="when">${dateTime(job.started)}</td>
         <td role="cell" class="when">${duration(took)}</td>
-        <td role="cell">${userTitle(job.user)}${job.client && job.client !== "-" ? html`<p class="hint">${t("from {address}", { address: job.client })}</p>` : nothing}</td>
+        <td role="cell" class="who">${userTitle(job.user)}${job.client && job.client !== "-" ? html`<p class="hint">${t("from {address}", { address: job.client })}</p>` : nothing}</td>
         <td role="cell">
           <button type="button" aria-expanded=${open} aria-label=${t("Details of {title}, {when}", { title: jobTitle(job.type), when: dateTime(job.started) })}
             @click=${() => this.toggle(job)}>${t("Details")}</button>

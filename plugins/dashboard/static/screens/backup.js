@@ -88,20 +88,24 @@ class Screen {
     const failed = this.backup?.status === "failed" && !this.shown;
     return html`<section class="card" aria-labelledby="backup">
       <h2 id="backup">${t("Backup")}</h2>
-      ${there ? this.facts() : failed ? alert({ message: this.backup["error-message"] ?? t("The last backup failed.") }) : html`<p class="hint">${t("There is no backup on this appliance yet.")}</p>`}
-      ${this.room()}
+      ${there ? nothing : failed ? alert({ message: this.backup["error-message"] ?? t("The last backup failed.") }) : html`<p class="hint">${t("There is no backup on this appliance yet.")}</p>`}
+      ${this.facts(there)}
       ${may("POST", "/backup") ? this.actions(there) : there && may("POST", "/downloads") ? this.downloading() : nothing}
     </section>`;
   }
 
-  facts() {
+  facts(there) {
     const { html, nothing, bytes, dateTime, fromNow, t } = this.ctx;
     const { backup } = this;
+    if (!there) {
+      return html`<dl class="facts">${this.room()}</dl>`;
+    }
     const size = fromHuman(backup.filesize);
     return html`<dl class="facts">
         ${this.made ? html`<dt>${t("Made")}</dt><dd>${dateTime(this.made)} (${fromNow(this.made)})</dd>` : nothing}
         <dt>${t("Size")}</dt><dd>${Number.isFinite(size) ? bytes(size) : (backup.filesize ?? t("unknown"))}</dd>
         <dt>${t("SHA-256 checksum")}</dt><dd><code>${backup.sha256}</code></dd>
+        ${this.room()}
       </dl>
       ${this.list(backup.missing, t("What the backup should contain and was not there"))}
       ${this.list(backup.incomplete, t("What could not be saved"))}`;
@@ -112,7 +116,7 @@ class Screen {
     const { html, nothing, bytes, t } = this.ctx;
     const [used, total] = [this.disk?.used, this.disk?.total].map(fromHuman);
     return Number.isFinite(total - used)
-      ? html`<dl class="facts"><dt>${t("Free space")}</dt><dd>${t("{free} of {total}", { free: bytes(Math.max(0, total - used)), total: bytes(total) })}</dd></dl>`
+      ? html`<dt>${t("Free space")}</dt><dd>${t("{free} of {total}", { free: bytes(Math.max(0, total - used)), total: bytes(total) })}</dd>`
       : nothing;
   }
 

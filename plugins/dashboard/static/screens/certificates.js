@@ -13,7 +13,6 @@ const FILES = ["public", "private", "ca"];
 const EXAMPLE = (kind) => `-----BEGIN ${kind}-----
 MIIDXTCCAkWgAwIBAgIJAJC1HiIAZAiIMA0GCSqGSIb3DQEBCwUAMEUxCzAJBgNV
 … many more lines …
-Fayua4DRHyZOLmlvQ6tIChY0ClXXuefbmVSDeUHwc8YuB7xxt8BVc69rLeHV15A0
 -----END ${kind}-----`;
 
 /** Show the screen. */

@@ -1,16 +1,19 @@
 // What the appliance is and how it is.
 
 import { changelogView } from "../changelog.js";
-import { LABELS, MODES } from "../labels.js";
+import { inOrder, LABELS, MODES } from "../labels.js";
+import { jobTitle } from "../names.js";
+import { said } from "../sentences.js";
 
 /** Show the screen. */
-export async function page(root, { html, nothing, look, render, may, live, signal, t }) {
+export async function page(root, { dateTime, html, nothing, look, render, may, live, signal, t }) {
   const optional = (path) => (may("GET", path) ? look(path) : null);
   const [version, settings, changelog, answered] = await Promise.all(["/version", "/settings", "/changelog", "/services"].map(optional));
 
   const draw = () => {
     const services = live.state.services ?? answered?.services ?? [];
     render(html`
+      ${live.state.health?.reverted?.map(failure)}
       <div class="cards">
         <section class="card">
           <h2>${t("This appliance")}</h2>
@@ -32,8 +35,15 @@ export async function page(root, { html, nothing, look, render, may, live, signa
         : nothing}`);
   };
 
+  /** A change that was put back, or could not be. */
+  const failure = ({ job, time, "error-code": code, "error-message": message }) => html`<div class="message ${code === "E2001" ? "warn" : "bad"}">
+    <p><strong>${jobTitle(job.replace(/^\d+-/, ""))}, ${dateTime(time)}</strong></p>
+    <p>${said(message, { code }).meaning || said(message).text}</p>
+    ${may("GET", "/jobs") ? html`<p><a href="/dashboard/activity">${t("Look at it")}</a></p>` : nothing}
+  </div>`;
+
   const facts = (network) => html`<dl class="facts">
-    ${Object.entries(network).map(([name, value]) => html`<dt>${Object.hasOwn(LABELS, name) ? t(LABELS[name]) : name}</dt><dd>${name === "mode" && Object.hasOwn(MODES, value) ? t(MODES[value]) : shown(value)}</dd>`)}
+    ${Object.entries(network).sort(([a], [b]) => inOrder(a, b)).map(([name, value]) => html`<dt>${Object.hasOwn(LABELS, name) ? t(LABELS[name]) : name}</dt><dd>${name === "mode" && Object.hasOwn(MODES, value) ? t(MODES[value]) : shown(value)}</dd>`)}
   </dl>`;
 
   const list = (services) => html`<ul class="services">
@@ -45,6 +55,7 @@ export async function page(root, { html, nothing, look, render, may, live, signa
 
   live.on("services", draw, signal);
   live.on("state", draw, signal);
+  live.on("health", draw, signal);
   draw();
 }
 

@@ -43,17 +43,16 @@ export class NamedTokens {
   table() {
     const { html, date, t } = this.ctx;
     return html`<div class="wide" tabindex="0" role="region" aria-labelledby="named">
-      <table>
-        <thead><tr>
-          <th scope="col">${t("Name")}</th><th scope="col">${t("May do")}</th><th scope="col">${t("Made")}</th>
-          <th scope="col">${t("Valid until")}</th><th scope="col"><span class="unseen">${t("Action")}</span></th>
+      <table class="stacked" role="table">
+        <thead role="rowgroup"><tr role="row">
+          ${[t("Name"), t("May do"), t("Made"), t("Valid until"), html`<span class="unseen">${t("Action")}</span>`].map((each) => html`<th role="columnheader" scope="col">${each}</th>`)}
         </tr></thead>
-        <tbody>${Object.entries(this.tokens).map(([name, { scopes, created, expires }]) => html`<tr>
-          <th scope="row">${name}</th>
-          <td>${(scopes ?? []).map((scope) => this.scope(scope)).join(", ")}</td>
-          <td>${created ? date(created) : ""}</td>
-          <td>${this.end(expires)}</td>
-          <td><button type="button" class="plain" aria-label=${t("Revoke {name}", { name })} @click=${() => this.revoke(name)}>${t("Revoke")}</button></td>
+        <tbody role="rowgroup">${Object.entries(this.tokens).map(([name, { scopes, created, expires }]) => html`<tr role="row">
+          <th role="rowheader" scope="row">${name}</th>
+          <td role="cell">${(scopes ?? []).map((scope) => this.scope(scope)).join(", ")}</td>
+          <td role="cell">${created ? date(created) : ""}</td>
+          <td role="cell">${this.end(expires)}</td>
+          <td role="cell"><button type="button" class="plain" aria-label=${t("Revoke {name}", { name })} @click=${() => this.revoke(name)}>${t("Revoke")}</button></td>
         </tr>`)}</tbody>
       </table>
     </div>`;

@@ -3,7 +3,7 @@
 
 import { place, whereTo } from "./address.js";
 import { Changes, onlyLooking, told } from "./changes.js";
-import { LABELS, MODES } from "../labels.js";
+import { inOrder, LABELS, MODES } from "../labels.js";
 import { Trial } from "./trial.js";
 
 const FIXED = ["ip_address", "netmask", "gateway"];
@@ -104,7 +104,7 @@ class Network {
 
   /** Where the settings on trial are to be confirmed. */
   pendingPlace() {
-    const target = whereTo(this.trial.pending?.settings?.network ?? {}) ?? this.moved;
+    const target = whereTo(this.trial.pending?.settings?.network ?? {}, this.settings.network) ?? this.moved;
     return target ? place(this.ctx, target) : this.ctx.nothing;
   }
 
@@ -249,10 +249,10 @@ class Network {
   list(changes) {
     const { html, t } = this.ctx;
     const known = (table, key, otherwise) => (Object.hasOwn(table, key) ? t(table[key]) : otherwise);
-    const name = (path) => known(LABELS, path.replace(/^network\./, ""), path);
+    const key = ({ path }) => path.replace(/^network\./, "");
     const value = (each) => (each === undefined || each === null ? t("nothing") : known(MODES, each, shown(each)));
     return html`<dl class="facts">
-      ${changes.map((each) => html`<dt>${name(each.path)}</dt>
+      ${changes.toSorted((a, b) => inOrder(key(a), key(b))).map((each) => html`<dt>${known(LABELS, key(each), each.path)}</dt>
         <dd>${t("{to}, before: {from}", { to: value(each.to), from: value(each.from) })}</dd>`)}
     </dl>`;
   }

@@ -68,9 +68,12 @@ export class Trial {
       const job = live.state.jobs.get(id);
       if (document.visibilityState === "visible" && (job === undefined || job.status === "running")) {
         const shown = await look(this.path).catch((error) => this.passing(error));
-        if (shown?.pending && this.id === id && this.outcome === null) {
+        const waits = shown?.pending && this.id === id && this.outcome === null;
+        if (waits) {
           this.take(shown.pending);
-          this.draw();
+        }
+        this.draw();
+        if (waits) {
           this.show();
         }
       }
