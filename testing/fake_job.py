@@ -38,6 +38,7 @@ class FakeJob:
     :param outputs: of programs run by `output`, and of scripts that are listened to, by file name; empty for others.
     :param applied: whether a plugin applies the settings that `apply` offers.
     :param cancelled: whether the job is cancelled: its next step raises JobCancelledError, once.
+    :param committed: whether it has passed the point of no return.
     :param previewed: the facts passed to `preview`.
     :param lines: the logged lines.
     :param percentages: the values passed to `progress`.
@@ -58,6 +59,7 @@ class FakeJob:
     outputs: Mapping[str, bytes] = field(default_factory=dict)
     applied: bool = False
     cancelled: bool = False
+    committed: bool = False
     previewed: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     percentages: list[int] = field(default_factory=list)
@@ -72,10 +74,11 @@ class FakeJob:
     def commit(self) -> None:
         """Be cancelled if that was told before; then nothing cancels it."""
         self._step()
+        self.committed = True
 
     def begin_trial(self) -> None:
         """Be cancelled if that was told before; then nothing cancels it."""
-        self._step()
+        self.commit()
 
     def restarting(self, why: str) -> None:
         """Add to `calls`."""
@@ -189,7 +192,7 @@ class FakeJob:
         return self.exit_statuses.get(os.path.basename(program), 0)
 
     def _step(self) -> None:
-        if self.cancelled:
+        if self.cancelled and not self.committed:
             self.cancelled = False
             raise JobCancelledError
 

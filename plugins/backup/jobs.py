@@ -108,6 +108,7 @@ def _make(job: Job, found: Matches) -> None:
                 with privileges.raised():
                     packed = packing.pack(tree, sink, room, notes, progress)
             told = _told(job, found, notes)
+            job.commit()  # a backup that can be downloaded is none that was cancelled
             size_shown = stored_backup.store(appliance, partial, packed, told)
         except packing.TooBigError as error:
             partial.unlink(missing_ok=True)

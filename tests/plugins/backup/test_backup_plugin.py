@@ -178,6 +178,25 @@ def test_the_reserve_stays_free_even_when_the_data_grow_after_the_estimate(
     assert [path.name for path in appliance.uploads.iterdir()] == ["backup.json"]
 
 
+def test_a_backup_that_can_be_downloaded_is_none_that_was_cancelled(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (appliance.data / "db").write_bytes(bytes(CHUNK))
+    listing(appliance, "db")
+    job, store = Job(appliance), stored_backup.store
+
+    def cancelled(*arguments: Any) -> str:
+        size = store(*arguments)
+        job.cancelled = True
+        return size
+
+    monkeypatch.setattr(stored_backup, "store", cancelled)
+    jobs.back_up(job)
+
+    status = stored_backup.status(appliance)
+    assert status and status["status"] == "success"
+
+
 def test_a_full_disk_fails_the_backup_and_leaves_nothing_of_it(
     appliance: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
