@@ -23,11 +23,11 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
 
     :raises ApiError: 400, none waits for that; 403, the credential was revoked meanwhile.
     """
-    trial = await request.trial(job_type)
-    if trial and not await asyncio.to_thread(_can_end, request.service.jobs.launcher, trial):
-        raise RetryLaterError(400, NOTHING_WAITS)
-    if trial is None and not await asyncio.to_thread(_begins, request.service.jobs.launcher, job_type):
-        raise RetryLaterError(400, NOTHING_WAITS)
+    trial, launcher = await request.trial(job_type), request.service.jobs.launcher
+    if trial and not await asyncio.to_thread(_can_end, launcher, trial):
+        raise await _nothing_waits(launcher, job_type)
+    if trial is None and not await asyncio.to_thread(_begins, launcher, job_type):
+        raise await _nothing_waits(launcher, job_type)
     if trial is None or not trial.is_waiting:
         raise RetryLaterError(400, NOT_YET, BUSY)
     if request.dry_run:
@@ -38,9 +38,18 @@ async def confirm(request: ApiRequest, job_type: str) -> None:
     except OSError as error:
         raise ApiError(400, f"The confirmation cannot be recorded: {error.strerror or error}") from error
     if not decided:
-        raise RetryLaterError(400, NOTHING_WAITS)
+        raise await _nothing_waits(launcher, job_type)
     request.started(trial.id)
     await request.service.jobs.await_end(job_type, trial.id, END_TIMEOUT)
+
+
+async def _nothing_waits(launcher: Launcher, job_type: str) -> RetryLaterError:
+    """Return the error, which says what became of the last change on trial: the first answer may have been lost."""
+    last = await asyncio.to_thread(launcher.records.latest, job_type)
+    if last is None or not last.confirm or last.status == "running":
+        return RetryLaterError(400, NOTHING_WAITS)
+    became = {"E2001": "was put back", None: "is final"}.get(last.error_code, "failed")
+    return RetryLaterError(400, f"{NOTHING_WAITS}: the last change, {last.id}, {became}")
 
 
 def _can_end(launcher: Launcher, trial: Trial) -> bool:

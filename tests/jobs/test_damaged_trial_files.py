@@ -67,7 +67,8 @@ def test_settings_whose_record_is_lost_come_back_when_the_service_starts(host: H
     assert "old.host" in live.read_text()
     wait_until(lambda: leftovers(host) == [])
     answer = host.request("POST", "/settings/confirm")
-    assert (answer.status, answer.json["Error-Message"]) == (400, NOTHING_WAITS)
+    said = f"{NOTHING_WAITS}: the last change, {id}, was put back"
+    assert (answer.status, answer.json["Error-Message"]) == (400, said)
     assert host.request("GET", "/settings").json == OLD
     assert ended(host, post(host, NEW).headers["Job-Id"])["status"] == "success"
 

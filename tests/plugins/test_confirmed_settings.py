@@ -153,6 +153,22 @@ def test_a_confirmation_is_refused_where_nothing_waits_for_one(host: Host) -> No
     assert (answer.status, answer.json["Error-Message"]) == (400, "Nothing waits for a confirmation")
 
 
+def test_a_confirmation_that_is_sent_again_says_what_became_of_the_change(host: Host) -> None:
+    def again() -> str:
+        answer = host.request("POST", "/settings/confirm")
+        assert answer.status == 400
+        return str(answer.json["Error-Message"])
+
+    prepare(host)
+    put_back = begin(host)
+    assert ended(host, put_back)["error-code"] == "E2001"
+    assert again() == f"Nothing waits for a confirmation: the last change, {put_back}, was put back"
+    final = begin(host)
+    assert host.request("POST", "/settings/confirm").status == 200
+    assert ended(host, final)["status"] == "success"
+    assert again() == f"Nothing waits for a confirmation: the last change, {final}, is final"
+
+
 def test_a_confirmation_before_the_change_is_complete_is_to_be_sent_again(host: Host, tmp_path: Path) -> None:
     prepare(host, f"touch {tmp_path}/runs; sleep 2")
     id = post(host, NEW, "confirm=10").headers["Job-Id"]
