@@ -208,3 +208,12 @@ def test_dashboard_that_is_switched_off_serves_nothing(jidoteki_host: MakeHost) 
 
     assert host.get("/session").status == 404
     assert host.get("/../../../dashboard").status == 404
+
+
+def test_token_that_was_copied_with_a_space_is_the_same_token(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login(token=f" {TOKEN} ")  # which no token has
+
+    assert tab.page.inner_text("h1") == "Home"
+    tab.assert_quiet()

@@ -100,6 +100,18 @@ def test_files_that_were_sent_and_not_used_are_listed_and_can_be_removed(
     tab.assert_quiet()
 
 
+def test_button_is_not_torn_in_a_narrow_window(dashboard_browser: Browser, host: Host) -> None:
+    begin(host, "a-package-with-a-long-name-of-its-own.enc", bytes(2_000), 2_000)
+    tab = dashboard_browser.tab(host, width=320).login(path="/dashboard/activity")
+
+    button = tab.page.locator("[data-upload] button")
+    button.wait_for()
+
+    box = button.bounding_box()
+    assert box and box["height"] < 50 and box["x"] + box["width"] <= 320
+    tab.assert_quiet()
+
+
 def test_sent_files_are_not_shown_to_whom_they_are_closed(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(enable=("tokens", "uploads"), authentication={"named-tokens": True})
     token = host.post("/tokens", "-F", "name=jobs", "-F", "scopes=/jobs").json["token"]

@@ -81,3 +81,9 @@ def test_first_screen_tells_of_an_update_that_is_in_pieces(
     told.locator("a").click()
     other.page.wait_for_selector("h1:has-text('Activity')")
     other.assert_quiet()
+
+    german = dashboard_browser.tab(rebooting.host, locale="de-DE").login(path="/dashboard/update")
+    said = german.page.locator("main [role=alert]:has-text('E2004')")
+    said.wait_for()
+    assert "verify.sh fehlgeschlagen, Status 1. " in said.inner_text()  # the whole word order of a German half
+    assert "rollback.sh fehlgeschlagen, Status 1" in said.inner_text()

@@ -82,7 +82,7 @@ const at = (name, message) => Object.assign(new Error(message), { at: name });
 
 /** Show the login; `message` says why somebody is here again. */
 export function showLogin(root, site, signedIn, message) {
-  const login = (form) => enter(form.elements.token.value, form.elements.kept.checked, signedIn);
+  const login = (form) => enter(form.elements.token.value.trim(), form.elements.kept.checked, signedIn);
   const content = html`
     ${message ? html`<p class="note" role="alert">${message}</p>` : nothing}
     <form data-login @submit=${(event) => submit(event, "token", login)}>
