@@ -1,0 +1,169 @@
+"""What people and appliances do that nobody expects: files that go, answers that never come, clicks that are two."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboardkit import Browser, Tab, needs_browser
+from updatekit import AWAY, check, package, slow_down, update_screen, uploads
+
+from jidoteki.testing import Host, wait_until
+from jidoteki.testing.fixtures import MakeHost
+
+pytestmark = [needs_browser, pytest.mark.timeout(300)]
+
+UNREADABLE = "The file cannot be read. It may have been changed or removed since it was chosen"
+NO_ANSWER = "The appliance does not answer"
+BANNER = "document.querySelector('.connection').innerText"
+#: What the browser says of a request whose file it cannot read.
+FILE_GONE = r"ERR_(UPLOAD_FILE_CHANGED|FILE_NOT_FOUND|ALPN_NEGOTIATION_FAILED|FAILED)"
+
+
+
+def drop(tab: Tab, path: Path) -> None:
+    """Drop a file, as a person does with the mouse."""
+    box = tab.page.locator(".drop").bounding_box()
+    session = tab.page.context.new_cdp_session(tab.page)
+    where = {"x": box["x"] + 20, "y": box["y"] + 20}
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+    tab.until("document.querySelector('#field-package').files.length === 1")
+
+
+@pytest.mark.parametrize("how", ["changed", "removed", "folder"])
+def test_package_that_cannot_be_read_is_told_at_once_and_another_one_is_taken(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path, how: str
+) -> None:
+    host = jidoteki_host()
+    good = package(host, tmp_path)
+    bad = tmp_path / "bad.enc"
+    if how == "folder":
+        bad.mkdir()
+    else:
+        bad.write_bytes(good.read_bytes())
+    tab = update_screen(dashboard_browser, host)
+    drop(tab, bad)
+    if how == "changed":
+        bad.write_bytes(b"something else")
+        os.utime(bad, (1, 1))
+    elif how == "removed":
+        bad.unlink()
+
+    tab.page.click("text=Check the package")
+
+    tab.wait_for(UNREADABLE, 5)
+    assert NO_ANSWER not in tab.text() and "The connection was lost" not in tab.text()
+    wait_until(lambda: uploads(host) == [])
+    tab.page.set_input_files("#field-package", good)
+    tab.page.click("text=Check the package")
+    tab.page.wait_for_selector("#preview")
+    tab.assert_quiet(FILE_GONE)
+
+
+def sending(browser: Browser, host: Host, directory: Path, profile: Any = None) -> Tab:
+    """Return a tab that sends a package, which takes longer than a service that ends waits for."""
+    tab = browser.tab(host, profile).login(path="/dashboard/update", kept=True)
+    tab.page.wait_for_selector("#field-package")
+    slow_down(tab, 1_000_000)
+    check(tab, package(host, directory, size=40_000_000))
+    tab.wait_for("per second")
+    return tab
+
+
+@pytest.mark.parametrize("where", ["here", "in another tab"])
+def test_signing_out_leaves_nothing_of_what_was_being_sent(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path, where: str
+) -> None:
+    host = jidoteki_host()
+    profile = dashboard_browser.profile()
+    tab = sending(dashboard_browser, host, tmp_path, profile)
+    assert uploads(host)
+
+    (tab if where == "here" else dashboard_browser.tab(host, profile).open()).page.click("button.leave")
+
+    tab.page.wait_for_selector("form[data-login]")
+    wait_until(lambda: tab.page.wait_for_timeout(100) or uploads(host) == [], 10)
+    tab.assert_quiet(AWAY)
+
+
+
+
+def test_file_of_a_form_that_was_removed_is_told_in_the_language_of_the_page(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    chosen = tmp_path / "license.asc"
+    chosen.write_text("a license")
+    tab = dashboard_browser.tab(host, locale="de-DE").login(path="/dashboard/license")
+    tab.page.set_input_files("#field-license", chosen)
+    chosen.unlink()
+
+    tab.page.click("main form button.primary")
+
+    tab.wait_for("Die Datei kann nicht gelesen werden.", 5)
+    assert tab.page.get_attribute("main [role=alert] p", "lang") is None  # it is German, and read out as such
+    assert tab.page.evaluate(BANNER) == ""
+    assert len(tab.asked("POST .*/license")) == 1
+    tab.assert_quiet(FILE_GONE)
+
+
+def test_answer_of_the_appliance_is_marked_as_english_and_words_of_the_page_are_not(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    tab = dashboard_browser.tab(jidoteki_host(), locale="de-DE").login(path="/dashboard/update")
+    tab.page.set_input_files("#field-package", tmp_path / "empty")
+    tab.page.click("main form button.primary")
+    tab.wait_for("Die Datei empty ist leer.")
+    assert tab.page.get_attribute("main [role=alert] p", "lang") is None
+
+    answer = {"Error-Message": "Something that nobody translated"}
+    tab.page.route("**/admin/uploads?**", lambda route: route.fulfill(status=400, json=answer))
+    (tmp_path / "full").write_bytes(b"1")
+    tab.page.set_input_files("#field-package", tmp_path / "full")
+    tab.page.click("main form button.primary")
+    tab.wait_for(answer["Error-Message"])
+    assert tab.page.get_attribute("main [role=alert] p", "lang") == "en"
+    tab.assert_quiet("status of 400 ")
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+@pytest.fixture
+def with_backup(jidoteki_host: MakeHost) -> Host:
+    host = jidoteki_host(enable=("backup",))
+    assert host.post("/backup", "-F", "action=START").status == 202
+    assert host.wait_for_job("/backup")["status"] == "success"
+    return host
+
+
+
+
+
+
+def test_double_click_downloads_once(dashboard_browser: Browser, with_backup: Host) -> None:
+    tab = dashboard_browser.tab(with_backup).login(path="/dashboard/backup")
+
+    with tab.page.expect_download():
+        tab.page.get_by_role("button", name="Download").dblclick(delay=80)
+    tab.page.wait_for_timeout(1_000)
+
+    assert len(tab.asked("POST .*/downloads")) == 1
+    with tab.page.expect_download():
+        tab.page.get_by_role("button", name="Download").click()
+    tab.assert_quiet()
