@@ -91,6 +91,22 @@ def test_signing_out_leaves_nothing_of_what_was_being_sent(
     tab.assert_quiet(AWAY)
 
 
+def test_new_version_of_the_page_waits_for_what_is_being_sent(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host()
+    tab = sending(dashboard_browser, host, tmp_path)
+    asked: list[str] = []
+    tab.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    tab.page.route("**/dashboard/state.json", lambda route: route.fulfill(json={"build": "another", "setup": "done"}))
+    port = host.url.rpartition(":")[2]
+    host.stop()
+    host.start("--port", port)
+
+    tab.wait_for("This page is of a version that the appliance has no more.", 30)
+    assert asked == []
+    tab.wait_for("Sending package.enc")
+    tab.assert_quiet(AWAY)
 
 
 def test_file_of_a_form_that_was_removed_is_told_in_the_language_of_the_page(
@@ -132,10 +148,57 @@ def test_answer_of_the_appliance_is_marked_as_english_and_words_of_the_page_are_
     tab.assert_quiet("status of 400 ")
 
 
+def test_screen_that_is_opened_while_the_appliance_is_away_comes_by_itself(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = jidoteki_host()
+    tab = dashboard_browser.tab(host).login()
+    port = host.url.rpartition(":")[2]
+    host.stop()
+    tab.wait_for("The appliance does not answer. Trying again")
+
+    tab.page.click("nav a[href='/dashboard/network']")
+    tab.wait_for("The appliance does not answer. Please try again.")
+    assert "This page failed" not in tab.text()
+    host.start("--port", port)
+
+    tab.page.wait_for_selector("#field-hostname")
+    tab.assert_quiet(AWAY)
 
 
+def test_service_that_is_back_before_it_is_missed_renews_the_page(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login()
+    tab.page.wait_for_selector("header .figures dd")
+    loaded = tab.page.evaluate("performance.timeOrigin")
+    tab.page.route("**/dashboard/state.json", lambda route: route.fulfill(json={"build": "another"}), times=1)
+    before = len(tab.asked("/admin/events"))
+
+    tab.host.stop()
+    tab.host.start("--port", tab.host.url.rpartition(":")[2])
+
+    wait_until(lambda: tab.page.wait_for_timeout(100) or len(tab.asked("/admin/events")) > before, 20)
+    tab.until(f"performance.timeOrigin > {loaded}")
+    tab.page.wait_for_selector("nav")
+    tab.assert_quiet(AWAY)
 
 
+@pytest.mark.slow
+def test_appliance_that_falls_silent_without_a_word_is_told_as_lost(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    host = jidoteki_host()
+    tab = dashboard_browser.tab(host).login()
+    tab.page.wait_for_selector("header .figures dd")
+    assert host.process
+    os.kill(host.process.pid, signal.SIGSTOP)
+    try:
+        tab.wait_for("The appliance does not answer. Trying again", 90)
+    finally:
+        os.kill(host.process.pid, signal.SIGCONT)
+    tab.until(f"!{BANNER}", 30)
+    tab.assert_quiet()
 
 
 
