@@ -215,8 +215,37 @@ def with_backup(jidoteki_host: MakeHost) -> Host:
     return host
 
 
+def middle(place: Any) -> tuple[float, float]:
+    box = place.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def test_second_click_of_a_double_one_answers_no_question_that_came_between(
+    dashboard_browser: Browser, with_backup: Host
+) -> None:
+    tab = dashboard_browser.tab(with_backup).login(path="/dashboard/backup")
+    delete = tab.page.get_by_role("button", name="Delete")
+    delete.click()
+    x, y = middle(tab.page.locator("dialog .danger"))
+    tab.page.click("dialog >> text=Cancel")
+    rule = f"main .actions button:nth-child(3) {{ position: fixed; left: {x - 20}px; top: {y - 10}px }}"
+    tab.page.evaluate(  # where it is in a window of another size
+        """rule => {
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(rule);
+            document.adoptedStyleSheets.push(sheet);
+        }""",
+        rule,
+    )
+
+    tab.page.mouse.dblclick(x, y, delay=30)
+    tab.page.wait_for_timeout(1_000)
+
+    assert tab.page.locator("dialog[open]").count() == 1
+    assert tab.asked("POST .*/backup") == []
+    tab.page.mouse.click(x, y)  # one that is meant does
+    tab.wait_for("There is no backup on this appliance yet.")
+    tab.assert_quiet()
 
 
 def test_double_click_downloads_once(dashboard_browser: Browser, with_backup: Host) -> None:
