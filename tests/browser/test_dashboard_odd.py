@@ -22,6 +22,37 @@ BANNER = "document.querySelector('.connection').innerText"
 #: What the browser says of a request whose file it cannot read.
 FILE_GONE = r"ERR_(UPLOAD_FILE_CHANGED|FILE_NOT_FOUND|ALPN_NEGOTIATION_FAILED|FAILED)"
 
+PLUGIN = """
+import asyncio
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+
+async def hang(request):
+    await asyncio.sleep(600)
+
+async def rows(request):
+    return {"long": "X" * 3000, "rows": [{"name": "first"}, None, {"name": "last"}]}
+
+async def work(request):
+    return await request.start_job("counting")
+
+def count(job):
+    import time
+    for percentage in range(100):
+        job.progress(percentage)
+        time.sleep(0.1)
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("counting", count)]
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [
+        Endpoint("GET", "/probe/never", hang),
+        Endpoint("GET", "/probe/rows", rows),
+        Endpoint("POST", "/probe/count", work, starts="counting"),
+    ]
+"""
 
 
 def drop(tab: Tab, path: Path) -> None:
@@ -201,10 +232,37 @@ def test_appliance_that_falls_silent_without_a_word_is_told_as_lost(
     tab.assert_quiet()
 
 
+def test_page_of_a_plugin_is_there_though_nothing_is_at_its_first_part(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    tab = plugin_tab(dashboard_browser, jidoteki_host, tmp_path)
+    tab.page.set_viewport_size({"width": 320, "height": 800})
+    cells = tab.page.locator("main tbody tr")
+    cells.first.wait_for()
+    assert cells.all_inner_texts() == ["first", "last"]  # what is no object is no row, and takes down none
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 320
+    tab.assert_quiet()
 
 
+def test_part_whose_answer_never_comes_is_asked_for_once_however_much_happens(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    tab = plugin_tab(dashboard_browser, jidoteki_host, tmp_path)
+    tab.page.get_by_role("button", name="Start", exact=True).click()
+    tab.page.locator(".job .state.good").wait_for()
+
+    assert len(tab.asked("/probe/rows")) > 3
+    assert len(tab.asked("/probe/never")) == 1
+    tab.go("home")  # which needs connections, of which browsers have six
+    tab.wait_for("This appliance")
+    tab.assert_quiet()
 
 
+def plugin_tab(browser: Browser, make_host: MakeHost, directory: Path) -> Tab:
+    plugin = directory / "probe.py"
+    plugin.write_text(PLUGIN)
+    host = make_host(load=[plugin], enable=("probe",), parameters=None)
+    return browser.tab(host).login().go("probe")
 
 
 @pytest.fixture
