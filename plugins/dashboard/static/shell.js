@@ -40,7 +40,6 @@ export async function start(root, site, session, leave) {
     live.on(kind, draw, ending.signal);
   }
   live.on("reach", found, ending.signal);
-  live.on("streaming", found, ending.signal); // as a service may be back before anybody misses it
   api.on("denied", () => ending.abort());
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
@@ -171,7 +170,7 @@ function broken(place, title, error, signal) {
   render(view(title, html`${widgets.alert(told)}${retry}`), fresh);
 }
 
-/** The appliance answers again, or by a new stream: whether it is still the same service decides about this page. */
+/** The appliance answers again: whether it is still the same service decides about this page. */
 async function found(reached) {
   if (!reached) {
     return;
