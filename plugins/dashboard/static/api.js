@@ -13,6 +13,8 @@ const CLOSED = ["/setup", "/tokens"];
 /** How often, and after how many milliseconds, a change is sent again whose answer did not come. */
 const TRIES = 4;
 const PAUSE = 2_000;
+/** Milliseconds within which clicks on a download are one. */
+const ONE_CLICK = 1_000;
 
 /** What the appliance answered in place of success. */
 export class ApiError extends Error {
@@ -23,6 +25,8 @@ export class ApiError extends Error {
     this.code = code;
     this.field = field;
     this.retryAfter = retryAfter;
+    /** Whether the message is the appliance's, which knows no languages. */
+    this.isTold = true;
   }
 }
 
@@ -118,8 +122,11 @@ export async function send(method, path, options = {}) {
     if (signal.aborted) {
       throw error;
     }
-    tell("reach", false);
-    throw new UnreachableError();
+    const unsent = await whyUnsent(options.fields);
+    if (unsent instanceof UnreachableError) {
+      tell("reach", false);
+    }
+    throw unsent;
   }
   tell("reach", true);
   hear(response.headers.get("Date"), sent);
@@ -129,9 +136,35 @@ export async function send(method, path, options = {}) {
   return response;
 }
 
+/** Return why a request did not get through: the browser reads files only now, and fails as if the appliance were away. */
+async function whyUnsent(fields = {}) {
+  try {
+    for (const each of fields instanceof Blob ? [fields] : Object.values(fields)) {
+      await (each instanceof Blob && readable(each));
+    }
+    return new UnreachableError();
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Fail where the browser cannot read a file any more. Its size may be 0 then, and nothing of it is as good as all of it. */
+export async function readable(file) {
+  try {
+    const reader = file.stream().getReader();
+    await reader.read();
+    await reader.cancel();
+  } catch {
+    throw new Error(t("The file cannot be read. It may have been changed or removed since it was chosen, or be a folder. Please choose it again."));
+  }
+}
+
 async function refusal(status, headers, text, signer) {
   const body = parsed(await text().catch(() => "")) ?? {};
-  const message = body["Error-Message"] || headers.get("Error-Message") || elsewhere(status);
+  const message = body["Error-Message"] || headers.get("Error-Message");
+  if (!message) {
+    return elsewhere(status);
+  }
   if (status === 403 && message.startsWith(UNKNOWN_TOKEN) && signer === undefined) {
     endAll();
     tell("denied", message);
@@ -141,8 +174,10 @@ async function refusal(status, headers, text, signer) {
 }
 
 /** What is no answer of the appliance comes from something between here and there. */
-const elsewhere = (status) =>
-  t("The answer did not come from the appliance, but from something on the way to it ({status}). Please try again.", { status });
+function elsewhere(status) {
+  const message = t("The answer did not come from the appliance, but from something on the way to it ({status}). Please try again.", { status });
+  return Object.assign(new ApiError(status, message), { isTold: false });
+}
 
 /** Return the JSON in a text; null where there is none. */
 function parsed(text) {
@@ -214,7 +249,7 @@ function answered(status, headers, text) {
   const kind = headers.get("Content-Type") || "";
   if (!kind.startsWith("application/json")) {
     if (kind.startsWith("text/html")) {
-      throw new ApiError(status, elsewhere(status));
+      throw elsewhere(status);
     }
     return text;
   }
@@ -247,7 +282,7 @@ export async function upload(method, path, fields, progress, options = {}) {
     }
     request.upload.onprogress = ({ loaded, total }) => progress(loaded, total);
     request.onabort = () => end(reject, new DOMException("Ended", "AbortError"));
-    request.onerror = () => end(reject, new UnreachableError());
+    request.onerror = async () => end(reject, await whyUnsent(fields));
     request.onload = async () => {
       const text = async () => request.responseText;
       try {
@@ -264,8 +299,16 @@ export async function upload(method, path, fields, progress, options = {}) {
   });
 }
 
+/** What began to be saved just now: a second click that comes at once is no wish for a second file. */
+const begun = new Set();
+
 /** Save what a path answers as a file: by a ticket, as neither a key in an address nor gigabytes in a page will do. */
 export async function download(path, filename = undefined) {
+  if (begun.has(path)) {
+    return;
+  }
+  begun.add(path);
+  setTimeout(() => begun.delete(path), ONE_CLICK);
   const { url } = await call("POST", "/downloads", { fields: { path, filename } });
   const link = document.createElement("a");
   link.href = url;

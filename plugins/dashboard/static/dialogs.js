@@ -4,6 +4,21 @@ import { untilSignedOut } from "./api.js";
 import { t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
+/** Milliseconds and pixels between two clicks that are one double click, the second of which was meant for what the question covers. */
+const DOUBLE_CLICK = { within: 600, around: 8 };
+/** The last click of all, which may be what asks. */
+let last = new MouseEvent("click");
+addEventListener("click", (event) => (last = event), true);
+
+/** Return a listener that lets no click through that belongs to the one before. */
+const onlyMeant = (before) => (event) => {
+  const isClose = Math.hypot(event.screenX - before.screenX, event.screenY - before.screenY) < DOUBLE_CLICK.around;
+  if (event.detail && isClose && event.timeStamp - before.timeStamp < DOUBLE_CLICK.within) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+};
+
 /** How often somebody was asked and did not agree. */
 export let declined = 0;
 
@@ -44,6 +59,7 @@ export function ask({ title, body, action, danger = false, typed, cancel = true,
     </p>
   </form>`;
   render(content, dialog);
+  dialog.addEventListener("click", onlyMeant(last), true);
   const closed = new AbortController();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {

@@ -28,7 +28,7 @@ export async function follow(id, update, signal) {
     try {
       const known = live.state.streaming ? live.state.jobs.get(id) : undefined;
       const ended = known !== undefined && known.status !== "running";
-      record = known && !ended && log.isRead ? known : await api.call("GET", `/jobs/${id}`, { signal });
+      record = known && !ended && log.isRead ? known : await api.call("GET", `/jobs/${id}`, { signal: live.soon(signal) });
       if (!log.isRead || ended || !live.state.streaming) {
         await log.read(record.log !== null);
       }
@@ -75,7 +75,7 @@ class Log {
   async read(exists) {
     if (exists) {
       const range = this.end ? `bytes=${this.end - 1}-` : `bytes=-${SHOWN}`;
-      const response = await api.send("GET", `/jobs/${this.id}/log`, { headers: { Range: range }, signal: this.signal });
+      const response = await api.send("GET", `/jobs/${this.id}/log`, { headers: { Range: range }, signal: live.soon(this.signal) });
       const bytes = new Uint8Array(await response.arrayBuffer());
       const first = Number(/bytes (\d+)-/.exec(response.headers.get("Content-Range") ?? "")?.[1] ?? 0);
       const known = Math.max(0, this.end - first);

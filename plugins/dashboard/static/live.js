@@ -11,6 +11,8 @@ const LONGEST_PAUSE = 10_000;
 /** Streams in a row that end without an event, after which polling takes their place for a while. */
 const EMPTY_STREAMS = 3;
 const LONGEST_EVENT = 4 * 1024 * 1024;
+/** Milliseconds after which an appliance that says nothing to a small question is not reached: it may be cut off without a word. */
+const PATIENCE = 15_000;
 const LOCK = "jidoteki-live";
 
 /** @type {{jobs: Map<string, any>, health: any, services: any[] | null, reached: boolean, since: number, streaming: boolean}} */
@@ -89,6 +91,9 @@ channel.onmessage = ({ data }) => {
     dispatch("streaming", data.snapshot.streaming);
     dispatch("reach", data.snapshot.reached);
   } else if (data.kind) {
+    if (data.kind !== "reach" && data.kind !== "streaming") {
+      dispatch("reach", true); // another tab has just heard of it
+    }
     dispatch(data.kind, data.data);
   }
 };
@@ -153,7 +158,7 @@ async function lead(signal, may) {
         publish("reach", false);
         heard = true;
       } else {
-        empty = EMPTY_STREAMS;
+        [empty, heard] = [EMPTY_STREAMS, false];
       }
     }
     publish("streaming", false);
@@ -188,6 +193,9 @@ async function stream(signal, last, took) {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       clearTimeout(timer);
       timer = setTimeout(hush, SILENCE);
+      if (!state.reached) {
+        publish("reach", true);
+      }
       const blocks = (rest + part.value).split("\n\n");
       rest = blocks.pop();
       if (rest.length > LONGEST_EVENT) {
@@ -229,11 +237,11 @@ async function poll(signal, until, may) {
   while (!signal.aborted && Date.now() < until) {
     try {
       if (may("GET", "/jobs")) {
-        await askJobs(signal);
+        await askJobs(soon(signal));
       }
       if (isLookedAt() && Date.now() - otherAt >= HEALTH_EACH) {
         otherAt = Date.now();
-        await askState(signal, may);
+        await askState(soon(signal), may);
       }
     } catch (error) {
       if (signal.aborted) {
@@ -246,6 +254,9 @@ async function poll(signal, until, may) {
     await sleep(isLookedAt() ? POLL.visible : POLL.hidden, signal, true);
   }
 }
+
+/** A signal for a request whose answer does not take long. */
+export const soon = (signal) => AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
 
 /** Whether somebody looks at this tab, which reads for all, or at another one. */
 const isLookedAt = () => document.visibilityState === "visible" || Date.now() - lookedAt < 1.5 * SEEN_EACH;

@@ -35,6 +35,8 @@ export async function page(root, ctx) {
     /** The job that is followed beneath its form. */
     job: null,
     types: jobTypes(ctx),
+    /** The parts whose answer has not come yet. */
+    waiting: new Set(),
     /** What was answered last, by path. */
     answers: new Map(),
     draw: () => {},
@@ -73,10 +75,11 @@ function view({ message, t }, part) {
   }
 }
 
-/** Ask for what is shown, one after the other, and show each; who is slow is not waited for. */
+/** Ask for what is shown, one after the other, and show each; who is slow is not waited for, and asked no more until it answers. */
 async function load(parts, state) {
-  for (const part of parts.filter((each) => each.load)) {
-    const loading = Promise.resolve(part.load()).then(state.draw);
+  for (const part of parts.filter((each) => each.load && !state.waiting.has(each))) {
+    state.waiting.add(part);
+    const loading = Promise.resolve(part.load()).finally(() => state.waiting.delete(part)).then(state.draw);
     await Promise.race([loading, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
   }
   state.draw();

@@ -24,9 +24,9 @@ export function pluginScreens(document, may) {
   const paths = Object.keys(document.paths).filter((path) => path.startsWith(`${PREFIX}/`)).map((path) => path.slice(PREFIX.length));
   const free = [...new Set(paths.map(first))].filter((name) => !COVERED.has(name) && !taken.has(name));
   const made = free.map((name) => page(document, name, paths.filter((path) => first(path) === name)));
-  return [...described, ...made]
+  const open = described.filter((screen) => ["GET", "POST", "PUT", "PATCH", "DELETE"].some((method) => may(method, screen.path)));
+  return [...open, ...made]
     .map((screen) => ({ ...screen, parts: screen.parts.filter((part) => !part.path || may(part.method, part.path)) }))
-    .filter((screen) => ["GET", "POST", "PUT", "PATCH", "DELETE"].some((method) => may(method, screen.path)))
     .filter((screen) => screen.script || screen.parts.some((part) => part.path))
     .sort((a, b) => a.order - b.order || a.title.localeCompare(b.title));
 }

@@ -22,10 +22,10 @@ class Upload {
   /** Remove it from the appliance, which may not answer. */
   async discard() {
     forget(this);
-    await api.send("DELETE", this.path, { headers: TUS }).catch(() => undefined);
+    await api.send("DELETE", this.path, { headers: TUS }).catch((error) => error.name === "AbortError" && this.abandon());
   }
 
-  /** Remove it while the page is left, when nothing can be waited for. */
+  /** Remove it while the page is left, when nothing can be waited for, or once somebody signed out. */
   abandon() {
     fetch(this.removal, { method: "DELETE", headers: TUS, keepalive: true }).catch(() => undefined);
   }
@@ -54,6 +54,7 @@ addEventListener("pagehide", () => kept?.abandon());
  * @throws {api.UnreachableError} it does not answer for long; the same file goes on where it broke.
  */
 export async function sendFile(place, file, signal) {
+  await api.readable(file);
   if (file.size === 0) {
     throw new Error(t("The file {name} is empty.", { name: file.name }));
   }
@@ -132,16 +133,18 @@ async function created(file, signal) {
 async function sendAll({ path, file }, draw, signal) {
   let offset = (await present(path, signal)) ?? 0;
   let moved = Date.now();
-  while (offset < file.size) {
+  const { size } = file;
+  while (offset < size) {
     try {
+      await api.readable(file);
       await api.upload("PATCH", path, file.slice(offset), (sent) => draw(offset + sent), {
         headers: { ...TUS, "Upload-Offset": String(offset), "Content-Type": "application/offset+octet-stream" },
         signal,
       });
       return;
     } catch (error) {
-      const lasting = error instanceof api.ApiError && ![408, 409, 429].includes(error.status) && error.status < 500;
-      if (signal.aborted || lasting || Date.now() - moved > PATIENCE) {
+      const passing = error instanceof api.UnreachableError || [408, 409, 429].includes(error.status) || error.status >= 500;
+      if (signal.aborted || !passing || Date.now() - moved > PATIENCE) {
         throw error;
       }
     }

@@ -94,14 +94,26 @@ async function show() {
     return;
   }
   try {
-    const module = await import(screen.module ?? `./screens/${screen.name}.js`);
+    const module = await imported(screen.module ?? `./screens/${screen.name}.js`);
     if (!signal.aborted) {
       await module.page(place, context(screen, title, place, signal));
     }
   } catch (error) {
     if (!signal.aborted && error.name !== "AbortError") {
-      broken(place, title, error);
+      broken(place, title, error, signal);
     }
+  }
+}
+
+/** Load the module of a screen; why that failed is not said, but whether the appliance answers is to be found out. */
+async function imported(address) {
+  try {
+    return await import(address);
+  } catch (error) {
+    await fetch(new URL(address, import.meta.url)).catch(() => {
+      throw new api.UnreachableError();
+    });
+    throw error;
   }
 }
 
@@ -142,8 +154,11 @@ function context(screen, title, place, signal) {
 }
 
 /** A screen that fails takes down itself only. */
-function broken(place, title, error) {
+function broken(place, title, error, signal) {
   const again = () => show();
+  if (error instanceof api.UnreachableError) {
+    live.on("reach", (reached) => reached && again(), signal);
+  }
   const known = error instanceof api.ApiError || error instanceof api.UnreachableError;
   if (!known) {
     reportError(error);
@@ -164,7 +179,7 @@ async function found(reached) {
   const response = await fetch("/dashboard/state.json", { cache: "no-store" }).catch(() => null);
   if (response?.ok && (await response.json()).build !== frame.site.build) {
     frame.isOutdated = true;
-    await (frame.ways.isEdited ? draw() : loadAgain());
+    await (frame.ways.holds ? draw() : loadAgain());
   }
 }
 

@@ -30,7 +30,7 @@ export function shown(value, options, depth = 1) {
     return logView(value, options.title);
   }
   if (Array.isArray(value)) {
-    return value.some(isObject) ? table(value.filter(isObject), options) : list(value);
+    return value.some(isObject) ? table(value, options) : list(value);
   }
   if (!isObject(value)) {
     return html`<p>${plain(value)}</p>`;
@@ -73,10 +73,11 @@ const isShort = (value) => Array.isArray(value) && !value.some((each) => typeof 
 /**
  * A table of objects.
  *
- * @param {any[]} rows
+ * @param {any[]} all the rows; what is no object is none.
  * @param {{title: string, titles?: Record<string, string>, schema?: any}} options
  */
-export function table(rows, { title, titles, schema }) {
+export function table(all, { title, titles, schema }) {
+  const rows = all.filter(isObject);
   const items = schema?.items;
   const named = Object.keys(titles ?? {});
   const keys = named.length ? named : [...new Set(rows.flatMap(Object.keys))];

@@ -57,7 +57,7 @@ export function showError(form, error) {
   if (input) {
     input.setAttribute("aria-invalid", "true");
     const problem = form.querySelector(`#${CSS.escape(input.id)}-problem`);
-    const { text, lang = "", meaning } = said(error.message, { atField: true });
+    const { text, lang = "", meaning } = words(error, { atField: true });
     problem.textContent = meaning || text;
     problem.lang = meaning ? "" : lang;
     input.closest("details")?.setAttribute("open", "");
@@ -95,12 +95,16 @@ export function clearErrors(form) {
 /** What went wrong, in the words of the appliance, with its code for the support. */
 export const alert = (error) => html`
   <div class="message bad" role="alert">
-    ${error instanceof api.UnreachableError ? html`<p>${t("The appliance does not answer. Please try again.")}</p>` : sentence(error.message, error.code)}
+    ${error instanceof api.UnreachableError ? html`<p>${t("The appliance does not answer. Please try again.")}</p>` : sentence(error)}
     ${error.code ? html`<p class="code">${t("Error code for the support: {code}", { code: error.code })}</p>` : nothing}
   </div>`;
 
-function sentence(message, code) {
-  const { text, lang, meaning } = said(message, { code });
+/** What an error says: one that is not the appliance's is in the language of the page already. */
+const words = (error, options) =>
+  error instanceof Error && !(error instanceof api.ApiError && error.isTold) ? { text: error.message, lang: undefined, meaning: "" } : said(error.message, options);
+
+function sentence(error) {
+  const { text, lang, meaning } = words(error, { code: error.code });
   return html`${meaning ? html`<p>${meaning}</p>` : nothing}<p lang=${lang ?? nothing}>${text}</p>`;
 }
 
