@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from backupkit import keep_busy
 from dashboardkit import SETTINGS, Browser, Tab, needs_browser
 from updatekit import REFUSED, slow_down, uploads
 
@@ -104,7 +105,7 @@ def test_downloaded_backup_is_called_after_the_appliance(dashboard_browser: Brow
 
 def test_backup_that_is_cancelled_says_so_and_leaves_none(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     host = jidoteki_host()
-    fill(host, 200_000_000)
+    keep_busy(host.appliance.data / "app/busy")
     tab = backup_screen(dashboard_browser, host)
 
     tab.page.click("text=Make a backup")

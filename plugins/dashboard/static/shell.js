@@ -40,6 +40,8 @@ export async function start(root, site, session, leave) {
     live.on(kind, draw, ending.signal);
   }
   live.on("reach", found, ending.signal);
+  let streams = 0; // of a service that restarts within a moment, nothing else tells
+  live.on("streaming", (streaming) => streaming && (streams += 1) > 1 && found(true), ending.signal);
   api.on("denied", () => ending.abort());
   const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
   ending.signal.addEventListener("abort", () => clearInterval(clock));
