@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faultkit import Reply, ask, multipart
+from places import found_below
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.testing import Host, wait_until
@@ -235,5 +236,5 @@ def _wait_for_end(path: Callable[[], Path]) -> dict[str, object]:
 
 def temporaries(appliance: Appliance) -> list[str]:
     """What writers and jobs leave behind when they are killed."""
-    found = [*appliance.root.rglob(".jidoteki-*"), *appliance.tmp.iterdir(), *appliance.jobs.glob("*journal*")]
+    found = [*found_below(appliance.root, ".jidoteki-*"), *appliance.tmp.iterdir(), *appliance.jobs.glob("*journal*")]
     return [str(path.relative_to(appliance.root)) for path in found]

@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from faultkit import Tally, ask, multipart, send, some
 from jobcases import records, settings_form
+from places import found_below
 
 from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import Host
@@ -74,7 +75,7 @@ def nothing_was_forged(host: Host) -> list[str]:
         found += [f"{path.name} holds a control character"] if set(content) & {0, 7, 13, 27, 0x9B - 0x80} else []
     for path in host.appliance.system_etc.glob("*.conf"):
         found += [f"{path.name} holds a forged line"] if b"\n" + FORGED in path.read_bytes() else []
-    found += [f"{path} was made by a shell" for path in host.appliance.root.rglob("forged")]
+    found += [f"{path} was made by a shell" for path in found_below(host.appliance.root, "forged")]
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from backupkit import Job, back_up, kept, killed, listing, restore, write
+from places import found_below
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError
@@ -344,9 +345,7 @@ def host(jidoteki_host: MakeHost) -> Host:
 
 
 def outside(host: Host) -> list[Path]:
-    # What the service itself removes meanwhile is left out: Path.rglob fails at that.
-    found = [Path(place, name) for place, _, names in os.walk(host.appliance.root) for name in names if "pwned" in name]
-    return [path for path in found if host.appliance.data not in path.parents]
+    return [path for path in found_below(host.appliance.root, "*pwned*") if host.appliance.data not in path.parents]
 
 
 def backed_up(host: Host) -> str:
