@@ -132,6 +132,21 @@ def test_wrong_file_is_told_in_plain_words_until_another_one_is_chosen(
     tab.assert_quiet("status of 400 ", "status of 404 ")
 
 
+def test_file_that_is_too_large_is_told_in_plain_words(
+    dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
+) -> None:
+    host = jidoteki_host(limits={"upload": 1_000_000})
+    large = tmp_path / "large"
+    large.write_bytes(bytes(2_000_000))
+    tab = dashboard_browser.tab(host, locale="de-DE").login().go("update")
+
+    tab.page.set_input_files("#field-package", large)
+    tab.page.click("form:has(#field-package) button.primary")
+
+    tab.page.locator("main [role=alert]:has-text('Diese Datei ist zu groß für dieses Gerät.')").wait_for()
+    tab.assert_quiet("status of 413 ")
+
+
 def test_what_must_wait_for_a_change_on_trial_says_so_without_the_words_of_programs(
     dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
 ) -> None:

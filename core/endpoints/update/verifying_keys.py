@@ -169,7 +169,7 @@ def read_revoked(etc: Path) -> frozenset[str]:
         if os.path.lexists(etc / REVOKED):
             raise ValueError("it is a link that leads nowhere") from None
         return frozenset()
-    lines = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
+    lines = [line.split() for line in content.decode("utf-8-sig", "replace").splitlines()]
     ids = [words[0].lower().replace(":", "") for words in lines if words and not words[0].startswith("#")]
     wrong = next((each for each in ids if not _ID.fullmatch(each)), None)
     if wrong is not None:

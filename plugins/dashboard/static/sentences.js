@@ -21,6 +21,7 @@ const MEANINGS = /** @type {[RegExp, string][]} */ ([
   [/ for a confirmation, and is put back then/, phrase("Another change is on trial. Keep it first, or wait until it is taken back.")],
   [/^The archive is no tar archive/, phrase("This file is not a backup.")],
   [/^The license is not an OpenPGP message/, phrase("This file is not a license.")],
+  [/^Upload-Length must not be more than/, phrase("This file is too large for this appliance.")],
 ]);
 /** How the appliance tells programs what to ask of it next. */
 const ADVICE = /: [^:]*\b(GET|POST) \/[^:]*$/;

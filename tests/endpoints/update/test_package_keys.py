@@ -163,7 +163,7 @@ def test_a_revoked_key_is_refused_and_another_signature_counts(
     new, public = new_key("RSA", "new")
     trust(appliance, public)
     old, both = made(vendor, tmp_path, vendor.private), made(vendor, tmp_path, vendor.private, new)
-    (appliance.etc / "updates.revoked").write_text(f"# lost\n\n{key_id(vendor.public).upper()}  in May\n")
+    (appliance.etc / "updates.revoked").write_text(f"\ufeff# lost\r\n\r\n{key_id(vendor.public).upper()}  in May\r\n")
 
     assert refusal(new_job(drop(old))) == (
         f"The package's signature was made with a key that is revoked: {key_id(vendor.public)}"
