@@ -22,7 +22,7 @@ KINDS: Final = {
     **LOGO_KINDS,
 }
 #: What the first screen needs, loaded at once and not one after the other.
-PRELOADED: Final = ("app.js", "vendor/lit-html.js", "api.js", "key.js", "text.js", "welcome.js")
+PRELOADED: Final = ("app.js", "vendor/lit-html.js", "api.js", "key.js", "text.js", "welcome.js", "secret.js")
 
 
 def pages(branding: Branding) -> list[Page]:

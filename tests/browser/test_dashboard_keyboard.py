@@ -81,6 +81,13 @@ def test_skip_link_leads_past_the_menu(dashboard_browser: Browser, jidoteki_host
     assert tab.page.evaluate("document.activeElement.id") == "content"
 
 
+#: Notes in the page when the field for the token is there; asking from outside takes longer than the page.
+NOTED = """new MutationObserver(() => {
+  window.noted ??= document.activeElement?.id === "token" ? performance.now() : undefined;
+}).observe(document, { childList: true, subtree: true, attributes: true });
+document.addEventListener("focusin", () => (window.noted ??= performance.now()));"""
+
+
 @pytest.mark.skipif(os.environ.get("JIDOTEKI_BROWSER") != "long", reason="a measurement, for a quiet machine")
 def test_login_can_be_used_within_a_second_on_a_slow_computer(
     dashboard_browser: Browser, jidoteki_host: MakeHost
@@ -92,10 +99,13 @@ def test_login_can_be_used_within_a_second_on_a_slow_computer(
         tab = dashboard_browser.tab(host, profile)
         session = profile.new_cdp_session(tab.page)
         session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+        tab.page.add_init_script(NOTED)
         tab.open()
-        tab.page.wait_for_selector("#token")
-        taken.append(tab.page.evaluate("performance.now()"))
+        tab.page.wait_for_selector("#token:focus")
+        parsed = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+        taken.append(tab.page.evaluate(f"Math.max(window.noted, {parsed})"))
         profile.close()
         dashboard_browser.contexts.remove(profile)
 
+    print(taken)
     assert min(taken) <= 1000, taken

@@ -10,6 +10,8 @@ import re
 import pytest
 from places import ROOT
 
+from jidoteki.plugins.dashboard.assets import PRELOADED
+
 STATIC = ROOT / "plugins/dashboard/static"
 VENDORED = json.loads((ROOT / "plugins/dashboard/vendor.json").read_text())
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -80,3 +82,14 @@ def test_no_address_of_another_host_is_loaded() -> None:
         if script.parent.name != "vendor":
             code = re.sub(r"^\s*(//|\*|/\*).*$", "", script.read_text(), flags=re.M)
             assert not re.search(r"https?://(?!www\.w3\.org)", code), script
+
+
+def test_all_that_the_first_screen_imports_is_loaded_at_once() -> None:
+    needed, found = ["app.js"], set()
+    while needed:
+        name = needed.pop()
+        found.add(name)
+        imported = re.findall(r'^(?:import|export) [^"]*"\./([^"]+)"', (STATIC / name).read_text(), flags=re.M)
+        needed += set(imported) - found
+
+    assert found == set(PRELOADED)
