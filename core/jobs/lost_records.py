@@ -34,8 +34,14 @@ def write_anew(launcher: Launcher) -> None:
         for id in sorted(_unended(launcher)):
             with leftovers.tolerated(f"The record of {id} is lost, and cannot be written anew"):
                 if launcher.records.read(id) is None:
-                    with locks.holding(launcher.lock(_type(id)), TRIES):
-                        _write_anew(launcher, id)
+                    _write_anew_unless_written(launcher, id)
+
+
+def _write_anew_unless_written(launcher: Launcher, id: str) -> None:
+    """Write a record anew, but for that of a run that has written it itself by the time its lock is let go."""
+    with locks.holding(launcher.lock(_type(id)), TRIES):
+        if launcher.records.read(id) is None:
+            _write_anew(launcher, id)
 
 
 def _type(id: str) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,27 @@ def test_settings_whose_record_is_lost_come_back_though_their_process_takes_its_
 
     assert ended(host, id)["error-code"] == "E2001"
     assert files(host) == former
+
+
+def test_a_run_that_writes_its_lost_record_itself_before_it_ends_has_ended_so(host: Host) -> None:
+    prepare(host)
+    id = begin(host, "confirm=3600")
+    new = files(host)
+    cut_power(host, id)
+    path = host.appliance.jobs / f"{id}.json"
+    record = json.loads(path.read_text()) | {"status": "success", "percentage": 100, "ended": time.time()}
+    path.write_text("")
+    held = locks.take(host.appliance.jobs / "settings.lock", 500)
+
+    def end() -> None:
+        host.appliance.replace_file(path, json.dumps(record) + "\n", 0o600)
+        os.close(held)
+
+    threading.Timer(1, end).start()
+    host.start()
+
+    assert ended(host, id)["status"] == "success"
+    assert files(host) == new
 
 
 def test_settings_that_were_confirmed_stay_where_their_record_is_lost(host: Host) -> None:
