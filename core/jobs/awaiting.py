@@ -33,14 +33,14 @@ async def end(launcher: Launcher, record: Record, process: JobProcess) -> str | 
             await asyncio.wait_for(process.ended(), min(left, LOOK_EACH) if record.confirm else left)
             return None
         except TimeoutError:
-            if record.confirm and await asyncio.to_thread(_is_overdue, launcher, record):
+            if record.confirm and await asyncio.to_thread(_give_up_overdue, launcher, record):
                 reason = trying.NOBODY.format(record.confirm)
                 break
     await asyncio.to_thread(process.kill)
     return reason
 
 
-def _is_overdue(launcher: Launcher, record: Record) -> bool:
+def _give_up_overdue(launcher: Launcher, record: Record) -> bool:
     """Decide that a change is put back which waits longer than it may, as where its job was stopped.
 
     :return: whether it is. Where that cannot be recorded, its process may be at it nevertheless.

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from jidoteki.core.jobs import priority
+from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.hookspecs import Appliance, JobError, privileges, programs, rooted
 from jidoteki.hookspecs.programs import UMASK
 
 MAX_OUTPUT = 8 * 1024 * 1024
-#: Bytes of the end of a longer output.
-MAX_END = 4096
 CUT = b"\n[output cut here]\n"
 
 
@@ -76,7 +75,7 @@ class _Shortened:
     def __init__(self, output: Callable[[bytes], None], size: int) -> None:
         self._output = output
         self._left = size
-        self._end = bytearray()
+        self._end = LastWords()
 
     def take(self, chunk: bytes) -> None:
         """Take the next piece."""
@@ -84,12 +83,11 @@ class _Shortened:
         self._left -= len(beginning)
         if beginning:
             self._output(beginning)
-        if rest and not self._end:
+        if rest and not self._end.content:
             self._output(CUT)
-        self._end.extend(rest)
-        del self._end[:-MAX_END]
+        self._end.keep(rest)
 
     def finish(self) -> None:
         """Pass on the end, once there is no more."""
-        if self._end:
-            self._output(bytes(self._end))
+        if self._end.content:
+            self._output(self._end.content)

@@ -25,6 +25,11 @@ class LastWords:
         del self._kept[: -self._size]
 
     @property
+    def content(self) -> bytes:
+        """What is kept."""
+        return bytes(self._kept)
+
+    @property
     def text(self) -> str:
         """What is kept, with a mark for each byte that is no UTF-8."""
         return self._kept.decode("utf-8", "replace")

@@ -41,6 +41,15 @@ def rebooting(make: MakeHost, tmp_path: Path, script: str) -> Host:
     return make(commands={"reboot": [str(command)]})
 
 
+def ended_by_reboot(make: MakeHost, tmp_path: Path) -> Host:
+    """Return a host whose reboot command ends it, a second later."""
+    pid = tmp_path / "pid"
+    host = rebooting(make, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
+    assert host.process
+    pid.write_text(str(host.process.pid))
+    return host
+
+
 def ask_for_restart(tab: Tab) -> None:
     tab.page.click("nav button.restart")
     tab.page.wait_for_selector("dialog[open]")
@@ -58,10 +67,7 @@ def restart(tab: Tab) -> None:
 def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
     dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path, seconds: int
 ) -> None:
-    pid = tmp_path / "pid"
-    host = rebooting(jidoteki_host, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
-    assert host.process
-    pid.write_text(str(host.process.pid))
+    host = ended_by_reboot(jidoteki_host, tmp_path)
     tab = dashboard_browser.tab(host).login()
     other = dashboard_browser.tab(host).login()
 
@@ -89,10 +95,7 @@ def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
 def test_restart_into_another_build_brings_the_page_back_signed_in(
     dashboard_browser: Browser, jidoteki_host: MakeHost, tmp_path: Path
 ) -> None:
-    pid = tmp_path / "pid"
-    host = rebooting(jidoteki_host, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
-    assert host.process
-    pid.write_text(str(host.process.pid))
+    host = ended_by_reboot(jidoteki_host, tmp_path)
     tab = dashboard_browser.tab(host).login()
     other = dashboard_browser.tab(host).login()
 
