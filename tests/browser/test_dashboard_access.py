@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
+import pytest
 from dashboardkit import Browser, needs_browser
 
 from jidoteki.testing import Host
@@ -122,6 +125,22 @@ def test_reload_does_not_sign_out_and_coming_back_later_does(
     tab.page.wait_for_selector("#token")
     assert tab.page.evaluate(KEPT) is None
     tab.assert_quiet()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_reload_does_not_sign_out_on_a_busy_computer(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        for _ in range(50):
+            tab.page.reload()
+            tab.page.wait_for_selector("nav, #token")
+            assert tab.page.locator("#token").count() == 0
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
 
 
 def test_second_tab_is_signed_in_and_both_are_signed_out_together(

@@ -163,6 +163,7 @@ async function run(mode, action) {
   const transaction = (await database).transaction(STORE, mode);
   return new Promise((resolve, reject) => {
     const request = action(transaction.objectStore(STORE));
+    transaction.commit(); // not once it was answered: the page may be gone by then
     transaction.oncomplete = () => resolve(request.result);
     transaction.onabort = () => reject(transaction.error);
   });
