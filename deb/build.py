@@ -139,6 +139,9 @@ def _copy_files(stage: Path, version: str) -> None:
     unit = _of_package(UNIT, "ExecStart=/usr/local/bin/jidoteki serve\n")
     add(stage, f"usr/lib/systemd/system/{UNIT}", unit)
     add(stage, f"usr/lib/systemd/system/{JOB_UNIT}", (ROOT / "etc" / JOB_UNIT).read_text())
+    add(
+        stage, f"usr/lib/systemd/system/system.slice.d/{PACKAGE}.conf", (ROOT / f"etc/{PACKAGE}.slice.conf").read_text()
+    )
     add(stage, f"usr/share/polkit-1/rules.d/50-{POLICY}", (ROOT / "etc" / POLICY).read_text())
     add(stage, f"usr/lib/systemd/system/{PACKAGE}.socket", (ROOT / f"etc/{PACKAGE}.socket").read_text())
     for kind in ("sysusers", "tmpfiles"):

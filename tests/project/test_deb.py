@@ -91,6 +91,7 @@ def test_everything_is_in_its_place(members: dict[str, tarfile.TarInfo]) -> None
         "opt/jidoteki/venv/bin/jidoteki", "opt/jidoteki/venv/pyvenv.cfg",
         "usr/bin/jidoteki", "usr/lib/systemd/system/jidoteki-admin-api.service",
         "usr/lib/systemd/system/jidoteki-admin-api.socket",
+        "usr/lib/systemd/system/system.slice.d/jidoteki-admin-api.conf",
         "usr/lib/sysusers.d/jidoteki-admin-api.conf", "usr/lib/tmpfiles.d/jidoteki-admin-api.conf",
         "usr/share/bash-completion/completions/jidoteki", "usr/share/zsh/vendor-completions/_jidoteki",
         "usr/share/fish/vendor_completions.d/jidoteki.fish", "usr/share/man/man1/jidoteki.1.gz",
