@@ -99,11 +99,12 @@ def note(job: Job, found: Found) -> None:
 def discard(job: Job) -> None:
     """Remove the package that was used, unless another one has taken its name.
 
-    A package that is outside of the directories for packages is not removed.
+    A package that is outside of the directories for packages is not removed, nor one whose note is missing or cut off,
+    as on a full disk.
     """
     if job.dry_run:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         used, device, inode = json.loads((unpacked.workspace(job) / NOTE).read_text())
         path = Path(used)
         if path.parent not in (job.appliance.uploads, job.appliance.spool) or not path.match(PACKAGES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from namespaces import mounted, needs_mounts
+from namespaces import Mount, mounted, needs_mounts
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.endpoints.update import UPDATE
@@ -450,6 +451,18 @@ def test_a_full_disk_is_e1000_and_told(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(appliance, "replace_file", full)
+
+    assert failure(job) == ("E1000", "The disk is full: free some space, then update again")
+
+
+def test_a_full_disk_is_told_where_not_even_a_note_can_be_written(
+    new_job: NewJob, drop: Drop, make: Make, mount: Mount
+) -> None:
+    job = new_job(drop(make(VERSION)))
+    mount(job.workspace)
+    with contextlib.suppress(OSError), (job.workspace / "other").open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
 
     assert failure(job) == ("E1000", "The disk is full: free some space, then update again")
 
