@@ -248,13 +248,9 @@ def _owner(root: Path, user: str) -> Ids | None:
     """
     if os.geteuid() != 0:
         return None
-    try:
-        lines = (root / "etc/passwd").read_text().splitlines()
-    except OSError as error:
-        raise CommandError(f"{root / 'etc/passwd'} cannot be read: {error.strerror}") from error
-    for fields in (line.split(":") for line in lines):
+    for fields in _database(root / "etc/passwd"):
         if fields[0] == user and len(fields) == 7:
-            return Ids(int(fields[2]), int(fields[3]))
+            return Ids(int(fields[2]), _group(root, user, int(fields[3])))
     advice = f"useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin {shlex.quote(user)}"
     raise CommandError(f"There is no user {user}. Make it with: {advice}")
 
@@ -271,3 +267,21 @@ def _reload() -> None:
         raise CommandError(f"{shlex.join(argv)} did not end within {RELOAD_TIMEOUT} seconds") from None
     if done.returncode:
         raise CommandError(f"The service cannot read what was made: {done.stderr.strip()}")
+
+
+def _group(root: Path, user: str, first: int) -> int:
+    """Return the group of the user's name, which his unit runs as; else his first, which others may be in as well."""
+    path = root / "etc/group"
+    named = (each[2] for each in (_database(path) if path.exists() else []) if each[0] == user and len(each) == 4)
+    return int(next(named, first))
+
+
+def _database(path: Path) -> list[list[str]]:
+    """Read passwd(5) or group(5).
+
+    :raises CommandError: it cannot be read.
+    """
+    try:
+        return [line.split(":") for line in path.read_text().splitlines()]
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from error

@@ -169,6 +169,21 @@ def test_wrong_keys_are_refused_before_anything_is_made(
 
 
 @as_root
+def test_what_is_for_the_service_alone_is_for_no_group_that_others_are_in(
+    root: Path, keys: Path, provision: Provision
+) -> None:
+    """Such as nogroup, where `adduser --system` puts a user: the service runs as the group of the user's name."""
+    (root / "etc/group").write_text(f"root:x:0:\nothers:x:{GROUP}:\njidoteki:x:{GROUP + 1}:\n")
+    (root / "usr/lib/systemd/system").mkdir(parents=True)
+    (root / "usr/lib/systemd/system/jidoteki-job@.service").touch()
+
+    assert provision("--keys", keys).returncode == 0
+
+    key = (root / ADMIN / "keys/updates.key").stat()
+    assert (key.st_uid, key.st_gid, stat.S_IMODE(key.st_mode)) == (0, GROUP + 1, 0o640)
+
+
+@as_root
 def test_without_the_user_it_says_how_to_make_him(root: Path, provision: Provision) -> None:
     done = provision("--user", "nobody-knows")
 
