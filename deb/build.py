@@ -183,7 +183,7 @@ def _write_control(stage: Path, suite: Suite, architecture: str, version: str) -
         " Set up, update, configure, back up, diagnose and reboot an appliance over HTTPS, with nothing but curl.",
     }
     add(stage, "DEBIAN/control", "".join(f"{key}: {value}\n" for key, value in control.items()))
-    for script in ("postinst", "prerm", "postrm"):
+    for script in ("preinst", "postinst", "prerm", "postrm"):
         add(stage, f"DEBIAN/{script}", (ROOT / "deb" / script).read_text())
 
 

@@ -186,7 +186,7 @@ def test_bash_completes_commands(package: Path, tmp_path: Path) -> None:
     assert done.stdout == "package\n"
 
 
-@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+@pytest.mark.parametrize("script", ["preinst", "postinst", "prerm", "postrm"])
 def test_its_scripts_are_plain_shell(package: Path, tmp_path: Path, script: str) -> None:
     subprocess.run(["dpkg-deb", "--control", package, tmp_path], check=True)
 

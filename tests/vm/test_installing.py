@@ -60,6 +60,24 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
 
 
 @pytest.mark.short
+def test_it_serves_again_once_it_is_installed_after_a_removal(bare: Path, deb: Path) -> None:
+    """At the same addresses, those of an enabled socket unit."""
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        assert guest.sh(f"systemctl is-active {SERVICE}.socket || true").strip() == "inactive"
+        guest.run("systemctl", "enable", "--quiet", f"{SERVICE}.socket")
+        guest.run("dpkg", "--remove", SERVICE)
+
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+
+        assert guest.sh(f"systemctl is-active {SERVICE} {SERVICE}.socket").split() == ["active", "active"]
+        assert guest.request("GET", "/version", token=None)[0] == 403
+        guest.run("systemctl", "stop", SERVICE)
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        assert guest.show("ActiveState") == "inactive"  # an upgrade starts nothing that was stopped
+
+
 def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
     blocks = commands("vendors.md", "On Debian")
     root = bare / "root"
