@@ -89,14 +89,14 @@ class Listener:
         context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._server, self._connections, self._reaper, self._context = server, connections, reaper, context
-        self._socket = listening
+        self.socket = listening
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """The URL of the service, such as `https://127.0.0.1:8443`."""
-        host, port = self._socket.getsockname()[:2]
+        host, port = self.socket.getsockname()[:2]
         return f"{'https' if self._context else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def start(self) -> None:
@@ -108,13 +108,13 @@ class Listener:
         if self._accepting:
             self._accepting.cancel()
             await asyncio.wait((self._accepting,))
-        self._socket.close()
+        self.socket.close()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, peer = await loop.sock_accept(self._socket)
+                accepted, peer = await loop.sock_accept(self.socket)
             except (ConnectionError, InterruptedError):
                 continue
             except OSError as error:
@@ -163,16 +163,28 @@ def sockets(hosts: Sequence[str], port: int | None, handed: Sequence[socket.sock
     """
     if port is None:
         return list(handed)
-    wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
-    wanted = [each for each in wanted if not any(_serves(listening, each, port) for listening in handed)]
-    wanted.sort(key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
-    opened, failed = _open_all(wanted, port)
+    opened, failed = _open_all(_unserved(hosts, port, handed), port)
     if failed and not opened and not handed:
         raise next(iter(failed.values()))
     for host, error in failed.items():
         absent = host == ANY_IPV6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
         logger.log(logging.INFO if absent else logging.ERROR, "Not listening on %s: %s", host, error.strerror)
     return [*handed, *sorted(opened, key=lambda each: each.getsockname()[0] != hosts[0])]
+
+
+def more_sockets(hosts: Sequence[str], port: int, there: Sequence[socket.socket]) -> list[socket.socket]:
+    """Listen on those of several addresses that could not be listened on before, as far as that is possible now.
+
+    :param there: sockets that listen already.
+    """
+    return _open(_unserved(hosts, port, there), port)[0]
+
+
+def _unserved(hosts: Sequence[str], port: int, there: Sequence[socket.socket]) -> list[str]:
+    """Return the addresses that no socket serves, those for all addresses of a family first."""
+    wanted = list(dict.fromkeys(each for host in hosts for each in (EVERYWHERE if host == ANY_IPV6 else (host,))))
+    wanted = [each for each in wanted if not any(_serves(listening, each, port) for listening in there)]
+    return sorted(wanted, key=lambda each: (each not in EVERYWHERE, each != hosts[0]))
 
 
 def _serves(listening: socket.socket, host: str, port: int) -> bool:

@@ -7,6 +7,7 @@ import gc
 import logging
 import resource
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from jidoteki.core.http.listener import Connections, Listener, sockets
+from jidoteki.core.http.listener import Connections, Listener, more_sockets, sockets
 from jidoteki.core.http.protocol import make_request
 from jidoteki.core.http.reaper import Reaper
 from jidoteki.core.http.tls import Certificate
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 SHUTDOWN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 0.2
 RENEW_EACH = 5.0
+#: Seconds between two attempts to listen on an address that the machine did not have, or that another program had.
+LISTEN_EACH = 5.0
 DESCRIPTORS = 65536
 PROC = Path("/proc/self")
 
@@ -74,7 +77,7 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     reaper = Reaper(lambda: service.generation.limits)
     listeners: list[Listener] = []
     try:
-        _listen(service, binding, certificate, server, reaper, listeners)
+        listen_again = _listen(service, binding, certificate, server, reaper, listeners)
         await service.start()
         health = HealthMonitor(service)
         health.start()
@@ -84,10 +87,12 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
         for listener in listeners:
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
+        listening = asyncio.create_task(_go_on_listening(listen_again, announce))
         gc.freeze()  # exempts existing objects from all further collections
         manager.ready()
         await ending.wait()
         manager.stopping()
+        listening.cancel()
         await service.streams.end()
     finally:
         for listener in listeners:
@@ -116,19 +121,45 @@ def _listen(
     server: web.Server,
     reaper: Reaper,
     listeners: list[Listener],
-) -> None:
+) -> Callable[[], list[Listener]]:
     """Add a listener for each address.
 
+    :return: adds those for the addresses of HTTPS that cannot be listened on yet, and returns them.
     :raises OSError: one cannot be listened on.
     """
     connections = Connections(
         lambda: service.generation.limits, lambda address: service.generation.proxies.trusted(address)
     )
+    secure: list[Listener] = []
+
+    def add(opened: Sequence[socket.socket]) -> list[Listener]:
+        assert certificate
+        added = [Listener(server, each, connections, reaper, certificate.context) for each in opened]
+        secure.extend(added)
+        listeners.extend(added)
+        return added
+
+    def again() -> list[Listener]:
+        if binding.port is None:
+            return []
+        there = [each.socket for each in secure]
+        port = binding.port or there[-1].getsockname()[1]
+        return add(more_sockets(binding.hosts, port, there))
+
     if certificate:
-        for each in sockets(binding.hosts, binding.port, binding.handed.https):
-            listeners.append(Listener(server, each, connections, reaper, certificate.context))
+        add(sockets(binding.hosts, binding.port, binding.handed.https))
     for each in sockets((binding.http_host,), binding.http_port, binding.handed.http):
         listeners.append(Listener(server, each, connections, reaper, None))
+    return again
+
+
+async def _go_on_listening(listen_again: Callable[[], list[Listener]], announce: Callable[[str], None]) -> None:
+    """Listen on an address that comes later, as with DHCP, or that another program lets go."""
+    while True:
+        await asyncio.sleep(LISTEN_EACH)
+        for listener in listen_again():
+            listener.start()
+            announce(f"Listening on {listener.url}{PREFIX}")
 
 
 async def _renew(certificate: Certificate) -> None:

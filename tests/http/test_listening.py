@@ -111,6 +111,18 @@ def test_an_address_that_the_machine_does_not_have_costs_the_others_nothing(jido
     wait_until(lambda: "Not listening on 192.0.2.7" in host.errors())
 
 
+def test_an_address_that_comes_later_is_served_without_a_restart(jidoteki_host: MakeHost) -> None:
+    """As one that the machine gets by DHCP after the start, or whose port another program had."""
+    host = jidoteki_host(start=False, listen={"host": ["127.0.0.1", "127.0.0.2"]})
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        host.start("--port", str(other.getsockname()[1]))
+        wait_until(lambda: "Not listening on 127.0.0.2" in host.errors())
+        assert status_at(host, "127.0.0.1") == "200"
+
+    wait_until(lambda: status_at(host, "127.0.0.2") == "200", 15)
+    assert host.errors().count("Not listening") == 1
+
+
 def test_no_address_at_all_is_an_error(jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(start=False, listen={"host": ["192.0.2.7", "192.0.2.8"]})
 
