@@ -78,6 +78,17 @@ def test_it_serves_again_once_it_is_installed_after_a_removal(bare: Path, deb: P
         assert guest.show("ActiveState") == "inactive"  # an upgrade starts nothing that was stopped
 
 
+def test_what_was_lost_of_it_comes_back_with_the_package(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        guest.sh("rm -rf /opt/jidoteki/venv")
+
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+
+        wait_until(lambda: guest.request("GET", "/version", token=None)[0] == 403)
+
+
 def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
     blocks = commands("vendors.md", "On Debian")
     root = bare / "root"
