@@ -149,11 +149,14 @@ def _check_input(job: JobType, input: Mapping[str, Any]) -> None:
 
 
 def _check_descriptors(received: Received, order: Order) -> None:
-    """Check that what was received is a lock and what is written to, and let nobody run a job of the type beside it."""
+    """Check that what was received is a lock and what is written to, and let nobody run a job of the type beside it.
+
+    Nor is put right what a job that lives has half done.
+    """
     kinds = [os.fstat(each).st_mode for each in received.descriptors[1:]]
     if not all(stat.S_ISREG(each) or stat.S_ISFIFO(each) or stat.S_ISCHR(each) for each in kinds):
         raise RefusedError("The output of a job goes to a file")
-    if not (order.dry_run or order.recovering):
+    if not order.dry_run:
         with privileges.raised():
             locks.take(STATE / f"{order.record.type}.lock", tries=100)  # until the end of this process
 

@@ -20,7 +20,10 @@ ADMIN = Path("/opt/jidoteki/tinyadmin")
 
 
 def main() -> None:
-    """Hand over what standard input describes: `{"id", "order", "swap"?}`."""
+    """Hand over what standard input describes: `{"id", "order", "swap"?, "beside"?}`.
+
+    With `beside` another job of the type may hold the service's lock.
+    """
     given = json.load(sys.stdin)
     id = given["id"]
     directory = ADMIN / "tmp" / id
@@ -29,7 +32,8 @@ def main() -> None:
     if "swap" in given:
         threading.Thread(target=swap, args=given["swap"], daemon=True).start()
     lock = os.open(ADMIN / "jobs" / f"{id.partition('-')[2]}.lock", os.O_RDONLY | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not given.get("beside"):
+        fcntl.flock(lock, fcntl.LOCK_EX)
     log = os.open(ADMIN / "jobs" / f"{id}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with Listener(directory) as listener:
         argv = ["systemctl", "--no-ask-password", "start", f"jidoteki-job@{id}.service"]

@@ -298,6 +298,30 @@ def test_an_older_package_is_not_run_again(victim: Guest, build_update: BuildUpd
     victim.path(f"{ADMIN}/etc/version.txt").write_text(f"{newer.version}\n")
 
 
+#: Goes on once its file is removed, with a file of its package.
+WAITS = """#!/bin/sh
+touch $JIDO_ADMIN_PATH/log/begun
+while [ -e $JIDO_ADMIN_PATH/log/begun ]; do sleep 0.1; done
+test -e version.txt
+"""
+
+
+def test_nothing_is_cleared_away_that_a_job_still_works_with(victim: Guest, build_update: BuildUpdate) -> None:
+    """As if the update had died, whose package would be removed under its feet."""
+    update = build_update(WAITS)
+    log = victim.path(f"{ADMIN}/log")
+    victim.path("/root/update.enc").write_bytes(update.path.read_bytes())
+    assert victim.request("POST", "/update", "-F", "update=@/root/update.enc")[0] == 202
+    wait_until((log / "begun").exists)
+    try:
+        said = hand_over(victim, "000900-update", order("000900-update", {}, recovering=True), beside=True)
+    finally:
+        (log / "begun").unlink()
+
+    assert "holds update.lock" in said
+    assert victim.wait_for_job("/update")["status"] == "success"
+
+
 def test_a_forged_note_of_former_settings_puts_nothing_into_a_file_that_root_sources(victim: Guest) -> None:
     victim.path(CONF).write_text("mode=dhcp\n")
     written = hashlib.sha256(b"mode=dhcp\n").hexdigest()
