@@ -32,6 +32,7 @@ from jidoteki.hookspecs.explanations import explain
 
 #: Root's: work spaces, and what decides about updates.
 STATE: Final = Path("/var/lib/jidoteki-job")
+LAST_GOOD: Final = STATE / "last-good-configuration.json"
 TYPES: Final = "JIDOTEKI_JOB_TYPES"
 _RUN: Final = re.compile(r"[0-9]{6,9}-([a-z][a-z0-9-]{0,63})")
 _DRY_RUN: Final = re.compile(r"dry-run-[0-9a-f]{16}")
@@ -116,10 +117,17 @@ def _check_type(id: str, record: Record) -> None:
 
 
 def _configuration(appliance: Appliance) -> Config:
-    """Read the configuration, and check that root alone decides about what it and root's programs read."""
+    """Read the configuration, and check that root alone decides about what it and root's programs read.
+
+    Where it cannot be read, the last one that could is in force, as for the service: root's own copy of it.
+    """
     for path in (STATE, *appliance.decided_by_root):
         rooted.require(path)
-    return loading.load(appliance.configuration)
+    with privileges.raised():
+        config = loading.load(appliance.configuration, LAST_GOOD)
+        with leftovers.tolerated(f"{LAST_GOOD} cannot be written"):
+            loading.keep(config, LAST_GOOD)
+    return config
 
 
 def _plugins(appliance: Appliance, config: Config, job_type: str) -> tuple[list[Source], JobType]:

@@ -106,6 +106,18 @@ def test_settings_are_put_into_force_by_root(scripts: Guest) -> None:
     assert json.loads(scripts.request("GET", "/settings")[1])["network"]["hostname"] == "box"
 
 
+def test_root_goes_by_the_last_good_configuration_as_the_service_does(scripts: Guest) -> None:
+    assert change_settings(scripts)["status"] == "success"
+    configuration = scripts.path("/usr/local/etc/jidoteki-admin-api.json")
+    kept = configuration.read_text()
+    configuration.write_text(kept[:-9])
+    try:
+        assert change_settings(scripts)["status"] == "success"
+    finally:
+        configuration.write_text(kept)
+    assert scripts.sh("stat -c '%U %a' /var/lib/jidoteki-job/last-good-configuration.json") == "root 600\n"
+
+
 @pytest.mark.parametrize("former", ["HOSTNAME=old\n. /etc/more\n", None])
 def test_settings_that_fail_leave_what_was_there_before(scripts: Guest, former: str | None) -> None:
     scripts.path(CONF).unlink(missing_ok=True)
