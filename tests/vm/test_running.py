@@ -82,6 +82,17 @@ def test_it_stops_within_two_seconds(guest: Guest) -> None:
     assert (guest.show("Result"), guest.show("ExecMainStatus")) == ("success", "0")
 
 
+def test_it_serves_where_its_configuration_is_lost_with_its_directory(guest: Guest) -> None:
+    guest.sh(f"systemctl stop {SERVICE}; mv /usr/local/etc /usr/local/lost")
+    try:
+        guest.run("systemctl", "start", SERVICE)
+
+        assert guest.serves()
+    finally:
+        guest.sh(f"systemctl stop {SERVICE}; rm -rf /usr/local/etc; mv /usr/local/lost /usr/local/etc")
+        guest.run("systemctl", "start", SERVICE)
+
+
 def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
     for _ in range(3):
         guest.run("systemctl", "restart", SERVICE)
