@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from jidoteki.hookspecs.appliance import Appliance
 from jidoteki.hookspecs.jobs import Job, JobError
 
 MODE: Final = 0o640
-"""The mode of a file that was removed in the meantime and that `modes` does not name; the others keep theirs."""
+"""The mode of a file that comes back where none was, and that `modes` does not name; one that was there has its own."""
 CANNOT_WRITE: Final = "The settings cannot be written and stay as they were"
 PUT_BACK: Final = "The former settings are back in their files"
 _SUFFIX: Final = ".former"
@@ -73,11 +74,12 @@ def replaced(
     """
     former = {path: content_of(path) for path in files}
     modes = modes or {}
+    former_modes = {path: _mode_of(path, modes.get(path, MODE)) for path in files}
     note = note_of(job.appliance, job.id)
     try:
         try:
             _check_restorable(job, former)
-            job.appliance.replace_file(note, _noted(former, files, modes), 0o600)
+            job.appliance.replace_file(note, _noted(former, files, former_modes), 0o600)
             if job.confirm:
                 job.appliance.replace_file(mark_of(job.appliance, job.id), "", 0o600)
             _void_others(note)
@@ -89,7 +91,7 @@ def replaced(
         if job.confirm:
             raise
         changed = {path: content for path, content in former.items() if differs(content, content_of(path))}
-        _put_back(job, changed, modes, failure)
+        _put_back(job, changed, former_modes, failure)
         if changed:
             job.log(put_back)
         raise
@@ -152,6 +154,15 @@ def recovery(
     return recover
 
 
+def _mode_of(path: Path, otherwise: int) -> int:
+    """Return the permissions of a regular file, with which it comes back; what is none has others."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return otherwise
+    return status.st_mode & 0o777 if stat.S_ISREG(status.st_mode) else otherwise
+
+
 def _noted(former: Mapping[Path, Former], files: Mapping[Path, str | bytes | None], modes: Mapping[Path, int]) -> str:
     """Return a note of the readable files: an unreadable one could not be restored."""
     noted = {
@@ -159,7 +170,7 @@ def _noted(former: Mapping[Path, Former], files: Mapping[Path, str | bytes | Non
             "former": base64.b64encode(content).decode() if isinstance(content, bytes) else None,
             "link": content.target if isinstance(content, Link) else None,
             "written": _digest(files[path]),
-            "mode": modes.get(path, MODE),
+            "mode": modes[path],
         }
         for path, content in former.items()
         if not isinstance(content, OSError)

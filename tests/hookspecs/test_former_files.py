@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jidoteki.hookspecs import Appliance, JobError, former_files
+from jidoteki.hookspecs import Appliance, JobError, former_files, tried_files
 from jidoteki.hookspecs.former_files import PUT_BACK, recovery, replaced
 from jidoteki.testing import FakeJob
 
@@ -23,7 +23,7 @@ def killed_in(job: FakeJob, files: dict[Path, str | bytes | None], monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr(former_files, "_put_back", lambda *arguments: None)
         patched.setattr(former_files, "remove", lambda path: None)
-        with pytest.raises(KilledError), replaced(job, files, 0o640):
+        with pytest.raises(KilledError), replaced(job, files, 0o644):
             raise KilledError
 
 
@@ -131,3 +131,29 @@ def test_a_type_whose_name_ends_with_another_ones_keeps_its_notes(
         pass
     assert recovery("app-settings", lambda each: [path])(appliance) == PUT_BACK
     assert not path.exists()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("way", ["a failure", "a kill", "a trial"])
+def test_a_file_that_comes_back_is_as_open_as_it_was(
+    jidoteki_appliance: Any, monkeypatch: pytest.MonkeyPatch, way: str, removed: bool
+) -> None:
+    """Else the service could not read it the next time, where root writes it."""
+    appliance: Appliance = jidoteki_appliance()
+    path = appliance.etc / "network.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    changes: dict[Path, str | bytes | None] = {path: None if removed else "new"}
+    run = FakeJob(appliance, id="000001-settings", confirm=10 if way == "a trial" else 0)
+
+    if way == "a kill":
+        killed_in(run, changes, monkeypatch)
+        recovery("settings", lambda each: [path])(appliance)
+    else:
+        with pytest.raises(JobError), replaced(run, changes, 0o644):
+            raise JobError("no")
+    if way == "a trial":
+        tried_files.put_back(run, [path])
+
+    assert path.read_text() == "old"
+    assert path.stat().st_mode & 0o777 == 0o644
