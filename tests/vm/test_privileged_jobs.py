@@ -9,6 +9,7 @@ import pytest
 from conftest import BuildUpdate
 from guestkit import ADMIN, Guest
 from test_running import assert_updated, begin_update
+from walks import commands
 
 from jidoteki.testing import wait_until
 
@@ -83,6 +84,77 @@ def test_what_a_job_leaves_is_the_services(guest: Guest, build_update: BuildUpda
     assert guest.sh(f"find {ADMIN}/jobs {ADMIN}/spool {ADMIN}/tmp -user root") == ""
     wait_until(lambda: guest.sh(f"ls {ADMIN}/tmp /var/lib/jidoteki-job/runs | grep [0-9] || true") == "")
     assert not guest.path("/var/lib/jidoteki-job/update").exists()
+
+
+def test_the_service_reads_what_an_update_put_there_for_it(guest: Guest, build_update: BuildUpdate) -> None:
+    """With the umask of the original, and moved or copied there without a thought of modes."""
+    script = """#!/bin/sh
+set -e
+touch $JIDO_ADMIN_PATH/log/begun
+echo {version} >$JIDO_ADMIN_PATH/log/updated
+mkdir $JIDO_KEYS/updates.pub.d
+cp $JIDO_KEYS/updates.pub $JIDO_KEYS/updates.pub.d/new.pub
+mv other.pub $JIDO_KEYS/updates.pub
+echo "# none" >$JIDO_KEYS/updates.revoked
+cp build.json $JIDO_ETC/build.json
+cp license.sh $JIDO_ADMIN_PATH/bin/license.sh
+touch $JIDO_KEYS/of-the-vendor
+site=$(/opt/jidoteki/venv/bin/python3 -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+mkdir $site/of_a_plugin && touch $site/of_a_plugin/__init__.py
+"""
+    key = guest.path(f"{ADMIN}/keys/updates.pub").read_text()
+    others = {"other.pub": key, "build.json": '{{"built":"{version}"}}', "license.sh": "echo '{{}}'\n"}
+    update = build_update(script, others)
+
+    begin_update(guest, update)
+    assert_updated(guest, update)
+    try:
+        keys = f"{ADMIN}/keys"
+        read = f"cat {keys}/updates.pub {keys}/updates.pub.d/*.pub {keys}/updates.revoked {ADMIN}/bin/license.sh"
+        assert guest.request("GET", "/build")[1] == json.dumps({"built": update.version}, separators=(",", ":"))
+        assert guest.request("GET", "/debug", "-o", "/dev/null")[0] == 200
+        assert "updates" not in guest.run("jidoteki", "check", check=False).stdout
+        as_service = "setpriv --reuid jidoteki --regid jidoteki --init-groups"
+        guest.sh(f"{as_service} {read}")
+        guest.sh(f"{as_service} /opt/jidoteki/venv/bin/python3 -I -c 'import of_a_plugin'")
+        assert guest.sh(f"stat -c %U:%G:%a {keys}/of-the-vendor") == "root:root:640\n"
+    finally:
+        guest.sh(f"rm -rf {keys}/updates.pub.d {keys}/updates.revoked {ADMIN}/bin/* /usr/local/etc/build.json")
+        guest.sh("rm -rf /opt/jidoteki/venv/lib/python3*/site-packages/of_a_plugin")
+
+
+#: A package of Debian with a file of its configuration, in two versions.
+DEBIAN_PACKAGES = """
+cd /root && mkdir -p app/DEBIAN app/etc
+echo /etc/app.conf >app/DEBIAN/conffiles
+for version in 1 2; do
+  fields='Package: app\\nVersion: %s\\nArchitecture: all\\nMaintainer: m\\nDescription: d\\n'
+  printf "$fields" $version >app/DEBIAN/control
+  echo $version >app/etc/app.conf
+  dpkg-deb --root-owner-group --build app app-$version.deb
+done
+dpkg --install app-1.deb
+echo changed here >/etc/app.conf
+dpkg --install app-2.deb </dev/null || true
+dpkg --audit | grep -w app
+"""
+
+
+def test_the_documented_update_installs_packages_of_debian(guest: Guest, build_update: BuildUpdate) -> None:
+    """Though a file of the configuration was changed, and an earlier update left such a package half configured."""
+    script = commands("vendors.md", "Debian packages in an update")[0]
+    log = "touch $JIDO_ADMIN_PATH/log/begun; echo {version} >$JIDO_ADMIN_PATH/log/updated; cp /root/app-2.deb .\n"
+    first, _, rest = script.partition("\n")
+    update = build_update(f"{first}\n{log}{rest}")
+    guest.sh(DEBIAN_PACKAGES)
+
+    begin_update(guest, update)
+
+    assert_updated(guest, update)
+    assert guest.path("/etc/app.conf").read_text() == "changed here\n"
+    assert guest.sh("dpkg-query -W -f '${Version} ${Status}' app") == "2 install ok installed"
+    assert guest.sh("dpkg --audit") == ""
+    guest.sh("dpkg --purge app")
 
 
 def test_a_dry_run_is_one_of_root_too(guest: Guest, build_update: BuildUpdate) -> None:

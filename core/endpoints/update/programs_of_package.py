@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.core.endpoints.update import unpacked
+from jidoteki.core.endpoints.update import service_access, unpacked
 from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.hookspecs import Job, JobError, scripts
 
@@ -58,6 +58,8 @@ def run(
         status = job.script(script, listen=words.keep, **options)
     except JobError as error:
         return error.message
+    finally:
+        service_access.give(job.appliance)
     return words.failure(script.name, status) if status else None
 
 
