@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from conftest import BuildUpdate
 from guestkit import ADMIN, SERVICE, booted, enter
+from places import ROOT
 from walks import commands
 
 from jidoteki.testing import wait_until
@@ -109,3 +113,25 @@ def test_the_walk_of_the_documentation(bare: Path, deb: Path, vendor: Path, buil
         assert guest.path(f"{ADMIN}/log/updated").read_text() == "updated\n"
         assert guest.path(f"{ADMIN}/etc/version.txt").read_text() == f"{update.version}\n"
         assert guest.path(f"{ADMIN}/etc/api.token").read_text().strip()
+
+
+def test_a_plugin_is_installed_without_pip_outlives_an_upgrade_and_is_removed(
+    bare: Path, deb: Path, tmp_path: Path
+) -> None:
+    install, remove = commands("vendors.md", "Plugins on Debian")
+    shutil.copytree(ROOT / "examples/probe", tmp_path / "probe")
+    wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir")
+    subprocess.run([*wheel, bare / "root/wheels", tmp_path / "probe"], check=True)
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        said = guest.sh(f"umask 027; cd /root/wheels\n{install}", timeout=120)
+        assert "probe  " in said
+
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        assert "probe  " in guest.run("jidoteki", "plugins").stdout
+
+        guest.sh(remove)
+        assert "probe" not in guest.run("jidoteki", "plugins").stdout
+        assert guest.sh("ls /opt/jidoteki/venv/lib/python3*/site-packages | grep probe || true") == ""

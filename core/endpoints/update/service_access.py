@@ -19,7 +19,6 @@ from jidoteki.core.endpoints.update import verifying_keys
 from jidoteki.hookspecs import Appliance, privileges, rooted
 
 KEYS: Final = ("updates.key", "updates.pub", verifying_keys.REVOKED, "backup.txt", verifying_keys.DIRECTORY)
-SCRIPTS: Final = ("network.sh", "storage.sh", "certs.sh", "license.sh")
 OF_SYSTEM: Final = (
     "jidoteki-admin-api.json",
     "jidoteki-admin-api.schema.json",
@@ -45,8 +44,9 @@ def give(appliance: Appliance) -> None:
 
 
 def _files(appliance: Appliance) -> Iterator[Path]:
-    for directory, names in ((appliance.keys, KEYS), (appliance.bin, SCRIPTS), (appliance.system_etc, OF_SYSTEM)):
+    for directory, names in ((appliance.keys, KEYS), (appliance.system_etc, OF_SYSTEM)):
         yield from (directory / name for name in names)
+    yield from appliance.bin.glob("*.sh")
     for pattern in ("*.pub", "*.pem"):
         yield from (appliance.keys / verifying_keys.DIRECTORY).glob(pattern)
     yield from _plugins(Path(sysconfig.get_path("purelib")))
