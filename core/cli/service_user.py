@@ -58,9 +58,11 @@ def become_or_refuse(appliance: Appliance) -> None:
 def _service_user(appliance: Appliance) -> os.stat_result | None:
     """Return the status of the directory whose owner is the service's user, or None.
 
-    That is `ADMIN/jobs`, which the service creates, or before its first start `ADMIN`.
+    That is `ADMIN/jobs`, which the service creates, or before its first start `ADMIN`. Where that is root's, who runs jobs
+    by what is in `ADMIN/keys`, it is `ADMIN/etc`.
     """
-    for directory in (appliance.jobs, appliance.admin):
+    otherwise = appliance.etc if (appliance.admin / "keys").is_dir() else appliance.admin
+    for directory in (appliance.jobs, otherwise):
         with contextlib.suppress(OSError):
             status = directory.lstat()
             if stat.S_ISDIR(status.st_mode):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BuildUpdate
-from guestkit import ADMIN, SERVICE, booted, enter
+from guestkit import ADMIN, SERVICE, TOKEN, booted, enter
 from places import ROOT
 from walks import commands
 
@@ -135,3 +135,39 @@ def test_a_plugin_is_installed_without_pip_outlives_an_upgrade_and_is_removed(
         guest.sh(remove)
         assert "probe" not in guest.run("jidoteki", "plugins").stdout
         assert guest.sh("ls /opt/jidoteki/venv/lib/python3*/site-packages | grep probe || true") == ""
+
+
+def test_a_machine_that_ran_becomes_an_image_whose_copies_share_nothing(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    certificate = bare / "usr/local/etc/pki/tls/enterprise.pem"
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        guest.run("jidoteki", "provision", timeout=120)
+        assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200
+        former = certificate.read_text()
+
+        guest.sh(commands("vendors.md", "One image for many machines")[0])
+        guest.power_off()
+
+    with booted(bare) as guest:
+        wait_until(lambda: guest.request("GET", "/version")[0] == 403)
+        assert certificate.read_text() != former
+        assert guest.request("POST", "/setup", "-F", "newtoken=another", token=None)[0] == 200
+        assert guest.request("GET", "/jobs", token="another")[1] == '{"jobs":[],"next":null}'
+
+
+def test_directories_of_the_service_that_are_gone_are_made_again(bare: Path, deb: Path) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        guest.run("jidoteki", "provision", timeout=120)
+        guest.sh(
+            f"systemctl stop {SERVICE}; rm -rf {ADMIN}/jobs {ADMIN}/spool {ADMIN}/tmp {ADMIN}/log /usr/local/etc/pki"
+        )
+        assert "updates.pub" not in guest.run("jidoteki", "check", check=False).stdout
+
+        guest.sh(f"systemctl start {SERVICE}")
+
+        assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200
+        assert guest.run("stat", "-c", "%U %a", f"{ADMIN}/jobs").stdout == "jidoteki 700\n"
+        assert "ERROR" not in guest.journal()
