@@ -55,7 +55,8 @@ def _configuration(config: Config) -> Iterator[Finding]:
     path = str(config.path)
     if config.path and not config.path.exists():
         message = "there is no configuration: the last one that could be read counts, or no optional endpoint is served"
-        yield Finding("warning", "configuration", message, 'Make it, with {"endpoints": []} at least.', path)
+        advice = 'Run: jidoteki provision, which makes it, or make it, with {"endpoints": []} at least.'
+        yield Finding("warning", "configuration", message, advice, path)
     for each in config.mistakes:
         yield Finding(
             "error", "configuration", each.message, _advice(each), path, each.line or None, each.column or None

@@ -97,8 +97,10 @@ def _update_keys(keys: Path) -> Iterator[Finding]:
     except package.PackageError as error:
         message = str(error)
         name = next((each for each in ("updates.key", "updates.revoked") if each in message), "updates.pub")
-        advice = f"Put the vendor's {name} there; without it the appliance takes no updates."
-        if name == "updates.revoked" and os.path.lexists(keys / name):
+        advice = f"Run: jidoteki provision --keys DIR, where DIR has it; without {name} the appliance takes no updates."
+        if isinstance(error.__cause__, PermissionError):
+            advice = _readable(keys / name)
+        elif name == "updates.revoked" and os.path.lexists(keys / name):
             advice = "Let root own it, with an id of a revoked key in each line; else the appliance takes no updates."
         yield Finding("error", "updates", message, advice, str(keys / name))
 
@@ -134,6 +136,8 @@ def _odd_verifying_keys(keys: Path) -> Iterator[Finding]:
     for name, error in found.problems.items() if found.valid else ():
         message = f"it holds no key that counts: {getattr(error, 'strerror', None) or error}"
         advice = "Put a public key of the vendor's there, as root, or remove it."
+        if isinstance(error, PermissionError):
+            advice = _readable(keys / name)
         yield Finding("warning", "updates", message, advice, str(keys / name))
     for each in found.valid:
         path = str(keys / each.name)
@@ -146,6 +150,12 @@ def _odd_verifying_keys(keys: Path) -> Iterator[Finding]:
     for each in found.revoked:
         message = f"this key is revoked, and no package counts that it signed ({each.id})"
         yield Finding("note", "updates", message, "Remove it, or replace it.", str(keys / each.name))
+
+
+def _readable(path: Path) -> str:
+    """Return how root lets the service read a key, as one that was made under a umask of 027."""
+    quoted = shlex.quote(str(path))
+    return f"Run: chgrp -R {os.getegid()} {quoted} && chmod -R g+rX {quoted}"
 
 
 def _verifying_keys(keys: Path) -> VerifyingKeys:

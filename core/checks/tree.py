@@ -70,6 +70,8 @@ def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
     for directory in written if in_units else [*written, appliance.system_etc]:
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
+            if directory == appliance.system_etc and not appliance.configuration.exists():
+                advice = "Run: jidoteki provision, if root is to run jobs. Else: " + advice[:1].lower() + advice[1:]
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))
 
 

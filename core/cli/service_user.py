@@ -58,8 +58,8 @@ def become_or_refuse(appliance: Appliance) -> None:
 def _service_user(appliance: Appliance) -> os.stat_result | None:
     """Return the status of the directory whose owner is the service's user, or None.
 
-    That is `ADMIN/jobs`, which the service creates, or before its first start `ADMIN`. Where that is root's, who runs jobs
-    by what is in `ADMIN/keys`, it is `ADMIN/etc`.
+    That is `ADMIN/jobs`, which the service creates, or before its first start `ADMIN`. Where that is root's,
+    who runs jobs by what is in `ADMIN/keys`, it is `ADMIN/etc`.
     """
     otherwise = appliance.etc if (appliance.admin / "keys").is_dir() else appliance.admin
     for directory in (appliance.jobs, otherwise):

@@ -11,24 +11,25 @@ from jidoteki.hookspecs import Appliance, Finding, JobError, rooted
 from jidoteki.plugins.backup import backup_list
 
 FAILS: Final = "every backup and restore fails"
+PATHS: Final = "List paths below {} in it, one a line; a line with a single dot means all of it."
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
     """Yield the error that makes every backup and restore fail, or what is wrong with the list."""
     path = appliance.etc / backup_list.NAME
     if appliance.keys != appliance.etc:  # root makes backups here
-        found = list(_list_of_roots(path, appliance.keys / backup_list.NAME))
+        found = list(_list_of_roots(appliance, path, appliance.keys / backup_list.NAME))
         if found:
             yield from found
             return
     try:
         backup_list.selection(appliance)
     except JobError as error:
-        advice = f"List paths below {appliance.data}, one a line; a line with a single dot means all of it."
+        advice = PATHS.format(appliance.data)
         yield Finding("error", "backup", f"{FAILS}: {error}", advice, str(path))
 
 
-def _list_of_roots(path: Path, its: Path) -> Iterator[Finding]:
+def _list_of_roots(appliance: Appliance, path: Path, its: Path) -> Iterator[Finding]:
     """Check that the list by which root goes is root's, and the one that the service sees.
 
     :param path: where the service looks.
@@ -38,12 +39,14 @@ def _list_of_roots(path: Path, its: Path) -> Iterator[Finding]:
         rooted.require(its)
     except OSError as error:
         message = f"{FAILS}, for root goes by this list, which it alone may change: {error.strerror}"
-        yield Finding("error", "backup", message, f"Let root own it, and {path} be a link to it.", str(its))
+        advice = f"Let root own it, and {path} be a link to it."
+        if isinstance(error, FileNotFoundError):
+            advice = f"{PATHS.format(appliance.data)} Then run: jidoteki provision, which links {path} to it."
+        yield Finding("error", "backup", message, advice, str(its))
         return
     if not _is_same(path, its):
-        yield Finding(
-            "warning", "backup", f"it counts for nothing: root goes by {its}", f"Link it to {its}.", str(path)
-        )
+        advice = f"Remove it and run: jidoteki provision, which links it to {its}."
+        yield Finding("warning", "backup", f"it counts for nothing: root goes by {its}", advice, str(path))
 
 
 def _is_same(one: Path, other: Path) -> bool:

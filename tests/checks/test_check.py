@@ -296,6 +296,17 @@ def test_where_root_runs_jobs_the_keys_are_those_of_root(appliance: Appliance) -
     assert told == {str(appliance.admin / "keys/updates.revoked")}
 
 
+def test_what_to_do_about_a_machine_that_was_not_provisioned_is_told(appliance: Appliance) -> None:
+    appliance.configuration.unlink()
+    for name in ("updates.key", "updates.pub"):
+        (appliance.etc / name).unlink()
+
+    advice = {each["subject"]: each["advice"] for each in findings(appliance)}
+
+    assert advice["configuration"].startswith("Run: jidoteki provision,")
+    assert advice["updates"].startswith("Run: jidoteki provision --keys DIR")
+
+
 def test_a_public_key_that_is_none_is_told(appliance: Appliance) -> None:
     (appliance.etc / "updates.pub").write_text("nonsense\n")
 

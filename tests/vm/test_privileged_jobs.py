@@ -123,6 +123,22 @@ mkdir $site/of_a_plugin && touch $site/of_a_plugin/__init__.py
         guest.sh("rm -rf /opt/jidoteki/venv/lib/python3*/site-packages/of_a_plugin")
 
 
+@pytest.mark.parametrize("name", ["updates.key", "updates.pub", "updates.revoked", "updates.pub.d"])
+def test_what_to_do_about_a_key_that_the_service_cannot_read_is_told(guest: Guest, name: str) -> None:
+    keys = f"{ADMIN}/keys"
+    guest.sh(f"mkdir {keys}/updates.pub.d; cp {keys}/updates.pub {keys}/updates.pub.d/")
+    guest.sh(f"echo '# none' >{keys}/updates.revoked; chgrp -R root {keys}/{name}; chmod -R go-rwx {keys}/{name}")
+    try:
+        said = guest.run("jidoteki", "check", check=False).stdout
+        told = next(line for line in said.splitlines() if "Permission denied" in line and name in line)
+        advice = said.partition(told)[2].strip().splitlines()[0]
+        guest.sh(advice.removeprefix("Run: "))
+
+        assert "Permission denied" not in guest.run("jidoteki", "check", check=False).stdout
+    finally:
+        guest.sh(f"rm -r {keys}/updates.pub.d {keys}/updates.revoked; chmod 644 {keys}/updates.pub")
+
+
 #: A package of Debian with a file of its configuration, in two versions.
 DEBIAN_PACKAGES = """
 cd /root && mkdir -p app/DEBIAN app/etc
