@@ -34,6 +34,20 @@ ENDPOINTS: Final = ("settings", "certs")
 #: What others may not read.
 SECRET: Final = ("updates.key", "license.key")
 RELOAD_TIMEOUT: Final = 100
+#: What support asks first; a program that a machine lacks is told as such in the bundle.
+ASKED_FOR_SUPPORT: Final = (
+    "jidoteki --version",
+    'jidoteki check --root "$JIDO_ROOT"',
+    'jidoteki plugins --root "$JIDO_ROOT"',
+    "date; uptime; uname -a; cat /etc/os-release",
+    "df -h; df -i; free -m",
+    "ip address; ip route; ip -6 route; cat /etc/resolv.conf",
+    "ss -tln",
+    "systemctl --no-pager --failed; systemctl --no-pager list-units --type service,mount",
+    "timedatectl",
+    "dpkg-query --show",
+    "ps aux",
+)
 
 
 class Ids(NamedTuple):
@@ -201,7 +215,7 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
         appliance.system_etc / "allservices.txt": f"{SERVICE}\n",
         appliance.etc / "version.txt": f"{version}\n",
         appliance.etc / "logs.txt": "/var/log\n",
-        appliance.etc / "debug.txt": "uname -a\ndf -h\nps aux\n",
+        appliance.etc / "debug.txt": "".join(f"{line}\n" for line in ASKED_FOR_SUPPORT),
         **{(of_updates if name in UPDATE_KEYS else appliance.etc) / name: each for name, each in keys.items()},
     }
 

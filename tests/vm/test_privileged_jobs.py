@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import BuildUpdate
-from guestkit import ADMIN, Guest
+from guestkit import ADMIN, SERVICE, Guest
 from test_running import assert_updated, begin_update
 from walks import commands
 
@@ -137,6 +140,25 @@ def test_what_to_do_about_a_key_that_the_service_cannot_read_is_told(guest: Gues
         assert "Permission denied" not in guest.run("jidoteki", "check", check=False).stdout
     finally:
         guest.sh(f"rm -r {keys}/updates.pub.d {keys}/updates.revoked; chmod 644 {keys}/updates.pub")
+
+
+def test_a_debug_bundle_tells_what_support_asks_first(guest: Guest, vendor: Path, tmp_path: Path) -> None:
+    assert guest.request("GET", "/debug", "-o", "/root/debug-bundle.tar")[0] == 200
+    command: list[str | Path] = [Path(sys.executable).with_name("jidoteki"), "debug-bundle", "open"]
+    subprocess.run(
+        [*command, guest.path("/root/debug-bundle.tar"), "--key", vendor / "private.pem", "-o", tmp_path / "bundle"],
+        check=True,
+    )
+
+    told = {}
+    for path in (tmp_path / "bundle/debug").glob("debug-*.log"):
+        first, _, rest = path.read_text().partition("\n")
+        told[first] = rest
+    assert "127.0.0.1/8" in told["Running: ip address; ip route; ip -6 route; cat /etc/resolv.conf"]
+    assert f"{SERVICE}.service" in next(each for line, each in told.items() if "list-units" in line)
+    assert SERVICE in told["Running: dpkg-query --show"]
+    check = next(each for line, each in told.items() if "jidoteki check" in line)
+    assert "network.sh" in check and "error" not in check
 
 
 #: A package of Debian with a file of its configuration, in two versions.
