@@ -254,7 +254,12 @@ class Context:
         return True
 
     def persist(self) -> None:
-        """Run the commands that save the system's data, if there are any, with their output in this run's log."""
+        """Run the commands that save the system's data, if there are any, with their output in this run's log.
+
+        Where root does that after this run, nothing is run here.
+        """
+        if persisting.is_apart(self._job, self.host_config):
+            return
         output = self._log.write_own if self._log else _ignore
         for argv in persisting.commands(self.host_config, self.appliance):
             limit = self.host_config["limits"]["command"]

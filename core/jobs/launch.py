@@ -22,6 +22,7 @@ from jidoteki.core.jobs import (
     changes,
     commands,
     exit_reasons,
+    persisting,
     processes,
     reverting,
     settling,
@@ -115,6 +116,14 @@ class Launcher:
         """Return whether jobs of a type run as units of systemd."""
         _, job = self.job_types.get(job_type, (None, None))
         return job is not None and job.privileged and self._config.values["jobs"]["run-as"] == "unit"
+
+    def is_to_be_kept(self, record: Record) -> bool:
+        """Return whether root has yet to keep, in a job of its own, what a run changed."""
+        _, job = self.job_types.get(record.type, (None, None))
+        if job is None or not job.persist or record.status != "success":
+            return False
+        values = self._config.values
+        return persisting.is_apart(job, values) and bool(persisting.commands(values, self.appliance))
 
     def found(self, record: Record) -> JobProcess | None:
         """Return the process of a run that another process started, if it lives."""

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
+#: The type of the job that keeps data through a reboot, and how long its turn is awaited.
+KEEPING = "persist"
+KEEPING_TRIES = 1200
+KEEPING_PAUSE = 0.5
 
 Permit = Callable[[], None]
 
@@ -293,10 +297,27 @@ class JobManager:
 
     async def _tell_end(self, record: Record) -> None:
         if self._notify:
+            if await asyncio.to_thread(self.launcher.is_to_be_kept, record):
+                await self._keep(record)
             told = await asyncio.to_thread(self.launcher.records.note_told, record.id)
             if told:
                 self._known.discard(record.id)
         await self._tell("job.end", record)
+
+    async def _keep(self, record: Record) -> None:
+        """Start the job by which root keeps what a run changed; after one that runs and may have missed the change."""
+        for _ in range(KEEPING_TRIES):
+            try:
+                await self.start(KEEPING, {}, record.client, record.user)
+                return
+            except BusyError as busy:
+                if busy.job_type != KEEPING:
+                    return  # the system goes down, which keeps all before
+            except OSError as error:
+                logger.error("What %s changed is not kept through a reboot: %s", record.id, leftovers.reason(error))
+                return
+            await asyncio.sleep(KEEPING_PAUSE)
+        logger.error("What %s changed is not kept through a reboot: %s does not end", record.id, KEEPING)
 
     async def _tell(self, action: str, record: Record) -> None:
         if self._notify is None:

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jidoteki.hookspecs import Appliance
+from jidoteki.hookspecs import Appliance, JobType
 
 #: The program that the original API runs after each change, if the system has it.
 TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")
+
+
+def is_apart(job: JobType, host_config: Mapping[str, Any]) -> bool:
+    """Return whether root keeps the data in a job of its own: a job of the service's user cannot do it."""
+    return not job.privileged and host_config["jobs"]["run-as"] == "unit"
 
 
 def commands(host_config: Mapping[str, Any], appliance: Appliance) -> list[list[str]]:

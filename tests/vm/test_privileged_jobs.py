@@ -161,6 +161,26 @@ def test_a_debug_bundle_tells_what_support_asks_first(guest: Guest, vendor: Path
     assert "network.sh" in check and "error" not in check
 
 
+def test_root_keeps_a_license_that_the_service_stored(scripts: Guest) -> None:
+    """Its job runs as the service's user, who cannot run what keeps data."""
+    path = scripts.path("/usr/local/etc/jidoteki-admin-api.json")
+    former = path.read_text()
+    keep = ["/bin/sh", "-c", "id -u >>/root/kept"]
+    try:
+        path.write_text(json.dumps({**json.loads(former), "endpoints": ["license"], "commands": {"persist": keep}}))
+        scripts.sh("systemctl reload jidoteki-admin-api")
+        write_script(scripts, "license.sh", "#!/bin/sh\necho '{}'\n")
+
+        status, body = scripts.request("POST", "/license", "-F", "license=a license")
+
+        assert (status, body) == (200, "{}")
+        kept = scripts.path("/root/kept")
+        wait_until(lambda: kept.exists() and kept.read_text() == "0\n")
+    finally:
+        path.write_text(former)
+        scripts.sh(f"systemctl reload jidoteki-admin-api; rm -f {ADMIN}/etc/license.asc")
+
+
 #: A package of Debian with a file of its configuration, in two versions.
 DEBIAN_PACKAGES = """
 cd /root && mkdir -p app/DEBIAN app/etc
