@@ -67,12 +67,14 @@ def _make_room_for_ids(tree: Path) -> None:
         "sh",
         "-ec",
         f"""
-        for name in polkitd systemd-network; do
-            old=$(id -u $name)
-            groupmod --gid $((old - 40)) $name
-            usermod --uid $((old - 40)) --gid $((old - 40)) $name
-            find / -xdev -gid $old -exec chgrp --no-dereference $name {{}} +
-            find / -xdev -uid $old -exec chown --no-dereference $name {{}} +
+        for id in {original_tree.ADMIN} {original_tree.SFTP}; do
+            name=$(getent group $id | cut -d: -f1)
+            groupmod --gid $((id - 40)) $name
+            find / -xdev -gid $id -exec chgrp --no-dereference $name {{}} +
+            name=$(getent passwd $id | cut -d: -f1)
+            [ -z "$name" ] && continue
+            usermod --uid $((id - 40)) --gid $((id - 40)) $name
+            find / -xdev -uid $id -exec chown --no-dereference $name {{}} +
         done
         groupadd --gid {original_tree.ADMIN} tinyadmin
         useradd --uid {original_tree.ADMIN} --gid {original_tree.ADMIN} --no-create-home tinyadmin

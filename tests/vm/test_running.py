@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 
 import pytest
 from conftest import BuildUpdate, Update
@@ -149,11 +151,34 @@ cat $new >$JIDO_ADMIN_PATH/log/updated
 """
 
 
-def test_a_script_keeps_its_temporary_files_over_a_restart(guest: Guest, build_update: BuildUpdate) -> None:
-    update = build_update(KEEPS)
+@pytest.fixture
+def sandboxed(guest: Guest) -> Iterator[Guest]:
+    """A guest whose jobs are processes of the service's, in its sandbox."""
+    path = guest.path("/usr/local/etc/jidoteki-admin-api.json")
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "jobs": {}}))
+    guest.run("systemctl", "restart", SERVICE)
+    yield guest
+    path.write_text(before)
+    guest.run("systemctl", "restart", SERVICE)
+
+
+def keeps_its_files_over_a_restart(guest: Guest, update: Update) -> bool:
+    """Assert that a script has them after a restart, and return whether they are in the machine's directories."""
+    guest.sh(f"rm -f /tmp/kept /var/tmp/kept {ADMIN}/log/updated")  # that of root, too
     begin_update(guest, update)
 
     guest.run("systemctl", "restart", SERVICE)
 
     assert_updated(guest, update)
-    assert guest.run("ls", "/tmp/kept", "/var/tmp/kept", check=False).returncode
+    return not guest.run("ls", "/tmp/kept", "/var/tmp/kept", check=False).returncode
+
+
+def test_a_script_of_roots_keeps_its_temporary_files_over_a_restart(guest: Guest, build_update: BuildUpdate) -> None:
+    assert keeps_its_files_over_a_restart(guest, build_update(KEEPS))
+
+
+def test_a_script_in_the_sandbox_keeps_its_temporary_files_over_a_restart(
+    sandboxed: Guest, build_update: BuildUpdate
+) -> None:
+    assert not keeps_its_files_over_a_restart(sandboxed, build_update(KEEPS))
