@@ -168,19 +168,26 @@ lock: $(READY) ## pin, with hashes, what the product, its developers and the sit
 SUITES := bookworm trixie
 .PHONY: vm-test
 vm-test: $(READY) ## the package on Debian systems that boot in systemd-nspawn; as root; SUITES=trixie for one alone
-	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -rs --timeout 600 tests/vm tests/project/test_deb.py
+	@# Each suite in a process of its own: most of the time goes by waiting.
+	JIDOTEKI_VM="$(SUITES)" $(BIN)/python -m pytest -n 2 --dist loadgroup -rs --timeout 600 tests/vm tests/project/test_deb.py
 
 .PHONY: vm-quick
 vm-quick: $(READY) ## the most important of them on one system, in three minutes, as CI does
 	JIDOTEKI_VM=bookworm $(BIN)/python -m pytest --timeout 600 -m short tests/vm
 
+VM_SLOW = JIDOTEKI_VM="$(SUITES)" JIDOTEKI_VM_SLOW=1 $(BIN)/python -m pytest --timeout 1200
 VM_CUTS := build/vm/cuts.xml
 .PHONY: vm-cuts
+vm-cuts: SUITES := bookworm
 vm-cuts: $(READY) ## power cuts and reboots of a machine in qemu, with a table in docs/faults.md (an hour; as root)
 	@mkdir -p $(dir $(VM_CUTS)) && rm -f $(VM_CUTS)
-	-JIDOTEKI_VM=bookworm JIDOTEKI_VM_CUTS=1 $(BIN)/python -m pytest --timeout 1200 --junitxml $(VM_CUTS) \
+	-$(VM_SLOW) --junitxml $(VM_CUTS) \
 		$(addprefix tests/vm/test_,power_cuts.py reboots.py update_restarts.py updates_of_the_system.py)
 	$(BIN)/python tests/vm/report.py $(VM_CUTS)
+
+.PHONY: vm-latency
+vm-latency: $(READY) ## how long requests take while all works, in guests and in machines (ten minutes; as root)
+	$(VM_SLOW) -s tests/vm/test_latency.py
 
 SUITE := bookworm
 ARCHITECTURE := amd64

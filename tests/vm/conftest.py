@@ -18,8 +18,9 @@ from places import ROOT
 
 SUITES = os.environ.get("JIDOTEKI_VM", "").split()
 NOT_BOOTED = "NO GUEST CAN BE BOOTED HERE"
-CUTS = [f"test_{name}.py" for name in ("power_cuts", "reboots", "update_restarts", "updates_of_the_system")]
-collect_ignore_glob = ([] if os.environ.get("JIDOTEKI_VM_CUTS") else CUTS) if SUITES else ["test_*.py"]
+#: What takes long, or the whole machine.
+SLOW = [f"test_{name}.py" for name in ("latency", "power_cuts", "reboots", "update_restarts", "updates_of_the_system")]
+collect_ignore_glob = ([] if os.environ.get("JIDOTEKI_VM_SLOW") else SLOW) if SUITES else ["test_*.py"]
 
 
 class Update(NamedTuple):
@@ -47,6 +48,20 @@ def tree(suite: str) -> Path:
         return probed(base(suite))
     except CannotBootError as error:
         pytest.skip(f"{NOT_BOOTED}: {error}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of a suite one after the other, in one process, so that its guest is made once."""
+
+    def suite_of(item: pytest.Item) -> str:
+        called = getattr(item, "callspec", None)
+        return str(called.params.get("suite", "")) if called else ""
+
+    for item in items:
+        if suite := suite_of(item):
+            item.add_marker(pytest.mark.xdist_group(suite))
+    items.sort(key=suite_of)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -97,10 +112,12 @@ def build_update(vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Buil
 
 
 @pytest.fixture(scope="session")
-def _emulated(tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def _emulated(
+    suite: str, tree: Path, deb: Path, vendor: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
     directory = tmp_path_factory.mktemp("machine")
     try:
-        image = make_image(directory, deb, vendor)
+        image = make_image(suite, directory, deb, vendor)
     except CannotBootError as error:
         pytest.skip(f"{NOT_BOOTED}: {error}")
     (directory / "own").mkdir()

@@ -109,6 +109,11 @@ class Guest:
         """Run a shell script as root, and return what it says."""
         return self.run("bash", "-ec", script, timeout=timeout, check=check).stdout
 
+    @property
+    def network(self) -> tuple[str, ...]:
+        """What runs a program of this machine in the guest's network."""
+        return ("nsenter", "-t", str(self._leader()), "-n")
+
     def show(self, name: str) -> str:
         """Return a property of the service's unit."""
         return self.run("systemctl", "show", "--value", "--property", name, SERVICE).stdout.strip()

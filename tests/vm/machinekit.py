@@ -41,14 +41,14 @@ class Image:
     disk: Path
 
 
-def make_image(directory: Path, deb: Path, vendor: Path) -> Image:
+def make_image(suite: str, directory: Path, deb: Path, vendor: Path) -> Image:
     """Make the disk of a machine with the product, provisioned and set up.
 
     :raises CannotBootError: it cannot be made here.
     """
     if missing := [program for program in NEEDED if not shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin")]:
         raise CannotBootError(f"needs {', '.join(missing)}")
-    with copied(base("bookworm", "machine", PACKAGES)) as tree:
+    with copied(base(suite, "machine", PACKAGES)) as tree:
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "key")
         _fill(tree, deb, vendor, (directory / "key.pub").read_text())
         for name in ("vmlinuz", "initrd"):
@@ -181,7 +181,12 @@ class Machine:
     def curl(self, method: str, path: str, *arguments: str, seconds: int = 120) -> list[str]:
         """Return the command of a request from outside."""
         options = ("-sk", "--max-time", str(seconds), "-X", method, "-H", f"Authorization: Bearer {TOKEN}")
-        return ["curl", *options, *arguments, f"https://127.0.0.1:{self._api}{PREFIX}{path}"]
+        return ["curl", *options, *arguments, f"https://{self.address}{PREFIX}{path}"]
+
+    @property
+    def address(self) -> str:
+        """Where the service is reached from outside."""
+        return f"127.0.0.1:{self._api}"
 
     def json(self, path: str) -> Any:
         """Return the JSON of an answer."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TARGET = Path(__file__).parents[2] / "docs/faults.md"
+RELEASES = {"bookworm": "12", "trixie": "13"}
 HEADING = "\n## On a machine whose power is cut\n"
 INTRODUCTION = """
 Written by `make vm-cuts`: the Debian package on a machine that qemu emulates, with Debian's kernel and ext4 on a disk.
@@ -34,6 +35,12 @@ def rows_of(reports: Sequence[Path]) -> dict[str, list[int]]:
     return dict(rows)
 
 
+def releases_of(reports: Sequence[Path]) -> str:
+    """Return the releases of Debian that were tested: `12 and 13`."""
+    names = " ".join(case.get("name", "") for report in reports for case in ET.parse(report).getroot().iter("testcase"))  # noqa: S314  # our own
+    return " and ".join(number for suite, number in RELEASES.items() if f"[{suite}" in names)
+
+
 def main(reports: Sequence[Path]) -> int:
     """Replace the section of the page, and return the exit status."""
     rows = rows_of(reports)
@@ -44,9 +51,8 @@ def main(reports: Sequence[Path]) -> int:
     lines += [f"| {name} | {cases} | {failed} |" for name, (cases, failed) in sorted(rows.items())]
     total = [sum(each[column] for each in rows.values()) for column in (0, 1)]
     lines += [f"| **all** | **{total[0]}** | **{total[1]}** |", ""]
-    lines += [
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, Debian 12 in qemu without acceleration, {platform.machine()}."
-    ]
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    lines += [f"{today}, Debian {releases_of(reports)} in qemu without acceleration, {platform.machine()}."]
     others = TARGET.read_text().partition(HEADING)[0]
     TARGET.write_text(others + HEADING + INTRODUCTION + "\n".join(lines) + "\n")
     sys.stdout.write("\n".join(lines) + "\n")
