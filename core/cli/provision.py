@@ -34,6 +34,8 @@ ENDPOINTS: Final = ("settings", "certs")
 #: What others may not read.
 SECRET: Final = ("updates.key", "license.key")
 RELOAD_TIMEOUT: Final = 100
+#: What systemctl ends with then ("program is not installed", systemctl(1)).
+NO_SUCH_UNIT: Final = 5
 #: What support asks first; a program that a machine lacks is told as such in the bundle.
 ASKED_FOR_SUPPORT: Final = (
     "jidoteki --version",
@@ -270,17 +272,26 @@ def _owner(root: Path, user: str) -> Ids | None:
 
 
 def _reload() -> None:
-    """Let a service that runs read what was made."""
-    if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
+    """Let a service that runs read what was made; where systemd does not start it, say what to do."""
+    if not _reloaded_by_systemd():
         click.echo("Start the service, or send it SIGHUP if it runs")
-        return
+
+
+def _reloaded_by_systemd() -> bool:
+    """Let systemd reload the service, and return False where that is nothing it knows of.
+
+    :raises CommandError: the service runs, and could not be reloaded.
+    """
+    if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
+        return False
     argv = ["systemctl", "try-reload-or-restart", f"{SERVICE}.service"]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=RELOAD_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         raise CommandError(f"{shlex.join(argv)} did not end within {RELOAD_TIMEOUT} seconds") from None
-    if done.returncode:
+    if done.returncode not in (0, NO_SUCH_UNIT):
         raise CommandError(f"The service cannot read what was made: {done.stderr.strip()}")
+    return not done.returncode
 
 
 def _group(root: Path, user: str, first: int) -> int:

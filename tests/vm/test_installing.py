@@ -171,3 +171,30 @@ def test_directories_of_the_service_that_are_gone_are_made_again(bare: Path, deb
         assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200
         assert guest.run("stat", "-c", "%U %a", f"{ADMIN}/jobs").stdout == "jidoteki 700\n"
         assert "ERROR" not in guest.journal()
+
+
+def test_the_walk_from_a_wheel(bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate) -> None:
+    """What the installation of a wheel leaves: an environment, and its command in `/usr/local/bin`."""
+    (walk,) = commands("vendors.md", "From the wheel to an appliance")
+    subprocess.run(["dpkg-deb", "--extract", deb, bare.parent / "package"], check=True)
+    shutil.copytree(bare.parent / "package/opt/jidoteki/venv", bare / "opt/jidoteki/venv", symlinks=True)
+    (bare / "usr/local/bin/jidoteki").symlink_to("/opt/jidoteki/venv/bin/jidoteki")
+    directory = bare / "root/product"
+    (directory / "keys").mkdir(parents=True)
+    for name in ("updates.key", "updates.pub"):
+        (directory / "keys" / name).write_bytes((vendor / name).read_bytes())
+    for each in ("service", "slice.conf"):
+        shutil.copy(ROOT / f"etc/jidoteki-admin-api.{each}", directory)
+    update = build_update("#!/bin/sh\nid -un >$JIDO_ADMIN_PATH/log/updated\n")
+    (bare / "root/update.enc").write_bytes(update.path.read_bytes())
+
+    with booted(bare) as guest:
+        said = guest.sh(f"cd /root/product\n{walk}", timeout=180)
+
+        assert "error" not in said
+        assert guest.show("MemoryMin") == str(128 << 20)
+        assert guest.request("POST", "/setup", "-F", f"newtoken={TOKEN}", token=None)[0] == 200
+        assert "Everything is in order" in guest.sh("jidoteki check")
+        assert guest.request("POST", "/update", "-F", "update=@/root/update.enc")[0] == 202
+        assert guest.wait_for_job("/update")["status"] == "success"
+        assert guest.path(f"{ADMIN}/log/updated").read_text() == "jidoteki\n"
