@@ -72,7 +72,7 @@ def replaced(
     :param put_back: the line in the log when they are restored.
     :raises JobError: they cannot be written; or the failure of the body, if the former files cannot be restored.
     """
-    former = {path: content_of(path) for path in files}
+    former = {path: content_of(job.appliance, path) for path in files}
     modes = modes or {}
     former_modes = {path: _mode_of(path, modes.get(path, MODE)) for path in files}
     note = note_of(job.appliance, job.id)
@@ -90,7 +90,8 @@ def replaced(
     except BaseException as failure:
         if job.confirm:
             raise
-        changed = {path: content for path, content in former.items() if differs(content, content_of(path))}
+        now = {path: content_of(job.appliance, path) for path in former}
+        changed = {path: content for path, content in former.items() if differs(content, now[path])}
         _put_back(job, changed, former_modes, failure)
         if changed:
             job.log(put_back)
@@ -207,11 +208,15 @@ def _put_back_noted(appliance: Appliance, note: Path, allowed: set[str], put_bac
         former = {Path(path): _former(each) for path, each in noted.items() if path in allowed}
     except (ValueError, RecursionError, vol.Invalid):
         return None  # only the service writes there, so it is incomplete
-    own = {path: content for path, content in former.items() if _has(path, noted[str(path)]["written"])}
+    own = {path: content for path, content in former.items() if _has(appliance, path, noted[str(path)]["written"])}
     replace_all(appliance, own, MODE, {path: noted[str(path)].get("mode", MODE) for path in own})
     if not own:
         return None
-    others = [str(path) for path, content in former.items() if path not in own and differs(content, content_of(path))]
+    others = [
+        str(path)
+        for path, content in former.items()
+        if path not in own and differs(content, content_of(appliance, path))
+    ]
     return f"{put_back}, but for what was written meanwhile: {', '.join(others)}" if others else put_back
 
 
@@ -221,8 +226,8 @@ def _former(noted: Mapping[str, str | None]) -> bytes | Link | None:
     return None if noted["former"] is None else base64.b64decode(noted["former"], validate=True)
 
 
-def _has(path: Path, written: str | None) -> bool:
-    content = content_of(path)
+def _has(appliance: Appliance, path: Path, written: str | None) -> bool:
+    content = content_of(appliance, path)
     return not isinstance(content, OSError | Link) and _digest(content) == written
 
 
@@ -249,12 +254,14 @@ def differs(former: Former, now: Former) -> bool:
     return former != now
 
 
-def content_of(path: Path) -> Former:
-    """Return the content of a file or the target of a symlink; None without one, or the error of reading it."""
+def content_of(appliance: Appliance, path: Path) -> Former:
+    """Return the content of a file or the target of a symlink; None without one, or the error of reading it.
+
+    Read by who writes it: what root alone may read could not be restored otherwise.
+    """
     try:
-        if path.is_symlink():
-            return Link(os.readlink(path))
-        return paths.read_regular(path)
+        with appliance.writing(path):
+            return Link(os.readlink(path)) if path.is_symlink() else paths.read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -21,7 +21,7 @@ def put_back(job: Job, files: Iterable[Path], told: str = former_files.PUT_BACK)
     """
     try:
         noted = _noted(job, files)
-        now = {path: former_files.content_of(path) for path in noted}
+        now = {path: former_files.content_of(job.appliance, path) for path in noted}
         former = {path: each for path, (each, _) in noted.items() if former_files.differs(each, now[path])}
         modes = {path: mode for path, (_, mode) in noted.items()}
         _replace(job.appliance, former, modes)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,15 @@ def kill_job(host: Host, id: str, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
-def files(host: Host) -> dict[str, bytes]:
-    """Return the files of the settings."""
+def files(host: Host) -> dict[str, tuple[str, bytes]]:
+    """Return the modes and contents of the files of the settings."""
     paths = (host.appliance.etc / "network.json", host.appliance.etc / "app.json")
-    return {each.name: each.read_bytes() for each in (*paths, host.appliance.system_etc / "network.conf")}
+    return state(*paths, host.appliance.system_etc / "network.conf")
+
+
+def state(*paths: Path) -> dict[str, tuple[str, bytes]]:
+    """Return the modes and contents of files, by their names."""
+    return {each.name: (stat.filemode(each.stat().st_mode), each.read_bytes()) for each in paths}
 
 
 def leftovers(host: Host) -> list[str]:

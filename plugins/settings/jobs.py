@@ -110,7 +110,7 @@ def _reach_again(job: Job) -> None:
     """Bring the former network into force where the file for that, and no other, could be put back."""
     former = former_contents(job.appliance, job.id, _paths(job.appliance))
     _, conf, _ = _paths(job.appliance)
-    if conf in former and content_of(conf) == former[conf]:
+    if conf in former and content_of(job.appliance, conf) == former[conf]:
         _put_former_into_force(job, former)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trialkit
 
 from jidoteki.hookspecs.former_files import PUT_BACK
 from jidoteki.testing import Host, wait_until
@@ -34,13 +35,16 @@ def ended(host: Host, id: str) -> Any:
     return wait_until(lambda: (job := host.get(f"/jobs/{id}").json)["status"] != "running" and job)
 
 
-def state(host: Host) -> dict[str, bytes]:
+State = dict[str, tuple[str, bytes]]
+
+
+def state(host: Host) -> State:
     files = [host.appliance.etc / f"{each}.json" for each in ("network", "app", "storage")]
     files += [host.appliance.system_etc / f"{each}.conf" for each in ("network", "storage")]
-    return {path.name: path.read_bytes() for path in files if path.exists()}
+    return trialkit.state(*(path for path in files if path.exists()))
 
 
-def begin(host: Host, path: str, name: str, before: Any, after: Any, tmp_path: Path) -> tuple[str, dict[str, bytes]]:
+def begin(host: Host, path: str, name: str, before: Any, after: Any, tmp_path: Path) -> tuple[str, State]:
     """Start a change with a slow script; return the job's id and the files before it."""
     script = host.appliance.bin / name
     script.write_text("#!/bin/sh\n")

@@ -111,6 +111,12 @@ def test_settings_are_the_former_or_the_new_ones(machine: Machine, moment: float
     assert not succeeded or in_force(machine) == "new"
 
 
+def is_on_trial(machine: Machine, path: str, id: str) -> None:
+    """Wait until a change is in force, and waits for a confirmation."""
+    wait_until(lambda: "pending" in machine.json(path) or machine.json(f"/jobs/{id}")["status"] != "running", 180, 0.2)
+    assert "pending" in machine.json(path), machine.json(f"/jobs/{id}").get("error-message")
+
+
 def reboot(machine: Machine, by_api: bool) -> None:
     """Restart the machine, by the API or by whoever else may."""
     before = machine.restarts
@@ -125,7 +131,7 @@ def reboot(machine: Machine, by_api: bool) -> None:
 def test_settings_on_trial_are_put_back(machine: Machine, end: str) -> None:
     assert machine.ended(change(machine, "former"))["status"] == "success"
     id = change(machine, "new", "?confirm=600")
-    wait_until(lambda: "pending" in machine.json("/settings"), 60, 0.2)
+    is_on_trial(machine, "/settings", id)
     machine.cut_and_boot() if end == "cut" else reboot(machine, end == "reboot by the API")
 
     record = machine.ended(id)
@@ -171,7 +177,7 @@ def test_certificates_are_the_former_or_the_new_ones(machine: Machine, tmp_path:
 def test_certificates_on_trial_are_put_back(machine: Machine, tmp_path: Path) -> None:
     assert machine.ended(machine.begin("/certs", *pair(tmp_path, "former")))["status"] == "success"
     id = machine.begin("/certs?confirm=600", *pair(tmp_path, "new"))
-    wait_until(lambda: "pending" in machine.json("/certs"), 60, 0.2)
+    is_on_trial(machine, "/certs", id)
     cut(machine, id, 0.0)
 
     record = machine.ended(id)
