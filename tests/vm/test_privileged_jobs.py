@@ -129,8 +129,9 @@ mkdir $site/of_a_plugin && touch $site/of_a_plugin/__init__.py
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub", "updates.revoked", "updates.pub.d"])
 def test_what_to_do_about_a_key_that_the_service_cannot_read_is_told(guest: Guest, name: str) -> None:
     keys = f"{ADMIN}/keys"
-    guest.sh(f"mkdir {keys}/updates.pub.d; cp {keys}/updates.pub {keys}/updates.pub.d/")
-    guest.sh(f"echo '# none' >{keys}/updates.revoked; chgrp -R root {keys}/{name}; chmod -R go-rwx {keys}/{name}")
+    guest.sh(f"chmod 644 {keys}/updates.pub; install -D -m 644 -t {keys}/updates.pub.d {keys}/updates.pub")
+    guest.sh(f"echo '# none' >{keys}/updates.revoked; chmod 644 {keys}/updates.revoked")
+    guest.sh(f"chgrp -R root {keys}/{name}; chmod -R go-rwx {keys}/{name}")
     try:
         said = guest.run("jidoteki", "check", check=False).stdout
         told = next(line for line in said.splitlines() if "Permission denied" in line and name in line)
