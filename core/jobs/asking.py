@@ -64,16 +64,24 @@ def _ask(
 
     :raises TimeoutError: it timed out.
     """
-    with open(os.devnull, "rb") as null:
-        process = launcher.process(
-            record, input, null.fileno(), subprocess.PIPE, subprocess.DEVNULL, dry_run=dry_run, recovering=recovering
-        )
     try:
-        outcome = process.communicate(timeout)
+        with open(os.devnull, "rb") as null:
+            process = launcher.process(
+                record,
+                input,
+                null.fileno(),
+                subprocess.PIPE,
+                subprocess.DEVNULL,
+                dry_run=dry_run,
+                recovering=recovering,
+            )
+        try:
+            outcome = process.communicate(timeout)
+        finally:
+            process.kill()
+            process.wait()
     finally:
-        process.kill()
-        process.wait()
-        launcher.clear(record.id)
+        launcher.clear(record.id)  # also where root refuses to run it
     try:
         return dict(json.loads(outcome)), 0
     except (ValueError, TypeError):
