@@ -64,6 +64,8 @@ class JobManager:
         self._known: set[str] = set()
         self._looking = asyncio.Lock()
         self._looked = self._begun = self._starting = 0
+        #: One start at a time: those that wait for it take no thread.
+        self._turn = asyncio.Lock()
         self.seen = listing.Seen()
         self._checks = asyncio.Semaphore(4)
 
@@ -122,10 +124,11 @@ class JobManager:
         self._begun += 1
         self._starting += 1
         try:
-            record, process = await asyncio.to_thread(
-                self.launcher.start, job_type, values, client, user, permit, confirm
-            )
-            return self._watch(record, process)
+            async with self._turn:
+                record, process = await asyncio.to_thread(
+                    self.launcher.start, job_type, values, client, user, permit, confirm
+                )
+                return self._watch(record, process)
         finally:
             self._starting -= 1
 
