@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jidoteki.core.jobs import going_down
+from jidoteki.core.jobs import going_down, persisting
 from jidoteki.core.jobs.changes import WAIT_TIMEOUT, Changes
 from jidoteki.hookspecs import (
     Appliance,
@@ -65,7 +65,7 @@ def jidoteki_jobs(appliance: Appliance) -> list[JobType]:
             makes_room=True,
             privileged=True,
         ),
-        JobType("persist", run_persist, location="", timeout=600, persist=True, privileged=True),
+        JobType(persisting.JOB_TYPE, run_persist, location="", timeout=600, persist=True, privileged=True),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ SETTLE_TIMEOUT: Final = 10.0
 """Seconds in which the service repairs what a killed change left."""
 LOOK_EACH: Final = 0.1
 _GOING_DOWN: Final = "going_down.lock"  # not a job type's: their names contain no `_`
+#: Attempts, 10 ms apart: a minute, as a start takes on a slow machine, or for root.
 _TRIES: Final = 6000
 
 
@@ -28,6 +29,15 @@ def are_over(jobs: Path) -> bool:
     :param jobs: the directory of the records.
     """
     return locks.is_held(jobs / _GOING_DOWN)
+
+
+def starting(jobs: Path) -> AbstractContextManager[None]:
+    """Start jobs alone, of all processes, in a `with` block.
+
+    :param jobs: the directory of the records.
+    :raises OSError: another process does so for too long, or no file can be made there.
+    """
+    return locks.holding(jobs / "start.lock", _TRIES)
 
 
 class Changes:
@@ -71,7 +81,7 @@ class Changes:
         lock = None
         while lock is None:
             self.wait()
-            with locks.holding(self._directory / "start.lock", _TRIES):
+            with starting(self._directory):
                 if self._running() is None:
                     lock = locks.take(self._directory / _GOING_DOWN, _TRIES)
         try:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
@@ -41,9 +41,6 @@ from jidoteki.hookspecs.jobs import MAX_GRACE
 RELEASE_TIMEOUT = 2.0
 #: Where the modules of jobs are; no directory where the service was started from an archive.
 MODULES = Path(__file__).parent
-
-#: Attempts, 10 ms apart: a minute, as a start of another process takes on a slow machine, or for root.
-START_TRIES: Final = 6000
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +159,7 @@ class Launcher:
         :raises BusyError: it cannot run now.
         :raises OSError: it cannot be started; nothing is left behind.
         """
-        with locks.holding(self.appliance.jobs / "start.lock", START_TRIES):
+        with changes.starting(self.appliance.jobs):
             blocking = self.busy(job_type) or self._put_back_first(job_type)
             if blocking:
                 raise BusyError(blocking)

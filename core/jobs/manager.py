@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from jidoteki.core.files import leftovers
-from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, reverting, settling
+from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, persisting, reverting, settling
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.live_progress import Following, job_event, plugin_event
@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
-#: The type of the job that keeps data through a reboot, and how long its turn is awaited.
-KEEPING = "persist"
+#: How often, and each how many seconds, the turn of the job that keeps data through a reboot is awaited.
 KEEPING_TRIES = 1200
 KEEPING_PAUSE = 0.5
 
@@ -311,16 +310,16 @@ class JobManager:
         """Start the job by which root keeps what a run changed; after one that runs and may have missed the change."""
         for _ in range(KEEPING_TRIES):
             try:
-                await self.start(KEEPING, {}, record.client, record.user)
+                await self.start(persisting.JOB_TYPE, {}, record.client, record.user)
                 return
             except BusyError as busy:
-                if busy.job_type != KEEPING:
+                if busy.job_type != persisting.JOB_TYPE:
                     return  # the system goes down, which keeps all before
             except OSError as error:
                 logger.error("What %s changed is not kept through a reboot: %s", record.id, leftovers.reason(error))
                 return
             await asyncio.sleep(KEEPING_PAUSE)
-        logger.error("What %s changed is not kept through a reboot: %s does not end", record.id, KEEPING)
+        logger.error("What %s changed is not kept through a reboot: %s does not end", record.id, persisting.JOB_TYPE)
 
     async def _tell(self, action: str, record: Record) -> None:
         if self._notify is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jidoteki.hookspecs import Appliance, JobType
 
+#: The type of the job that runs them for what is no job, or one without the right to.
+JOB_TYPE: Final = "persist"
 #: The program that the original API runs after each change, if the system has it.
 TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")

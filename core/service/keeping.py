@@ -15,7 +15,6 @@ from jidoteki.hookspecs import ApiError, Response
 
 logger = logging.getLogger(__name__)
 
-JOB_TYPE: Final = "persist"
 GOING_DOWN: Final = "This cannot be done while reboot is running"
 NOT_KEPT: Final = "The change is in force, but not kept through a reboot"
 TRIES: Final = 50
@@ -60,7 +59,7 @@ async def _persist(request: ApiRequest) -> str | None:
     follow_up = dataclasses.replace(request, holder=holder)
     for _ in range(TRIES):
         try:
-            outcome = await follow_up.run_job(JOB_TYPE)
+            outcome = await follow_up.run_job(persisting.JOB_TYPE)
             return None if outcome.status == "success" else outcome.error_message
         except ApiError as error:
             problem = error.message

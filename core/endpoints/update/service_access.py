@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from jidoteki.core.endpoints.update import verifying_keys
+from jidoteki.core.files import leftovers
 from jidoteki.hookspecs import Appliance, privileges, rooted
 
 KEYS: Final = ("updates.key", "updates.pub", verifying_keys.REVOKED, "backup.txt", verifying_keys.DIRECTORY)
@@ -37,7 +38,8 @@ def give(appliance: Appliance) -> None:
         return
     with privileges.lowered():
         group = os.getegid()
-    with privileges.raised():
+    # Whatever becomes of it, the program has ended as it did.
+    with leftovers.tolerated("Not all that the service reads could be opened to it"), privileges.raised():
         for path in _files(appliance):
             with contextlib.suppress(OSError):  # it is not there, or the disk became read-only; `jidoteki check` tells
                 _give(path, group)
