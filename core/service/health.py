@@ -180,7 +180,7 @@ def _cpu() -> dict[str, Any]:
     return {
         "num": psutil.cpu_count() or 1,
         "load": ", ".join(f"{each:.2f}" for each in load),
-        "cpu5min": int(load[1]),
+        "cpu5min": int(round(load[1], 2)),  # of what is shown beside it
     }
 
 

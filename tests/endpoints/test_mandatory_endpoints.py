@@ -87,7 +87,7 @@ def test_health_is_refreshed_by_the_service(host: Host) -> None:
     assert health["cpu"]["cpu5min"] == int(float(health["cpu"]["load"].split(", ")[1]))
 
 
-@pytest.mark.parametrize(("load", "shown"), [(0.28, 0), (0.99, 0), (1.0, 1), (7.5, 7)])
+@pytest.mark.parametrize(("load", "shown"), [(0.28, 0), (0.99, 0), (1.0, 1), (7.5, 7), (4.998, 5)])
 def test_the_load_of_five_minutes_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, load: float, shown: int) -> None:
     monkeypatch.setattr(psutil, "getloadavg", lambda: (0.66, load, 0.14))
 
