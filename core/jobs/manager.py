@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -28,8 +29,8 @@ CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
 #: How often, and each how many seconds, the turn of the job that keeps data through a reboot is awaited.
-KEEPING_TRIES = 1200
-KEEPING_PAUSE = 0.5
+KEEPING_TRIES = 6000
+KEEPING_PAUSE = 0.1
 
 Permit = Callable[[], None]
 
@@ -41,6 +42,8 @@ class Watch:
     record: Record
     process: JobProcess
     ended: asyncio.Future[Record]
+    #: From the end on: why its change is not kept through a reboot, or None.
+    kept: asyncio.Task[str | None] | None = field(default=None, repr=False)
     cancelled: bool = False
     why_killed: str | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -97,6 +100,7 @@ class JobManager:
                 self._watch(record, process or JobProcess(record.pid))
         for record in found.ended:
             await self._tell("job.start", adopting.begun(record))
+            await self._keep(record)
             await self._tell_end(record)
 
     async def start(
@@ -134,7 +138,7 @@ class JobManager:
     async def run(
         self, job_type: str, values: Mapping[str, Any], client: str, user: str, permit: Permit, join: bool = False
     ) -> JobOutcome:
-        """Start a job and wait for its end.
+        """Start a job, and wait for its end and for that of the job by which root keeps its change, if there is one.
 
         :param permit: as for `start`.
         :param join: whether to wait for a running job of this type in place of raising Busy.
@@ -151,7 +155,9 @@ class JobManager:
                     await asyncio.sleep(0.05)  # it begins or ends at this moment
                     continue
                 watch = running
-            return (await asyncio.shield(watch.ended)).outcome()
+            outcome = (await asyncio.shield(watch.ended)).outcome()
+            problem = await asyncio.shield(watch.kept) if watch.kept else None
+            return dataclasses.replace(outcome, status="failed", error_message=problem) if problem else outcome
         raise BusyError(job_type)
 
     async def _running(self, job_type: str) -> Watch | None:
@@ -254,8 +260,10 @@ class JobManager:
             exit_reasons.settled(self.launcher.records.path(record.id))
             if self._watches.get(record.type) is watch:
                 del self._watches[record.type]
+            watch.kept = asyncio.create_task(self._keep(record))
             watch.ended.set_result(record)
         await following.end()
+        await watch.kept
         await self._tell_end(record)
 
     async def _put_back(self, watch: Watch, record: Record) -> Record:
@@ -299,27 +307,41 @@ class JobManager:
 
     async def _tell_end(self, record: Record) -> None:
         if self._notify:
-            if await asyncio.to_thread(self.launcher.is_to_be_kept, record):
-                await self._keep(record)
             told = await asyncio.to_thread(self.launcher.records.note_told, record.id)
             if told:
                 self._known.discard(record.id)
         await self._tell("job.end", record)
 
-    async def _keep(self, record: Record) -> None:
-        """Start the job by which root keeps what a run changed; after one that runs and may have missed the change."""
+    async def _keep(self, record: Record) -> str | None:
+        """Have root keep what a run changed, where that has to be a job of its own; return why that failed."""
+        if self._notify is None or not await asyncio.to_thread(self.launcher.is_to_be_kept, record):
+            return None
+        try:
+            problem = await self.keep(record.client, record.user)
+        except BusyError:
+            return None  # a reboot, which keeps all that runs before it changed
+        if problem:
+            logger.error("%s: %s", record.id, problem)
+        return problem
+
+    async def keep(self, client: str, user: str) -> str | None:
+        """Run the job by which root keeps data through a reboot, after one that runs and may have missed the change.
+
+        :return: why the change is not kept; None if it is.
+        :raises BusyError: the system goes down.
+        """
         for _ in range(KEEPING_TRIES):
             try:
-                await self.start(persisting.JOB_TYPE, {}, record.client, record.user)
-                return
+                watch = await self.start(persisting.JOB_TYPE, {}, client, user)
+                record = await asyncio.shield(watch.ended)
+                return None if record.status == "success" else record.error_message or persisting.NOT_KEPT
             except BusyError as busy:
                 if busy.job_type != persisting.JOB_TYPE:
-                    return  # the system goes down, which keeps all before
+                    raise
             except OSError as error:
-                logger.error("What %s changed is not kept through a reboot: %s", record.id, leftovers.reason(error))
-                return
+                return f"{persisting.NOT_KEPT}: {leftovers.reason(error)}"
             await asyncio.sleep(KEEPING_PAUSE)
-        logger.error("What %s changed is not kept through a reboot: %s does not end", record.id, persisting.JOB_TYPE)
+        return f"{persisting.NOT_KEPT}: {persisting.JOB_TYPE} does not end"
 
     async def _tell(self, action: str, record: Record) -> None:
         if self._notify is None:

@@ -10,6 +10,7 @@ from jidoteki.hookspecs import Appliance, JobType
 
 #: The type of the job that runs them for what is no job, or one without the right to.
 JOB_TYPE: Final = "persist"
+NOT_KEPT: Final = "The change is in force, but not kept through a reboot"
 #: The program that the original API runs after each change, if the system has it.
 TOOL = Path("usr/bin/symlinktool.sh")
 DEVICE = Path("etc/sysconfig/backup_device")

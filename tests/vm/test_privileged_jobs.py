@@ -166,24 +166,39 @@ def test_a_debug_bundle_tells_what_support_asks_first(guest: Guest, vendor: Path
     assert "network.sh" in check and "error" not in check
 
 
+@contextlib.contextmanager
+def kept_by(guest: Guest, command: list[str]) -> Iterator[None]:
+    """Have root keep what changes, a license among it, by a command."""
+    path = guest.path("/usr/local/etc/jidoteki-admin-api.json")
+    former = path.read_text()
+    try:
+        path.write_text(json.dumps({**json.loads(former), "endpoints": ["license"], "commands": {"persist": command}}))
+        guest.sh("systemctl reload jidoteki-admin-api")
+        write_script(guest, "license.sh", "#!/bin/sh\necho '{}'\n")
+        yield
+    finally:
+        path.write_text(former)
+        guest.sh(f"systemctl reload jidoteki-admin-api; rm -f {ADMIN}/etc/license.asc")
+
+
 def test_root_keeps_a_license_that_the_service_stored(scripts: Guest) -> None:
     """Its job runs as the service's user, who cannot run what keeps data."""
-    path = scripts.path("/usr/local/etc/jidoteki-admin-api.json")
-    former = path.read_text()
-    keep = ["/bin/sh", "-c", "id -u >>/root/kept"]
-    try:
-        path.write_text(json.dumps({**json.loads(former), "endpoints": ["license"], "commands": {"persist": keep}}))
-        scripts.sh("systemctl reload jidoteki-admin-api")
-        write_script(scripts, "license.sh", "#!/bin/sh\necho '{}'\n")
-
+    with kept_by(scripts, ["/bin/sh", "-c", "sleep 1; id -u >>/root/kept"]):
         status, body = scripts.request("POST", "/license", "-F", "license=a license")
 
         assert (status, body) == (200, "{}")
-        kept = scripts.path("/root/kept")
-        wait_until(lambda: kept.exists() and kept.read_text() == "0\n")
-    finally:
-        path.write_text(former)
-        scripts.sh(f"systemctl reload jidoteki-admin-api; rm -f {ADMIN}/etc/license.asc")
+        assert scripts.path("/root/kept").read_text() == "0\n"
+
+
+def test_a_license_that_root_cannot_keep_is_no_success(scripts: Guest) -> None:
+    with kept_by(scripts, ["/bin/sh", "-c", "exit 3"]):
+        status, body = scripts.request("POST", "/license", "-F", "license=a license")
+
+        told = json.loads(body)
+        assert (status, told["Error-Message"]) == (
+            400,
+            "The change is in force, but the persist command failed with exit status 3",
+        )
 
 
 #: A package of Debian with a file of its configuration, in two versions.
