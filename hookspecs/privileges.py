@@ -11,6 +11,7 @@ import os
 import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 Started = TypeVar("Started")
@@ -42,11 +43,11 @@ def raised() -> Iterator[None]:
     if _service is None or os.geteuid() == 0:
         yield
         return
-    _become_root()
     try:
+        _become_root()
         yield
     finally:
-        _become(_service)
+        _surely(partial(_become, _service))
 
 
 @contextmanager
@@ -55,11 +56,11 @@ def lowered() -> Iterator[None]:
     if _service is None or os.geteuid() != 0:
         yield
         return
-    _become(_service)
     try:
+        _become(_service)
         yield
     finally:
-        _become_root()
+        _surely(_become_root)
 
 
 def in_reach(directory: int) -> bool:
@@ -81,6 +82,15 @@ def as_root(start: Callable[[], Started]) -> Started:
         return start()
 
 
+def _surely(become: Callable[[], None]) -> None:
+    """Change the identity, though a signal's handler raises within: the end of a job's time is told but once."""
+    try:
+        become()
+    except BaseException:
+        become()
+        raise
+
+
 def _become_root() -> None:
     os.seteuid(0)
     os.setegid(0)
@@ -88,6 +98,7 @@ def _become_root() -> None:
 
 
 def _become(user: pwd.struct_passwd) -> None:
+    os.seteuid(0)  # it may have come half the way before
     os.setgroups(_groups)
     os.setegid(user.pw_gid)
     os.seteuid(user.pw_uid)
