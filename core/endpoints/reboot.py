@@ -49,7 +49,7 @@ def run(job: Job) -> None:
         job.log(going_down.NOTHING.format("reboot"))
         return
     with changes.none_begins():  # changes that started meanwhile end first, and persist themselves
-        going_down.require(going_down.run(job, "reboot", argv), "reboot")
+        going_down.require(going_down.run(job, "reboot", argv))
 
 
 @hookimpl

@@ -210,14 +210,7 @@ class Context:
         )  # fmt: skip
 
     def _logged(self, listen: Callable[[bytes], None] | None) -> Callable[[bytes], None]:
-        write = self._log.write if self._log else _ignore
-
-        def both(chunk: bytes) -> None:
-            write(chunk)
-            if listen:
-                listen(chunk)
-
-        return both
+        return _both(self._log.write if self._log else _ignore, listen or _ignore)
 
     def _run(
         self,
@@ -260,14 +253,23 @@ class Context:
         """
         if persisting.is_apart(self._job, self.host_config):
             return
-        output = self._log.write_own if self._log else _ignore
         for argv in persisting.commands(self.host_config, self.appliance):
-            limit = self.host_config["limits"]["command"]
-            status = self._run(argv, timeout=limit, cwd=None, output=output, privileged=True)
-            if status:
-                message = f"The change is in force, but the persist command failed with exit status {status}"
+            problem = self._persist_by(argv)
+            if problem:
+                message = f"The change is in force, but {problem}"
                 self.log(message)
                 raise JobError(message)
+
+    def _persist_by(self, argv: list[str]) -> str:
+        """Run a command that saves the system's data; return why it failed, else nothing."""
+        words = LastWords()
+        output = _both(self._log.write_own if self._log else _ignore, words.keep)
+        limit = self.host_config["limits"]["command"]
+        try:
+            status = self._run(argv, timeout=limit, cwd=None, output=output, privileged=True)
+        except JobError as failure:
+            return f"the persist command failed: {failure.message}"
+        return words.failure("the persist command", status) if status else ""
 
     def unpack(
         self, archive: Path, into: Path | int, links_below: Path, own: Callable[[], bool] = lambda: False,
@@ -286,6 +288,14 @@ class Context:
         """Offer new settings to the plugins; the first that accepts them applies them."""
         implementations: list[tuple[Any, Callable[..., Any]]] = self._plugins.implementations("jidoteki_apply")
         return any(function(job=self, name=name, document=document) for _, function in implementations)
+
+
+def _both(write: Callable[[bytes], None], listen: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def both(chunk: bytes) -> None:
+        write(chunk)
+        listen(chunk)
+
+    return both
 
 
 def _ignore(output: bytes) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jidoteki.core.jobs import persisting
+from jidoteki.core.jobs.last_words import LastWords
 from jidoteki.hookspecs import Appliance, Job, JobError, trials
 
 DEFAULT: Final = ("reboot",)
 NOTHING: Final = "No {} command is configured: nothing to do"
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    failure: str
+    """What a status other than 0 means, with the last line that it printed."""
 
 
 def command(host_config: Mapping[str, Any], appliance: Appliance) -> list[str] | None:
@@ -39,25 +48,28 @@ def persist(job: Job) -> None:
     if not commands:
         job.log(NOTHING.format("persist"))
     for argv in commands:
-        require(run(job, "persist", argv), "persist")
+        require(run(job, "persist", argv))
 
 
-def run(job: Job, name: str, argv: list[str]) -> int:
-    """Run a command, and return its exit status.
+def run(job: Job, name: str, argv: list[str]) -> Ended:
+    """Run a command, and return how it ended.
 
     :raises JobError: it cannot be started, or took too long; the message says that the system does not reboot.
     """
     job.log(f"Running the {name} command")
+    words = LastWords()
     try:
-        return job.command(*argv, timeout=job.host_config["limits"]["command"], privileged=True)
+        timeout = job.host_config["limits"]["command"]
+        status = job.command(*argv, timeout=timeout, privileged=True, listen=words.keep)
     except JobError as failure:
         raise JobError(f"The {name} command failed: {failure.message}; the system does not reboot") from failure
+    return Ended(status, f"{words.failure(f'The {name} command', status)}; the system does not reboot")
 
 
-def require(status: int, name: str) -> None:
+def require(ended: Ended) -> None:
     """Return if a command succeeded.
 
     :raises JobError: it failed; the message says that the system does not reboot.
     """
-    if status:
-        raise JobError(f"The {name} command failed with exit status {status}; the system does not reboot")
+    if ended.status:
+        raise JobError(ended.failure)

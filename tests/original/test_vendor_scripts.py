@@ -186,3 +186,22 @@ def test_what_the_persist_command_prints_is_not_the_end_of_the_log(host: Host) -
 
     assert log(host)[-1].endswith(SUCCESS)
     assert "persisting" in next(host.appliance.jobs.glob("*-settings.log")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("persist", "told"),
+    [
+        (["sh", "-c", "echo The disk is full; exit 3"], "failed with exit status 3: The disk is full"),
+        (["/nonexistent/keep"], "failed: keep cannot be run: No such file or directory"),
+        (["sleep", "4711"], "failed: sleep did not end within 1 seconds"),
+    ],
+)
+def test_a_change_that_the_persist_command_does_not_keep_is_told_to_be_in_force(
+    host: Host, persist: list[str], told: str
+) -> None:
+    host.configure(commands={"persist": persist}, limits={"command": 1})
+    host.reload()
+
+    assert change(host)["status"] == "failed"
+
+    assert log(host)[-1].endswith(f"The change is in force, but the persist command {told}")

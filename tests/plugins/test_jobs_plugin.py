@@ -274,11 +274,12 @@ async def test_a_link_in_the_place_of_former_settings_is_not_followed(client: In
     [
         ("false", "true", "The persist command failed with exit status 1; the system does not reboot"),
         ("true", "false", "The reboot command failed with exit status 1; the system does not reboot"),
+        ("ls /nonexistent/flash", "true", "exit status 2: ls: cannot access '/nonexistent/flash'"),
         ("/nonexistent", "true", "The persist command failed: nonexistent cannot be run"),
     ],
 )
 async def test_a_reboot_that_fails_says_so(jidoteki_client: MakeClient, persist: str, reboot: str, told: str) -> None:
-    client = await jidoteki_client(commands={"persist": [persist], "reboot": [reboot]})
+    client = await jidoteki_client(commands={"persist": persist.split(), "reboot": [reboot]})
 
     job = await outcome(client, (await client.post("/reboot")).headers["Job-Id"])
 

@@ -70,9 +70,9 @@ def restart(job: Job, boot: str, why: str, asking: Callable[[], None]) -> None:
             disks.store(job)
             with _ended_by_the_system():
                 asking()
-                status = going_down.run(job, "reboot", argv)
-                if status > 0:  # else it went down with the system
-                    going_down.require(status, "reboot")
+                ended = going_down.run(job, "reboot", argv)
+                if ended.status > 0:  # else it went down with the system
+                    going_down.require(ended)
                 _wait(job, boot, trials.now() + limit(job))
 
 
