@@ -113,7 +113,8 @@ def _check_type(id: str, record: Record) -> None:
     if record.id != id or (match and match[1] != record.type):
         raise RefusedError("The order is that of another job")
     if record.type not in os.environ.get(TYPES, "").split():
-        raise RefusedError(f"Jobs of the type {record.type} are not among those that root runs ({TYPES})")
+        why = f"a drop-in of jidoteki-job@.service has to name it in {TYPES}"
+        raise RefusedError(f"Jobs of the type {record.type} are not among those that root runs: {why}")
 
 
 def _configuration(appliance: Appliance) -> Config:
@@ -148,7 +149,7 @@ def _plugins(appliance: Appliance, config: Config, job_type: str) -> tuple[list[
 def _check_input(job: JobType, input: Mapping[str, Any]) -> None:
     if job.input is None:
         if input:
-            raise RefusedError(f"Jobs of the type {job.name} take no input")
+            raise RefusedError(f"Jobs of the type {job.name} take no input: their JobType has no `input` for it")
         return
     try:
         job.input(input)

@@ -153,7 +153,8 @@ def test_a_name_that_is_no_id_ends_at_once(victim: Guest, id: str) -> None:
 def test_other_types_of_jobs_are_refused(victim: Guest, job_type: str) -> None:
     id = f"000900-{job_type}"
 
-    assert "are not among those that root runs" in hand_over(victim, id, order(id, {}))
+    told = "are not among those that root runs: a drop-in of jidoteki-job@.service has to name it in JIDOTEKI_JOB_TYPES"
+    assert told in hand_over(victim, id, order(id, {}))
 
 
 def test_the_order_of_another_job_is_refused(victim: Guest) -> None:
