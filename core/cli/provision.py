@@ -75,7 +75,7 @@ def command(root: Path, keys: Path | None, installed_version: str, user: str) ->
     /etc/passwd. Whoever is not root makes everything in his own name.
     """
     appliance = Appliance(root)
-    found = _keys(keys)
+    found = _keys(appliance, keys)
     _check_version(installed_version)
     os.umask(0o022)
     provisioning = _Provisioning(_owner(appliance.root, user), {})
@@ -222,8 +222,8 @@ def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dic
     }
 
 
-def _keys(directory: Path | None) -> dict[str, bytes]:
-    """Read the keys.
+def _keys(appliance: Appliance, directory: Path | None) -> dict[str, bytes]:
+    """Read the keys. Those of updates may be missing where the appliance has them.
 
     :raises CommandError: those of updates are not all there, or are others.
     """
@@ -236,14 +236,14 @@ def _keys(directory: Path | None) -> dict[str, bytes]:
         try:
             found[name] = (directory / name).read_bytes()
         except FileNotFoundError:
-            if name in UPDATE_KEYS:
+            if name in UPDATE_KEYS and not (appliance.etc / name).exists():
                 raise CommandError(f"{directory / name} is missing") from None
         except OSError as error:
             raise CommandError(f"{directory / name} cannot be read: {error.strerror}") from error
-    wrong = key_files.passphrase_problem(found["updates.key"])
+    wrong = key_files.passphrase_problem(found["updates.key"]) if "updates.key" in found else None
     if wrong and wrong.fatal:
         raise CommandError(f"{directory / 'updates.key'}: {wrong.message}")
-    if key_files.holds_private_key(found["updates.pub"]):
+    if key_files.holds_private_key(found.get("updates.pub", b"")):
         raise CommandError(f"{directory / 'updates.pub'} is a private key, which must not be on an appliance")
     return found
 

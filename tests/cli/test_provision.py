@@ -210,6 +210,17 @@ def test_licenses_are_served_where_their_keys_are(root: Path, keys: Path, provis
     assert stat.S_IMODE((root / ADMIN / "etc/license.key").stat().st_mode) == 0o600
 
 
+def test_keys_of_licenses_may_come_later(root: Path, keys: Path, provision: Provision, tmp_path: Path) -> None:
+    assert provision("--keys", keys).returncode == 0
+    later = tmp_path / "later"
+    later.mkdir()
+    (later / "license.key").write_text("key")
+
+    done = provision("--keys", later)
+
+    assert done.stdout == f"Made {root / ADMIN / 'etc/license.key'}\n", done.stderr
+
+
 def test_backups_are_served_where_it_is_known_of_what(root: Path, provision: Provision) -> None:
     (root / ADMIN / "etc").mkdir(parents=True)
     (root / ADMIN / "etc/backup.txt").write_text("app\n")
