@@ -10,16 +10,19 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import Final
 
 from jidoteki.core import files
 from jidoteki.hookspecs import paths
 from jidoteki.hookspecs.conf import is_literal
 
+_ROOT_WRITES: Final = 0o755
+
 
 def replace(path: Path, content: bytes, mode: int, group: int | None, former: Path) -> None:
     """Replace one of these files atomically.
 
-    :param mode: of a new file.
+    :param mode: of a new file, which root alone may write to whatever it says.
     :param group: of a new file.
     :param former: the directory that keeps what they held.
     :raises PermissionError: a shell that sources this content would do more than to set variables.
@@ -32,7 +35,7 @@ def replace(path: Path, content: bytes, mode: int, group: int | None, former: Pa
     now = _content(path)
     if now is not None and not is_literal(now):
         files.replace_file(kept, now, 0o600)
-    files.replace_file(path, content, mode, group=group)
+    files.replace_file(path, content, mode & _ROOT_WRITES, group=group)
 
 
 def _content(path: Path) -> bytes | None:

@@ -338,6 +338,22 @@ def test_a_forged_note_of_former_settings_puts_nothing_into_a_file_that_root_sou
     victim.path(CONF).unlink()
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o4777])
+def test_a_forged_note_of_former_settings_lets_nobody_write_what_root_sources(victim: Guest, mode: int) -> None:
+    victim.sh(f"rm -f {CONF}")
+    noted = {CONF: {"former": base64.b64encode(b"mode=dhcp\n").decode(), "written": None, "mode": mode}}
+    note = f"{ADMIN}/jobs/000900-settings.former"
+    as_service(victim, "sh", "-c", f"umask 077; cat >{note}", input=json.dumps(noted))
+    try:
+        said = hand_over(victim, "000900-settings", order("000900-settings", {}, recovering=True))
+
+        assert "begun" in said
+        assert victim.path(CONF).read_text() == "mode=dhcp\n"
+        assert not victim.path(CONF).stat().st_mode & 0o7022
+    finally:
+        victim.sh(f"rm -f {CONF}")
+
+
 @pytest.mark.parametrize("place", ["bin", "bin/network.sh", ".", "keys"])
 def test_root_runs_nothing_that_somebody_else_may_change(victim: Guest, place: str) -> None:
     write_script(victim, "network.sh", EVIL)
