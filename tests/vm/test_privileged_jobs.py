@@ -130,6 +130,33 @@ mkdir $site/of_a_plugin && touch $site/of_a_plugin/__init__.py
         guest.sh("rm -rf /opt/jidoteki/venv/lib/python3*/site-packages/of_a_plugin")
 
 
+def test_the_service_may_not_write_what_an_update_put_there_for_it(guest: Guest, build_update: BuildUpdate) -> None:
+    """What root's group may write to, root's jobs import: a plugin that was unpacked with the modes of its archive."""
+    script = """#!/bin/sh
+set -e
+umask 007
+touch $JIDO_ADMIN_PATH/log/begun
+echo {version} >$JIDO_ADMIN_PATH/log/updated
+site=$(/opt/jidoteki/venv/bin/python3 -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+mkdir $site/of_a_plugin && touch $site/of_a_plugin.py
+chmod g+s $site/of_a_plugin
+touch $JIDO_ADMIN_PATH/bin/license.sh
+"""
+    update = build_update(script)
+
+    begin_update(guest, update)
+    assert_updated(guest, update)
+    try:
+        put = f"/opt/jidoteki/venv/lib/python3*/site-packages/of_a_plugin* {ADMIN}/bin/license.sh"
+        assert guest.sh(f"stat -c %U:%G:%a {put}").split() == [
+            "root:jidoteki:750",
+            "root:jidoteki:640",
+            "root:jidoteki:640",
+        ]
+    finally:
+        guest.sh(f"rm -rf {put}")
+
+
 @pytest.mark.parametrize("name", ["updates.key", "updates.pub", "updates.revoked", "updates.pub.d"])
 def test_what_to_do_about_a_key_that_the_service_cannot_read_is_told(guest: Guest, name: str) -> None:
     keys = f"{ADMIN}/keys"

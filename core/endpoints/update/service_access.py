@@ -30,6 +30,8 @@ OF_SYSTEM: Final = (
 _READ: Final = 0o040
 _READ_DIRECTORY: Final = 0o050
 _OTHERS_READ: Final = 0o004
+#: What the group of root had, and that of the service must not get.
+_NOT_GIVEN: Final = stat.S_ISGID | stat.S_IWGRP
 
 
 def give(appliance: Appliance) -> None:
@@ -63,7 +65,7 @@ def _plugins(packages: Path) -> Iterator[Path]:
 
 
 def _give(path: Path, group: int) -> None:
-    """Let a group read a file or directory.
+    """Let a group read a file or directory, and do no more with it.
 
     :raises OSError: it is not there, a link, or somebody else than root decides about it.
     """
@@ -73,7 +75,8 @@ def _give(path: Path, group: int) -> None:
         status = os.fstat(descriptor)
         if status.st_uid == 0 and not status.st_mode & _OTHERS_READ:
             more = _READ_DIRECTORY if stat.S_ISDIR(status.st_mode) else _READ
+            mode = stat.S_IMODE(status.st_mode) & ~_NOT_GIVEN | more
+            os.fchmod(descriptor, mode)  # before the group can use what it must not have
             os.fchown(descriptor, -1, group)
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | more)
     finally:
         os.close(descriptor)
