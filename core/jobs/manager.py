@@ -64,6 +64,8 @@ class JobManager:
         self._watches: dict[str, Watch] = {}
         #: The runs that are told of here, until nobody else would.
         self._known: set[str] = set()
+        #: Of runs that ended while nobody watched them.
+        self._keeping: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._looked = self._begun = self._starting = 0
         #: One start at a time: those that wait for it take no thread.
@@ -100,8 +102,17 @@ class JobManager:
                 self._watch(record, process or JobProcess(record.pid))
         for record in found.ended:
             await self._tell("job.start", adopting.begun(record))
-            await self._keep(record)
-            await self._tell_end(record)
+            if await asyncio.to_thread(self.launcher.is_to_be_kept, record):
+                # That may take minutes, in which the service has to begin, and other runs are found.
+                keeping = asyncio.create_task(self._keep_found(record))
+                self._keeping.add(keeping)
+                keeping.add_done_callback(self._keeping.discard)
+            else:
+                await self._tell_end(record)
+
+    async def _keep_found(self, record: Record) -> None:
+        await self._keep(record)
+        await self._tell_end(record)
 
     async def start(
         self,

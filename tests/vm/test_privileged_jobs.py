@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import BuildUpdate
-from guestkit import ADMIN, SERVICE, Guest
+from guestkit import ADMIN, SERVICE, TOKEN, Guest
 from test_running import assert_updated, begin_update
 from walks import commands
 
+from jidoteki.hookspecs import PREFIX
 from jidoteki.testing import wait_until
 
 NETWORK = {"interface": "eth0", "hostname": "box"}
@@ -226,6 +227,32 @@ def test_a_license_that_root_cannot_keep_is_no_success(scripts: Guest) -> None:
             400,
             "The change is in force, but the persist command failed with exit status 3",
         )
+
+
+def test_the_service_begins_while_root_keeps_what_ended_without_it(scripts: Guest) -> None:
+    """What keeps data may take longer than systemd waits for the service, which would be killed again and again."""
+    with kept_by(scripts, ["/bin/sh", "-c", "touch /root/keeping; while [ -e /root/keeping ]; do sleep 0.1; done"]):
+        write_script(scripts, "license.sh", f"#!/bin/sh\ntouch {ADMIN}/log/begun; sleep 2; echo '{{}}'\n")
+        post = f"curl -sk -H 'Authorization: Bearer {TOKEN}' -F license=one https://127.0.0.1:8443{PREFIX}/license"
+        scripts.sh(f"rm -f {ADMIN}/log/begun; {post} >/dev/null 2>&1 &")
+        wait_until(scripts.path(f"{ADMIN}/log/begun").exists)
+        scripts.sh(f"systemctl kill --signal KILL --kill-whom main {SERVICE}; systemctl stop {SERVICE}")
+        wait_until(lambda: not scripts.sh("pgrep -f 'jobs[.]runner' || true"))
+        try:
+            scripts.run("systemctl", "start", "--no-block", SERVICE)
+
+            wait_until(scripts.path("/root/keeping").exists)
+            wait_until(scripts.serves, 10)
+            assert scripts.path("/root/keeping").exists()
+        finally:
+            scripts.sh("rm -f /root/keeping")
+        assert scripts.wait_for_job("/jobs/" + last_run(scripts, "persist"))["status"] == "success"
+        wait_until(lambda: not scripts.sh(f"ls {ADMIN}/jobs | grep untold || true"))
+
+
+def last_run(guest: Guest, job_type: str) -> str:
+    """Return the id of the last run of a type."""
+    return Path(guest.sh(f"ls {ADMIN}/jobs/*-{job_type}.json | tail -n 1").strip()).stem
 
 
 #: A package of Debian with a file of its configuration, in two versions.
