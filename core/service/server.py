@@ -8,7 +8,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +121,7 @@ def _listen(
     server: web.Server,
     reaper: Reaper,
     listeners: list[Listener],
-) -> Callable[[], list[Listener]]:
+) -> Callable[[], Awaitable[list[Listener]]]:
     """Add a listener for each address.
 
     :return: adds those for the addresses of HTTPS that cannot be listened on yet, and returns them.
@@ -139,12 +139,13 @@ def _listen(
         listeners.extend(added)
         return added
 
-    def again() -> list[Listener]:
+    async def again() -> list[Listener]:
         if binding.port is None:
             return []
         there = [each.socket for each in secure]
         port = binding.port or there[-1].getsockname()[1]
-        return add(more_sockets(binding.hosts, port, there))
+        # In a thread, as it looks up names, which takes long where no server answers.
+        return add(await asyncio.to_thread(more_sockets, binding.hosts, port, there))
 
     if certificate:
         add(sockets(binding.hosts, binding.port, binding.handed.https))
@@ -153,11 +154,13 @@ def _listen(
     return again
 
 
-async def _go_on_listening(listen_again: Callable[[], list[Listener]], announce: Callable[[str], None]) -> None:
+async def _go_on_listening(
+    listen_again: Callable[[], Awaitable[list[Listener]]], announce: Callable[[str], None]
+) -> None:
     """Listen on an address that comes later, as with DHCP, or that another program lets go."""
     while True:
         await asyncio.sleep(LISTEN_EACH)
-        for listener in listen_again():
+        for listener in await listen_again():
             listener.start()
             announce(f"Listening on {listener.url}{PREFIX}")
 

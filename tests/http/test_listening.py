@@ -6,6 +6,7 @@ import errno
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -121,6 +122,38 @@ def test_an_address_that_comes_later_is_served_without_a_restart(jidoteki_host: 
 
     wait_until(lambda: status_at(host, "127.0.0.2") == "200", 15)
     assert host.errors().count("Not listening") == 1
+
+
+#: Runs a program where the look-up of a name fails at first, and then waits for a server that does not answer.
+SLOW_NAMES = """
+import socket, sys, time
+former = socket.create_server
+looked_up = 0
+def create_server(address, **options):
+    global looked_up
+    if address[0] == "slow.invalid":
+        looked_up += 1
+        if looked_up > 1:
+            print("looking up", file=sys.stderr, flush=True)
+            time.sleep(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return former(address, **options)
+socket.create_server = create_server
+del sys.argv[1:4]
+from jidoteki.core.cli import main
+main()
+"""
+
+
+def test_requests_are_answered_while_a_name_to_listen_on_is_looked_up(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False, listen={"host": ["127.0.0.1", "slow.invalid"]})
+    host.start(prefix=(sys.executable, "-c", SLOW_NAMES))
+    wait_until(lambda: "looking up" in host.errors(), 15)
+
+    began = time.monotonic()
+    assert host.get("/version").status == 200
+
+    assert time.monotonic() - began < 2
 
 
 def test_no_address_at_all_is_an_error(jidoteki_host: MakeHost) -> None:
