@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jidoteki.core import files
 from jidoteki.core.files import locks
-from jidoteki.core.jobs import cancelling, exit_reasons, status_files
+from jidoteki.core.jobs import cancelling, exit_reasons, reverting, settling, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
 from jidoteki.hookspecs import JobRecord, JobType
@@ -85,7 +85,7 @@ def _identity(path: str) -> Identity | None:
 
 def one(launcher: Launcher, id: str) -> JobRecord | None:
     """Return one run, or None."""
-    record = current(launcher.records, id)
+    record = current(launcher, id)
     if record is None:
         return None
     if record.status == "running" and record.type in launcher.job_types:
@@ -126,12 +126,11 @@ def _restarting(record: Record | None) -> dict[str, str]:
 def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
     records = launcher.records
     record = records.latest(type)
-    if record is not None and record.status == "running" and not _is_alive(records, record):
-        # It may have ended, and recorded so, since it was read.
-        record = records.latest(type) or record
+    if record is not None and _has_died(launcher, record):
+        record = records.latest(type) or record  # it may have recorded its outcome after it was read
         if record.status == "running":
-            reason = exit_reasons.reason(records.path(record.id))
-            return status_files.interrupted({"percentage": record.percentage}, reason)
+            settling.end(launcher, record)
+            return status_files.ended(record)
     told = status_files.shown(launcher.appliance.etc, job, record, lambda: launcher.is_running(type))
     return {**told, **_restarting(record)}
 
@@ -141,21 +140,24 @@ def ended(status: str) -> str:
     return f"The job has ended already: {status}"
 
 
-def current(records: Records, id: str) -> Record | None:
-    """Return a record with its actual status: one whose process has died is failed."""
+def current(launcher: Launcher, id: str) -> Record | None:
+    """Return a record with its actual status: one whose process has died has ended, unless another goes on with it."""
+    records = launcher.records
     record = records.read(id) if is_id(id) else None
-    if record is None or record.status != "running" or _is_alive(records, record):
+    if record is None or not _has_died(launcher, record):
         return record
     record = records.read(id) or record  # it may have recorded its outcome after it was read
     if record.status == "running":
-        record.fail(exit_reasons.reason(records.path(id)))
+        settling.end(launcher, record)
         record.ended = None  # the time is unknown
     return record
 
 
-def _is_alive(records: Records, record: Record) -> bool:
-    """Return whether a run is running, or has died and is being settled by this process."""
-    return locks.is_held(records.lock(record.type)) or exit_reasons.is_awaited(records.path(record.id))
+def _has_died(launcher: Launcher, record: Record) -> bool:
+    """Return whether a run has died that nobody settles, nor will put back or go on with."""
+    if record.status != "running" or locks.is_held(launcher.lock(record.type)):
+        return False
+    return not (exit_reasons.is_awaited(launcher.records.path(record.id)) or reverting.is_due(launcher, record))
 
 
 def log_file(records: Records, id: str) -> Path | None:

@@ -220,7 +220,7 @@ class JobManager:
 
     async def check_cancellable(self, id: str) -> Record:
         """Return the record of a run that `cancel_run` would cancel; raises as that does."""
-        record = await asyncio.to_thread(listing.current, self.launcher.records, id)
+        record = await asyncio.to_thread(listing.current, self.launcher, id)
         if record is None:
             raise KeyError(id)
         reason = await asyncio.to_thread(listing.why_not, self.launcher, record)

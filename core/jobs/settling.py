@@ -124,13 +124,21 @@ def settle(launcher: Launcher, record: Record, reason: str | None = None) -> Rec
             if reverting.is_due(launcher, record) and reverting.begin(launcher, record, reason):
                 return record
             if record.status == "running":
-                if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
-                    record.end("cancelled")
-                else:
-                    record.fail(reason)
+                end(launcher, record, reason)
             _finish(launcher, record)
         launcher.clear(record.id)
     return record
+
+
+def end(launcher: Launcher, record: Record, reason: str | None = None) -> None:
+    """Set how a dead run ended that nothing goes on with; store nothing.
+
+    :param reason: why it died; found out by default.
+    """
+    if cancelling.decided(launcher.appliance.tmp / record.id) == "cancelled":
+        record.end("cancelled")
+    else:
+        record.fail(reason or exit_reasons.reason(launcher.records.path(record.id)))
 
 
 def _finish(launcher: Launcher, record: Record) -> None:

@@ -89,7 +89,7 @@ def shown(etc: Path, job: JobType, record: Record | None, is_running: Callable[[
     status: dict[str, Any] = {"status": None, **told}
     another = status["status"] == "running" and (record is None or record.status != "running")
     if another and _is_stale(path, job.timeout) and not is_running():
-        return interrupted(status)
+        return _interrupted(status)
     return {**status, **_errors(etc, names, record, status["status"])}
 
 
@@ -107,9 +107,16 @@ def _readable(names: StatusFiles, stuck: list[str]) -> StatusFiles:
     return StatusFiles(*(None if name in stuck else name for name in dataclasses.astuple(names)))
 
 
-def interrupted(status: dict[str, Any], reason: str = INTERRUPTED) -> dict[str, Any]:
-    """Return the status of a dead run, based on its last one."""
-    return {**status, "status": "failed"} | dict(zip(ERRORS, (reason, "E1000"), strict=True))
+def ended(record: Record) -> dict[str, Any]:
+    """Return the status of a run that has ended, whatever its files say."""
+    errors = zip(ERRORS, (record.error_message, record.error_code), strict=True)
+    told = {"status": record.status, "percentage": record.percentage}
+    return told | {key: value for key, value in errors if value is not None}
+
+
+def _interrupted(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the status of another tool's dead run, based on its last one."""
+    return {**status, "status": "failed"} | dict(zip(ERRORS, (INTERRUPTED, "E1000"), strict=True))
 
 
 def _reported(etc: Path, names: StatusFiles, own: dict[str, Any] | None) -> tuple[dict[str, Any], Path]:

@@ -14,9 +14,10 @@ import pytest
 from places import SAMPLES
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.config import loading
 from jidoteki.core.jobs import exit_reasons, listing
 from jidoteki.core.jobs.processes import JobProcess
-from jidoteki.core.jobs.records import Records
+from jidoteki.core.service.generation import assemble
 from jidoteki.testing import MakeAppliance, MakeClient, MakeHost
 
 WORKER = SAMPLES / "worker.py"
@@ -135,13 +136,14 @@ def test_what_lives_in_a_session_whose_number_a_dead_job_had_is_not_killed(jidot
         ("kill -KILL $$", "it was killed, or the power failed"),
     ],
 )
-def test_a_crash_is_told_before_it_is_recorded_too(tmp_path: Path, script: str, ended: str) -> None:
-    records = Records(tmp_path)
+def test_a_crash_is_told_before_it_is_recorded_too(appliance: Appliance, script: str, ended: str) -> None:
+    launcher = assemble(appliance, loading.load(appliance.configuration)).launcher
+    records = launcher.records
     record = records.new("worker", "127.0.0.1", "admin")
     with open(os.devnull, "r+b") as null:
         process = JobProcess.start(["sh", "-c", script], {}, null.fileno(), null.fileno(), null.fileno())
     exit_reasons.remember(records.path(record.id), process)
 
-    shown = listing.current(records, record.id)
+    shown = listing.current(launcher, record.id)
 
     assert shown and (shown.status, shown.error_message) == ("failed", f"The job ended unexpectedly: {ended}")

@@ -14,6 +14,7 @@ import pytest
 from conftest import Vendor
 from rebootkit import Rebooting, is_told
 
+from jidoteki.core.files import locks
 from jidoteki.core.jobs.processes import is_alive
 from jidoteki.testing import MakeHost, wait_until
 from jidoteki.testing.fixtures import TOKEN
@@ -152,6 +153,19 @@ def test_a_package_that_was_lost_on_the_way_is_told(rebooting: Rebooting, tmp_pa
     job = rebooting.ended(id)
     lost = "The package's verify.sh is not a file. The way back failed, too: The package's rollback.sh is not a file"
     assert (job["error-code"], job["error-message"]) == ("E2004", lost)
+
+
+def test_a_run_that_died_as_the_service_began_never_seems_to_have_failed(rebooting: Rebooting, tmp_path: Path) -> None:
+    id = rebooting.post(tmp_path, update="", verify="", rollback="")
+    rebooting.goes_down()
+    rebooting.go_down(id)
+    held = locks.take(rebooting.host.appliance.jobs / "update.lock", 500)  # as if the process had not quite gone
+    rebooting.come_back()
+    os.close(held)
+
+    for path in (f"/jobs/{id}", "/update"):
+        assert rebooting.host.get(path).json["status"] == "running"
+    assert rebooting.ended(id)["status"] == "success"
 
 
 def test_an_appliance_without_a_reboot_command_refuses_it(vendor: Vendor, new_job, drop, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
