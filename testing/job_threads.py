@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jidoteki.core.jobs import runner
+from jidoteki.core.jobs import helper, runner
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.processes import JobProcess
 
@@ -43,6 +43,8 @@ class JobThread(JobProcess):
     def _work(self, order: Path) -> None:
         try:
             self._run = run = runner.load(order)
+            if run.job.privileged and run.reverting is None:  # as root does on an appliance
+                helper.check_input(run.job, run.context.input)
             if self._told:
                 run.context.cancel()
             if run.context.dry_run:

@@ -18,6 +18,7 @@ import click
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import CommandError, root_option
+from jidoteki.hookspecs import paths
 
 SERVICE: Final = "jidoteki-admin-api"
 #: Lines of tmpfiles.d(5), which systemd itself makes too where it runs.
@@ -71,17 +72,19 @@ class Ids(NamedTuple):
 def command(root: Path, keys: Path | None, installed_version: str, user: str) -> None:
     """Make what this machine lacks to be an appliance: directories, configuration, keys.
 
-    What is there stays as it is, so that this may be repeated. At another root than / the user is one of its own
-    /etc/passwd. Whoever is not root makes everything in his own name.
+    What is there stays as it is, so that this may be repeated; other keys than those there end it with an error, once
+    all else is made. At another root than / the user is one of its own /etc/passwd. Whoever is not root makes
+    everything in his own name.
     """
     appliance = Appliance(root)
     found = _keys(appliance, keys)
     _check_version(installed_version)
     os.umask(0o022)
     provisioning = _Provisioning(_owner(appliance.root, user), {})
+    files = _files(appliance, installed_version, found)
     try:
         provisioning.make_directories(appliance)
-        for path, content in _files(appliance, installed_version, found).items():
+        for path, content in files.items():
             provisioning.make_file(appliance, path, content)
         for path in _links(appliance):
             provisioning.make_link(path, Path("..", KEYS, path.name))
@@ -95,6 +98,9 @@ def command(root: Path, keys: Path | None, installed_version: str, user: str) ->
         _reload()
     if not (appliance.etc / "updates.key").exists():
         click.echo("There are no keys of updates yet: call this again with --keys DIR")
+    others = [str(path) for path, content in files.items() if path.name in found and not _has(path, content)]
+    if others:
+        raise CommandError(f"What is there stays, and differs from what was given: {', '.join(others)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +252,12 @@ def _keys(appliance: Appliance, directory: Path | None) -> dict[str, bytes]:
     if key_files.holds_private_key(found.get("updates.pub", b"")):
         raise CommandError(f"{directory / 'updates.pub'} is a private key, which must not be on an appliance")
     return found
+
+
+def _has(path: Path, content: str | bytes) -> bool:
+    with contextlib.suppress(OSError):
+        return paths.read_regular(path, follow=True) == content
+    return False
 
 
 def _check_version(version: str) -> None:

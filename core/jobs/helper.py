@@ -21,7 +21,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config
 from jidoteki.core.files import leftovers, locks
-from jidoteki.core.jobs import handover, runner
+from jidoteki.core.jobs import handover, runner, units
 from jidoteki.core.jobs.handover import Received, RefusedError
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, parse
@@ -33,7 +33,6 @@ from jidoteki.hookspecs.explanations import explain
 #: Root's: work spaces, and what decides about updates.
 STATE: Final = Path("/var/lib/jidoteki-job")
 LAST_GOOD: Final = STATE / "last-good-configuration.json"
-TYPES: Final = "JIDOTEKI_JOB_TYPES"
 _RUN: Final = re.compile(r"[0-9]{6,9}-([a-z][a-z0-9-]{0,63})")
 _DRY_RUN: Final = re.compile(r"dry-run-[0-9a-f]{16}")
 _GIVEN: Final = vol.Schema(
@@ -104,7 +103,7 @@ def _order(appliance: Appliance, id: str, given: bytes) -> Order:
         STATE,
     )
     if fields["reverting"] is None and not fields["recovering"]:
-        _check_input(job, order.input)
+        check_input(job, order.input)
     return order
 
 
@@ -112,8 +111,8 @@ def _check_type(id: str, record: Record) -> None:
     match = _RUN.fullmatch(id)
     if record.id != id or (match and match[1] != record.type):
         raise RefusedError("The order is that of another job")
-    if record.type not in os.environ.get(TYPES, "").split():
-        why = f"a drop-in of jidoteki-job@.service has to name it in {TYPES}"
+    if record.type not in os.environ.get(units.TYPES, "").split():
+        why = f"a drop-in of jidoteki-job@.service has to name it in {units.TYPES}"
         raise RefusedError(f"Jobs of the type {record.type} are not among those that root runs: {why}")
 
 
@@ -146,7 +145,11 @@ def _plugins(appliance: Appliance, config: Config, job_type: str) -> tuple[list[
     raise RefusedError(f"No plugin has privileged jobs of the type {job_type}")
 
 
-def _check_input(job: JobType, input: Mapping[str, Any]) -> None:
+def check_input(job: JobType, input: Mapping[str, Any]) -> None:
+    """Check the input of a privileged job once more.
+
+    :raises RefusedError: it is another than the job type says.
+    """
     if job.input is None:
         if input:
             raise RefusedError(f"Jobs of the type {job.name} take no input: their JobType has no `input` for it")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from jidoteki.core.files import leftovers
-from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, listing, persisting, reverting, settling
+from jidoteki.core.jobs import adopting, awaiting, cancelling, exit_reasons, keeping, listing, reverting, settling
 from jidoteki.core.jobs.cancelling import NotCancellableError
 from jidoteki.core.jobs.launch import BusyError, Launcher
 from jidoteki.core.jobs.live_progress import Following, job_event, plugin_event
@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 600.0
 JOIN_TRIES = 20
 MAX_REASON = 1000
-#: How often, and each how many seconds, the turn of the job that keeps data through a reboot is awaited.
-KEEPING_TRIES = 6000
-KEEPING_PAUSE = 0.1
 
 Permit = Callable[[], None]
 
@@ -102,16 +99,16 @@ class JobManager:
                 self._watch(record, process or JobProcess(record.pid))
         for record in found.ended:
             await self._tell("job.start", adopting.begun(record))
-            if await asyncio.to_thread(self.launcher.is_to_be_kept, record):
+            if await self._is_to_be_kept(record):
                 # That may take minutes, in which the service has to begin, and other runs are found.
-                keeping = asyncio.create_task(self._keep_found(record))
-                self._keeping.add(keeping)
-                keeping.add_done_callback(self._keeping.discard)
+                task = asyncio.create_task(self._keep_found(record))
+                self._keeping.add(task)
+                task.add_done_callback(self._keeping.discard)
             else:
                 await self._tell_end(record)
 
     async def _keep_found(self, record: Record) -> None:
-        await self._keep(record)
+        await keeping.keep_of(self.start, record)
         await self._tell_end(record)
 
     async def start(
@@ -325,34 +322,14 @@ class JobManager:
 
     async def _keep(self, record: Record) -> str | None:
         """Have root keep what a run changed, where that has to be a job of its own; return why that failed."""
-        if self._notify is None or not await asyncio.to_thread(self.launcher.is_to_be_kept, record):
-            return None
-        try:
-            problem = await self.keep(record.client, record.user)
-        except BusyError:
-            return None  # a reboot, which keeps all that runs before it changed
-        if problem:
-            logger.error("%s: %s", record.id, problem)
-        return problem
+        return await keeping.keep_of(self.start, record) if await self._is_to_be_kept(record) else None
+
+    async def _is_to_be_kept(self, record: Record) -> bool:
+        return self._notify is not None and await asyncio.to_thread(self.launcher.is_to_be_kept, record)
 
     async def keep(self, client: str, user: str) -> str | None:
-        """Run the job by which root keeps data through a reboot, after one that runs and may have missed the change.
-
-        :return: why the change is not kept; None if it is.
-        :raises BusyError: the system goes down.
-        """
-        for _ in range(KEEPING_TRIES):
-            try:
-                watch = await self.start(persisting.JOB_TYPE, {}, client, user)
-                record = await asyncio.shield(watch.ended)
-                return None if record.status == "success" else record.error_message or persisting.NOT_KEPT
-            except BusyError as busy:
-                if busy.job_type != persisting.JOB_TYPE:
-                    raise
-            except OSError as error:
-                return f"{persisting.NOT_KEPT}: {leftovers.reason(error)}"
-            await asyncio.sleep(KEEPING_PAUSE)
-        return f"{persisting.NOT_KEPT}: {persisting.JOB_TYPE} does not end"
+        """Have root keep what was changed, as `keeping.keep` does."""
+        return await keeping.keep(self.start, client, user)
 
     async def _tell(self, action: str, record: Record) -> None:
         if self._notify is None:

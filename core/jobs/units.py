@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +19,8 @@ from jidoteki.hookspecs import programs
 #: Seconds for one question to systemd, and for what a unit may take to end.
 TIMEOUT: Final = 90.0
 LOOK_EACH: Final = 0.05
+#: The variable of the unit's environment that lists them, which only root sets.
+TYPES: Final = "JIDOTEKI_JOB_TYPES"
 _LIVE: Final = "active,activating,deactivating,reloading"
 _CHUNK: Final = 64 * 1024
 
@@ -100,6 +104,15 @@ class UnitProcess(JobProcess):
     def age(self) -> float:
         """Return 0: it is another user's, whose processes the service does not see."""
         return 0.0
+
+
+def permitted_types() -> list[str] | None:
+    """Return the types of the jobs that root runs, by the unit's environment; None if systemd does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        done = _systemctl("show", "--property=Environment", "--value", _unit("000000-none"))
+        variables = dict(each.split("=", 1) for each in shlex.split(done.stdout))
+        return None if done.returncode else variables.get(TYPES, "").split()
+    return None
 
 
 def is_active(id: str) -> bool:

@@ -221,6 +221,20 @@ def test_keys_of_licenses_may_come_later(root: Path, keys: Path, provision: Prov
     assert done.stdout == f"Made {root / ADMIN / 'etc/license.key'}\n", done.stderr
 
 
+@pytest.mark.parametrize("name", ["updates.key", "updates.pub", "license.key"])
+def test_other_keys_than_those_there_are_told_and_stay(root: Path, keys: Path, provision: Provision, name: str) -> None:
+    (keys / "license.key").write_text("key")
+    assert provision("--keys", keys).returncode == 0
+    before = (root / ADMIN / "etc" / name).read_bytes()
+    (keys / name).write_bytes(b"other\n" + before)
+
+    done = provision("--keys", keys)
+
+    told = f"jidoteki: What is there stays, and differs from what was given: {root / ADMIN / 'etc' / name}\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    assert (root / ADMIN / "etc" / name).read_bytes() == before
+
+
 def test_backups_are_served_where_it_is_known_of_what(root: Path, provision: Provision) -> None:
     (root / ADMIN / "etc").mkdir(parents=True)
     (root / ADMIN / "etc/backup.txt").write_text("app\n")

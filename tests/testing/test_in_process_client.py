@@ -252,3 +252,48 @@ async def test_a_plugin_may_be_named_by_a_string(jidoteki_client: MakeClient) ->
 async def test_a_query_in_the_path_is_an_error_that_says_where_it_belongs(client: InProcessClient) -> None:
     with pytest.raises(ValueError, match="is passed as query="):
         await client.request("GET", "/greeting?a=b")
+
+
+AS_ROOT = """
+import voluptuous as vol
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+
+
+async def banner(request):
+    return await request.start_job("banner", text=request.values["text"])
+
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("banner", lambda job: None, privileged=True, input=INPUT)]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/banner", banner, parameters={vol.Required("text"): str})]
+"""
+
+
+@pytest.mark.parametrize(
+    ("accepted", "told"),
+    [
+        ("None", "Jobs of the type banner take no input: their JobType has no `input` for it"),
+        ("vol.Schema({})", "The job's input.text is unknown"),
+        ('vol.Schema({"text": str})', None),
+    ],
+)
+async def test_an_input_that_root_would_refuse_is_told(
+    jidoteki_client: MakeClient, tmp_path: Path, accepted: str, told: str | None
+) -> None:
+    (tmp_path / "banner.py").write_text(AS_ROOT.replace("INPUT", accepted))
+    client = await jidoteki_client(load=[tmp_path / "banner.py"], enable=["banner", "jobs"])
+
+    async def run() -> None:
+        id = (await client.post("/banner", {"text": "x"})).headers["Job-Id"]
+        assert (await client.wait_for_job(f"/jobs/{id}"))["status"] == "success"
+
+    if told is None:
+        await run()
+    else:
+        with pytest.raises(Exception, match=told):
+            await run()

@@ -388,3 +388,52 @@ def test_a_second_update_waits_for_all_of_the_first(guest: Guest, build_update: 
     assert (status, json.loads(body).get("error-code")) == (400, "E1004")
     assert guest.wait_for_job("/update")["status"] == "failed"
     assert not left_behind(guest)
+
+
+FIREWALL = """
+from jidoteki.hookspecs import Endpoint, JobType, hookimpl
+
+
+async def firewall(request):
+    return await request.start_job("firewall")
+
+
+@hookimpl
+def jidoteki_jobs(appliance):
+    return [JobType("firewall", lambda job: None, privileged=True)]
+
+
+@hookimpl
+def jidoteki_endpoints(appliance):
+    return [Endpoint("POST", "/firewall", firewall)]
+"""
+
+
+@pytest.mark.short
+def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_helps(guest: Guest) -> None:
+    path, plugins = guest.path("/usr/local/etc/jidoteki-admin-api.json"), "/usr/local/etc/plugins"
+    drop_in = "/etc/systemd/system/jidoteki-job@.service.d"
+    kept = path.read_text()
+    content = json.loads(kept)
+    guest.path(plugins).mkdir()
+    (guest.path(plugins) / "firewall.py").write_text(FIREWALL)
+    path.write_text(
+        json.dumps({**content, "plugin-directory": plugins, "endpoints": [*content["endpoints"], "firewall"]})
+    )
+    try:
+        told = json.loads(guest.run("jidoteki", "check", "--json", check=False).stdout)
+        [found] = [each for each in told if "firewall" in each["message"]]
+        assert (found["level"], found["subject"]) == ("error", "plugin")
+        assert "root does not run jobs of the types firewall: what firewall does by them is refused" in found["message"]
+
+        line = found["advice"].partition(" with ")[2].partition(" in [Service]")[0]
+        guest.path(drop_in).mkdir()
+        (guest.path(drop_in) / "types.conf").write_text(f"[Service]\n{line}\n")
+        guest.sh("systemctl daemon-reload")
+        assert "firewall" not in guest.run("jidoteki", "check", "--json", check=False).stdout
+        assert "does not run" not in guest.sh(
+            "setpriv --reuid jidoteki --regid jidoteki --init-groups jidoteki check || true"
+        )
+    finally:
+        path.write_text(kept)
+        guest.sh(f"rm -rf {plugins} {drop_in}; systemctl daemon-reload")
