@@ -124,7 +124,7 @@ def test_a_reload_of_a_broken_configuration_leaves_the_guard_and_the_endpoints(j
     assert set_up(host, passphrase_of(host), "mine", "127.0.0.3") == 200
     host.token = "mine"
     assert "/api/v1/admin/settings" in host.get("/endpoints").json["endpoints"]
-    assert "the last good configuration is in force" in host.errors()
+    wait_until(lambda: "the last good configuration is in force" in host.errors())
 
 
 def test_a_passphrase_that_is_there_counts_where_first_runs_are_not_enabled(jidoteki_host: MakeHost) -> None:

@@ -23,6 +23,7 @@ from jidoteki.core.config import loading
 from jidoteki.core.config import schema as config_schema
 from jidoteki.core.config.positions import Positions
 from jidoteki.core.plugin_manager import section_schemas
+from jidoteki.testing import wait_until
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
 from jidoteki.testing.host import COMMAND
 
@@ -198,7 +199,7 @@ def test_a_key_that_is_too_long_is_told_and_served_all_the_same(jidoteki_host: M
     assert (found["subject"], found["level"]) == ("certificate", "warning")
     assert found["message"].startswith(told)
     assert host.get("/version").status == 200
-    assert told in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(lambda: told in (host.appliance.log / "jidoteki-admin-api.log").read_text())
 
 
 def test_a_certificate_that_is_none_is_told(appliance: Appliance) -> None:

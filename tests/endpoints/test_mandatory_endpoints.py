@@ -285,7 +285,7 @@ def test_a_broken_configuration_takes_no_mandatory_endpoint_down(jidoteki_host: 
     listed = host.get("/endpoints").json["endpoints"]
 
     assert {f"/api/v1/admin/{name}" for name in MANDATORY} <= set(listed)
-    assert "Configuration: " in host.errors()
+    wait_until(lambda: "Configuration: " in host.errors())
 
 
 def test_a_missing_configuration_serves_the_mandatory_endpoints(jidoteki_host: MakeHost) -> None:

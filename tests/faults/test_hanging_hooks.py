@@ -102,7 +102,7 @@ def test_a_hook_that_comes_back_is_called_again(host: Host, calls: Path) -> None
     (calls / "go on").touch()
 
     wait_until(lambda: host.get("/health").json.get("stuck") == {"back": True})
-    assert "The plugin stuck ended jidoteki_health after" in host.errors()
+    wait_until(lambda: "The plugin stuck ended jidoteki_health after" in host.errors())
     wait_until(lambda: {"back": "running"} in host.get("/services").json["services"])
     wait_until(lambda: count(calls, "health") > 5)
 
@@ -118,7 +118,9 @@ def test_reloading_a_plugin_that_hangs_while_it_is_loaded_costs_one_thread(
         host.reload()
 
     assert threads(host) <= before + 4
-    assert "The plugin stuck is left out: is still at work on an earlier call of its loading" in host.errors()
+    wait_until(
+        lambda: "The plugin stuck is left out: is still at work on an earlier call of its loading" in host.errors()
+    )
     assert host.get("/version").status == 200
 
 
@@ -141,7 +143,7 @@ def test_health_that_is_no_json_is_left_out_and_the_refreshing_goes_on(
 
     health = host.get("/health").json
     assert health["good"] == {"fine": True} and "odd" not in health
-    assert "The plugin odd returned no JSON in jidoteki_health" in host.errors()
+    wait_until(lambda: "The plugin odd returned no JSON in jidoteki_health" in host.errors())
 
 
 def blocked(event: threading.Event) -> Callable[[], bool]:

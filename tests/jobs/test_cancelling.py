@@ -175,7 +175,7 @@ def test_a_grace_that_makes_no_sense_leaves_the_plugin_out(
     host = jidoteki_host(load=(path,), enable=("slow",))
 
     assert host.post("/slow").status == 503
-    assert "the grace of the job slow must be from 0 to 30 seconds" in host.errors()
+    wait_until(lambda: "the grace of the job slow must be from 0 to 30 seconds" in host.errors())
 
 
 def test_a_timeout_that_makes_no_sense_leaves_the_plugin_out(jidoteki_host: MakeHost, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_timeout_that_makes_no_sense_leaves_the_plugin_out(jidoteki_host: Make
     host = jidoteki_host(load=(path,), enable=("slow",))
 
     assert host.post("/slow").status == 503
-    assert "the timeout of the job slow must be a number of seconds above 0" in host.errors()
+    wait_until(lambda: "the timeout of the job slow must be a number of seconds above 0" in host.errors())
 
 
 def test_all_that_a_program_printed_is_returned_up_to_the_limit(jidoteki_host: MakeHost, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def assert_told_in_five_places(host: Host, id: str, sentence: str) -> None:
     host.assert_audited("change.reverted", "settings E2001")
     told = wait_until(lambda: host.request("GET", "/health").json.get("reverted"))
     assert [(each["job"], each["error-code"], each["error-message"]) for each in told] == [(id, "E2001", sentence)]
-    assert f"job.end: {id} failed E2001: {sentence}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(
+        lambda: f"job.end: {id} failed E2001: {sentence}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    )
     assert sentence.partition(". ")[0] in job["log"]
 
 

@@ -119,7 +119,7 @@ def test_a_check_whose_process_crashed_says_so(host: Host) -> None:
 
     message = "The check ended unexpectedly: its process ended with exit status 3"
     assert (answer.status, answer.json["Error-Message"]) == (400, message)
-    assert message in host.errors()
+    wait_until(lambda: message in host.errors())
 
 
 def test_a_second_one_is_refused_and_leaves_the_first_alone(host: Host) -> None:

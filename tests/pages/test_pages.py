@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jidoteki.testing import Host
+from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
 LONG = "jidoteki " * 1000
@@ -123,7 +123,7 @@ def test_plugin_with_a_path_of_the_host_is_left_out_and_the_rest_is_served(
 ) -> None:
     host = make(PLUGIN.replace('"/shop"', json.dumps(path)))
 
-    assert "The plugin shop is left out" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(lambda: "The plugin shop is left out" in (host.appliance.log / "jidoteki-admin-api.log").read_text())
     assert fetch(host, "/shelf")[0] == 404
     assert fetch(host, "/")[0] == 200
     assert host.get("/version").status == 200

@@ -100,7 +100,7 @@ def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make: Ma
     problem = plugins(host)["other"]
     assert problem
     assert LEFT_OUT[code] in problem
-    assert "The plugin other is left out" in host.errors()
+    wait_until(lambda: "The plugin other is left out" in host.errors())
     out_of_service = host.get("/other")
     assert out_of_service.status == 503
     assert "The plugin other is out of service" in out_of_service.json["Error-Message"]
@@ -125,7 +125,7 @@ def test_a_slow_machine_gives_up_strangers_and_never_its_own_endpoints(jidoteki_
     with mock.patch.object(Host, "_command", (sys.executable, "-c", hasty)):
         host.start()
 
-    assert "The plugin good is left out" in host.errors()
+    wait_until(lambda: "The plugin good is left out" in host.errors())
     assert [host.get(path).status for path in ("/version", "/health", "/storage")] == [200, 200, 404]
     assert host.get("/good").status == 503
 
@@ -205,7 +205,7 @@ def jidoteki_health(appliance): time.sleep(1000)
 
     assert host.get("/services").status == 200
     assert host.post("/setup", "-F", "newtoken=another").status == 200
-    assert "planted startup" in host.errors()
+    wait_until(lambda: "planted startup" in host.errors())
     assert host.stop() == 0
 
 
@@ -306,7 +306,7 @@ def test_a_handler_that_blocks_the_event_loop_is_named_in_the_log(make: Make) ->
     host.get("/other")
 
     wait_until(lambda: "blocked the event loop" in host.errors())
-    assert "the plugin other" in host.errors()
+    wait_until(lambda: "the plugin other" in host.errors())
 
 
 def test_the_kit_waits_for_jobs_and_reads_the_audit_log(jidoteki_host: MakeHost) -> None:

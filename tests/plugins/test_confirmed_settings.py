@@ -59,7 +59,9 @@ def test_settings_that_nobody_confirms_come_back_and_it_is_told_in_five_places(h
     host.assert_audited("change.reverted", "settings E2001")
     told = wait_until(lambda: host.request("GET", "/health").json.get("reverted"))
     assert [(each["job"], each["error-code"], each["error-message"]) for each in told] == [(id, "E2001", sentence)]
-    assert f"job.end: {id} failed E2001: {sentence}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(
+        lambda: f"job.end: {id} failed E2001: {sentence}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    )
 
 
 def test_health_tells_that_settings_came_back_until_others_stay(host: Host) -> None:

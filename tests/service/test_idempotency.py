@@ -332,7 +332,11 @@ def test_a_page_that_is_damaged_is_met_in_a_request(host: Host) -> None:
 
     assert [post(host, "-F", "text=a", key=key).status for key in ("new", "new", "old1")] == [200] * 3
     assert list(host.appliance.jobs.glob("answers.sqlite.aside-*"))
-    assert "answers.sqlite is not what belongs there" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(
+        lambda: (
+            "answers.sqlite is not what belongs there" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+        )
+    )
 
 
 OTHERS: dict[str, Callable[[Path], object]] = {

@@ -74,7 +74,7 @@ def test_a_certificate_is_made_where_the_addresses_are_hidden(jidoteki_host: Mak
     host.start(prefix=(sys.executable, "-c", WITHOUT_NETLINK))
 
     assert host.get("/version").status == 200
-    assert "The addresses of this machine are not known" in host.errors()
+    wait_until(lambda: "The addresses of this machine are not known" in host.errors())
     assert host.certificate.read_text().startswith("-----BEGIN CERTIFICATE-----")
 
 

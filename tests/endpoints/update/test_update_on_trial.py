@@ -342,7 +342,7 @@ def test_a_lost_update_is_told_everywhere(host: Host, tmp_path: Path) -> None:
     assert "E2004" in host.get("/health").text
     audit = host.appliance.log / "jidoteki-audit.log"
     wait_until(lambda: 'change.lost,"update E2004"' in audit.read_text())
-    assert f"{id}: {message}" in (host.appliance.log / "jidoteki-admin-api.log").read_text()
+    wait_until(lambda: f"{id}: {message}" in (host.appliance.log / "jidoteki-admin-api.log").read_text())
 
 
 # The example of the documentation

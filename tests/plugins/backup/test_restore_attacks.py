@@ -21,7 +21,7 @@ from places import found_below
 from jidoteki.core.appliance import Appliance
 from jidoteki.hookspecs import JobError
 from jidoteki.plugins.backup import restoring, stored_backup
-from jidoteki.testing import Host
+from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
 
 NAMES = ("deep/x/file", "fresh/y/file", "one/file", "two/file")
@@ -476,7 +476,9 @@ def test_a_journal_that_makes_no_sense_is_set_aside_and_told_of(host: Host, tmp_
     assert contents(host.appliance.data) == before
     assert outside(host) == []
     assert len([*host.appliance.jobs.glob("000009-restore.journal-damaged-*")]) == 1
-    assert "The journal of 000009-restore makes no sense and is not followed" in host.errors() + service_log(host)
+    wait_until(
+        lambda: "The journal of 000009-restore makes no sense and is not followed" in host.errors() + service_log(host)
+    )
 
 
 def service_log(host: Host) -> str:
