@@ -120,8 +120,8 @@ def test_the_log_of_the_service_tells_the_same_place(jidoteki_host: MakeHost) ->
 
     host.start()
 
-    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
-    assert f"{host.appliance.configuration}:2:3: limts is unknown; did you mean 'limits'?" in log
+    told = f"{host.appliance.configuration}:2:3: limts is unknown; did you mean 'limits'?"
+    wait_until(lambda: told in (host.appliance.log / "jidoteki-admin-api.log").read_text())
 
 
 def test_the_key_for_editors_means_nothing(appliance: Appliance) -> None:

@@ -344,5 +344,5 @@ def test_a_trace_of_the_hooks_is_logged_when_asked_for(make: Make) -> None:
     host = make(ENDPOINTS + "return []", start=False)
     host.start(env={"JIDOTEKI_TRACE_PLUGINS": "1"})
 
-    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
-    assert "Trace: jidoteki_endpoints of good returned [Endpoint(" in log
+    told = "Trace: jidoteki_endpoints of good returned [Endpoint("
+    wait_until(lambda: told in (host.appliance.log / "jidoteki-admin-api.log").read_text())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from places import SAMPLES
 
-from jidoteki.testing import Host, MakeHost
+from jidoteki.testing import Host, MakeHost, wait_until
 
 WORKSHOP = SAMPLES / "workshop.py"
 PLUGIN = """
@@ -116,7 +116,7 @@ def test_wrong_screen_leaves_its_plugin_out_and_says_why(
 ) -> None:
     host = lamp(jidoteki_host, tmp_path, described)
 
-    assert told in reason(host)
+    wait_until(lambda: told in reason(host))
     assert host.get("/lamp").status == 503
     assert host.get("/version").status == 200
 

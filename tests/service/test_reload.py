@@ -56,9 +56,9 @@ def test_what_is_wrong_stays_as_it_was(jidoteki_host: MakeHost, kind: str, resta
     assert host.get("/endpoints").json == before
     switched_off = host.post("/certs", "-F", "public=x", query="dry-run=1")
     assert "'parameters' in the configuration does not list it" in switched_off.json["Error-Message"]
-    log = (host.appliance.log / "jidoteki-admin-api.log").read_text()
-    assert "Configuration: " in log
-    assert restarted or "what is wrong in it stays as it was" in log
+    log = host.appliance.log / "jidoteki-admin-api.log"
+    wait_until(lambda: "Configuration: " in log.read_text())
+    assert restarted or "what is wrong in it stays as it was" in log.read_text()
 
 
 def test_what_is_right_beside_a_mistake_counts(jidoteki_host: MakeHost) -> None:
