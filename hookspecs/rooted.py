@@ -17,6 +17,9 @@ class NotRootedError(PermissionError):
         super().__init__(errno.EPERM, f"Somebody else than root owns {part} or may write to it", str(path))
         self.part = part
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 def require(path: Path) -> None:
     """Check that a path, all that it leads through, and every directory above belong to root, who alone writes there.

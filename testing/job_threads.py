@@ -43,6 +43,7 @@ class JobThread(JobProcess):
     def _work(self, order: Path) -> None:
         try:
             self._run = run = runner.load(order)
+            run.context.insists_on_type = True
             if run.job.privileged and run.reverting is None:  # as root does on an appliance
                 helper.check_input(run.job, run.context.input)
             if self._told:

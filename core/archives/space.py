@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from jidoteki.core.archives.tar import ArchiveError, refuse
+from jidoteki.core.archives.tar import NoRoomError, refuse
 from jidoteki.hookspecs.free_space import share, spendable
 
 MIB = 1024 * 1024
@@ -39,7 +39,7 @@ class Space:
         :param size: bytes.
         :param coming: bytes to be written later, for which there must be space, too.
         :param blocks: additional disk blocks, for data that begins or ends within a block.
-        :raises ArchiveError: too little space would stay free.
+        :raises NoRoomError: too little space would stay free.
         """
         left = self._left.setdefault(top, _Left())
         size += blocks * left.block
@@ -53,7 +53,7 @@ class Space:
         if found < needed:
             room = f"less than {keep} bytes of disk free: {found + keep} are free and {needed} more are needed"
             if top == self._root:
-                raise ArchiveError(f"Unpacking the archive would leave {room} for {name[:100]!a}")
+                raise NoRoomError(f"Unpacking the archive would leave {room} for {name[:100]!a}")
             raise refuse(
                 name, f"finds no room on the file system that is mounted where it belongs, and would leave {room}"
             )

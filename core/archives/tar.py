@@ -52,6 +52,10 @@ class ArchiveError(Exception):
     """A damaged archive, or one with a refused member; the message is a full sentence."""
 
 
+class NoRoomError(ArchiveError):
+    """An archive for which there is too little free disk."""
+
+
 def refuse(name: str, reason: str) -> ArchiveError:
     """Return the error for one member, whose name may contain any characters."""
     shown = name.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -107,7 +107,11 @@ def _privileged_jobs(launcher: Launcher) -> Iterator[Finding]:
         plugins = ", ".join(sorted({wanted[name].name for name in missing}))
         message = f"root does not run jobs of the types {' '.join(missing)}: what {plugins} does by them is refused"
         value = " ".join([*(permitted or ()), *missing])
-        advice = f'Make a drop-in of jidoteki-job@.service with Environment="{units.TYPES}={value}" in [Service].'
+        advice = (
+            f'Put Environment="{units.TYPES}={value}" below [Service] in a drop-in, /etc/systemd/system/'
+            "jidoteki-job@.service.d/types.conf, with the types of other plugins that are to be enabled, "
+            "and run: systemctl daemon-reload"
+        )
         yield Finding("error", "plugin", message, advice)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.config.loading import Config
 from jidoteki.core.jobs import script_faults
+from jidoteki.core.plugin_manager import sources
 from jidoteki.hookspecs import Finding, paths, rooted
 from jidoteki.hookspecs.programs import PATH
 
@@ -26,7 +27,7 @@ def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
     """Check whether the programs can be run, and that nobody else may change them."""
     found = [*itertools.islice(sorted(appliance.bin.glob("*.sh")), MAX_SCRIPTS)]
     if config.values["jobs"]["run-as"] == "unit":
-        yield from _not_roots([*appliance.decided_by_root, *found])
+        yield from _not_roots([*appliance.decided_by_root, *sources.files(config, appliance.root), *found])
     else:
         yield from _writable([appliance.bin, *found])
     for path in found:

@@ -25,6 +25,8 @@ SERVICE: Final = "jidoteki-admin-api"
 DIRECTORIES: Final = f"{SERVICE}.tmpfiles.conf"
 #: Where the Debian package has it.
 JOB_UNIT: Final = "usr/lib/systemd/system/jidoteki-job@.service"
+#: Debian's, without which nobody starts that unit.
+SYSTEMD: Final = "usr/lib/systemd/systemd"
 #: What root's jobs verify updates with, in the administration tree.
 KEYS: Final = "keys"
 UPDATE_KEYS: Final = ("updates.key", "updates.pub")
@@ -80,13 +82,14 @@ def command(root: Path, keys: Path | None, installed_version: str, user: str) ->
     found = _keys(appliance, keys)
     _check_version(installed_version)
     os.umask(0o022)
-    provisioning = _Provisioning(_owner(appliance.root, user), {})
-    files = _files(appliance, installed_version, found)
+    in_units = _runs_units(appliance, user)
+    provisioning = _Provisioning(_owner(appliance.root, user), {}, in_units)
+    files = _files(appliance, installed_version, found, in_units)
     try:
         provisioning.make_directories(appliance)
         for path, content in files.items():
             provisioning.make_file(appliance, path, content)
-        for path in _links(appliance):
+        for path in _links(appliance) if in_units else ():
             provisioning.make_link(path, Path("..", KEYS, path.name))
     except OSError as error:
         raise CommandError(f"{error.filename or root} cannot be made: {error.strerror}") from error
@@ -100,7 +103,8 @@ def command(root: Path, keys: Path | None, installed_version: str, user: str) ->
         click.echo("There are no keys of updates yet: call this again with --keys DIR")
     others = [str(path) for path, content in files.items() if path.name in found and not _has(path, content)]
     if others:
-        raise CommandError(f"What is there stays, and differs from what was given: {', '.join(others)}")
+        advice = "An update changes keys; where they are to be others from the beginning, remove them there first"
+        raise CommandError(f"What is there stays, and differs from what was given: {', '.join(others)}. {advice}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class _Provisioning:
     owner: Ids | None
     """Who gets what is made; None for the caller."""
     made: dict[Path, None]
+    in_units: bool
+    """Whether root runs jobs here."""
 
     def make_directories(self, appliance: Appliance) -> None:
         """Make the directories of `DIRECTORIES`, above others first.
@@ -120,13 +126,13 @@ class _Provisioning:
             if line.startswith("d "):
                 _, name, mode, user, _ = line.replace(":", "").split()
                 path = _place(appliance, name)
-                if _runs_units(appliance) or path.name != KEYS:
+                if self.in_units or path.name != KEYS:
                     self._make_directory(path, int(mode, 8), self._owner_of(appliance, path, user))
 
     def _owner_of(self, appliance: Appliance, path: Path, user: str) -> Ids | None:
         """Return who owns a directory: what is root's where root runs jobs is the service's elsewhere."""
         own = path.is_relative_to(appliance.admin) or path in (appliance.system_etc, appliance.data)
-        is_roots = user == "root" and (_runs_units(appliance) or not own)
+        is_roots = user == "root" and (self.in_units or not own)
         return Ids(0, 0) if is_roots and self.owner else self.owner
 
     def _make_directory(self, path: Path, mode: int, owner: Ids | None) -> None:
@@ -188,9 +194,9 @@ def _place(appliance: Appliance, name: str) -> Path:
     return appliance.root / name.lstrip("/")
 
 
-def _runs_units(appliance: Appliance) -> bool:
-    """Return whether root runs jobs here, in units."""
-    return (appliance.root / JOB_UNIT).exists()
+def _runs_units(appliance: Appliance, user: str) -> bool:
+    """Return whether root runs jobs here, in units, for a service that is not root itself."""
+    return user != "root" and all((appliance.root / each).exists() for each in (JOB_UNIT, SYSTEMD))
 
 
 def _links(appliance: Appliance) -> list[Path]:
@@ -199,20 +205,20 @@ def _links(appliance: Appliance) -> list[Path]:
 
     names = (*UPDATE_KEYS, verifying_keys.DIRECTORY, verifying_keys.REVOKED, BACKUP_LIST)
     there = [name for name in names if (appliance.admin / KEYS / name).exists()]
-    return [appliance.etc / name for name in there if _runs_units(appliance)]
+    return [appliance.etc / name for name in there]
 
 
-def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes]) -> dict[Path, str | bytes]:
+def _files(appliance: Appliance, version: str, keys: Mapping[str, bytes], in_units: bool) -> dict[Path, str | bytes]:
     """Return the files that the service and its vendor expect."""
     from jidoteki.core.config import schema
     from jidoteki.core.plugin_manager import section_schemas
 
-    of_backups = (appliance.admin / KEYS if _runs_units(appliance) else appliance.etc) / BACKUP_LIST
+    of_backups = (appliance.admin / KEYS if in_units else appliance.etc) / BACKUP_LIST
     of_files = {"backup": of_backups, "license": appliance.etc / "license.key"}
     endpoints = [*ENDPOINTS, *(name for name, file in of_files.items() if file.exists() or file.name in keys)]
     configuration: dict[str, object] = {"$schema": "jidoteki-admin-api.schema.json", "endpoints": endpoints}
     of_updates = appliance.etc
-    if _runs_units(appliance):
+    if in_units:
         of_updates = appliance.admin / KEYS
         configuration["jobs"] = {"run-as": "unit"}
     return {
@@ -249,9 +255,22 @@ def _keys(appliance: Appliance, directory: Path | None) -> dict[str, bytes]:
     wrong = key_files.passphrase_problem(found["updates.key"]) if "updates.key" in found else None
     if wrong and wrong.fatal:
         raise CommandError(f"{directory / 'updates.key'}: {wrong.message}")
+    if wrong:
+        click.echo(f"Warning: {directory / 'updates.key'}: {wrong.message}", err=True)
     if key_files.holds_private_key(found.get("updates.pub", b"")):
         raise CommandError(f"{directory / 'updates.pub'} is a private key, which must not be on an appliance")
+    if _is_openpgp_secret(found.get("license.pub", b"")):
+        raise CommandError(f"{directory / 'license.pub'} is a secret key, and everybody may read this file")
+    if b"-----BEGIN PGP PUBLIC KEY" in found.get("license.key", b""):
+        raise CommandError(f"{directory / 'license.key'} is a public key: it has to be the secret one of the appliance")
     return found
+
+
+def _is_openpgp_secret(content: bytes) -> bool:
+    """Return whether a file is an OpenPGP secret key, in either form (RFC 9580, 4.2 and 6.2)."""
+    first = content[:1] or b"\0"
+    tag = (first[0] & 0x3F) if first[0] & 0x40 else (first[0] & 0x3C) >> 2
+    return b"-----BEGIN PGP PRIVATE KEY" in content or (bool(first[0] & 0x80) and tag == 5)
 
 
 def _has(path: Path, content: str | bytes) -> bool:

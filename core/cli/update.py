@@ -27,7 +27,8 @@ TARGET = "jidoteki update"
 @click.command()
 @root_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the update.")
-def command(root: Path, wait: bool) -> None:
+@click.option("--if-any", is_flag=True, help="Start no job that fails where there is none: for timers.")
+def command(root: Path, wait: bool, if_any: bool) -> None:
     """Install the newest software_package-*.enc that was dropped into the uploads directory, for example by SFTP.
 
     Root acts as the user whom the service runs as.
@@ -35,8 +36,24 @@ def command(root: Path, wait: bool) -> None:
     appliance = Appliance(root)
     service_user.become_or_refuse(appliance)
     user = service_user.caller()
+    if if_any and not _is_any(appliance):
+        return
     appliance.prepare()
     asyncio.run(_update(assemble(appliance, loading.load(appliance.configuration)), user, wait))
+
+
+def _is_any(appliance: Appliance) -> bool:
+    """Return whether there is a package that the job could read.
+
+    :raises CommandError: there are only such as it could not.
+    """
+    passed_over: list[str] = []
+    found = inbox.newest(appliance.uploads, passed_over.append)
+    if found is None and passed_over:
+        raise CommandError("; ".join(passed_over))
+    if found:
+        found.file.close()
+    return found is not None
 
 
 async def _update(assembly: Assembly, user: str, wait: bool) -> None:

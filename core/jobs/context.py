@@ -59,6 +59,8 @@ class Context:
         self._protected = self.on_trial = self.confirmed = False
         self.was_told = False
         """Whether the cancellation was reported to the job."""
+        self.insists_on_type = False
+        """Whether a privileged program in a job whose type is not is a mistake; so in the test kit."""
         self._environment = commands.environment(appliance)
 
     def cancel(self) -> None:
@@ -161,6 +163,7 @@ class Context:
         listen: Callable[[bytes], None] | None = None,
     ) -> int:
         """Run a program with its output in the log."""
+        self._require_type(privileged)
         words = [str(each) for each in argv]
         output = self._logged(listen)
         return self._run(words, timeout=timeout, cwd=cwd, env=env or {}, output=output, privileged=privileged)
@@ -175,6 +178,7 @@ class Context:
         limit: int = 1024 * 1024,
     ) -> tuple[int, bytes]:
         """Run a program and return its exit status and its output."""
+        self._require_type(privileged)
         said = bytearray()
 
         def keep(chunk: bytes) -> None:
@@ -208,6 +212,10 @@ class Context:
             [*argv, *arguments], timeout=timeout, cwd=cwd, umask=umask, name=path.name, env=env or {},
             output=self._logged(listen), privileged=True,
         )  # fmt: skip
+
+    def _require_type(self, privileged: bool) -> None:
+        if privileged and self.insists_on_type and not self._job.privileged:
+            raise TypeError(f"what is to be root's needs JobType({self._job.name!r}, …, privileged=True)")
 
     def _logged(self, listen: Callable[[bytes], None] | None) -> Callable[[bytes], None]:
         return _both(self._log.write if self._log else _ignore, listen or _ignore)

@@ -25,8 +25,8 @@ from jidoteki.core.jobs import handover, runner, units
 from jidoteki.core.jobs.handover import Received, RefusedError
 from jidoteki.core.jobs.order import Order
 from jidoteki.core.jobs.records import Record, parse
-from jidoteki.core.plugin_manager import manager
-from jidoteki.core.plugin_manager.sources import Source, sources
+from jidoteki.core.plugin_manager import manager, sources
+from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import JobType, privileges, rooted, strict_json
 from jidoteki.hookspecs.explanations import explain
 
@@ -132,11 +132,9 @@ def _configuration(appliance: Appliance) -> Config:
 
 def _plugins(appliance: Appliance, config: Config, job_type: str) -> tuple[list[Source], JobType]:
     """Return the plugin that has a job type and those that put settings into force, and the job type."""
-    directory = config.values["plugin-directory"]
-    if directory and (place := appliance.root / directory.lstrip("/")).exists():
-        for path in (place, *place.glob("*.py")):
-            rooted.require(path)
-    loaded = manager.load_for_job(appliance, config, list(sources(config, appliance.root)))
+    for path in sources.files(config, appliance.root):
+        rooted.require(path)
+    loaded = manager.load_for_job(appliance, config, list(sources.sources(config, appliance.root)))
     applying = {each.name: each.source for each, _ in loaded.implementations("jidoteki_apply")}
     for plugin in loaded.loaded:
         for job in plugin.jobs:

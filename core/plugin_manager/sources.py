@@ -86,6 +86,13 @@ def _load_file(name: str, path: Path) -> object:
     return module
 
 
+def files(config: Config, root: Path) -> list[Path]:
+    """Return the plugin directory, and the one-file plugins in it."""
+    directory = config.values["plugin-directory"]
+    place = root / str(directory or "").lstrip("/")
+    return [place, *sorted(place.glob("*.py"))] if directory and place.exists() else []
+
+
 def built_in() -> list[str]:
     """Return the names of the built-in plugins."""
     return sorted(each.name for each in pkgutil.iter_modules(importlib.import_module(BUILT_IN).__path__))
@@ -147,7 +154,5 @@ def _sources(config: Config, root: Path) -> Iterator[Source]:
             distribution.name if distribution else "",
             distribution.version if distribution else "",
         )
-    directory = config.values["plugin-directory"]
-    if directory:
-        for path in sorted((root / directory.lstrip("/")).glob("*.py")):
-            yield Source(path.stem, "file", str(path))
+    for path in files(config, root)[1:]:
+        yield Source(path.stem, "file", str(path))

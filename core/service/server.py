@@ -68,8 +68,8 @@ async def serve(service: Service, binding: Binding, announce: Callable[[str], No
     :raises OSError: an address cannot be listened on.
     """
     _prepare_process()
-    ending = _ending()
     manager = ServiceManager()
+    ending = _ending(manager)
     watchdog = Watchdog(lambda: service.generation.plugins.loaded, manager.turned)
     watchdog.start()
     server = web.Server(Pipeline(service), request_factory=make_request)
@@ -172,10 +172,15 @@ async def _renew(certificate: Certificate) -> None:
         await asyncio.to_thread(certificate.renew)
 
 
-def _ending() -> asyncio.Event:
+def _ending(manager: ServiceManager) -> asyncio.Event:
     ending = asyncio.Event()
+
+    def end() -> None:
+        manager.asked_to_end()
+        ending.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     return ending
 
 

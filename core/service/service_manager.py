@@ -43,6 +43,11 @@ class ServiceManager:
         """Say that a reload begins, which `ready` ends."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
+    def asked_to_end(self) -> None:
+        """Ask for no more time to start: the manager kills what then does not end in its own."""
+        if self._starting:
+            self._interval, self._starting = None, False
+
     def stopping(self) -> None:
         """Say that the service ends."""
         self._send("STOPPING=1")

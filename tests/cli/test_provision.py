@@ -153,6 +153,8 @@ def test_it_serves_what_was_made(root: Path, keys: Path, provision: Provision) -
         ("updates.pub", None, "updates.pub is missing"),
         ("updates.key", "", "the passphrase, is empty"),
         ("updates.pub", "-----BEGIN PRIVATE KEY-----\n", "is a private key, which must not be on an appliance"),
+        ("license.pub", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "is a secret key, and everybody may read this file"),
+        ("license.key", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "has to be the secret one of the appliance"),
     ],
 )
 def test_wrong_keys_are_refused_before_anything_is_made(
@@ -174,13 +176,42 @@ def test_what_is_for_the_service_alone_is_for_no_group_that_others_are_in(
 ) -> None:
     """Such as nogroup, where `adduser --system` puts a user: the service runs as the group of the user's name."""
     (root / "etc/group").write_text(f"root:x:0:\nothers:x:{GROUP}:\njidoteki:x:{GROUP + 1}:\n")
-    (root / "usr/lib/systemd/system").mkdir(parents=True)
-    (root / "usr/lib/systemd/system/jidoteki-job@.service").touch()
+    make_systemd(root)
 
     assert provision("--keys", keys).returncode == 0
 
     key = (root / ADMIN / "keys/updates.key").stat()
     assert (key.st_uid, key.st_gid, stat.S_IMODE(key.st_mode)) == (0, GROUP + 1, 0o640)
+
+
+@pytest.mark.parametrize("fault", ["no systemd", "root serves"])
+def test_where_no_unit_is_started_jobs_are_the_services_own(root: Path, keys: Path, fault: str) -> None:
+    make_systemd(root)
+    if fault == "no systemd":
+        (root / "usr/lib/systemd/systemd").unlink()
+    user = ("--user", "root") if fault == "root serves" else ()
+
+    done = subprocess.run([*COMMAND, "provision", "--root", root, "--keys", keys, *user], check=False)
+
+    assert done.returncode == 0
+    assert "jobs" not in json.loads((root / "usr/local/etc/jidoteki-admin-api.json").read_text())
+    assert (root / ADMIN / "etc/updates.key").is_file() and not (root / ADMIN / "keys").exists()
+
+
+def test_an_updates_key_that_may_not_be_meant_so_is_told(root: Path, keys: Path, provision: Provision) -> None:
+    (keys / "updates.key").write_bytes(b"passphrase\r\n")
+
+    done = provision("--keys", keys)
+
+    assert done.returncode == 0
+    assert "its first line ends with CR LF, and the CR is a part of the passphrase" in done.stderr
+
+
+def make_systemd(root: Path) -> None:
+    """Put there what Debian's packages of systemd and of this service bring."""
+    for name in ("usr/lib/systemd/systemd", "usr/lib/systemd/system/jidoteki-job@.service"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
 
 
 @as_root
@@ -230,8 +261,8 @@ def test_other_keys_than_those_there_are_told_and_stay(root: Path, keys: Path, p
 
     done = provision("--keys", keys)
 
-    told = f"jidoteki: What is there stays, and differs from what was given: {root / ADMIN / 'etc' / name}\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    told = f"jidoteki: What is there stays, and differs from what was given: {root / ADMIN / 'etc' / name}. "
+    assert (done.returncode, done.stderr.startswith(told)) == (1, True)
     assert (root / ADMIN / "etc" / name).read_bytes() == before
 
 
@@ -246,9 +277,9 @@ def test_backups_are_served_where_it_is_known_of_what(root: Path, provision: Pro
 
 
 def test_where_root_makes_backups_it_goes_by_its_own_list(root: Path, provision: Provision) -> None:
-    for name in ("usr/lib/systemd/system/jidoteki-job@.service", f"{ADMIN}/keys/backup.txt"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("app\n")
+    make_systemd(root)
+    (root / ADMIN / "keys").mkdir(parents=True)
+    (root / ADMIN / "keys/backup.txt").write_text("app\n")
 
     provision()
 

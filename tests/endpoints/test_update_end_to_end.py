@@ -220,6 +220,31 @@ def test_e1003_when_nothing_was_dropped(host: Host) -> None:
     assert status["log"].endswith("[SYSTEM] Failed updating...")
 
 
+@pytest.mark.parametrize(
+    ("lying", "status", "said"),
+    [
+        (None, 0, ""),
+        ("a directory", 1, "jidoteki: software_package-1.enc is passed over: it is not a regular file\n"),
+        ("a package", 0, ""),
+    ],
+)
+def test_a_timer_makes_no_job_where_there_is_no_package(
+    host: Host, make_package: MakePackage, lying: str | None, status: int, said: str
+) -> None:
+    path = host.appliance.uploads / "software_package-1.enc"
+    if lying == "a directory":
+        path.mkdir()
+    elif lying:
+        path.write_bytes(make_package().read_bytes())
+    before = {each.name for each in host.appliance.jobs.glob("*-update.json")}
+
+    done = subprocess.run([*_jidoteki("update", host), "--if-any"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (status, said)
+    made = {each.name for each in host.appliance.jobs.glob("*-update.json")} - before
+    assert bool(made) == (lying == "a package")
+
+
 def _jidoteki(command: str, host: Host) -> list[str]:
     return [*COMMAND, command, "--root", str(host.appliance.root)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,37 @@ def test_a_start_is_told_once_requests_are_answered(jidoteki_host: MakeHost, man
 
     assert said[0].startswith("EXTEND_TIMEOUT_USEC=")
     assert host.get("/version").status == 200
+
+
+SLOW = """
+import pathlib, time
+from jidoteki.hookspecs import hookimpl
+
+@hookimpl
+def jidoteki_startup(appliance, service):
+    (appliance.root / "starts").touch()
+    time.sleep(8)
+"""
+
+
+def test_no_more_time_is_asked_for_once_a_start_is_to_end(
+    jidoteki_host: MakeHost, manager: socket.socket, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    host = jidoteki_host(load=[tmp_path / "slow.py"], start=False)
+    environment = {"NOTIFY_SOCKET": manager.getsockname()}
+    starting = threading.Thread(target=host.start, kwargs={"env": environment})
+    starting.start()
+    wait_until((host.appliance.root / "starts").exists)
+    assert host.process
+
+    host.process.send_signal(signal.SIGTERM)
+    before = told(manager, "EXTEND_TIMEOUT_USEC=")
+    after = told(manager, "STOPPING=1")
+    starting.join(30)
+
+    assert (len(before), [each for each in after if each.startswith("EXTEND")]) == (1, [])
+    assert host.process.wait(20) == 0
 
 
 def test_the_watchdog_hears_of_a_loop_that_turns_and_of_none_that_stands(

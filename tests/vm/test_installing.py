@@ -82,6 +82,23 @@ def test_it_serves_again_once_it_is_installed_after_a_removal(bare: Path, deb: P
         assert guest.show("ActiveState") == "inactive"  # an upgrade starts nothing that was stopped
 
 
+@pytest.mark.parametrize(("before", "after"), [("start", "active"), ("stop", "inactive")])
+def test_a_removal_that_was_cut_off_leaves_the_service_as_it_was(
+    bare: Path, deb: Path, before: str, after: str
+) -> None:
+    (bare / "root/product.deb").write_bytes(deb.read_bytes())
+    with booted(bare) as guest:
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+        guest.run("systemctl", before, SERVICE)
+        guest.run(f"/var/lib/dpkg/info/{SERVICE}.prerm", "remove")  # after which dpkg is killed
+        assert guest.show("ActiveState") == "inactive"
+
+        guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
+
+        assert guest.show("ActiveState") == after
+        assert not guest.path("/var/lib/jidoteki-admin-api.to-start").exists()
+
+
 def test_what_was_lost_of_it_comes_back_with_the_package(bare: Path, deb: Path) -> None:
     (bare / "root/product.deb").write_bytes(deb.read_bytes())
     with booted(bare) as guest:

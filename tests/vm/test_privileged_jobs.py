@@ -426,7 +426,7 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
         assert (found["level"], found["subject"]) == ("error", "plugin")
         assert "root does not run jobs of the types firewall: what firewall does by them is refused" in found["message"]
 
-        line = found["advice"].partition(" with ")[2].partition(" in [Service]")[0]
+        line = found["advice"].removeprefix("Put ").partition(" below [Service]")[0]
         guest.path(drop_in).mkdir()
         (guest.path(drop_in) / "types.conf").write_text(f"[Service]\n{line}\n")
         guest.sh("systemctl daemon-reload")

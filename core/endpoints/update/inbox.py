@@ -11,7 +11,7 @@ import heapq
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ PACKAGES = "software_package-*.enc"
 NOTE = "found.json"
 MAX_CANDIDATES = 100
 MAX_TOLD = 20
+
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +54,28 @@ def find(job: Job) -> Found | None:
         except OSError as error:
             job.log(f"{path.name} cannot be read: {error.strerror or error}")
             return None
+    return newest(job.appliance.uploads, job.log)
+
+
+def newest(uploads: Path, tell: Tell) -> Found | None:
+    """Open the newest package in the uploads directory.
+
+    :param tell: called with a line about each that is passed over.
+    """
     try:
-        with paths.directory(job.appliance.uploads) as directory:
-            return _newest(job, directory)
+        with paths.directory(uploads) as directory:
+            for _, name in heapq.nlargest(MAX_CANDIDATES, _regular(directory, tell)):
+                try:
+                    return _opened(uploads / name, paths.open_regular(name, dir_fd=directory))
+                except OSError as error:
+                    tell(f"{name} is passed over: {error.strerror or error}")
     except OSError as error:
-        job.log(f"{job.appliance.uploads} cannot be read: {error.strerror or error}")
-        return None
-
-
-def _newest(job: Job, directory: int) -> Found | None:
-    newest = heapq.nlargest(MAX_CANDIDATES, _regular(job, directory))
-    for _, name in newest:
-        try:
-            return _opened(job.appliance.uploads / name, paths.open_regular(name, dir_fd=directory))
-        except OSError as error:
-            job.log(f"{name} is passed over: {error.strerror or error}")
+        tell(f"{uploads} cannot be read: {error.strerror or error}")
     return None
 
 
-def _regular(job: Job, directory: int) -> Iterator[tuple[int, str]]:
-    """Yield time and name of each package in the uploads directory; log other files with such a name."""
+def _regular(directory: int, tell: Tell) -> Iterator[tuple[int, str]]:
+    """Yield time and name of each package in the uploads directory; tell of other files with such a name."""
     told = 0
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -83,7 +87,7 @@ def _regular(job: Job, directory: int) -> Iterator[tuple[int, str]]:
                     yield status.st_mtime_ns, entry.name
                 elif told < MAX_TOLD:
                     told += 1
-                    job.log(f"{entry.name} is passed over: it is not a regular file")
+                    tell(f"{entry.name} is passed over: it is not a regular file")
 
 
 def _opened(path: Path, descriptor: int) -> Found:
@@ -97,7 +101,7 @@ def note(job: Job, found: Found) -> None:
 
 
 def discard(job: Job) -> None:
-    """Remove the package that was used, unless another one has taken its name.
+    """Remove the package that was used, durably, unless another one has taken its name.
 
     A package that is outside of the directories for packages is not removed, nor one whose note is missing or cut off,
     as on a full disk.
@@ -113,3 +117,4 @@ def discard(job: Job) -> None:
             status = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
             if (status.st_dev, status.st_ino) == (device, inode):
                 os.unlink(path.name, dir_fd=directory)
+                os.fsync(directory)

@@ -26,7 +26,7 @@ from jidoteki.core.endpoints.update import (
     versions,
 )
 from jidoteki.core.endpoints.update.description import Description
-from jidoteki.core.endpoints.update.package import PackageError
+from jidoteki.core.endpoints.update.package import NoRoomForPackageError, PackageError
 from jidoteki.core.endpoints.update.preview import preview
 from jidoteki.core.endpoints.update.recorded_versions import CHANGELOG, MAX_CHANGELOG, VERSION
 from jidoteki.core.endpoints.update.trial_state import DamagedError
@@ -86,6 +86,8 @@ def _failures(job: Job) -> Iterator[None]:
 def _failure(error: Exception) -> JobError:
     if isinstance(error, JobError):
         return error
+    if isinstance(error, NoRoomForPackageError):
+        return JobError(str(error), "E1000")
     if isinstance(error, PackageError):
         return JobError(str(error), "E1005")
     if isinstance(error, VersionError):
@@ -229,6 +231,7 @@ def _install(job: Job, directory: Path) -> bool:
     tried = trial.begin(job, directory, told, former, version) if trial.is_wanted(job, directory, told) else None
     if version is not None:
         job.appliance.replace_file(begun, f"{version}\n", highest_version.MODE)
+    inbox.discard(job)  # if it takes the system down, it must not be found again at each boot
     try:
         if has_script:
             script.run(job, directory, programs_of_package.environment(former, version))
@@ -241,8 +244,6 @@ def _install(job: Job, directory: Path) -> bool:
         raise
     if has_script:
         _store(job, tried)
-    if told.reboot:
-        inbox.discard(job)  # this process will not come back to it
     if tried:
         course.try_out(job, tried)
     recorded_versions.record(job, version, changelog)

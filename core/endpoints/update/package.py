@@ -19,7 +19,7 @@ from typing import TypeVar
 from jidoteki.core.archives import unpacking
 from jidoteki.core.archives.openssl import HEADER, DecryptingReader, DecryptionError, read_passphrase
 from jidoteki.core.archives.streams import GunzipError, GunzipReader, ReadAhead, Source
-from jidoteki.core.archives.tar import ArchiveError, TarReader, is_tar, refuse
+from jidoteki.core.archives.tar import ArchiveError, NoRoomError, TarReader, is_tar, refuse
 from jidoteki.core.endpoints.update import verifying_keys
 from jidoteki.core.endpoints.update.verifying_keys import VerifyingKey, VerifyingKeys
 from jidoteki.hookspecs.restorable import can_restore
@@ -43,6 +43,10 @@ T = TypeVar("T")
 
 class PackageError(Exception):
     """The package is refused; the message is a sentence with the reason."""
+
+
+class NoRoomForPackageError(PackageError):
+    """There is too little free disk for the package, of which nothing is wrong otherwise."""
 
 
 class Keys:
@@ -128,6 +132,8 @@ def decrypt(
             return _split(TarReader(source, MAX_HEADER), into / ARCHIVE, free_space, checkpoint)
     except DecryptionError as error:
         raise PackageError(f"The package cannot be decrypted: {_lower(error)}") from error
+    except NoRoomError as error:
+        raise NoRoomForPackageError(str(error)) from error
     except ArchiveError as error:
         raise PackageError(f"The package is damaged or not an update package: {_lower(error)}") from error
 
@@ -219,9 +225,8 @@ def _store(
     status = os.statvfs(path.parent)
     free = status.f_bavail * status.f_frsize
     if free < info.size + free_space:
-        raise ArchiveError(
-            f"Its {info.size} bytes would leave less than {free_space} bytes of disk free: {free} are free"
-        )
+        needed = f"{info.size} bytes of the package would leave less than {free_space} bytes of disk free"
+        raise NoRoomError(f"The {needed}: {free} are free")
     digest = hashlib.sha256()
     with path.open("xb", buffering=0) as file:
         for chunk in data:
@@ -260,6 +265,8 @@ def unpack(archive: Path, into: Path, policy: unpacking.Policy) -> unpacking.Sum
     try:
         with archive.open("rb", buffering=0) as compressed, ReadAhead(GunzipReader(compressed, limit)) as source:
             return unpacking.unpack(source, into, policy)
+    except NoRoomError as error:
+        raise NoRoomForPackageError(str(error)) from error
     except (GunzipError, ArchiveError) as error:
         raise PackageError(f"The package cannot be unpacked: {_lower(error)}") from error
 

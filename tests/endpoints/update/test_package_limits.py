@@ -307,7 +307,7 @@ def test_disk_is_left_free(decrypt: Decrypt, into: Path, monkeypatch: pytest.Mon
 
     decrypt(GOOD + END, free_space=10_000 - 7).archive.unlink()
     assert told(decrypt, GOOD + END, free_space=10_000 - 6) == (
-        DAMAGED + "its 7 bytes would leave less than 9994 bytes of disk free: 10000 are free"
+        "The 7 bytes of the package would leave less than 9994 bytes of disk free: 10000 are free"
     )
     assert not any(into.iterdir())
 

@@ -196,6 +196,17 @@ def test_without_a_package_the_newest_that_was_dropped_is_taken(
     assert older.exists()
 
 
+def test_a_package_is_gone_before_its_script_can_take_the_system_down(
+    appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, tmp_path: Path
+) -> None:
+    """Else it would be found again at the next boot, for ever."""
+    drop(make({**VERSION, "update.sh": f"ls {appliance.uploads} > {tmp_path}/seen\n"}))
+
+    install(new_job())
+
+    assert (tmp_path / "seen").read_text() == ""
+
+
 def test_a_package_that_took_the_name_of_the_used_one_stays(
     appliance: Appliance, new_job: NewJob, drop: Drop, make: Make
 ) -> None:
@@ -439,7 +450,7 @@ def test_free_space_is_kept(new_job: NewJob, drop: Drop, make: Make) -> None:
 
     code, message = failure(job)
 
-    assert code == "E1005" and "bytes of disk free" in message
+    assert code == "E1000" and message.startswith("The ") and "bytes of the package would leave less" in message
 
 
 def test_a_full_disk_is_e1000_and_told(
