@@ -69,6 +69,11 @@ class Appliance:
         return self.system_etc / "jidoteki-admin-api.json"
 
     @property
+    def last_good_configuration(self) -> Path:
+        """The copy of the last configuration that the service could read."""
+        return self.jobs / "last-good-configuration.json"
+
+    @property
     def group(self) -> int | None:
         """The group that reads what is not for everybody."""
         try:

@@ -20,7 +20,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     """
     # Findings are reported once, here, and not in the service's log.
     logging.getLogger("jidoteki").addHandler(logging.NullHandler())
-    config = loading.load(path or appliance.configuration)
+    config = loading.load(path or appliance.configuration, None if path else appliance.last_good_configuration)
     assembly = assemble(appliance, config)
     appliance = assembly.appliance
     yield from configured.check(assembly)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import voluptuous as vol
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.checks.advice import readable
 from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config, Mistake
 from jidoteki.core.config.positions import Keys, Positions
@@ -62,12 +65,13 @@ def _configuration(config: Config) -> Iterator[Finding]:
         advice = 'Run: jidoteki provision, which makes it, or make it, with {"endpoints": []} at least.'
         yield Finding("warning", "configuration", message, advice, path)
     for each in config.mistakes:
-        yield Finding(
-            "error", "configuration", each.message, _advice(each), path, each.line or None, each.column or None
-        )
+        advice = _advice(each, config.path)
+        yield Finding("error", "configuration", each.message, advice, path, each.line or None, each.column or None)
 
 
-def _advice(mistake: Mistake) -> str:
+def _advice(mistake: Mistake, path: Path | None) -> str:
+    if not mistake.keys and path and path.is_file() and not os.access(path, os.R_OK):
+        return readable(path)
     if not mistake.keys:
         return "Correct the file; until then the last one that could be read counts, or first run is enabled."
     if mistake.keys in loading.GONE:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.checks.advice import readable
 from jidoteki.core.files.ownership import user_name
 from jidoteki.core.http import tls
 from jidoteki.hookspecs import Finding, paths
@@ -99,7 +100,7 @@ def _update_keys(keys: Path) -> Iterator[Finding]:
         name = next((each for each in ("updates.key", "updates.revoked") if each in message), "updates.pub")
         advice = f"Run: jidoteki provision --keys DIR, where DIR has it; without {name} the appliance takes no updates."
         if isinstance(error.__cause__, PermissionError):
-            advice = _readable(keys / name)
+            advice = readable(keys / name)
         elif name == "updates.revoked" and os.path.lexists(keys / name):
             advice = "Let root own it, with an id of a revoked key in each line; else the appliance takes no updates."
         yield Finding("error", "updates", message, advice, str(keys / name))
@@ -137,7 +138,7 @@ def _odd_verifying_keys(keys: Path) -> Iterator[Finding]:
         message = f"it holds no key that counts: {getattr(error, 'strerror', None) or error}"
         advice = "Put a public key of the vendor's there, as root, or remove it."
         if isinstance(error, PermissionError):
-            advice = _readable(keys / name)
+            advice = readable(keys / name)
         yield Finding("warning", "updates", message, advice, str(keys / name))
     for each in found.valid:
         path = str(keys / each.name)
@@ -150,12 +151,6 @@ def _odd_verifying_keys(keys: Path) -> Iterator[Finding]:
     for each in found.revoked:
         message = f"this key is revoked, and no package counts that it signed ({each.id})"
         yield Finding("note", "updates", message, "Remove it, or replace it.", str(keys / each.name))
-
-
-def _readable(path: Path) -> str:
-    """Return how root lets the service read a key, as one that was made under a umask of 027."""
-    quoted = shlex.quote(str(path))
-    return f"Run: chgrp -R {os.getegid()} {quoted} && chmod -R g+rX {quoted}"
 
 
 def _verifying_keys(keys: Path) -> VerifyingKeys:

@@ -65,11 +65,16 @@ def _permissions(appliance: Appliance, config: Config) -> Iterator[Finding]:
         if mode & (0o007 if shared else 0o077):
             message = f"other users of this machine may read or change it (mode {mode:04o})"
             advice = f"Run: chmod {mode & (0o660 if shared else 0o600):o} {shlex.quote(str(path))}"
+            if in_units and name == "updates.key":
+                place = shlex.quote(str(path.resolve()))
+                advice = f"Run: chown root:{ownership.group_name(os.getegid())} {place} && chmod 640 {place}"
             yield Finding("error", "permissions", message, advice, str(path))
     written = [appliance.etc, appliance.log, appliance.spool, appliance.tmp]
     for directory in written if in_units else [*written, appliance.system_etc]:
         if directory.exists() and not os.access(directory, os.W_OK):
             advice = "Run the service, and this, as the user that the directory belongs to."
+            if in_units and directory != appliance.system_etc:
+                advice = f"Run: chown {ownership.user_name(os.geteuid())}: {shlex.quote(str(directory))}"
             if directory == appliance.system_etc and not appliance.configuration.exists():
                 advice = "Run: jidoteki provision, if root is to run jobs. Else: " + advice[:1].lower() + advice[1:]
             yield Finding("error", "permissions", "this user cannot write there", advice, str(directory))

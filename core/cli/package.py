@@ -56,6 +56,7 @@ def build(
 
     What is told of it goes to its package.json, in place of the keys of one in SOURCE. Refuses private keys and the
     vendor's key files in SOURCE, and tells on standard error what may fail later.
+    Exits 1 where one of that is an error, though the package is there.
     """
     from jidoteki.core.endpoints.update import lint
     from jidoteki.core.endpoints.update.build import build_package
@@ -82,6 +83,7 @@ def build(
     for remark in remarks:
         _report(remark)
     click.echo(f"Built {target}, {target.stat().st_size} bytes")
+    _require_no_errors(remarks)
 
 
 def _report(remark: Remark) -> None:
@@ -131,6 +133,10 @@ def verify(file: Path, root: Path, linted: bool, as_json: bool) -> None:
         named = f"version {version}" if version else "without a version"
         changelog = "" if has_changelog else ", without a changelog"
         click.echo(f"{file} would be accepted: {named}{changelog}{', with a restart to try it' if restarts else ''}")
+    _require_no_errors(remarks)
+
+
+def _require_no_errors(remarks: list[Remark]) -> None:
     if any(each.level == "error" for each in remarks):
         raise click.exceptions.Exit(1)
 

@@ -94,6 +94,14 @@ def group_of(configured: str | int | None, etc: Path) -> int | None:
     return status.st_gid if shared else None
 
 
+def group_name(number: int) -> str:
+    """Return the name of a group, or its number, as chgrp takes it, for one without a name."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def user_name(number: int) -> str:
     """Return the name of a user, or `#NUMBER`, as sudo takes it, for one without a name."""
     try:

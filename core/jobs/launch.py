@@ -290,6 +290,8 @@ def _problem(job: JobType) -> str | None:
         return f"the job name {job.name!r} must be lower-case letters, digits and '-'"
     if any(inspect.iscoroutinefunction(each) for each in (job.run, job.check, job.recover, job.revert, job.resume)):
         return f"the handlers of the job {job.name} must not be async"
+    if job.input is not None and not callable(job.input):
+        return f"the input of the job {job.name} must be a function, such as vol.Schema({{…}})"
     if not _is_number(job.timeout) or not 0 < job.timeout < math.inf:
         return f"the timeout of the job {job.name} must be a number of seconds above 0"
     if not _is_number(job.grace) or not 0 <= job.grace <= MAX_GRACE:

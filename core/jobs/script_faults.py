@@ -43,7 +43,11 @@ def faults(script: Path, search: str | None = None, *, called: bool = True) -> I
         argv = scripts.command_of(script)
     except scripts.ScriptError as error:
         reason = str(error).removeprefix(f"{script.name} ")
-        yield Fault("error", reason, without_cr if "CR LF" in reason else "Correct it; until then what calls it fails.")
+        advice = without_cr if "CR LF" in reason else "Correct it; until then what calls it fails."
+        if script.is_file() and not os.access(script, os.R_OK):
+            reason = f"{reason}: the service reads it, though another user may run it"
+            advice = f"Run: chmod go+r {shlex.quote(str(script))}"
+        yield Fault("error", reason, advice)
         return
     content = _content(script)
     if not content or content.startswith(b"\x7fELF"):

@@ -59,7 +59,7 @@ class Service:
 
     def __init__(self, appliance: Appliance, path: Path) -> None:
         self._path = path
-        self._last_good = appliance.jobs / "last-good-configuration.json"
+        self._last_good = appliance.last_good_configuration
         self._started: set[str] = set()
         self._creating: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,13 @@ def _list_of_roots(appliance: Appliance, path: Path, its: Path) -> Iterator[Find
             advice = f"{PATHS.format(appliance.data)} Then run: jidoteki provision, which links {path} to it."
         yield Finding("error", "backup", message, advice, str(its))
         return
-    if not _is_same(path, its):
+    if not os.path.lexists(path):
+        message = f"there is no such link to {its}, by which root goes"
+        yield Finding("warning", "backup", message, "Run: jidoteki provision, which makes it.", str(path))
+    elif not os.access(its, os.R_OK):
+        message = "the service cannot read it, so that nothing is checked here"
+        yield Finding("warning", "backup", message, f"Run: chmod go+r {shlex.quote(str(its))}", str(its))
+    elif not _is_same(path, its):
         advice = f"Remove it and run: jidoteki provision, which links it to {its}."
         yield Finding("warning", "backup", f"it counts for nothing: root goes by {its}", advice, str(path))
 

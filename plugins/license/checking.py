@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -98,6 +99,10 @@ def _keys(files: LicenseFiles, directory: Path) -> Iterator[Finding]:
                 advice = f"Let the service's user read it: chown {os.geteuid()} {shlex.quote(str(path))}"
         if fault:
             yield Finding("error", "license", f"POST /license refuses each license: {fault}", advice, str(path))
+    with contextlib.suppress(LicenseError, ToolError):
+        key, signers = content_of(files.key), content_of(files.signers)
+        if key and signers and (fault := key_faults.of_both(key, signers, directory)):
+            yield Finding("error", "license", fault, f"Remove it from all appliances. {PUT_KEY}", str(files.key))
 
 
 def _may_run(appliance: Appliance, script: Path) -> bool:

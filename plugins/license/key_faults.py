@@ -37,6 +37,18 @@ def of_certificates(signers: bytes, directory: Path) -> str | None:
         return None if home.add(signers) else "it holds no OpenPGP certificate"
 
 
+def of_both(key: bytes, signers: bytes, directory: Path) -> str | None:
+    """Return why a secret key must not lie beside these certificates; None if it may.
+
+    :param directory: where to create a temporary home directory, closed to other users.
+    :raises ToolError: GnuPG is missing or does not work.
+    """
+    with temporary_home(directory, _OPTIONS) as home:
+        if set(home.add(key, secret=True)) & set(home.add(signers)):
+            return "it is the key that signs licenses: who reads it makes licenses for all appliances"
+        return None
+
+
 def _has_passphrase(home: Home) -> bool:
     """Return whether a secret key cannot be exported, which takes its passphrase."""
     exported = home.run("--output", home.path / "exported", "--export-secret-keys")

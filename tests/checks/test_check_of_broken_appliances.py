@@ -301,6 +301,21 @@ def public_key(appliance: Appliance) -> Path:
     return appliance.etc / "license.asc"
 
 
+def test_the_key_that_signs_licenses_is_told_of(appliance: Appliance) -> None:
+    secret, certificate = gpg.make_keys("Vendor")
+    configured(endpoints=["license"])(appliance)
+    (appliance.etc / "license.asc").unlink(missing_ok=True)
+    appliance.replace_file(appliance.etc / "license.key", secret, mode=0o600)
+    appliance.replace_file(appliance.etc / "license.pub", certificate)
+
+    told = [each for each in findings(appliance) if each["subject"] == "license"]
+
+    message = "it is the key that signs licenses: who reads it makes licenses for all appliances"
+    assert [(each["level"], each["message"], Path(each["file"]).name) for each in told] == [
+        ("error", message, "license.key")
+    ]
+
+
 def license_script(text: str) -> Callable[[Appliance], Path]:
     def put(appliance: Appliance) -> Path:
         appliance.replace_file(appliance.bin / "license.sh", f"#!/bin/sh\n{text}\n", 0o755)

@@ -180,7 +180,7 @@ def test_build_tells_what_may_fail_and_verify_says_the_same(
     verify = ("package", "verify", tmp_path / "package.enc", "--root", appliance.root)
     linted, plain, as_json = jidoteki(*verify, "--lint"), jidoteki(*verify), jidoteki(*verify, "--lint", "--json")
 
-    assert built.returncode == 0
+    assert built.returncode == status
     assert built.stderr == linted.stderr and built.stderr.startswith(told) and built.stderr.count("\n") == bool(told)
     assert (linted.returncode, plain.returncode, plain.stderr) == (status, 0, "")
     assert len(json.loads(as_json.stdout)["remarks"]) == bool(told)

@@ -274,6 +274,18 @@ def jidoteki_endpoints(appliance):
 """
 
 
+async def test_roots_programs_in_a_job_that_is_not_roots_are_a_mistake(
+    jidoteki_client: MakeClient, tmp_path: Path
+) -> None:
+    run = 'lambda job: job.command("true", timeout=5, privileged=True), input='
+    plugin = AS_ROOT.replace("lambda job: None, privileged=True, input=", run).replace("INPUT", "None")
+    (tmp_path / "banner.py").write_text(plugin)
+    client = await jidoteki_client(load=[tmp_path / "banner.py"], enable=["banner", "jobs"])
+
+    with pytest.raises(TypeError, match=r"what is to be root's needs JobType\('banner', …, privileged=True\)"):
+        await client.wait_for_job(f"/jobs/{(await client.post('/banner', {'text': 'x'})).headers['Job-Id']}")
+
+
 @pytest.mark.parametrize(
     ("accepted", "told"),
     [

@@ -421,7 +421,9 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
         json.dumps({**content, "plugin-directory": plugins, "endpoints": [*content["endpoints"], "firewall"]})
     )
     try:
-        told = json.loads(guest.run("jidoteki", "check", "--json", check=False).stdout)
+        done = guest.run("jidoteki", "check", "--json", check=False)
+        assert done.stdout, done.stderr
+        told = json.loads(done.stdout)
         [found] = [each for each in told if "firewall" in each["message"]]
         assert (found["level"], found["subject"]) == ("error", "plugin")
         assert "root does not run jobs of the types firewall: what firewall does by them is refused" in found["message"]
@@ -437,3 +439,47 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
     finally:
         path.write_text(kept)
         guest.sh(f"rm -rf {plugins} {drop_in}; systemctl daemon-reload")
+
+
+CONFIGURATION = "/usr/local/etc/jidoteki-admin-api.json"
+#: What whoever administers a machine does to it, and how many findings come of it.
+ASTRAY = {
+    "a configuration for root alone": (f"chmod 640 {CONFIGURATION}", 2),
+    "keys of updates for everybody": (f"chown root: {ADMIN}/keys/updates.key; chmod 666 {ADMIN}/keys/updates.key", 3),
+    "a list of backups for root alone": (f"chmod 600 {ADMIN}/keys/backup.txt", 1),
+    "a script for root alone": (f"echo '#!/bin/sh' >{ADMIN}/bin/certs.sh; chmod 700 {ADMIN}/bin/certs.sh", 1),
+    "a directory of root's": (f"chown root: {ADMIN}/log", 1),
+    "a directory of plugins that is the service's": (
+        "install -d -o jidoteki /usr/local/etc/plugins; "
+        f'sed -i \'0,/{{/s//{{"plugin-directory":"usr\\/local\\/etc\\/plugins",/\' {CONFIGURATION}',
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ASTRAY)
+def test_who_follows_the_advice_of_check_is_led_out(guest: Guest, kind: str) -> None:
+    spoil, most = ASTRAY[kind]
+    kept = guest.path(CONFIGURATION).read_text()
+
+    def found() -> list[dict[str, str]]:
+        done = guest.run("jidoteki", "check", "--json", check=False)
+        assert done.stdout, done.stderr
+        told = json.loads(done.stdout)
+        return [each for each in told if each["level"] != "note"]
+
+    before = found()
+    guest.sh(spoil)
+    try:
+        told = [each for each in found() if each not in before]
+        assert 1 <= len(told) <= most, told
+        for each in told:
+            guest.sh(each["advice"].removeprefix("Run: "))
+        assert found() == before
+    finally:
+        guest.path(CONFIGURATION).write_text(kept)
+        guest.sh(
+            f"chmod 644 {CONFIGURATION} {ADMIN}/keys/backup.txt; rm -rf {ADMIN}/bin/certs.sh /usr/local/etc/plugins; "
+            f"chown root:jidoteki {ADMIN}/keys/updates.key; chmod 640 {ADMIN}/keys/updates.key; "
+            f"chown jidoteki: {ADMIN}/log"
+        )
