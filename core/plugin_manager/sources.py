@@ -90,7 +90,7 @@ def files(config: Config, root: Path) -> list[Path]:
     """Return the plugin directory, and the one-file plugins in it."""
     directory = config.values["plugin-directory"]
     place = root / str(directory or "").lstrip("/")
-    return [place, *sorted(place.glob("*.py"))] if directory and place.exists() else []
+    return [place, *sorted(place.glob("*.py"))] if directory and os.path.exists(place) else []
 
 
 def built_in() -> list[str]:
