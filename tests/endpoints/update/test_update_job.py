@@ -200,7 +200,7 @@ def test_a_package_is_gone_before_its_script_can_take_the_system_down(
     appliance: Appliance, new_job: NewJob, drop: Drop, make: Make, tmp_path: Path
 ) -> None:
     """Else it would be found again at the next boot, for ever."""
-    drop(make({**VERSION, "update.sh": f"ls {appliance.uploads} > {tmp_path}/seen\n"}))
+    drop(make({**VERSION, "update.sh": f"ls '{appliance.uploads}' > '{tmp_path}/seen'\n"}))
 
     install(new_job())
 
