@@ -59,10 +59,11 @@ def test_no_client_is_refused_over_restarts(guest: Guest) -> None:
     finally:
         guest.sh(f"systemctl stop {SERVICE}.socket {SERVICE}; systemctl start {SERVICE}")
 
-    # Whoever was being answered when the service was killed has lost that; nobody else notices.
+    # Whoever was being answered when the service was killed has lost that, as whose request had not come when it ended;
+    # how he hears of it depends on when he sends and reads. Nobody else notices.
     assert "200" in ended
     assert "ConnectionRefusedError" not in ended
-    assert ended <= {"200", "RemoteDisconnected", "ConnectionResetError", "SSLEOFError"}
+    assert ended <= {"200", "RemoteDisconnected", "ConnectionResetError", "SSLEOFError", "SSLZeroReturnError"}
 
 
 def test_the_first_client_starts_the_service(guest: Guest) -> None:
