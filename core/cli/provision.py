@@ -259,18 +259,19 @@ def _keys(appliance: Appliance, directory: Path | None) -> dict[str, bytes]:
         click.echo(f"Warning: {directory / 'updates.key'}: {wrong.message}", err=True)
     if key_files.holds_private_key(found.get("updates.pub", b"")):
         raise CommandError(f"{directory / 'updates.pub'} is a private key, which must not be on an appliance")
-    if _is_openpgp_secret(found.get("license.pub", b"")):
+    signers = found.get("license.pub", b"")
+    if key_files.holds_private_key(signers) or _begins_as_secret_key(signers):
         raise CommandError(f"{directory / 'license.pub'} is a secret key, and everybody may read this file")
     if b"-----BEGIN PGP PUBLIC KEY" in found.get("license.key", b""):
         raise CommandError(f"{directory / 'license.key'} is a public key: it has to be the secret one of the appliance")
     return found
 
 
-def _is_openpgp_secret(content: bytes) -> bool:
-    """Return whether a file is an OpenPGP secret key, in either form (RFC 9580, 4.2 and 6.2)."""
-    first = content[:1] or b"\0"
-    tag = (first[0] & 0x3F) if first[0] & 0x40 else (first[0] & 0x3C) >> 2
-    return b"-----BEGIN PGP PRIVATE KEY" in content or (bool(first[0] & 0x80) and tag == 5)
+def _begins_as_secret_key(content: bytes) -> bool:
+    """Return whether a file begins as an OpenPGP secret key that is not in ASCII armor (RFC 9580, 4.2)."""
+    first = content[0] if content else 0
+    tag = (first & 0x3F) if first & 0x40 else (first & 0x3C) >> 2
+    return bool(first & 0x80) and tag == 5
 
 
 def _has(path: Path, content: str | bytes) -> bool:

@@ -170,6 +170,16 @@ def test_wrong_keys_are_refused_before_anything_is_made(
     assert state(root) == before
 
 
+def test_a_secret_key_without_armor_does_not_pass_for_a_certificate(
+    root: Path, keys: Path, provision: Provision
+) -> None:
+    (keys / "license.pub").write_bytes(b"\x95\x03\x98\x04")  # as gpg --export-secret-keys begins; --export: 99 01 0d 04
+
+    done = provision("--keys", keys)
+
+    assert (done.returncode, "license.pub is a secret key" in done.stderr) == (1, True)
+
+
 @as_root
 def test_what_is_for_the_service_alone_is_for_no_group_that_others_are_in(
     root: Path, keys: Path, provision: Provision
