@@ -89,6 +89,7 @@ async function load(parts, state) {
 function resume(state, parts) {
   const last = [...state.types].map((type) => state.ctx.lastJob(type)).filter(Boolean);
   state.trials.forEach((trial) => last.forEach((job) => trial.hear(job)));
+  state.draw();
   const running = last.find((job) => job.status === "running");
   if (running) {
     const form = parts.find((part) => part.starts?.has(running.type)) ?? parts.find((part) => part.follow);

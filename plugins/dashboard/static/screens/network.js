@@ -59,6 +59,7 @@ class Network {
   async ended(record) {
     const hasWaited = this.trial.pending !== null;
     this.trial.end(record);
+    this.draw(); // what was on trial is no question any more, however long the next answer takes
     const isDecided = record.status === "success" || hasWaited;
     if (isDecided || (this.trial.isOfOthers && !this.typed.size)) {
       this.take(await this.ctx.look("/settings"));
