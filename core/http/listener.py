@@ -104,18 +104,18 @@ class Listener:
         self._accepting = asyncio.create_task(self._accept())
 
     async def stop(self) -> None:
-        """Stop accepting connections; open ones are kept."""
+        """Stop accepting connections; those that were accepted are connected to their protocol, and kept."""
         if self._accepting:
             self._accepting.cancel()
-            await asyncio.wait((self._accepting,))
+            await asyncio.wait((self._accepting, *self._tasks))
         self.socket.close()
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
+            await self._acceptable()
             try:
-                accepted, peer = await loop.sock_accept(self.socket)
-            except (ConnectionError, InterruptedError):
+                accepted, peer = self.socket.accept()
+            except (BlockingIOError, ConnectionError, InterruptedError):
                 continue
             except OSError as error:
                 logger.error("A connection cannot be accepted: %s", error)
@@ -128,8 +128,16 @@ class Listener:
             task = asyncio.create_task(self._serve(accepted, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            # sock_accept does not yield while connections are queued: a burst of them would block everything else.
-            await asyncio.sleep(0)
+
+    async def _acceptable(self) -> None:
+        """Wait for a connection without accepting it: whoever is cancelled with `loop.sock_accept` may lose one."""
+        loop = asyncio.get_running_loop()
+        queued = asyncio.Event()
+        loop.add_reader(self.socket, queued.set)
+        try:
+            await queued.wait()
+        finally:
+            loop.remove_reader(self.socket)
 
     async def _serve(self, accepted: socket.socket, address: str) -> None:
         """Connect a socket to its protocol, which removes it from the count when the connection is lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -100,6 +102,47 @@ def test_clients_wait_while_it_restarts(jidoteki_host: MakeHost) -> None:
 
         asking.join(20)
         assert answers == ["200"]
+
+
+RESTARTS = 5
+CLIENTS = 4
+
+
+def asking(server: socket.socket, path: str, ended: Counter[str], until: threading.Event) -> None:
+    """Ask over and over, each time on a new connection; count how each request ended."""
+    context = ssl._create_unverified_context()  # noqa: S323  # the certificate is not what this is about
+    while not until.is_set():
+        connection = http.client.HTTPSConnection(*server.getsockname(), timeout=30, context=context)
+        try:
+            connection.request("GET", path)
+            ended[str(connection.getresponse().status)] += 1
+        except OSError as error:
+            ended[repr(error)] += 1
+        finally:
+            connection.close()
+
+
+def test_no_client_notices_that_it_restarts(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(start=False)
+    ended: Counter[str] = Counter()
+    until = threading.Event()
+    with listening() as https:
+        start(host, [https], "")
+        of_a_client = (https, f"{PREFIX}/version{host.query('GET', '/version')}", ended, until)
+        clients = [threading.Thread(target=asking, args=of_a_client) for _ in range(CLIENTS)]
+        for each in clients:
+            each.start()
+        try:
+            for _ in range(RESTARTS):
+                time.sleep(0.2)
+                host.stop()
+                start(host, [https], "")
+        finally:
+            until.set()
+            for each in clients:
+                each.join(60)
+
+    assert list(ended) == ["200"], ended
 
 
 def test_a_request_that_was_on_its_way_is_answered(jidoteki_host: MakeHost) -> None:
