@@ -12,8 +12,8 @@ class Finding:
 
     level: Literal["error", "warning", "note"]
     subject: str
-    """One word: certificate, configuration, disk, original, permissions, plugin, script, token, updates, or the name of
-    a plugin that found it."""
+    """One word: certificate, configuration, disk, job, original, permissions, plugin, script, token, updates, or the
+    name of a plugin that found it."""
     message: str
     advice: str
     """How to fix it."""

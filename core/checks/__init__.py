@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.checks import configured, credentials, lists, original, programs, tree
+from jidoteki.core.checks import configured, credentials, lists, original, outcomes, programs, tree
 from jidoteki.core.config import loading
 from jidoteki.core.service.generation import assemble
 from jidoteki.hookspecs import Finding
@@ -28,6 +28,7 @@ def check(appliance: Appliance, path: Path | None = None) -> Iterator[Finding]:
     yield from tree.check(appliance, config)
     yield from lists.check(appliance)
     yield from programs.check(appliance, config)
+    yield from outcomes.check(assembly.launcher)
     yield from configured.ask(assembly)
     for change in original.changes(appliance):
         yield Finding("note", "original", change.message, change.advice, str(change.file))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from jidoteki.core import files
-from jidoteki.core.files import locks
+from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, exit_reasons, reverting, settling, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
-from jidoteki.hookspecs import JobRecord, JobType
+from jidoteki.hookspecs import JobRecord, JobType, trials
 
 #: Nanoseconds after which another write to a file is certain to change its time.
 SETTLED: Final = 2 * 10**9
@@ -133,6 +134,16 @@ def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
             return status_files.ended(record)
     told = status_files.shown(launcher.appliance.etc, job, record, lambda: launcher.is_running(type))
     return {**told, **_restarting(record)}
+
+
+def put_back(launcher: Launcher) -> Iterator[Record]:
+    """Yield the last run of each type whose change was put back, or was to be; see `trials.TOLD`."""
+    for type in launcher.job_types:
+        record = None
+        with leftovers.tolerated(f"Whether the last {type} was put back cannot be found out"):
+            record = launcher.records.latest(type)
+        if record and record.status == "failed" and record.error_code in trials.TOLD:
+            yield record
 
 
 def ended(status: str) -> str:

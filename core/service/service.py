@@ -18,13 +18,12 @@ from jidoteki.core.auth.nonces import Nonces
 from jidoteki.core.auth.throttle import Throttle
 from jidoteki.core.auth.tickets import Tickets
 from jidoteki.core.config import loading as configuration
-from jidoteki.core.files import leftovers
 from jidoteki.core.files.reserve import Reserve
 from jidoteki.core.http.bodies import Buffers
 from jidoteki.core.http.parts import Room
 from jidoteki.core.http.resuming import SentFiles
 from jidoteki.core.http.streaming import Streams
-from jidoteki.core.jobs import settling
+from jidoteki.core.jobs import listing, settling
 from jidoteki.core.jobs.manager import JobManager
 from jidoteki.core.logs.audit import AuditLog, AuditUnavailableError
 from jidoteki.core.plugin_manager.events import Events
@@ -146,13 +145,10 @@ class Service:
             self.audit.write(event.id, event.client, event.user, action, f"{job_type} {event.code}", True)
 
     def _recall_put_back(self) -> None:
-        for job_type in self.jobs.launcher.job_types:
-            record = None
-            with leftovers.tolerated(f"Whether the last {job_type} was put back cannot be found out"):
-                record = self.jobs.launcher.records.latest(job_type)
-            if record and record.status == "failed" and record.error_code in trials.TOLD:
-                told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
-                self.put_back[job_type] = told
+        for record in listing.put_back(self.jobs.launcher):
+            assert record.error_code
+            told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
+            self.put_back[record.type] = told
 
     async def start(self) -> None:
         """Start the plugins and find running jobs; called once."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkkit import findings
 from conftest import Vendor
 from places import ROOT
 
@@ -343,6 +344,9 @@ def test_a_lost_update_is_told_everywhere(host: Host, tmp_path: Path) -> None:
     audit = host.appliance.log / "jidoteki-audit.log"
     wait_until(lambda: 'change.lost,"update E2004"' in audit.read_text())
     wait_until(lambda: f"{id}: {message}" in (host.appliance.log / "jidoteki-admin-api.log").read_text())
+    told = [each for each in findings(host.appliance) if each["subject"] == "job"]
+    assert [(each["level"], each["message"]) for each in told] == [("error", f"{id} ended with E2004: {message}")]
+    assert str(host.appliance.jobs / f"{id}.log") in told[0]["advice"]
 
 
 # The example of the documentation
