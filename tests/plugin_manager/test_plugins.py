@@ -86,6 +86,7 @@ LEFT_OUT = {
     "@hookimpl\nasync def jidoteki_endpoints(appliance): return []": "must not be async",
     "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('update', run=print)]": "belongs to the plugin update",
     "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('Bad Name', run=print)]": "must be lower-case",
+    "@hookimpl\ndef jidoteki_jobs(appliance): return [JobType('odd', run=print, input=17)]": "must be a function",
     "@hookimpl\ndef jidoteki_config_schema(): return {}": "must return a voluptuous.Schema",
     "@hookimpl\ndef jidoteki_config_schema(): return vol.Schema({vol.Required('x'): int})": "x is required",
 }  # fmt: skip
@@ -105,6 +106,12 @@ def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make: Ma
     assert out_of_service.status == 503
     assert "The plugin other is out of service" in out_of_service.json["Error-Message"]
     assert host.get("/other", auth="none", source="127.0.0.2").status == 403
+
+
+def test_a_plugin_directory_that_cannot_be_looked_for_takes_nothing_down(jidoteki_host: MakeHost) -> None:
+    host = jidoteki_host(**{"plugin-directory": "usr/local/etc/" + "x" * 300})
+
+    assert host.get("/version").status == 200
 
 
 def test_a_plugin_that_hangs_while_loading_is_given_up_on(make: Make) -> None:
