@@ -27,7 +27,7 @@ MAX_DISCARDED = 8 * 1024 * 1024
 
 STREAM_END_TIMEOUT = 0.5
 #: As long as a service that ends waits for the first request of a new connection.
-FIRST_REQUEST_TIMEOUT = 2.0
+FIRST_REQUEST_TIMEOUT = 1.0
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of 0: unsent data are discarded
 
 #: The receive buffer of all connections: its content is copied or decrypted before the event loop continues.
