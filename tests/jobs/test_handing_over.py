@@ -128,7 +128,8 @@ def test_root_alone_decides_about_its_programs() -> None:
 def test_a_path_that_others_may_change_is_named(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.touch(mode=0o755)
-    with pytest.raises(rooted.NotRootedError, match=r"^Somebody else than root owns /\S* or may write to it$") as caught:
+    refused = r"^Somebody else than root owns /\S* or may write to it$"
+    with pytest.raises(rooted.NotRootedError, match=refused) as caught:
         rooted.require(program)
 
     assert caught.value.part in (program, *program.parents)

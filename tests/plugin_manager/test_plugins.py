@@ -109,7 +109,7 @@ def test_a_bad_plugin_is_left_out_with_the_reason_and_its_siblings_stay(make: Ma
 
 
 def test_a_plugin_directory_that_cannot_be_looked_for_takes_nothing_down(jidoteki_host: MakeHost) -> None:
-    host = jidoteki_host(**{"plugin-directory": "usr/local/etc/" + "x" * 300})
+    host = jidoteki_host(plugin_directory="usr/local/etc/" + "x" * 300)
 
     assert host.get("/version").status == 200
 
