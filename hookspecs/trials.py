@@ -165,3 +165,13 @@ def note_attempt(jobs: Path, id: str, first: bool = False) -> int:
         file.write(b".")
         return os.fstat(descriptor).st_size
     return 1
+
+
+def take_back_attempt(jobs: Path, id: str) -> None:
+    """Do not count the last attempt, of which no process began."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(_path(jobs, id, "reverting"), os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - 1))
+        finally:
+            os.close(descriptor)

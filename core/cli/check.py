@@ -26,6 +26,7 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
     Exits 1 when there is an error. Root sees what the user sees whom the service runs as.
     """
     from jidoteki.core import checks
+    from jidoteki.core.jobs.logs import printable
 
     appliance = Appliance(root)
     service_user.become_or_refuse(appliance)
@@ -34,8 +35,8 @@ def command(context: click.Context, root: Path, path: Path | None, as_json: bool
         click.echo(json.dumps([asdict(each) for each in findings], indent=2))
     else:
         for each in findings:
-            click.echo(f"{click.style(each.level, fg=COLOURS[each.level])}: {each.place}{each.message}")
-            click.echo(f"    {each.advice}")
+            click.echo(f"{click.style(each.level, fg=COLOURS[each.level])}: {printable(each.place + each.message)}")
+            click.echo(f"    {printable(each.advice)}")
         if all(each.level == "note" for each in findings):
             click.echo("Everything is in order")
     context.exit(1 if any(each.level == "error" for each in findings) else 0)

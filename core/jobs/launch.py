@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ class Launcher:
         self.job_types: dict[str, tuple[Plugin, JobType]] = {}
         #: Processes that put back what a dead run changed, by the id of that run, until they are watched.
         self.reverting: dict[str, JobProcess] = {}
+        #: How often in a row no process for that could be started.
+        self.unstarted: Counter[str] = Counter()
         self._config = config
         self.plugins = plugins
         for plugin in plugins.loaded:

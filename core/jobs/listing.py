@@ -14,7 +14,7 @@ from jidoteki.core.files import leftovers, locks
 from jidoteki.core.jobs import cancelling, exit_reasons, reverting, settling, status_files
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.jobs.records import Record, Records, is_id
-from jidoteki.hookspecs import JobRecord, JobType, trials
+from jidoteki.hookspecs import JobRecord, JobType
 
 #: Nanoseconds after which another write to a file is certain to change its time.
 SETTLED: Final = 2 * 10**9
@@ -136,13 +136,13 @@ def _status(launcher: Launcher, type: str, job: JobType) -> dict[str, Any]:
     return {**told, **_restarting(record)}
 
 
-def put_back(launcher: Launcher) -> Iterator[Record]:
-    """Yield the last run of each type whose change was put back, or was to be; see `trials.TOLD`."""
+def last_failed(launcher: Launcher) -> Iterator[Record]:
+    """Yield the last run of each type that failed."""
     for type in launcher.job_types:
         record = None
-        with leftovers.tolerated(f"Whether the last {type} was put back cannot be found out"):
+        with leftovers.tolerated(f"Whether the last {type} failed cannot be found out"):
             record = launcher.records.latest(type)
-        if record and record.status == "failed" and record.error_code in trials.TOLD:
+        if record and record.status == "failed":
             yield record
 
 

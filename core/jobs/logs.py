@@ -17,6 +17,11 @@ MAX_LINES = 1024 * 1024
 MAX_LINE = 4096
 
 
+def printable(text: str) -> str:
+    """Return a text with its unprintable characters escaped, line ends among them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Log:
     """The log of a job type, to which each run appends, and the log of this run.
 
@@ -39,7 +44,7 @@ class Log:
 
         :param plain: whether to omit the time and the source.
         """
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message[:MAX_LINE])
+        shown = printable(message[:MAX_LINE])
         start = "" if self._at_line_start else "\n"
         prefix = "" if plain else f"[{int(time.time())}][{self._source}] "
         self.write(f"{start}{prefix}{shown}\n".encode("utf-8", "backslashreplace"), spare=0)

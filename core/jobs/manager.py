@@ -276,12 +276,14 @@ class JobManager:
 
     async def _put_back(self, watch: Watch, record: Record) -> Record:
         """Watch the process that puts back what a dead run changed, or wait for another one to do that."""
+        pause = reverting.TRY_EACH
         while record.status == "running":
             if process := self.launcher.reverting.pop(record.id, None):
                 exit_reasons.await_settling(self.launcher.records.path(record.id), process)
                 watch.process, watch.why_killed = process, None
                 break
-            await asyncio.sleep(reverting.TRY_EACH)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, reverting.TRY_EACH_AT_MOST) if record.id in self.launcher.unstarted else pause
             record = await self._settled(watch, partial(settling.settle, self.launcher, record))
         return record
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Attempts, each a process, until the service starts again.
 MAX_ATTEMPTS: Final = 5
+#: Attempts in which no process began, as systemd or the disk refused it: half an hour of them, with growing pauses.
+MAX_UNSTARTED: Final = 34
 #: Pieces of the reserve that are freed to start one on a full disk.
 ROOM: Final = 32
 #: Seconds between two attempts to start one, and between those on a disk that takes nothing for long.
@@ -86,22 +88,41 @@ def begin(launcher: Launcher, record: Record, reason: str, again: bool = False) 
             trials.lose(launcher.appliance, record.id)
         if not trials.decide(jobs, record.id, "reverting"):
             return False  # it was confirmed at this moment
-        attempts = trials.note_attempt(jobs, record.id, first=again)
-        if attempts > MAX_ATTEMPTS:
-            code = trials.CODE if record.confirm else trials.LOST
-            record.fail(f"{reason}. {NOT_PUT_BACK}: {MAX_ATTEMPTS} processes for that died", code)
-            record.unrecovered = True
+        if again:
+            launcher.unstarted.pop(record.id, None)
+        if trials.note_attempt(jobs, record.id, first=again) > MAX_ATTEMPTS:
+            _give_up(record, reason, f"{MAX_ATTEMPTS} processes for that died")
             return False
         if record.status != "running":
             record.status, record.ended, record.error_message, record.error_code = "running", None, None, None
             launcher.records.write(record)
             launcher.records.mark_untold(record.id)
         logger.warning("%s: %s. %s", record.id, reason, _goes_how(launcher, record))
-        with leftovers.tolerated(f"What {record.id} changed cannot be put back now"):
+        try:
             _spawn(launcher, record, reason, lock)
+        except OSError as error:
+            trials.take_back_attempt(jobs, record.id)
+            return _is_tried_again(launcher, record, reason, error)
+        launcher.unstarted.pop(record.id, None)
         return True
     finally:
         os.close(lock)
+
+
+def _is_tried_again(launcher: Launcher, record: Record, reason: str, error: OSError) -> bool:
+    """Count an attempt in which no process began; return whether there will be another one."""
+    why = leftovers.reason(error)
+    logger.error("What %s changed cannot be put back now: %s", record.id, why)
+    launcher.unstarted[record.id] += 1
+    if launcher.unstarted[record.id] < MAX_UNSTARTED:
+        return True
+    _give_up(record, reason, f"no process for that can be started: {why}")
+    return False
+
+
+def _give_up(record: Record, reason: str, why: str) -> None:
+    record.fail(f"{reason}. {NOT_PUT_BACK}: {why}", trials.CODE if record.confirm else trials.LOST)
+    record.unrecovered = True
 
 
 def _spawn(launcher: Launcher, record: Record, reason: str, lock: int) -> None:

@@ -145,10 +145,10 @@ class Service:
             self.audit.write(event.id, event.client, event.user, action, f"{job_type} {event.code}", True)
 
     def _recall_put_back(self) -> None:
-        for record in listing.put_back(self.jobs.launcher):
-            assert record.error_code
-            told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
-            self.put_back[record.type] = told
+        for record in listing.last_failed(self.jobs.launcher):
+            if record.error_code in trials.TOLD:
+                told = put_back_entry(record.id, record.ended, record.error_message, record.error_code)
+                self.put_back[record.type] = told
 
     async def start(self) -> None:
         """Start the plugins and find running jobs; called once."""

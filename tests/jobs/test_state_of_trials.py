@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.jobs import exit_reasons, reverting
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.hookspecs import trials
 from jidoteki.testing import MakeClient, MakeHost
 
@@ -169,3 +174,50 @@ def test_a_plugin_whose_changes_cannot_be_put_back_is_left_out(
 
     assert answer.status == 503
     assert told in answer.json["Error-Message"]
+
+
+REFUSED = "systemd does not start its unit"
+
+
+@pytest.fixture
+def refusing(appliance: Appliance, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What begins to put a change back, while no process can be started."""
+
+    def process(*given: object, **more: object) -> object:
+        if launcher.refuses:
+            raise OSError(REFUSED)
+        return SimpleNamespace()
+
+    monkeypatch.setattr(exit_reasons, "remember", lambda *given: None)
+    job = SimpleNamespace(revert=print, resume=None)
+    launcher: Any = SimpleNamespace(
+        appliance=appliance, records=Records(appliance.jobs), job_types={"worker": (None, job)}, reverting={},
+        unstarted=Counter(), lock=Records(appliance.jobs).lock, clear=lambda id: None, process=process, refuses=True,
+    )  # fmt: skip
+    trials.begin(appliance, ID)
+    return launcher
+
+
+def test_an_attempt_in_which_no_process_began_does_not_count(refusing: Any) -> None:
+    record = Record(ID, "worker", confirm=60)
+    for _ in range(3 * reverting.MAX_ATTEMPTS):
+        assert reverting.begin(refusing, record, "It died")
+        assert not refusing.reverting
+
+    refusing.refuses = False
+
+    assert reverting.begin(refusing, record, "It died")
+    assert list(refusing.reverting) == [ID]
+    assert record.status == "running"
+
+
+def test_attempts_in_which_no_process_began_end_after_half_an_hour_with_the_reason(refusing: Any) -> None:
+    record = Record(ID, "worker", confirm=60)
+    tries = 1
+    while reverting.begin(refusing, record, "It died"):
+        tries += 1
+        assert tries < 100
+
+    assert 1200 < sum(min(2.0**n, reverting.TRY_EACH_AT_MOST) for n in range(tries)) < 2400
+    assert (record.status, record.error_code, record.unrecovered) == ("failed", "E2001", True)
+    assert str(record.error_message).endswith(f": no process for that can be started: {REFUSED}")

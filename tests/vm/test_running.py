@@ -95,6 +95,28 @@ def test_it_serves_where_its_configuration_is_lost_with_its_directory(guest: Gue
         guest.run("systemctl", "start", SERVICE)
 
 
+#: Mounts a file system of a process that ends then: whoever looks there is told that its transport is gone.
+DEAD = """
+import ctypes, os, sys
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
+sys.exit(ctypes.CDLL(None).mount(b"dead", b"/data", b"fuse", 0, options.encode()))
+"""
+
+
+def test_it_serves_where_the_data_are_mounted_and_broken(guest: Guest) -> None:
+    guest.path("/root/dead.py").write_text(DEAD)
+    made = guest.sh("[ -e /dev/fuse ] || mknod /dev/fuse c 10 229; python3 /root/dead.py && ls /data 2>&1 || true")
+    if "not connected" not in made:
+        pytest.skip(f"no file system of a process can be mounted here: {made}")
+    try:
+        guest.run("systemctl", "restart", SERVICE)
+
+        assert guest.serves()
+    finally:
+        guest.sh(f"umount -l /data; systemctl restart {SERVICE}")
+
+
 def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
     for _ in range(3):
         guest.run("systemctl", "restart", SERVICE)

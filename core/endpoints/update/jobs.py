@@ -48,7 +48,8 @@ def check(job: Job) -> None:
         try:
             _check_package(job)
         except BaseException:
-            _clear(job)
+            with privileges.raised():
+                inbox.discard(job)
             raise
 
 
@@ -56,18 +57,12 @@ def run(job: Job) -> None:
     """Run the package's `update.sh` and install its version and changelog; the package is removed afterwards."""
     with _failures(job), privileges.raised():
         try:
-            has_script = _install(job, unpacked.directory(job))
+            has_script = _install(job, unpacked.accept(job))
         finally:
-            _clear(job)
+            inbox.discard(job)
+            unpacked.clear(job.appliance)
     for line in SUCCESS if has_script else (NO_SCRIPT,):
         job.log(line)
-
-
-def _clear(job: Job) -> None:
-    with privileges.raised():
-        inbox.discard(job)
-        if not job.dry_run:
-            unpacked.clear(job.appliance)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from jidoteki.core.endpoints.update import description, kept_programs, recorded_versions, restarting, trial_state
+from jidoteki.core.endpoints.update import (
+    description,
+    kept_programs,
+    recorded_versions,
+    restarting,
+    trial_state,
+    unpacked,
+)
 from jidoteki.core.endpoints.update import programs_of_package as programs
 from jidoteki.core.endpoints.update.description import Description
 from jidoteki.core.endpoints.update.package import PackageError
@@ -258,7 +265,8 @@ def unknown(job: Job, directory: Path, told: Description, former: str | None, ne
 
     :param told: what that says of itself, as are the others.
     """
-    way_back = programs.exists(directory, ROLLBACK)
+    # Where nothing was kept no trial had begun: what lies there may be a package that was never to be installed.
+    way_back = unpacked.kept(job.appliance).is_dir() and programs.exists(directory, ROLLBACK)
     # No boot is known that the restart would have ended, so it counts as done.
     state = State(former, new, way_back, reboot=told.reboot, reboot_back=told.restarts_back)
     return Trial(job, directory, state, resumed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from jidoteki.core.files import leftovers
@@ -18,22 +19,33 @@ def workspace(job: Job) -> Path:
 
 
 def directory(job: Job) -> Path:
-    """Return the directory of this run; dry runs, which may be concurrent, have their own."""
-    return workspace(job) / "package" if job.dry_run else _shared(job.appliance)
+    """Return the directory of the package that is being installed."""
+    return _shared(job.appliance)
 
 
 def make(job: Job) -> Path:
-    """Create the directory, empty and closed to other users, after removing what a killed run left.
+    """Create the directory in which a package is judged, empty, and closed to other users.
+
+    It is one of this run alone: what is not to be installed must never lie where an update on trial is looked for.
+    """
+    path = workspace(job) / "package"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def accept(job: Job) -> Path:
+    """Move the judged package to where it is installed from, after removing what a killed run left there.
 
     :raises OSError: an existing file can neither be removed nor set aside.
     """
     path = directory(job)
-    try:
-        leftovers.remove(path)
-    except (OSError, RecursionError) as error:
-        job.log(f"{path} cannot be removed: {getattr(error, 'strerror', None) or error}")
-        leftovers.set_aside(path)
-    path.mkdir(mode=0o700)
+    for left in (path, kept(job.appliance)):
+        try:
+            leftovers.remove(left)
+        except (OSError, RecursionError) as error:
+            job.log(f"{left} cannot be removed: {getattr(error, 'strerror', None) or error}")
+            leftovers.set_aside(left)
+    os.rename(workspace(job) / "package", path)
     return path
 
 

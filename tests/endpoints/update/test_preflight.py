@@ -43,7 +43,7 @@ def test_it_looks_before_the_update(prepared: Any, appliance: Appliance) -> None
 
     install(job)
 
-    assert f"from 1.0.0 to 1.1.0 in {appliance.tmp}/update" in job.lines
+    assert f"from 1.0.0 to 1.1.0 in {job.workspace}/package" in job.lines
     assert (appliance.admin / "ran").exists()
     assert (appliance.etc / "version.txt").read_text() == "1.1.0\n"
 

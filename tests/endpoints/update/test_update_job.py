@@ -155,8 +155,11 @@ from jidoteki.core.endpoints.update import unpacked
 
 class Job:
     appliance, dry_run, log = Appliance(Path("/"), Path(sys.argv[1])), False, print
+    workspace = appliance.tmp / "000001-update"
 
-made = unpacked.make(Job())
+Job.workspace.mkdir()
+unpacked.make(Job())
+made = unpacked.accept(Job())
 assert list(made.iterdir()) == [] and made.stat().st_mode & 0o777 == 0o700
 """
 

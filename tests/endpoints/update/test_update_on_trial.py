@@ -17,7 +17,7 @@ from conftest import Vendor
 from places import ROOT
 
 from jidoteki.core.appliance import Appliance
-from jidoteki.core.endpoints.update import UPDATE, trial
+from jidoteki.core.endpoints.update import UPDATE, recorded_versions, trial
 from jidoteki.core.endpoints.update.build import build_package
 from jidoteki.core.jobs import disks
 from jidoteki.hookspecs import JobError
@@ -207,6 +207,34 @@ def test_the_way_back_is_begun_three_times_at_most(prepared: Prepared, appliance
     assert (caught.value.code, caught.value.message) == ("E2004", "It failed. rollback.sh did not end, 3 times")
 
 
+def test_what_is_not_accepted_never_lies_where_updates_are_installed(
+    prepared: Prepared, appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepared(update=INTO_TREE, rollback=WAY_BACK)
+    lay: list[bool] = []
+    monkeypatch.setattr(recorded_versions, "compare", lambda *given: lay.append((appliance.tmp / "update").exists()))
+    assert UPDATE.check
+
+    UPDATE.check(job)
+
+    assert lay == [False] and not (appliance.tmp / "update").exists()
+    UPDATE.run(job)
+    assert (live(appliance), version(appliance)) == ("new", "1.1.0")
+
+
+def test_nothing_is_rolled_back_of_a_trial_that_never_began(prepared: Prepared, appliance: Appliance) -> None:
+    job = prepared(update=INTO_TREE, rollback=WAY_BACK)
+    (appliance.tmp / "update").mkdir()
+    (appliance.tmp / "update/rollback.sh").write_text('touch "$JIDO_ADMIN_PATH/ran"\n')
+    assert UPDATE.resume
+
+    with pytest.raises(JobError) as caught:
+        UPDATE.resume(job, "The power failed")
+
+    assert caught.value.code == "E2004"
+    assert not (appliance.admin / "ran").exists()
+
+
 @pytest.mark.parametrize("remove", ['rm -rf "$PWD"', "rm *.sh", "rm *.sh; mkdir rollback.sh; ln -s gone verify.sh"])
 @pytest.mark.parametrize("verify", ["exit 0\n", "exit 3\n"])
 def test_an_update_may_remove_its_package(prepared: Prepared, appliance: Appliance, remove: str, verify: str) -> None:
@@ -325,6 +353,27 @@ def test_a_job_that_is_killed_at_any_step_is_rolled_back(host: Host, tmp_path: P
     left = (".state", ".trial", ".reverting")
     wait_until(lambda: not [each for each in host.appliance.jobs.iterdir() if each.suffix in left])
     assert not (host.appliance.tmp / "update").exists()
+
+
+def test_one_that_was_put_back_late_is_not_resumed_at_each_start(host: Host, tmp_path: Path) -> None:
+    vendor, source = host.appliance.root / "vendor", tmp_path / "source"
+    source.mkdir()
+    (source / "update.sh").write_text("exit 1\n")
+    build_package(source, "2.0.0", vendor / "updates.key", vendor / "private.pem", tmp_path / "package.enc")
+    id = host.post("/update", "-F", f"update=@{tmp_path / 'package.enc'}").headers["Job-Id"]
+    host.wait_for_job("/update")
+    host.stop()
+    record, jobs = host.appliance.jobs / f"{id}.json", host.appliance.jobs
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"unrecovered": True}))
+    state = {"former": "1.0.0", "new": "2.0.0", "way_back": False, "step": "rolling back", "code": "E2003"}
+    (jobs / f"{id}.state").write_text(json.dumps(state))
+    (jobs / f"{id}.reverting").touch()
+
+    host.start()
+
+    wait_until(lambda: not (jobs / f"{id}.reverting").exists())
+    wait_until(lambda: json.loads(record.read_text())["status"] == "failed")
+    assert not json.loads(record.read_text()).get("unrecovered")
 
 
 def test_a_lost_update_is_told_everywhere(host: Host, tmp_path: Path) -> None:
