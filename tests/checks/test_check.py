@@ -22,6 +22,7 @@ from jidoteki.core.appliance import Appliance
 from jidoteki.core.config import loading
 from jidoteki.core.config import schema as config_schema
 from jidoteki.core.config.positions import Positions
+from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import section_schemas
 from jidoteki.testing import wait_until
 from jidoteki.testing.fixtures import MakeAppliance, MakeHost
@@ -63,6 +64,22 @@ def test_a_new_appliance_is_in_order(appliance: Appliance) -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "Everything is in order\n", "")
+
+
+def test_what_others_wrote_reaches_no_terminal_as_it_is(appliance: Appliance) -> None:
+    record = Record("000001-update", "update", unrecovered=True)
+    record.fail("x\x1b]0;owned\x07\nEverything is in order", "E2004")
+    appliance.prepare()
+    Records(appliance.jobs).write(record)
+
+    done = subprocess.run(
+        [*COMMAND, "check", "--root", appliance.root], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert r"x\x1b]0;owned\x07\nEverything is in order" in done.stdout
+    assert "systemctl restart jidoteki-admin-api" in done.stdout
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout and "Everything is in order" not in done.stdout.splitlines()
 
 
 def test_broken_json_is_told_with_line_and_column(appliance: Appliance) -> None:
