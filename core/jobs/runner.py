@@ -130,7 +130,8 @@ def carry_out(run: Run, limit: Callable[[float], AbstractContextManager[None]]) 
     elif run.job.resume:
         context.protect()
         _run(run, limit, _resume)
-        record.unrecovered = run.fault is not None and record.unrecovered
+        if run.fault is None:
+            record.unrecovered = False
     else:
         trying.put_back(run, limit, run.reverting)
     if run.job.persist and record.status != "success":

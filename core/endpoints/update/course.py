@@ -101,7 +101,7 @@ def unknown(job: Job, tried: Trial, problem: str) -> JobError:
 def _record(job: Job, tried: Trial) -> None:
     changelog = None
     with contextlib.suppress(OSError):  # there is none, or update.sh moved it
-        path = unpacked.directory(job) / recorded_versions.CHANGELOG
+        path = unpacked.directory(job.appliance) / recorded_versions.CHANGELOG
         changelog = paths.read_regular(path, recorded_versions.MAX_CHANGELOG)
     recorded_versions.record(job, tried.state.new, changelog)
     tried.end()

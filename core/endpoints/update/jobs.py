@@ -259,7 +259,7 @@ def _store(job: Job, tried: trial.Trial | None) -> None:
 
 def resume(job: Job, reason: str) -> None:
     """Go on with an update that died on trial, or for the restart of the appliance."""
-    directory = unpacked.directory(job)
+    directory = unpacked.directory(job.appliance)
     with _failures(job), privileges.raised():
         try:
             course.go_on(job, _found(job, directory), reason)

@@ -18,9 +18,13 @@ def workspace(job: Job) -> Path:
     return job.workspace if appliance.guarded == appliance.jobs else appliance.tmp / "runs" / job.id
 
 
-def directory(job: Job) -> Path:
+def directory(appliance: Appliance) -> Path:
     """Return the directory of the package that is being installed."""
-    return _shared(job.appliance)
+    return appliance.tmp / "update"
+
+
+def _judged(job: Job) -> Path:
+    return workspace(job) / "package"
 
 
 def make(job: Job) -> Path:
@@ -28,7 +32,7 @@ def make(job: Job) -> Path:
 
     It is one of this run alone: what is not to be installed must never lie where an update on trial is looked for.
     """
-    path = workspace(job) / "package"
+    path = _judged(job)
     path.mkdir(mode=0o700)
     return path
 
@@ -38,14 +42,14 @@ def accept(job: Job) -> Path:
 
     :raises OSError: an existing file can neither be removed nor set aside.
     """
-    path = directory(job)
+    path = directory(job.appliance)
     for left in (path, kept(job.appliance)):
         try:
             leftovers.remove(left)
         except (OSError, RecursionError) as error:
             job.log(f"{left} cannot be removed: {getattr(error, 'strerror', None) or error}")
             leftovers.set_aside(left)
-    os.rename(workspace(job) / "package", path)
+    os.rename(_judged(job), path)
     return path
 
 
@@ -56,10 +60,6 @@ def kept(appliance: Appliance) -> Path:
 
 def clear(appliance: Appliance) -> None:
     """Remove the directories, except what is mounted in them; call it while no update is running."""
-    for path in (_shared(appliance), kept(appliance)):
+    for path in (directory(appliance), kept(appliance)):
         with leftovers.tolerated(f"{path} cannot be removed"):
             leftovers.remove(path)
-
-
-def _shared(appliance: Appliance) -> Path:
-    return appliance.tmp / "update"
