@@ -10,13 +10,12 @@ from pathlib import Path
 import voluptuous as vol
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.checks import privileged_jobs
 from jidoteki.core.checks.advice import readable
 from jidoteki.core.config import loading
 from jidoteki.core.config.loading import Config, Mistake
 from jidoteki.core.config.positions import Keys, Positions
 from jidoteki.core.http.routes import Routes
-from jidoteki.core.jobs import units
-from jidoteki.core.jobs.launch import Launcher
 from jidoteki.core.plugin_manager import manager, sources
 from jidoteki.core.plugin_manager.isolation import RaisedError
 from jidoteki.core.plugin_manager.manager import Plugin, PluginError, Plugins
@@ -33,7 +32,7 @@ def check(assembly: Assembly) -> Iterator[Finding]:
     yield from _configuration(config)
     yield from _plugins(config, loaded, assembly.routes)
     if str(assembly.appliance.root) == "/":  # the systemd of this machine is not that of an image
-        yield from _privileged_jobs(assembly.launcher)
+        yield from privileged_jobs.check(assembly.launcher)
     yield from _parameters(assembly)
     yield from _sections(config, loaded)
 
@@ -100,23 +99,6 @@ def _plugins(config: Config, loaded: Plugins, routes: Routes) -> Iterator[Findin
             yield Finding(
                 "error", "plugin", f"{plugin.name} is left out: {plugin.problem}", _plugin_advice(plugin), *place
             )
-
-
-def _privileged_jobs(launcher: Launcher) -> Iterator[Finding]:
-    """Check that root runs the jobs that are to be root's."""
-    wanted = {name: plugin for name, (plugin, _) in launcher.job_types.items() if launcher.has_unit(name)}
-    permitted = units.permitted_types() if wanted else None
-    missing = [] if permitted is None else [name for name in wanted if name not in permitted]
-    if missing:
-        plugins = ", ".join(sorted({wanted[name].name for name in missing}))
-        message = f"root does not run jobs of the types {' '.join(missing)}: what {plugins} does by them is refused"
-        value = " ".join([*(permitted or ()), *missing])
-        advice = (
-            f'Put Environment="{units.TYPES}={value}" below [Service] in a drop-in, /etc/systemd/system/'
-            "jidoteki-job@.service.d/types.conf, with the types of other plugins that are to be enabled, "
-            "and run: systemctl daemon-reload"
-        )
-        yield Finding("error", "plugin", message, advice)
 
 
 def _index(config: Config, problem: str) -> int:

@@ -48,7 +48,7 @@ def _not_roots(found: list[Path]) -> Iterator[Finding]:
     for part in parts:
         message = "somebody else than root owns it or may write to it, so that root runs no jobs here"
         place = shlex.quote(str(part))
-        yield Finding("error", "permissions", message, f"Run: chown root: {place} && chmod go-w {place}", str(part))
+        yield Finding("error", "permissions", message, f"Run: chown root {place} && chmod go-w {place}", str(part))
 
 
 def _writable(found: list[Path]) -> Iterator[Finding]:

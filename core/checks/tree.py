@@ -18,7 +18,8 @@ from jidoteki.hookspecs import Finding, named_tokens, paths
 
 def check(appliance: Appliance, config: Config) -> Iterator[Finding]:
     """Check the files."""
-    yield from _versions(appliance)
+    if config.values["jobs"]["run-as"] != "unit":  # there the record is root's, and out of the service's sight
+        yield from _versions(appliance)
     yield from _permissions(appliance, config)
     yield from _owners(appliance)
     yield from _space(appliance, config)

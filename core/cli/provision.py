@@ -155,7 +155,7 @@ class _Provisioning:
             return
         with self._owning(path.parent) as is_service:
             appliance.replace_file(path, content, mode=0o600 if path.name in SECRET else 0o644)
-            if self.owner and not is_service and path.name in SECRET:  # of root, and the service reads it
+            if self.owner and self.owner.user and not is_service and path.name in SECRET:  # of root; the service reads it
                 os.chown(path, 0, self.owner.group)
                 path.chmod(0o640)
         self.made[path] = None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
-import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +19,8 @@ TIMEOUT: Final = 90.0
 LOOK_EACH: Final = 0.05
 #: The variable of the unit's environment that lists them, which only root sets.
 TYPES: Final = "JIDOTEKI_JOB_TYPES"
+#: A run that there never is.
+_NONE: Final = "000000-none"
 _LIVE: Final = "active,activating,deactivating,reloading"
 _CHUNK: Final = 64 * 1024
 
@@ -106,13 +106,25 @@ class UnitProcess(JobProcess):
         return 0.0
 
 
-def permitted_types() -> list[str] | None:
-    """Return the types of the jobs that root runs, by the unit's environment; None if systemd does not tell."""
-    with contextlib.suppress(OSError, ValueError):
-        done = _systemctl("show", "--property=Environment", "--value", _unit("000000-none"))
-        variables = dict(each.split("=", 1) for each in shlex.split(done.stdout))
-        return None if done.returncode else variables.get(TYPES, "").split()
-    return None
+def properties(*names: str) -> dict[str, str]:
+    """Return properties of the unit, as systemctl(1) shows them.
+
+    :raises OSError: systemd does not tell.
+    """
+    done = _systemctl("show", f"--property={','.join(names)}", _unit(_NONE))
+    if done.returncode:
+        raise RefusedError(_reason(done))
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def require_permission() -> None:
+    """Check that this user may have such units started and stopped, by stopping one that does not run.
+
+    :raises OSError: he may not, or systemd does not answer.
+    """
+    done = _systemctl("stop", _unit(_NONE))
+    if done.returncode:
+        raise RefusedError(_reason(done))
 
 
 def is_active(id: str) -> bool:
@@ -141,8 +153,11 @@ def _listed(pattern: str) -> bool:
 
 def _require(done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode:
-        reason = " ".join(done.stderr.split()) or f"systemctl ended with exit status {done.returncode}"
-        raise RefusedError(f"systemd does not start its unit: {reason}")
+        raise RefusedError(f"systemd does not start its unit: {_reason(done)}")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(done.stderr.split()) or f"systemctl ended with exit status {done.returncode}"
 
 
 def _systemctl(verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ import pytest
 
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli.init import make
+from jidoteki.core.cli.provision import SECRET
 from jidoteki.testing import Host
 from jidoteki.testing.host import COMMAND
 
@@ -206,6 +207,14 @@ def test_where_no_unit_is_started_jobs_are_the_services_own(root: Path, keys: Pa
     assert done.returncode == 0
     assert "jobs" not in json.loads((root / "usr/local/etc/jidoteki-admin-api.json").read_text())
     assert (root / ADMIN / "etc/updates.key").is_file() and not (root / ADMIN / "keys").exists()
+
+
+def test_where_root_serves_its_secrets_are_for_root_alone(root: Path, keys: Path, provision: Provision) -> None:
+    (keys / "license.key").write_bytes(b"-----BEGIN PGP PRIVATE KEY BLOCK-----")
+
+    assert provision("--user", "root", "--keys", keys).returncode == 0
+
+    assert {stat.S_IMODE((root / ADMIN / "etc" / name).stat().st_mode) for name in SECRET} == {0o600}
 
 
 def test_an_updates_key_that_may_not_be_meant_so_is_told(root: Path, keys: Path, provision: Provision) -> None:

@@ -53,6 +53,7 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
     with booted(bare) as guest:
         guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
         guest.run("jidoteki", "provision", timeout=120)
+        guest.run("systemctl", "enable", "--quiet", f"{SERVICE}.socket")
 
         said = guest.run("dpkg", "--purge", SERVICE)
 

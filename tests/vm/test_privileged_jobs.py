@@ -441,6 +441,50 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
         guest.sh(f"rm -rf {plugins} {drop_in}; systemctl daemon-reload")
 
 
+RULE = "/usr/share/polkit-1/rules.d/50-jidoteki-job.rules"
+#: What keeps the service from having root's jobs started, what ends that, and what check says of it.
+OUT_OF_ORDER = {
+    "no rule": (f"mv {RULE} /root", f"mv /root/{Path(RULE).name} {RULE}", "authentication required"),
+    "no polkit": ("systemctl mask --now polkit", "systemctl unmask polkit", "polkit.service is masked"),
+    "no unit": ("mv /usr/lib/systemd/system/jidoteki-job@.service /root; systemctl daemon-reload",
+                "mv /root/jidoteki-job@.service /usr/lib/systemd/system; systemctl daemon-reload",
+                "jidoteki-job@.service is not-found"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", OUT_OF_ORDER)
+def test_check_finds_that_root_runs_no_jobs(guest: Guest, fault: str) -> None:
+    spoil, mend, said = OUT_OF_ORDER[fault]
+
+    def told() -> list[str]:
+        return [each["message"] for each in json.loads(guest.run("jidoteki", "check", "--json", check=False).stdout)]
+
+    assert not [each for each in told() if "root runs no jobs" in each]
+    guest.sh(spoil)
+    try:
+        wait_until(lambda: any("root runs no jobs" in each for each in told()))
+        [found] = [each for each in told() if "root runs no jobs" in each]
+        assert said in found
+    finally:
+        guest.sh(mend)
+    wait_until(lambda: not any("root runs no jobs" in each for each in told()))
+
+
+@pytest.mark.parametrize("kind", ["EnvironmentFile", "Environment"])
+def test_check_misses_no_type_that_an_environment_file_names(guest: Guest, kind: str) -> None:
+    drop_in, types = "/etc/systemd/system/jidoteki-job@.service.d", "JIDOTEKI_JOB_TYPES=update settings"
+    guest.path(drop_in).mkdir()
+    guest.path("/root/types").write_text(f"{types}\n")
+    line = {"EnvironmentFile": "EnvironmentFile=/root/types", "Environment": f'Environment="{types}"'}[kind]
+    (guest.path(drop_in) / "types.conf").write_text(f"[Service]\n{line}\n")
+    guest.sh("systemctl daemon-reload")
+    try:
+        said = guest.run("jidoteki", "check", check=False).stdout
+        assert ("root does not run jobs of the types" in said) == (kind == "Environment")
+    finally:
+        guest.sh(f"rm -rf {drop_in} /root/types; systemctl daemon-reload")
+
+
 CONFIGURATION = "/usr/local/etc/jidoteki-admin-api.json"
 #: What whoever administers a machine does to it, and how many findings come of it.
 ASTRAY = {
@@ -449,6 +493,8 @@ ASTRAY = {
     "a list of backups for root alone": (f"chmod 600 {ADMIN}/keys/backup.txt", 1),
     "a script for root alone": (f"echo '#!/bin/sh' >{ADMIN}/bin/certs.sh; chmod 700 {ADMIN}/bin/certs.sh", 1),
     "a directory of root's": (f"chown root: {ADMIN}/log", 1),
+    "a configuration of the service's": (f"chown jidoteki: {CONFIGURATION}; chmod 640 {CONFIGURATION}", 1),
+    "a masked unit": ("systemctl mask jidoteki-job@.service", 1),
     "a directory of plugins that is the service's": (
         "install -d -o jidoteki /usr/local/etc/plugins; "
         f'sed -i \'0,/{{/s//{{"plugin-directory":"usr\\/local\\/etc\\/plugins",/\' {CONFIGURATION}',

@@ -1,0 +1,62 @@
+"""Checks of whether root runs the jobs that are to be root's, by what systemd says."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from jidoteki.core.jobs import units
+from jidoteki.core.jobs.launch import Launcher
+from jidoteki.hookspecs import Finding
+
+TEMPLATE: Final = "jidoteki-job@.service"
+#: Is there where systemd is process 1: sd_booted(3).
+BOOTED: Final = Path("/run/systemd/system")
+
+
+def check(launcher: Launcher) -> Iterator[Finding]:
+    """Check whether the service may have such jobs started, and root runs each type of them."""
+    wanted = {name: plugin.name for name, (plugin, _) in launcher.job_types.items() if launcher.has_unit(name)}
+    if not wanted:
+        return
+    if not BOOTED.is_dir():
+        message = "systemd, by which root runs jobs, does not run here"
+        yield Finding("note", "job", message, 'In an image this is as it should be. Else take "jobs" out of the file.')
+        return
+    try:
+        unit = units.properties("LoadState", "Environment", "EnvironmentFiles")
+        if unit["LoadState"] == "loaded":
+            units.require_permission()
+    except OSError as error:
+        advice = "See that dbus and polkit run: systemctl status dbus polkit. Else install the service's package anew."
+        yield Finding("error", "job", f"root runs no jobs: {error}", advice)
+        return
+    if unit["LoadState"] != "loaded":
+        advice = "Install the service's package anew."
+        if unit["LoadState"] == "masked":
+            advice = f"Run: systemctl unmask {TEMPLATE}"
+        yield Finding("error", "job", f"root runs no jobs: {TEMPLATE} is {unit['LoadState']}", advice)
+    elif not unit.get("EnvironmentFiles"):  # which the service may not be able to read
+        yield from _types(wanted, unit["Environment"])
+
+
+def _types(wanted: dict[str, str], environment: str) -> Iterator[Finding]:
+    """Check that the unit names each type.
+
+    :param wanted: the name of the plugin of each type.
+    :param environment: of the unit, as a shell would read it.
+    """
+    variables = dict(each.split("=", 1) for each in shlex.split(environment))
+    permitted = variables.get(units.TYPES, "").split()
+    missing = [name for name in wanted if name not in permitted]
+    if missing:
+        plugins = ", ".join(sorted({wanted[name] for name in missing}))
+        message = f"root does not run jobs of the types {' '.join(missing)}: what {plugins} does by them is refused"
+        advice = (
+            f'Put Environment="{units.TYPES}={" ".join([*permitted, *missing])}" below [Service] in a drop-in, '
+            f"/etc/systemd/system/{TEMPLATE}.d/types.conf, with the types of other plugins that are to be enabled, "
+            "and run: systemctl daemon-reload"
+        )
+        yield Finding("error", "plugin", message, advice)
