@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import TOKEN
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+expect.set_options(timeout=15_000)  # a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -72,6 +75,7 @@ class Tab:
 
     :param requests: `METHOD URL` of each request.
     :param bodies: header and body of each request, as text.
+    :param loading: what a screen says in the language of the browser until it is there.
     """
 
     page: Any
@@ -81,6 +85,8 @@ class Tab:
     sizes: list[int] = field(default_factory=list)
     statuses: list[tuple[int, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    unanswered: set[Any] = field(default_factory=set)
+    loading: str = "Loading …"
 
     def open(self, path: str = "/") -> Tab:
         """Load a page of the appliance."""
@@ -106,7 +112,8 @@ class Tab:
         leave = self.page.locator("dialog[open] button.primary")
         if leave.count():
             leave.click()
-        self.page.wait_for_selector(".screen:not(:has-text('Loading …'))")
+        expect(self.page.locator(f"nav a[href='/dashboard/{screen}']")).to_have_attribute("aria-current", "page")
+        self.page.wait_for_selector(f".screen:not(:has-text('{self.loading}'))")
         return self
 
     def text(self) -> str:
@@ -120,6 +127,22 @@ class Tab:
     def until(self, expression: str, seconds: float = 15.0) -> None:
         """Wait until an expression is true; the page's policy keeps playwright's own way from evaluating it."""
         wait_until(lambda: self.page.evaluate(expression), seconds, 0.1)
+
+    def becomes(self, expression: str, value: object, seconds: float = 15.0) -> None:
+        """Wait until an expression has a value; where it has not, show the one that it had last."""
+        deadline = time.monotonic() + seconds
+        while (last := self.page.evaluate(expression)) != value and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
+        assert last == value, expression
+
+    def settle(self) -> Tab:
+        """Wait until all that the page asked for has been there for a moment, but for streams of events."""
+        quiet, deadline = 0, time.monotonic() + 15
+        while quiet < 3 and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
+            quiet = 0 if self.unanswered else quiet + 1
+        assert quiet == 3, self.unanswered
+        return self
 
     def asked(self, pattern: str) -> list[str]:
         """Return the requests that match a pattern."""
@@ -157,6 +180,8 @@ class Browser:
         page = (profile or self.profile(**options)).new_page()
         tab = Tab(page, host)
         page.on("request", lambda sent: _note(tab, sent))
+        for end in ("requestfinished", "requestfailed"):
+            page.on(end, lambda sent: tab.unanswered.discard(sent))
         page.on("response", lambda got: tab.statuses.append((got.status, got.url)))
         page.on("console", lambda said: _complain(tab, said))
         page.on("pageerror", lambda error: tab.complaints.append(f"PAGE {error}"))
@@ -171,6 +196,8 @@ class Browser:
 def _note(tab: Tab, sent: Any) -> None:
     tab.requests.append(f"{sent.method} {sent.url}")
     tab.bodies.append(f"{sent.headers} {sent.post_data_buffer!r}")
+    if "/admin/events" not in sent.url:
+        tab.unanswered.add(sent)
 
 
 def _complain(tab: Tab, said: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
-from dashboardkit import Browser, needs_browser
+from dashboardkit import Browser, expect, needs_browser
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
@@ -60,16 +61,16 @@ def test_open_setup_is_shown_at_the_first_load_and_leads_home(
     tab = dashboard_browser.tab(jidoteki_host(token=None)).open()
 
     tab.wait_for("Set up this appliance")
-    assert tab.page.locator("#passphrase").count() == 0
+    expect(tab.page.locator("#passphrase")).to_have_count(0)
     tab.page.fill("#newtoken", "a-new-token")
     tab.page.fill("#again", "another")
     tab.page.click("button.primary")
     tab.wait_for("The two tokens differ.")
-    assert tab.page.evaluate("document.activeElement.id") == "again"
+    expect(tab.page.locator("#again")).to_be_focused()
     tab.page.fill("#again", "a-new-token")
     tab.page.click("button.primary")
     tab.page.wait_for_selector("nav")
-    assert tab.page.title().startswith("Home")
+    expect(tab.page).to_have_title(re.compile("^Home"))
     tab.assert_quiet()
 
 
@@ -150,12 +151,12 @@ def test_second_tab_is_signed_in_and_both_are_signed_out_together(
     first = dashboard_browser.tab(host, profile).login(kept=True)
     second = dashboard_browser.tab(host, profile).open("/dashboard/update")
     second.page.wait_for_selector("nav")
-    assert second.page.title().startswith("Update")
+    expect(second.page).to_have_title(re.compile("^Update"))
 
     second.page.click("text=Sign out")
     second.page.wait_for_selector("#token")
     first.page.wait_for_selector("#token")
-    assert first.page.evaluate(KEPT) is None
+    first.becomes(KEPT, None)
     for tab in (first, second):
         tab.assert_quiet()
 
@@ -167,8 +168,8 @@ def test_wrong_token_costs_one_request_and_keeps_the_focus(dashboard_browser: Br
     tab.wait_for("This API token is not valid.")
 
     assert len(tab.asked("/api/v1/admin/")) == 1
-    assert tab.page.evaluate("document.activeElement.id") == "token"
-    assert tab.page.get_attribute("#token", "aria-invalid") is not None
+    expect(tab.page.locator("#token")).to_be_focused()
+    expect(tab.page.locator("#token")).to_have_attribute("aria-invalid", "")
     tab.assert_quiet(REFUSED)
 
 
@@ -198,14 +199,14 @@ def test_token_changed_elsewhere_ends_all_tabs_without_throttling_the_address(
 
 def test_deep_link_works_after_login_and_back_goes_back(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     tab = dashboard_browser.tab(jidoteki_host()).login(path="/dashboard/update")
-    assert tab.page.title().startswith("Update")
+    expect(tab.page).to_have_title(re.compile("^Update"))
 
     tab.go("activity")
-    assert tab.page.url.endswith("/dashboard/activity")
-    assert tab.page.evaluate("document.activeElement.tagName") == "H1"
+    expect(tab.page).to_have_url(f"{tab.host.url}/dashboard/activity")
+    expect(tab.page.locator("#app h1")).to_be_focused()
     tab.page.go_back()
-    tab.until("document.title.startsWith('Update')")
-    assert "Update" in tab.page.inner_text("h1")
+    expect(tab.page).to_have_title(re.compile("^Update"))
+    expect(tab.page.locator("#app h1")).to_have_text("Update")
     tab.assert_quiet()
 
 
@@ -219,7 +220,7 @@ def test_menu_shows_only_what_a_named_token_may_do(dashboard_browser: Browser, j
     assert "/dashboard/backup" in links
     assert "/dashboard/network" not in links and "/dashboard/update" not in links
     assert "/dashboard/storage" not in links  # not enabled
-    assert tab.page.locator("nav button.restart").count() == 0
+    expect(tab.page.locator("nav button.restart")).to_have_count(0)
 
 
 def test_dashboard_that_is_switched_off_serves_nothing(jidoteki_host: MakeHost) -> None:
@@ -234,5 +235,5 @@ def test_token_that_was_copied_with_a_space_is_the_same_token(
 ) -> None:
     tab = dashboard_browser.tab(jidoteki_host()).login(token=f" {TOKEN} ")  # which no token has
 
-    assert tab.page.inner_text("h1") == "Home"
+    expect(tab.page.locator("#app h1")).to_have_text("Home")
     tab.assert_quiet()

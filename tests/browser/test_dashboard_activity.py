@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from places import SAMPLES
 
 from jidoteki.testing import Host, wait_until
@@ -52,12 +52,12 @@ def test_jobs_and_requests_appear_while_they_happen(dashboard_browser: Browser, 
 
     work(host, "badly")
     row(tab).get_by_text("Failed").wait_for()
-    assert f"It broke {MARKUP}" in row(tab).inner_text()
-    assert "Administrator" in row(tab).inner_text() and "from 127.0.0.1" in row(tab).inner_text()
+    for told in (f"It broke {MARKUP}", "Administrator", "from 127.0.0.1"):
+        expect(row(tab)).to_contain_text(told, use_inner_text=True)
     requests = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Who did what"))
     requests.locator("tbody tr").first.get_by_text("Started").wait_for()
-    assert "Tools" in requests.inner_text()
-    assert tab.page.locator("main img").count() == 0
+    expect(requests).to_contain_text("Tools", use_inner_text=True)
+    expect(tab.page.locator("main img")).to_have_count(0)
     tab.assert_quiet()
 
 
@@ -81,7 +81,7 @@ def test_files_that_were_sent_and_not_used_are_listed_and_can_be_removed(
     whole = begin(host, "Päckchen.tar", bytes(2_000), 2_000)
     tab = dashboard_browser.tab(host).login().go("activity")
     listed = tab.page.locator("[data-upload]")
-    listed.nth(1).wait_for()
+    expect(listed).to_have_count(2)
     shown = {each.get_attribute("data-upload"): each.inner_text() for each in listed.all()}
     assert f"half {MARKUP}.enc" in shown[half] and "300 kB of 1" in shown[half]
     assert "Päckchen.tar" in shown[whole] and "All of it has arrived: 2 kB." in shown[whole]
@@ -91,9 +91,9 @@ def test_files_that_were_sent_and_not_used_are_listed_and_can_be_removed(
     assert len(host.get("/uploads").json["uploads"]) == 2
     tab.page.locator(f"[data-upload='{half}'] button").click()
     tab.page.click("dialog .danger")
-    tab.until("document.querySelectorAll('[data-upload]').length === 1")
+    expect(listed).to_have_count(1)
     assert [each["id"] for each in host.get("/uploads").json["uploads"]] == [whole]
-    assert tab.page.evaluate("document.activeElement.id") == "uploads"
+    expect(tab.page.locator("#uploads")).to_be_focused()
 
     host.curl("DELETE", f"/uploads/{whole}", "-H", "Tus-Resumable: 1.0.0")
     tab.wait_for("No file waits here for its use.")
@@ -118,7 +118,7 @@ def test_sent_files_are_not_shown_to_whom_they_are_closed(dashboard_browser: Bro
 
     tab = dashboard_browser.tab(host).login(token).go("activity")
 
-    tab.wait_for("Nothing has run here yet.")
+    tab.settle().wait_for("Nothing has run here yet.")
     assert "Sent files" not in tab.text() and not tab.asked("admin/uploads")
     tab.assert_quiet()
 
@@ -128,7 +128,7 @@ def test_details_show_the_log_and_let_cancel_what_runs(dashboard_browser: Browse
     work(host, "slowly")
     tab = dashboard_browser.tab(host).login().go("activity")
     row(tab).get_by_text("Running").wait_for()
-    assert row(tab, 1).get_by_text("Done").count() == 1
+    row(tab, 1).get_by_text("Done").wait_for()
 
     row(tab).get_by_role("button", name="Details").click()
     tab.page.locator("td.details pre.log").get_by_text(f"Working {MARKUP}").wait_for()
@@ -136,10 +136,10 @@ def test_details_show_the_log_and_let_cancel_what_runs(dashboard_browser: Browse
     row(tab).get_by_text("Cancelled").wait_for()
     tab.wait_for("It was cancelled.")
     row(tab, 1).get_by_role("button", name="Details").click()
-    tab.until("document.querySelectorAll('td.details').length === 1")
+    expect(tab.page.locator("td.details")).to_have_count(1)
     tab.page.locator("td.details pre.log").get_by_text(f"Working {MARKUP}").wait_for()
     row(tab, 1).get_by_role("button", name="Details").click()
-    tab.until("!document.querySelector('td.details')")
+    expect(tab.page.locator("td.details")).to_have_count(0)
     tab.assert_quiet()
 
 
@@ -151,8 +151,8 @@ def test_details_stay_when_another_job_begins(dashboard_browser: Browser, host: 
 
     ended(host, work(host, "well"))
     tab.page.wait_for_selector("tr[data-job] >> nth=1")
-    assert row(tab, 1).get_by_role("button", name="Details").get_attribute("aria-expanded") == "true"
-    assert "Working" in tab.page.locator("td.details pre.log").inner_text()
+    expect(row(tab, 1).get_by_role("button", name="Details")).to_have_attribute("aria-expanded", "true")
+    expect(tab.page.locator("td.details pre.log")).to_contain_text("Working", use_inner_text=True)
     tab.assert_quiet()
 
 
@@ -160,14 +160,12 @@ def test_older_jobs_come_in_pages(dashboard_browser: Browser, host: Host) -> Non
     for _ in range(22):
         ended(host, work(host, "well"))
     tab = dashboard_browser.tab(host).login().go("activity")
-    row(tab, 19).wait_for()
-    assert tab.page.locator("tr[data-job]").count() == 20
+    expect(tab.page.locator("tr[data-job]")).to_have_count(20)
 
     jobs = tab.page.locator(".card", has=tab.page.get_by_role("heading", name="Tasks"))
     jobs.get_by_role("button", name="Show older ones").click()
-    row(tab, 21).wait_for()
-    assert tab.page.locator("tr[data-job]").count() == 22
-    assert jobs.get_by_role("button", name="Show older ones").count() == 0
+    expect(tab.page.locator("tr[data-job]")).to_have_count(22)
+    expect(jobs.get_by_role("button", name="Show older ones")).to_have_count(0)
     tab.assert_quiet()
 
 
@@ -230,7 +228,7 @@ def test_reader_may_not_cancel(dashboard_browser: Browser, jidoteki_host: MakeHo
     row(tab).get_by_role("button", name="Details").click()
     tab.page.locator("td.details pre.log").wait_for()
 
-    assert tab.page.get_by_role("button", name="Cancel").count() == 0
+    expect(tab.page.get_by_role("button", name="Cancel")).to_have_count(0)
     tab.assert_quiet()
 
 
@@ -258,15 +256,15 @@ def test_logs_are_read_and_searched(dashboard_browser: Browser, host: Host) -> N
 
     tab.page.get_by_label("Search in this log").fill("IT BROKE <")
     tab.wait_for("1 line found")
-    assert tab.page.locator(".viewer mark").inner_text() == "It broke <"
-    assert "Working" not in log.inner_text()
+    expect(tab.page.locator(".viewer mark")).to_have_text("It broke <", use_inner_text=True)
+    expect(log).not_to_contain_text("Working", use_inner_text=True)
     tab.page.get_by_label("Search in this log").fill("[")
     tab.wait_for("0 lines found")
     tab.page.get_by_label("Search in this log").fill(":")
     tab.wait_for("2 lines found")
     tab.page.get_by_label("Search in this log").fill("nowhere")
     tab.wait_for("0 lines found")
-    assert tab.page.locator("main img").count() == 0
+    expect(tab.page.locator("main img")).to_have_count(0)
     tab.assert_quiet()
 
 

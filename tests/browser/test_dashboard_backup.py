@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from backupkit import keep_busy
-from dashboardkit import SETTINGS, Browser, Tab, needs_browser
+from dashboardkit import SETTINGS, Browser, Tab, expect, needs_browser
 from updatekit import REFUSED, slow_down, uploads
 
 from jidoteki.testing import Host, wait_until
@@ -71,19 +71,19 @@ def test_backup_is_made_shown_and_downloaded_with_the_shown_checksum(
     host = jidoteki_host()
     fill(host, 3_000_000)
     tab = backup_screen(dashboard_browser, host)
-    assert "There is no backup on this appliance yet." in tab.text()
-    assert re.search(r"Free space\s+[\d.]+ [GT]B of [\d.]+ [GT]B", tab.text())
+    tab.wait_for("There is no backup on this appliance yet.")
+    expect(tab.page.locator(".facts")).to_contain_text(re.compile(r"Free space\s*[\d.]+ [GT]B of [\d.]+ [GT]B"))
 
     make_backup(tab)
-    assert tab.page.locator("[aria-labelledby=backup] .facts").count() == 1  # in one column of values
+    expect(tab.page.locator("[aria-labelledby=backup] .facts")).to_have_count(1)  # in one column of values
     with tab.page.expect_download() as downloading:
         tab.page.click("main button:has-text('Download')")
     saved = Path(downloading.value.path())
 
     today = tab.page.evaluate("new Date().toLocaleDateString('sv')")
     assert downloading.value.suggested_filename == f"127.0.0.1-{today}-backup.tar"
-    assert tab.page.inner_text(".facts code") == digest(saved)
-    assert "MB" in tab.page.inner_text(".facts")
+    expect(tab.page.locator(".facts code")).to_have_text(digest(saved), use_inner_text=True)
+    expect(tab.page.locator(".facts")).to_contain_text("MB", use_inner_text=True)
     assert "ticket=" in downloading.value.url and "hash=" not in downloading.value.url
     assert tab.page.request.get(downloading.value.url).status == 403  # it works once
     tab.assert_quiet()
@@ -143,8 +143,8 @@ def test_backup_that_somebody_else_makes_is_shown_and_one_that_failed_says_why(
     assert host.post("/backup", "-F", "action=START").status == 202
 
     told = tab.page.locator("#now [role=alert]")
-    told.wait_for()
-    assert "Nothing that backup.txt lists" in told.inner_text()
+    expect(told).to_contain_text("Nothing that backup.txt lists", use_inner_text=True)
+    tab.page.wait_for_selector("#backup")
     assert tab.page.locator("main [role=alert]").count() == 1
     tab.page.reload()
     tab.page.wait_for_selector("main [role=alert]:has-text('Nothing that backup.txt lists')")
@@ -166,13 +166,13 @@ def test_restore_is_previewed_confirmed_by_a_word_and_brings_the_data_back(
     tab.page.check(f"#{mode}")
     check(tab, saved)
     tab.page.wait_for_selector("#preview")
-    told = tab.page.inner_text("section:has(#preview)")
+    told = tab.page.inner_text("section:has(#preview)")  # all of it is drawn at once
     assert ("1 file that is not in the backup will be removed:" in told) == (mode == "exact")
     assert ("app/later" in told) == (mode == "exact")
     facts = tab.page.inner_text("section:has(#preview) .facts")
     assert "1.0.0" in facts and "3" in facts and "Free space" in facts
     confirm(tab, "yes")
-    assert "Please type “restore”." in tab.page.inner_text("dialog")
+    expect(tab.page.locator("dialog")).to_contain_text("Please type “restore”.", use_inner_text=True)
     assert settings.read_text() == "spoilt"
     tab.page.fill("#dialog-typed", "restore")
     tab.page.keyboard.press("Enter")
@@ -181,7 +181,7 @@ def test_restore_is_previewed_confirmed_by_a_word_and_brings_the_data_back(
     tab.wait_for("Last restore:")
     assert settings.read_text() == '{"theme": "dark"}\n'
     assert later.exists() == (mode == "merge")
-    assert tab.page.locator("#preview").count() == 0
+    expect(tab.page.locator("#preview")).to_have_count(0)
     wait_until(lambda: uploads(host) == [])
     tab.assert_quiet()
 
@@ -204,9 +204,8 @@ def test_file_that_was_made_after_the_preview_and_removed_is_told(
     confirm(tab)
 
     told = tab.page.locator("#outcome .told")
-    told.wait_for()
-    assert "The data changed after the preview: 2 files were removed." in told.inner_text()
-    assert told.locator("code").all_inner_texts() == ["app/later", shown]
+    expect(told).to_contain_text("The data changed after the preview: 2 files were removed.", use_inner_text=True)
+    expect(told.locator("code")).to_have_text(["app/later", shown], use_inner_text=True)
     tab.assert_quiet()
 
 
@@ -240,7 +239,7 @@ def test_archive_that_is_none_is_refused_with_the_reason(
     check(tab, tmp_path / "no.tar")
 
     tab.page.wait_for_selector("main [role=alert]:has-text('The archive is no tar archive')")
-    assert tab.page.locator("#field-archive").is_visible()
+    expect(tab.page.locator("#field-archive")).to_be_visible()
     wait_until(lambda: uploads(host) == [])
     tab.assert_quiet(REFUSED)
 
@@ -263,8 +262,7 @@ def test_too_little_space_is_told_in_the_words_of_the_appliance(
     confirm(tab)
 
     told = tab.page.locator("main [role=alert]")
-    told.wait_for()
-    assert "there is room for only 0" in told.inner_text()
+    expect(told).to_contain_text("there is room for only 0", use_inner_text=True)
     assert not (host.appliance.data / "app/file").exists()
     tab.assert_quiet(REFUSED)
 
@@ -288,6 +286,7 @@ def test_restore_that_loses_its_connection_is_followed_to_its_end(
     confirm(tab)
 
     tab.wait_for("The backup is restored.")
+    tab.wait_for("Last restore:")
     assert tab.page.locator("main [role=alert]").count() == 0
     tab.assert_quiet("ERR_FAILED")
 
@@ -353,6 +352,6 @@ def test_large_backup_is_downloaded_in_little_memory(
     saved = downloaded(tab, tmp_path / "backup.tar")
 
     assert saved.stat().st_size > size
-    assert tab.page.inner_text(".facts code") == digest(saved)
+    expect(tab.page.locator(".facts code")).to_have_text(digest(saved), use_inner_text=True)
     assert peak_memory(dashboard_browser) - before < 300_000_000
     tab.assert_quiet()

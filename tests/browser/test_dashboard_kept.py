@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
-from dashboardkit import SETTINGS, Browser, Tab, needs_browser
+from dashboardkit import SETTINGS, Browser, Tab, expect, needs_browser
 
 from jidoteki.testing import Host, wait_until
 from jidoteki.testing.fixtures import MakeHost
@@ -35,11 +36,15 @@ def editing(browser: Browser, host: Host) -> Tab:
 def test_menu_works_whatever_the_health_file_says(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     host = jidoteki_host(enable=("backup",), health={"refresh": 0})
     tab = dashboard_browser.tab(host).login()
-    for odd in ({"cpu": {"load": 0.5}, "disk": 7}, {"cpu": "busy", "memory": {"percentage": "much"}}):
+    for shown, odd in (
+        (1, {"cpu": {"load": 0.5}, "disk": 7}),
+        (0, {"cpu": "busy", "memory": {"percentage": "much"}}),
+    ):
         host.appliance.replace_file(host.appliance.etc / "health.json", json.dumps({"status": 1, **odd}))
         tab.page.reload()
         tab.page.wait_for_selector("nav")
         tab.go("activity").go("home")
+        expect(tab.page.locator("header .figures dd")).to_have_count(shown)
         assert "NaN" not in tab.text() and "undefined" not in tab.text()
     tab.assert_quiet()
 
@@ -49,16 +54,17 @@ def test_what_was_entered_is_left_only_after_a_question(dashboard_browser: Brows
     for link in ("home", "network"):
         tab.page.click(f"nav a[href='/dashboard/{link}']")
         tab.page.click("dialog button:has-text('Cancel')")
+        expect(tab.page.locator("dialog")).to_have_count(0)
         assert tab.page.input_value("#field-hostname") == "half.typed"
 
     tab.page.focus("a.skip")
     tab.page.keyboard.press("Enter")
-    assert tab.page.evaluate("document.activeElement.id") == "content"
+    expect(tab.page.locator("#content")).to_be_focused()
     assert tab.page.input_value("#field-hostname") == "half.typed"
 
     tab.page.click("nav a[href='/dashboard/home']")
     tab.page.click("dialog button:has-text('Leave the page')")
-    tab.until("document.title.startsWith('Home')")
+    expect(tab.page).to_have_title(re.compile("^Home"))
     tab.assert_quiet()
 
 
@@ -107,13 +113,13 @@ def test_language_that_cannot_be_had_is_english(dashboard_browser: Browser, jido
     host = jidoteki_host(plugins={"dashboard": {"languages": {"fr": "/usr/local/etc/fr.json"}}}, start=False)
     host.appliance.replace_file(host.appliance.system_etc / "fr.json", '{"Sign in": "Se connecter"}')
     host.start()
-    assert "Se connecter" in dashboard_browser.tab(host, locale="fr-FR").open().page.inner_text("button.primary")
+    french = dashboard_browser.tab(host, locale="fr-FR").open()
+    expect(french.page.locator("button.primary")).to_have_text("Se connecter")
     for locale, failure in (("fr-FR", {"body": '{"Sign'}), ("de-DE", None), ("de-DE", {"status": 503})):
         profile = dashboard_browser.profile(locale=locale)
         profile.route("**/languages/*", answering(failure))
         tab = dashboard_browser.tab(host, profile).open()
-        tab.page.wait_for_selector("button.primary")
-        assert tab.page.inner_text("button.primary") == "Sign in"
+        expect(tab.page.locator("button.primary")).to_have_text("Sign in")
 
 
 def answering(failure: dict[str, Any] | None) -> Any:
@@ -128,12 +134,12 @@ def test_answers_that_are_lost_at_the_beginning_leave_no_empty_page(
     for each in lost:
         tab.page.route(each, lambda route: route.abort())
     tab.page.reload()
-    time.sleep(1)
+    tab.page.wait_for_timeout(1_000)
     assert "Loading" in tab.text()
 
     tab.page.unroute(lost[0])
     tab.page.route(lost[0], lambda route: route.fulfill(status=503, body="{}"))
-    time.sleep(3)
+    tab.page.wait_for_timeout(3_000)
     assert tab.page.locator("#token").count() == 0
     for each in lost:
         tab.page.unroute(each)
@@ -150,8 +156,8 @@ def test_changelog_of_any_shape_is_shown_at_once(dashboard_browser: Browser, jid
     shown.wait_for()
 
     assert time.monotonic() - began < 10
-    assert shown.locator("h3").first.inner_text() == "Changes"
-    assert "2**3**4 and **kwargs" in shown.inner_text()
+    expect(shown.locator("h3").first).to_have_text("Changes")
+    expect(shown).to_contain_text("2**3**4 and **kwargs")
 
 
 def test_upload_is_left_only_after_a_question(
@@ -169,7 +175,7 @@ def test_upload_is_left_only_after_a_question(
     wait_until(lambda: host.get("/uploads").json["uploads"])
 
     tab.page.click("nav a[href='/dashboard/home']")
-    assert "is thrown away" in tab.page.inner_text("dialog")
+    expect(tab.page.locator("dialog")).to_contain_text("is thrown away")
     tab.page.click("dialog button:has-text('Cancel')")
     assert len(host.get("/uploads").json["uploads"]) == 1
     tab.page.click("nav a[href='/dashboard/home']")

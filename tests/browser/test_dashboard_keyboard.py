@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 
 from jidoteki.testing.fixtures import MakeHost
 
@@ -46,12 +46,12 @@ def test_first_run_and_network_settings_are_done_by_keyboard_alone(
     tab.page.keyboard.type("a-new-token")
     tab.page.keyboard.press("Enter")
     tab.page.wait_for_selector("nav")
-    tab.until("document.activeElement.tagName === 'H1'")
+    expect(tab.page.locator("#app h1")).to_be_focused()
 
     reach(tab, "Network")
     tab.page.keyboard.press("Enter")
-    tab.until("document.title.startsWith('Network') && document.activeElement.tagName === 'H1'")
     tab.page.wait_for_selector("#field-hostname")
+    expect(tab.page.locator("#app h1:has-text('Network')")).to_be_focused()
     reach(tab, "field-hostname")
     tab.page.keyboard.type("keys.example")
     reach(tab, "field-interface")
@@ -60,8 +60,8 @@ def test_first_run_and_network_settings_are_done_by_keyboard_alone(
     tab.page.keyboard.press("Enter")
     tab.page.wait_for_selector("dialog[open]")
     tab.page.keyboard.press("Escape")
-    tab.until("!document.querySelector('dialog')")
-    assert tab.page.evaluate(FOCUSED)["text"] == "Save"
+    expect(tab.page.locator("dialog")).to_have_count(0)
+    expect(tab.page.get_by_role("button", name="Save")).to_be_focused()
     tab.page.keyboard.press("Enter")
     tab.page.wait_for_selector("dialog[open]")
     reach(tab, "Change")
@@ -78,7 +78,7 @@ def test_skip_link_leads_past_the_menu(dashboard_browser: Browser, jidoteki_host
     tab = dashboard_browser.tab(jidoteki_host()).login()
     reach(tab, "Skip to the content")
     tab.page.keyboard.press("Enter")
-    assert tab.page.evaluate("document.activeElement.id") == "content"
+    expect(tab.page.locator("#content")).to_be_focused()
 
 
 #: Notes in the page when the field for the token is there; asking from outside takes longer than the page.

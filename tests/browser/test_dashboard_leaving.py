@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from dashboardkit import SETTINGS, Browser, Tab, needs_browser
+from dashboardkit import SETTINGS, Browser, Tab, expect, needs_browser
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import BUILT_IN, MakeHost
@@ -26,15 +26,15 @@ def entered(browser: Browser, host: Host) -> Tab:
     return tab
 
 
-def question(tab: Tab) -> Any:
-    asked = tab.page.get_by_role("heading", name="Leave this page?")
-    asked.wait_for()
-    return asked
+def question(tab: Tab) -> None:
+    tab.page.get_by_role("heading", name="Leave this page?").wait_for()
 
 
-def shown(tab: Tab) -> tuple[str, str]:
-    """Return the path in the address and the heading of the screen."""
-    return tab.page.evaluate("location.pathname"), tab.page.inner_text("h1")
+def stays(tab: Tab) -> None:
+    """Check, once the question is gone, that its screen is still there, with what was entered."""
+    expect(tab.page.locator("dialog")).to_have_count(0)
+    assert (tab.page.evaluate("location.pathname"), tab.page.inner_text("h1")) == ("/dashboard/network", "Network")
+    assert tab.page.input_value("#field-hostname") == "typed.example"
 
 
 def test_back_asks_and_staying_keeps_the_address_and_what_was_entered(dashboard_browser: Browser, host: Host) -> None:
@@ -45,8 +45,7 @@ def test_back_asks_and_staying_keeps_the_address_and_what_was_entered(dashboard_
     assert tab.page.evaluate("location.pathname") == "/dashboard/network"
     tab.page.click("dialog button:has-text('Cancel')")
 
-    assert shown(tab) == ("/dashboard/network", "Network")
-    assert tab.page.input_value("#field-hostname") == "typed.example"
+    stays(tab)
     tab.page.go_back()
     question(tab)
     tab.assert_quiet()
@@ -61,7 +60,7 @@ def test_back_that_is_agreed_to_leads_to_the_screen_before_and_forward_again(
     question(tab)
     tab.page.click("dialog button:has-text('Leave the page')")
     tab.page.wait_for_selector("h1:has-text('Activity')")
-    assert shown(tab) == ("/dashboard/activity", "Activity")
+    expect(tab.page).to_have_url(f"{host.url}/dashboard/activity")
     tab.page.go_back()
     tab.page.wait_for_selector("h1:has-text('Home')")
     tab.page.go_forward()
@@ -76,10 +75,8 @@ def test_back_again_while_it_is_asked_stays(dashboard_browser: Browser, host: Ho
     tab.page.go_back()
     question(tab)
     tab.page.go_back()
-    tab.until("document.querySelector('dialog') === null")
 
-    assert shown(tab) == ("/dashboard/network", "Network")
-    assert tab.page.input_value("#field-hostname") == "typed.example"
+    stays(tab)
     tab.assert_quiet()
 
 

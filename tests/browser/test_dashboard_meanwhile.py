@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from updatekit import AWAY, check, package, update_screen, uploads
 
 from jidoteki.testing import Host, wait_until
@@ -43,7 +43,7 @@ def test_update_of_somebody_else_is_not_called_by_the_version_of_the_own_package
             """Send what the page asked for once the other update runs, and the page has heard of it."""
             theirs.page.click("text=Install the update")
             wait_until(lambda: host.get("/update").json["status"] == "running")
-            mine.page.wait_for_timeout(500)
+            mine.page.wait_for_selector("#now .job")
             route.continue_()
 
         mine.page.route("**/admin/update?hash=*", late, times=1)
@@ -52,10 +52,10 @@ def test_update_of_somebody_else_is_not_called_by_the_version_of_the_own_package
         theirs.page.click("text=Install the update")
 
     mine.wait_for("The update is installed. The appliance now has version 2.0.0.", 30)
-    assert NOT_INSTALLED in mine.text()
-    assert mine.page.inner_text("#now h3").split("\n") == ["Update", "Done"]
+    mine.wait_for(NOT_INSTALLED)
+    expect(mine.page.locator("#now h3")).to_have_text("Update Done", use_inner_text=True)
     assert "3.0.0" not in mine.text()
-    assert theirs.page.inner_text("#now h3").startswith("Update to version 2.0.0")
+    expect(theirs.page.locator("#now h3")).to_contain_text("Update to version 2.0.0")
     wait_until(lambda: uploads(host) == [])
     mine.assert_quiet(REFUSED)
 

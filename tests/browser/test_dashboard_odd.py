@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from updatekit import AWAY, check, package, slow_down, update_screen, uploads
 
 from jidoteki.testing import Host, wait_until
@@ -63,7 +63,7 @@ def drop(tab: Tab, path: Path) -> None:
     data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
-    tab.until("document.querySelector('#field-package').files.length === 1")
+    tab.becomes("document.querySelector('#field-package').files.length", 1)
 
 
 @pytest.mark.parametrize("how", ["changed", "removed", "folder"])
@@ -175,7 +175,7 @@ def test_answer_of_the_appliance_is_marked_as_english_and_words_of_the_page_are_
     tab.page.set_input_files("#field-package", tmp_path / "full")
     tab.page.click("main form button.primary")
     tab.wait_for(answer["Error-Message"])
-    assert tab.page.get_attribute("main [role=alert] p", "lang") == "en"
+    expect(tab.page.locator("main [role=alert] p")).to_have_attribute("lang", "en")
     tab.assert_quiet("status of 400 ")
 
 
@@ -210,7 +210,7 @@ def test_appliance_that_falls_silent_without_a_word_is_told_as_lost(
         tab.wait_for("The appliance does not answer. Trying again", 90)
     finally:
         os.kill(host.process.pid, signal.SIGCONT)
-    tab.until(f"!{BANNER}", 30)
+    tab.becomes(BANNER, "", 30)
     tab.assert_quiet()
 
 
@@ -220,9 +220,8 @@ def test_page_of_a_plugin_is_there_though_nothing_is_at_its_first_part(
     tab = plugin_tab(dashboard_browser, jidoteki_host, tmp_path)
     tab.page.set_viewport_size({"width": 320, "height": 800})
     cells = tab.page.locator("main tbody tr")
-    cells.first.wait_for()
-    assert cells.all_inner_texts() == ["first", "last"]  # what is no object is no row, and takes down none
-    assert tab.page.evaluate("document.documentElement.scrollWidth") == 320
+    expect(cells).to_have_text(["first", "last"])  # what is no object is no row, and takes down none
+    tab.becomes("document.documentElement.scrollWidth", 320)
     tab.assert_quiet()
 
 
@@ -233,7 +232,7 @@ def test_part_whose_answer_never_comes_is_asked_for_once_however_much_happens(
     tab.page.get_by_role("button", name="Start", exact=True).click()
     tab.page.locator(".job .state.good").wait_for()
 
-    assert len(tab.asked("/probe/rows")) > 3
+    wait_until(lambda: tab.page.wait_for_timeout(100) or len(tab.asked("/probe/rows")) > 3)
     assert len(tab.asked("/probe/never")) == 1
     tab.go("home")  # which needs connections, of which browsers have six
     tab.wait_for("This appliance")

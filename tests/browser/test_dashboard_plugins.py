@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from places import ROOT, SAMPLES
 
 from jidoteki.testing import Host
@@ -51,10 +52,10 @@ def test_plugin_of_python_alone_has_a_page_a_form_its_job_and_the_result(
 ) -> None:
     tab = dashboard_browser.tab(probe).login().go("probe")
 
-    assert tab.page.inner_text("h1") == "Probe"
-    assert tab.page.get_by_label("Host").get_attribute("required") is not None
-    assert "3 to 255 letters" in tab.text()
-    assert "It has not run yet." in part(tab, "State").inner_text()
+    expect(tab.page.locator("#app h1")).to_have_text("Probe")
+    expect(tab.page.get_by_label("Host")).to_have_attribute("required", "")
+    tab.wait_for("3 to 255 letters")
+    expect(part(tab, "State")).to_contain_text("It has not run yet.")
     tab.page.get_by_label("Host").fill("there.example")
     tab.page.get_by_role("button", name="Start", exact=True).click()
     tab.page.locator(".job .state.good").wait_for()
@@ -92,7 +93,8 @@ def test_boolean_of_voluptuous_is_a_checkbox_and_the_api_takes_what_it_took(
     tab = dashboard_browser.tab(host).login().go("lamp")
 
     lit = tab.page.get_by_label("Lit")
-    assert (lit.get_attribute("type"), lit.is_checked()) == ("checkbox", True)
+    expect(lit).to_have_attribute("type", "checkbox")
+    expect(lit).to_be_checked()
     lit.uncheck()
     tab.page.get_by_label("Host").fill("lamp.example")
     tab.page.locator("main form button").click()
@@ -114,8 +116,7 @@ def test_hints_made_of_validators_are_in_the_language_of_the_page(
     tab.page.get_by_label("Host").fill("?")
     tab.page.locator("main form button").click()
     problem = tab.page.locator(".problem:not(:empty)")
-    problem.wait_for()
-    assert problem.inner_text() == "Muss aus 3 bis 255 Buchstaben, Ziffern, '.' und '-' bestehen"
+    expect(problem).to_have_text("Muss aus 3 bis 255 Buchstaben, Ziffern, '.' und '-' bestehen")
     assert "letters" not in tab.text()
     tab.assert_quiet()
 
@@ -145,7 +146,7 @@ def test_fields_of_all_kinds_arrive_as_they_were_entered(
     make.get_by_label("Colour").select_option("green")
     make.get_by_label("Loud").check()
     make.get_by_label("Size").fill("7")
-    assert make.get_by_label("Pass phrase").get_attribute("type") == "password"
+    expect(make.get_by_label("Pass phrase")).to_have_attribute("type", "password")
     make.get_by_label("Pass phrase").fill("geheim")
     make.get_by_label("Picture").set_input_files(picture)
     make.get_by_label("Set: Details").check()
@@ -160,7 +161,7 @@ def test_fields_of_all_kinds_arrive_as_they_were_entered(
     make.get_by_role("button", name="Send").click()
     make.get_by_text("Done.").wait_for()
 
-    assert "one tool" in make.inner_text()
+    expect(make).to_contain_text("one tool")
     assert json.loads(tab.host.get("/bench/last").json["sent"]) == {
         "name": "A saw",
         "colour": "green",
@@ -195,9 +196,9 @@ def test_refused_value_is_shown_at_its_field_and_the_next_click_works(
         make.get_by_label("Name").fill(wrong)
         make.get_by_role("button", name="Send").click()
         make.get_by_text(told).wait_for()
-        assert tab.page.evaluate("document.activeElement.dataset.pointer") == "/name"
-        assert make.get_by_label("Name").get_attribute("aria-invalid") == "true"
-        assert make.get_by_label("Colour").input_value() == "red"
+        tab.becomes("document.activeElement.dataset.pointer", "/name")
+        expect(make.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+        expect(make.get_by_label("Colour")).to_have_value("red")
     make.get_by_label("Name").fill("right")
     make.get_by_role("button", name="Send").click()
     make.get_by_text("Done.").wait_for()
@@ -212,8 +213,8 @@ def test_page_that_nobody_described_shows_all_that_there_is(
     facts = part(tab, "How the bench is").inner_text()
     assert "Lathe" in facts and "Yes" in facts and "a, b" in facts and "Room" in facts
     assert MARKUP in facts
-    assert "first line" in part(tab, "Log").inner_text()
-    assert "There is none yet" in part(tab, "None").inner_text() or "nothing to show" in part(tab, "None").inner_text()
+    expect(part(tab, "Log")).to_contain_text("first line")
+    expect(part(tab, "None")).to_contain_text(re.compile("There is none yet|nothing to show"))
     look = part(tab, "Look for a book")
     look.get_by_label("Name").fill("Saws")
     look.get_by_role("button", name="Show").click()
@@ -221,7 +222,7 @@ def test_page_that_nobody_described_shows_all_that_there_is(
     part(tab, "Forget what was sent").get_by_role("button", name="Remove").click()
     tab.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     part(tab, "Forget what was sent").get_by_text("Done.").wait_for()
-    assert tab.page.locator("main img").count() == 0
+    expect(tab.page.locator("main img")).to_have_count(0)
     tab.assert_quiet("status of 404")
 
 
@@ -229,19 +230,18 @@ def test_described_screen_is_as_its_author_says(dashboard_browser: Browser, jido
     tab = dashboard_browser.tab(workshop(jidoteki_host)).login().go("tools")
     tab.wait_for("All that there is.")
 
-    assert tab.page.inner_text("h1") == f"Tools {MARKUP}"
+    expect(tab.page.locator("#app h1")).to_have_text(f"Tools {MARKUP}")
     assert menu(tab)[-4:] == ["Bench", "Broken", "Dial", f"Tools {MARKUP}"]
-    assert "Workshop" in tab.page.inner_text("nav")
-    headings = part(tab, "All tools").locator("th").all_inner_texts()
-    assert headings == ["How many", "Tool"]
-    assert part(tab, "Facts").locator("dt").first.inner_text() == "Switched on"
-    assert "first line" in part(tab, "What happened").inner_text()
+    expect(tab.page.locator("nav")).to_contain_text("Workshop", use_inner_text=True)
+    expect(part(tab, "All tools").locator("th")).to_have_text(["How many", "Tool"])
+    expect(part(tab, "Facts").locator("dt").first).to_have_text("Switched on")
+    expect(part(tab, "What happened")).to_contain_text("first line")
     tab.page.locator("main figure, main .card:has-text('Memory')").first.wait_for()
     work = part(tab, "Work")
     work.get_by_label("In which way").select_option("well")
     work.get_by_role("button", name="Begin").click()
     work.get_by_text("All is made.").wait_for()
-    assert tab.page.locator("main img").count() == 0
+    expect(tab.page.locator("main img")).to_have_count(0)
     tab.assert_quiet()
 
 
@@ -263,9 +263,8 @@ def test_module_shows_its_screen_and_a_broken_one_takes_down_itself_alone(
     dashboard_browser: Browser, jidoteki_host: MakeHost
 ) -> None:
     tab = dashboard_browser.tab(workshop(jidoteki_host)).login().go("dial")
-    tab.page.locator("#found").wait_for()
-    assert tab.page.inner_text("#found") == "Lathe"
-    assert tab.page.inner_text("h1") == "Dial"
+    expect(tab.page.locator("#found")).to_have_text("Lathe")
+    expect(tab.page.locator("#app h1")).to_have_text("Dial")
     tab.assert_quiet()
 
     tab.page.click("nav a[href='/dashboard/broken']")
@@ -293,7 +292,7 @@ def test_reader_sees_no_forms(dashboard_browser: Browser, jidoteki_host: MakeHos
     host = workshop(jidoteki_host, "bench", "tools", "tokens", authentication={"named-tokens": True})
     made = host.post("/tokens", "-F", "name=reader", "-F", "scopes=read")
     tab = dashboard_browser.tab(host).login(token=str(made.json["token"])).go("bench")
-    part(tab, "How the bench is").wait_for()
+    part(tab.settle(), "How the bench is").wait_for()
 
     assert part(tab, "Make a tool").count() == 0
     assert part(tab, "Forget what was sent").count() == 0
@@ -306,8 +305,7 @@ def test_screens_of_plugins_are_accessible_and_do_not_scroll_sideways(
     look = pytest.importorskip("test_dashboard_look", reason="axe-playwright-python is not installed")
     tab = dashboard_browser.tab(workshop(jidoteki_host), width=width).login()
     for screen in ("bench", "tools", "dial", "broken"):
-        tab.go(screen)
-        tab.page.wait_for_timeout(300)
+        tab.go(screen).settle()
         assert look.violations(tab) == [], screen
         wide = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, screen

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from updatekit import AWAY, REFUSED, package, wait_for_end_of
 
 from jidoteki.testing import Host
@@ -52,10 +53,7 @@ def ended_by_reboot(make: MakeHost, tmp_path: Path) -> Host:
 
 def ask_for_restart(tab: Tab) -> None:
     tab.page.click("nav button.restart")
-    tab.page.wait_for_selector("dialog[open]")
-    assert "Restart Admin Dashboard (127.0.0.1)?" in tab.page.inner_text("dialog") or "cannot" in tab.page.inner_text(
-        "dialog"
-    )
+    expect(tab.page.locator("dialog[open]")).to_contain_text(re.compile(r"Restart Admin Dashboard \(.*\)\?|cannot"))
 
 
 def restart(tab: Tab) -> None:
@@ -72,7 +70,7 @@ def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
     other = dashboard_browser.tab(host).login()
 
     ask_for_restart(tab)
-    assert tab.page.inner_text("dialog h2") == "Restart Admin Dashboard (127.0.0.1)?"
+    expect(tab.page.locator("dialog h2")).to_have_text("Restart Admin Dashboard (127.0.0.1)?")
     tab.page.click("dialog .danger")
     tab.wait_for("The appliance is going to restart.")
     other.wait_for("The appliance is going to restart.")
@@ -123,12 +121,12 @@ def test_restart_is_not_offered_while_an_update_runs(
 
     ask_for_restart(tab)
 
-    assert "The appliance cannot restart now" in tab.page.inner_text("dialog")
-    assert "Update" in tab.page.inner_text("dialog li")
+    expect(tab.page.locator("dialog")).to_contain_text("The appliance cannot restart now")
+    expect(tab.page.locator("dialog li")).to_contain_text("Update")
     tab.page.click("dialog >> text=Close")
-    tab.until("!document.querySelector('dialog')")
+    expect(tab.page.locator("dialog")).to_have_count(0)
     assert tab.asked("POST .*/reboot") == []
-    assert tab.page.evaluate("document.activeElement.textContent") == "Restart …"
+    expect(tab.page.get_by_role("button", name="Restart …")).to_be_focused()
     tab.assert_quiet()
 
 
@@ -143,10 +141,10 @@ def test_dialog_names_what_the_restart_may_break_off(
 
     ask_for_restart(tab)
 
-    assert "the restart may break it off" in tab.page.inner_text("dialog")
-    assert tab.page.inner_text("dialog li") == "indexing"
+    expect(tab.page.locator("dialog")).to_contain_text("the restart may break it off")
+    expect(tab.page.locator("dialog li")).to_have_text("indexing")
     tab.page.keyboard.press("Escape")
-    tab.until("!document.querySelector('dialog')")
+    expect(tab.page.locator("dialog")).to_have_count(0)
     assert tab.asked("POST .*/reboot") == []
     tab.assert_quiet()
 
@@ -162,7 +160,7 @@ def test_refusal_that_comes_after_the_question_is_told(
     tab.page.click("dialog .danger")
 
     tab.wait_for("The appliance was not restarted")
-    assert "E1004" in tab.page.inner_text("dialog [role=alert]")
+    expect(tab.page.locator("dialog [role=alert]")).to_contain_text("E1004")
     tab.page.click("dialog >> text=Close")
     assert tab.page.evaluate(BANNER) == ""
     tab.assert_quiet(REFUSED)
@@ -176,7 +174,7 @@ def test_reboot_command_that_fails_is_told_with_the_reason(
     restart(tab)
 
     tab.wait_for("The appliance was not restarted")
-    assert "exit status 4" in tab.page.inner_text("dialog [role=alert]")
+    expect(tab.page.locator("dialog [role=alert]")).to_contain_text("exit status 4")
     assert BACK not in tab.text()
     tab.assert_quiet()
 
@@ -187,7 +185,7 @@ def test_appliance_that_stays_there_has_not_restarted(
     tab = dashboard_browser.tab(rebooting(jidoteki_host, tmp_path, "exit 0")).login()
 
     ask_for_restart(tab)
-    assert tab.page.inner_text("dialog h2") == "Restart Admin Dashboard (127.0.0.1)?"
+    expect(tab.page.locator("dialog h2")).to_have_text("Restart Admin Dashboard (127.0.0.1)?")
     tab.page.click("dialog .danger")
     tab.wait_for("The appliance is going to restart.")
     tab.page.wait_for_timeout(2_000)

@@ -63,7 +63,7 @@ def test_service_ends_within_two_seconds_with_tabs_open_and_they_come_back_by_th
     tabs[0].wait_for("The appliance does not answer. Trying again")
     host.start("--port", port)
     for tab in tabs:
-        tab.until("!document.querySelector('.connection').innerText")
+        tab.becomes("document.querySelector('.connection').innerText", "")
         tab.assert_quiet(ENDED)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
-import time
 
 import pytest
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 
 from jidoteki.testing import Host, MakeHost
 from jidoteki.testing.fixtures import TOKEN
@@ -39,8 +38,8 @@ def test_session_goes_on_with_the_new_token_in_all_tabs(dashboard_browser: Brows
 
     change(tab, NEW, NEW)
     tab.wait_for("The new token is in force. You stay signed in.")
-    assert tab.page.input_value("#field-newtoken") == ""
-    time.sleep(3)
+    expect(tab.page.locator("#field-newtoken")).to_have_value("")
+    tab.page.wait_for_timeout(3_000)
 
     assert host.get("/version").status == 403
     host.token = NEW
@@ -64,7 +63,7 @@ def test_tokens_that_differ_or_have_spaces_are_not_sent(dashboard_browser: Brows
 
     change(tab, NEW, f"{NEW}x")
     tab.wait_for("The two tokens differ.")
-    assert tab.page.evaluate("document.activeElement.id") == "field-again"
+    expect(tab.page.locator("#field-again")).to_be_focused()
     change(tab, "with space", "with space")
     tab.page.wait_for_selector("#field-newtoken[aria-invalid]")
     assert not tab.asked("POST .*/setup")
@@ -119,7 +118,7 @@ def test_named_token_is_shown_once_copied_used_and_revoked(dashboard_browser: Br
     tab.page.click("button:has-text('Make the token')")
     tab.wait_for("The token monitor is made")
     token = tab.page.inner_text(".token code")
-    assert "/nowhere allows nothing" in tab.text()
+    tab.wait_for("/nowhere allows nothing")
     tab.page.click("button:has-text('Copy')")
     tab.wait_for("Copied.")
     assert tab.page.evaluate("navigator.clipboard.readText()") == token
@@ -155,7 +154,7 @@ def test_named_tokens_fit_into_a_narrow_window(dashboard_browser: Browser, host:
     )
     revoke = tab.page.get_by_role("button", name="Revoke deployment").bounding_box()
     assert revoke and revoke["x"] + revoke["width"] <= 320
-    assert tab.page.get_by_role("rowheader").count() == 2  # a table it stays
+    expect(tab.page.get_by_role("rowheader")).to_have_count(2)  # a table it stays
     tab.assert_quiet()
 
 
@@ -167,8 +166,7 @@ def test_refused_name_is_told_and_what_was_entered_stays(dashboard_browser: Brow
     tab.page.fill("#field-name", "monitor")
     tab.page.click("button:has-text('Make the token')")
     told = tab.page.locator("form [role=alert], form .problem:not(:empty)").first
-    told.wait_for()
-    assert "there is a token called monitor already" in told.inner_text()
+    expect(told).to_contain_text("there is a token called monitor already")
     tab.page.fill("#field-name", "monitor-2")
     tab.page.click("button:has-text('Make the token')")
     tab.wait_for("The token monitor-2 is made")
@@ -192,5 +190,5 @@ def test_full_rights_without_being_the_administrator_do_not_open_the_screen(
     tab = dashboard_browser.tab(host).login(token=str(made), path="/dashboard/access")
 
     assert tab.page.locator("nav a[href='/dashboard/access']").count() == 0
-    assert tab.page.title().startswith("Home")
+    expect(tab.page).to_have_title(re.compile("^Home"))
     tab.assert_quiet()

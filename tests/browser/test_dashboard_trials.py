@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from certificates import certificate, choose, fingerprint, pass_warning, strict, type_past
-from dashboardkit import Browser, Tab, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 from documented import document_of
 
-from jidoteki.testing import Host, MakeHost
+from jidoteki.testing import Host, MakeHost, wait_until
 from jidoteki.testing.fixtures import BUILT_IN, TOKEN
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def move(tab: Tab) -> None:
     tab.page.fill("#field-hostname", "moved.example")
     tab.page.click("form button.primary")
     tab.wait_for("If you do not confirm the change within 3 minutes")
-    names = tab.page.locator("dialog dt").all_inner_texts()
+    names = tab.page.locator("dialog dt").all_inner_texts()  # all of the question is drawn at once
     assert names == [each for each in ORDER if each in names]
     tab.page.click("dialog button:has-text('Change')")
     tab.page.locator("[data-trial]").wait_for()
@@ -74,9 +74,9 @@ def impatiently(tab: Tab, path: str) -> None:
 def test_network_is_kept_by_whoever_signs_in_at_the_new_address(dashboard_browser: Browser, host: Host) -> None:
     old = dashboard_browser.tab(host).login(path="/dashboard/network")
     move(old)
-    assert "min" in old.page.inner_text(".countdown")
+    expect(old.page.locator(".countdown")).to_contain_text("min")
     link = old.page.locator("[data-trial] a")
-    assert link.get_attribute("href") == f"{host.url.replace('127.0.0.1', '127.0.0.2')}/dashboard/network"
+    expect(link).to_have_attribute("href", f"{host.url.replace('127.0.0.1', '127.0.0.2')}/dashboard/network")
     old.page.context.set_offline(True)  # as a moved appliance is out of reach
 
     new = dashboard_browser.tab(host)
@@ -87,10 +87,10 @@ def test_network_is_kept_by_whoever_signs_in_at_the_new_address(dashboard_browse
     new.wait_for("The new settings are in force.")
 
     assert stored(host)["ip_address"] == "127.0.0.2"
-    assert new.page.locator("[data-trial]").count() == 0
+    expect(new.page.locator("[data-trial]")).to_have_count(0)
     old.page.context.set_offline(False)
     old.wait_for("The new settings are in force.", 30)
-    assert old.page.locator("[data-trial]").count() == 0
+    expect(old.page.locator("[data-trial]")).to_have_count(0)
     old.assert_quiet(LOST)
 
 
@@ -111,12 +111,13 @@ def test_network_comes_back_when_nobody_confirms_and_the_old_page_says_so(
 
     for tab in (old, unattended):
         tab.wait_for("The change was taken back: the former settings are in force again.", 30)
-        assert tab.page.locator("[data-trial]").count() == 0
-        assert "E2001" in tab.page.inner_text(".job [role=alert]")
+        expect(tab.page.locator("[data-trial]")).to_have_count(0)
+        expect(tab.page.locator(".job [role=alert]")).to_contain_text("E2001")
         assert not tab.asked("POST .*/settings/confirm")
+    wait_until(lambda: unattended.page.wait_for_timeout(100) or held)
     (asked,) = held
     asked.continue_()
-    unattended.until(f"document.querySelector('#field-ip_address').value === '{FIXED['ip_address']}'")
+    expect(unattended.page.locator("#field-ip_address")).to_have_value(FIXED["ip_address"])
     old.assert_quiet(LOST)
     unattended.assert_quiet(LOST)
     assert stored(host) == FIXED
@@ -183,7 +184,7 @@ def test_question_says_which_settings_wait_and_that_somebody_else_changed_them(
 
     for tab in (mine, other):
         tab.wait_for("The new settings are in force.")
-        tab.until("document.querySelector('#field-hostname').value === 'renamed.example'")
+        expect(tab.page.locator("#field-hostname")).to_have_value("renamed.example")
     assert other.page.input_value("#field-dns1") == "192.0.2.53"  # what was typed there
 
 
@@ -195,9 +196,7 @@ def test_address_that_stays_is_not_called_new(dashboard_browser: Browser, host: 
     tab.page.click("form button.primary")
     tab.page.click("dialog button:has-text('Change')")
 
-    tab.page.locator("[data-trial]").wait_for()
-
-    assert "renamed.example" in tab.page.inner_text("[data-trial]")
+    expect(tab.page.locator("[data-trial]")).to_contain_text("renamed.example")
     assert tab.page.locator("[data-trial] a").count() == 0
 
 
@@ -209,7 +208,7 @@ def test_form_shows_the_former_settings_once_they_are_in_force_again(dashboard_b
     tab.page.click("dialog button:has-text('Change')")
 
     tab.wait_for("The change was taken back: the former settings are in force again.", 60)
-    tab.until("document.querySelector('#field-hostname').value === 'appliance.example'")
+    expect(tab.page.locator("#field-hostname")).to_have_value("appliance.example")
 
 
 def test_question_says_which_certificate_waits(dashboard_browser: Browser, host: Host, tmp_path: Path) -> None:
@@ -250,7 +249,7 @@ def test_change_of_a_plugin_asks_to_be_kept_on_its_page_and_leads_there_from_oth
 ) -> None:
     other = dashboard_browser.tab(wall).login(path="/dashboard/home")
     mine = dashboard_browser.tab(wall).login(path="/dashboard/firewall")
-    mine.page.get_by_label("Allow").wait_for()
+    mine.settle().page.get_by_label("Allow").wait_for()
     assert mine.page.locator("main h2:has-text('Confirm')").count() == 0  # nothing waits
 
     allow(mine, "192.0.2.0/24")
@@ -261,13 +260,12 @@ def test_change_of_a_plugin_asks_to_be_kept_on_its_page_and_leads_there_from_oth
     assert mine.page.locator("main h2:has-text('Confirm')").count() == 0  # which is the question over again
     other.wait_for("A change is being made that may have to be confirmed: Firewall.")
     other.page.click(".connection a")
-    other.page.locator("[data-trial]").wait_for()
-    assert "Somebody else changed it" in other.page.inner_text("[data-trial]")
+    expect(other.page.locator("[data-trial]")).to_contain_text("Somebody else changed it")
     other.page.click("button:has-text('Keep this change')")
     for tab in (mine, other):
-        tab.until("!document.querySelector('[data-trial]')")
+        expect(tab.page.locator("[data-trial]")).to_have_count(0)
         tab.page.locator(".job .state:has-text('Done')").wait_for()
-        assert tab.page.evaluate("document.querySelector('.connection').innerText") == ""
+        tab.becomes("document.querySelector('.connection').innerText", "")
     assert "192.0.2.0/24" in (wall.appliance.etc / "firewall.conf").read_text()
     for tab in (mine, other):
         tab.assert_quiet()
@@ -282,7 +280,7 @@ def test_change_of_a_plugin_that_nobody_keeps_says_that_it_was_taken_back(
     tab.page.locator("[data-trial]").wait_for()
     tab.wait_for("The change was taken back: the former settings are in force again.", 30)
 
-    assert tab.page.locator("[data-trial]").count() == 0
+    expect(tab.page.locator("[data-trial]")).to_have_count(0)
     assert not (wall.appliance.etc / "firewall.conf").exists()
     tab.assert_quiet()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dashboardkit import Browser, needs_browser
+from dashboardkit import Browser, expect, needs_browser
 from rebootkit import Rebooting
 from updatekit import AWAY, check, install
 
@@ -40,7 +40,7 @@ def test_restart_for_an_update_is_said_and_so_is_what_is_in_force_after_it(
     rebooting.come_back()
 
     tab.wait_for(told, 60)
-    assert tab.page.locator(".message:has-text('Restarting the appliance')").count() == 0
+    expect(tab.page.locator(".message:has-text('Restarting the appliance')")).to_have_count(0)
     tab.assert_quiet(AWAY)
 
 
@@ -75,15 +75,13 @@ def test_first_screen_tells_of_an_update_that_is_in_pieces(
     other = dashboard_browser.tab(rebooting.host).login()
 
     told = other.page.locator("main .message.bad")
-    told.wait_for()
-    assert "Update, " in told.inner_text()
-    assert "The update failed, and the way back to the former version failed, too." in told.inner_text()
+    expect(told).to_contain_text("Update, ")
+    expect(told).to_contain_text("The update failed, and the way back to the former version failed, too.")
     told.locator("a").click()
     other.page.wait_for_selector("h1:has-text('Activity')")
     other.assert_quiet()
 
     german = dashboard_browser.tab(rebooting.host, locale="de-DE").login(path="/dashboard/update")
     said = german.page.locator("main [role=alert]:has-text('E2004')")
-    said.wait_for()
-    assert "verify.sh fehlgeschlagen, Status 1. " in said.inner_text()  # the whole word order of a German half
-    assert "rollback.sh fehlgeschlagen, Status 1" in said.inner_text()
+    expect(said).to_contain_text("verify.sh fehlgeschlagen, Status 1. ")  # the whole word order of a German half
+    expect(said).to_contain_text("rollback.sh fehlgeschlagen, Status 1")

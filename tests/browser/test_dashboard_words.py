@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from certificates import choose
-from dashboardkit import SETTINGS, Browser, needs_browser
+from dashboardkit import SETTINGS, Browser, expect, needs_browser
 from updatekit import install, package, update_screen
 
 from jidoteki.testing.fixtures import MakeHost
@@ -50,25 +50,24 @@ def test_changelog_is_shown_without_its_marks_and_markup_stays_text(
     tab = dashboard_browser.tab(host).login()
 
     shown = tab.page.locator("main .changelog")
-    shown.wait_for()
-
-    assert shown.locator("h3").all_inner_texts() == ["1.0.0 (2026-11-28)"]
-    assert shown.locator("li").all_inner_texts() == ["fast, with an item of two lines", "second"]
-    assert "Reads mail again." in shown.inner_text() and "<b>no markup</b>" in shown.inner_text()
+    expect(shown.locator("h3")).to_have_text(["1.0.0 (2026-11-28)"])
+    expect(shown.locator("li")).to_have_text(["fast, with an item of two lines", "second"])
+    for text in ("Reads mail again.", "<b>no markup</b>"):
+        expect(shown).to_contain_text(text)
     tab.assert_quiet()
 
 
 def test_secret_can_be_looked_at_while_it_is_typed(dashboard_browser: Browser, jidoteki_host: MakeHost) -> None:
     tab = dashboard_browser.tab(jidoteki_host()).open()
     tab.page.fill("#token", "seen")
-    assert tab.page.get_attribute("#token", "type") == "password"
+    expect(tab.page.locator("#token")).to_have_attribute("type", "password")
 
     show = tab.page.get_by_role("button", name="Show what is typed")
     show.click()
-    assert (tab.page.get_attribute("#token", "type"), show.get_attribute("aria-pressed")) == ("text", "true")
-    assert tab.page.evaluate("document.activeElement.id") == "token"
+    expect(show).to_have_attribute("aria-pressed", "true")
+    expect(tab.page.locator("#token[type=text]")).to_be_focused()
     show.click()
-    assert tab.page.get_attribute("#token", "type") == "password"
+    expect(tab.page.locator("#token")).to_have_attribute("type", "password")
     assert len(tab.asked("/api/v1/admin/")) == 0
 
 
@@ -82,28 +81,28 @@ def test_sentences_of_the_appliance_are_in_the_language_of_the_browser_or_marked
     tab.page.fill("[name=gateway]", "nowhere")
     tab.page.click("form button.primary")
 
-    problem = tab.page.locator("#field-gateway-problem:not(:empty)")
-    problem.wait_for()
-    assert (problem.inner_text(), problem.get_attribute("lang")) == (
-        "Muss eine IPv4- oder IPv6-Adresse aus 3 bis 45 Zeichen sein",
-        "",
-    )
+    problem = tab.page.locator("#field-gateway-problem")
+    expect(problem).to_have_text("Muss eine IPv4- oder IPv6-Adresse aus 3 bis 45 Zeichen sein")
+    expect(problem).to_have_attribute("lang", "")
 
     nothing = host.appliance.root / "no-package"
     nothing.write_text("this is no package")
     host.post("/update", "-F", f"update=@{nothing}")
     host.wait_for_job("/update")
     told = tab.go("update").page.locator("main [role=alert]:has-text('E1005')")
-    told.wait_for()
-    assert "Die Datei ist kein Aktualisierungspaket" in told.inner_text()
-    assert "Das Paket lässt sich nicht entschlüsseln" in told.inner_text() and "openssl enc und" in told.inner_text()
+    for sentence in (
+        "Die Datei ist kein Aktualisierungspaket",
+        "Das Paket lässt sich nicht entschlüsseln",
+        "openssl enc und",
+    ):
+        expect(told).to_contain_text(sentence)
     assert "it is not a file" not in told.inner_text().lower() and told.locator("[lang=en]").count() == 0
 
     tab.go("certificates")
     choose(tab, nothing, nothing)
     refused = tab.page.locator("form [lang=en]").first
-    refused.wait_for()
-    assert "PEM" in refused.inner_text() and "public" not in refused.inner_text()
+    expect(refused).to_contain_text("PEM")
+    assert "public" not in refused.inner_text()
     tab.assert_quiet("status of 400 ")
 
 
@@ -128,7 +127,7 @@ def test_wrong_file_is_told_in_plain_words_until_another_one_is_chosen(
         tab.page.click(f"form:has({field.removeprefix('main ')}) button.primary")
         tab.page.locator(f"{place}:has-text('{sentence}')").wait_for()
         tab.page.set_input_files(field, other)
-        assert sentence not in tab.page.inner_text("main")
+        expect(tab.page.locator("#content")).not_to_contain_text(sentence)
     tab.assert_quiet("status of 400 ", "status of 404 ")
 
 
@@ -162,8 +161,7 @@ def test_what_must_wait_for_a_change_on_trial_says_so_without_the_words_of_progr
     tab.page.click("form:has(input[type=file]) button.primary")
 
     told = tab.page.locator("main [role=alert]:has-text('E1004')")
-    told.wait_for()
-    assert "Another change is on trial. Keep it first, or wait until it is taken back." in told.inner_text()
+    expect(told).to_contain_text("Another change is on trial. Keep it first, or wait until it is taken back.")
     assert "POST" not in told.inner_text()
 
 

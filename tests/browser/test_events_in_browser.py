@@ -74,4 +74,4 @@ def test_the_manual_shows_the_stream_as_it_comes(host: Host, page: Any) -> None:
     host.get("/publisher", query="first=7")
     outcome.get_by_text("event: publisher.tick").wait_for(timeout=20_000)
 
-    assert "200" in outcome.inner_text()
+    playwright.expect(outcome).to_contain_text("200")
