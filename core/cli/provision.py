@@ -155,8 +155,8 @@ class _Provisioning:
             return
         with self._owning(path.parent) as is_service:
             appliance.replace_file(path, content, mode=0o600 if path.name in SECRET else 0o644)
-            if self.owner and self.owner.user and not is_service and path.name in SECRET:  # of root; the service reads it
-                os.chown(path, 0, self.owner.group)
+            if self.owner and self.owner.user and not is_service and path.name in SECRET:
+                os.chown(path, 0, self.owner.group)  # it is root's, and the service reads it
                 path.chmod(0o640)
         self.made[path] = None
 

@@ -33,7 +33,11 @@ SCRIPTS = {
 #: The original itself: all that counts is that it holds the port.
 LISTENS = "import socket, time; kept = socket.create_server(('', 8443)); time.sleep(1000)"
 #: Of a machine whose service was given root's rights by a prefix to its commands.
-PREFIXED = {"endpoints": ["settings", "certs"], "commands": {"prefix": ["sudo", "-n"], "reboot": ["reboot"]}}
+PREFIXED = {
+    "endpoints": ["settings", "certs", "tokens"],
+    "authentication": {"named-tokens": True},
+    "commands": {"prefix": ["sudo", "-n"], "reboot": ["reboot"]},
+}
 
 
 def make_original(tree: Path, vendor: Path) -> Appliance:
@@ -188,12 +192,7 @@ def assert_it_works(guest: Guest, build_update: BuildUpdate) -> None:
     assert guest.request("POST", "/certs", "-F", "public=@/c", "-F", "private=@/k")[0] == 202
     assert guest.wait_for_job("/certs")["status"] == "success"
     assert {name: access(tls / name)[1:] for name in original_tree.TLS} == before
-    update = build_update(f"#!/bin/sh\nid -un >{ADMIN}/log/updated\n")
-    guest.path("/root/update.enc").write_bytes(update.path.read_bytes())
-    assert guest.request("POST", "/update", "-F", "update=@/root/update.enc")[0] == 202
-    assert guest.wait_for_job("/update")["status"] == "success"
-    assert guest.path(f"{ADMIN}/log/updated").read_text() == "root\n"
-    assert guest.path(f"{ADMIN}/etc/version.txt").read_text() == f"{update.version}\n"
+    assert_updates(guest, build_update)
 
 
 def as_user(name: str) -> tuple[str, ...]:
@@ -244,3 +243,47 @@ def test_a_machine_of_a_former_version_goes_on(bare: Path, deb: Path, vendor: Pa
         assert "prefix" not in said
         wait_until(guest.serves)
         assert_it_works(guest, build_update)
+
+
+def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
+    bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate
+) -> None:
+    make_former(bare, vendor)
+    bring(deb, bare)
+    script = f"{ETC}/init.d/jidoteki-admin-api"
+    with booted(bare) as guest:
+        perform(guest, "vendors.md", "From a former version")
+        wait_until(guest.serves)
+        assert guest.request("POST", "/tokens", "-F", "name=monitor", "-F", "scopes=GET /version")[0] == 200
+        assert_updates(guest, build_update)
+        tokens = guest.request("GET", "/tokens")
+        guest.sh("systemctl disable --now jidoteki-admin-api")
+
+        perform(guest, "vendors.md", "From units to root alone")
+
+        examples = "/usr/share/doc/jidoteki-admin-api/examples"
+        guest.sh(f"install -D -m 755 {examples}/jidoteki-admin-api.initd {script}; {script} start")
+        wait_until(guest.serves)
+        assert (guest.request("GET", "/tokens"), tokens[0]) == (tokens, 200)
+        assert_updates(guest, build_update)
+        said = guest.run("jidoteki", "check", check=False).stdout
+        assert "error:" not in said and "does not count" not in said and "was installed" not in said
+        assert not list(guest.path(f"{ADMIN}/log").glob("*.log.*"))
+        guest.sh(f"{script} stop; rm {script}")
+
+        perform(guest, "vendors.md", "From a former version")
+        guest.sh("systemctl enable --now jidoteki-admin-api")
+        wait_until(guest.serves)
+        assert guest.request("GET", "/tokens") == tokens
+        assert_updates(guest, build_update)
+        assert "error" not in guest.run("jidoteki", "check", check=False).stdout
+
+
+def assert_updates(guest: Guest, build_update: BuildUpdate) -> None:
+    """Install an update whose script is root's."""
+    update = build_update(f"#!/bin/sh\nid -un >{ADMIN}/log/updated\n")
+    guest.path("/root/update.enc").write_bytes(update.path.read_bytes())
+    assert guest.request("POST", "/update", "-F", "update=@/root/update.enc")[0] == 202
+    assert guest.wait_for_job("/update")["status"] == "success"
+    assert guest.path(f"{ADMIN}/log/updated").read_text() == "root\n"
+    assert guest.path(f"{ADMIN}/etc/version.txt").read_text() == f"{update.version}\n"
