@@ -95,26 +95,50 @@ def test_it_serves_where_its_configuration_is_lost_with_its_directory(guest: Gue
         guest.run("systemctl", "start", SERVICE)
 
 
-#: Mounts a file system of a process that ends then: whoever looks there is told that its transport is gone.
-DEAD = """
-import ctypes, os, sys
+#: Mounts a file system of a process, which answers the first question, of the kernel itself, and then nothing.
+MOUNTED = """
+import ctypes, os, struct, sys, time
 fuse = os.open("/dev/fuse", os.O_RDWR)
 options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other"
-sys.exit(ctypes.CDLL(None).mount(b"dead", b"/data", b"fuse", 0, options.encode()))
+if ctypes.CDLL(None).mount(b"fuse", b"/data", b"fuse", 0, options.encode()):
+    sys.exit("not mounted")
+unique, = struct.unpack_from("=Q", os.read(fuse, 1 << 17), 8)
+init = struct.pack("=IIIIHHIIHHI", 7, 31, 1 << 16, 0, 12, 10, 1 << 16, 1, 32, 0, 0) + bytes(24)
+os.write(fuse, struct.pack("=IiQ", 16 + len(init), 0, unique) + init)
+os.close(os.open("/root/mounted", os.O_CREAT))
+time.sleep(1000)
 """
 
 
-def test_it_serves_where_the_data_are_mounted_and_broken(guest: Guest) -> None:
-    guest.path("/root/dead.py").write_text(DEAD)
-    made = guest.sh("[ -e /dev/fuse ] || mknod /dev/fuse c 10 229; python3 /root/dead.py && ls /data 2>&1 || true")
-    if "not connected" not in made:
-        pytest.skip(f"no file system of a process can be mounted here: {made}")
-    try:
-        guest.run("systemctl", "restart", SERVICE)
+@pytest.fixture(params=["dead", "hangs"])
+def broken_data(request: pytest.FixtureRequest, guest: Guest) -> Iterator[str]:
+    """What is mounted on /data: its process is gone, and who looks there is told so; or nobody ever answers."""
+    guest.path("/root/mount.py").write_text(MOUNTED)
+    guest.sh("[ -e /dev/fuse ] || mknod /dev/fuse c 10 229; rm -f /root/mounted")
+    guest.sh("systemd-run --quiet --unit broken-data python3 /root/mount.py")
+    mounted = guest.path("/root/mounted")
+    wait_until(lambda: mounted.exists() or guest.sh("systemctl is-failed broken-data || true") == "failed\n")
+    if not mounted.exists():
+        pytest.skip("no file system of a process can be mounted here")
+    if request.param == "dead":
+        guest.sh("systemctl stop broken-data")
+    yield request.param
+    guest.sh(f"systemctl stop broken-data || true; umount -l /data; systemctl restart {SERVICE}")
 
-        assert guest.serves()
-    finally:
-        guest.sh(f"umount -l /data; systemctl restart {SERVICE}")
+
+def test_it_serves_where_the_data_are_mounted_and_broken(guest: Guest, broken_data: str) -> None:
+    looked = guest.run("timeout", "2", "ls", "/data", check=False)
+    assert looked.returncode == (124 if broken_data == "hangs" else 2), looked.stderr
+
+    guest.run("systemctl", "restart", SERVICE)
+
+    assert guest.serves()
+    assert guest.request("POST", "/backup", "-F", "action=START")[0] == 202
+    for path in ("/health", "/services", "/backup", "/version") * 10:
+        assert guest.request("GET", path)[0] in (200, 404)
+    if broken_data == "hangs":
+        assert guest.request("POST", "/backup", "-F", "action=STOP")[0] == 202
+    wait_until(lambda: '"running"' not in guest.request("GET", "/backup")[1])
 
 
 def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
