@@ -228,3 +228,40 @@ def test_a_script_in_the_sandbox_keeps_its_temporary_files_over_a_restart(
     sandboxed: Guest, build_update: BuildUpdate
 ) -> None:
     assert not keeps_its_files_over_a_restart(sandboxed, build_update(KEEPS))
+
+
+#: What `apt upgrade` does to a machine whose systemd, D-Bus and polkit come in new versions, and to the service itself.
+UPGRADES = f"""#!/bin/sh
+set -e
+touch $JIDO_ADMIN_PATH/log/begun
+for round in 1 2 3; do
+    systemctl daemon-reexec
+    systemctl restart polkit
+    systemctl restart dbus
+    systemctl daemon-reload
+    systemctl restart {SERVICE}
+    systemctl daemon-reexec
+    sleep 1
+done
+systemctl stop dbus.socket dbus
+systemctl restart {SERVICE}
+sleep 3
+systemctl start dbus
+echo {{version}} >$JIDO_ADMIN_PATH/log/updated
+"""
+
+
+def test_an_update_goes_on_while_it_restarts_all_that_leads_to_it(guest: Guest, build_update: BuildUpdate) -> None:
+    update = build_update(UPGRADES)
+    begin_update(guest, update)
+    seen: set[tuple[int, str]] = set()
+
+    def has_ended() -> bool:
+        status, body = guest.request("GET", "/update")
+        if status:  # while the service restarts, nobody answers
+            seen.add((status, json.loads(body)["status"]))
+        return bool(seen - {(200, "running")})
+
+    wait_until(has_ended, 60, 0.1)
+    assert seen == {(200, "running"), (200, "success")}, guest.journal(60)
+    assert_updated(guest, update)
