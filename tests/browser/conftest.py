@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+
+from jidoteki.testing import Host
+
+LATE = os.environ.get("JIDOTEKI_BROWSER_LATE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _late() -> Iterator[None]:
+    """Answer browsers late, by the chance of a seed, where that is asked for."""
+    if LATE is None:
+        yield
+        return
+    with mock.patch.object(Host, "_command", (sys.executable, str(Path(__file__).with_name("late.py")), LATE)):
+        yield
 
 
 @pytest.fixture(scope="module")
