@@ -27,7 +27,8 @@ export class LogViewer {
     /** @type {{path: string, title: string, job?: string, types?: string[]}[] | null} */
     this.logs = null;
     this.chosen = null;
-    this.text = "";
+    /** What the log holds; null until it is read. */
+    this.text = /** @type {string | null} */ (null);
     this.wanted = "";
     this.runs = false;
     this.trouble = null;
@@ -61,7 +62,7 @@ export class LogViewer {
     this.reading.abort();
     this.reading = new AbortController();
     const { signal } = this.reading;
-    Object.assign(this, { chosen: this.logs.find((each) => each.path === path) ?? null, text: "", runs: false, trouble: null });
+    Object.assign(this, { chosen: this.logs.find((each) => each.path === path) ?? null, text: null, runs: false, trouble: null });
     this.draw();
     try {
       await (this.chosen?.job ? this.followJob(signal) : this.chosen && this.followShared(signal));
@@ -153,7 +154,7 @@ export class LogViewer {
   shown() {
     const { html, t, plural, logView, nothing } = this.ctx;
     if (!this.text) {
-      return html`<p class="hint" role="status">${t("This log is empty.")}</p>`;
+      return html`<p class="hint" role="status">${this.text === null ? t("Loading …") : t("This log is empty.")}</p>`;
     }
     const pattern = this.wanted ? new RegExp(escaped(this.wanted), "giu") : null;
     const found = pattern ? readableLog(this.text).split("\n").filter((line) => line.search(pattern) >= 0) : [];

@@ -102,15 +102,18 @@ export function textPart({ ctx }, part) {
 export function chartPart(state, part, id) {
   const { ctx } = state;
   const { html, t, alert, look, signal } = ctx;
-  const now = { range: RANGES[1], history: null, trouble: null, isOpen: false };
+  const now = { range: RANGES[1], history: undefined, trouble: null, isOpen: false };
   const load = async () => {
+    const { range } = now;
+    const found = /** @type {any} */ ({});
     try {
-      now.history = await look(part.path, { query: { range: now.range.name } });
-      now.trouble = null;
+      found.history = await look(part.path, { query: { range: range.name } });
+      found.trouble = null;
     } catch (error) {
       signal.throwIfAborted();
-      now.trouble = error;
+      found.trouble = error;
     }
+    Object.assign(now, range === now.range ? found : {}); // an answer may come after that of a range chosen later
   };
   const choose = async (range) => {
     now.range = range;
@@ -128,6 +131,6 @@ export function chartPart(state, part, id) {
       <div class="choices ranges" role="group" aria-label=${t("Time shown")}>
         ${RANGES.map((each) => html`<button type="button" aria-pressed=${each === now.range} @click=${() => choose(each)}>${t(each.title)}</button>`)}
       </div>
-      ${now.trouble ? alert(now.trouble) : now.history?.columns?.time?.length ? figure(ctx, chart, { history: now.history, room: state.room(), isOpen: now.isOpen, toggle }) : card(ctx, chart.title, html`<p class="hint">${t("There is nothing to show yet.")}</p>`)}`,
+      ${now.trouble ? alert(now.trouble) : now.history?.columns?.time?.length ? figure(ctx, chart, { history: now.history, room: state.room(), isOpen: now.isOpen, toggle }) : card(ctx, chart.title, html`<p class="hint">${now.history === undefined ? t("Loading …") : t("There is nothing to show yet.")}</p>`)}`,
   };
 }

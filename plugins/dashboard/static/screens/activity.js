@@ -48,6 +48,8 @@ class Paged {
     this.next = null;
     this.trouble = null;
     this.asking = null;
+    /** What was told while an answer is awaited, which may be from before that; null while none is. */
+    this.heard = /** @type {any[] | null} */ (null);
   }
 
   /** Read the first page again, once what is being read is there. */
@@ -76,16 +78,33 @@ class Paged {
   }
 
   async answer(query, take) {
+    this.heard = [];
     try {
       const answer = await this.ctx.call("GET", this.path, { query });
       take(answer[this.key]);
+      this.heard.forEach((each) => this.take(each));
       this.next = answer.next;
       this.trouble = null;
     } catch (error) {
       this.ctx.signal.throwIfAborted();
       this.trouble = error;
     }
+    this.heard = null;
     this.draw();
+  }
+
+  /** Hear what is told meanwhile. */
+  hear(item) {
+    this.heard?.push(item);
+    if (this.items !== null) {
+      this.take(item);
+      this.draw();
+    }
+  }
+
+  /** Take what was told into the list. */
+  take(item) {
+    this.add(item);
   }
 
   /** Add what is new. */
@@ -131,17 +150,13 @@ class Jobs extends Paged {
   }
 
   /** Take what an event tells of a job. */
-  hear(job) {
-    if (this.items === null) {
-      return;
-    }
+  take(job) {
     const index = this.items.findIndex((each) => each.id === job.id);
     if (index >= 0) {
       this.items[index] = { ...this.items[index], ...job };
     } else if (!this.items.length || job.id > this.items[0].id) {
       this.add(job);
     }
-    this.draw();
   }
 
   view() {
@@ -195,10 +210,11 @@ class Audit extends Paged {
     super(ctx, "/audit", "audit");
   }
 
-  hear(line) {
-    if (this.items !== null) {
+  /** Take a line, which the answer that came meanwhile may have, too. */
+  take(line) {
+    const isSame = (each) => each.id === line.id && each.action === line.action && Math.abs(each.time - line.time) < 0.001;
+    if (!this.items.some(isSame)) {
       this.add(line);
-      this.draw();
     }
   }
 

@@ -61,18 +61,18 @@ export class Changes {
    * @param {boolean} [moves] whether the focus goes there, as after a click that started it.
    */
   async follow(id, moves = true) {
+    const card = /** @type {HTMLElement} */ (this.root.querySelector("[data-changes]"));
+    card.hidden = false;
+    if (moves) { // also where the job was told of before the answer of what started it
+      card.querySelector("h2").focus();
+      card.scrollIntoView({ block: "nearest" });
+    }
     if (this.id === id) {
       return;
     }
     this.id = id;
-    const card = /** @type {HTMLElement} */ (this.root.querySelector("[data-changes]"));
     const place = document.createElement("div");
     card.querySelector("[data-job]").replaceChildren(place);
-    card.hidden = false;
-    if (moves) {
-      card.querySelector("h2").focus();
-      card.scrollIntoView({ block: "nearest" });
-    }
     const { title, done, began, ended } = this.options;
     began?.(id);
     const record = await this.ctx.job(place, id, { title, done });

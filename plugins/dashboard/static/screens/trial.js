@@ -27,6 +27,8 @@ export class Trial {
     this.id = "";
     this.outcome = /** @type {any} */ (null);
     this.trouble = /** @type {any} */ (null);
+    /** Whether the appliance was asked to keep it and has not answered. */
+    this.isKeeping = false;
     const clock = setInterval(() => this.pending && draw(), 1000);
     ctx.signal.addEventListener("abort", () => clearInterval(clock), { once: true });
   }
@@ -99,13 +101,17 @@ export class Trial {
   }
 
   async keep() {
-    this.trouble = null;
+    if (this.isKeeping) {
+      return;
+    }
+    Object.assign(this, { isKeeping: true, trouble: null });
     try {
       await this.ctx.call("POST", `${this.path}/confirm`);
       this.pending = null;
     } catch (error) {
       this.trouble = error;
     }
+    this.isKeeping = false;
     this.draw();
   }
 

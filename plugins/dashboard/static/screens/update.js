@@ -172,11 +172,13 @@ class Screen {
       throw new Error(t("A backup is being restored. Please update when that has ended."));
     }
     const running = jobs.find((job) => job.type === TYPE);
-    if (running) {
+    if (running || this.state === "running") { // it may have begun since the appliance looked
       this.outcome = message("warn", t("An update is running already. Nothing was sent."));
-      this.begun(running);
+      this.draw();
+      this.begun(running ?? {});
+      return true;
     }
-    return running !== undefined;
+    return false;
   }
 
   async discard() {

@@ -11,6 +11,9 @@ export class Uploads {
     this.draw = () => {};
     /** @type {any[] | null} */
     this.items = null;
+    /** Which of its questions was asked last, and which was answered: an answer may come after that of a later one. */
+    this.asked = 0;
+    this.answered = 0;
     this.trouble = null;
     live.on("job", (job) => job.status === "running" || this.again(), signal); // which may have used one
     live.on("audit", (line) => String(line.target).includes(PATH) && this.again(), signal);
@@ -23,9 +26,12 @@ export class Uploads {
   }
 
   async read() {
+    const turn = (this.asked += 1);
     try {
-      this.items = (await this.ctx.call("GET", PATH)).uploads;
-      this.trouble = null;
+      const { uploads } = await this.ctx.call("GET", PATH);
+      if (turn > this.answered) {
+        Object.assign(this, { items: uploads, trouble: null, answered: turn });
+      }
     } catch (error) {
       this.ctx.signal.throwIfAborted();
       this.trouble = error;
