@@ -5,6 +5,7 @@ Needs the program `chromium` and the package `playwright`; tests are skipped whe
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -24,6 +25,9 @@ expect = playwright.expect
 expect.set_options(timeout=15_000)  # a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+#: Whether the service is late on purpose, and how soon something comes says nothing.
+LATE = "JIDOTEKI_BROWSER_LATE" in os.environ
 
 FLAGS = [
     "--no-sandbox",
@@ -180,9 +184,8 @@ class Browser:
         page = (profile or self.profile(**options)).new_page()
         tab = Tab(page, host)
         page.on("request", lambda sent: _note(tab, sent))
-        for end in ("requestfinished", "requestfailed"):
-            page.on(end, lambda sent: tab.unanswered.discard(sent))
-        page.on("response", lambda got: tab.statuses.append((got.status, got.url)))
+        page.on("requestfailed", lambda sent: tab.unanswered.discard(sent))
+        page.on("response", lambda got: _note_answer(tab, got))
         page.on("console", lambda said: _complain(tab, said))
         page.on("pageerror", lambda error: tab.complaints.append(f"PAGE {error}"))
         return tab
@@ -198,6 +201,11 @@ def _note(tab: Tab, sent: Any) -> None:
     tab.bodies.append(f"{sent.headers} {sent.post_data_buffer!r}")
     if "/admin/events" not in sent.url:
         tab.unanswered.add(sent)
+
+
+def _note_answer(tab: Tab, got: Any) -> None:
+    tab.statuses.append((got.status, got.url))
+    tab.unanswered.discard(got.request)
 
 
 def _complain(tab: Tab, said: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dashboardkit import SETTINGS, Browser, Tab, expect, needs_browser
 from places import SAMPLES
-from updatekit import check, package, update_screen
+from updatekit import check, package, update_screen, uploads
 
 from jidoteki.testing import Host, MakeHost, wait_until
 from jidoteki.testing.fixtures import BUILT_IN
@@ -148,6 +148,41 @@ def test_change_that_is_kept_by_a_double_click_is_kept_once(dashboard_browser: B
     tab.assert_quiet()
 
 
+def test_form_can_be_sent_again_as_soon_as_its_change_is_in_force(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("network")
+    change_hostname(tab)
+    tab.page.get_by_role("button", name="Keep this change").wait_for()
+    settings = Held(tab, "GET", r"/settings\?")
+    tab.page.get_by_role("button", name="Keep this change").click()
+    tab.wait_for("The new settings are in force.")
+    settings.wait()
+
+    tab.page.fill("#field-hostname", "again.example")
+    tab.page.click("form button.primary")
+
+    tab.wait_for("Change the network settings?")
+    settings.let()
+    assert tab.page.input_value("#field-hostname") == "again.example"
+    tab.assert_quiet()
+
+
+def test_what_is_typed_while_the_saved_storage_is_on_its_way_stays(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("storage")
+    tab.page.select_option("#field-type", "aoe")
+    tab.page.fill("#field-aoe-device", "e0.1")
+    tab.page.click("form button.primary")
+    saved = Held(tab, "GET", r"/storage\?")
+    tab.page.click("dialog button:has-text('Change')")
+    saved.wait()
+
+    tab.page.fill("#field-aoe-device", "e0.2")
+    saved.let()
+
+    tab.wait_for("Restart to use the new storage")
+    assert tab.page.input_value("#field-aoe-device") == "e0.2"
+    tab.assert_quiet()
+
+
 def test_focus_goes_to_a_change_whose_job_is_told_of_before_the_answer(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login().go("storage")
     started = Held(tab, "POST", r"/storage\?(?!.*dry-run)")
@@ -161,6 +196,27 @@ def test_focus_goes_to_a_change_whose_job_is_told_of_before_the_answer(dashboard
     started.let()
 
     expect(tab.page.locator("[data-changes] h2")).to_be_focused()
+
+
+@pytest.mark.parametrize("way", ["cancelled", "left"])
+def test_upload_that_is_ended_before_the_appliance_says_where_it_is_is_removed(
+    dashboard_browser: Browser, host: Host, tmp_path: Path, way: str
+) -> None:
+    tab = update_screen(dashboard_browser, host)
+    begun = Held(tab, "POST", r"/uploads\?")
+    check(tab, package(host, tmp_path))
+    begun.wait()
+    assert uploads(host) != []
+
+    if way == "cancelled":
+        tab.page.click("#sending-place >> text=Cancel")
+        tab.wait_for("Sending was cancelled.")
+    else:
+        tab.go("home")
+    begun.let()
+
+    wait_until(lambda: uploads(host) == [])
+    tab.assert_quiet()
 
 
 def test_update_that_begins_while_it_is_asked_whether_one_runs_is_not_drawn_over(

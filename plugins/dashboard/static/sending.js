@@ -83,24 +83,27 @@ export function sendForm(place, file, signal, path, fields) {
   );
 }
 
-let number = 0;
+/** The signals of what is being sent. */
+const going = new Set();
 
 /** Return whether a file is being sent. */
-export const isSending = () => number > 0;
+export const isSending = () => going.size > 0;
 
 /** Do something about which a place of the screen shows how far it is. */
 async function shown(place, file, signal, action) {
   const ending = new AbortController();
+  const ended = AbortSignal.any([signal, ending.signal]);
   const view = sendingView(place, file, () => ending.abort());
   const warn = (event) => event.preventDefault();
+  const over = () => (going.delete(ended), removeEventListener("beforeunload", warn));
   addEventListener("beforeunload", warn);
-  number += 1;
+  ended.addEventListener("abort", over);
+  going.add(ended);
   view(0);
   try {
-    return await action(view, AbortSignal.any([signal, ending.signal]));
+    return await action(view, ended);
   } finally {
-    number -= 1;
-    removeEventListener("beforeunload", warn);
+    over();
     render(nothing, place);
   }
 }
@@ -115,19 +118,31 @@ async function begun(file, signal) {
     }
     await kept.discard();
   }
-  const path = await created(file, signal);
-  kept = new Upload(file, path, await api.address("DELETE", path));
+  kept = await unless(signal, created(file));
   return kept;
+}
+
+/** Return an upload unless the signal ends that; one that the appliance makes all the same is removed once it says so. */
+async function unless(signal, making) {
+  signal.throwIfAborted();
+  const ended = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+  try {
+    return await Promise.race([making, ended]);
+  } catch (error) {
+    making.then((upload) => upload.discard(), () => undefined);
+    throw error;
+  }
 }
 
 const isSame = (one, other) =>
   one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
 
-async function created(file, signal) {
+async function created(file) {
   const name = btoa(String.fromCharCode(...new TextEncoder().encode(file.name.slice(0, 200))));
   const headers = { ...TUS, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${name}` };
-  const response = await api.send("POST", "/uploads", { headers, signal });
-  return response.headers.get("Location").slice(api.PREFIX.length);
+  const response = await api.send("POST", "/uploads", { headers });
+  const path = response.headers.get("Location").slice(api.PREFIX.length);
+  return new Upload(file, path, await api.address("DELETE", path));
 }
 
 async function sendAll({ path, file }, draw, signal) {

@@ -183,7 +183,7 @@ class Certificates {
       this.trial.mine(job);
       Object.assign(this, { coming: preview, job });
       this.draw();
-      await this.changes.follow(job);
+      this.changes.lead(job, form);
     }
   }
 

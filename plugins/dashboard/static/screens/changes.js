@@ -54,6 +54,11 @@ export class Changes {
     }
   }
 
+  /** Show a job that a form started, which can be sent again meanwhile: the appliance decides what may run at once. */
+  lead(id, form) {
+    this.follow(id).catch((error) => error.name === "AbortError" || this.ctx.showError(form, error));
+  }
+
   /**
    * Show a job to its end.
    *

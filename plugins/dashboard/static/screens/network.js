@@ -150,7 +150,8 @@ class Network {
   }
 
   field(name, more) {
-    return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: this.value(name), pointer: `/settings/network/${name}`, ...more });
+    const typed = this.typed.has(name) ? this.root.querySelector("form").elements[name].value : undefined; // it stays
+    return this.ctx.field({ name, label: this.ctx.t(LABELS[name]), value: typed ?? this.value(name), pointer: `/settings/network/${name}`, ...more });
   }
 
   /** Whether the settings in force have an address. */
@@ -217,7 +218,7 @@ class Network {
     this.trial.mine(job);
     this.typed.clear();
     this.draw();
-    await this.changes.follow(job);
+    this.changes.lead(job, form);
   }
 
   /** The network settings in force. */

@@ -38,6 +38,8 @@ class Storage {
     this.shown = /** @type {any} */ (null);
     this.types = new Map();
     this.type = "";
+    /** Names of the fields that somebody changed and has not saved. */
+    this.typed = new Set();
     this.changes = new Changes(root, ctx, "storage", {
       title: t("Change of the storage"),
       done: t("The new storage settings are saved."),
@@ -119,7 +121,7 @@ class Storage {
     const options = [...this.types.keys()].map((value) => ({ value, label: this.typeName(value) }));
     const choose = (event) => ((this.type = event.target.value), this.draw());
     const hint = Object.hasOwn(TYPES, this.type) ? t(TYPES[this.type][1]) : "";
-    return html`<form @submit=${(event) => submit(event, (form) => this.save(form))}>
+    return html`<form @input=${(event) => this.typed.add(event.target.name)} @submit=${(event) => submit(event, (form) => this.save(form))}>
       ${field({ name: "type", label: t("Kind of storage"), hint, options, value: this.type, required: true, pointer: "/settings/storage/type", change: choose })}
       ${[...this.types.keys()].map((type) => this.fieldset(type))}
       <div class="outcome"></div>
@@ -142,14 +144,16 @@ class Storage {
     const stored = this.shown?.storage?.type === type ? this.shown.storage[name] : undefined;
     const secret = isSecret(name, schema);
     const kept = secret && stored === MASK;
+    const key = `${type}-${name}`;
+    const typed = this.typed.has(key) ? this.root.querySelector("form").elements[key].value : undefined; // it stays
     const hint = kept ? t("Leave it empty to keep the present one.") : Object.hasOwn(FIELDS, name) ? t(FIELDS[name][1]) : (schema.description ?? "");
     return field({
-      name: `${type}-${name}`,
+      name: key,
       label: this.label(name),
       hint,
       type: secret ? "password" : "text",
       autocomplete: secret ? "new-password" : "off",
-      value: secret || stored === undefined ? "" : String(stored),
+      value: typed ?? (secret || stored === undefined ? "" : String(stored)),
       required: required && !kept,
       pointer: type === this.type ? `/settings/storage/${name}` : "",
     });
@@ -185,7 +189,8 @@ class Storage {
     if (sure) {
       const { job } = await call("POST", "/storage", { fields: { settings } });
       form.querySelectorAll("input[data-secret]").forEach((input) => (input.value = ""));
-      await this.changes.follow(job);
+      this.typed.clear();
+      this.changes.lead(job, form);
     }
   }
 
