@@ -43,9 +43,9 @@ def rebooting(make: MakeHost, tmp_path: Path, script: str) -> Host:
 
 
 def ended_by_reboot(make: MakeHost, tmp_path: Path) -> Host:
-    """Return a host whose reboot command ends it, a second later."""
+    """Return a host whose reboot command ends it, after a while in which all tabs say that it is going to restart."""
     pid = tmp_path / "pid"
-    host = rebooting(make, tmp_path, f"(sleep 1; kill $(cat {pid})) >/dev/null 2>&1 &")
+    host = rebooting(make, tmp_path, f"(sleep 3; kill $(cat {pid})) >/dev/null 2>&1 &")
     assert host.process
     pid.write_text(str(host.process.pid))
     return host

@@ -248,7 +248,8 @@ def test_failure_of_the_vendors_script_is_told_in_its_words(dashboard_browser: B
 
 def test_job_that_runs_already_is_shown_and_so_is_one_of_somebody_else(dashboard_browser: Browser, host: Host) -> None:
     preset(host)
-    vendor_command(host, "network.sh", "sleep 4")
+    seen = host.appliance.root / "seen"
+    vendor_command(host, "network.sh", f"while [ ! -e {seen} ]; do sleep 0.1; done")
     form = ("-F", f"settings={json.dumps({'network': FIXED})};filename=a")
     watching = dashboard_browser.tab(host).login(path="/dashboard/network")
     assert host.post("/settings", *form).status == 202
@@ -257,6 +258,7 @@ def test_job_that_runs_already_is_shown_and_so_is_one_of_somebody_else(dashboard
     for tab in (watching, opened):
         tab.page.locator(".job progress").wait_for()
         assert tab.page.evaluate("document.activeElement.closest('.job')") is None
+    seen.touch()
     for tab in (watching, opened):
         tab.wait_for("The new settings are in force.")
         tab.assert_quiet()

@@ -145,7 +145,10 @@ def test_reload_second_browser_and_sleep_show_the_same_job_with_each_line_once(
 ) -> None:
     host = jidoteki_host()
     tab = update_screen(dashboard_browser, host)
-    install(tab, package(host, tmp_path, "; ".join(f"echo line-{number}; sleep 0.5" for number in range(24))))
+    awake = host.appliance.root / "awake"
+    lines = [f"echo line-{number}; sleep 0.5" for number in range(24)]
+    lines.insert(12, f"while [ ! -e {awake} ]; do sleep 0.1; done")
+    install(tab, package(host, tmp_path, "; ".join(lines)))
     other = dashboard_browser.tab(host).login(path="/dashboard/update")
     tab.wait_for("line-3")
     asleep = dashboard_browser.tab(host).login(path="/dashboard/update")
@@ -156,13 +159,14 @@ def test_reload_second_browser_and_sleep_show_the_same_job_with_each_line_once(
     tab.wait_for("line-8")
     for each in (tab, other):
         each.becomes("document.querySelector('#now progress')?.value", 70)
+    awake.touch()
     asleep.page.wait_for_timeout(3_000)
     asleep.page.context.set_offline(False)
 
     for each in (tab, other, asleep):
         each.wait_for("The appliance now has version 2.0.0.", 30)
-        lines = each.page.inner_text("#now pre.log").splitlines()
-        assert [line for line in lines if line.startswith("line-")] == [f"line-{number}" for number in range(24)]
+        shown = each.page.inner_text("#now pre.log").splitlines()
+        assert [line for line in shown if line.startswith("line-")] == [f"line-{number}" for number in range(24)]
         each.assert_quiet(AWAY)
 
 
