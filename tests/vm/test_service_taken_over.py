@@ -47,9 +47,11 @@ def order(id: str, input: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def hand_over(guest: Guest, id: str, given: dict[str, Any], **more: Any) -> str:
-    """Start a unit, hand it an order over, and return what came of it."""
+    """Start a unit, hand it an order over, and return what came of it, once the unit has ended."""
     program = ("/opt/jidoteki/venv/bin/python3", "-I", "/opt/jidoteki/taken_over.py")
-    return as_service(guest, *program, input=json.dumps({"id": id, "order": given, **more})).stdout
+    said = as_service(guest, *program, input=json.dumps({"id": id, "order": given, **more})).stdout
+    wait_until(lambda: guest.run("systemctl", "is-active", f"jidoteki-job@{id}", check=False).stdout == "inactive\n")
+    return said
 
 
 def forged(build_update: BuildUpdate, tmp_path: Path, vendor: Path, script: str) -> Path:
