@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from dashboardkit import Browser, expect, needs_browser
+from dashboardkit import Browser, Tab, expect, needs_browser
 
 from jidoteki.testing import Host
 from jidoteki.testing.fixtures import TOKEN, MakeHost
@@ -112,13 +112,19 @@ def test_key_is_not_stored_unless_asked_for(dashboard_browser: Browser, jidoteki
     assert tab.page.evaluate(KEPT) is None
 
 
+def reload(tab: Tab) -> None:
+    """Load the page again, which hands over the key: the browser is not bound to store it before the page is gone."""
+    tab.page.reload()
+    tab.page.wait_for_selector("nav, #token")
+    assert tab.page.locator("#token").count() == 0, "the key was not handed over"
+
+
 def test_reload_does_not_sign_out_and_coming_back_later_does(
     dashboard_browser: Browser, jidoteki_host: MakeHost
 ) -> None:
     tab = dashboard_browser.tab(jidoteki_host()).login()
     for _ in range(2):
-        tab.page.reload()
-        tab.page.wait_for_selector("nav")
+        reload(tab)
     assert tab.page.evaluate(KEPT) is None
 
     tab.page.add_init_script("const now = Date.now; Date.now = () => now() + 31_000")
@@ -135,13 +141,38 @@ def test_reload_does_not_sign_out_on_a_busy_computer(dashboard_browser: Browser,
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
         for _ in range(50):
-            tab.page.reload()
-            tab.page.wait_for_selector("nav, #token")
-            assert tab.page.locator("#token").count() == 0
+            reload(tab)
     finally:
         for each in busy:
             each.kill()
             each.wait()
+
+
+#: Loads the page once more at the moment when it erases the key that it was handed.
+AGAIN = """{
+  const { delete: erase } = IDBObjectStore.prototype;
+  const isLast = window.name === "last";
+  addEventListener("DOMContentLoaded", () => document.documentElement.classList.toggle("last", isLast));
+  IDBObjectStore.prototype.delete = function (name) {
+    if (!isLast) {
+      window.name = "last";
+      location.reload();
+    }
+    return erase.call(this, name);
+  };
+}"""
+
+
+def test_page_that_is_loaded_again_while_it_takes_over_the_key_does_not_sign_out(
+    dashboard_browser: Browser, jidoteki_host: MakeHost
+) -> None:
+    tab = dashboard_browser.tab(jidoteki_host()).login()
+    tab.page.add_init_script(AGAIN)
+    tab.page.reload()
+    tab.page.wait_for_selector(".last :is(nav, #token)")
+    assert tab.page.locator("#token").count() == 0
+    tab.becomes(KEPT, None)
+    tab.assert_quiet()
 
 
 def test_second_tab_is_signed_in_and_both_are_signed_out_together(

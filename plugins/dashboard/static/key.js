@@ -80,10 +80,10 @@ function wait() {
 /** Find the key that another tab has, or that was kept; true if there is one. */
 export async function recover() {
   const [kept, handedOver] = [await read(NAME), await read(LEFT)];
-  await erase(LEFT);
   const record = [kept, handedOver].find((each) => isValid(each) && each.key.extractable === false);
+  key = record?.key ?? key; // before it is erased: this page may be loaded again at any moment, and hands over what it has
+  await erase(LEFT);
   if (record) {
-    key = record.key;
     return true;
   }
   await erase(NAME);
