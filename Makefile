@@ -54,7 +54,7 @@ $(MUTANTS)/.ready: requirements-mutants.txt
 	$(MUTANTS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutants.txt
 	@touch $@
 
-.PHONY: fuzz browser browser-quick vendor
+.PHONY: fuzz browser browser-late browser-quick vendor
 fuzz: $(READY) ## at least 10,000 requests made by schemathesis out of the OpenAPI document
 	JIDOTEKI_FUZZ_EXAMPLES=300 JIDOTEKI_FUZZ_CASES=10000 JIDOTEKI_FUZZ_SEED= $(BIN)/python -m pytest -s tests/fuzz
 
@@ -65,6 +65,9 @@ $(BROWSER): $(READY)
 
 browser: $(BROWSER) ## the dashboard and /docs in a real browser; needs the program chromium
 	JIDOTEKI_BROWSER=long $(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
+
+browser-late: $(BROWSER) ## the same with a service that is late by chance, as on a slow machine; SEED=2 for another chance
+	JIDOTEKI_BROWSER_LATE=$(or $(SEED),1) JIDOTEKI_BROWSER=long $(BIN)/python -m pytest -n 2 --dist loadscope tests/browser
 
 # The way in, and what may go wrong worst; the other screens, their states and words are in `make browser`.
 QUICK := access backup certificates keyboard look restart streams trials update
