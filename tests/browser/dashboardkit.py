@@ -141,7 +141,7 @@ class Tab:
 
     def settle(self) -> Tab:
         """Wait until all that the page asked for has been there for a moment, but for streams of events."""
-        quiet, deadline = 0, time.monotonic() + 15
+        quiet, deadline = 0, time.monotonic() + 30
         while quiet < 3 and time.monotonic() < deadline:
             self.page.wait_for_timeout(100)
             quiet = 0 if self.unanswered else quiet + 1

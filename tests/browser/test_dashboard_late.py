@@ -28,15 +28,16 @@ class Held:
 
     def __init__(self, tab: Tab, method: str, pattern: str) -> None:
         self.tab, self.method = tab, method
-        self.held: list[tuple[Any, Any]] = []
-        self.is_let = False
+        self.is_taken = False
+        self.held: tuple[Any, Any] | None = None
         tab.page.route(re.compile(f"/api/v1/admin{pattern}"), self._hold)
 
     def _hold(self, route: Any) -> None:
-        if self.held or self.is_let or route.request.method != self.method:
+        if self.is_taken or route.request.method != self.method:
             route.continue_()
         else:
-            self.held.append((route, route.fetch()))
+            self.is_taken = True
+            self.held = route, route.fetch()
 
     def wait(self) -> None:
         """Wait until the appliance has answered."""
@@ -44,9 +45,9 @@ class Held:
 
     def let(self) -> None:
         """Let the page have the answer, and draw it."""
-        self.is_let = True
-        for route, answer in self.held:
-            route.fulfill(response=answer)
+        assert self.held
+        route, answer = self.held
+        route.fulfill(response=answer)
         self.tab.settle()
 
 

@@ -68,6 +68,7 @@ def test_restart_shows_how_long_it_takes_and_comes_back_by_itself(
     host = ended_by_reboot(jidoteki_host, tmp_path)
     tab = dashboard_browser.tab(host).login()
     other = dashboard_browser.tab(host).login()
+    other.page.wait_for_selector("header .figures dd")  # the stream that is going to tell it is open
 
     ask_for_restart(tab)
     expect(tab.page.locator("dialog h2")).to_have_text("Restart Admin Dashboard (127.0.0.1)?")
@@ -96,6 +97,7 @@ def test_restart_into_another_build_brings_the_page_back_signed_in(
     host = ended_by_reboot(jidoteki_host, tmp_path)
     tab = dashboard_browser.tab(host).login()
     other = dashboard_browser.tab(host).login()
+    other.page.wait_for_selector("header .figures dd")  # the stream that is going to tell it is open
 
     restart(tab)
     other.wait_for("The appliance is going to restart.")
