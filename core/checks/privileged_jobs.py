@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from jidoteki.core.jobs import units
@@ -12,8 +11,6 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.hookspecs import Finding
 
 TEMPLATE: Final = "jidoteki-job@.service"
-#: Is there where systemd is process 1: sd_booted(3).
-BOOTED: Final = Path("/run/systemd/system")
 
 
 def check(launcher: Launcher) -> Iterator[Finding]:
@@ -21,9 +18,10 @@ def check(launcher: Launcher) -> Iterator[Finding]:
     wanted = {name: plugin.name for name, (plugin, _) in launcher.job_types.items() if launcher.has_unit(name)}
     if not wanted:
         return
-    if not BOOTED.is_dir():
+    if not units.is_booted():
         message = "systemd, by which root runs jobs, does not run here"
-        yield Finding("note", "job", message, 'In an image this is as it should be. Else take "jobs" out of the file.')
+        advice = 'In an image this is as it should be. Else take "jobs" out of the configuration.'
+        yield Finding("note", "job", message, advice)
         return
     try:
         unit = units.properties("LoadState", "Environment", "EnvironmentFiles")
@@ -48,7 +46,10 @@ def _types(wanted: dict[str, str], environment: str) -> Iterator[Finding]:
     :param wanted: the name of the plugin of each type.
     :param environment: of the unit, as a shell would read it.
     """
-    variables = dict(each.split("=", 1) for each in shlex.split(environment))
+    try:
+        variables = dict(each.split("=", 1) for each in shlex.split(environment))
+    except ValueError:  # it is none that a shell reads, and tells nothing of the types
+        return
     permitted = variables.get(units.TYPES, "").split()
     missing = [name for name in wanted if name not in permitted]
     if missing:

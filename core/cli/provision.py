@@ -314,7 +314,9 @@ def _reloaded_by_systemd() -> bool:
 
     :raises CommandError: the service runs, and could not be reloaded.
     """
-    if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
+    from jidoteki.core.jobs import units
+
+    if not shutil.which("systemctl") or not units.is_booted():
         return False
     argv = ["systemctl", "try-reload-or-restart", f"{SERVICE}.service"]
     try:

@@ -7,10 +7,9 @@ import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from jidoteki.core.jobs import commands
+from jidoteki.core.jobs import commands, units
 from jidoteki.core.service.requests import own
 from jidoteki.hookspecs import Appliance, Described, Endpoint, JobError, Request, Response, hookimpl
 
@@ -93,7 +92,7 @@ class Services:
             # Only the standard output counts, whatever the exit status is.
             _, said = self._ask(name, CANNOT_RUN, "sh", "-c", 'exec "$@" 2>/dev/null', "sh", *own, "status")
             return _RUNNING.search(said) is not None
-        if str(self._appliance.root) == "/" and Path("/run/systemd/system").is_dir():
+        if str(self._appliance.root) == "/" and units.is_booted():
             return self._ask(name, NO_SYSTEMD, "systemctl", "is-active", "--", name)[0] == 0
         return False
 

@@ -106,6 +106,11 @@ class UnitProcess(JobProcess):
         return 0.0
 
 
+def is_booted() -> bool:
+    """Return whether systemd is process 1 of this machine: sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def properties(*names: str) -> dict[str, str]:
     """Return properties of the unit, as systemctl(1) shows them.
 

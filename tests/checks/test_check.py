@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -19,9 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from places import ROOT
 
 from jidoteki.core.appliance import Appliance
+from jidoteki.core.checks import privileged_jobs
 from jidoteki.core.config import loading
 from jidoteki.core.config import schema as config_schema
 from jidoteki.core.config.positions import Positions
+from jidoteki.core.jobs import units
 from jidoteki.core.jobs.records import Record, Records
 from jidoteki.core.plugin_manager import section_schemas
 from jidoteki.testing import wait_until
@@ -80,6 +83,15 @@ def test_what_others_wrote_reaches_no_terminal_as_it_is(appliance: Appliance) ->
     assert "systemctl restart jidoteki-admin-api" in done.stdout
     assert done.returncode == 1
     assert "\x1b" not in done.stdout and "Everything is in order" not in done.stdout.splitlines()
+
+
+def test_an_environment_of_the_unit_that_no_shell_reads_ends_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"LoadState": "loaded", "Environment": "NOTE=it's"}
+    for name, value in {"is_booted": True, "properties": told, "require_permission": None}.items():
+        monkeypatch.setattr(units, name, lambda *asked, value=value: value)
+    launcher: Any = SimpleNamespace(job_types={"update": (SimpleNamespace(name="update"), None)}, has_unit=bool)
+
+    assert list(privileged_jobs.check(launcher)) == []
 
 
 def test_broken_json_is_told_with_line_and_column(appliance: Appliance) -> None:
