@@ -1,6 +1,7 @@
 // Backups of the appliance's data, and bringing them back.
 
 import { Course, fromHuman } from "../course.js";
+import { Questions } from "../questions.js";
 import { day, now } from "../text.js";
 import { Restore } from "./restore.js";
 
@@ -27,9 +28,7 @@ class Screen {
     /** Id of the job that is shown, and whether it runs. */
     this.shown = "";
     this.running = false;
-    /** How often it was asked how the last backup is, and which of that was answered: answers may overtake each other. */
-    this.asked = 0;
-    this.answered = 0;
+    this.questions = new Questions();
     this.outcome = ctx.nothing;
     this.restore = new Restore(ctx, this);
     ctx.live.on("job", (job) => this.begun(job), ctx.signal);
@@ -55,17 +54,16 @@ class Screen {
     const { look, may } = this.ctx;
     const of = (allowed, path, query) => (allowed ? look(path, { query }) : null);
     const jobs = may("GET", "/jobs");
-    const turn = (this.asked += 1);
+    const isNewest = this.questions.ask();
     const [backup, made, restored, health] = await Promise.all([
       look("/backup"),
       of(jobs, "/jobs", { type: "backup", status: "success", limit: 1 }),
       of(jobs, "/jobs", { type: "restore", limit: 1 }),
       of(may("GET", "/health"), "/health"),
     ]);
-    if (turn < this.answered) {
+    if (!isNewest()) {
       return;
     }
-    this.answered = turn;
     this.backup = backup;
     this.made = made?.jobs[0]?.finished ?? null;
     this.restored = restored?.jobs[0] ?? null;

@@ -175,7 +175,9 @@ class Screen {
     if (running || this.state === "running") { // it may have begun since the appliance looked
       this.outcome = message("warn", t("An update is running already. Nothing was sent."));
       this.draw();
-      this.begun(running ?? {});
+      if (running) {
+        this.begun(running);
+      }
       return true;
     }
     return false;

@@ -1,5 +1,6 @@
 // Files that were sent in pieces and are not used yet, or never will be: what they are, and the way to remove them.
 
+import { Questions } from "../questions.js";
 import { TUS } from "../sending.js";
 
 const PATH = "/uploads";
@@ -11,9 +12,7 @@ export class Uploads {
     this.draw = () => {};
     /** @type {any[] | null} */
     this.items = null;
-    /** Which of its questions was asked last, and which was answered: an answer may come after that of a later one. */
-    this.asked = 0;
-    this.answered = 0;
+    this.questions = new Questions();
     this.trouble = null;
     live.on("job", (job) => job.status === "running" || this.again(), signal); // which may have used one
     live.on("audit", (line) => String(line.target).includes(PATH) && this.again(), signal);
@@ -26,11 +25,11 @@ export class Uploads {
   }
 
   async read() {
-    const turn = (this.asked += 1);
+    const isNewest = this.questions.ask();
     try {
       const { uploads } = await this.ctx.call("GET", PATH);
-      if (turn > this.answered) {
-        Object.assign(this, { items: uploads, trouble: null, answered: turn });
+      if (isNewest()) {
+        Object.assign(this, { items: uploads, trouble: null });
       }
     } catch (error) {
       this.ctx.signal.throwIfAborted();
