@@ -184,6 +184,43 @@ def test_what_is_typed_while_the_saved_storage_is_on_its_way_stays(dashboard_bro
     tab.assert_quiet()
 
 
+def test_what_is_typed_into_the_network_form_while_it_is_saved_stays(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("network")
+    saved = Held(tab, "POST", r"/settings\?(?!.*dry-run)")
+    change_hostname(tab)
+    saved.wait()
+
+    tab.page.fill("#field-hostname", "typed-meanwhile.example")
+    saved.let()
+    tab.page.get_by_role("button", name="Keep this change").click()
+
+    tab.wait_for("The new settings are in force.")
+    expect(tab.page.locator("#field-ntpserver")).to_have_value(SETTINGS["network"]["ntpserver"])
+    assert tab.page.input_value("#field-hostname") == "typed-meanwhile.example"
+    tab.assert_quiet()
+
+
+def test_what_is_typed_into_the_storage_form_while_it_is_saved_stays(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("storage")
+    tab.page.select_option("#field-type", "iscsi")
+    for name, value in {"target": "iqn.2016-01.com.example:lun1", "ip": "192.0.2.1", "username": "abc"}.items():
+        tab.page.fill(f"#field-iscsi-{name}", value)
+    tab.page.fill("#field-iscsi-password", "the-first-one")
+    saved = Held(tab, "POST", r"/storage\?(?!.*dry-run)")
+    tab.page.click("form button.primary")
+    tab.page.click("dialog button:has-text('Change')")
+    saved.wait()
+
+    tab.page.fill("#field-iscsi-ip", "192.0.2.2")
+    tab.page.fill("#field-iscsi-password", "the-second-one")
+    saved.let()
+
+    tab.wait_for("Restart to use the new storage")
+    assert tab.page.input_value("#field-iscsi-ip") == "192.0.2.2"
+    assert tab.page.input_value("#field-iscsi-password") == "the-second-one"
+    tab.assert_quiet()
+
+
 def test_focus_goes_to_a_change_whose_job_is_told_of_before_the_answer(dashboard_browser: Browser, host: Host) -> None:
     tab = dashboard_browser.tab(host).login().go("storage")
     started = Held(tab, "POST", r"/storage\?(?!.*dry-run)")

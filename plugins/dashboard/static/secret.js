@@ -1,4 +1,4 @@
-// The input of a secret, which can be looked at while it is typed.
+// The inputs of secrets, which can be looked at while they are typed.
 
 import { t } from "./text.js";
 import { html, nothing } from "./vendor/lit-html.js";
@@ -14,6 +14,18 @@ export const secretInput = ({ id, name, required = false, maxlength, focus = fal
       data-pointer=${pointer ?? nothing} .value=${value}>
     <button type="button" aria-pressed="false" aria-label=${t("Show what is typed")} @click=${toggle}>${t("Show")}</button>
   </span>`;
+
+/** Return the API token that was typed twice into a form; `at(name, message)` makes the error of a field. */
+export function chosenToken(form, at) {
+  const { newtoken, again } = form.elements;
+  if (!/^[!-~]{1,255}$/.test(newtoken.value)) {
+    throw at("newtoken", t("Use letters, digits and signs of the keyboard, and no spaces."));
+  }
+  if (newtoken.value !== again.value) {
+    throw at("again", t("The two tokens differ."));
+  }
+  return newtoken.value;
+}
 
 function toggle({ currentTarget: button }) {
   const input = button.previousElementSibling;

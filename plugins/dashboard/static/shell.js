@@ -150,6 +150,7 @@ function context(screen, title, place, signal) {
     job: (target, id, given) => widgets.watchJob(target, id, { may: frame.may("POST", `/jobs/${id}/cancel`), ...options(given) }),
     render: (content) => render(view(title, content), place),
     draw: render,
+    report: (error) => signal.aborted || error.name === "AbortError" || reportError(error),
     restart: () => frame.restarting.start(),
     handOver: key.handOver,
   };

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as key from "./key.js";
-import { secretInput } from "./secret.js";
+import { chosenToken, secretInput } from "./secret.js";
 import { plural, t } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
@@ -142,13 +142,7 @@ export function showSetup(root, site, signedIn) {
 const unanswered = new Set();
 
 async function choose(form, needed, signedIn) {
-  const token = form.elements.newtoken.value;
-  if (!/^[!-~]{1,255}$/.test(token)) {
-    throw at("newtoken", t("Use letters, digits and signs of the keyboard, and no spaces."));
-  }
-  if (token !== form.elements.again.value) {
-    throw at("again", t("The two tokens differ."));
-  }
+  const token = chosenToken(form, at);
   const signer = needed ? await key.fromToken(form.elements.passphrase.value.trim()) : null;
   try {
     await api.call("POST", "/setup", { fields: { newtoken: token }, signer });

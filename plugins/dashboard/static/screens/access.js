@@ -2,6 +2,8 @@
 
 import { UnreachableError } from "../api.js";
 import * as key from "../key.js";
+import { chosenToken } from "../secret.js";
+import { at } from "./changes.js";
 import { NamedTokens } from "./named_tokens.js";
 
 /** Show the screen. */
@@ -48,14 +50,7 @@ class Access {
   }
 
   async change(form) {
-    const { t } = this.ctx;
-    const token = form.elements.newtoken.value;
-    if (!/^[!-~]{1,255}$/.test(token)) {
-      throw at("/newtoken", t("Use letters, digits and signs of the keyboard, and no spaces."));
-    }
-    if (token !== form.elements.again.value) {
-      throw at("/again", t("The two tokens differ."));
-    }
+    const token = chosenToken(form, (name, message) => at(`/${name}`, message));
     this.isNew = false;
     const fresh = await key.fromToken(token);
     await key.replace(fresh, (former) => this.send(token, former, fresh));
@@ -79,5 +74,3 @@ class Access {
     }
   }
 }
-
-const at = (field, message) => Object.assign(new Error(message), { field });

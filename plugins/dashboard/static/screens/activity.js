@@ -61,7 +61,7 @@ class Paged {
 
   /** Read it for nobody who waits; who leaves the screen ends that. */
   again() {
-    this.read().catch((error) => this.ctx.signal.aborted || reportError(error));
+    this.read().catch(this.ctx.report);
   }
 
   /** Read the page after the last one that is shown. */

@@ -1,7 +1,6 @@
 // Backups of the appliance's data, and bringing them back.
 
 import { Course, fromHuman } from "../course.js";
-import { Questions } from "../questions.js";
 import { day, now } from "../text.js";
 import { Restore } from "./restore.js";
 
@@ -28,7 +27,8 @@ class Screen {
     /** Id of the job that is shown, and whether it runs. */
     this.shown = "";
     this.running = false;
-    this.questions = new Questions();
+    /** Which question about the backup is the last: answers may overtake each other. */
+    this.turn = 0;
     this.outcome = ctx.nothing;
     this.restore = new Restore(ctx, this);
     ctx.live.on("job", (job) => this.begun(job), ctx.signal);
@@ -38,14 +38,14 @@ class Screen {
   /** Somebody, here or elsewhere, removed the backup. */
   removed(job) {
     if (job.type === REMOVAL && job.status !== "running" && !this.running) {
-      this.refresh().catch((error) => this.ctx.signal.aborted || reportError(error));
+      this.refresh().catch(this.ctx.report);
     }
   }
 
   /** A backup or a restore began, here or elsewhere. */
   begun(job) {
     if (TYPES.includes(job.type) && job.status === "running" && job.id !== this.shown) {
-      this.follow(job).catch((error) => this.ctx.signal.aborted || reportError(error));
+      this.follow(job).catch(this.ctx.report);
     }
   }
 
@@ -54,14 +54,14 @@ class Screen {
     const { look, may } = this.ctx;
     const of = (allowed, path, query) => (allowed ? look(path, { query }) : null);
     const jobs = may("GET", "/jobs");
-    const isNewest = this.questions.ask();
+    const turn = (this.turn += 1);
     const [backup, made, restored, health] = await Promise.all([
       look("/backup"),
       of(jobs, "/jobs", { type: "backup", status: "success", limit: 1 }),
       of(jobs, "/jobs", { type: "restore", limit: 1 }),
       of(may("GET", "/health"), "/health"),
     ]);
-    if (!isNewest()) {
+    if (turn !== this.turn) {
       return;
     }
     this.backup = backup;
@@ -171,7 +171,6 @@ class Screen {
     const { ask, showError, t } = this.ctx;
     const { form } = event.currentTarget;
     const sure = await ask({
-      signal: this.ctx.signal,
       title: t("Delete the backup?"),
       body: t("It is removed from the appliance. Copies that you downloaded stay as they are."),
       action: t("Delete"),
@@ -194,7 +193,7 @@ class Screen {
 
   /** Follow a backup or a restore to its end; return its record. */
   async follow(known) {
-    const { may, signal, t } = this.ctx;
+    const { may, t } = this.ctx;
     const isBackup = known.type === "backup";
     this.shown = known.id ?? "backup";
     this.running = true;
@@ -207,7 +206,7 @@ class Screen {
     const done = isBackup ? t("The backup is complete.") : t("The backup is restored.");
     const record = may("GET", "/jobs")
       ? await course.follow(known, { title, done })
-      : await course.watch("/backup", title, () => this.stop().catch((error) => signal.aborted || reportError(error)));
+      : await course.watch("/backup", title, () => this.stop().catch(this.ctx.report));
     if (this.shown === (known.id ?? "backup")) {
       this.running = false;
       await this.refresh();

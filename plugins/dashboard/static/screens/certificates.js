@@ -1,6 +1,6 @@
 // The certificate that browsers see: what it says, and the way to another one, which ends with a load of the page.
 
-import { Changes, onlyLooking, told } from "./changes.js";
+import { at, Changes, onlyLooking, told } from "./changes.js";
 import { now } from "../text.js";
 import { Trial } from "./trial.js";
 
@@ -171,7 +171,6 @@ class Certificates {
     const preview = await call("POST", "/certs", { query: { "dry-run": 1 }, fields });
     const warnings = this.warnings(preview);
     const sure = await ask({
-      signal: this.ctx.signal,
       title: warnings.length ? t("Use this certificate in spite of the warnings?") : t("Use this certificate?"),
       body: this.preview(preview, warnings),
       action: t("Use it"),
@@ -251,8 +250,6 @@ async function useUpConnections() {
     // The browser met the new certificate and does not know it: the load of the page warns of it.
   }
 }
-
-const at = (field, message) => Object.assign(new Error(message), { field });
 
 /** Return whether a name of a certificate is that of a host; https://www.rfc-editor.org/rfc/rfc9525#section-6.3. */
 function covers(name, host) {

@@ -3,6 +3,27 @@
 import { said } from "../sentences.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
+/** Names of the fields of a form that somebody changed and has not saved: what they hold stays when the form is drawn anew. */
+export class Entered extends Set {
+  since = new Set();
+
+  add(name) {
+    this.since?.add(name);
+    return super.add(name);
+  }
+
+  /** What the fields hold is about to be sent. */
+  sending() {
+    this.since.clear();
+  }
+
+  /** What was sent is saved; what was changed since is not. */
+  saved() {
+    this.clear();
+    this.since.forEach((name) => super.add(name));
+  }
+}
+
 /** Follows the jobs of one type in the element `[data-changes]` of a screen. */
 export class Changes {
   /**
@@ -50,7 +71,7 @@ export class Changes {
   /** A job that somebody else started meanwhile. */
   notice(job) {
     if (job.type === this.type && job.status === "running" && this.id < job.id) {
-      this.follow(job.id, false).catch((error) => error.name === "AbortError" || reportError(error));
+      this.follow(job.id, false).catch(this.ctx.report);
     }
   }
 
@@ -84,6 +105,9 @@ export class Changes {
     await ended?.(record);
   }
 }
+
+/** An error at a field of a form, which is named by a JSON pointer. */
+export const at = (field, message) => Object.assign(new Error(message), { field });
 
 /** A list of what was told about a change; nothing where there is nothing to tell. */
 export const told = (sentences) =>

@@ -42,7 +42,7 @@ class License {
   /** Somebody else changes the license, or this page does. */
   changed(job) {
     if (job.status === "success" && !this.isChecking) {
-      this.read().then(() => this.draw(), (error) => error.name === "AbortError" || reportError(error));
+      this.read().then(() => this.draw(), this.ctx.report);
     }
   }
 

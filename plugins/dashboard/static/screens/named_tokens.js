@@ -1,6 +1,6 @@
 // Named tokens: what each may do and until when; made, shown once and revoked.
 
-import { told } from "./changes.js";
+import { at, told } from "./changes.js";
 import { day, now } from "../text.js";
 
 const NAME = /^[a-z][a-z0-9-]{0,31}$/;
@@ -155,7 +155,6 @@ export class NamedTokens {
   async revoke(name) {
     const { ask, call, t } = this.ctx;
     const sure = await ask({
-      signal: this.ctx.signal,
       title: t("Revoke the token {name}?", { name }),
       body: t("Whoever uses it is shut out at once. This cannot be taken back."),
       action: t("Revoke"),
@@ -178,8 +177,6 @@ export class NamedTokens {
     document.getElementById("named")?.focus();
   }
 }
-
-const at = (field, message) => Object.assign(new Error(message), { field });
 
 /** The end of a day here, in seconds since the epoch. */
 const endOf = (day) => Math.floor(new Date(`${day}T23:59:59`).getTime() / 1000);

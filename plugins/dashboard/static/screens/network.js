@@ -2,7 +2,7 @@
 // places; the settings of the application stay as they are.
 
 import { place, whereTo } from "./address.js";
-import { Changes, onlyLooking, told } from "./changes.js";
+import { Changes, Entered, onlyLooking, told } from "./changes.js";
 import { inOrder, LABELS, MODES } from "../labels.js";
 import { Trial } from "./trial.js";
 
@@ -22,8 +22,7 @@ class Network {
     this.settings = {};
     this.mode = "dhcp";
     this.moved = /** @type {any} */ (null);
-    /** Names of the fields that somebody changed and has not saved. */
-    this.typed = new Set();
+    this.typed = new Entered();
     this.trial = new Trial(ctx, () => this.draw(), "/settings", {
       title: t("Keep the new settings?"),
       told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),
@@ -195,12 +194,12 @@ class Network {
   async save(form) {
     const { ask, call, t } = this.ctx;
     const present = await this.present();
+    this.typed.sending();
     const network = this.wanted(form, present);
     const settings = { network };
     const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
     const target = whereTo(network, present);
     const sure = await ask({
-      signal: this.ctx.signal,
       title: t("Change the network settings?"),
       body: this.question(preview, differences(preview, present, network), target),
       action: t("Change"),
@@ -216,7 +215,7 @@ class Network {
     const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
     const { job } = await request.catch((error) => this.lost(error));
     this.trial.mine(job);
-    this.typed.clear();
+    this.typed.saved();
     this.draw();
     this.changes.lead(job, form);
   }
@@ -229,7 +228,7 @@ class Network {
   /** Where no answer came, the change may have been made, and the address be another one: that is shown. */
   lost(error) {
     if (error.name === "UnreachableError") {
-      this.typed.clear();
+      this.typed.saved();
     } else {
       this.moved = null;
     }

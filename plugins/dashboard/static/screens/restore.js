@@ -183,7 +183,6 @@ export class Restore {
     const { ask, t } = this.ctx;
     const exact = this.mode === "exact";
     const sure = await ask({
-      signal: this.ctx.signal,
       title: t("Replace the data of this appliance?"),
       body: exact
         ? t("The data of this appliance become exactly those of the backup. What is not in it is removed. This cannot be taken back.")

@@ -1,6 +1,6 @@
 // Where the appliance keeps its data. Types and fields are those of the appliance's own description.
 
-import { Changes, onlyLooking } from "./changes.js";
+import { Changes, Entered, onlyLooking } from "./changes.js";
 import { phrase } from "../text.js";
 import { parameter } from "./description.js";
 
@@ -38,8 +38,7 @@ class Storage {
     this.shown = /** @type {any} */ (null);
     this.types = new Map();
     this.type = "";
-    /** Names of the fields that somebody changed and has not saved. */
-    this.typed = new Set();
+    this.typed = new Entered();
     this.changes = new Changes(root, ctx, "storage", {
       title: t("Change of the storage"),
       done: t("The new storage settings are saved."),
@@ -176,11 +175,10 @@ class Storage {
 
   async save(form) {
     const { ask, call, t } = this.ctx;
+    this.typed.sending();
     const settings = this.wanted(form);
-    this.isSaved = false;
     await call("POST", "/storage", { query: { "dry-run": 1 }, fields: { settings } });
     const sure = await ask({
-      signal: this.ctx.signal,
       title: t("Change the storage?"),
       body: t("From its next restart on the appliance looks for its data on: {type}. Make a backup first if you are not sure that they are there.", { type: this.typeName(this.type) }),
       action: t("Change"),
@@ -188,8 +186,8 @@ class Storage {
     });
     if (sure) {
       const { job } = await call("POST", "/storage", { fields: { settings } });
-      form.querySelectorAll("input[data-secret]").forEach((input) => (input.value = ""));
-      this.typed.clear();
+      this.typed.saved();
+      form.querySelectorAll("input[data-secret]").forEach((input) => this.typed.has(input.name) || (input.value = ""));
       this.changes.lead(job, form);
     }
   }

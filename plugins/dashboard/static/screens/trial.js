@@ -58,7 +58,7 @@ export class Trial {
   begin(id) {
     Object.assign(this, { id, outcome: null, trouble: null });
     if (this.isOffered) {
-      this.wait(id).catch((error) => error.name === "AbortError" || reportError(error));
+      this.wait(id).catch(this.ctx.report);
     }
   }
 

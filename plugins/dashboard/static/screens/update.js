@@ -67,7 +67,7 @@ class Screen {
       this.ending.abort();
       this.giveWay();
     }
-    this.follow(job).catch((error) => this.ctx.signal.aborted || reportError(error));
+    this.follow(job).catch(this.ctx.report);
   }
 
   /** Somebody else was first. */

@@ -1,6 +1,5 @@
 // Files that were sent in pieces and are not used yet, or never will be: what they are, and the way to remove them.
 
-import { Questions } from "../questions.js";
 import { TUS } from "../sending.js";
 
 const PATH = "/uploads";
@@ -12,7 +11,8 @@ export class Uploads {
     this.draw = () => {};
     /** @type {any[] | null} */
     this.items = null;
-    this.questions = new Questions();
+    /** Which question is the last: answers may overtake each other. */
+    this.turn = 0;
     this.trouble = null;
     live.on("job", (job) => job.status === "running" || this.again(), signal); // which may have used one
     live.on("audit", (line) => String(line.target).includes(PATH) && this.again(), signal);
@@ -21,21 +21,17 @@ export class Uploads {
 
   /** Read them for nobody who waits; who leaves the screen ends that. */
   again() {
-    this.read().catch((error) => this.ctx.signal.aborted || reportError(error));
+    this.read().catch(this.ctx.report);
   }
 
   async read() {
-    const isNewest = this.questions.ask();
-    try {
-      const { uploads } = await this.ctx.call("GET", PATH);
-      if (isNewest()) {
-        Object.assign(this, { items: uploads, trouble: null });
-      }
-    } catch (error) {
-      this.ctx.signal.throwIfAborted();
-      this.trouble = error;
+    const turn = (this.turn += 1);
+    const shown = await this.ctx.call("GET", PATH).then(({ uploads: items }) => ({ items, trouble: null }), (trouble) => ({ trouble }));
+    this.ctx.signal.throwIfAborted();
+    if (turn === this.turn) {
+      Object.assign(this, shown);
+      this.draw();
     }
-    this.draw();
   }
 
   view() {
