@@ -32,6 +32,8 @@ SCRIPTS = {
 }
 #: The original itself: all that counts is that it holds the port.
 LISTENS = "import socket, time; kept = socket.create_server(('', 8443)); time.sleep(1000)"
+#: A file's name that is a command where it is put between quotes.
+ODD = "x';touch pwned;'"
 #: Of a machine whose service was given root's rights by a prefix to its commands.
 PREFIXED = {
     "endpoints": ["settings", "certs", "tokens"],
@@ -162,6 +164,9 @@ def assert_all_is_there(guest: Guest) -> None:
 def test_a_machine_of_the_original_goes_on_and_back(original: Guest, build_update: BuildUpdate) -> None:
     guest = original
     before = accesses(guest)
+    for odd in (f"{ADMIN}/log/{ODD}", f"{ADMIN}/home/sftp/uploads/{ODD}", f"{ADMIN}/log/linked.log", "/etc/own"):
+        guest.path(odd).touch(0o600)
+    guest.path(f"{ADMIN}/log/linked.log").chmod(0o604)
     guest.sh("systemctl stop original")
 
     said = perform(guest, "migration.md", "On Debian")
@@ -174,8 +179,11 @@ def test_a_machine_of_the_original_goes_on_and_back(original: Guest, build_updat
     assert guest.request("POST", "/backup", "-F", "action=START")[0] == 202
     assert guest.wait_for_job("/backup")["status"] == "success"
     assert_the_originals_users_go_on(guest, build_update)
+    guest.run(*as_user("jidoteki"), "ln", "-sf", "/etc/own", f"{ADMIN}/log/linked.log")
     perform(guest, "migration.md", "Back to the original")
     assert accesses(guest) == before
+    assert not guest.sh("find / -xdev -name pwned")
+    assert access(guest.path("/etc/own")) == (0, 0, "0o600")
     assert guest.path(f"{ADMIN}/etc/updates.key").is_file()
     start_original(guest)
 
@@ -245,38 +253,72 @@ def test_a_machine_of_a_former_version_goes_on(bare: Path, deb: Path, vendor: Pa
         assert_it_works(guest, build_update)
 
 
+#: What whoever has taken the service over leaves for the day when all runs as root.
+PLANTED = f"""
+rm -rf {ADMIN}/etc/updates.pub.d
+mkdir {ADMIN}/etc/updates.pub.d
+cp {ADMIN}/keys/updates.pub {ADMIN}/etc/updates.pub.d/planted.pub
+echo 'touch /root/planted' >>{ADMIN}/etc/debug.txt
+"""
+
+
 def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
     bare: Path, deb: Path, vendor: Path, build_update: BuildUpdate
 ) -> None:
-    make_former(bare, vendor)
+    further = make_former(bare, vendor).etc / "updates.pub.d"
+    further.mkdir()
+    (further / "own.pub").write_text((vendor / "updates.pub").read_text())
     bring(deb, bare)
     script = f"{ETC}/init.d/jidoteki-admin-api"
+    kept, moved = "/var/lib/jidoteki-job/highest-version", f"{ADMIN}/jobs/highest-version"
     with booted(bare) as guest:
         perform(guest, "vendors.md", "From a former version")
         wait_until(guest.serves)
+        assert keys_of(guest, "keys") == ["own.pub"]
         assert guest.request("POST", "/tokens", "-F", "name=monitor", "-F", "scopes=GET /version")[0] == 200
         assert_updates(guest, build_update)
-        tokens = guest.request("GET", "/tokens")
-        guest.sh("systemctl disable --now jidoteki-admin-api")
+        tokens, highest = guest.request("GET", "/tokens"), guest.path(kept).read_text()
+        guest.sh("systemctl stop jidoteki-admin-api; systemctl enable --now jidoteki-admin-api.socket")
+        guest.run(*as_user("jidoteki"), "sh", "-ec", PLANTED)
 
         perform(guest, "vendors.md", "From units to root alone")
 
+        assert keys_of(guest, "etc") == ["own.pub"]
+        assert not guest.path(f"{ADMIN}/keys").exists()
+        assert (guest.path(moved).read_text(), guest.path(kept).exists()) == (highest, False)
+        for unit in ("service", "socket"):
+            assert guest.run("systemctl", "is-enabled", f"jidoteki-admin-api.{unit}", check=False).stdout == "disabled\n"
         examples = "/usr/share/doc/jidoteki-admin-api/examples"
         guest.sh(f"install -D -m 755 {examples}/jidoteki-admin-api.initd {script}; {script} start")
         wait_until(guest.serves)
         assert (guest.request("GET", "/tokens"), tokens[0]) == (tokens, 200)
+        assert guest.request("GET", "/debug", "-o", "/root/bundle")[0] == 200
+        assert not guest.path("/root/planted").exists()
         assert_updates(guest, build_update)
         said = guest.run("jidoteki", "check", check=False).stdout
-        assert "error:" not in said and "does not count" not in said and "was installed" not in said
+        assert "error:" not in said and "was installed" not in said
+        unread = [line.split(":")[1].strip() for line in said.splitlines() if "does not count" in line]
+        assert sorted(unread) == [f"{ADMIN}/etc/debug.txt", f"{ADMIN}/etc/logs.txt"]
         assert not list(guest.path(f"{ADMIN}/log").glob("*.log.*"))
+        highest = guest.path(moved).read_text()
         guest.sh(f"{script} stop; rm {script}")
 
         perform(guest, "vendors.md", "From a former version")
         guest.sh("systemctl enable --now jidoteki-admin-api")
         wait_until(guest.serves)
+        assert (guest.path(kept).read_text(), guest.path(moved).exists()) == (highest, False)
         assert guest.request("GET", "/tokens") == tokens
         assert_updates(guest, build_update)
         assert "error" not in guest.run("jidoteki", "check", check=False).stdout
+
+        guest.run(*as_user("jidoteki"), "sh", "-ec", PLANTED)
+        perform(guest, "vendors.md", "From a former version")
+        assert keys_of(guest, "keys") == ["own.pub"]
+
+
+def keys_of(guest: Guest, directory: str) -> list[str]:
+    """Return the further keys of updates."""
+    return sorted(each.name for each in guest.path(f"{ADMIN}/{directory}/updates.pub.d").glob("*"))
 
 
 def assert_updates(guest: Guest, build_update: BuildUpdate) -> None:

@@ -139,6 +139,8 @@ def test_it_serves_where_the_data_are_mounted_and_broken(guest: Guest, broken_da
     if broken_data == "hangs":
         assert guest.request("POST", "/backup", "-F", "action=STOP")[0] == 202
     wait_until(lambda: '"running"' not in guest.request("GET", "/backup")[1])
+    guest.run("timeout", "100", "dpkg", "-i", "/root/product.deb", timeout=120)
+    assert guest.serves()
 
 
 def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
