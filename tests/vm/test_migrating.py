@@ -287,7 +287,8 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
         assert not guest.path(f"{ADMIN}/keys").exists()
         assert (guest.path(moved).read_text(), guest.path(kept).exists()) == (highest, False)
         for unit in ("service", "socket"):
-            assert guest.run("systemctl", "is-enabled", f"jidoteki-admin-api.{unit}", check=False).stdout == "disabled\n"
+            said = guest.run("systemctl", "is-enabled", f"jidoteki-admin-api.{unit}", check=False).stdout
+            assert said == "disabled\n"
         examples = "/usr/share/doc/jidoteki-admin-api/examples"
         guest.sh(f"install -D -m 755 {examples}/jidoteki-admin-api.initd {script}; {script} start")
         wait_until(guest.serves)
