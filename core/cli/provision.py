@@ -19,6 +19,7 @@ import click
 from jidoteki.core.appliance import Appliance
 from jidoteki.core.cli import CommandError, root_option
 from jidoteki.hookspecs import paths
+from jidoteki.hookspecs.mounts import mounts_below
 
 SERVICE: Final = "jidoteki-admin-api"
 #: Lines of tmpfiles.d(5), which systemd itself makes too where it runs.
@@ -118,15 +119,16 @@ class _Provisioning:
     """Whether root runs jobs here."""
 
     def make_directories(self, appliance: Appliance) -> None:
-        """Make the directories of `DIRECTORIES`, above others first.
+        """Make the directories of `DIRECTORIES`, above others first; what is mounted is there, and is not asked, for it may hang.
 
         :raises OSError: one cannot be made, or something else is in its place.
         """
+        mounted = {Path("/", each) for each in mounts_below(Path("/"))}
         for line in resources.files("jidoteki.etc").joinpath(DIRECTORIES).read_text().splitlines():
             if line.startswith("d "):
                 _, name, mode, user, _ = line.replace(":", "").split()
                 path = _place(appliance, name)
-                if self.in_units or path.name != KEYS:
+                if path not in mounted and (self.in_units or path.name != KEYS):
                     self._make_directory(path, int(mode, 8), self._owner_of(appliance, path, user))
 
     def _owner_of(self, appliance: Appliance, path: Path, user: str) -> Ids | None:

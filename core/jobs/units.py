@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import subprocess
@@ -14,7 +15,9 @@ from jidoteki.core.jobs.handover import Listener, RefusedError
 from jidoteki.core.jobs.processes import JobProcess
 from jidoteki.hookspecs import programs
 
-#: Seconds for one question to systemd, and for what a unit may take to end.
+#: Seconds for one question to systemd: longer only where D-Bus hangs.
+ANSWER_TIMEOUT: Final = 20.0
+#: Seconds for what a unit may take to begin or to end.
 TIMEOUT: Final = 90.0
 LOOK_EACH: Final = 0.05
 #: The variable of the unit's environment that lists them, which only root sets.
@@ -81,17 +84,20 @@ class UnitProcess(JobProcess):
         raise TimeoutError
 
     def wait(self) -> None:
-        """Wait for its end."""
+        """Wait for its end; where systemd does not answer, what is left of a unit ends by itself, soon after its process."""
         if self._output is not None:
             os.close(self._output)
             self._output = None
-        stop(self._id)
+        with contextlib.suppress(OSError):
+            if is_active(self._id):
+                stop(self._id)
 
     async def ended(self) -> None:
-        """Wait for its end, and that of all that it started."""
+        """Wait for its end, and that of all that it started, as far as systemd answers."""
         await super().ended()
-        while await asyncio.to_thread(is_active, self._id):  # noqa: ASYNC110  # nobody tells
-            await asyncio.sleep(LOOK_EACH)
+        with contextlib.suppress(OSError):
+            while await asyncio.to_thread(is_active, self._id):  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(LOOK_EACH)
 
     def ask_to_end(self) -> None:
         """Have SIGTERM sent to the process and its commands, and SIGKILL to what is left of them some seconds later."""
@@ -116,7 +122,7 @@ def properties(*names: str) -> dict[str, str]:
 
     :raises OSError: systemd does not tell.
     """
-    done = _systemctl("show", f"--property={','.join(names)}", _unit(_NONE))
+    done = _systemctl("show", f"--property={','.join(names)}", _unit(_NONE), timeout=ANSWER_TIMEOUT)
     if done.returncode:
         raise RefusedError(_reason(done))
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -127,18 +133,24 @@ def require_permission() -> None:
 
     :raises OSError: he may not, or systemd does not answer.
     """
-    done = _systemctl("stop", _unit(_NONE))
+    done = _systemctl("stop", _unit(_NONE), timeout=ANSWER_TIMEOUT)
     if done.returncode:
         raise RefusedError(_reason(done))
 
 
 def is_active(id: str) -> bool:
-    """Return whether anything of a run's unit lives."""
+    """Return whether anything of a run's unit lives.
+
+    :raises OSError: systemd does not answer.
+    """
     return _listed(_unit(id))
 
 
 def is_any_active(job_type: str) -> bool:
-    """Return whether anything of a unit of any run of a type lives."""
+    """Return whether anything of a unit of any run of a type lives.
+
+    :raises OSError: systemd does not answer.
+    """
     return _listed(_unit(f"[0-9]*-{job_type}"))
 
 
@@ -152,7 +164,8 @@ def _unit(id: str) -> str:
 
 
 def _listed(pattern: str) -> bool:
-    done = _systemctl("list-units", "--plain", "--no-legend", f"--state={_LIVE}", pattern)
+    options = "--plain", "--no-legend", f"--state={_LIVE}"
+    done = _systemctl("list-units", *options, pattern, timeout=ANSWER_TIMEOUT)
     return bool(done.stdout.strip())
 
 
@@ -165,12 +178,12 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return " ".join(done.stderr.split()) or f"systemctl ended with exit status {done.returncode}"
 
 
-def _systemctl(verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _systemctl(verb: str, *arguments: str, timeout: float = TIMEOUT) -> subprocess.CompletedProcess[str]:
     argv = ["systemctl", "--no-ask-password", "--no-pager", verb, *arguments]
     try:
         return subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            env=programs.environment(), timeout=TIMEOUT,
+            env=programs.environment(), timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise RefusedError(f"systemd does not answer within {TIMEOUT:g} seconds") from error
+        raise RefusedError(f"systemd does not answer within {timeout:g} seconds") from error

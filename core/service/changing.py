@@ -23,11 +23,12 @@ from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
 from jidoteki.core.logs.audit import AuditUnavailableError
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.core.service import idempotency, keeping, previews
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles
 from jidoteki.core.service.idempotency import Key
-from jidoteki.core.service.refusals import refusal
+from jidoteki.core.service.refusals import refusing
 from jidoteki.core.service.requests import ApiRequest, Change, handled
 from jidoteki.hookspecs import ApiError, JsonResponse, Response
 
@@ -83,9 +84,10 @@ async def _check_startable(admission: Admission, route: Route) -> None:
     """Refuse a request whose job cannot start now, before its body comes."""
     jobs = admission.service.jobs
     if route.endpoint.starts:
-        running = await asyncio.to_thread(jobs.launcher.busy, route.endpoint.starts)
-        if running:
-            raise await refusal(admission.service, jobs.job_type(route.endpoint.starts), running)
+        job = jobs.job_type(route.endpoint.starts)
+        async with refusing(admission.service, job, "started"):
+            if running := await asyncio.to_thread(jobs.launcher.busy, job.name):
+                raise BusyError(running)
 
 
 def _ask_for_body(request: web.BaseRequest) -> None:

@@ -1,10 +1,14 @@
-"""Refusals because of a running job: nothing was done, and the request may be repeated."""
+"""Refusals of requests whose job cannot start: nothing was done, and the request may be repeated."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from jidoteki.core.jobs.launch import BusyError
 from jidoteki.hookspecs import ApiError, JobType, trials
 
 if TYPE_CHECKING:
@@ -16,6 +20,18 @@ BUSY: Final = "E1004"
 
 class RetryLaterError(ApiError):
     """A refusal because of what runs, or does not run yet: nothing was done, and the request may be repeated."""
+
+
+@asynccontextmanager
+async def refusing(service: Service, job: JobType, done: str) -> AsyncIterator[None]:
+    """Refuse the request where the block finds that the job cannot be `done`, such as started."""
+    try:
+        yield
+    except BusyError as busy:
+        raise await refusal(service, job, busy.job_type) from busy
+    except OSError as error:
+        file = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}{file}") from error
 
 
 async def refusal(service: Service, job: JobType, running: str) -> RetryLaterError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,8 @@ from jidoteki.core.http.resuming import ANYWHERE, Resuming
 from jidoteki.core.http.routes import Route
 from jidoteki.core.jobs import listing
 from jidoteki.core.jobs.cancelling import NotCancellableError
-from jidoteki.core.jobs.launch import BusyError
 from jidoteki.core.service import confirmations, downloads
-from jidoteki.core.service.refusals import refusal
+from jidoteki.core.service.refusals import refusing
 from jidoteki.hookspecs import (
     PREFIX,
     ApiError,
@@ -171,7 +169,7 @@ class ApiRequest:
         if self.dry_run:
             body = {**await self._check_job(job, values), **body}
         else:
-            async with _refusing(self.service, job, "started"):
+            async with refusing(self.service, job, "started"):
                 started = await self.service.jobs.start(
                     job_type, values, self.client, self.user, self.permit, self._confirm(job)
                 )
@@ -185,7 +183,7 @@ class ApiRequest:
     async def run_job(self, job_type: str, /, *, join: bool = False, **values: Any) -> JobOutcome:
         """Start a job and wait for its end."""
         job = self.service.jobs.job_type(job_type)
-        async with _refusing(self.service, job, "started"):
+        async with refusing(self.service, job, "started"):
             if self.dry_run:
                 return await self.service.jobs.check(job_type, values)
             outcome = await self.service.jobs.run(job_type, values, self.client, self.user, self.permit, join)
@@ -264,22 +262,11 @@ class ApiRequest:
         return await asyncio.to_thread(listing.log_file, self.service.jobs.launcher.records, id)
 
     async def _check_job(self, job: JobType, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        async with _refusing(self.service, job, "checked"):
+        async with refusing(self.service, job, "checked"):
             outcome = await self.service.jobs.check(job.name, values)
         if outcome.status == "failed":
             raise ApiError(400, outcome.error_message, outcome.error_code)
         return outcome.preview
-
-
-@asynccontextmanager
-async def _refusing(service: Service, job: JobType, done: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except BusyError as busy:
-        raise await refusal(service, job, busy.job_type) from busy
-    except OSError as error:
-        file = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-        raise ApiError(400, f"The {job.name} job cannot be {done}: {error.strerror or error}{file}") from error
 
 
 async def handled(route: Route, request: ApiRequest) -> Response:

@@ -1,9 +1,11 @@
-"""The check of `backup.txt` by `jidoteki check`."""
+"""The check of `backup.txt`, and of the data that it lists, by `jidoteki check`."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,10 +15,19 @@ from jidoteki.plugins.backup import backup_list
 
 FAILS: Final = "every backup and restore fails"
 PATHS: Final = "List paths below {} in it, one a line; a line with a single dot means all of it."
+#: Seconds for the data to answer: a file server that is gone lets everybody wait.
+PATIENCE: Final = 5.0
+#: What a look at data that are there may say: there are none yet, or only root sees them.
+_USUAL: Final = (errno.ENOENT, errno.EACCES)
 
 
 def check(appliance: Appliance) -> Iterator[Finding]:
     """Yield the error that makes every backup and restore fail, or what is wrong with the list."""
+    problem = _problem_of(appliance.data)
+    if problem:
+        advice = f"See what is mounted there, and whether that is reached: findmnt {shlex.quote(str(appliance.data))}"
+        yield Finding("error", "backup", f"{FAILS}: {problem}", advice, str(appliance.data))
+        return
     path = appliance.etc / backup_list.NAME
     if appliance.keys != appliance.etc:  # root makes backups here
         found = list(_list_of_roots(appliance, path, appliance.keys / backup_list.NAME))
@@ -28,6 +39,25 @@ def check(appliance: Appliance) -> Iterator[Finding]:
     except JobError as error:
         advice = PATHS.format(appliance.data)
         yield Finding("error", "backup", f"{FAILS}: {error}", advice, str(path))
+
+
+def _problem_of(data: Path) -> str | None:
+    """Return why nothing can be read in a directory, be it that nobody answers."""
+    said: list[str | None] = []
+
+    def look() -> None:
+        try:
+            with os.scandir(data) as entries:
+                next(entries, None)
+        except OSError as error:
+            said.append(None if error.errno in _USUAL else error.strerror)
+        else:
+            said.append(None)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return said[0] if said else f"there was no answer within {PATIENCE:g} seconds"
 
 
 def _list_of_roots(appliance: Appliance, path: Path, its: Path) -> Iterator[Finding]:

@@ -141,6 +141,9 @@ def test_it_serves_where_the_data_are_mounted_and_broken(guest: Guest, broken_da
     wait_until(lambda: '"running"' not in guest.request("GET", "/backup")[1])
     guest.run("timeout", "100", "dpkg", "-i", "/root/product.deb", timeout=120)
     assert guest.serves()
+    guest.run("timeout", "20", "jidoteki", "provision")
+    said = guest.run("timeout", "60", "jidoteki", "check", timeout=70, check=False).stdout
+    assert "error: /data: every backup and restore fails: " in said
 
 
 def test_a_start_returns_once_requests_are_answered(guest: Guest) -> None:
@@ -266,4 +269,29 @@ def test_an_update_goes_on_while_it_restarts_all_that_leads_to_it(guest: Guest, 
 
     wait_until(has_ended, 60, 0.1)
     assert seen == {(200, "running"), (200, "success")}, guest.journal(60)
+    assert_updated(guest, update)
+
+
+@pytest.fixture
+def bus(guest: Guest) -> Iterator[str]:
+    """The number of the bus's process, which goes on in the end."""
+    pid = guest.sh("systemctl show --value --property MainPID dbus").strip()
+    yield pid
+    guest.run("kill", "-CONT", pid)
+
+
+def test_what_needs_the_bus_says_so_soon_where_it_hangs(guest: Guest, build_update: BuildUpdate, bus: str) -> None:
+    update = build_update(SLOW)
+    guest.path("/root/update.enc").write_bytes(update.path.read_bytes())
+    guest.run("kill", "-STOP", bus)
+
+    guest.run("timeout", "60", "systemctl", "restart", SERVICE, timeout=70)
+
+    assert guest.request("GET", "/version")[0] == 200
+    started = time.monotonic()
+    status, body = guest.request("POST", "/update", "-F", "update=@/root/update.enc")
+    assert (status, time.monotonic() - started < 40) == (400, True), body
+    assert "systemd does not answer" in body
+    guest.run("kill", "-CONT", bus)
+    begin_update(guest, update)
     assert_updated(guest, update)
