@@ -11,6 +11,11 @@ from jidoteki.core.jobs.launch import Launcher
 from jidoteki.hookspecs import Finding
 
 TEMPLATE: Final = "jidoteki-job@.service"
+#: By why the unit is not loaded.
+ADVICE: Final = {
+    "not-found": "Install the service's package anew.",
+    "masked": f"Run: systemctl unmask {TEMPLATE}",
+}
 
 
 def check(launcher: Launcher) -> Iterator[Finding]:
@@ -26,15 +31,17 @@ def check(launcher: Launcher) -> Iterator[Finding]:
     try:
         unit = units.properties("LoadState", "Environment", "EnvironmentFiles")
         if unit["LoadState"] == "loaded":
-            units.require_permission()
+            units.require_start()
     except OSError as error:
-        advice = "See that dbus and polkit run: systemctl status dbus polkit. Else install the service's package anew."
+        advice = (
+            f"See its drop-ins, systemctl cat {TEMPLATE}, and that dbus and polkit run, systemctl status dbus polkit. "
+            "Else install the service's package anew."
+        )
         yield Finding("error", "job", f"root runs no jobs: {error}", advice)
         return
     if unit["LoadState"] != "loaded":
-        advice = "Install the service's package anew."
-        if unit["LoadState"] == "masked":
-            advice = f"Run: systemctl unmask {TEMPLATE}"
+        advice = f"Correct it, or what drop-ins make of it: systemctl cat {TEMPLATE}"
+        advice = ADVICE.get(unit["LoadState"], advice)
         yield Finding("error", "job", f"root runs no jobs: {TEMPLATE} is {unit['LoadState']}", advice)
     elif not unit.get("EnvironmentFiles"):  # which the service may not be able to read
         yield from _types(wanted, unit["Environment"])
@@ -50,7 +57,7 @@ def _types(wanted: dict[str, str], environment: str) -> Iterator[Finding]:
         variables = dict(each.split("=", 1) for each in shlex.split(environment))
     except ValueError:  # it is none that a shell reads, and tells nothing of the types
         return
-    permitted = variables.get(units.TYPES, "").split()
+    permitted = variables.get(units.TYPES, "").replace(r"\t", " ").split()  # systemctl writes a tab so
     missing = [name for name in wanted if name not in permitted]
     if missing:
         plugins = ", ".join(sorted({wanted[name] for name in missing}))

@@ -119,7 +119,9 @@ class _Provisioning:
     """Whether root runs jobs here."""
 
     def make_directories(self, appliance: Appliance) -> None:
-        """Make the directories of `DIRECTORIES`, above others first; what is mounted is there, and is not asked, for it may hang.
+        """Make the directories of `DIRECTORIES`, above others first.
+
+        What is mounted is there, and is not asked, for it may never answer.
 
         :raises OSError: one cannot be made, or something else is in its place.
         """

@@ -22,8 +22,8 @@ from jidoteki.core.http.incoming import Incoming
 from jidoteki.core.http.protocol import receive_body
 from jidoteki.core.http.rendering import render
 from jidoteki.core.http.routes import Route
-from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.core.jobs.launch import BusyError
+from jidoteki.core.logs.audit import AuditUnavailableError
 from jidoteki.core.service import idempotency, keeping, previews
 from jidoteki.core.service.admission import Admission
 from jidoteki.core.service.file_sources import NamedFiles

@@ -87,7 +87,7 @@ def test_what_others_wrote_reaches_no_terminal_as_it_is(appliance: Appliance) ->
 
 def test_an_environment_of_the_unit_that_no_shell_reads_ends_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"LoadState": "loaded", "Environment": "NOTE=it's"}
-    for name, value in {"is_booted": True, "properties": told, "require_permission": None}.items():
+    for name, value in {"is_booted": True, "properties": told, "require_start": None}.items():
         monkeypatch.setattr(units, name, lambda *asked, value=value: value)
     launcher: Any = SimpleNamespace(job_types={"update": (SimpleNamespace(name="update"), None)}, has_unit=bool)
 

@@ -39,7 +39,7 @@ async def test_unit_has_ended_with_its_process_where_systemd_does_not_answer() -
 def test_questions_to_systemd_end_soon() -> None:
     started = time.monotonic()
 
-    for ask in (lambda: units.is_any_active("update"), units.require_permission, lambda: units.properties("Id")):
+    for ask in (lambda: units.is_any_active("update"), units.require_start, lambda: units.properties("Id")):
         with pytest.raises(units.RefusedError, match=r"systemd does not answer within 0\.2 seconds"):
             ask()
 

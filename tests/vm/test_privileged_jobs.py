@@ -443,12 +443,24 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
 
 RULE = "/usr/share/polkit-1/rules.d/50-jidoteki-job.rules"
 #: What keeps the service from having root's jobs started, what ends that, and what check says of it.
+DROP_IN = "/etc/systemd/system/jidoteki-job@.service.d"
+
+
+def dropped_in(lines: str) -> tuple[str, str]:
+    """Return the commands that drop these lines into the section [Service] of the unit, and take them away."""
+    written = f"printf '[Service]\\n{lines}\\n' >{DROP_IN}/own.conf"
+    return f"mkdir {DROP_IN}; {written}; systemctl daemon-reload", f"rm -r {DROP_IN}; systemctl daemon-reload"
+
+
 OUT_OF_ORDER = {
     "no rule": (f"mv {RULE} /root", f"mv /root/{Path(RULE).name} {RULE}", "authentication required"),
     "no polkit": ("systemctl mask --now polkit", "systemctl unmask polkit", "polkit.service is masked"),
     "no unit": ("mv /usr/lib/systemd/system/jidoteki-job@.service /root; systemctl daemon-reload",
                 "mv /root/jidoteki-job@.service /usr/lib/systemd/system; systemctl daemon-reload",
                 "jidoteki-job@.service is not-found"),
+    "an environment that is nowhere": (*dropped_in("EnvironmentFile=/nowhere"), "systemd does not start its unit"),
+    "a user who is nobody": (*dropped_in("User=nosuchuser"), "systemd does not start its unit"),
+    "no command": (*dropped_in("ExecStart="), "jidoteki-job@.service is bad-setting"),
 }  # fmt: skip
 
 
@@ -470,19 +482,25 @@ def test_check_finds_that_root_runs_no_jobs(guest: Guest, fault: str) -> None:
     wait_until(lambda: not any("root runs no jobs" in each for each in told()))
 
 
-@pytest.mark.parametrize("kind", ["EnvironmentFile", "Environment"])
-def test_check_misses_no_type_that_an_environment_file_names(guest: Guest, kind: str) -> None:
-    drop_in, types = "/etc/systemd/system/jidoteki-job@.service.d", "JIDOTEKI_JOB_TYPES=update settings"
-    guest.path(drop_in).mkdir()
-    guest.path("/root/types").write_text(f"{types}\n")
-    line = {"EnvironmentFile": "EnvironmentFile=/root/types", "Environment": f'Environment="{types}"'}[kind]
-    (guest.path(drop_in) / "types.conf").write_text(f"[Service]\n{line}\n")
+#: Lines of a drop-in, and whether some of the types are not among those that root runs.
+TYPES = {
+    "EnvironmentFile=/root/types": False,
+    'Environment="JIDOTEKI_JOB_TYPES=update settings"': True,
+    'Environment="JIDOTEKI_JOB_TYPES=update\\tsettings storage certs persist reboot backup restore"': False,
+}
+
+
+@pytest.mark.parametrize("line", TYPES)
+def test_check_misses_the_types_that_root_does_not_run(guest: Guest, line: str) -> None:
+    guest.path("/root/types").write_text("JIDOTEKI_JOB_TYPES=update settings\n")
+    guest.path(DROP_IN).mkdir()
+    (guest.path(DROP_IN) / "own.conf").write_text(f"[Service]\n{line}\n")
     guest.sh("systemctl daemon-reload")
     try:
         said = guest.run("jidoteki", "check", check=False).stdout
-        assert ("root does not run jobs of the types" in said) == (kind == "Environment")
+        assert ("root does not run jobs of the types" in said) == TYPES[line]
     finally:
-        guest.sh(f"rm -rf {drop_in} /root/types; systemctl daemon-reload")
+        guest.sh(f"rm -rf {DROP_IN} /root/types; systemctl daemon-reload")
 
 
 CONFIGURATION = "/usr/local/etc/jidoteki-admin-api.json"
