@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jidoteki.core.jobs import units
+from jidoteki.core.jobs.handover import RefusedError
 from jidoteki.hookspecs import programs
 
 
@@ -40,7 +41,7 @@ def test_questions_to_systemd_end_soon() -> None:
     started = time.monotonic()
 
     for ask in (lambda: units.is_any_active("update"), units.require_start, lambda: units.properties("Id")):
-        with pytest.raises(units.RefusedError, match=r"systemd does not answer within 0\.2 seconds"):
+        with pytest.raises(RefusedError, match=r"systemd does not answer within 0\.2 seconds"):
             ask()
 
     assert time.monotonic() - started < 10

@@ -53,7 +53,7 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
     with booted(bare) as guest:
         guest.run("dpkg", "-i", "/root/product.deb", timeout=180)
         guest.run("jidoteki", "provision", timeout=120)
-        guest.run("systemctl", "enable", "--quiet", f"{SERVICE}.socket")
+        guest.sh(f"systemctl disable --quiet {SERVICE}; systemctl enable --quiet {SERVICE} {SERVICE}.socket")
 
         said = guest.run("dpkg", "--purge", SERVICE)
 
@@ -61,6 +61,7 @@ def test_it_is_removed_and_what_is_the_appliances_stays(bare: Path, deb: Path) -
         assert guest.run("systemctl", "is-active", SERVICE, check=False).stdout.strip() == "inactive"
         assert not (bare / "opt/jidoteki/venv").exists()
         assert not list((bare / "etc/systemd").rglob("jidoteki*"))
+        assert guest.sh("systemctl list-units --all --plain --no-legend 'jidoteki*'") == ""
         assert (bare / f"{ADMIN}/etc/version.txt".lstrip("/")).read_text() == "1.0.0\n"
 
 
