@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from dashboardkit import LATE, Browser, Tab, expect, needs_browser
+from places import SAMPLES
+from updatekit import check, package, slow_down, update_screen
 
-from jidoteki.testing.fixtures import MakeHost
+from jidoteki.testing import Host, MakeHost
+from jidoteki.testing.fixtures import BUILT_IN
 
 pytestmark = needs_browser
 
@@ -109,3 +113,58 @@ def test_login_can_be_used_within_a_second_on_a_slow_computer(
 
     print(taken)
     assert min(taken) <= 1000, taken
+
+
+@pytest.fixture
+def host(jidoteki_host: MakeHost) -> Host:
+    return jidoteki_host(load=[SAMPLES / "workshop.py"], enable=(*BUILT_IN, "tools", "uploads"), parameters=None)
+
+
+def press(tab: Tab, button: str) -> None:
+    tab.page.get_by_role("button", name=button, exact=True).focus()
+    tab.page.keyboard.press("Enter")
+
+
+def focused_heading(tab: Tab) -> Any:
+    """Return the heading that has the focus, once everything has come to rest; None if there is none."""
+    tab.page.wait_for_timeout(500)
+    return tab.page.evaluate("document.activeElement.matches('h1, h2') ? document.activeElement.innerText : null")
+
+
+def test_focus_goes_to_a_heading_when_the_button_of_a_trial_goes(dashboard_browser: Browser, host: Host) -> None:
+    tab = dashboard_browser.tab(host).login().go("network")
+    tab.page.fill("#field-hostname", "kept.example")
+    tab.page.fill("#field-interface", "eth0")
+    press(tab, "Save")
+    tab.page.click("dialog button:has-text('Change')")
+    tab.page.get_by_role("button", name="Keep this change").wait_for()
+
+    press(tab, "Keep this change")
+
+    tab.wait_for("The new settings are in force.")
+    assert focused_heading(tab) == "Network"
+
+
+def test_focus_goes_to_a_heading_when_a_task_is_cancelled(dashboard_browser: Browser, host: Host) -> None:
+    assert host.post("/tools", "-F", "how=slowly").status == 202
+    tab = dashboard_browser.tab(host).login().go("activity")
+    tab.page.get_by_role("button", name="Details").click()
+
+    press(tab, "Cancel")
+
+    tab.wait_for("It was cancelled.")
+    assert focused_heading(tab)
+
+
+def test_focus_goes_to_a_heading_when_sending_is_cancelled(
+    dashboard_browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    tab = update_screen(dashboard_browser, host)
+    slow_down(tab, 1_000_000)
+    check(tab, package(host, tmp_path, size=4_000_000))
+    tab.page.wait_for_selector("#sending-place progress")
+
+    press(tab, "Cancel")
+
+    tab.wait_for("Sending was cancelled.")
+    assert focused_heading(tab)

@@ -1,7 +1,7 @@
 // Requests to the API, signed with the key of this browser.
 
 import * as key from "./key.js";
-import { hear, t } from "./text.js";
+import { hear, sleep, t } from "./text.js";
 
 export const PREFIX = "/api/v1/admin";
 /** What the service says to those whose token it does not know; other answers of 403 are about rights. */
@@ -215,7 +215,7 @@ async function sendOnce(method, path, options) {
         throw error;
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await sleep(PAUSE);
     options.signal?.throwIfAborted();
   }
 }

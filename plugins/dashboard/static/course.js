@@ -1,6 +1,6 @@
 // The frame of a job on a screen: its heading, what is said while the appliance is away, and its progress.
 
-import { phrase, t } from "./text.js";
+import { phrase, sleep, t } from "./text.js";
 import { restartOf } from "./widgets.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
@@ -46,7 +46,7 @@ export class Course {
         this.end();
         return status;
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL[document.visibilityState] ?? POLL.hidden));
+      await sleep(POLL[document.visibilityState] ?? POLL.hidden);
       this.ctx.signal.throwIfAborted();
     }
   }
@@ -64,13 +64,10 @@ export class Course {
   draw() {
     const away = this.running && !this.ctx.live.state.reached;
     render(html`<section class="card" aria-labelledby="course">
-      <h2 id="course" tabindex="-1">${this.running ? this.words.running : this.words.ended}</h2>
+      <h2 id="course">${this.running ? this.words.running : this.words.ended}</h2>
       <div role="status">${away ? html`<p class="message warn">${this.words.away ?? t(AWAY)}</p>` : nothing}</div>
       <div class="course"></div>
     </section>`, /** @type {HTMLElement} */ (this.place));
-    if (document.activeElement === document.body) {
-      this.place.querySelector("h2").focus(); // what had the focus, such as a button, has gone
-    }
   }
 }
 

@@ -110,8 +110,7 @@ export function start(may) {
   const mine = running;
   channel.postMessage({ ask: true });
   const tell = () => document.visibilityState === "visible" && channel.postMessage({ visible: true });
-  const telling = setInterval(tell, SEEN_EACH);
-  ending.signal.addEventListener("abort", () => clearInterval(telling));
+  every(SEEN_EACH, tell, ending.signal);
   document.addEventListener("visibilitychange", tell, { signal: ending.signal });
   tell();
   api.on("reach", (reached) => running === mine && dispatch("reach", reached));
@@ -125,6 +124,12 @@ export function start(may) {
         throw error;
       }
     });
+}
+
+/** Call a function again and again after so many milliseconds, until a signal says that it is over. */
+export function every(pause, action, signal) {
+  const clock = setInterval(action, pause);
+  signal.addEventListener("abort", () => clearInterval(clock));
 }
 
 /** End, for somebody who signs out. */

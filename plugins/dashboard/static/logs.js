@@ -2,7 +2,7 @@
 
 import { follow } from "./jobs.js";
 import { jobTitle } from "./names.js";
-import { phrase, readableLog } from "./text.js";
+import { phrase, readableLog, sleep } from "./text.js";
 
 /** Bytes of a log that are shown, the last ones. */
 const SHOWN = 64 * 1024;
@@ -88,7 +88,7 @@ export class LogViewer {
       this.text = await this.read(signal);
       this.runs = [...this.ctx.live.state.jobs.values()].some((job) => job.status === "running" && this.chosen.types.includes(job.type));
       this.show();
-      await new Promise((resolve) => setTimeout(resolve, READ_EACH));
+      await sleep(READ_EACH);
     } while (this.runs && !signal.aborted);
   }
 

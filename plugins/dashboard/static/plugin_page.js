@@ -6,7 +6,7 @@ import { answerPart, chartPart, downloadPart, textPart } from "./plugin_shown.js
 import { formPart, questionPart } from "./plugin_forms.js";
 import { starts, tries } from "./screens/description.js";
 import { Trial } from "./screens/trial.js";
-import { now } from "./text.js";
+import { now, sleep } from "./text.js";
 import { shown } from "./values.js";
 
 const KINDS = {
@@ -80,7 +80,7 @@ async function load(parts, state) {
   for (const part of parts.filter((each) => each.load && !state.waiting.has(each))) {
     state.waiting.add(part);
     const loading = Promise.resolve(part.load()).finally(() => state.waiting.delete(part)).then(state.draw);
-    await Promise.race([loading, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+    await Promise.race([loading, sleep(PATIENCE)]);
   }
   state.draw();
 }
@@ -113,7 +113,7 @@ async function follow(state, parts, news) {
     await news.within(AGAIN, signal);
     if (document.visibilityState === "visible") {
       await load(parts, state);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      await sleep(PAUSE);
     }
   }
 }

@@ -6,7 +6,7 @@ import { follow } from "./jobs.js";
 import * as live from "./live.js";
 import { jobName } from "./names.js";
 import * as notes from "./notes.js";
-import { duration, t } from "./text.js";
+import { duration, sleep, t } from "./text.js";
 import { alert } from "./widgets.js";
 import { html, nothing } from "./vendor/lit-html.js";
 
@@ -146,16 +146,12 @@ export class Restarting {
   }
 
   /** Wait for something that changes with the connection. */
-  reach(isSo, milliseconds = Infinity) {
-    return new Promise((resolve, reject) => {
-      const began = Date.now();
-      const timer = setInterval(() => {
-        if (this.signal.aborted || isSo() || Date.now() - began > milliseconds) {
-          clearInterval(timer);
-          return this.signal.aborted ? reject(this.signal.reason) : resolve(undefined);
-        }
-      }, 250);
-    });
+  async reach(isSo, milliseconds = Infinity) {
+    const began = Date.now();
+    do {
+      await sleep(250);
+      this.signal.throwIfAborted();
+    } while (!isSo() && Date.now() - began <= milliseconds);
   }
 
   say(text, kind) {

@@ -15,7 +15,7 @@ export const secretInput = ({ id, name, required = false, maxlength, focus = fal
     <button type="button" aria-pressed="false" aria-label=${t("Show what is typed")} @click=${toggle}>${t("Show")}</button>
   </span>`;
 
-/** Return the API token that was typed twice into a form; `at(name, message)` makes the error of a field. */
+/** Return the API token that was typed twice; `at(name, message)` makes the error of a field. */
 export function chosenToken(form, at) {
   const { newtoken, again } = form.elements;
   if (!/^[!-~]{1,255}$/.test(newtoken.value)) {

@@ -43,8 +43,7 @@ export async function start(root, site, session, leave) {
   let streams = 0; // of a service that restarts within a moment, nothing else tells
   live.on("streaming", (streaming) => streaming && (streams += 1) > 1 && found(true), ending.signal);
   api.on("denied", () => ending.abort());
-  const clock = setInterval(() => (frame.restarting.since || !live.state.reached) && draw(), 1000);
-  ending.signal.addEventListener("abort", () => clearInterval(clock));
+  live.every(1000, () => (frame.restarting.since || !live.state.reached) && draw(), ending.signal);
   draw();
   frame.restarting.recall();
   await show();
@@ -87,6 +86,7 @@ async function show() {
   const main = frame.root.querySelector("main");
   const place = document.createElement("div");
   place.className = "screen";
+  keepFocus(place);
   main.replaceChildren(place);
   render(view(title, html`<p class="hint" role="status">${t("Loading …")}</p>`), place);
   place.querySelector("h1").focus();
@@ -105,6 +105,19 @@ async function show() {
       broken(place, title, error, signal);
     }
   }
+}
+
+/** Give the focus to the heading above where what has it goes, such as a button. */
+function keepFocus(place) {
+  let [focused, card] = [place, place];
+  place.addEventListener("focusin", ({ target }) => ([focused, card] = [target, target.closest(".card, .screen")]));
+  new MutationObserver(() => {
+    if (!focused.isConnected && document.activeElement === document.body) {
+      const heading = (card.isConnected ? card : place).querySelector("h1, h2");
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+    }
+  }).observe(place, { childList: true, subtree: true });
 }
 
 /** Load the module of a screen; why that failed is not said, but whether the appliance answers is to be found out. */

@@ -132,6 +132,9 @@ export function hear(date, sent) {
 /** Return the time of the appliance, in seconds since the epoch. */
 export const now = () => Date.now() / 1000 + (ahead ?? 0);
 
+/** Wait some milliseconds. */
+export const sleep = (pause) => new Promise((resolve) => setTimeout(resolve, pause));
+
 /** Return how long ago, or how far ahead, a time is. */
 export function fromNow(seconds) {
   const away = seconds - now();

@@ -21,8 +21,7 @@ export async function page(root, ctx) {
   jobs.draw = draw;
   live.on("job", (job) => jobs.hear(job), signal);
   live.on("state", () => jobs.again(), signal);
-  const clock = setInterval(() => jobs.anyRuns() && draw(), 1000);
-  signal.addEventListener("abort", () => clearInterval(clock));
+  live.every(1000, () => jobs.anyRuns() && draw(), signal);
   await jobs.read();
   if (uploads) {
     uploads.draw = draw;
@@ -103,9 +102,7 @@ class Paged {
   }
 
   /** Take what was told into the list. */
-  take(item) {
-    this.add(item);
-  }
+  take(_item) {}
 
   /** Add what is new. */
   add(item) {

@@ -3,12 +3,12 @@
 import { said } from "../sentences.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
-/** Names of the fields of a form that somebody changed and has not saved: what they hold stays when the form is drawn anew. */
+/** Names of fields that somebody changed and has not saved: what they hold stays when the form is drawn anew. */
 export class Entered extends Set {
   since = new Set();
 
   add(name) {
-    this.since?.add(name);
+    this.since.add(name);
     return super.add(name);
   }
 

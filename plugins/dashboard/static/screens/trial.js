@@ -29,8 +29,7 @@ export class Trial {
     this.trouble = /** @type {any} */ (null);
     /** Whether the appliance was asked to keep it and has not answered. */
     this.isKeeping = false;
-    const clock = setInterval(() => this.pending && draw(), 1000);
-    ctx.signal.addEventListener("abort", () => clearInterval(clock), { once: true });
+    ctx.live.every(1000, () => this.pending && draw(), ctx.signal);
   }
 
   /** What asks for a trial, in the query of the change. */
@@ -63,9 +62,9 @@ export class Trial {
   }
 
   async wait(id) {
-    const { look, live, signal } = this.ctx;
+    const { look, live, signal, sleep } = this.ctx;
     while (this.id === id && this.pending === null && this.outcome === null) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EACH));
+      await sleep(LOOK_EACH);
       signal.throwIfAborted();
       const job = live.state.jobs.get(id);
       if (document.visibilityState === "visible" && (job === undefined || job.status === "running")) {
