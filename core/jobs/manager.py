@@ -195,6 +195,7 @@ class JobManager:
         """Cancel the running job of this type, and wait up to its grace period for its end.
 
         :return: False if none is running, or it cannot be cancelled any more.
+        :raises OSError: its process cannot be told.
         """
         watch = await self._running(job_type)
         return watch is not None and await self._cancel(watch)
@@ -204,6 +205,7 @@ class JobManager:
 
         :raises KeyError: there is no such run.
         :raises NotCancellableError: it is not cancelled.
+        :raises OSError: its process cannot be told.
         """
         record = await self.check_cancellable(id)
         watch = await self._running(record.type)
@@ -232,7 +234,11 @@ class JobManager:
                 return False
         if not watch.cancelled:  # a second signal would kill the programs that clean up
             watch.cancelled = True
-            await asyncio.to_thread(watch.process.ask_to_end)
+            try:
+                await asyncio.to_thread(watch.process.ask_to_end)
+            except OSError:
+                watch.cancelled = False
+                raise
         await self._end(watch)
         return True
 

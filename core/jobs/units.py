@@ -92,8 +92,7 @@ class UnitProcess(JobProcess):
             os.close(self._output)
             self._output = None
         with contextlib.suppress(OSError):
-            if is_active(self._id):
-                stop(self._id)
+            stop(self._id)
 
     async def ended(self) -> None:
         """Wait for its end, and that of all that it started, as far as systemd answers."""
@@ -103,8 +102,11 @@ class UnitProcess(JobProcess):
                 await asyncio.sleep(LOOK_EACH)
 
     def ask_to_end(self) -> None:
-        """Have SIGTERM sent to the process and its commands, and SIGKILL to what is left of them some seconds later."""
-        _systemctl("stop", "--no-block", _unit(self._id))
+        """Have SIGTERM sent to the process and its commands, and SIGKILL to what is left of them some seconds later.
+
+        :raises OSError: systemd does not answer.
+        """
+        _systemctl("stop", "--no-block", _unit(self._id), timeout=ANSWER_TIMEOUT)
 
     def kill(self) -> None:
         """End all of it, and wait for that."""
@@ -157,8 +159,12 @@ def is_any_active(job_type: str) -> bool:
 
 
 def stop(id: str) -> None:
-    """End a run's unit, and wait for that."""
-    _systemctl("stop", _unit(id))
+    """End a run's unit, if anything of it lives, and wait for that.
+
+    :raises OSError: systemd does not answer, or it takes too long.
+    """
+    if is_active(id):
+        _systemctl("stop", _unit(id))
 
 
 def _unit(id: str) -> str:

@@ -1,4 +1,4 @@
-"""Refusals of requests whose job cannot start: nothing was done, and the request may be repeated."""
+"""Refusals of what cannot be done with a job now: nothing was done, and the request may be repeated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RetryLaterError(ApiError):
 
 @asynccontextmanager
 async def refusing(service: Service, job: JobType, done: str) -> AsyncIterator[None]:
-    """Refuse the request where the block finds that the job cannot be `done`, such as started."""
+    """Refuse the request where the job cannot be `done`, such as started, as the block finds."""
     try:
         yield
     except BusyError as busy:

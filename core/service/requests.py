@@ -223,7 +223,8 @@ class ApiRequest:
         """Cancel the running job of this type."""
         if self.dry_run:
             return await self.job_running(job_type)
-        return await self.service.jobs.cancel(job_type)
+        async with refusing(self.service, self.service.jobs.job_type(job_type), "cancelled"):
+            return await self.service.jobs.cancel(job_type)
 
     async def cancel_run(self, id: str) -> None:
         """Cancel one run of a job."""
@@ -232,7 +233,7 @@ class ApiRequest:
             await (jobs.check_cancellable(id) if self.dry_run else jobs.cancel_run(id))
         except KeyError as error:
             raise ApiError(404, NO_SUCH_JOB) from error
-        except NotCancellableError as error:
+        except (NotCancellableError, OSError) as error:
             raise ApiError(400, str(error)) from error
 
     async def job_running(self, job_type: str) -> bool:

@@ -295,3 +295,17 @@ def test_what_needs_the_bus_says_so_soon_where_it_hangs(guest: Guest, build_upda
     guest.run("kill", "-CONT", bus)
     begin_update(guest, update)
     assert_updated(guest, update)
+
+
+def test_a_job_that_cannot_be_cancelled_because_the_bus_hangs_is_cancelled_later(guest: Guest, bus: str) -> None:
+    guest.sh("mkdir -p /data/app; head -c 300M /dev/zero >/data/app/large")
+    assert guest.request("POST", "/backup", "-F", "action=START")[0] == 202
+    guest.sh("until pkill -STOP -f 'core.jobs.[h]elper'; do :; done")
+    guest.run("kill", "-STOP", bus)
+
+    status, body = guest.request("POST", "/backup", "-F", "action=STOP")
+
+    assert (status, "systemd does not answer" in body) == (400, True), body
+    guest.run("kill", "-CONT", bus)
+    assert guest.request("POST", "/backup", "-F", "action=STOP")[0] == 202
+    guest.run("rm", "/data/app/large")
