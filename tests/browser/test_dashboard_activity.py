@@ -125,8 +125,9 @@ def test_sent_files_are_not_shown_to_whom_they_are_closed(dashboard_browser: Bro
 
 def test_details_show_the_log_and_let_cancel_what_runs(dashboard_browser: Browser, host: Host) -> None:
     ended(host, work(host, "well"))
-    work(host, "slowly")
     tab = dashboard_browser.tab(host).login().go("activity")
+    row(tab).get_by_text("Done").wait_for()
+    work(host, "slowly")
     row(tab).get_by_text("Running").wait_for()
     row(tab, 1).get_by_text("Done").wait_for()
 

@@ -142,7 +142,7 @@ def test_focus_goes_to_a_heading_when_the_button_of_a_trial_goes(dashboard_brows
     press(tab, "Keep this change")
 
     tab.wait_for("The new settings are in force.")
-    assert focused_heading(tab) == "Network"
+    assert focused_heading(tab) == "Progress"
 
 
 def test_focus_goes_to_a_heading_when_a_task_is_cancelled(dashboard_browser: Browser, host: Host) -> None:

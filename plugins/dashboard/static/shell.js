@@ -107,30 +107,27 @@ async function show() {
   }
 }
 
-/** Give the focus to the heading above where what has it goes, such as a button. */
+/** Give the focus to a heading where what has it goes, such as a button. */
 function keepFocus(place) {
   let [focused, card] = [place, place];
   place.addEventListener("focusin", ({ target }) => ([focused, card] = [target, target.closest(".card, .screen")]));
   new MutationObserver(() => {
     if (!focused.isConnected && document.activeElement === document.body) {
-      const heading = (card.isConnected ? card : place).querySelector("h1, h2");
+      const heading = (card.isConnected ? card : place).querySelector(":not([hidden]) > h2") ?? place.querySelector("h1");
       heading.tabIndex = -1;
       heading.focus({ preventScroll: true });
     }
   }).observe(place, { childList: true, subtree: true });
 }
 
-/** Load the module of a screen; why that failed is not said, but whether the appliance answers is to be found out. */
-async function imported(address) {
-  try {
-    return await import(address);
-  } catch (error) {
+/** Load the module of a screen; a browser may remember that it failed while the appliance did not answer. */
+const imported = (address) =>
+  import(address).catch(async () => {
     await fetch(new URL(address, import.meta.url)).catch(() => {
       throw new api.UnreachableError();
     });
-    throw error;
-  }
-}
+    return import(`${address}?${Date.now()}`);
+  });
 
 /** One template for all states of a screen, so that its heading stays, and with it the focus. */
 const view = (title, content) => html`<h1 tabindex="-1">${title}</h1>${content}`;

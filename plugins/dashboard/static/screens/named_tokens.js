@@ -28,7 +28,7 @@ export class NamedTokens {
     const { html, nothing, t } = this.ctx;
     return html`
       <section class="card">
-        <h2 id="named">${t("Named tokens")}</h2>
+        <h2 id="named" tabindex="-1">${t("Named tokens")}</h2>
         <p>${t("For people and programs that need not be the administrator. Each can be revoked by itself, and none can change tokens.")}</p>
         ${this.made ? this.once() : nothing}
         ${this.trouble ? this.ctx.alert(this.trouble) : nothing}
@@ -174,6 +174,7 @@ export class NamedTokens {
     }
     this.made = this.made?.name === name ? null : this.made;
     await this.readAgain();
+    document.getElementById("named")?.focus();
   }
 }
 

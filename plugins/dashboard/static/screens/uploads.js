@@ -37,7 +37,7 @@ export class Uploads {
   view() {
     const { html, nothing, t, alert } = this.ctx;
     return html`<section class="card" aria-labelledby="uploads">
-      <h2 id="uploads">${t("Sent files")}</h2>
+      <h2 id="uploads" tabindex="-1">${t("Sent files")}</h2>
       ${this.trouble ? alert(this.trouble) : nothing}
       ${this.items?.length
         ? html`<p class="hint">${t("They were sent here, by you or by a program with your token, and are not used yet. They are removed by themselves.")}</p>
@@ -74,6 +74,7 @@ export class Uploads {
         this.trouble = error.status === 404 ? null : error;
         this.draw();
       }
+      document.getElementById("uploads")?.focus();
     }
   }
 }
