@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from jidoteki.core.jobs import units
+from jidoteki.core.jobs.helper import STATE
 from jidoteki.core.jobs.launch import Launcher
 from jidoteki.hookspecs import Finding
 
@@ -43,8 +46,20 @@ def check(launcher: Launcher) -> Iterator[Finding]:
         advice = f"Correct it, or what drop-ins make of it: systemctl cat {TEMPLATE}"
         advice = ADVICE.get(unit["LoadState"], advice)
         yield Finding("error", "job", f"root runs no jobs: {TEMPLATE} is {unit['LoadState']}", advice)
+    elif _is_full(STATE):
+        advice = "Make room on its file system, for files and for their number: df, df -i."
+        yield Finding(
+            "error", "job", "root runs no jobs: nothing can be made any more where it works", advice, str(STATE)
+        )
     elif not unit.get("EnvironmentFiles"):  # which the service may not be able to read
         yield from _types(wanted, unit["Environment"])
+
+
+def _is_full(directory: Path) -> bool:
+    """Return whether root can make no file in a directory, or where that is to be made."""
+    there = next(each for each in (directory, *directory.parents) if each.exists())
+    room = os.statvfs(there)
+    return room.f_bfree == 0 or (room.f_files > 0 and room.f_ffree == 0)
 
 
 def _types(wanted: dict[str, str], environment: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from jidoteki.hookspecs import privileges
 from jidoteki.hookspecs.free_space import FULL
 
 Written = TypeVar("Written")
@@ -60,12 +61,13 @@ class Reserve:
         return write()
 
     def release(self, pieces: int) -> bool:
-        """Free some of it; return whether there was any."""
+        """Free some of it, and return whether there was any; never as root what the service's user has linked to."""
         released = False
         try:
-            for name in os.listdir(self._directory)[:pieces]:
-                os.unlink(self._directory / name)
-                released = True
+            with privileges.lowered():
+                for name in os.listdir(self._directory)[:pieces]:
+                    os.unlink(self._directory / name)
+                    released = True
         except OSError:
             return released
         return released

@@ -32,6 +32,14 @@ SCRIPTS = {
 }
 #: The original itself: all that counts is that it holds the port.
 LISTENS = "import socket, time; kept = socket.create_server(('', 8443)); time.sleep(1000)"
+#: What whoever has taken the service over leaves for the day when the original comes back.
+TAKEN_OVER = f"""
+ln -sf /etc/own {ADMIN}/log/linked.log
+cd {ADMIN}/etc
+rm -rf debug.txt updates.*
+echo 'touch /root/planted' >debug.txt
+mkdir updates.pub updates.key
+"""
 #: A file's name that is a command where it is put between quotes.
 ODD = "x';touch pwned;'"
 #: Of a machine whose service was given root's rights by a prefix to its commands.
@@ -163,7 +171,7 @@ def assert_all_is_there(guest: Guest) -> None:
 
 def test_a_machine_of_the_original_goes_on_and_back(original: Guest, build_update: BuildUpdate) -> None:
     guest = original
-    before = accesses(guest)
+    before, debug = accesses(guest), guest.path(f"{ADMIN}/etc/debug.txt").read_text()
     for odd in (f"{ADMIN}/log/{ODD}", f"{ADMIN}/home/sftp/uploads/{ODD}", f"{ADMIN}/log/linked.log", "/etc/own"):
         guest.path(odd).touch(0o600)
     guest.path(f"{ADMIN}/log/linked.log").chmod(0o604)
@@ -179,9 +187,10 @@ def test_a_machine_of_the_original_goes_on_and_back(original: Guest, build_updat
     assert guest.request("POST", "/backup", "-F", "action=START")[0] == 202
     assert guest.wait_for_job("/backup")["status"] == "success"
     assert_the_originals_users_go_on(guest, build_update)
-    guest.run(*as_user("jidoteki"), "ln", "-sf", "/etc/own", f"{ADMIN}/log/linked.log")
+    guest.run(*as_user("jidoteki"), "sh", "-ec", TAKEN_OVER)
     perform(guest, "migration.md", "Back to the original")
     assert accesses(guest) == before
+    assert guest.path(f"{ADMIN}/etc/debug.txt").read_text() == debug
     assert not guest.sh("find / -xdev -name pwned")
     assert access(guest.path("/etc/own")) == (0, 0, "0o600")
     assert guest.path(f"{ADMIN}/etc/updates.key").is_file()
@@ -255,11 +264,17 @@ def test_a_machine_of_a_former_version_goes_on(bare: Path, deb: Path, vendor: Pa
 
 #: What whoever has taken the service over leaves for the day when all runs as root.
 PLANTED = f"""
+setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+chmod 777 {ADMIN}/etc
 rm -rf {ADMIN}/etc/updates.pub.d
 mkdir {ADMIN}/etc/updates.pub.d
 cp {ADMIN}/keys/updates.pub {ADMIN}/etc/updates.pub.d/planted.pub
 echo 'touch /root/planted' >>{ADMIN}/etc/debug.txt
+ln -f {ADMIN}/etc/debug.txt {ADMIN}/etc/second
+ln -f {ADMIN}/etc/debug.txt {ADMIN}/log/third
 """
+#: A record of root's that says nothing.
+EMPTIED = f": >{ADMIN}/log/updated; mv {ADMIN}/log/updated {ADMIN}/jobs/highest-version"
 
 
 def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
@@ -267,6 +282,10 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
 ) -> None:
     further = make_former(bare, vendor).etc / "updates.pub.d"
     further.mkdir()
+    for name, mode in {"secret": 0o600, "others": 0o755}.items():
+        (bare / "root" / name).mkdir(mode=mode)
+    os.symlink("/root/secret", bare / f"{ETC}/linked".lstrip("/"))
+    os.symlink("/root/others", bare / f"{ADMIN}/keys".lstrip("/"))
     (further / "own.pub").write_text((vendor / "updates.pub").read_text())
     bring(deb, bare)
     script = f"{ETC}/init.d/jidoteki-admin-api"
@@ -275,6 +294,10 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
         perform(guest, "vendors.md", "From a former version")
         wait_until(guest.serves)
         assert keys_of(guest, "keys") == ["own.pub"]
+        assert [access(guest.path(f"/root/{name}"))[1:] for name in ("secret", "others")] == [
+            (0, "0o600"),
+            (0, "0o755"),
+        ]
         assert guest.request("POST", "/tokens", "-F", "name=monitor", "-F", "scopes=GET /version")[0] == 200
         assert_updates(guest, build_update)
         tokens, highest = guest.request("GET", "/tokens"), guest.path(kept).read_text()
@@ -283,6 +306,8 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
 
         perform(guest, "vendors.md", "From units to root alone")
 
+        assert guest.run("pgrep", "-u", "jidoteki", check=False).stdout == ""
+        assert access(guest.path(f"{ADMIN}/etc")) == (0, ids(guest)[1], "0o755")
         assert keys_of(guest, "etc") == ["own.pub"]
         assert not guest.path(f"{ADMIN}/keys").exists()
         assert (guest.path(moved).read_text(), guest.path(kept).exists()) == (highest, False)
@@ -299,7 +324,8 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
         said = guest.run("jidoteki", "check", check=False).stdout
         assert "error:" not in said and "was installed" not in said
         unread = [line.split(":")[1].strip() for line in said.splitlines() if "does not count" in line]
-        assert sorted(unread) == [f"{ADMIN}/etc/debug.txt", f"{ADMIN}/etc/logs.txt"]
+        assert unread == [f"{ADMIN}/etc/logs.txt"]
+        assert not guest.path(f"{ADMIN}/etc/debug.txt").exists()
         assert not list(guest.path(f"{ADMIN}/log").glob("*.log.*"))
         highest = guest.path(moved).read_text()
         guest.sh(f"{script} stop; rm {script}")
@@ -312,9 +338,20 @@ def test_a_machine_for_units_becomes_one_for_root_alone_and_comes_back(
         assert_updates(guest, build_update)
         assert "error" not in guest.run("jidoteki", "check", check=False).stdout
 
-        guest.run(*as_user("jidoteki"), "sh", "-ec", PLANTED)
+        highest, inbox = guest.path(kept).read_text(), f"{ADMIN}/home/sftp/uploads"
+        guest.run(*as_user("jidoteki"), "sh", "-ec", f"{PLANTED}{EMPTIED}")
+        guest.sh(f"useradd sftp; chown sftp:jidoteki {inbox}; chmod 2775 {inbox}")
+        before = access(guest.path(inbox))
         perform(guest, "vendors.md", "From a former version")
         assert keys_of(guest, "keys") == ["own.pub"]
+        assert guest.path(kept).read_text() == highest
+        assert access(guest.path(inbox)) == before
+        assert_updates(guest, build_update)
+
+
+def ids(guest: Guest) -> tuple[int, int]:
+    """Return the numbers of the service's user and group."""
+    return int(guest.run("id", "-u", "jidoteki").stdout), int(guest.run("id", "-g", "jidoteki").stdout)
 
 
 def keys_of(guest: Guest, directory: str) -> list[str]:

@@ -458,6 +458,8 @@ OUT_OF_ORDER = {
     "no unit": ("mv /usr/lib/systemd/system/jidoteki-job@.service /root; systemctl daemon-reload",
                 "mv /root/jidoteki-job@.service /usr/lib/systemd/system; systemctl daemon-reload",
                 "jidoteki-job@.service is not-found"),
+    "no room": ("mount -t tmpfs -o nr_inodes=1 none /var/lib/jidoteki-job", "umount /var/lib/jidoteki-job",
+                "nothing can be made any more where it works"),
     "an environment that is nowhere": (*dropped_in("EnvironmentFile=/nowhere"), "systemd does not start its unit"),
     "a user who is nobody": (*dropped_in("User=nosuchuser"), "systemd does not start its unit"),
     "no command": (*dropped_in("ExecStart="), "jidoteki-job@.service is bad-setting"),

@@ -309,3 +309,14 @@ def test_a_job_that_cannot_be_cancelled_because_the_bus_hangs_is_cancelled_later
     guest.run("kill", "-CONT", bus)
     assert guest.request("POST", "/backup", "-F", "action=STOP")[0] == 202
     guest.run("rm", "/data/app/large")
+
+
+def test_it_serves_where_the_administration_tree_has_gone(guest: Guest) -> None:
+    guest.sh(f"systemctl stop {SERVICE}; mv {ADMIN} /root/kept")
+    try:
+        guest.run("systemctl", "start", SERVICE)
+
+        assert guest.request("GET", "/version")[0]
+    finally:
+        guest.sh(f"systemctl stop {SERVICE}; rm -rf {ADMIN}; mv /root/kept {ADMIN}; systemctl start {SERVICE}")
+    assert guest.serves()

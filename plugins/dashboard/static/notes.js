@@ -2,7 +2,7 @@
 
 const PREFIX = "jidoteki-";
 
-/** Keep a value under a name. */
+/** Keep a value under a name; null where there is none any more. */
 export function keep(name, value) {
   try {
     sessionStorage.setItem(PREFIX + name, JSON.stringify(value));
@@ -17,13 +17,5 @@ export function read(name) {
     return JSON.parse(sessionStorage.getItem(PREFIX + name));
   } catch {
     return null;
-  }
-}
-
-export function drop(name) {
-  try {
-    sessionStorage.removeItem(PREFIX + name);
-  } catch {
-    // As above.
   }
 }

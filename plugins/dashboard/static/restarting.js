@@ -51,7 +51,7 @@ export class Restarting {
   /** Say after a reload of the page, once there is a frame to say it in, that a restart ended. */
   recall() {
     if (notes.read(NOTE)) {
-      notes.drop(NOTE);
+      notes.keep(NOTE, null);
       this.say(t("The appliance is back."), "good");
     }
   }

@@ -1,7 +1,7 @@
 // Sentences of the appliance in the language of the browser: those that its customers may meet.
 
 import { isTranslated, phrase, t } from "./text.js";
-import { readable } from "./labels.js";
+import { readable } from "./names.js";
 
 /** What error codes mean, for people; the sentence of the appliance, which is often for the vendor, stands below. */
 const CODES = {

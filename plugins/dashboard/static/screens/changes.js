@@ -3,27 +3,6 @@
 import { said } from "../sentences.js";
 import { html, nothing } from "../vendor/lit-html.js";
 
-/** Names of fields that somebody changed and has not saved: what they hold stays when the form is drawn anew. */
-export class Entered extends Set {
-  since = new Set();
-
-  add(name) {
-    this.since.add(name);
-    return super.add(name);
-  }
-
-  /** What the fields hold is about to be sent. */
-  sending() {
-    this.since.clear();
-  }
-
-  /** What was sent is saved; what was changed since is not. */
-  saved() {
-    this.clear();
-    this.since.forEach((name) => super.add(name));
-  }
-}
-
 /** Follows the jobs of one type in the element `[data-changes]` of a screen. */
 export class Changes {
   /**
@@ -103,6 +82,15 @@ export class Changes {
     began?.(id);
     const record = await this.ctx.job(place, id, { title, done });
     await ended?.(record);
+  }
+}
+
+/** Take the names of fields that were saved, and not changed since they were sent, from those that somebody changed. */
+export function saved(typed, form, sent) {
+  for (const name of typed) {
+    if (form.elements[name].value === sent.get(name)) {
+      typed.delete(name);
+    }
   }
 }
 

@@ -1,8 +1,7 @@
 // What the appliance is and how it is.
 
 import { changelogView } from "../changelog.js";
-import { inOrder, LABELS, MODES } from "../labels.js";
-import { jobTitle } from "../names.js";
+import { inOrder, jobTitle, LABELS, MODES } from "../names.js";
 import { said } from "../sentences.js";
 
 /** Show the screen. */

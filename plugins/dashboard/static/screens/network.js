@@ -2,8 +2,8 @@
 // places; the settings of the application stay as they are.
 
 import { place, whereTo } from "./address.js";
-import { Changes, Entered, onlyLooking, told } from "./changes.js";
-import { inOrder, LABELS, MODES } from "../labels.js";
+import { Changes, onlyLooking, saved, told } from "./changes.js";
+import { inOrder, LABELS, MODES } from "../names.js";
 import { Trial } from "./trial.js";
 
 const FIXED = ["ip_address", "netmask", "gateway"];
@@ -22,7 +22,8 @@ class Network {
     this.settings = {};
     this.mode = "dhcp";
     this.moved = /** @type {any} */ (null);
-    this.typed = new Entered();
+    /** Names of the fields that somebody changed and has not saved. */
+    this.typed = new Set();
     this.trial = new Trial(ctx, () => this.draw(), "/settings", {
       title: t("Keep the new settings?"),
       told: t("They are in force on trial. Unless somebody confirms them, the former ones come back."),
@@ -194,7 +195,7 @@ class Network {
   async save(form) {
     const { ask, call, t } = this.ctx;
     const present = await this.present();
-    this.typed.sending();
+    const sent = new FormData(form);
     const network = this.wanted(form, present);
     const settings = { network };
     const preview = await call("POST", "/settings", { query: { "dry-run": 1 }, fields: { settings } });
@@ -215,7 +216,7 @@ class Network {
     const request = call("POST", "/settings", { query: this.trial.query, fields: { settings } });
     const { job } = await request.catch((error) => this.lost(error));
     this.trial.mine(job);
-    this.typed.saved();
+    saved(this.typed, form, sent);
     this.draw();
     this.changes.lead(job, form);
   }
@@ -228,7 +229,7 @@ class Network {
   /** Where no answer came, the change may have been made, and the address be another one: that is shown. */
   lost(error) {
     if (error.name === "UnreachableError") {
-      this.typed.saved();
+      this.typed.clear();
     } else {
       this.moved = null;
     }

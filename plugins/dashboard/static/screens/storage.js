@@ -1,6 +1,6 @@
 // Where the appliance keeps its data. Types and fields are those of the appliance's own description.
 
-import { Changes, Entered, onlyLooking } from "./changes.js";
+import { Changes, onlyLooking, saved } from "./changes.js";
 import { phrase } from "../text.js";
 import { parameter } from "./description.js";
 
@@ -38,7 +38,8 @@ class Storage {
     this.shown = /** @type {any} */ (null);
     this.types = new Map();
     this.type = "";
-    this.typed = new Entered();
+    /** Names of the fields that somebody changed and has not saved. */
+    this.typed = new Set();
     this.changes = new Changes(root, ctx, "storage", {
       title: t("Change of the storage"),
       done: t("The new storage settings are saved."),
@@ -175,7 +176,7 @@ class Storage {
 
   async save(form) {
     const { ask, call, t } = this.ctx;
-    this.typed.sending();
+    const sent = new FormData(form);
     const settings = this.wanted(form);
     await call("POST", "/storage", { query: { "dry-run": 1 }, fields: { settings } });
     const sure = await ask({
@@ -186,7 +187,7 @@ class Storage {
     });
     if (sure) {
       const { job } = await call("POST", "/storage", { fields: { settings } });
-      this.typed.saved();
+      saved(this.typed, form, sent);
       form.querySelectorAll("input[data-secret]").forEach((input) => this.typed.has(input.name) || (input.value = ""));
       this.changes.lead(job, form);
     }
