@@ -131,6 +131,45 @@ mkdir $site/of_a_plugin && touch $site/of_a_plugin/__init__.py
         guest.sh("rm -rf /opt/jidoteki/venv/lib/python3*/site-packages/of_a_plugin")
 
 
+#: A plugin of one file.
+PROBE = """
+from jidoteki.hookspecs import Endpoint, JsonResponse, hookimpl
+
+async def show(request):
+    return JsonResponse({{"probed": True}})
+
+@hookimpl
+def jidoteki_endpoints():
+    return [Endpoint("GET", "/probe", show)]
+"""
+
+
+def test_a_one_file_plugin_that_an_update_brings_is_served(guest: Guest, build_update: BuildUpdate) -> None:
+    script = """#!/bin/sh
+set -e
+touch $JIDO_ADMIN_PATH/log/begun
+echo {version} >$JIDO_ADMIN_PATH/log/updated
+mkdir $JIDO_ETC/plugins
+cp probe.py $JIDO_ETC/plugins
+"""
+    path = guest.path(CONFIGURATION)
+    kept = path.read_text()
+    configuration = json.loads(kept)
+    more = {"plugin-directory": "usr/local/etc/plugins", "endpoints": [*configuration["endpoints"], "probe"]}
+    path.write_text(json.dumps(configuration | more))
+    guest.run("systemctl", "reload", SERVICE)
+    try:
+        update = build_update(script, {"probe.py": PROBE})
+        begin_update(guest, update)
+        assert_updated(guest, update)
+        guest.run("systemctl", "reload", SERVICE)
+
+        wait_until(lambda: guest.request("GET", "/probe")[1] == '{"probed":true}')
+    finally:
+        path.write_text(kept)
+        guest.sh(f"rm -rf /usr/local/etc/plugins; systemctl reload {SERVICE}")
+
+
 def test_the_service_may_not_write_what_an_update_put_there_for_it(guest: Guest, build_update: BuildUpdate) -> None:
     """What root's group may write to, root's jobs import: a plugin that was unpacked with the modes of its archive."""
     script = """#!/bin/sh

@@ -59,7 +59,7 @@ def run(
     except JobError as error:
         return error.message
     finally:
-        service_access.give(job.appliance)
+        service_access.give(job.appliance, job.host_config["plugin-directory"])
     return words.failure(script.name, status) if status else None
 
 

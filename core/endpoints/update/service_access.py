@@ -34,25 +34,31 @@ _OTHERS_READ: Final = 0o004
 _NOT_GIVEN: Final = stat.S_ISGID | stat.S_IWGRP
 
 
-def give(appliance: Appliance) -> None:
-    """Let the service's group read what a program of root's put where the service reads and root alone decides."""
+def give(appliance: Appliance, plugins: str | None) -> None:
+    """Let the service's group read what a program of root's put where the service reads and root alone decides.
+
+    :param plugins: the directory of one-file plugins, below the root.
+    """
     if not privileges.are_kept():
         return
     with privileges.lowered():
         group = os.getegid()
     # Whatever becomes of it, the program has ended as it did.
     with leftovers.tolerated("Not all that the service reads could be opened to it"), privileges.raised():
-        for path in _files(appliance):
+        for path in _files(appliance, plugins):
             with contextlib.suppress(OSError):  # it is not there, or the disk became read-only; `jidoteki check` tells
                 _give(path, group)
 
 
-def _files(appliance: Appliance) -> Iterator[Path]:
+def _files(appliance: Appliance, plugins: str | None) -> Iterator[Path]:
     for directory, names in ((appliance.keys, KEYS), (appliance.system_etc, OF_SYSTEM)):
         yield from (directory / name for name in names)
     yield from appliance.bin.glob("*.sh")
     for pattern in ("*.pub", "*.pem"):
         yield from (appliance.keys / verifying_keys.DIRECTORY).glob(pattern)
+    if plugins:
+        directory = appliance.root / plugins.lstrip("/")
+        yield from (directory, *directory.glob("*.py"))
     yield from _plugins(Path(sysconfig.get_path("purelib")))
 
 
