@@ -11,7 +11,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from jidoteki.core.plugin_manager import manager, sources
 from jidoteki.core.plugin_manager.sources import Source
 from jidoteki.hookspecs import JobType, privileges, rooted, strict_json
 from jidoteki.hookspecs.explanations import explain
+from jidoteki.hookspecs.free_space import FULL
 
 #: Root's: work spaces, and what decides about updates.
 STATE: Final = Path("/var/lib/jidoteki-job")
@@ -58,9 +60,11 @@ def main(id: str, user: str) -> None:
     privileges.act_as(user)
     received = handover.receive(appliance.admin / "tmp" / id)
     try:
-        order = _order(appliance, id, received.order)
-        _check_descriptors(received, order)
-        _make_workspace(order)
+        order, job = _order(appliance, id, received.order)
+        _check_descriptors(received)
+        with _room_spared_by(job):
+            _lock(order)
+            _make_workspace(order)
     except (OSError, ValueError) as error:
         received.refuse(str(error))
         raise SystemExit(f"{id} is refused: {error}") from error
@@ -74,8 +78,8 @@ def main(id: str, user: str) -> None:
     runner.perform(order)
 
 
-def _order(appliance: Appliance, id: str, given: bytes) -> Order:
-    """Return the order of a run: of what was given only what may be believed.
+def _order(appliance: Appliance, id: str, given: bytes) -> tuple[Order, JobType]:
+    """Return the order of a run, of what was given only what may be believed, and its job type.
 
     :raises RefusedError: the job may not be run.
     :raises OSError: root is not the only one who decides about something that it reads.
@@ -106,7 +110,7 @@ def _order(appliance: Appliance, id: str, given: bytes) -> Order:
     )
     if fields["reverting"] is None and not fields["recovering"]:
         check_input(job, order.input)
-    return order
+    return order, job
 
 
 def _check_type(id: str, record: Record) -> None:
@@ -160,14 +164,25 @@ def check_input(job: JobType, input: Mapping[str, Any]) -> None:
         raise RefusedError(explain(error, "The job's input")) from error
 
 
-def _check_descriptors(received: Received, order: Order) -> None:
-    """Check that what was received is a lock and what is written to, and let nobody run a job of the type beside it.
-
-    Nor is put right what a job that lives has half done.
-    """
+def _check_descriptors(received: Received) -> None:
+    """Check that what was received is a lock and what is written to."""
     kinds = [os.fstat(each).st_mode for each in received.descriptors[1:]]
     if not all(stat.S_ISREG(each) or stat.S_ISFIFO(each) or stat.S_ISCHR(each) for each in kinds):
         raise RefusedError("The output of a job goes to a file")
+
+
+@contextmanager
+def _room_spared_by(job: JobType) -> Iterator[None]:
+    """On a full disk let a job go on that makes room, such as a restart of the system, as nothing of this is for it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL or not job.makes_room:
+            raise
+
+
+def _lock(order: Order) -> None:
+    """Let nobody run a job of the type beside it, nor put right what a job that lives has half done."""
     if not order.dry_run:
         with privileges.raised():
             locks.take(STATE / f"{order.record.type}.lock", tries=100)  # until the end of this process

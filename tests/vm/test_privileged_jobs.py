@@ -482,6 +482,7 @@ def test_check_finds_a_job_of_a_plugin_that_root_does_not_run_and_its_advice_hel
 
 RULE = "/usr/share/polkit-1/rules.d/50-jidoteki-job.rules"
 #: What keeps the service from having root's jobs started, what ends that, and what check says of it.
+STATE = "/var/lib/jidoteki-job"
 DROP_IN = "/etc/systemd/system/jidoteki-job@.service.d"
 
 
@@ -497,12 +498,24 @@ OUT_OF_ORDER = {
     "no unit": ("mv /usr/lib/systemd/system/jidoteki-job@.service /root; systemctl daemon-reload",
                 "mv /root/jidoteki-job@.service /usr/lib/systemd/system; systemctl daemon-reload",
                 "jidoteki-job@.service is not-found"),
-    "no room": ("mount -t tmpfs -o nr_inodes=1 none /var/lib/jidoteki-job", "umount /var/lib/jidoteki-job",
+    "no room": (f"mkdir -p {STATE}; mount -t tmpfs -o nr_inodes=1 none {STATE}", f"umount {STATE}",
                 "nothing can be made any more where it works"),
     "an environment that is nowhere": (*dropped_in("EnvironmentFile=/nowhere"), "systemd does not start its unit"),
     "a user who is nobody": (*dropped_in("User=nosuchuser"), "systemd does not start its unit"),
     "no command": (*dropped_in("ExecStart="), "jidoteki-job@.service is bad-setting"),
 }  # fmt: skip
+
+
+def test_the_system_is_restarted_where_root_has_no_room_to_work(guest: Guest) -> None:
+    spoil, mend, _ = OUT_OF_ORDER["no room"]
+    guest.sh(spoil)
+    try:
+        assert guest.request("POST", "/reboot?dry-run=1")[0] == 202
+        posted = json.dumps({"network": {"interface": "eth0", "hostname": "here"}})
+        status, body = guest.request("POST", "/settings?dry-run=1", "-F", f"settings={posted}")
+        assert (status, "No space left" in body) == (400, True), body
+    finally:
+        guest.sh(mend)
 
 
 @pytest.mark.parametrize("fault", OUT_OF_ORDER)
