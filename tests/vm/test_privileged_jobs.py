@@ -240,12 +240,19 @@ def kept_by(guest: Guest, command: list[str]) -> Iterator[None]:
     former = path.read_text()
     try:
         path.write_text(json.dumps({**json.loads(former), "endpoints": ["license"], "commands": {"persist": command}}))
-        guest.sh("systemctl reload jidoteki-admin-api")
+        reload(guest, serving_license=True)
         write_script(guest, "license.sh", "#!/bin/sh\necho '{}'\n")
         yield
     finally:
         path.write_text(former)
-        guest.sh(f"systemctl reload jidoteki-admin-api; rm -f {ADMIN}/etc/license.asc")
+        reload(guest, serving_license=False)
+        guest.sh(f"rm -f {ADMIN}/etc/license.asc")
+
+
+def reload(guest: Guest, serving_license: bool) -> None:
+    """Have the configuration read, and wait until it is in force."""
+    guest.sh("systemctl reload jidoteki-admin-api")
+    wait_until(lambda: ("/license" in guest.request("GET", "/endpoints")[1]) == serving_license)
 
 
 def test_root_keeps_a_license_that_the_service_stored(scripts: Guest) -> None:

@@ -312,11 +312,11 @@ def test_a_job_that_cannot_be_cancelled_because_the_bus_hangs_is_cancelled_later
 
 
 def test_it_serves_where_the_administration_tree_has_gone(guest: Guest) -> None:
-    guest.sh(f"systemctl stop {SERVICE}; mv {ADMIN} /root/kept")
+    guest.sh(f"systemctl stop {SERVICE}; mv {ADMIN} /root/kept-tree")
     try:
         guest.run("systemctl", "start", SERVICE)
 
         assert guest.request("GET", "/version")[0]
     finally:
-        guest.sh(f"systemctl stop {SERVICE}; rm -rf {ADMIN}; mv /root/kept {ADMIN}; systemctl start {SERVICE}")
+        guest.sh(f"systemctl stop {SERVICE}; rm -rf {ADMIN}; mv /root/kept-tree {ADMIN}; systemctl start {SERVICE}")
     assert guest.serves()
