@@ -29,6 +29,7 @@ def with_storage(_machine: Guest) -> Iterator[Guest]:
     path.write_text(before.replace('"settings"', '"settings", "storage"', 1))
     _machine.path(f"{ETC}/storage-options.json").write_text('{"options": ["nfs"]}')
     _machine.run("systemctl", "reload", "jidoteki-admin-api")
+    wait_until(lambda: "/storage" in _machine.request("GET", "/endpoints")[1])
     yield _machine
     path.write_text(before)
     _machine.run("systemctl", "reload", "jidoteki-admin-api")
